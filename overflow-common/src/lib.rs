@@ -1,0 +1,2 @@
+//! The contract between overflow's eBPF programs and its user space.
+#![no_std]

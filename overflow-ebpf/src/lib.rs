@@ -1,0 +1,2 @@
+//! Empty on purpose: lets cargo track this crate as a build-dependency of overflow-user.
+#![no_std]

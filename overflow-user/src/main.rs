@@ -1,0 +1,5 @@
+//! The `overflow` command.
+
+fn main() -> std::process::ExitCode {
+    overflow::cli::main()
+}

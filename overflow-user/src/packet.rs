@@ -1,0 +1,45 @@
+//! One TCP segment seen on the wire of the lab's link: what the packet witness works on.
+
+use std::net::SocketAddr;
+
+/// TCP header flags, as in the header's 13th byte.
+pub mod flags {
+    /// FIN.
+    pub const FIN: u8 = 0x01;
+    /// SYN.
+    pub const SYN: u8 = 0x02;
+    /// RST.
+    pub const RST: u8 = 0x04;
+    /// PSH.
+    pub const PSH: u8 = 0x08;
+    /// ACK.
+    pub const ACK: u8 = 0x10;
+}
+
+/// A captured TCP segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// CLOCK_MONOTONIC nanoseconds at the server's interface.
+    pub t_ns: u64,
+    /// Source address and port.
+    pub src: SocketAddr,
+    /// Destination address and port.
+    pub dst: SocketAddr,
+    /// TCP flags, see [`flags`].
+    pub flags: u8,
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// TCP payload length in bytes.
+    pub payload_len: u32,
+    /// The whole packet from the IP header on, for `--pcap`.
+    pub raw: Vec<u8>,
+}
+
+impl Packet {
+    /// Whether all of `set` are set and none of `clear`.
+    pub fn has(&self, set: u8, clear: u8) -> bool {
+        self.flags & set == set && self.flags & clear == 0
+    }
+}

@@ -1,0 +1,117 @@
+//! The stable verdict ids: a contract with everybody who parses our output.
+//!
+//! An id is never reused and never changes its meaning; new kernel paths get new ids.
+
+use serde::{Serialize, Serializer};
+
+macro_rules! verdict_ids {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $id:literal,)+) => {
+        /// What the kernel did to a connection at one stage of its life.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum VerdictId { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl VerdictId {
+            /// Every id, in the order of a connection's life.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The stable text form, as in JSON and on the command line.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $id,)+ }
+            }
+        }
+    };
+}
+
+verdict_ids! {
+    /// The SYN became a request in the SYN queue.
+    SynQueued = "syn.queued",
+    /// SYN queue full: answered by a SYN cookie, no request kept.
+    SynCookie = "syn.cookie",
+    /// SYN dropped because the accept queue was already full.
+    SynDropAcceptQueueFull = "syn.drop.accept_queue_full",
+    /// SYN dropped because the SYN queue was full and cookies are off.
+    SynDropSynQueueFull = "syn.drop.syn_queue_full",
+    /// SYN dropped for another reason.
+    SynDropOther = "syn.drop.other",
+    /// Third ACK matched its request; the child entered the accept queue.
+    AckAccepted = "ack.accepted",
+    /// Third ACK carried a valid cookie; the child entered the accept queue.
+    AckAcceptedCookie = "ack.accepted.cookie",
+    /// Accept queue full, `tcp_abort_on_overflow=0`: ACK dropped, request kept, SYN-ACK resent.
+    AckDropOverflow = "ack.drop.overflow",
+    /// Accept queue full, `tcp_abort_on_overflow=1`: answered by RST, request removed.
+    AckResetOverflow = "ack.reset.overflow",
+    /// Accept queue full in the cookie path: dropped silently, the sysctl is never read.
+    AckDropOverflowCookie = "ack.drop.overflow.cookie",
+    /// Bare third ACK ignored because of `TCP_DEFER_ACCEPT`.
+    AckDropDeferAccept = "ack.drop.defer_accept",
+    /// Child socket not created although the queue had room, `tcp_abort_on_overflow=0`.
+    AckDropChildFailed = "ack.drop.child_failed",
+    /// Child socket not created although the queue had room, `tcp_abort_on_overflow=1`.
+    AckResetChildFailed = "ack.reset.child_failed",
+    /// Third ACK dropped for another reason.
+    AckDropOther = "ack.drop.other",
+    /// Third ACK answered by RST for another reason.
+    AckResetOther = "ack.reset.other",
+    /// The application called `accept()` on it.
+    LaterAcceptedByApp = "later.accepted_by_app",
+    /// A slot became free before the retries ran out.
+    LaterRecovered = "later.recovered",
+    /// The request ran out of SYN-ACK retransmissions.
+    LaterRequestExpired = "later.request_expired",
+    /// The client's data met no socket and was answered by RST.
+    LaterResetNoSocket = "later.reset_no_socket",
+    /// The listener was closed with the connection unaccepted (`tcp_send_active_reset`).
+    LaterListenerClosed = "later.listener_closed",
+    /// The client believes it is connected; the server has nothing.
+    LaterPhantom = "later.phantom",
+    /// The observation ended while the kernel was still retrying.
+    LaterPending = "later.pending",
+}
+
+impl VerdictId {
+    /// The id whose text form is `s`.
+    pub fn parse(s: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|v| v.as_str() == s)
+    }
+
+    /// Whether the text form starts with `prefix` at a dot boundary: `syn.drop` covers
+    /// `syn.drop.other`.
+    pub fn is_under(self, prefix: &str) -> bool {
+        self.as_str()
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
+
+impl std::fmt::Display for VerdictId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for VerdictId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_parse_back() {
+        for (i, v) in VerdictId::ALL.iter().enumerate() {
+            assert_eq!(VerdictId::parse(v.as_str()), Some(*v));
+            assert!(VerdictId::ALL[i + 1..].iter().all(|w| w.as_str() != v.as_str()));
+        }
+    }
+
+    #[test]
+    fn prefixes_end_at_dots() {
+        assert!(VerdictId::SynDropOther.is_under("syn.drop"));
+        assert!(!VerdictId::AckAcceptedCookie.is_under("ack.acc"));
+        assert!(VerdictId::AckAccepted.is_under("ack.accepted"));
+    }
+}

@@ -1,0 +1,90 @@
+//! The stages of one connection's life, each with the evidence for it.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::VerdictId;
+
+/// How a verdict is known. Never guessed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The kernel's branch itself was observed.
+    Traced,
+    /// Derived from tracepoints, counters or packets; the text says from what.
+    Inferred(String),
+}
+
+/// Kernel values read at the moment of the decision; `None` where the rung could not read them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Values {
+    /// Accept queue length (`ss` Recv-Q of a listener), connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sk_ack_backlog: Option<u32>,
+    /// Accept queue limit (`ss` Send-Q of a listener), connections; full is `len > limit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sk_max_ack_backlog: Option<u32>,
+    /// SYN queue length (`icsk_accept_queue.qlen`), requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syn_queue_len: Option<u32>,
+    /// Requests whose SYN-ACK was never retransmitted (`icsk_accept_queue.young`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syn_queue_young: Option<u32>,
+    /// `net.ipv4.tcp_syncookies` of the listener's network namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syncookies: Option<u8>,
+    /// `net.ipv4.tcp_abort_on_overflow` of the listener's network namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abort_on_overflow: Option<u8>,
+    /// Whether the path taken reads that sysctl at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abort_on_overflow_read: Option<bool>,
+    /// SYN-ACK timeouts of the request so far (`num_timeout`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_timeout: Option<u8>,
+    /// The kernel's drop reason for the segment, by its BTF name, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_reason: Option<String>,
+    /// The kernel's reset reason, by its BTF name, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset_reason: Option<String>,
+}
+
+/// One stage of a connection's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// What happened.
+    pub id: VerdictId,
+    /// When it first happened, CLOCK_MONOTONIC nanoseconds.
+    pub t_ns: u64,
+    /// How it is known.
+    pub known: Known,
+    /// Kernel functions gone through, outermost first.
+    pub path: Vec<&'static str>,
+    /// Kernel values at the decision.
+    pub values: Values,
+    /// How often the same thing happened again (retransmitted SYNs, repeated ACKs), with times.
+    pub repeats_ns: Vec<u64>,
+}
+
+/// One connection with everything that is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The active opener.
+    pub client: SocketAddr,
+    /// The listener's side.
+    pub server: SocketAddr,
+    /// Every stage, in order of time.
+    pub stages: Vec<Stage>,
+    /// SYN-ACK retransmissions by the kernel, CLOCK_MONOTONIC nanoseconds.
+    pub synack_retransmits_ns: Vec<u64>,
+    /// What became of it; the last stage's id where nothing came later.
+    pub outcome: Option<VerdictId>,
+}
+
+impl Connection {
+    /// The verdict on the handshake: the last `syn.*` or `ack.*` stage.
+    pub fn handshake(&self) -> Option<&Stage> {
+        self.stages.iter().rev().find(|s| !s.id.is_under("later"))
+    }
+}

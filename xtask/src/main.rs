@@ -1,0 +1,3 @@
+//! overflow's developer commands.
+
+fn main() {}
