@@ -1,0 +1,110 @@
+//! Builds the eBPF object that `probe` embeds, or an empty stub when `AYA_BUILD_SKIP=1`.
+//!
+//! The object lands at `OUT_DIR/overflow`. It is built by the very toolchain that builds user
+//! space: stable, allowed to use `-Zbuild-std=core` by `RUSTC_BOOTSTRAP=1`. aya-build reads that
+//! variable from its own process, so this script runs itself once more with the variable set
+//! rather than changing its own environment, which is `unsafe` since edition 2024.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aya_build::{Package, Toolchain, build_ebpf};
+
+/// Set in the second run, to the toolchain that builds the object.
+const INNER: &str = "OVERFLOW_EBPF_TOOLCHAIN";
+
+fn main() -> ExitCode {
+    let result = match env::var(INNER) {
+        Ok(toolchain) => build(&toolchain),
+        Err(_) => prepare(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            println!("cargo::error={e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// First run: finds the tools, or says which are missing, then starts the second run.
+fn prepare() -> Result<()> {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=AYA_BUILD_SKIP");
+    println!("cargo::rerun-if-env-changed=RUSTUP_TOOLCHAIN");
+    if matches!(env::var("AYA_BUILD_SKIP").as_deref(), Ok("1" | "true")) {
+        let stub = path_var("OUT_DIR")?.join("overflow");
+        return fs::write(&stub, []).with_context(|| format!("cannot write {}", stub.display()));
+    }
+
+    let sysroot = sysroot()?;
+    let core = sysroot.join("lib/rustlib/src/rust/library/core");
+    ensure!(
+        core.is_dir(),
+        "the toolchain at {} has no rust-src, which the eBPF programs are built with: \
+         run `cargo xtask setup`",
+        sysroot.display()
+    );
+
+    let manifest_dir = path_var("CARGO_MANIFEST_DIR")?;
+    let workspace = manifest_dir.parent().context("overflow-user lies in no workspace")?;
+    let tools = workspace.join("target/tools/bin");
+    let mut path = vec![tools.clone()];
+    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let Some(linker) = path.iter().map(|dir| dir.join("bpf-linker")).find(|p| p.is_file()) else {
+        bail!(
+            "bpf-linker, which links the eBPF programs, is neither in {} nor in PATH: \
+             run `cargo xtask setup`",
+            tools.display()
+        );
+    };
+    println!("cargo::rerun-if-changed={}", linker.display());
+
+    let status = Command::new(env::current_exe()?)
+        .env(INNER, toolchain(&sysroot)?)
+        .env("RUSTC_BOOTSTRAP", "1")
+        // aya-build forwards each line of the inner cargo as a warning: leave only the real ones.
+        .env("CARGO_TERM_QUIET", "true")
+        .env("PATH", env::join_paths(path)?)
+        .status()
+        .context("cannot start the eBPF build")?;
+    ensure!(status.success(), "the eBPF programs did not build; the warnings above say why");
+    Ok(())
+}
+
+/// Second run: the build itself.
+fn build(toolchain: &str) -> Result<()> {
+    let root_dir = path_var("CARGO_MANIFEST_DIR")?.join("../overflow-ebpf");
+    let root_dir = root_dir.canonicalize()?;
+    let package = Package {
+        name: "overflow-ebpf",
+        root_dir: root_dir.to_str().context("the path of the workspace is not UTF-8")?,
+        ..Package::default()
+    };
+    build_ebpf([package], Toolchain::Custom(toolchain))
+}
+
+/// The name for `rustup run` of the toolchain cargo is running under.
+fn toolchain(sysroot: &Path) -> Result<String> {
+    if let Ok(name) = env::var("RUSTUP_TOOLCHAIN") {
+        return Ok(name);
+    }
+    let name = sysroot.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned).context("cannot tell which toolchain cargo is running under")
+}
+
+/// Where the compiler that cargo uses keeps its libraries and sources.
+fn sysroot() -> Result<PathBuf> {
+    let rustc = env::var_os("RUSTC").context("cargo did not set RUSTC")?;
+    let out = Command::new(&rustc).args(["--print", "sysroot"]).output()?;
+    ensure!(out.status.success(), "`{} --print sysroot` failed", Path::new(&rustc).display());
+    Ok(PathBuf::from(String::from_utf8(out.stdout)?.trim()))
+}
+
+fn path_var(name: &str) -> Result<PathBuf> {
+    env::var_os(name).map(PathBuf::from).with_context(|| format!("cargo did not set {name}"))
+}
