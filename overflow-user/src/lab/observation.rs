@@ -91,8 +91,14 @@ pub struct Observation {
     pub packets: Vec<Packet>,
     /// Packets the capture lost by its own account; 0 is a precondition for the packet witness.
     pub capture_drops: u64,
+    /// Packets the link itself lost (full device queue, full delay line, failed write); 0 is a
+    /// precondition for every conclusion about who dropped what.
+    pub link_drops: u64,
     /// How the delay was made.
     pub link: LinkKind,
+    /// What a reader must know to judge this observation, one sentence each: why the link is not
+    /// the preferred one, that a source was missing and what stood in for it.
+    pub notes: Vec<String>,
     /// Whether every SYN of the burst reached the server before the first third ACK of the burst.
     pub concurrent: bool,
     /// How often the cell was run until the burst was concurrent; 1 is the normal case.
