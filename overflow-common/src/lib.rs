@@ -1,2 +1,15 @@
-//! The contract between overflow's eBPF programs and its user space.
+//! The contract between overflow's eBPF programs and its user space: records and load-time facts.
+//!
+//! No logic beyond encoding. Everything here is `#[repr(C)]` without padding, with its size
+//! asserted, because the two sides are compiled for different targets.
 #![no_std]
+
+mod event;
+mod layout;
+mod loss;
+mod path;
+
+pub use event::{Event, Kind, Queue, Rung, valid};
+pub use layout::{Field, Slot};
+pub use loss::Loss;
+pub use path::Path;

@@ -1,8 +1,28 @@
-//! overflow's eBPF programs.
+//! overflow's eBPF programs: they read and report, and never judge.
+//!
+//! Every hook does one of three things to the per-CPU path state of the segment being handled:
+//! begin it, set a bit in its path word, or end it and emit one record. No threshold and no
+//! verdict lives here; what a path means is decided in user space.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+
+mod emit;
+mod filter;
+mod globals;
+mod hooks;
+mod maps;
+mod read;
+mod segment;
+mod sock;
+mod state;
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier refuses loops without an exit: a program that could panic does not load.
     loop {}
 }

@@ -1,0 +1,229 @@
+//! The one ring record: a kernel moment with everything that was read there.
+
+/// Accept queue and SYN queue of a listener at one instant.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// `sk_ack_backlog`: connections in the accept queue.
+    pub ack_backlog: u32,
+    /// `sk_max_ack_backlog`: its limit; the queue is full when `ack_backlog > max_ack_backlog`.
+    pub max_ack_backlog: u32,
+    /// `icsk_accept_queue.qlen`: requests in the SYN queue.
+    pub qlen: u32,
+    /// `icsk_accept_queue.young`: of these, never retransmitted.
+    pub young: u32,
+}
+
+/// A kernel moment, as it travels through the ring.
+///
+/// A value counts only if its bit in `valid` is set: a field that this kernel does not have, or
+/// that could not be read, is absent, never zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// CLOCK_MONOTONIC nanoseconds (`bpf_ktime_get_ns`) when the moment began.
+    pub t_ns: u64,
+    /// Address of the `struct sock` the moment is about (the listener, or the child at its close);
+    /// an identity, never dereferenced by user space.
+    pub sk: u64,
+    /// Address of the `struct request_sock`, or 0.
+    pub req: u64,
+    /// Code address that freed the segment (`kfree_skb`'s `location`), or 0.
+    pub location: u64,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// CPU on which the whole decision ran.
+    pub cpu: u32,
+    /// What was gone through: [`crate::Path`] bits.
+    pub path: u32,
+    /// `enum skb_drop_reason` with which the segment was freed.
+    pub drop_reason: u32,
+    /// `enum sk_rst_reason` of the RST that was sent.
+    pub reset_reason: u32,
+    /// Sequence number of the segment.
+    pub seq: u32,
+    /// Acknowledgement number of the segment.
+    pub ack_seq: u32,
+    /// TCP payload bytes of the segment.
+    pub payload_len: u32,
+    /// Queues when the segment entered the decision.
+    pub before: Queue,
+    /// Queues when the decision was over.
+    pub after: Queue,
+    /// Client address; IPv4 in the first four bytes.
+    pub client: [u8; 16],
+    /// Server address; IPv4 in the first four bytes.
+    pub server: [u8; 16],
+    /// Client port, host order.
+    pub client_port: u16,
+    /// Server port, host order.
+    pub server_port: u16,
+    /// Which values were read: [`valid`] bits.
+    pub valid: u16,
+    /// A [`Kind`].
+    pub kind: u8,
+    /// The [`Rung`] that made the record.
+    pub rung: u8,
+    /// 4 or 6: the version of the IP header.
+    pub family: u8,
+    /// TCP header flags of the segment.
+    pub tcp_flags: u8,
+    /// `sysctl_tcp_abort_on_overflow` of the listener's namespace at the end of the decision.
+    pub abort_on_overflow: u8,
+    /// `sysctl_tcp_syncookies` of the listener's namespace.
+    pub syncookies: u8,
+    /// `request_sock.num_timeout`: SYN-ACK timeouts so far.
+    pub num_timeout: u8,
+    /// `request_sock.num_retrans`: SYN-ACKs resent so far.
+    pub num_retrans: u8,
+    /// `icsk_accept_queue.rskq_defer_accept`.
+    pub defer_accept: u8,
+    /// `sk_state` of `sk`.
+    pub sk_state: u8,
+}
+
+/// Bits of [`Event::valid`].
+pub mod valid {
+    /// `before.{ack_backlog,max_ack_backlog}` and, if an exit was seen, `after`'s.
+    pub const ACCEPT_QUEUE: u16 = 1 << 0;
+    /// `{before,after}.qlen`.
+    pub const SYN_QUEUE: u16 = 1 << 1;
+    /// `{before,after}.young`.
+    pub const YOUNG: u16 = 1 << 2;
+    /// `abort_on_overflow`.
+    pub const ABORT_ON_OVERFLOW: u16 = 1 << 3;
+    /// `syncookies`.
+    pub const SYNCOOKIES: u16 = 1 << 4;
+    /// `num_timeout`, `num_retrans`.
+    pub const NUM_TIMEOUT: u16 = 1 << 5;
+    /// `defer_accept`.
+    pub const DEFER_ACCEPT: u16 = 1 << 6;
+    /// `drop_reason`.
+    pub const DROP_REASON: u16 = 1 << 7;
+    /// `reset_reason`.
+    pub const RESET_REASON: u16 = 1 << 8;
+    /// `seq`, `ack_seq`, `tcp_flags`, `payload_len`: a segment was parsed.
+    pub const SEGMENT: u16 = 1 << 9;
+    /// `after` was read.
+    pub const AFTER: u16 = 1 << 10;
+}
+
+/// Which moment a record is about.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A SYN went through `tcp_conn_request`.
+    Syn = 1,
+    /// A segment met a request (`tcp_check_req`) or the cookie check (`cookie_v4_check`).
+    Ack = 2,
+    /// An RST was sent outside of such a decision (`tcp_v4_send_reset`).
+    Reset = 3,
+    /// A SYN-ACK was sent again (`tcp_rtx_synack`).
+    SynAckRetransmit = 4,
+    /// A request was removed outside of such a decision: it expired or its listener went away.
+    RequestRemoved = 5,
+    /// A child was reset by `tcp_send_active_reset`: its listener was closed.
+    ActiveReset = 6,
+    /// The application took a child with `accept()` (`inet_csk_accept`).
+    Accept = 7,
+}
+
+/// How the record was obtained.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rung {
+    /// fentry/fexit: BPF trampolines on the functions themselves.
+    Fentry = 1,
+    /// kprobe/kretprobe on the functions themselves.
+    Kprobe = 2,
+    /// Tracepoints (`tp_btf`) around them.
+    Tracepoint = 3,
+}
+
+impl Kind {
+    /// The kind with this number, if there is one.
+    pub const fn from_u8(n: u8) -> Option<Self> {
+        Some(match n {
+            1 => Self::Syn,
+            2 => Self::Ack,
+            3 => Self::Reset,
+            4 => Self::SynAckRetransmit,
+            5 => Self::RequestRemoved,
+            6 => Self::ActiveReset,
+            7 => Self::Accept,
+            _ => return None,
+        })
+    }
+}
+
+impl Rung {
+    /// The rung with this number, if there is one.
+    pub const fn from_u8(n: u8) -> Option<Self> {
+        Some(match n {
+            1 => Self::Fentry,
+            2 => Self::Kprobe,
+            3 => Self::Tracepoint,
+            _ => return None,
+        })
+    }
+
+    /// The rung's name in options and output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Event>() == 144 && size_of::<Event>() % 8 == 0);
+
+impl Event {
+    /// Nothing read, nothing known.
+    pub const EMPTY: Self = Self {
+        t_ns: 0,
+        sk: 0,
+        req: 0,
+        location: 0,
+        netns: 0,
+        cpu: 0,
+        path: 0,
+        drop_reason: 0,
+        reset_reason: 0,
+        seq: 0,
+        ack_seq: 0,
+        payload_len: 0,
+        before: Queue { ack_backlog: 0, max_ack_backlog: 0, qlen: 0, young: 0 },
+        after: Queue { ack_backlog: 0, max_ack_backlog: 0, qlen: 0, young: 0 },
+        client: [0; 16],
+        server: [0; 16],
+        client_port: 0,
+        server_port: 0,
+        valid: 0,
+        kind: 0,
+        rung: 0,
+        family: 0,
+        tcp_flags: 0,
+        abort_on_overflow: 0,
+        syncookies: 0,
+        num_timeout: 0,
+        num_retrans: 0,
+        defer_accept: 0,
+        sk_state: 0,
+    };
+
+    /// The record's bytes as they lie in the ring, in native byte order.
+    pub fn as_bytes(&self) -> &[u8; size_of::<Self>()] {
+        // SAFETY: repr(C) without padding (asserted above), so every byte is initialised.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
+    /// The record whose bytes these are; `None` if there are too few of them.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.get(..size_of::<Self>())?;
+        // SAFETY: the length was checked, every bit pattern is a valid Event, and the read does
+        // not ask for alignment.
+        Some(unsafe { core::ptr::read_unaligned(bytes.as_ptr().cast()) })
+    }
+}

@@ -1,0 +1,26 @@
+//! The application's `accept()`: `inet_csk_accept` (net/ipv4/inet_connection_sock.c) returns the
+//! child that leaves the accept queue.
+//!
+//! # Minimum kernel version
+//! fexit: 5.10.
+
+use aya_ebpf::{EbpfContext, macros::fexit, programs::FExitContext};
+use overflow_common::{Kind, Rung};
+
+use super::close::child_moment;
+use crate::{
+    globals::{ACCEPT_RETURN, EMIT_ALL},
+    read,
+};
+
+/// (sk, flags, err, kern) up to v6.9, (sk, proto_accept_arg *) since v6.10.
+#[fexit(function = "inet_csk_accept")]
+pub fn fexit_inet_csk_accept(ctx: FExitContext) -> u32 {
+    if let Some(child) = read::slot(ctx.as_ptr(), ACCEPT_RETURN.load())
+        && child != 0
+        && EMIT_ALL.load() != 0
+    {
+        child_moment(child, Kind::Accept, Rung::Fentry, 0);
+    }
+    0
+}

@@ -1,0 +1,60 @@
+//! The child socket: `tcp_v4_syn_recv_sock` (net/ipv4/tcp_ipv4.c) returns NULL when the accept
+//! queue is full or the child could not be made; `inet_csk_reqsk_queue_add` puts it into the queue.
+//!
+//! # Minimum kernel version
+//! fexit: 5.10; with seven arguments (commit 858d2a4f67ff and its backports) the kernel's BPF
+//! trampolines must take more than six (commit 473e3150e30a, 6.5).
+
+use aya_ebpf::{EbpfContext, macros::fexit, programs::FExitContext};
+use overflow_common::Path;
+
+use crate::{
+    globals::{QUEUE_ADD_RETURN, SYN_RECV_SOCK_RETURN},
+    read,
+    state::PathState,
+};
+
+/// A v4-mapped connection goes through `tcp_v6_syn_recv_sock`, which calls the v4 function: both
+/// report, with the same result, and set the same bit.
+fn syn_recv_sock(returned: u64) {
+    mark(if returned == 0 { Path::SYN_RECV_SOCK_NULL } else { Path::SYN_RECV_SOCK_CHILD });
+}
+
+fn queue_add(returned: u64) {
+    mark(if returned == 0 { Path::QUEUE_ADD_NULL } else { Path::QUEUE_ADD });
+}
+
+#[inline(always)]
+fn mark(bits: u32) {
+    if let Some(state) = PathState::get()
+        && state.skb != 0
+    {
+        state.mark(bits);
+    }
+}
+
+#[fexit(function = "tcp_v4_syn_recv_sock")]
+pub fn fexit_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
+    if let Some(returned) = read::slot(ctx.as_ptr(), SYN_RECV_SOCK_RETURN.load()) {
+        syn_recv_sock(returned);
+    }
+    0
+}
+
+#[fexit(function = "tcp_v6_syn_recv_sock")]
+pub fn fexit_tcp_v6_syn_recv_sock(ctx: FExitContext) -> u32 {
+    if let Some(returned) = read::slot(ctx.as_ptr(), SYN_RECV_SOCK_RETURN.load()) {
+        syn_recv_sock(returned);
+    }
+    0
+}
+
+/// (sk, req, child): the child, or NULL if the listener is no longer listening (v5.0, commit
+/// 9d3e1368bb45).
+#[fexit(function = "inet_csk_reqsk_queue_add")]
+pub fn fexit_reqsk_queue_add(ctx: FExitContext) -> u32 {
+    if let Some(returned) = read::slot(ctx.as_ptr(), QUEUE_ADD_RETURN.load()) {
+        queue_add(returned);
+    }
+    0
+}

@@ -1,0 +1,44 @@
+//! The listener's close: `inet_csk_listen_stop` disconnects every child nobody accepted, and
+//! `tcp_send_active_reset` (net/ipv4/tcp_output.c) resets its client. Not to be confused with the
+//! RST of an overflow, which is `tcp_v4_send_reset`'s.
+//!
+//! # Minimum kernel version
+//! fentry: 5.10.
+
+use aya_ebpf::{macros::fentry, programs::FEntryContext};
+use overflow_common::{Event, Kind, Path, Rung};
+
+use crate::{emit, filter, sock};
+
+/// `child` is the socket being reset; only its address in the record tells it from others.
+#[inline(always)]
+pub fn active_reset(child: u64, rung: Rung, bit: u32) {
+    child_moment(child, Kind::ActiveReset, rung, bit);
+}
+
+/// A record about a child socket.
+#[inline(always)]
+pub fn child_moment(child: u64, kind: Kind, rung: Rung, bit: u32) {
+    let mut event = Event::EMPTY;
+    if sock::tuple(child, &mut event).is_none() || !filter::wants(event.server_port, event.netns) {
+        return;
+    }
+    // SAFETY: helpers without arguments.
+    unsafe {
+        event.t_ns = aya_ebpf::helpers::bpf_ktime_get_ns();
+        event.cpu = aya_ebpf::helpers::bpf_get_smp_processor_id();
+    }
+    event.kind = kind as u8;
+    event.rung = rung as u8;
+    event.path = bit;
+    event.sk = child;
+    event.sk_state = sock::state(child);
+    emit::record(&event);
+}
+
+/// (sk, …): the rest differs between versions and is not needed.
+#[fentry(function = "tcp_send_active_reset")]
+pub fn fentry_tcp_send_active_reset(ctx: FEntryContext) -> u32 {
+    active_reset(ctx.arg(0), Rung::Fentry, Path::SEND_RESET);
+    0
+}

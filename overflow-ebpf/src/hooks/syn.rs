@@ -1,0 +1,81 @@
+//! The SYN: `tcp_conn_request` (net/ipv4/tcp_input.c, since v3.17) queues a request, sends a
+//! cookie, or drops it without a word.
+//!
+//! # Minimum kernel version
+//! fentry/fexit: 5.10.
+
+use aya_ebpf::{
+    EbpfContext,
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
+};
+use overflow_common::{Kind, Path, Rung};
+
+use crate::{
+    globals::EMIT_ALL,
+    state::{self, PathState},
+};
+
+fn enter(skb: u64, listener: u64, rung: Rung) {
+    if let Some(state) = PathState::begin(skb, listener, Kind::Syn, rung) {
+        state.mark(Path::CONN_REQUEST);
+    }
+}
+
+fn hashed(req: u64) {
+    if let Some(state) = state::current(Kind::Syn) {
+        state.mark(Path::REQSK_HASHED);
+        state.event.req = req;
+    }
+}
+
+fn cookie() {
+    if let Some(state) = state::current(Kind::Syn) {
+        state.mark(Path::COOKIE_INIT);
+    }
+}
+
+fn exit() {
+    if let Some(state) = state::current(Kind::Syn) {
+        state.after();
+        if EMIT_ALL.load() != 0 || !state.has(Path::REQSK_HASHED) {
+            state.finish();
+        } else {
+            state.skb = 0;
+        }
+    }
+}
+
+/// (rsk_ops, af_ops, sk, skb), the same in every version since v3.17.
+#[fentry(function = "tcp_conn_request")]
+pub fn fentry_tcp_conn_request(ctx: FEntryContext) -> u32 {
+    enter(ctx.arg(3), ctx.arg(2), Rung::Fentry);
+    0
+}
+
+#[fexit(function = "tcp_conn_request")]
+pub fn fexit_tcp_conn_request(ctx: FExitContext) -> u32 {
+    let _ = ctx.as_ptr();
+    exit();
+    0
+}
+
+/// (sk, req, timeout); no timeout since v7.0. Called for requests, not for cookies.
+#[fentry(function = "inet_csk_reqsk_queue_hash_add")]
+pub fn fentry_reqsk_queue_hash_add(ctx: FEntryContext) -> u32 {
+    hashed(ctx.arg(1));
+    0
+}
+
+/// Called through `af_ops->cookie_init_seq`, past every test that could still drop the SYN.
+#[fentry(function = "cookie_v4_init_sequence")]
+pub fn fentry_cookie_v4_init_sequence(_ctx: FEntryContext) -> u32 {
+    cookie();
+    0
+}
+
+#[fentry(function = "cookie_v6_init_sequence")]
+pub fn fentry_cookie_v6_init_sequence(_ctx: FEntryContext) -> u32 {
+    cookie();
+    0
+}

@@ -1,0 +1,41 @@
+//! Every map.
+
+use aya_ebpf::{
+    btf_maps::{HashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use overflow_common::{Event, Loss};
+
+use crate::state::PathState;
+
+/// Records on their way to user space. The size is a default; user space sets it before load.
+#[btf_map]
+pub static EVENTS: RingBuf<Event, 262_144> = RingBuf::new();
+
+/// The segment that this CPU is handling. One is enough: everything from `tcp_v4_rcv` to the
+/// verdict runs in one softirq on one CPU.
+#[btf_map]
+pub static STATE: PerCpuArray<PathState, 1> = PerCpuArray::new();
+
+/// What could not be reported, by [`Loss`].
+#[btf_map]
+pub static LOSSES: PerCpuArray<u64, { Loss::COUNT as usize }> = PerCpuArray::new();
+
+/// Network namespaces to trace, by inode number; used if `FILTER_NETNS` is set.
+#[btf_map]
+pub static NETNS: HashMap<u32, u8, 1024> = HashMap::new();
+
+/// Listeners seen by `inet_sock_set_state`, for the tracepoint rung: [`ListenerKey`] to the
+/// address of the `struct sock`.
+#[btf_map]
+pub static LISTENERS: HashMap<ListenerKey, u64, 4096> = HashMap::new();
+
+/// Where a listener listens.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ListenerKey {
+    /// Inode number of its network namespace.
+    pub netns: u32,
+    /// Its port, host order.
+    pub port: u32,
+}

@@ -1,0 +1,79 @@
+//! The only file that reads kernel memory: typed reads through a [`Field`].
+
+use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+use overflow_common::{Field, Loss, Slot};
+
+use crate::emit;
+
+/// Reads a `T` at a kernel address.
+#[inline(always)]
+pub fn at<T: Copy>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address itself and fails instead of faulting.
+    match unsafe { bpf_probe_read_kernel(address as *const T) } {
+        Ok(value) => Some(value),
+        Err(_) => {
+            emit::count(Loss::BadRead);
+            None
+        }
+    }
+}
+
+/// Reads the integer `field` of the structure at `base`. `None` if this kernel has no such field.
+#[inline(always)]
+pub fn field(base: u64, field: &Global<Field>) -> Option<u64> {
+    let field = field.load();
+    let address = base + field.offset();
+    let raw = match field.size() {
+        1 => u64::from(at::<u8>(address)?),
+        2 => u64::from(at::<u16>(address)?),
+        4 => u64::from(at::<u32>(address)?),
+        8 => at::<u64>(address)?,
+        _ => return None,
+    };
+    let value = raw >> (field.shift() & 63);
+    Some(if field.width() < 64 { value & ((1 << field.width()) - 1) } else { value })
+}
+
+/// The address of the structure `field` inside the structure at `base`.
+#[inline(always)]
+pub fn address(base: u64, field: &Global<Field>) -> Option<u64> {
+    let field = field.load();
+    if field.exists() { Some(base + field.offset()) } else { None }
+}
+
+/// Reads slot `slot` of a BTF context: an argument, or the return value after the last argument.
+///
+/// The verifier accepts context loads at constant offsets only, so each slot has a load of its
+/// own. The slot comes from read-only data, so the verifier follows just the one that exists; in
+/// plain Rust the compiler would merge the arms into one load at a computed offset.
+#[inline(always)]
+pub fn slot(ctx: *const core::ffi::c_void, slot: Slot) -> Option<u64> {
+    macro_rules! load {
+        ($bytes:literal) => {{
+            let value: u64;
+            // SAFETY: reads the context the program was called with, at an offset that the
+            // verifier checks against the hook's arguments.
+            unsafe {
+                core::arch::asm!(
+                    concat!("{value} = *(u64 *)({ctx} + ", $bytes, ")"),
+                    value = lateout(reg) value,
+                    ctx = in(reg) ctx,
+                    options(nostack, preserves_flags),
+                );
+            }
+            Some(value)
+        }};
+    }
+    match slot.0 {
+        0 => load!("0"),
+        1 => load!("8"),
+        2 => load!("16"),
+        3 => load!("24"),
+        4 => load!("32"),
+        5 => load!("40"),
+        6 => load!("48"),
+        7 => load!("56"),
+        8 => load!("64"),
+        _ => None,
+    }
+}

@@ -1,0 +1,134 @@
+//! Which fields of `struct sock`, `struct request_sock` and `struct net` are read.
+
+use overflow_common::{Event, Queue, valid};
+
+use crate::{
+    globals::{
+        ICSK_DEFER_ACCEPT, ICSK_QLEN, ICSK_YOUNG, NET_ABORT_ON_OVERFLOW, NET_INUM, NET_SYNCOOKIES,
+        REQ_NUM_RETRANS, REQ_NUM_TIMEOUT, SOCK_ACK_BACKLOG, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY,
+        SOCK_MAX_ACK_BACKLOG, SOCK_NET, SOCK_NUM, SOCK_RCV_SADDR, SOCK_STATE, SOCK_V6_DADDR,
+        SOCK_V6_RCV_SADDR,
+    },
+    read,
+};
+
+const AF_INET6: u64 = 10;
+
+/// `sk_state`; 0 if it cannot be read.
+#[inline(always)]
+pub fn state(sk: u64) -> u8 {
+    read::field(sk, &SOCK_STATE).unwrap_or(0) as u8
+}
+
+/// Local port, host order.
+#[inline(always)]
+pub fn local_port(sk: u64) -> Option<u16> {
+    Some(read::field(sk, &SOCK_NUM)? as u16)
+}
+
+/// Inode number of the socket's network namespace.
+#[inline(always)]
+pub fn netns(sk: u64) -> Option<u32> {
+    net_inum(read::field(sk, &SOCK_NET)?)
+}
+
+/// Inode number of a `struct net`.
+#[inline(always)]
+pub fn net_inum(net: u64) -> Option<u32> {
+    Some(read::field(net, &NET_INUM)? as u32)
+}
+
+/// Both queues of a listener, and which of the values could be read.
+#[inline(always)]
+pub fn queue(listener: u64) -> (Queue, u16) {
+    let mut queue = Queue::default();
+    let mut read = 0;
+    if let (Some(len), Some(max)) =
+        (read::field(listener, &SOCK_ACK_BACKLOG), read::field(listener, &SOCK_MAX_ACK_BACKLOG))
+    {
+        queue.ack_backlog = len as u32;
+        queue.max_ack_backlog = max as u32;
+        read |= valid::ACCEPT_QUEUE;
+    }
+    if let Some(qlen) = read::field(listener, &ICSK_QLEN) {
+        queue.qlen = qlen as u32;
+        read |= valid::SYN_QUEUE;
+    }
+    if let Some(young) = read::field(listener, &ICSK_YOUNG) {
+        queue.young = young as u32;
+        read |= valid::YOUNG;
+    }
+    (queue, read)
+}
+
+/// The sysctls of the listener's namespace and its defer-accept setting, into `event`.
+#[inline(always)]
+pub fn settings(listener: u64, event: &mut Event) {
+    if let Some(net) = read::field(listener, &SOCK_NET) {
+        if let Some(value) = read::field(net, &NET_ABORT_ON_OVERFLOW) {
+            event.abort_on_overflow = value as u8;
+            event.valid |= valid::ABORT_ON_OVERFLOW;
+        }
+        if let Some(value) = read::field(net, &NET_SYNCOOKIES) {
+            event.syncookies = value as u8;
+            event.valid |= valid::SYNCOOKIES;
+        }
+    }
+    if let Some(value) = read::field(listener, &ICSK_DEFER_ACCEPT) {
+        event.defer_accept = value as u8;
+        event.valid |= valid::DEFER_ACCEPT;
+    }
+}
+
+/// Timeouts and retransmissions of a request, into `event`.
+#[inline(always)]
+pub fn request(req: u64, event: &mut Event) {
+    event.req = req;
+    if let (Some(timeouts), Some(retrans)) =
+        (read::field(req, &REQ_NUM_TIMEOUT), read::field(req, &REQ_NUM_RETRANS))
+    {
+        event.num_timeout = timeouts as u8;
+        event.num_retrans = retrans as u8;
+        event.valid |= valid::NUM_TIMEOUT;
+    }
+}
+
+/// The peer and local address of `sk` (a child, or a request, whose `sock_common` is alike), seen
+/// from the server: the peer is the client.
+#[inline(always)]
+pub fn tuple(sk: u64, event: &mut Event) -> Option<()> {
+    event.client_port = u16::from_be(read::field(sk, &SOCK_DPORT)? as u16);
+    event.server_port = local_port(sk)?;
+    event.netns = netns(sk)?;
+    let v6 = read::field(sk, &SOCK_FAMILY)? == AF_INET6;
+    if v6 && let Some(daddr) = read::address(sk, &SOCK_V6_DADDR) {
+        event.client = read::at(daddr)?;
+        event.server = read::at(read::address(sk, &SOCK_V6_RCV_SADDR)?)?;
+        event.family = 6;
+        unmap(event);
+    } else {
+        let client = read::field(sk, &SOCK_DADDR)? as u32;
+        let server = read::field(sk, &SOCK_RCV_SADDR)? as u32;
+        event.client[..4].copy_from_slice(&client.to_ne_bytes());
+        event.server[..4].copy_from_slice(&server.to_ne_bytes());
+        event.family = 4;
+    }
+    Some(())
+}
+
+/// `::ffff:a.b.c.d` of a dual-stack listener is the IPv4 connection that its segments show.
+#[inline(always)]
+fn unmap(event: &mut Event) {
+    let mapped = |a: &[u8; 16]| {
+        u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]]) == 0
+            && u32::from_ne_bytes([a[8], a[9], a[10], a[11]]) == u32::from_be(0xffff)
+    };
+    if mapped(&event.client) {
+        let (client, server) = (event.client, event.server);
+        event.client = [0; 16];
+        event.server = [0; 16];
+        event.client[..4].copy_from_slice(&client[12..]);
+        event.server[..4].copy_from_slice(&server[12..]);
+        event.family = 4;
+    }
+}

@@ -1,0 +1,138 @@
+//! The per-CPU path state: the segment this CPU is handling, from the outermost hook's entry to
+//! its exit.
+
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use overflow_common::{Event, Kind, Loss, Queue, Rung, valid};
+
+use crate::{
+    emit, filter,
+    maps::STATE,
+    segment::{self, At},
+    sock,
+};
+
+/// What is known so far of the segment being handled.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct PathState {
+    /// Address of the `struct sk_buff`; 0 when no segment is being followed.
+    pub skb: u64,
+    /// The record being collected.
+    pub event: Event,
+}
+
+impl PathState {
+    /// This CPU's state.
+    #[inline(always)]
+    pub fn get() -> Option<&'static mut Self> {
+        // SAFETY: the slot is this CPU's own. The hooks that use it run in one softirq, one after
+        // the other, so no two of them hold the reference at the same time.
+        STATE.get_ptr_mut(0).map(|state| unsafe { &mut *state })
+    }
+
+    /// This CPU's state if it follows the segment `skb`. The address alone is no proof: a freed
+    /// `sk_buff` is soon used again, so the headers are compared too.
+    #[inline(always)]
+    pub fn following(skb: u64) -> Option<&'static mut Self> {
+        let state = Self::get()?;
+        if state.skb != skb || skb == 0 {
+            return None;
+        }
+        let (port, seq) = (state.event.client_port, state.event.seq);
+        segment::parse(skb, At::NetworkHeader, &mut state.event)?;
+        if state.event.client_port == port && state.event.seq == seq {
+            Some(state)
+        } else {
+            state.skb = 0;
+            emit::count(Loss::PathInterrupted);
+            None
+        }
+    }
+
+    /// Begins to follow `skb` on its way through `listener`, or goes on if it already is followed
+    /// (a segment can meet first a request and then the cookie check). `None` if the listener is
+    /// not wanted or the segment cannot be parsed.
+    #[inline(always)]
+    pub fn begin(skb: u64, listener: u64, kind: Kind, rung: Rung) -> Option<&'static mut Self> {
+        if let Some(state) = Self::following(skb) {
+            return Some(state);
+        }
+        let state = Self::get()?;
+        // From here on an exit finds either this segment or none.
+        state.skb = 0;
+        let port = sock::local_port(listener)?;
+        let netns = sock::netns(listener)?;
+        if !filter::wants(port, netns) {
+            return None;
+        }
+        state.reset(kind, rung);
+        state.event.netns = netns;
+        segment::parse(skb, At::NetworkHeader, &mut state.event)?;
+        state.listener(listener);
+        state.skb = skb;
+        Some(state)
+    }
+
+    /// Forgets the last segment and starts a record.
+    #[inline(always)]
+    pub fn reset(&mut self, kind: Kind, rung: Rung) {
+        self.skb = 0;
+        self.event = Event::EMPTY;
+        self.event.kind = kind as u8;
+        self.event.rung = rung as u8;
+        // SAFETY: helpers without arguments.
+        unsafe {
+            self.event.t_ns = bpf_ktime_get_ns();
+            self.event.cpu = bpf_get_smp_processor_id();
+        }
+    }
+
+    /// Reads everything about the listener as the segment enters.
+    #[inline(always)]
+    pub fn listener(&mut self, listener: u64) {
+        let (before, read) = sock::queue(listener);
+        self.event.sk = listener;
+        self.event.sk_state = sock::state(listener);
+        self.event.before = before;
+        self.event.after = Queue::default();
+        self.event.valid |= read;
+        sock::settings(listener, &mut self.event);
+    }
+
+    /// Reads the listener's queues again: the decision is over.
+    #[inline(always)]
+    pub fn after(&mut self) {
+        let (after, read) = sock::queue(self.event.sk);
+        if read == self.event.valid & (valid::ACCEPT_QUEUE | valid::SYN_QUEUE | valid::YOUNG) {
+            self.event.after = after;
+            self.event.valid |= valid::AFTER;
+        }
+    }
+
+    /// Sets path bits.
+    #[inline(always)]
+    pub fn mark(&mut self, bits: u32) {
+        self.event.path |= bits;
+    }
+
+    /// Whether any of `bits` is set.
+    #[inline(always)]
+    pub fn has(&self, bits: u32) -> bool {
+        self.event.path & bits != 0
+    }
+
+    /// Sends the record and stops following the segment.
+    #[inline(always)]
+    pub fn finish(&mut self) {
+        emit::record(&self.event);
+        self.skb = 0;
+    }
+}
+
+/// This CPU's state if it is inside a decision of `kind`. An exit without its entry is normal: the
+/// entry was filtered out, or the tracer attached in between.
+#[inline(always)]
+pub fn current(kind: Kind) -> Option<&'static mut PathState> {
+    let state = PathState::get()?;
+    if state.skb != 0 && state.event.kind == kind as u8 { Some(state) } else { None }
+}
