@@ -1,9 +1,40 @@
 //! Makes real overflows in network namespaces of its own, and says what it saw without eBPF.
+//!
+//! A [`Cell`] is prepared, then run once. Both sides live on threads that entered anonymous
+//! network namespaces; nothing outside those is changed, and nothing of them outlives the process.
 
+mod capture;
+mod cell;
+mod clients;
+mod clock;
+mod concurrent;
 mod config;
+mod counters;
+mod delay;
+mod diag;
+mod error;
+mod files;
+mod forward;
+mod ifreq;
+mod link;
+mod listener;
+mod netem;
+mod netlink;
+mod netns;
 mod observation;
+mod offload;
+mod parse;
+mod proc_tcp;
+mod sockopt;
+mod sysctl;
+mod tcp_state;
+mod tun;
+mod veth;
+mod watched;
 
+pub use cell::{Cell, Progress};
 pub use config::CellConfig;
+pub use error::LabError;
 pub use observation::{
     ClientView, LinkKind, ListenerQueue, Observation, Phase, ServerSocket, Timeline,
 };

@@ -1,0 +1,237 @@
+//! One cell of the experiment, from two empty namespaces to an observation.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use socket2::Socket;
+use tokio::time::sleep;
+
+use super::{
+    CellConfig, LabError, LinkKind, ListenerQueue, Observation, Phase, Timeline,
+    capture::Capture,
+    clients::{self, Client},
+    clock::monotonic_ns,
+    concurrent::concurrent,
+    counters, files,
+    link::{Addresses, Link},
+    listener,
+    netns::Namespace,
+    sockopt, sysctl,
+};
+
+/// How long after the close's own delay the capture goes on: the resets must have arrived.
+const AFTER_CLOSE: Duration = Duration::from_millis(300);
+/// How long a prefill connection may take beyond the link's delay: one SYN or SYN-ACK may get
+/// lost to a full queue and be sent again after 1 s.
+const PREFILL_TIMEOUT: Duration = Duration::from_secs(4);
+/// Beyond this the wall clock was set, not adjusted.
+const CLOCK_STEP_NS: u64 = 1_000_000;
+
+/// What a running cell has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The listener is open and the capture runs.
+    Listening,
+    /// So many prefill connections are established.
+    Prefilled(u32),
+    /// Every client has called `connect()`.
+    Burst,
+    /// The hold is over, views and counters are read.
+    Held,
+    /// The listener is closed.
+    Closed,
+}
+
+/// One prepared cell: two anonymous network namespaces, linked, sysctls set; nothing runs yet.
+///
+/// Dropping it, or the future of [`run`](Self::run), takes everything down again.
+pub struct Cell {
+    config: CellConfig,
+    addresses: Addresses,
+    server: Namespace,
+    client: Namespace,
+    link: Link,
+}
+
+impl Cell {
+    /// Prepares a cell with the server at 10.7.`subnet`.1 and the clients at 10.7.`subnet`.2.
+    /// Blocks for some milliseconds.
+    pub fn prepare(config: CellConfig, subnet: u8) -> Result<Self, LabError> {
+        config.check()?;
+        files::make_room(&config)?;
+        let addresses = Addresses {
+            server: Ipv4Addr::new(10, 7, subnet, 1),
+            client: Ipv4Addr::new(10, 7, subnet, 2),
+        };
+        let server = Namespace::create("lab-server")?;
+        let client = Namespace::create("lab-client")?;
+        let settings = config.clone();
+        server.run_blocking(move || async move { apply(&settings) })?;
+        let link = Link::build(&server, &client, addresses, config.delay)?;
+        Ok(Self { config, addresses, server, client, link })
+    }
+
+    /// Inode number of the server's network namespace, for the tracer's filter.
+    pub fn server_netns_inum(&self) -> u32 {
+        self.server.inum()
+    }
+
+    /// How the delay is made.
+    pub fn link(&self) -> LinkKind {
+        self.link.kind()
+    }
+
+    /// Why the link is the user-space one, if it is.
+    pub fn link_reason(&self) -> Option<&str> {
+        self.link.reason()
+    }
+
+    /// The server's address.
+    pub fn server_addr(&self) -> SocketAddr {
+        SocketAddr::from((self.addresses.server, self.config.port))
+    }
+
+    /// Runs the cell once: prefill, burst, hold, close.
+    ///
+    /// If the observation is not `concurrent`, prepare and run a fresh cell: the first one's
+    /// counters and queue are spent. `progress` is called as the cell goes on.
+    pub async fn run(
+        mut self,
+        progress: impl Fn(Progress) + Send + Sync,
+    ) -> Result<Observation, LabError> {
+        let server_addr = self.server_addr();
+        let backlog = self.config.backlog;
+        let mut notes: Vec<String> = Vec::new();
+        if let Some(reason) = self.link.reason() {
+            notes.push(format!("the delay is made by a user-space link: {reason}"));
+        }
+        self.link.start_counting(&self.server, &self.client).await?;
+        let capture = Capture::start(&self.server).await?;
+        let counters_before = self.server.run(|| async { counters::read() }).await?;
+        let listener =
+            self.server.run(move || async move { listener::open(server_addr, backlog) }).await?;
+        progress(Progress::Listening);
+
+        let prefilled = self.prefill(&listener, &progress).await?;
+        let (listener, before) = self.look(listener).await?;
+        notes.extend(before.note);
+
+        let (burst, burst_ns) = self.burst().await?;
+        progress(Progress::Burst);
+        sleep(self.config.hold).await;
+
+        let hold_end = monotonic_ns();
+        let counters_after = self.server.run(|| async { counters::read() }).await?;
+        let (listener, after) = self.look(listener).await?;
+        let clients: Vec<_> = prefilled.into_iter().chain(burst).collect();
+        let views = clients.iter().map(Client::view).collect::<Result<Vec<_>, _>>()?;
+        progress(Progress::Held);
+
+        let close = monotonic_ns();
+        self.server.run(move || async move { Ok(drop(listener)) }).await?;
+        progress(Progress::Closed);
+        sleep(self.config.delay + AFTER_CLOSE).await;
+
+        let captured = capture.stop().await?;
+        if captured.clock_moved_ns > CLOCK_STEP_NS {
+            notes.push(format!(
+                "the wall clock was set by {} ms during the run; packet times are off by as much",
+                captured.clock_moved_ns / 1_000_000
+            ));
+        }
+        let link = self.link.kind();
+        let link_drops = self.link.finish(&self.server, &self.client).await?;
+        let sources: BTreeSet<_> =
+            views.iter().filter(|v| v.phase == Phase::Burst).map(|v| v.local).collect();
+        Ok(Observation {
+            server: server_addr,
+            clients: views,
+            server_sockets: after.sockets,
+            queue: (before.queue, after.queue),
+            counters: counters::delta(&counters_before, &counters_after),
+            concurrent: concurrent(&captured.packets, &sources),
+            packets: captured.packets,
+            capture_drops: captured.drops,
+            link_drops,
+            link,
+            notes,
+            attempts: 1,
+            timeline: Timeline { burst: burst_ns, hold_end, close },
+        })
+    }
+
+    /// Completes the prefill connections one by one.
+    async fn prefill(
+        &self,
+        listener: &Socket,
+        progress: &(impl Fn(Progress) + Send + Sync),
+    ) -> Result<Vec<Client>, LabError> {
+        let (from, server) = (self.addresses.client, self.server_addr());
+        let timeout = PREFILL_TIMEOUT + 2 * self.config.delay;
+        let of = self.config.prefill;
+        let mut clients = Vec::new();
+        for number in 1..=of {
+            let fail =
+                |state| LabError::Prefill { number, of, timeout_s: timeout.as_secs(), state };
+            let index = u16::try_from(number - 1).map_err(|_| LabError::PrefillTooLarge(of))?;
+            let client = self
+                .client
+                .run(move || clients::prefill(from, server, index, timeout))
+                .await?
+                .map_err(|state| fail(format!("the client is {state}")))?;
+            clients.push(client);
+            // The client is established when its ACK is sent; the server when that arrived.
+            let mut queue = ListenerQueue::default();
+            for _ in 0..timeout.as_millis() {
+                queue = sockopt::listener_queue(listener)?;
+                if queue.recv_q >= number {
+                    break;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+            if queue.recv_q < number {
+                return Err(fail(format!("the accept queue holds {}", queue.recv_q)));
+            }
+            progress(Progress::Prefilled(number));
+        }
+        Ok(clients)
+    }
+
+    async fn burst(&self) -> Result<(Vec<Client>, u64), LabError> {
+        let (from, server) = (self.addresses.client, self.server_addr());
+        let count = u16::try_from(self.config.clients)
+            .map_err(|_| LabError::TooManyClients(self.config.clients))?;
+        let payload = self.config.payload;
+        self.client.run(move || async move { clients::burst(from, server, count, payload) }).await
+    }
+
+    /// Looks at the listener from its own namespace.
+    async fn look(&self, listener: Socket) -> Result<(Socket, listener::View), LabError> {
+        let address = self.server_addr();
+        self.server
+            .run(move || async move {
+                let view = listener::view(&listener, address)?;
+                Ok((listener, view))
+            })
+            .await
+    }
+}
+
+/// Sets the cell's sysctls in the calling thread's namespace.
+fn apply(config: &CellConfig) -> Result<(), LabError> {
+    sysctl::set("ipv4.tcp_abort_on_overflow", config.abort_on_overflow.into())?;
+    sysctl::set("ipv4.tcp_syncookies", config.syncookies.into())?;
+    if let Some(somaxconn) = config.somaxconn {
+        sysctl::set("core.somaxconn", somaxconn)?;
+    }
+    let somaxconn = sysctl::read("core.somaxconn")?;
+    let room = config.accept_queue_room(somaxconn);
+    if config.prefill > room {
+        let (prefill, backlog) = (config.prefill, config.backlog);
+        return Err(LabError::PrefillOverflows { prefill, backlog, somaxconn, room });
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! The clients: sockets bound to known ports, connected without waiting for each other.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::io::unix::AsyncFd;
+
+use super::{
+    ClientView, LabError, Phase,
+    clock::monotonic_ns,
+    config::{BURST_PORT, PREFILL_PORT},
+    error::{During, errno_name},
+    sockopt, tcp_state,
+    watched::watch,
+};
+
+/// One client.
+pub(super) struct Client {
+    local: SocketAddr,
+    phase: Phase,
+    socket: Arc<AsyncFd<Socket>>,
+    progress: Arc<Mutex<Progress>>,
+}
+
+/// What a client has learnt so far.
+#[derive(Default)]
+struct Progress {
+    connect: Option<Result<u64, String>>,
+    /// An error that a `send()` took off the socket, so that `SO_ERROR` has it no more.
+    send_error: Option<String>,
+}
+
+/// Connects prefill client number `index` (from 0) and waits until it is established, from a
+/// thread of the clients' namespace. `Err` with the reason if that takes longer than `timeout`.
+pub(super) async fn prefill(
+    from: Ipv4Addr,
+    server: SocketAddr,
+    index: u16,
+    timeout: Duration,
+) -> Result<Result<Client, String>, LabError> {
+    let local = SocketAddr::from((from, PREFILL_PORT + index));
+    let socket = bound(local)?;
+    let started = start(&socket, server);
+    let client = Client::new(local, Phase::Prefill, socket)?;
+    let outcome = tokio::time::timeout(timeout, client.established(started)).await;
+    if outcome.is_err() {
+        return Ok(Err(tcp_state::name(sockopt::tcp_state(client.socket.get_ref())?)));
+    }
+    let failed = match &lock(&client.progress).connect {
+        Some(Err(errno)) => Some(errno.clone()),
+        _ => None,
+    };
+    Ok(failed.map_or(Ok(client), Err))
+}
+
+/// Connects `count` clients back to back, from a thread of the clients' namespace; each then
+/// sends `payload` bytes as soon as it is established. Also answers with the time just before
+/// the first `connect()`, CLOCK_MONOTONIC nanoseconds.
+pub(super) fn burst(
+    from: Ipv4Addr,
+    server: SocketAddr,
+    count: u16,
+    payload: usize,
+) -> Result<(Vec<Client>, u64), LabError> {
+    let sockets = (0..count)
+        .map(|i| {
+            let local = SocketAddr::from((from, BURST_PORT + i));
+            Ok((local, bound(local)?))
+        })
+        .collect::<Result<Vec<_>, LabError>>()?;
+    // On veth each SYN is received on the CPU that sends it; moving to another CPU half-way could
+    // let a later SYN overtake.
+    let free = pin_to_this_cpu();
+    let before = monotonic_ns();
+    let started: Vec<_> = sockets.iter().map(|(_, socket)| start(socket, server)).collect();
+    if let Some(free) = free {
+        sched_setaffinity(None, &free).during("unpinning the clients' thread")?;
+    }
+    let mut clients = Vec::with_capacity(sockets.len());
+    for ((local, socket), started) in sockets.into_iter().zip(started) {
+        let client = Client::new(local, Phase::Burst, socket)?;
+        let watched = client.clone();
+        tokio::task::spawn_local(async move {
+            watched.established(started).await;
+            watched.send(payload).await;
+        });
+        clients.push(client);
+    }
+    Ok((clients, before))
+}
+
+impl Client {
+    fn new(local: SocketAddr, phase: Phase, socket: Socket) -> Result<Self, LabError> {
+        let socket = Arc::new(watch(socket)?);
+        Ok(Self { local, phase, socket, progress: Arc::default() })
+    }
+
+    fn clone(&self) -> Self {
+        Self {
+            local: self.local,
+            phase: self.phase,
+            socket: Arc::clone(&self.socket),
+            progress: Arc::clone(&self.progress),
+        }
+    }
+
+    /// What the client believes now; takes the pending error off the socket.
+    pub(super) fn view(&self) -> Result<ClientView, LabError> {
+        let socket = self.socket.get_ref();
+        let pending = socket.take_error().during("reading SO_ERROR")?;
+        let progress = lock(&self.progress);
+        Ok(ClientView {
+            local: self.local,
+            phase: self.phase,
+            connect: progress.connect.clone().unwrap_or_else(|| Err("pending".to_owned())),
+            state: tcp_state::name(sockopt::tcp_state(socket)?),
+            error: pending.map(|e| errno_name(&e)).or_else(|| progress.send_error.clone()),
+        })
+    }
+
+    /// Waits until `connect()` has an outcome, and notes it.
+    async fn established(&self, started: io::Result<u64>) {
+        let outcome = match started {
+            Ok(since) => self.outcome(since).await,
+            Err(error) => Err(error),
+        };
+        lock(&self.progress).connect = Some(outcome.map_err(|e| errno_name(&e)));
+    }
+
+    async fn outcome(&self, since: u64) -> io::Result<u64> {
+        loop {
+            let mut ready = self.socket.writable().await?;
+            let took = monotonic_ns() - since;
+            if let Some(error) = self.socket.get_ref().take_error()? {
+                return Err(error);
+            }
+            // Only a connected socket has a peer; anything else was a stray wake-up.
+            if self.socket.get_ref().peer_addr().is_ok() {
+                return Ok(took);
+            }
+            ready.clear_ready();
+        }
+    }
+
+    /// Sends `payload` zeros if connected.
+    async fn send(&self, payload: usize) {
+        if !matches!(lock(&self.progress).connect, Some(Ok(_))) {
+            return;
+        }
+        let data = vec![0; payload];
+        let mut rest = &data[..];
+        while !rest.is_empty() {
+            let sent = self
+                .socket
+                .async_io(tokio::io::Interest::WRITABLE, |s| {
+                    s.send_with_flags(rest, libc::MSG_NOSIGNAL)
+                })
+                .await;
+            match sent {
+                Ok(len) => rest = &rest[len..],
+                Err(error) => {
+                    lock(&self.progress).send_error = Some(errno_name(&error));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn bound(local: SocketAddr) -> Result<Socket, LabError> {
+    let what = || format!("binding a client to {local}");
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).during(what())?;
+    socket.set_nonblocking(true).during(what())?;
+    socket.bind(&SockAddr::from(local)).during(what())?;
+    Ok(socket)
+}
+
+/// Starts to connect; answers with the time of `connect()`.
+fn start(socket: &Socket, server: SocketAddr) -> io::Result<u64> {
+    let now = monotonic_ns();
+    match socket.connect(&SockAddr::from(server)) {
+        Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => Err(e),
+        _ => Ok(now),
+    }
+}
+
+/// Keeps the calling thread on its CPU; answers with the CPUs it was free to use.
+fn pin_to_this_cpu() -> Option<CpuSet> {
+    let free = sched_getaffinity(None).ok()?;
+    let mut here = CpuSet::new();
+    here.set(sched_getcpu());
+    sched_setaffinity(None, &here).ok()?;
+    Some(free)
+}
+
+fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    // The fields are independent values; a panic elsewhere cannot leave them half-written.
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}

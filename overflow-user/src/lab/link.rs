@@ -1,0 +1,104 @@
+//! The link between the two namespaces: veth with netem where the kernel has both, else TUN
+//! devices and a forwarder of our own.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use super::{LabError, LinkKind, forward::Forwarder, netem, netlink, netns::Namespace, tun, veth};
+
+/// The two ends' addresses, on one /24.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    /// The server's.
+    pub(super) server: Ipv4Addr,
+    /// The client's.
+    pub(super) client: Ipv4Addr,
+}
+
+/// A link that delays what the server sends.
+pub(super) struct Link {
+    forwarder: Option<Forwarder>,
+    reason: Option<String>,
+    dropped_before: u64,
+}
+
+impl Link {
+    /// Links the namespaces, by the better way that works.
+    pub(super) fn build(
+        server: &Namespace,
+        client: &Namespace,
+        addresses: Addresses,
+        delay: Duration,
+    ) -> Result<Self, LabError> {
+        let Err(netem) = veth::build(server, client, addresses, delay) else {
+            return Ok(Self { forwarder: None, reason: None, dropped_before: 0 });
+        };
+        let userspace = || {
+            let server_end = tun::build(server, addresses.server)?;
+            let client_end = tun::build(client, addresses.client)?;
+            Forwarder::start(server_end, client_end, delay)
+        };
+        let forwarder = userspace()
+            .map_err(|tun| LabError::NoLink { netem: netem.to_string(), tun: tun.to_string() })?;
+        Ok(Self { forwarder: Some(forwarder), reason: Some(netem.to_string()), dropped_before: 0 })
+    }
+
+    /// Which way it is.
+    pub(super) fn kind(&self) -> LinkKind {
+        if self.forwarder.is_some() { LinkKind::Userspace } else { LinkKind::Netem }
+    }
+
+    /// Why it is not the better way.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// Counts losses from here on.
+    pub(super) async fn start_counting(
+        &mut self,
+        server: &Namespace,
+        client: &Namespace,
+    ) -> Result<(), LabError> {
+        self.dropped_before = self.dropped(server, client).await?;
+        Ok(())
+    }
+
+    /// Ends the link; answers with the packets it lost since
+    /// [`start_counting`](Self::start_counting).
+    pub(super) async fn finish(
+        self,
+        server: &Namespace,
+        client: &Namespace,
+    ) -> Result<u64, LabError> {
+        let dropped = self.dropped(server, client).await? - self.dropped_before;
+        if let Some(forwarder) = self.forwarder {
+            forwarder.stop()?;
+        }
+        Ok(dropped)
+    }
+
+    async fn dropped(&self, server: &Namespace, client: &Namespace) -> Result<u64, LabError> {
+        let kind = self.kind();
+        let (server_name, client_name) = match kind {
+            LinkKind::Netem => (veth::SERVER, veth::CLIENT),
+            LinkKind::Userspace => (tun::NAME, tun::NAME),
+        };
+        let at_server = server
+            .run(move || async move {
+                let handle = netlink::connect()?;
+                let end = netlink::interface(&handle, server_name).await?;
+                let queued = match kind {
+                    LinkKind::Netem => netem::drops(&handle, end.index).await?,
+                    LinkKind::Userspace => 0,
+                };
+                Ok(end.tx_dropped + queued)
+            })
+            .await?;
+        let at_client = client
+            .run(move || async move {
+                let handle = netlink::connect()?;
+                Ok(netlink::interface(&handle, client_name).await?.tx_dropped)
+            })
+            .await?;
+        Ok(at_server + at_client + self.forwarder.as_ref().map_or(0, Forwarder::lost))
+    }
+}
