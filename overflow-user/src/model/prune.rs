@@ -1,0 +1,93 @@
+//! RHEL 7's listener-wide SYN-ACK timer: `inet_csk_reqsk_queue_prune()` of 3.10.
+//!
+//! Every 200 ms it looks at 3/8 of the SYN table, so a request is retransmitted 0 to 0.4 s late,
+//! depending on the bucket its hash put it in. The hash is keyed by `hash_rnd`, random for each
+//! listener: which of several requests stops being young first cannot be known from outside. The
+//! model spreads requests evenly over the table instead, which is the most likely case.
+
+use super::{
+    time::{self, MS, Nanos},
+    timers,
+};
+
+/// `TCP_SYNQ_INTERVAL`.
+pub const INTERVAL: Nanos = 200 * MS;
+
+/// The timer, and the place in the table where it goes on.
+#[derive(Clone, Debug)]
+pub struct PruneWheel {
+    entries: u32,
+    clock_hand: u32,
+    inserted: u32,
+    expires: Option<Nanos>,
+}
+
+impl PruneWheel {
+    /// A table of `entries` buckets, a power of two.
+    pub fn new(entries: u32) -> Self {
+        Self { entries, clock_hand: 0, inserted: 0, expires: None }
+    }
+
+    /// When the timer expires, if it runs.
+    pub fn expires(&self) -> Option<Nanos> {
+        self.expires
+    }
+
+    /// The SYN queue is no longer empty: first look after one `TCP_TIMEOUT_INIT`.
+    pub fn start(&mut self, now: Nanos) {
+        self.expires = Some(time::expires(now, timers::TIMEOUT_INIT));
+    }
+
+    /// The SYN queue is empty.
+    pub fn stop(&mut self) {
+        self.expires = None;
+    }
+
+    /// Moves on to the next look.
+    pub fn rearm(&mut self, now: Nanos) {
+        self.expires = Some(now + INTERVAL);
+    }
+
+    /// The buckets of this look, as (first, how many), and moves the hand past them.
+    pub fn turn(&mut self) -> (u32, u32) {
+        let budget = (2 * (self.entries / 5)).max(1);
+        let first = self.clock_hand;
+        self.clock_hand = (first + budget) & (self.entries - 1);
+        (first, budget)
+    }
+
+    /// The bucket of the next request, spread evenly by the golden ratio.
+    pub fn next_bucket(&mut self) -> u32 {
+        let spread = self.inserted.wrapping_mul(0x9E37_79B9).wrapping_add(1 << 31);
+        self.inserted += 1;
+        u32::try_from((u64::from(spread) * u64::from(self.entries)) >> 32).unwrap_or(0)
+    }
+
+    /// Whether `bucket` is among the `budget` buckets from `first`.
+    pub fn covers(&self, (first, budget): (u32, u32), bucket: u32) -> bool {
+        (bucket.wrapping_sub(first) & (self.entries - 1)) < budget
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_looks_cover_the_table_of_3_10() {
+        let mut wheel = PruneWheel::new(16);
+        let looks = [wheel.turn(), wheel.turn(), wheel.turn()];
+        assert_eq!(looks, [(0, 6), (6, 6), (12, 6)]);
+        for bucket in 0..16 {
+            assert!(looks.iter().any(|look| wheel.covers(*look, bucket)), "bucket {bucket}");
+        }
+        assert!(wheel.covers((12, 6), 1) && !wheel.covers((12, 6), 2));
+    }
+
+    #[test]
+    fn one_of_the_first_two_requests_is_in_the_first_look() {
+        let mut wheel = PruneWheel::new(16);
+        let buckets = [wheel.next_bucket(), wheel.next_bucket()];
+        assert_eq!(buckets.iter().filter(|b| wheel.covers((0, 6), **b)).count(), 1);
+    }
+}
