@@ -1,3 +1,59 @@
-//! overflow's developer commands.
+//! overflow's developer commands: everything a fresh machine needs to run and test the tool.
 
-fn main() {}
+mod apt;
+mod artifacts;
+mod exec;
+mod initramfs;
+mod kernel_image;
+mod kernels;
+mod modules;
+mod progress;
+mod run;
+mod setup;
+mod tools;
+mod vm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// overflow's developer commands
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 80)]
+struct Cli {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what building needs: rust-src, the musl target, bpf-linker
+    Setup,
+    /// Build, then run `overflow lab` with everything it needs
+    #[command(after_help = "Examples:\n  cargo xtask run\n  cargo xtask run -- --clients 8\n  \
+        cargo xtask run --vm 6.12 -- --output json\n  cargo xtask run --vm 5.10.223-1")]
+    Run(run::RunArgs),
+    /// Boot a kernel with a shell on this terminal; `overflow` is in its PATH
+    #[command(after_help = "Examples:\n  cargo xtask vm 6.1\n  \
+        cargo xtask vm 6.1 -- overflow doctor\n  cargo xtask vm 5.10 -- uname -r")]
+    Vm {
+        /// Series or exact Debian version, as in `cargo xtask run --vm`
+        kernel: String,
+        /// Run this instead of an interactive shell
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Verb::Setup => setup::build_tools().map(|()| ExitCode::SUCCESS),
+        Verb::Run(args) => run::run(&args),
+        Verb::Vm { kernel, command } => run::shell(&kernel, &command),
+    };
+    result.unwrap_or_else(|e| {
+        eprintln!("error: {e:#}");
+        ExitCode::FAILURE
+    })
+}

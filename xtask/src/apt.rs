@@ -1,0 +1,311 @@
+//! A private apt under `target/`: its own sources and state, the system's keys and proxies.
+//!
+//! apt finds packages in signed indexes and verifies what it downloads; nothing is installed and
+//! the system's own apt state is not touched.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    exec, progress,
+    tools::{self, APT_GET, DPKG_DEB},
+    workspace,
+};
+
+/// An index younger than this is not asked for again.
+const FRESH: Duration = Duration::from_hours(24);
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring";
+
+/// One version of a package in the indexes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version, as dpkg compares it.
+    pub version: String,
+}
+
+/// An apt that knows nothing but the given suites.
+pub struct Apt {
+    dir: PathBuf,
+    config: PathBuf,
+}
+
+impl Apt {
+    /// Sets up the directories; `name` tells sets of suites apart. No network.
+    pub fn open(name: &str, suites: &[String]) -> Result<Self> {
+        tools::ensure(&[APT_GET, DPKG_DEB])?;
+        let dir = workspace::target().join("vm/apt").join(name);
+        for sub in ["state/lists/partial", "cache/archives/partial"] {
+            let sub = dir.join(sub);
+            fs::create_dir_all(&sub).with_context(|| format!("cannot make {}", sub.display()))?;
+        }
+        let apt = Self { config: dir.join("apt.conf"), dir };
+        apt.write("apt.conf", &apt.configuration())?;
+        apt.write("sources.list", &sources(suites, &Mirrors::of_this_system()?, &keyring()?))?;
+        Ok(apt)
+    }
+
+    /// Fetches and verifies the indexes, unless they are fresh.
+    pub fn update(&self) -> Result<()> {
+        let stamp = self.dir.join("updated");
+        let sources = fs::read_to_string(self.dir.join("sources.list"))?;
+        let age = |path: &Path| {
+            fs::metadata(path)?.modified().map(|t| SystemTime::now().duration_since(t))
+        };
+        let fresh = matches!(age(&stamp), Ok(Ok(age)) if age < FRESH)
+            && fs::read_to_string(&stamp).is_ok_and(|s| s == sources);
+        if fresh {
+            return Ok(());
+        }
+        progress::step("asking the Debian archive which kernels it holds", || {
+            exec::output(self.apt("apt-get").args(["-q", "update"]))
+                .context("cannot refresh the package indexes")?;
+            self.write("updated", &sources)
+        })
+    }
+
+    /// Every version of every package whose name begins with `prefix`.
+    pub fn packages(&self, prefix: &str) -> Result<Vec<Package>> {
+        let names = exec::output(self.apt("apt-cache").args(["pkgnames", prefix]))?;
+        let names: Vec<_> = names.lines().collect();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Names without a version are virtual, and make apt-cache complain.
+        let shown = exec::capture(self.apt("apt-cache").arg("show").args(names))?;
+        Ok(parse_stanzas(&String::from_utf8_lossy(&shown.stdout)))
+    }
+
+    /// Downloads one package and verifies it; the path of the .deb.
+    pub fn download(&self, package: &Package) -> Result<PathBuf> {
+        let dir = self.dir.join("debs").join(&package.name);
+        // Emptied first, so that what lies there afterwards is the one package.
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let wanted = format!("{}={}", package.name, package.version);
+        exec::output(self.apt("apt-get").args(["-q", "download", &wanted]).current_dir(&dir))
+            .with_context(|| format!("cannot download {wanted}"))?;
+        let deb = fs::read_dir(&dir)?.filter_map(Result::ok).map(|e| e.path()).next();
+        deb.with_context(|| format!("apt-get downloaded {wanted} to nowhere"))
+    }
+
+    fn apt(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg(format!("-c={}", self.config.display())).env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    /// Read after the system's own configuration, whose proxies stay in force.
+    fn configuration(&self) -> String {
+        let dir = self.dir.display();
+        format!(
+            "Dir::State \"{dir}/state\";\n\
+             Dir::State::status \"/dev/null\";\n\
+             Dir::Cache \"{dir}/cache\";\n\
+             Dir::Cache::pkgcache \"pkgcache.bin\";\n\
+             Dir::Cache::srcpkgcache \"srcpkgcache.bin\";\n\
+             Dir::Etc::sourcelist \"{dir}/sources.list\";\n\
+             Dir::Etc::sourceparts \"-\";\n\
+             Dir::Etc::preferences \"-\";\n\
+             Dir::Etc::preferencesparts \"-\";\n\
+             APT::Architecture \"amd64\";\n\
+             #clear APT::Architectures;\n\
+             APT::Architectures {{ \"amd64\"; }};\n\
+             APT::Sandbox::User \"root\";\n\
+             APT::Update::Error-Mode \"any\";\n\
+             Acquire::Languages \"none\";\n\
+             // A suite past its end of life stays as it was last signed.\n\
+             Acquire::Check-Valid-Until \"false\";\n\
+             // Hooks and further indexes of the system are not for this root.\n\
+             #clear APT::Update::Post-Invoke;\n\
+             #clear APT::Update::Post-Invoke-Success;\n\
+             #clear DPkg::Post-Invoke;\n\
+             #clear Acquire::IndexTargets::deb::DEP-11;\n\
+             #clear Acquire::IndexTargets::deb::DEP-11-icons-small;\n\
+             #clear Acquire::IndexTargets::deb::DEP-11-icons;\n"
+        )
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.dir.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// The newest of some packages, by dpkg's comparison of versions.
+pub fn newest(packages: Vec<Package>) -> Result<Option<Package>> {
+    let mut best: Option<Package> = None;
+    for package in packages {
+        let newer = match &best {
+            None => true,
+            Some(best) => exec::capture(Command::new("dpkg").args([
+                "--compare-versions",
+                &package.version,
+                "gt",
+                &best.version,
+            ]))?
+            .status
+            .success(),
+        };
+        if newer {
+            best = Some(package);
+        }
+    }
+    Ok(best)
+}
+
+/// Unpacks a .deb into a directory.
+pub fn unpack(deb: &Path, into: &Path) -> Result<()> {
+    exec::output(Command::new("dpkg-deb").arg("-x").arg(deb).arg(into)).map(drop)
+}
+
+/// Base URIs of the archive and of the security archive.
+#[derive(Debug, PartialEq, Eq)]
+struct Mirrors {
+    archive: String,
+    security: String,
+}
+
+impl Mirrors {
+    /// Those that the environment names, else those this system's own apt uses.
+    fn of_this_system() -> Result<Self> {
+        if let Ok(archive) = env::var("OVERFLOW_DEBIAN_MIRROR") {
+            let security = env::var("OVERFLOW_DEBIAN_SECURITY_MIRROR").ok();
+            return Ok(Self::new(&archive, security.as_deref()));
+        }
+        let format = "$(REPO_URI) $(RELEASE) $(COMPONENT)";
+        let targets = exec::output(Command::new("apt-get").args([
+            "indextargets",
+            "--format",
+            format,
+            "Created-By: Packages",
+        ]))?;
+        Self::from_targets(&targets).context(
+            "cannot tell where the Debian archive is, because this system's apt has no Debian \
+             source: set OVERFLOW_DEBIAN_MIRROR to the base URI of a Debian mirror",
+        )
+    }
+
+    fn new(archive: &str, security: Option<&str>) -> Self {
+        let archive = archive.trim_end_matches('/');
+        let security = security.map_or_else(
+            // Mirrors carry the two side by side: …/debian and …/debian-security.
+            || format!("{archive}-security"),
+            |uri| uri.trim_end_matches('/').to_owned(),
+        );
+        Self { archive: archive.to_owned(), security }
+    }
+
+    /// `targets` has a line "URI release component" for each index.
+    fn from_targets(targets: &str) -> Option<Self> {
+        let last = |uri: &str, name: &str| uri.trim_end_matches('/').ends_with(name);
+        let find = |wanted: &dyn Fn(&str, &str) -> bool| {
+            targets.lines().find_map(|line| {
+                let (uri, rest) = line.split_once(' ')?;
+                let release = rest.split(' ').next()?;
+                wanted(uri, release).then_some(uri)
+            })
+        };
+        let archive =
+            find(&|uri, release| last(uri, "/debian") && !release.ends_with("-security"))?;
+        let security =
+            find(&|uri, release| last(uri, "debian-security") && release.ends_with("-security"));
+        Some(Self::new(archive, security))
+    }
+}
+
+fn sources(suites: &[String], mirrors: &Mirrors, keyring: &Path) -> String {
+    let mut text = String::new();
+    for suite in suites {
+        let uri = if suite.ends_with("-security") { &mirrors.security } else { &mirrors.archive };
+        let _ =
+            writeln!(text, "deb [arch=amd64 signed-by={}] {uri} {suite} main", keyring.display());
+    }
+    text
+}
+
+fn keyring() -> Result<PathBuf> {
+    let find = || {
+        let paths = ["gpg", "pgp"].map(|extension| PathBuf::from(format!("{KEYRING}.{extension}")));
+        paths.into_iter().find(|path| path.is_file())
+    };
+    if let Some(path) = find() {
+        return Ok(path);
+    }
+    if rustix::process::geteuid().is_root() {
+        let install = ["install", "-y", "--no-install-recommends", "debian-archive-keyring"];
+        progress::step("installing debian-archive-keyring, to verify kernel packages", || {
+            exec::run(Command::new("apt-get").arg("-q").args(install))
+        })?;
+    }
+    let Some(path) = find() else {
+        bail!(
+            "{KEYRING}.gpg, which verifies kernel packages, is missing: \
+             run `sudo apt-get install debian-archive-keyring`"
+        );
+    };
+    Ok(path)
+}
+
+fn parse_stanzas(text: &str) -> Vec<Package> {
+    let field = |stanza: &str, name: &str| {
+        stanza.lines().find_map(|line| line.strip_prefix(name)).map(|v| v.trim().to_owned())
+    };
+    text.split("\n\n")
+        .filter_map(|stanza| {
+            let name = field(stanza, "Package:")?;
+            Some(Package { name, version: field(stanza, "Version:")? })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirrors_come_from_the_debian_sources_only() {
+        let targets = "https://other.example/apt cloud main\n\
+                       http://mirror.example/debian/ bookworm main\n\
+                       http://mirror.example/debian/ bookworm-updates main\n\
+                       http://safe.example/debian-security/ bookworm-security main\n";
+        let mirrors = Mirrors::from_targets(targets).unwrap();
+        assert_eq!(mirrors.archive, "http://mirror.example/debian");
+        assert_eq!(mirrors.security, "http://safe.example/debian-security");
+        assert_eq!(Mirrors::from_targets("https://other.example/apt cloud main\n"), None);
+    }
+
+    #[test]
+    fn the_security_archive_is_derived_where_no_source_names_it() {
+        let mirrors = Mirrors::from_targets("http://mirror.example/debian trixie main").unwrap();
+        assert_eq!(mirrors.security, "http://mirror.example/debian-security");
+    }
+
+    #[test]
+    fn security_suites_come_from_the_security_archive() {
+        let mirrors = Mirrors::new("http://a.example/debian/", None);
+        let suites = ["trixie".to_owned(), "trixie-security".to_owned()];
+        let text = sources(&suites, &mirrors, Path::new("/k.gpg"));
+        assert_eq!(
+            text,
+            "deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian trixie main\n\
+             deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian-security trixie-security main\n"
+        );
+    }
+
+    #[test]
+    fn stanzas_become_packages() {
+        let text = "Package: a\nVersion: 1-1\n\nPackage: b\nDepends: c\nVersion: 2~bpo1\n\n";
+        let package = |n: &str, v: &str| Package { name: n.into(), version: v.into() };
+        assert_eq!(parse_stanzas(text), [package("a", "1-1"), package("b", "2~bpo1")]);
+    }
+}

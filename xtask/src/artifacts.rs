@@ -1,0 +1,33 @@
+//! The programs xtask runs, built as static release binaries so that one build serves this
+//! machine, every VM and the release.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::{exec, progress, setup::Toolchain, workspace};
+
+/// Builds `overflow` and returns its path.
+pub fn overflow() -> Result<PathBuf> {
+    build("overflow-user", "overflow")
+}
+
+/// Builds the init of VMs and returns its path.
+pub fn guest_init() -> Result<PathBuf> {
+    build("guest-init", "guest-init")
+}
+
+fn build(package: &str, bin: &str) -> Result<PathBuf> {
+    let target = Toolchain::current()?.static_target();
+    progress::step(&format!("building {bin}"), || {
+        exec::run(
+            workspace::cargo()
+                .args(["build", "--release", "--package", package, "--bin", bin])
+                .args(["--target", &target])
+                // A stub left in the environment for a quick check would be a tracer that cannot
+                // trace.
+                .env_remove("AYA_BUILD_SKIP"),
+        )
+    })?;
+    Ok(workspace::cargo_target()?.join(target).join("release").join(bin))
+}

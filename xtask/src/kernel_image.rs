@@ -1,0 +1,171 @@
+//! A kernel on disk: resolved, downloaded, verified, unpacked, once.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    apt::{self, Apt, Package},
+    kernels::{Kernels, Series},
+    progress, workspace,
+};
+
+/// Further packages that newer kernels are split into, beside `linux-image-RELEASE`.
+const PARTS: &[&str] = &["linux-binary-", "linux-modules-"];
+const IMAGE: &str = "linux-image-";
+
+/// An unpacked kernel.
+#[derive(Clone, Debug)]
+pub struct KernelImage {
+    /// The package's version: `6.12.117-1`.
+    pub version: String,
+    /// `uname -r`: `6.12.117+deb13-cloud-amd64`.
+    pub release: String,
+    root: PathBuf,
+}
+
+impl KernelImage {
+    /// The kernel a request names, from the cache or from the archive.
+    pub fn obtain(request: &str) -> Result<Self> {
+        let kernels = Kernels::load()?;
+        let series = kernels.find(request)?;
+        let from_archive = || {
+            let apt = Apt::open(&series.name, &series.suites)?;
+            let package = resolve(&apt, series, request)?;
+            Self::from_package(&apt, &package)
+        };
+        match from_archive() {
+            Ok(image) => Ok(image),
+            Err(e) => {
+                let Some(cached) = Self::newest_cached(series, request)? else { return Err(e) };
+                progress::note(&format!("{e:#}; using the cached kernel {}", cached.version));
+                Ok(cached)
+            }
+        }
+    }
+
+    /// The compressed kernel.
+    pub fn vmlinuz(&self) -> Result<PathBuf> {
+        let places = [
+            self.root.join("boot").join(format!("vmlinuz-{}", self.release)),
+            self.modules().join("vmlinuz"),
+        ];
+        let found = places.into_iter().find(|path| path.is_file());
+        found.with_context(|| format!("the package of kernel {} holds no vmlinuz", self.version))
+    }
+
+    /// The directory that is `/lib/modules/RELEASE` on a machine running this kernel.
+    pub fn modules(&self) -> PathBuf {
+        let places =
+            ["lib/modules", "usr/lib/modules"].map(|dir| self.root.join(dir).join(&self.release));
+        let [old, new] = places;
+        if old.is_dir() { old } else { new }
+    }
+
+    fn from_package(apt: &Apt, package: &Package) -> Result<Self> {
+        let release = package.name.trim_start_matches(IMAGE).to_owned();
+        let root = cache().join(format!("{release}_{}", package.version));
+        let image = Self { version: package.version.clone(), release, root };
+        if image.root.is_dir() {
+            return Ok(image);
+        }
+        progress::step(&format!("downloading kernel {}", image.version), || {
+            // Unpacked beside its place and then moved there, so that it is either whole or absent.
+            let partial = cache().join(format!(".{}.{}", image.release, std::process::id()));
+            let _ = fs::remove_dir_all(&partial);
+            fs::create_dir_all(&partial)
+                .with_context(|| format!("cannot make {}", partial.display()))?;
+            let mut packages = vec![package.clone()];
+            for part in PARTS {
+                let same = apt.packages(&format!("{part}{}", image.release))?;
+                packages.extend(same.into_iter().filter(|p| p.version == package.version));
+            }
+            for package in &packages {
+                let deb = apt.download(package)?;
+                apt::unpack(&deb, &partial)?;
+                fs::remove_file(&deb)
+                    .with_context(|| format!("cannot remove {}", deb.display()))?;
+            }
+            match fs::rename(&partial, &image.root) {
+                // Another xtask was faster.
+                Err(_) if image.root.is_dir() => {
+                    fs::remove_dir_all(&partial).context("cannot remove the second copy")
+                }
+                other => other.with_context(|| format!("cannot move to {}", image.root.display())),
+            }
+        })?;
+        Ok(image)
+    }
+
+    fn newest_cached(series: &Series, request: &str) -> Result<Option<Self>> {
+        let Ok(entries) = fs::read_dir(cache()) else { return Ok(None) };
+        let packages = entries.filter_map(Result::ok).filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let (release, version) = name.split_once('_')?;
+            let package = Package { name: format!("{IMAGE}{release}"), version: version.into() };
+            (series.matches(&package.name) && series.accepts(request, version)).then_some(package)
+        });
+        Ok(apt::newest(packages.collect())?.map(|package| {
+            let release = package.name.trim_start_matches(IMAGE).to_owned();
+            let root = cache().join(format!("{release}_{}", package.version));
+            Self { version: package.version, release, root }
+        }))
+    }
+}
+
+/// A static busybox, for interactive shells.
+pub fn busybox() -> Result<PathBuf> {
+    let path = workspace::target().join("vm/busybox/bin/busybox");
+    if path.is_file() {
+        return Ok(path);
+    }
+    let kernels = Kernels::load()?;
+    let apt = Apt::open("busybox", &[kernels.busybox])?;
+    apt.update()?;
+    let package = apt::newest(apt.packages("busybox-static")?)?
+        .context("the Debian archive no longer holds busybox-static")?;
+    progress::step("downloading a static busybox for the shell", || {
+        let unpacked = workspace::target().join("vm/busybox/deb");
+        let deb = apt.download(&package)?;
+        apt::unpack(&deb, &unpacked)?;
+        let places = ["bin/busybox", "usr/bin/busybox"].map(|at| unpacked.join(at));
+        let found = places.into_iter().find(|p| p.is_file());
+        let found = found.context("the package busybox-static holds no busybox")?;
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        fs::copy(&found, &path).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path.clone())
+    })
+}
+
+fn resolve(apt: &Apt, series: &Series, request: &str) -> Result<Package> {
+    apt.update()?;
+    let prefix = format!("{IMAGE}{}.", series.name);
+    let packages = apt.packages(&prefix)?;
+    let matching: Vec<_> = packages.into_iter().filter(|p| series.matches(&p.name)).collect();
+    let known: Vec<_> = matching.iter().map(|p| p.version.clone()).collect();
+    let accepted = matching.into_iter().filter(|p| series.accepts(request, &p.version)).collect();
+    let Some(package) = apt::newest(accepted)? else {
+        if known.is_empty() {
+            bail!(
+                "the Debian archive no longer holds a kernel {} in {}: name another suite in \
+                 xtask/kernels.toml",
+                series.name,
+                series.suites.join(", ")
+            );
+        }
+        bail!(
+            "the Debian archive holds no kernel {request} in {}; it has {}",
+            series.suites.join(", "),
+            known.join(", ")
+        );
+    };
+    Ok(package)
+}
+
+fn cache() -> PathBuf {
+    workspace::target().join("vm/kernels")
+}

@@ -1,0 +1,145 @@
+//! What building needs and a fresh machine lacks: rust-src, the musl target, bpf-linker.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    exec, progress,
+    tools::{self, CC},
+    workspace,
+};
+
+/// bpf-linker releases known to work with the aya this workspace uses.
+const BPF_LINKER: &str = "^0.13";
+
+/// Installs everything a build needs; does nothing, silently, where it is there already.
+pub fn build_tools() -> Result<()> {
+    tools::ensure(&[CC])?;
+    let toolchain = Toolchain::current()?;
+    toolchain.ensure_rust_src()?;
+    toolchain.ensure_target()?;
+    toolchain.ensure_bpf_linker()
+}
+
+/// The toolchain cargo runs under.
+pub struct Toolchain {
+    sysroot: PathBuf,
+    host: String,
+    llvm_major: String,
+    /// Changes whenever the compiler and so its LLVM may have.
+    identity: String,
+}
+
+impl Toolchain {
+    /// Asks rustc.
+    pub fn current() -> Result<Self> {
+        let identity = exec::output(Command::new("rustc").arg("-vV"))?;
+        let sysroot = exec::output(Command::new("rustc").args(["--print", "sysroot"]))?;
+        let field = |name: &str| {
+            let line = identity.lines().find_map(|line| line.strip_prefix(name));
+            line.map(str::trim).with_context(|| format!("`rustc -vV` has no line {name:?}"))
+        };
+        let llvm = field("LLVM version:")?;
+        Ok(Self {
+            sysroot: PathBuf::from(sysroot.trim()),
+            host: field("host:")?.to_owned(),
+            llvm_major: llvm.split('.').next().unwrap_or(llvm).to_owned(),
+            identity,
+        })
+    }
+
+    /// The target of releases and VMs: this machine's architecture, statically linked to musl.
+    pub fn static_target(&self) -> String {
+        let arch = self.host.split('-').next().unwrap_or_default();
+        format!("{arch}-unknown-linux-musl")
+    }
+
+    fn ensure_rust_src(&self) -> Result<()> {
+        if self.sysroot.join("lib/rustlib/src/rust/library/core").is_dir() {
+            return Ok(());
+        }
+        let why = "rust-src, from which core is built for the eBPF programs";
+        progress::step(&format!("installing {why}"), || {
+            self.rustup(&["component", "add", "rust-src"], why)
+        })
+    }
+
+    fn ensure_target(&self) -> Result<()> {
+        let target = self.static_target();
+        if self.sysroot.join("lib/rustlib").join(&target).is_dir() {
+            return Ok(());
+        }
+        let why = format!("the target {target}, for the static binary");
+        progress::step(&format!("installing {why}"), || {
+            self.rustup(&["target", "add", &target], &why)
+        })
+    }
+
+    fn rustup(&self, args: &[&str], why: &str) -> Result<()> {
+        if tools::find("rustup").is_none() {
+            bail!(
+                "the toolchain at {} lacks {why}, and there is no rustup to add it: \
+                 install it the way the toolchain was installed",
+                self.sysroot.display()
+            );
+        }
+        exec::run(Command::new("rustup").args(args))
+    }
+
+    /// Builds bpf-linker against the LLVM inside the toolchain: the linker must read the bitcode
+    /// of exactly this compiler, and no other LLVM needs to be installed.
+    fn ensure_bpf_linker(&self) -> Result<()> {
+        let root = workspace::target().join("tools");
+        let stamp = root.join("bpf-linker.stamp");
+        let wanted = format!("bpf-linker {BPF_LINKER}\n{}", self.identity);
+        let linker = root.join("bin/bpf-linker");
+        let fresh = linker.is_file() && fs::read_to_string(&stamp).is_ok_and(|s| s == wanted);
+        if fresh {
+            return Ok(());
+        }
+        let lib = self.sysroot.join("lib");
+        let llvm = self.llvm_library()?;
+        let what = format!("building bpf-linker against the toolchain's LLVM {}", self.llvm_major);
+        progress::step(&what, || {
+            let (llvm, lib) = (llvm.display(), lib.display());
+            exec::run(
+                workspace::cargo()
+                    .args(["install", "bpf-linker", "--version", BPF_LINKER, "--locked"])
+                    .args(["--force", "--no-default-features", "--features"])
+                    .arg(format!("llvm-{},no-llvm-linking", self.llvm_major))
+                    .arg("--root")
+                    .arg(&root)
+                    .env("CARGO_TARGET_DIR", workspace::target().join("bpf-linker"))
+                    .env("CARGO_ENCODED_RUSTFLAGS", {
+                        // Separated by 0x1f, so that the path may hold spaces.
+                        format!("-Clink-arg={llvm}\x1f-Clink-arg=-Wl,-rpath,{lib}")
+                    }),
+            )?;
+            exec::output(Command::new(&linker).arg("--version"))
+                .context("the bpf-linker just built does not run")?;
+            fs::write(&stamp, &wanted).with_context(|| format!("cannot write {}", stamp.display()))
+        })
+    }
+
+    fn llvm_library(&self) -> Result<PathBuf> {
+        let lib = self.sysroot.join("lib");
+        let prefix = format!("libLLVM-{}", self.llvm_major);
+        let entries =
+            fs::read_dir(&lib).with_context(|| format!("cannot read {}", lib.display()))?;
+        entries
+            .filter_map(Result::ok)
+            .map(|entry| entry.path())
+            .find(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.starts_with(&prefix) && name.ends_with(".so")
+            })
+            .with_context(|| {
+                format!(
+                    "the toolchain at {} brings no {prefix}*.so to link bpf-linker with: \
+                     use a toolchain installed by rustup",
+                    self.sysroot.display()
+                )
+            })
+    }
+}

@@ -1,0 +1,82 @@
+//! Programs of the system that a verb needs: found, or installed, or asked for in one sentence.
+
+use std::{env, path::PathBuf, process::Command};
+
+use anyhow::{Result, bail};
+
+use crate::{exec, progress};
+
+/// A program and the Debian package that brings it.
+#[derive(Clone, Copy)]
+pub struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+impl Tool {
+    /// The name to start it by.
+    pub const fn program(self) -> &'static str {
+        self.program
+    }
+}
+
+/// The machine emulator.
+pub const QEMU: Tool = Tool { program: "qemu-system-x86_64", package: "qemu-system-x86" };
+/// Unpacks kernel packages.
+pub const DPKG_DEB: Tool = Tool { program: "dpkg-deb", package: "dpkg" };
+/// Finds, fetches and verifies kernel packages.
+pub const APT_GET: Tool = Tool { program: "apt-get", package: "apt" };
+/// Unpacks kernel modules.
+pub const XZ: Tool = Tool { program: "xz", package: "xz-utils" };
+/// Unpacks kernel modules.
+pub const ZSTD: Tool = Tool { program: "zstd", package: "zstd" };
+/// Links host programs; rustc calls it.
+pub const CC: Tool = Tool { program: "cc", package: "gcc libc6-dev" };
+
+/// Makes sure that the tools are there: installs what is missing if this user may, else says what
+/// to type.
+pub fn ensure(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<_> = tools.iter().filter(|tool| find(tool.program).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let programs = missing.iter().map(|t| t.program).collect::<Vec<_>>().join(", ");
+    let packages = missing.iter().flat_map(|t| t.package.split(' ')).collect::<Vec<_>>();
+    let command = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+    if find("apt-get").is_none() {
+        bail!("{programs} not found: install it with this system's package manager");
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("{programs} not found: run `sudo {command}`");
+    }
+    progress::step(&format!("installing {} for {programs}", packages.join(", ")), || {
+        let install = || exec::run(apt_get(&["-q", "install"]).args(&packages));
+        // A fresh machine has no package lists, an old one has lists that the archive left behind.
+        install().or_else(|_| {
+            exec::run(&mut apt_get(&["-q", "update"]))?;
+            install()
+        })
+    })?;
+    for tool in missing {
+        if find(tool.program).is_none() {
+            bail!("{} is still not found after `{command}`", tool.program);
+        }
+    }
+    Ok(())
+}
+
+/// Where a program lies, by PATH and the places of system programs.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|dir| dir.join(program))
+        .find(|path| path.is_file())
+}
+
+fn apt_get(args: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.args(["-y", "--no-install-recommends"]).args(args);
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}

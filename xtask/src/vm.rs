@@ -1,0 +1,393 @@
+//! Boots a kernel in QEMU, runs commands in it and brings back what they said and left behind.
+//!
+//! The guest has no network and no disk: everything goes in with the initramfs and comes out over
+//! a serial line, whose other end is QEMU's standard output.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use guest_init::{
+    frame::{Frame, MAGIC},
+    plan::{Job, MODULES, PLAN, Plan, Size},
+};
+
+use crate::{
+    artifacts,
+    initramfs::Initramfs,
+    kernel_image::KernelImage,
+    kernels::Kernels,
+    modules,
+    progress::seconds,
+    tools::{self, QEMU},
+    workspace,
+};
+
+/// How a machine is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Tells machines with the same kernel apart, where several run at once.
+    pub label: Option<String>,
+    /// Virtual processors.
+    pub smp: u32,
+    /// Memory, MiB.
+    pub memory: u32,
+    /// Further arguments for QEMU.
+    pub qemu: Vec<String>,
+    /// Further words for the kernel's command line.
+    pub cmdline: Vec<String>,
+    /// Further programs: path in the guest without leading slash, file here.
+    pub programs: Vec<(String, PathBuf)>,
+    /// How long the kernel may take until init is ready.
+    pub boot_limit: Duration,
+    /// How long each job may take.
+    pub job_limit: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            label: None,
+            smp: 1,
+            memory: 512,
+            qemu: Vec::new(),
+            cmdline: Vec::new(),
+            programs: Vec::new(),
+            // Seconds where nothing else runs; emulation on a busy machine takes its time.
+            boot_limit: Duration::from_mins(2),
+            job_limit: Duration::from_mins(10),
+        }
+    }
+}
+
+/// What one job said and left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobOutput {
+    /// Its standard output, unless a sink took it.
+    pub stdout: Vec<u8>,
+    /// Its standard error, unless a sink took it.
+    pub stderr: Vec<u8>,
+    /// Exit status as a shell counts.
+    pub code: u8,
+    /// Files it wrote into its working directory: relative path, content.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+/// Output of a running job, as it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A machine that can be booted any number of times.
+pub struct Vm {
+    image: KernelImage,
+    options: Options,
+    /// Programs every machine has: path in the guest, file here.
+    programs: Vec<(String, PathBuf)>,
+}
+
+impl Vm {
+    /// Obtains the kernel (see [`KernelImage::obtain`]) and builds the programs.
+    pub fn new(kernel: &str, options: Options) -> Result<Self> {
+        tools::ensure(&[QEMU])?;
+        let image = KernelImage::obtain(kernel)?;
+        let programs = vec![
+            ("init".to_owned(), artifacts::guest_init()?),
+            ("bin/overflow".to_owned(), artifacts::overflow()?),
+        ];
+        Ok(Self { image, options, programs })
+    }
+
+    /// The kernel it boots.
+    pub fn image(&self) -> &KernelImage {
+        &self.image
+    }
+
+    /// One boot that runs the jobs one after the other. Output goes to `sink` as it comes, with
+    /// the job's number; what `sink` refuses with `false` is collected in the result.
+    ///
+    /// Fails if the machine does not come up, hangs or dies; a job that fails is no failure.
+    pub fn run(
+        &self,
+        jobs: &[Job],
+        sink: &mut dyn FnMut(usize, Stream, &[u8]) -> bool,
+    ) -> Result<Vec<JobOutput>> {
+        let dir = self.dir()?;
+        let plan = Plan { jobs: jobs.to_vec(), ..Plan::default() };
+        let console = dir.join("console.log");
+        let mut command = self.qemu(&dir, plan, "console=ttyS0")?;
+        command
+            .args(["-chardev", "stdio,id=frames,signal=off", "-serial"])
+            .arg(format!("file:{}", console.display()))
+            .args(["-serial", "chardev:frames"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command.spawn().context("cannot start QEMU")?;
+        let mut machine = Machine::start(child)?;
+        let result = self.collect(&mut machine, jobs.len(), sink);
+        let said = machine.end();
+        result.with_context(|| {
+            let said = match said.trim() {
+                "" => String::new(),
+                said => format!(" (QEMU said: {said})"),
+            };
+            let version = &self.image.version;
+            let console_end = tail(&console);
+            format!(
+                "kernel {version} in QEMU{said}; the end of {}:\n{console_end}\n",
+                console.display()
+            )
+        })
+    }
+
+    /// A shell on this terminal; needs busybox among the programs of the options.
+    pub fn shell(&self) -> Result<()> {
+        let dir = self.dir()?;
+        let plan =
+            Plan { shell: Some(terminal(&io::stdout()).unwrap_or(FALLBACK)), ..Plan::default() };
+        let status = self
+            .qemu(&dir, plan, "console=ttyS0 quiet")?
+            .args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"])
+            .status()
+            .context("cannot start QEMU")?;
+        if !status.success() {
+            bail!("QEMU failed ({status}); its output above says why");
+        }
+        Ok(())
+    }
+
+    fn collect(
+        &self,
+        machine: &mut Machine,
+        jobs: usize,
+        sink: &mut dyn FnMut(usize, Stream, &[u8]) -> bool,
+    ) -> Result<Vec<JobOutput>> {
+        let mut outputs: Vec<JobOutput> = Vec::new();
+        let mut current = JobOutput::default();
+        let mut limit = (self.options.boot_limit, "to boot".to_owned());
+        let mut deadline = after(limit.0);
+        loop {
+            let frame = match machine.frame(deadline) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => bail!("the machine ended before its work was done"),
+                Err(Wait::Timeout) => {
+                    bail!("killed after {}, which is the limit {}", seconds(limit.0), limit.1)
+                }
+                Err(Wait::Broken(e)) => return Err(e),
+            };
+            match frame {
+                Frame::Warning(text) => eprintln!("warning: kernel {}: {text}", self.image.version),
+                Frame::Stdout(bytes) => {
+                    if !sink(outputs.len(), Stream::Stdout, &bytes) {
+                        current.stdout.extend(bytes);
+                    }
+                }
+                Frame::Stderr(bytes) => {
+                    if !sink(outputs.len(), Stream::Stderr, &bytes) {
+                        current.stderr.extend(bytes);
+                    }
+                }
+                Frame::File(name) => current.files.push((name, Vec::new())),
+                Frame::FileData(bytes) => match current.files.last_mut() {
+                    Some((_, content)) => content.extend(bytes),
+                    None => bail!("the guest sent the content of no file"),
+                },
+                Frame::Ready(_) | Frame::Exit(_) => {
+                    if let Frame::Exit(code) = frame {
+                        current.code = code;
+                        outputs.push(std::mem::take(&mut current));
+                    }
+                    limit = (self.options.job_limit, format!("for job {}", outputs.len() + 1));
+                    deadline = after(limit.0);
+                }
+                Frame::Done if outputs.len() == jobs => return Ok(outputs),
+                Frame::Done => bail!("the guest ran {} of {jobs} jobs", outputs.len()),
+            }
+        }
+    }
+
+    /// QEMU with everything but the serial lines.
+    fn qemu(&self, dir: &Path, plan: Plan, console: &str) -> Result<Command> {
+        let initramfs = dir.join("initramfs.cpio");
+        self.write_initramfs(&initramfs, plan)
+            .with_context(|| format!("cannot make {}", initramfs.display()))?;
+        // QEMU 7.2's emulation of cmpxchg16b leaves wrong flags, on which SLUB's lockless paths
+        // crash: the kernel must not use it.
+        let cpu = "max,cx16=off";
+        let mut command = Command::new(QEMU.program());
+        command
+            .args(["-nodefaults", "-nic", "none", "-display", "none", "-no-reboot"])
+            .args(["-accel", "tcg", "-cpu", cpu])
+            .arg("-smp")
+            .arg(self.options.smp.to_string())
+            .arg("-m")
+            .arg(self.options.memory.to_string())
+            .arg("-kernel")
+            .arg(self.image.vmlinuz()?)
+            .arg("-initrd")
+            .arg(initramfs)
+            .arg("-append")
+            // A kernel that is broken must end, not go on: with -no-reboot, QEMU ends too.
+            .arg(format!("{console} panic=-1 oops=panic {}", self.options.cmdline.join(" ")))
+            .args(&self.options.qemu);
+        Ok(command)
+    }
+
+    fn write_initramfs(&self, path: &Path, mut plan: Plan) -> Result<()> {
+        let modules = modules::closure(&self.image, &Kernels::load()?.modules)?;
+        plan.modules = modules.iter().map(|module| module.file.clone()).collect();
+        let mut archive = Initramfs::create(path)?;
+        for dir in ["bin", "dev", "proc", "run", "sys", "tmp", MODULES.trim_start_matches('/')] {
+            archive.directory(dir)?;
+        }
+        archive.console()?;
+        let mut programs = self.programs.clone();
+        programs.extend(self.options.programs.iter().cloned());
+        if plan.shell.is_some() {
+            programs.push(("bin/busybox".to_owned(), kernel_image::busybox()?));
+        }
+        for (name, file) in programs {
+            let bytes =
+                fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            archive.executable(name, &bytes)?;
+        }
+        archive.symlink("overflow", "bin/overflow")?;
+        for module in modules {
+            archive.file(
+                &format!("{}/{}", MODULES.trim_start_matches('/'), module.file),
+                &module.bytes,
+            )?;
+        }
+        archive.file(PLAN.trim_start_matches('/'), &serde_json::to_vec(&plan)?)?;
+        archive.finish()?;
+        Ok(())
+    }
+
+    fn dir(&self) -> Result<PathBuf> {
+        let label = self.options.label.as_ref().map(|l| format!("-{l}")).unwrap_or_default();
+        let dir = workspace::target().join("vm").join(format!("{}{label}", self.image.version));
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(dir)
+    }
+}
+
+/// A terminal's size when nothing tells it.
+const FALLBACK: Size = Size { columns: 80, rows: 24 };
+
+/// The size of the terminal behind a stream; `None` if it is no terminal.
+pub fn terminal(stream: &impl std::os::fd::AsFd) -> Option<Size> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    if size.ws_col == 0 || size.ws_row == 0 {
+        return Some(FALLBACK);
+    }
+    Some(Size { columns: size.ws_col, rows: size.ws_row })
+}
+
+/// A running QEMU: killed when dropped.
+struct Machine {
+    child: Child,
+    frames: mpsc::Receiver<Result<Frame>>,
+    stderr: Option<thread::JoinHandle<String>>,
+}
+
+enum Wait {
+    Timeout,
+    Broken(anyhow::Error),
+}
+
+impl Machine {
+    fn start(mut child: Child) -> Result<Self> {
+        let mut stdout = child.stdout.take().context("QEMU has no standard output")?;
+        let mut stderr = child.stderr.take().context("QEMU has no standard error")?;
+        let (send, frames) = mpsc::channel();
+        thread::spawn(move || {
+            let mut magic = [0; MAGIC.len()];
+            match stdout.read_exact(&mut magic) {
+                Ok(()) if magic == MAGIC => {}
+                Ok(()) => {
+                    let _ = send.send(Err(anyhow!("the guest's init speaks another protocol")));
+                    return;
+                }
+                // The machine ended: the closed channel says so.
+                Err(_) => return,
+            }
+            let mut stdout = io::BufReader::new(stdout);
+            loop {
+                let frame = match Frame::read(&mut stdout) {
+                    Ok(Some(frame)) => Ok(frame),
+                    Ok(None) => return,
+                    Err(e) => Err(anyhow::Error::from(e)),
+                };
+                let last = frame.is_err();
+                if send.send(frame).is_err() || last {
+                    return;
+                }
+            }
+        });
+        let stderr = thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = stderr.read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        Ok(Self { child, frames, stderr: Some(stderr) })
+    }
+
+    fn frame(&mut self, deadline: Option<Instant>) -> Result<Option<Frame>, Wait> {
+        let Some(deadline) = deadline else {
+            return self.frames.recv().ok().transpose().map_err(Wait::Broken);
+        };
+        match self.frames.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Ok(frame)) => Ok(Some(frame)),
+            Ok(Err(e)) => Err(Wait::Broken(e)),
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
+            Err(RecvTimeoutError::Timeout) => Err(Wait::Timeout),
+        }
+    }
+
+    /// Ends the machine, which has nothing more to say, and returns what QEMU complained of.
+    fn end(mut self) -> String {
+        self.kill();
+        self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The end of a time limit; `None` if it is too far away to be told.
+fn after(limit: Duration) -> Option<Instant> {
+    Instant::now().checked_add(limit)
+}
+
+/// The last lines of the console.
+fn tail(console: &Path) -> String {
+    let text = fs::read(console).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let from = lines.len().saturating_sub(15);
+    lines[from..]
+        .iter()
+        .map(|line| format!("    {}", line.trim_end()))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
