@@ -253,14 +253,9 @@ impl Vm {
             archive.directory(dir)?;
         }
         archive.console()?;
-        let mut programs = self.programs.clone();
-        programs.extend(self.options.programs.iter().cloned());
-        if plan.shell.is_some() {
-            programs.push(("bin/busybox".to_owned(), kernel_image::busybox()?));
-        }
-        for (name, file) in programs {
+        for (name, file) in self.programs.iter().chain(&self.options.programs) {
             let bytes =
-                fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+                fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
             archive.executable(name, &bytes)?;
         }
         archive.symlink("overflow", "bin/overflow")?;
