@@ -1,6 +1,6 @@
 //! What a kernel does, as named features: no version number is looked at anywhere below.
 
-use super::time::{Nanos, SEC};
+use super::time::{self, Nanos, SEC};
 
 /// The features of one kernel that decide what happens when a listener's queues are full.
 ///
@@ -24,8 +24,8 @@ pub struct Features {
     pub cookie_counts_listen_drop: bool,
     /// Default of `net.core.somaxconn`: 128, or 4096 since 19f92a030ca6 (5.4).
     pub somaxconn: u32,
-    /// In which order timers of the same jiffy run.
-    pub timer_order: TimerOrder,
+    /// The timer wheel: how late timers are, and which of several runs first.
+    pub timer_wheel: TimerWheel,
     /// The client's `net.ipv4.tcp_syn_linear_timeouts`: so many SYN timeouts do not back off.
     /// 4 since ccce324dabfe (6.5), else 0.
     pub syn_linear_timeouts: u8,
@@ -57,14 +57,26 @@ pub enum SynackTimer {
     PerRequest,
 }
 
-/// In which order timers that expire in the same jiffy run.
+/// The kernel's timer wheel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimerOrder {
-    /// First armed, first run: `list_add_tail()` of the cascading wheel.
-    FirstArmedFirst,
-    /// Last armed, first run: `hlist_add_head()` of the wheel of 500462a9de65 (4.8). SYNs that were
-    /// sent together are thus retransmitted in reverse order, then again in the first order.
-    LastArmedFirst,
+pub enum TimerWheel {
+    /// Exact to the jiffy; timers of one jiffy run in the order in which they were armed
+    /// (`list_add_tail`).
+    Cascading,
+    /// Since 500462a9de65 (4.8): late by up to 1/8 of the timeout; timers of one bucket run last
+    /// armed first (`hlist_add_head`). SYNs that were sent together are thus retransmitted in
+    /// reverse order, then again in the first order.
+    Bucketed,
+}
+
+impl TimerWheel {
+    /// When a timer armed at `now` for `timeout` expires.
+    pub fn expires(self, now: Nanos, timeout: Nanos) -> Nanos {
+        match self {
+            Self::Cascading => time::expires_exactly(now, timeout),
+            Self::Bucketed => time::expires_in_bucket(now, timeout),
+        }
+    }
 }
 
 /// How long the client waits for an ACK of its only segment before it probes.
@@ -85,7 +97,7 @@ impl Features {
         cookie_window: 3 * SEC,
         cookie_counts_listen_drop: true,
         somaxconn: 128,
-        timer_order: TimerOrder::FirstArmedFirst,
+        timer_wheel: TimerWheel::Cascading,
         syn_linear_timeouts: 0,
         tail_loss_probe: TailLossProbe::DelayedAck,
     };
@@ -99,7 +111,7 @@ impl Features {
     };
 
     /// Regime A' of 4.8 and 4.9: as 4.4, on the new timer wheel.
-    pub const V4_8: Self = Self { timer_order: TimerOrder::LastArmedFirst, ..Self::V4_4 };
+    pub const V4_8: Self = Self { timer_wheel: TimerWheel::Bucketed, ..Self::V4_4 };
 
     /// Regime B of 4.10 and later, Ubuntu 18.04's 4.15 among them.
     pub const V4_15: Self = Self {

@@ -95,7 +95,7 @@ impl ListenSock {
         Request {
             num_timeout: 0,
             acked: false,
-            expires: super::time::expires(now, timers::TIMEOUT_INIT),
+            expires: self.features.timer_wheel.expires(now, timers::TIMEOUT_INIT),
             bucket: self.wheel.next_bucket(),
         }
     }

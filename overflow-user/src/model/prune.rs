@@ -35,7 +35,7 @@ impl PruneWheel {
 
     /// The SYN queue is no longer empty: first look after one `TCP_TIMEOUT_INIT`.
     pub fn start(&mut self, now: Nanos) {
-        self.expires = Some(time::expires(now, timers::TIMEOUT_INIT));
+        self.expires = Some(time::expires_exactly(now, timers::TIMEOUT_INIT));
     }
 
     /// The SYN queue is empty.

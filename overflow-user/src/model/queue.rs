@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use super::{ack::Segment, features::TimerOrder, time::Nanos};
+use super::{ack::Segment, features::TimerWheel, time::Nanos};
 
 /// What happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,11 +70,11 @@ pub struct EventQueue {
 }
 
 impl EventQueue {
-    /// Empties the queue for a kernel with timers of this order.
-    pub fn reset(&mut self, order: TimerOrder) {
+    /// Empties the queue for a kernel with this timer wheel.
+    pub fn reset(&mut self, wheel: TimerWheel) {
         self.heap.clear();
         self.pushed = 0;
-        self.last_armed_first = order == TimerOrder::LastArmedFirst;
+        self.last_armed_first = wheel == TimerWheel::Bucketed;
     }
 
     /// A packet arrives, or an application acts.
@@ -110,9 +110,9 @@ impl EventQueue {
 mod tests {
     use super::*;
 
-    fn order(order: TimerOrder) -> Vec<usize> {
+    fn order(wheel: TimerWheel) -> Vec<usize> {
         let mut queue = EventQueue::default();
-        queue.reset(order);
+        queue.reset(wheel);
         queue.at(5, 9, Event::Syn);
         queue.timer(5, 1, Event::SynTimer);
         queue.timer(5, 2, Event::SynTimer);
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn timers_of_one_jiffy_run_in_reverse_since_4_8() {
-        assert_eq!(order(TimerOrder::FirstArmedFirst), [0, 1, 2, 9]);
-        assert_eq!(order(TimerOrder::LastArmedFirst), [0, 2, 1, 9]);
+        assert_eq!(order(TimerWheel::Cascading), [0, 1, 2, 9]);
+        assert_eq!(order(TimerWheel::Bucketed), [0, 2, 1, 9]);
     }
 }

@@ -12,7 +12,7 @@ use super::{
     queue::{Event, EventQueue},
     scenario::{Scenario, Sends},
     syn::{self, SynAnswer},
-    time::{self, Nanos, US},
+    time::Nanos,
     timers,
 };
 use crate::verdict::VerdictId;
@@ -69,7 +69,7 @@ impl Simulator {
     }
 
     fn reset(&mut self, scenario: &Scenario) {
-        self.queue.reset(scenario.features.timer_order);
+        self.queue.reset(scenario.features.timer_wheel);
         self.conns.clear();
         self.accept_queue.clear();
         self.paths.truncate(scenario.clients.len());
@@ -160,7 +160,7 @@ impl Run<'_> {
         self.paths[i].syns += 1;
         if client.syns <= self.scenario.sysctls.syn_retries {
             let timeout = timers::syn_timeout(&self.scenario.features, client.syns);
-            client.timer = time::expires(self.now, timeout);
+            client.timer = self.scenario.features.timer_wheel.expires(self.now, timeout);
             self.queue.timer(client.timer, i, Event::SynTimer);
         }
     }
@@ -208,7 +208,7 @@ impl Run<'_> {
         }
         client.data_sent = true;
         let timeout = timers::probe_timeout(&self.scenario.features, client.rtt);
-        client.timer = time::expires(self.now, timeout);
+        client.timer = self.scenario.features.timer_wheel.expires(self.now, timeout);
         self.queue.timer(client.timer, i, Event::DataTimer);
         let segment = Segment { payload: true, follows_isn: true };
         self.queue.at(self.now + self.scenario.link.to_server, i, Event::Segment(segment));
@@ -225,7 +225,7 @@ impl Run<'_> {
         client.data_retransmits += 1;
         self.paths[i].data_retransmits += 1;
         let timeout = timers::next_data_timeout(client.rtt, client.data_retransmits);
-        client.timer = time::expires(self.now, timeout);
+        client.timer = self.scenario.features.timer_wheel.expires(self.now, timeout);
         self.queue.timer(client.timer, i, Event::DataTimer);
         let segment = Segment { payload: true, follows_isn: true };
         self.queue.at(self.now + self.scenario.link.to_server, i, Event::Segment(segment));
@@ -243,6 +243,10 @@ impl Run<'_> {
         if client.state == ClientState::SynSent {
             client.state = ClientState::Closed;
         }
+    }
+
+    fn expires(&self, timeout: Nanos) -> Nanos {
+        self.scenario.features.timer_wheel.expires(self.now, timeout)
     }
 
     /// When a first segment reaches the server: as given, or after `natural`.
@@ -269,7 +273,7 @@ impl Run<'_> {
         if let Some(mut request) = self.conns[i].request {
             // tcp_check_req(): a retransmitted SYN repeats the SYN-ACK and restarts its timer.
             request.expires =
-                time::expires(self.now, timers::synack_timeout(request.num_timeout));
+                self.expires(timers::synack_timeout(request.num_timeout));
             self.conns[i].request = Some(request);
             self.arm_request(i, request);
             self.decide(i, VerdictId::SynQueued, Condition::RetransmittedSyn);
@@ -450,7 +454,7 @@ impl Run<'_> {
         }
         request.num_timeout = (num_timeout + 1).min(127);
         let timeout = timers::synack_timeout(request.num_timeout);
-        request.expires = time::expires(self.now, timeout);
+        request.expires = self.expires(timeout);
         self.conns[i].request = Some(request);
         if self.scenario.features.synack_timer == SynackTimer::PerRequest {
             self.queue.timer(request.expires, i, Event::RequestTimer);
@@ -507,6 +511,3 @@ impl Run<'_> {
         self.paths[i].decisions.push(Decision { id, t_ns: self.now, condition });
     }
 }
-
-/// The least time between two things that do not happen at once.
-pub const TICK: Nanos = US;
