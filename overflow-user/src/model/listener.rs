@@ -49,8 +49,8 @@ pub struct ListenSock {
 }
 
 impl ListenSock {
-    /// A listener with empty queues.
-    pub fn new(features: Features, sysctls: Sysctls, limits: Limits) -> Self {
+    /// A listener with empty queues; `hash_rnd` is the key of its SYN table.
+    pub fn new(features: Features, sysctls: Sysctls, limits: Limits, hash_rnd: u32) -> Self {
         Self {
             features,
             sysctls,
@@ -61,7 +61,7 @@ impl ListenSock {
             last_cookie: None,
             listening: true,
             counters: Counters::default(),
-            wheel: PruneWheel::new(1 << limits.max_qlen_log),
+            wheel: PruneWheel::new(1 << limits.max_qlen_log, hash_rnd),
         }
     }
 

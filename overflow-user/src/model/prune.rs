@@ -2,8 +2,9 @@
 //!
 //! Every 200 ms it looks at 3/8 of the SYN table, so a request is retransmitted 0 to 0.4 s late,
 //! depending on the bucket its hash put it in. The hash is keyed by `hash_rnd`, random for each
-//! listener: which of several requests stops being young first cannot be known from outside. The
-//! model spreads requests evenly over the table instead, which is the most likely case.
+//! listener: which of several requests stops being young first cannot be known from outside. So the
+//! key is an input here. Key 0 is no hash: it spreads requests evenly, which makes one of two
+//! requests stop being young at the first look, the most likely case.
 
 use super::{
     time::{self, MS, Nanos},
@@ -17,15 +18,16 @@ pub const INTERVAL: Nanos = 200 * MS;
 #[derive(Clone, Debug)]
 pub struct PruneWheel {
     entries: u32,
+    hash_rnd: u32,
     clock_hand: u32,
     inserted: u32,
     expires: Option<Nanos>,
 }
 
 impl PruneWheel {
-    /// A table of `entries` buckets, a power of two.
-    pub fn new(entries: u32) -> Self {
-        Self { entries, clock_hand: 0, inserted: 0, expires: None }
+    /// A table of `entries` buckets, a power of two, whose hash has the key `hash_rnd`.
+    pub fn new(entries: u32, hash_rnd: u32) -> Self {
+        Self { entries, hash_rnd, clock_hand: 0, inserted: 0, expires: None }
     }
 
     /// When the timer expires, if it runs.
@@ -56,11 +58,12 @@ impl PruneWheel {
         (first, budget)
     }
 
-    /// The bucket of the next request, spread evenly by the golden ratio.
+    /// The bucket of the next request.
     pub fn next_bucket(&mut self) -> u32 {
         let spread = self.inserted.wrapping_mul(0x9E37_79B9).wrapping_add(1 << 31);
+        let hash = if self.hash_rnd == 0 { spread } else { mix(spread ^ mix(self.hash_rnd)) };
         self.inserted += 1;
-        u32::try_from((u64::from(spread) * u64::from(self.entries)) >> 32).unwrap_or(0)
+        u32::try_from((u64::from(hash) * u64::from(self.entries)) >> 32).unwrap_or(0)
     }
 
     /// Whether `bucket` is among the `budget` buckets from `first`.
@@ -69,13 +72,20 @@ impl PruneWheel {
     }
 }
 
+/// Spreads the bits of `x` over the whole word.
+fn mix(x: u32) -> u32 {
+    let x = (x ^ (x >> 16)).wrapping_mul(0x7FEB_352D);
+    let x = (x ^ (x >> 15)).wrapping_mul(0x846C_A68B);
+    x ^ (x >> 16)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn three_looks_cover_the_table_of_3_10() {
-        let mut wheel = PruneWheel::new(16);
+        let mut wheel = PruneWheel::new(16, 0);
         let looks = [wheel.turn(), wheel.turn(), wheel.turn()];
         assert_eq!(looks, [(0, 6), (6, 6), (12, 6)]);
         for bucket in 0..16 {
@@ -86,8 +96,22 @@ mod tests {
 
     #[test]
     fn one_of_the_first_two_requests_is_in_the_first_look() {
-        let mut wheel = PruneWheel::new(16);
+        let mut wheel = PruneWheel::new(16, 0);
         let buckets = [wheel.next_bucket(), wheel.next_bucket()];
         assert_eq!(buckets.iter().filter(|b| wheel.covers((0, 6), **b)).count(), 1);
+    }
+
+    #[test]
+    fn keys_put_two_requests_in_the_first_look_as_often_as_chance() {
+        let mut found = [0u32; 3];
+        for key in 1..=4096 {
+            let mut wheel = PruneWheel::new(16, key);
+            let buckets = [wheel.next_bucket(), wheel.next_bucket()];
+            found[buckets.iter().filter(|b| wheel.covers((0, 6), **b)).count()] += 1;
+        }
+        // (10/16)^2, 2 * 6/16 * 10/16, (6/16)^2 of 4096
+        for (found, expected) in found.into_iter().zip([1600, 1920, 576]) {
+            assert!(found.abs_diff(expected) < 150, "{found} of {expected}");
+        }
     }
 }

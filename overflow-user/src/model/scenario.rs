@@ -3,7 +3,7 @@
 use super::{
     config::{Listener, Sysctls},
     features::Features,
-    time::{MS, Nanos, SEC, US},
+    time::{MS, Nanos, US},
 };
 use crate::lab::Phase;
 
@@ -96,6 +96,9 @@ pub struct Scenario {
     pub closes: Option<Nanos>,
     /// When the observation ends.
     pub until: Nanos,
+    /// Key of the SYN table's hash, on kernels where it decides something
+    /// ([`super::prune`]); 0 takes the most likely spread.
+    pub hash_rnd: u32,
 }
 
 /// The usual experiment: some connections first, then many at once.
@@ -130,6 +133,7 @@ impl Scenario {
             accepts: Vec::new(),
             closes: None,
             until: watch,
+            hash_rnd: 0,
         };
         let step = burst.delay + PREFILL_GAP;
         for i in 0..burst.prefill {
@@ -195,14 +199,11 @@ impl Scenario {
                 .to_owned()
         })
     }
-
-    /// How long a second is, for callers that think in seconds.
-    pub const SECOND: Nanos = SEC;
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::time::SEC, *};
 
     fn burst(delay: Nanos) -> Scenario {
         let burst = Burst { prefill: 2, clients: 3, delay, payload: 0 };

@@ -56,7 +56,7 @@ impl Simulator {
         self.reset(scenario);
         let mut run = Run {
             scenario,
-            listener: ListenSock::new(*features, *sysctls, limits),
+            listener: ListenSock::new(*features, *sysctls, limits, scenario.hash_rnd),
             queue: &mut self.queue,
             conns: &mut self.conns,
             paths: &mut self.paths,
@@ -118,7 +118,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn play(&mut self) {
         while let Some((t, i, event)) = self.queue.pop() {
-            if t > self.scenario.until {
+            if t >= self.scenario.until {
                 break;
             }
             self.now = t;

@@ -86,7 +86,7 @@ mod tests {
     fn listener(features: Features, backlog: u32, syncookies: u8) -> ListenSock {
         let sysctls = Sysctls { syncookies, ..Sysctls::default() };
         let listener = Listener { backlog, ..Listener::default() };
-        ListenSock::new(features, sysctls, Limits::new(&features, listener, &sysctls))
+        ListenSock::new(features, sysctls, Limits::new(&features, listener, &sysctls), 0)
     }
 
     fn queued(sk: &mut ListenSock, syns: u32) -> u32 {
