@@ -182,7 +182,8 @@ mod tests {
         let listener = Listener { backlog: 1, defer_accept_secs: 3 };
         let features = Features::V5_4;
         let sysctls = Sysctls::default();
-        let mut sk = ListenSock::new(features, sysctls, Limits::new(&features, listener, &sysctls), 0);
+        let mut sk =
+            ListenSock::new(features, sysctls, Limits::new(&features, listener, &sysctls), 0);
         let mut req = sk.add_request(0);
         assert_eq!(check_req(&mut sk, &mut req, ACK).id, VerdictId::AckDropDeferAccept);
         assert!(req.acked);

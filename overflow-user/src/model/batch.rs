@@ -89,9 +89,7 @@ pub fn read(object: &Map<String, Value>) -> Result<Scenario, BatchError> {
     let features = kernels::by_name(fields.kernel)?.features;
     let variant = fields.variant.unwrap_or("base");
     let (defer_accept_secs, somaxconn) = variant_settings(variant)?;
-    for (name, value, max) in
-        [("syncookies", fields.syncookies, 2), ("abort", fields.abort, 1)]
-    {
+    for (name, value, max) in [("syncookies", fields.syncookies, 2), ("abort", fields.abort, 1)] {
         if value > max {
             let text = format!("{name} is {value}; the kernel's sysctl takes 0 to {max}");
             return Err(BatchError::Value(text));

@@ -218,7 +218,9 @@ impl fmt::Display for Condition {
                 write!(f, "num_timeout {num_timeout} < rskq_defer_accept {defer_accept}, no data")
             }
             Self::CookiesOff => f.write_str("no request, tcp_syncookies 0"),
-            Self::NoRecentCookie { age: None, .. } => f.write_str("no request, no cookie ever sent"),
+            Self::NoRecentCookie { age: None, .. } => {
+                f.write_str("no request, no cookie ever sent")
+            }
             Self::NoRecentCookie { age: Some(age), window } => {
                 write!(f, "last cookie {} ms ago > {} ms", age / MS, window / MS)
             }

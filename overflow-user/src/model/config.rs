@@ -92,7 +92,10 @@ mod tests {
     #[test]
     fn syn_queue_of_3_10_has_a_floor_of_16() {
         let log = |backlog| 1u32 << max_qlen_log(backlog, 2048);
-        assert_eq!([0, 1, 8, 15, 16, 128, 511, 1024].map(log), [16, 16, 16, 16, 32, 256, 512, 2048]);
+        assert_eq!(
+            [0, 1, 8, 15, 16, 128, 511, 1024].map(log),
+            [16, 16, 16, 16, 32, 256, 512, 2048]
+        );
         assert_eq!(1u32 << max_qlen_log(1024, 128), 256);
     }
 

@@ -134,8 +134,7 @@ impl Path {
         } else {
             ClassKind::SynDropped
         };
-        let first_syn_dropped =
-            self.decisions.first().is_some_and(|d| d.id.is_under("syn.drop"));
+        let first_syn_dropped = self.decisions.first().is_some_and(|d| d.id.is_under("syn.drop"));
         Class { kind, syn_rexmit: first_syn_dropped && kind != ClassKind::SynDropped }
     }
 }

@@ -90,9 +90,7 @@ mod tests {
     }
 
     fn queued(sk: &mut ListenSock, syns: u32) -> u32 {
-        (0..syns)
-            .map(|_| u32::from(matches!(conn_request(sk, 0), SynAnswer::Queued(..))))
-            .sum()
+        (0..syns).map(|_| u32::from(matches!(conn_request(sk, 0), SynAnswer::Queued(..)))).sum()
     }
 
     #[test]
@@ -112,8 +110,7 @@ mod tests {
 
     #[test]
     fn full_accept_queue_still_admits_two_young_requests_before_4_10() {
-        for (features, admitted) in
-            [(Features::EL7, 2), (Features::V4_4, 2), (Features::V4_15, 0)]
+        for (features, admitted) in [(Features::EL7, 2), (Features::V4_4, 2), (Features::V4_15, 0)]
         {
             let mut sk = listener(features, 4, 0);
             sk.ack_backlog = 5;

@@ -1,0 +1,189 @@
+//! The engine: one run of a scenario, event by event.
+
+mod opener;
+mod server;
+mod synack;
+
+use std::collections::VecDeque;
+
+use super::{
+    client::ClientSock,
+    condition::{Condition, Decision},
+    config::Limits,
+    counters::Counters,
+    listener::{ListenSock, Request},
+    path::{ClientState, Path, ServerState},
+    queue::{Event, EventQueue},
+    scenario::{Scenario, Sends},
+    time::Nanos,
+};
+use crate::verdict::VerdictId;
+
+/// Runs scenarios; keeps its memory between runs.
+#[derive(Debug, Default)]
+pub struct Simulator {
+    queue: EventQueue,
+    conns: Vec<Conn>,
+    paths: Vec<Path>,
+    accept_queue: VecDeque<usize>,
+}
+
+/// What one run answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// The connections, in the order of [`Scenario::clients`].
+    pub paths: &'a [Path],
+    /// The server's counters.
+    pub counters: Counters,
+    /// Accept queue length at the end, connections.
+    pub ack_backlog: u32,
+    /// The listener's limits.
+    pub limits: Limits,
+}
+
+#[derive(Debug)]
+struct Conn {
+    client: ClientSock,
+    request: Option<Request>,
+    /// Requests made for this client so far: tells their SYN-ACKs apart.
+    requests: u32,
+    overflowed: bool,
+}
+
+impl Simulator {
+    /// Runs `scenario` to its end.
+    pub fn run(&mut self, scenario: &Scenario) -> Outcome<'_> {
+        let Scenario { features, sysctls, .. } = scenario;
+        let limits = Limits::new(features, scenario.listener, sysctls);
+        self.reset(scenario);
+        let mut run = Run {
+            scenario,
+            listener: ListenSock::new(*features, *sysctls, limits, scenario.hash_rnd),
+            queue: &mut self.queue,
+            conns: &mut self.conns,
+            paths: &mut self.paths,
+            accept_queue: &mut self.accept_queue,
+            now: Nanos::MIN,
+        };
+        run.play();
+        let (counters, ack_backlog) = (run.listener.counters, run.listener.ack_backlog);
+        Outcome { paths: &self.paths, counters, ack_backlog, limits }
+    }
+
+    fn reset(&mut self, scenario: &Scenario) {
+        self.queue.reset(scenario.features.timer_wheel);
+        self.conns.clear();
+        self.accept_queue.clear();
+        self.paths.truncate(scenario.clients.len());
+        for (path, client) in self.paths.iter_mut().zip(&scenario.clients) {
+            let mut decisions = std::mem::take(&mut path.decisions);
+            let mut synack_retransmits = std::mem::take(&mut path.synack_retransmits);
+            decisions.clear();
+            synack_retransmits.clear();
+            *path = Path { decisions, synack_retransmits, ..Path::new(client.phase) };
+        }
+        for (i, client) in scenario.clients.iter().enumerate() {
+            if i == self.paths.len() {
+                self.paths.push(Path::new(client.phase));
+            }
+            let client_sock = ClientSock::new(scenario.link.rtt());
+            self.conns.push(Conn {
+                client: client_sock,
+                request: None,
+                requests: 0,
+                overflowed: false,
+            });
+            self.queue.at(client.connect, i, Event::Connect);
+            if let Some(t) = client.gives_up {
+                self.queue.at(t, i, Event::GiveUp);
+            }
+        }
+        for t in &scenario.accepts {
+            self.queue.at(*t, 0, Event::Accept);
+        }
+        if let Some(t) = scenario.closes {
+            self.queue.at(t, 0, Event::Close);
+        }
+    }
+}
+
+struct Run<'a> {
+    scenario: &'a Scenario,
+    listener: ListenSock,
+    queue: &'a mut EventQueue,
+    conns: &'a mut Vec<Conn>,
+    paths: &'a mut Vec<Path>,
+    accept_queue: &'a mut VecDeque<usize>,
+    now: Nanos,
+}
+
+impl Run<'_> {
+    fn play(&mut self) {
+        while let Some((t, i, event)) = self.queue.pop() {
+            if t > self.scenario.until {
+                break;
+            }
+            self.now = t;
+            self.handle(i, event);
+        }
+        self.now = self.scenario.until;
+        self.conclude();
+    }
+
+    fn handle(&mut self, i: usize, event: Event) {
+        match event {
+            Event::Connect => self.send_syn(i),
+            Event::Syn => self.syn_arrives(i),
+            Event::SynTimer => self.syn_timer(i),
+            Event::SynAck(request) => self.synack_reaches_client(i, request),
+            Event::Segment(segment) => self.segment_arrives(i, segment),
+            Event::Send => self.send_data(i),
+            Event::DataTimer => self.data_timer(i),
+            Event::DataAcked => self.conns[i].client.data_acked = true,
+            Event::Rst => self.rst_reaches_client(i),
+            Event::PeerRst => self.peer_rst_arrives(i),
+            Event::RequestTimer => self.request_timer(i),
+            Event::Prune => self.prune(),
+            Event::GiveUp => self.give_up(i),
+            Event::Accept => self.accept(),
+            Event::Close => self.close(),
+        }
+    }
+
+    fn expires(&self, timeout: Nanos) -> Nanos {
+        self.scenario.features.timer_wheel.expires(self.now, timeout)
+    }
+
+    /// When a first segment reaches the server: as given, or after `natural`.
+    fn arrival(&self, i: usize, sends: Sends, first: bool, natural: Nanos) -> Nanos {
+        let given = if first { self.given(i, sends) } else { None };
+        given.unwrap_or(self.now + natural).max(self.now)
+    }
+
+    fn given(&self, i: usize, sends: Sends) -> Option<Nanos> {
+        let mut arrivals = self.scenario.arrivals.iter();
+        arrivals.find(|a| a.client == i && a.sends == sends).map(|a| a.t)
+    }
+
+    fn conclude(&mut self) {
+        for i in 0..self.conns.len() {
+            let conn = &self.conns[i];
+            self.paths[i].client = conn.client.state;
+            let answered = self.paths[i].synacks > 0;
+            if let Some(request) = conn.request {
+                let condition = Condition::StillQueued { num_timeout: request.num_timeout };
+                self.decide(i, VerdictId::LaterPending, condition);
+            } else if answered
+                && conn.client.state == ClientState::Established
+                && self.paths[i].server == ServerState::Nothing
+                && self.listener.listening
+            {
+                self.decide(i, VerdictId::LaterPhantom, Condition::NothingKept);
+            }
+        }
+    }
+
+    fn decide(&mut self, i: usize, id: VerdictId, condition: Condition) {
+        self.paths[i].decisions.push(Decision { id, t_ns: self.now, condition });
+    }
+}

@@ -1,0 +1,101 @@
+//! What the clients do.
+
+use super::{
+    super::{ack::Segment, path::ClientState, queue::Event, scenario::Sends, timers},
+    Run,
+};
+
+impl Run<'_> {
+    pub(super) fn send_syn(&mut self, i: usize) {
+        let first = self.conns[i].client.syns == 0;
+        let arrives = self.arrival(i, Sends::Syn, first, self.scenario.link.to_server);
+        self.queue.at(arrives, i, Event::Syn);
+        let client = &mut self.conns[i].client;
+        client.state = ClientState::SynSent;
+        client.syns += 1;
+        self.paths[i].syns += 1;
+        if client.syns <= self.scenario.sysctls.syn_retries {
+            let timeout = timers::syn_timeout(&self.scenario.features, client.syns);
+            client.timer = self.scenario.features.timer_wheel.expires(self.now, timeout);
+            self.queue.timer(client.timer, i, Event::SynTimer);
+        }
+    }
+
+    pub(super) fn syn_timer(&mut self, i: usize) {
+        let client = &self.conns[i].client;
+        if client.state == ClientState::SynSent && client.timer == self.now {
+            self.send_syn(i);
+        }
+    }
+
+    pub(super) fn synack_reaches_client(&mut self, i: usize, request: Option<u32>) {
+        let client = &mut self.conns[i].client;
+        match client.state {
+            ClientState::SynSent => {
+                client.state = ClientState::Established;
+                client.synack = Some(request);
+                let segment = Segment { payload: false, follows_isn: true };
+                let t = self.arrival(i, Sends::ThirdAck, true, self.scenario.link.to_server);
+                self.queue.at(t, i, Event::Segment(segment));
+                let spec = &self.scenario.clients[i];
+                if spec.payload > 0 {
+                    let given = self.given(i, Sends::Data);
+                    let natural = t + spec.app_delay;
+                    let send = given.map_or(natural, |t| t - self.scenario.link.to_server);
+                    self.queue.at(send.max(self.now), i, Event::Send);
+                }
+            }
+            // A repeated SYN-ACK draws a challenge ACK with the client's next sequence number.
+            ClientState::Established => {
+                let segment = Segment { payload: false, follows_isn: !client.data_sent };
+                let t = self.now + self.scenario.link.to_server;
+                self.queue.at(t, i, Event::Segment(segment));
+            }
+            ClientState::Idle | ClientState::Reset | ClientState::Closed => {
+                self.queue.at(self.now + self.scenario.link.to_server, i, Event::PeerRst);
+            }
+        }
+    }
+
+    pub(super) fn send_data(&mut self, i: usize) {
+        let client = &mut self.conns[i].client;
+        if client.state != ClientState::Established {
+            return;
+        }
+        client.data_sent = true;
+        let timeout = timers::probe_timeout(&self.scenario.features, client.rtt);
+        client.timer = self.scenario.features.timer_wheel.expires(self.now, timeout);
+        self.queue.timer(client.timer, i, Event::DataTimer);
+        let segment = Segment { payload: true, follows_isn: true };
+        self.queue.at(self.now + self.scenario.link.to_server, i, Event::Segment(segment));
+    }
+
+    pub(super) fn data_timer(&mut self, i: usize) {
+        let client = &mut self.conns[i].client;
+        if client.state != ClientState::Established || client.data_acked || client.timer != self.now
+        {
+            return;
+        }
+        client.data_retransmits += 1;
+        self.paths[i].data_retransmits += 1;
+        let timeout = timers::next_data_timeout(client.rtt, client.data_retransmits);
+        client.timer = self.scenario.features.timer_wheel.expires(self.now, timeout);
+        self.queue.timer(client.timer, i, Event::DataTimer);
+        let segment = Segment { payload: true, follows_isn: true };
+        self.queue.at(self.now + self.scenario.link.to_server, i, Event::Segment(segment));
+    }
+
+    pub(super) fn rst_reaches_client(&mut self, i: usize) {
+        let client = &mut self.conns[i].client;
+        if client.state == ClientState::Established || client.state == ClientState::SynSent {
+            client.state = ClientState::Reset;
+        }
+    }
+
+    pub(super) fn give_up(&mut self, i: usize) {
+        let client = &mut self.conns[i].client;
+        if client.state == ClientState::SynSent {
+            client.state = ClientState::Closed;
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What the server does with segments, and the application with connections.
+
+use super::{
+    super::{
+        ack::{self, Segment},
+        condition::Condition,
+        path::{ResetOn, ServerState},
+        queue::Event,
+        syn::{self, SynAnswer},
+        timers,
+    },
+    Run,
+};
+use crate::verdict::VerdictId;
+
+impl Run<'_> {
+    pub(super) fn syn_arrives(&mut self, i: usize) {
+        if self.paths[i].server == ServerState::Established {
+            return;
+        }
+        if !self.listener.listening {
+            self.reset_client(i, VerdictId::LaterResetNoSocket, Condition::Closed, ResetOn::Ack);
+            return;
+        }
+        if let Some(mut request) = self.conns[i].request {
+            // tcp_check_req(): a retransmitted SYN repeats the SYN-ACK and restarts its timer.
+            request.expires = self.expires(timers::synack_timeout(request.num_timeout));
+            self.conns[i].request = Some(request);
+            self.arm_request(i, request);
+            self.decide(i, VerdictId::SynQueued, Condition::RetransmittedSyn);
+            self.paths[i].synack_retransmits.push(self.now);
+            let number = self.conns[i].requests;
+            self.send_synack(i, Some(number));
+            return;
+        }
+        match syn::conn_request(&mut self.listener, self.now) {
+            SynAnswer::Queued(request, condition) => {
+                self.conns[i].request = Some(request);
+                self.conns[i].requests += 1;
+                self.paths[i].server = ServerState::SynRecv;
+                self.arm_request(i, request);
+                self.decide(i, VerdictId::SynQueued, condition);
+                let number = self.conns[i].requests;
+                self.send_synack(i, Some(number));
+            }
+            SynAnswer::Cookie(condition) => {
+                self.decide(i, VerdictId::SynCookie, condition);
+                self.send_synack(i, None);
+            }
+            SynAnswer::Dropped(id, condition) => self.decide(i, id, condition),
+        }
+    }
+
+    pub(super) fn send_synack(&mut self, i: usize, request: Option<u32>) {
+        self.paths[i].synacks += 1;
+        self.queue.at(self.now + self.scenario.link.to_client, i, Event::SynAck(request));
+    }
+
+    pub(super) fn segment_arrives(&mut self, i: usize, segment: Segment) {
+        if self.paths[i].server == ServerState::Established {
+            if segment.payload {
+                self.queue.at(self.now + self.scenario.link.to_client, i, Event::DataAcked);
+            }
+            return;
+        }
+        let conn = &mut self.conns[i];
+        let synack = conn.client.synack.flatten();
+        let answer = match &mut conn.request {
+            Some(request) if synack == Some(conn.requests) => {
+                ack::check_req(&mut self.listener, request, segment)
+            }
+            _ => {
+                let cookie = conn.client.synack == Some(None) && segment.follows_isn;
+                ack::cookie_check(&mut self.listener, cookie, self.now)
+            }
+        };
+        let overflow =
+            matches!(answer.id, VerdictId::AckDropOverflow | VerdictId::AckDropOverflowCookie);
+        conn.overflowed |= overflow;
+        let recovered = answer.child && conn.overflowed;
+        self.decide(i, answer.id, answer.condition);
+        if answer.child {
+            self.remove_request(i);
+            self.paths[i].server = ServerState::Established;
+            self.accept_queue.push_back(i);
+            if recovered {
+                self.decide(i, VerdictId::LaterRecovered, answer.condition);
+            }
+            if segment.payload {
+                self.queue.at(self.now + self.scenario.link.to_client, i, Event::DataAcked);
+            }
+        } else if answer.reset {
+            if answer.id == VerdictId::AckResetOverflow {
+                self.remove_request(i);
+            }
+            let on = if segment.payload { ResetOn::Data } else { ResetOn::Ack };
+            self.paths[i].reset_on.get_or_insert(on);
+            self.queue.at(self.now + self.scenario.link.to_client, i, Event::Rst);
+        }
+    }
+
+    pub(super) fn peer_rst_arrives(&mut self, i: usize) {
+        if self.conns[i].request.is_some() {
+            self.listener.counters.embryonic_rsts += 1;
+            self.remove_request(i);
+            self.decide(i, VerdictId::AckDropOther, Condition::PeerReset);
+        }
+    }
+
+    pub(super) fn remove_request(&mut self, i: usize) {
+        if let Some(request) = self.conns[i].request.take() {
+            self.listener.remove_request(&request);
+            self.paths[i].server = ServerState::Nothing;
+        }
+    }
+
+    pub(super) fn reset_client(
+        &mut self,
+        i: usize,
+        id: VerdictId,
+        condition: Condition,
+        on: ResetOn,
+    ) {
+        self.listener.counters.out_rsts += 1;
+        self.paths[i].reset_on.get_or_insert(on);
+        self.decide(i, id, condition);
+        self.queue.at(self.now + self.scenario.link.to_client, i, Event::Rst);
+    }
+
+    pub(super) fn accept(&mut self) {
+        if let Some(i) = self.accept_queue.pop_front() {
+            self.listener.ack_backlog -= 1;
+            self.decide(i, VerdictId::LaterAcceptedByApp, Condition::Accepted);
+        }
+    }
+
+    /// `inet_csk_listen_stop()`: unaccepted children are reset; requests die silently.
+    pub(super) fn close(&mut self) {
+        self.listener.listening = false;
+        while let Some(i) = self.accept_queue.pop_front() {
+            self.listener.ack_backlog -= 1;
+            self.paths[i].server = ServerState::Nothing;
+            self.decide(i, VerdictId::LaterListenerClosed, Condition::Closed);
+            self.queue.at(self.now + self.scenario.link.to_client, i, Event::Rst);
+        }
+        for i in 0..self.conns.len() {
+            self.remove_request(i);
+        }
+    }
+}
