@@ -165,6 +165,7 @@ pub fn newest(packages: Vec<Package>) -> Result<Option<Package>> {
 
 /// Unpacks a .deb into a directory.
 pub fn unpack(deb: &Path, into: &Path) -> Result<()> {
+    fs::create_dir_all(into).with_context(|| format!("cannot make {}", into.display()))?;
     exec::output(Command::new("dpkg-deb").arg("-x").arg(deb).arg(into)).map(drop)
 }
 

@@ -1,14 +1,20 @@
 //! The programs xtask runs, built as static release binaries so that one build serves this
 //! machine, every VM and the release.
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::{exec, progress, setup::Toolchain, workspace};
 
-/// Builds `overflow` and returns its path.
+/// Builds `overflow` and returns its path; or takes the binary that `OVERFLOW_BINARY` names, to try
+/// a released one.
 pub fn overflow() -> Result<PathBuf> {
+    if let Some(given) = env::var_os("OVERFLOW_BINARY") {
+        let path = PathBuf::from(given);
+        ensure!(path.is_file(), "OVERFLOW_BINARY names {}, which is no file", path.display());
+        return Ok(path);
+    }
     build("overflow-user", "overflow")
 }
 

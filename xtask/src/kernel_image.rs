@@ -76,8 +76,6 @@ impl KernelImage {
             // Unpacked beside its place and then moved there, so that it is either whole or absent.
             let partial = cache().join(format!(".{}.{}", image.release, std::process::id()));
             let _ = fs::remove_dir_all(&partial);
-            fs::create_dir_all(&partial)
-                .with_context(|| format!("cannot make {}", partial.display()))?;
             let mut packages = vec![package.clone()];
             for part in PARTS {
                 let same = apt.packages(&format!("{part}{}", image.release))?;
