@@ -105,7 +105,8 @@ macro_rules! for_each_field {
 }
 
 /// Calls `$then!` with every argument and return slot that differs between kernels:
-/// `NAME: "function or btf_trace_*", what;` where `what` is a parameter name or `return`.
+/// `NAME: "function or btf_trace_*", what;` where `what` is `return` or a parameter's type, because
+/// BTF names the parameters of functions, but not those of tracepoints.
 #[macro_export]
 macro_rules! for_each_slot {
     ($then:ident) => {
@@ -116,10 +117,10 @@ macro_rules! for_each_slot {
             COOKIE_V6_CHECK_RETURN: "cookie_v6_check", "return";
             QUEUE_ADD_RETURN: "inet_csk_reqsk_queue_add", "return";
             ACCEPT_RETURN: "inet_csk_accept", "return";
-            SEND_RESET_REASON: "tcp_v4_send_reset", "reason";
-            TP_SEND_RESET_REASON: "btf_trace_tcp_send_reset", "reason";
-            TP_KFREE_SKB_REASON: "btf_trace_kfree_skb", "reason";
-            TP_KFREE_SKB_RX_SK: "btf_trace_kfree_skb", "rx_sk";
+            SEND_RESET_REASON: "tcp_v4_send_reset", "enum sk_rst_reason";
+            TP_SEND_RESET_REASON: "btf_trace_tcp_send_reset", "enum sk_rst_reason";
+            TP_KFREE_SKB_REASON: "btf_trace_kfree_skb", "enum skb_drop_reason";
+            TP_KFREE_SKB_RX_SK: "btf_trace_kfree_skb", "struct sock *";
         }
     };
 }

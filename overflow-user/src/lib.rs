@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod kernel;
 pub mod probe;
+pub mod decode;
 pub mod correlate;
 pub mod verdict;
 pub mod witness;

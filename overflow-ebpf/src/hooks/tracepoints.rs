@@ -172,9 +172,13 @@ fn dropped(skb: u64, location: u64, reason: Option<u64>, rx_sk: Option<u64>) -> 
     }
     if let Some(sk) = rx_sk
         && sk != 0
-        && sock::state(sk) == STATE_LISTEN.load()
     {
-        // The kernel's own word for whose segment it was; several listeners can share a port.
+        if sock::state(sk) != STATE_LISTEN.load() {
+            // A segment of an established connection, dropped for reasons of its own.
+            state.skb = 0;
+            return None;
+        }
+        // The kernel's own word for whose segment it was: several listeners can share a port.
         state.event.sk = sk;
         state.event.sk_state = STATE_LISTEN.load();
     }
@@ -196,9 +200,10 @@ fn followed(skb: u64) -> Option<&'static mut PathState> {
 pub fn tp_tcp_send_reset(ctx: BtfTracePointContext) -> u32 {
     let (sk, skb): (u64, u64) = (ctx.arg(0), ctx.arg(1));
     let reason = read::slot(ctx.as_ptr(), TP_SEND_RESET_REASON.load());
-    if skb == 0 {
+    // Both can be NULL, and the verifier wants to see that each is looked at.
+    if skb == 0 && sk != 0 {
         close::active_reset(sk, Rung::Tracepoint, Path::TP_SEND_RESET);
-    } else {
+    } else if skb != 0 {
         reset::send_reset(sk, skb, reason, Path::TP_SEND_RESET, Rung::Tracepoint);
     }
     0

@@ -1,8 +1,65 @@
 //! The command line: what was typed, what it resolves to, exit codes.
+//!
+//! Exit codes: 0 done; 1 it could not do what was asked, or the lab's witnesses disagree; 2 bad
+//! usage.
 
-use std::process::ExitCode;
+mod doctor;
+mod lab;
+
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Which path the Linux kernel took when a TCP listener's queue was full, and why.
+#[derive(Debug, Parser)]
+#[command(name = "overflow", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Lab(lab::LabArgs),
+    Doctor(doctor::DoctorArgs),
+}
+
+/// Where results go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, see docs/events.md.
+    Json,
+}
 
 /// Parses the command line, runs the command, says how it ended.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let result = match cli.command {
+        Command::Lab(args) => lab::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("overflow: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// A reader that went away (`overflow lab | head`) has seen what it wanted.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    })
 }

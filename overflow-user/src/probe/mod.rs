@@ -1,1 +1,12 @@
-//! TBD
+//! Attaches the eBPF programs, each kernel moment by the best rung that attaches, and reads the
+//! ring.
+
+mod error;
+mod ladder;
+mod load;
+mod ring;
+
+pub use error::ProbeError;
+pub use ladder::{HookStatus, Moment, MomentStatus};
+pub use load::{TraceConfig, Tracer};
+pub use ring::{Losses, RingReader};

@@ -1,0 +1,102 @@
+//! `overflow doctor`: which hooks attach here, why the others do not, and what that means.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{
+    kernel::{Kernel, VMLINUX_BTF},
+    probe::{Moment, MomentStatus, TraceConfig, Tracer},
+};
+
+/// Show which hooks attach on this kernel, why others do not, and which verdicts are exact.
+///
+/// Attaches every hook for a moment and detaches it again; nothing is traced.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// BTF of the running kernel, if it shows none itself
+    #[arg(long, value_name = "FILE")]
+    btf: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    let kernel = Kernel::inspect(args.btf.as_deref())?;
+    writeln!(out, "kernel   {}  {}", kernel.release, kernel.distro)?;
+    let btf = args.btf.as_ref().map_or(VMLINUX_BTF.into(), |p| p.display().to_string());
+    writeln!(out, "BTF      {btf}")?;
+    if kernel.facts.missing.is_empty() {
+        writeln!(out, "fields   every field the verdicts use was found")?;
+    } else {
+        writeln!(out, "fields   not on this kernel: {}", kernel.facts.missing.join(", "))?;
+    }
+    let tracer = Tracer::attach(&kernel, &TraceConfig::default())?;
+    writeln!(out)?;
+    for status in tracer.moments() {
+        moment(&mut out, status)?;
+    }
+    writeln!(out)?;
+    writeln!(out, "{}", summary(tracer.moments()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn moment(out: &mut impl Write, status: &MomentStatus) -> io::Result<()> {
+    let rung = status.rung.map_or("unavailable", |r| r.as_str());
+    writeln!(out, "{:<24}{rung}", status.moment.as_str())?;
+    let attached: Vec<_> =
+        status.hooks.iter().filter(|h| h.refused.is_none()).map(|h| h.name.as_str()).collect();
+    wrap(out, 4, &attached.join("  "))?;
+    for hook in status.hooks.iter().filter(|h| h.refused.is_some()) {
+        wrap(out, 4, &format!("not {}: {}", hook.name, hook.refused.as_deref().unwrap_or("")))?;
+    }
+    if !status.blind.is_empty() {
+        wrap(out, 4, &format!("cannot see {}", status.blind))?;
+    }
+    for (rung, why) in &status.refused {
+        wrap(out, 4, &format!("not by {}: {why}", rung.as_str()))?;
+    }
+    Ok(())
+}
+
+fn summary(moments: &[MomentStatus]) -> String {
+    let exact =
+        |m: Moment| moments.iter().any(|s| s.moment == m && s.rung.is_some() && s.blind.is_empty());
+    let missing: Vec<_> =
+        moments.iter().filter(|s| s.rung.is_none()).map(|s| s.moment.as_str()).collect();
+    let mut text = if exact(Moment::Syn) && exact(Moment::ThirdAck) {
+        "Every syn.* and ack.* verdict is traced: the kernel's branch itself is observed."
+            .to_owned()
+    } else {
+        "Verdicts marked \"inferred\" are told from what happens around the functions; \
+         \"traced\" still means that the branch itself was observed."
+            .to_owned()
+    };
+    if !missing.is_empty() {
+        text = format!("{text}\nNot observable here: {}.", missing.join(", "));
+    }
+    text
+}
+
+/// Words at `indent`, broken at 80 columns.
+fn wrap(out: &mut impl Write, indent: usize, text: &str) -> io::Result<()> {
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        if column != 0 && column + 1 + word.len() > 80 {
+            writeln!(out)?;
+            column = 0;
+        }
+        if column == 0 {
+            write!(out, "{:indent$}{word}", "")?;
+            column = indent + word.len();
+        } else {
+            write!(out, " {word}")?;
+            column += 1 + word.len();
+        }
+    }
+    if column == 0 { Ok(()) } else { writeln!(out) }
+}

@@ -1,0 +1,227 @@
+//! Ring records -> observed moments: typed, with the kernel's numbers turned into its names.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use overflow_common::{Event, Kind, Path, Queue, Rung, valid};
+
+use crate::kernel::{Facts, Symbols};
+
+/// One connection: who connects to whom, in which network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnKey {
+    /// Inode number of the listener's network namespace.
+    pub netns: u32,
+    /// The active opener.
+    pub client: SocketAddr,
+    /// The listener's side.
+    pub server: SocketAddr,
+}
+
+/// The segment a moment is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// TCP flags, see [`crate::packet::flags`].
+    pub flags: u8,
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack_seq: u32,
+    /// TCP payload, bytes.
+    pub payload_len: u32,
+}
+
+/// A listener's queues; `None` for what this kernel or rung does not show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueView {
+    /// (`sk_ack_backlog`, `sk_max_ack_backlog`), connections.
+    pub accept: Option<(u32, u32)>,
+    /// `icsk_accept_queue.qlen`, requests.
+    pub qlen: Option<u32>,
+    /// `icsk_accept_queue.young`, requests.
+    pub young: Option<u32>,
+}
+
+/// One kernel moment as the rest of the pipeline sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// CLOCK_MONOTONIC nanoseconds.
+    pub t_ns: u64,
+    /// Which moment.
+    pub kind: Kind,
+    /// By which rung it was seen.
+    pub rung: Rung,
+    /// What was gone through.
+    pub path: Path,
+    /// Whose connection.
+    pub conn: ConnKey,
+    /// Identity of the listener or child (an address, never dereferenced).
+    pub sk: u64,
+    /// Identity of the request, or 0.
+    pub req: u64,
+    /// The segment, if one was handled.
+    pub segment: Option<Segment>,
+    /// The queues when the segment came.
+    pub before: QueueView,
+    /// The queues when the decision was over.
+    pub after: Option<QueueView>,
+    /// `tcp_abort_on_overflow` of the listener's namespace.
+    pub abort_on_overflow: Option<u8>,
+    /// `tcp_syncookies` of the listener's namespace.
+    pub syncookies: Option<u8>,
+    /// The request's SYN-ACK timeouts.
+    pub num_timeout: Option<u8>,
+    /// `rskq_defer_accept`: timeouts for which a bare ACK is ignored.
+    pub defer_accept: Option<u8>,
+    /// Drop reason by name.
+    pub drop_reason: Option<String>,
+    /// Reset reason by name.
+    pub reset_reason: Option<String>,
+    /// The kernel function that freed the segment, if it is one we tell apart.
+    pub freed_in: Option<&'static str>,
+}
+
+/// Turns records into moments.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    drop_reasons: HashMap<u32, String>,
+    reset_reasons: HashMap<u32, String>,
+    symbols: Symbols,
+    unknown: u64,
+}
+
+impl Decoder {
+    /// A decoder for records of the kernel with these facts.
+    pub fn new(facts: &Facts, symbols: Symbols) -> Self {
+        Self {
+            drop_reasons: facts.drop_reasons.iter().cloned().collect(),
+            reset_reasons: facts.reset_reasons.iter().cloned().collect(),
+            symbols,
+            unknown: 0,
+        }
+    }
+
+    /// Decodes one record. `None`, and counted, if its kind, rung or family is unknown.
+    pub fn decode(&mut self, event: &Event) -> Option<Observed> {
+        let decoded = self.try_decode(event);
+        self.unknown += u64::from(decoded.is_none());
+        decoded
+    }
+
+    /// Records that could not be decoded.
+    pub fn unknown(&self) -> u64 {
+        self.unknown
+    }
+
+    fn try_decode(&self, e: &Event) -> Option<Observed> {
+        let has = |bit: u16| e.valid & bit != 0;
+        let name = |names: &HashMap<u32, String>, n: u32| {
+            names.get(&n).cloned().unwrap_or_else(|| n.to_string())
+        };
+        let queue = |q: &Queue| QueueView {
+            accept: has(valid::ACCEPT_QUEUE).then_some((q.ack_backlog, q.max_ack_backlog)),
+            qlen: has(valid::SYN_QUEUE).then_some(q.qlen),
+            young: has(valid::YOUNG).then_some(q.young),
+        };
+        Some(Observed {
+            t_ns: e.t_ns,
+            kind: Kind::from_u8(e.kind)?,
+            rung: Rung::from_u8(e.rung)?,
+            path: Path(e.path),
+            conn: ConnKey {
+                netns: e.netns,
+                client: SocketAddr::new(address(e.family, e.client)?, e.client_port),
+                server: SocketAddr::new(address(e.family, e.server)?, e.server_port),
+            },
+            sk: e.sk,
+            req: e.req,
+            segment: has(valid::SEGMENT).then_some(Segment {
+                flags: e.tcp_flags,
+                seq: e.seq,
+                ack_seq: e.ack_seq,
+                payload_len: e.payload_len,
+            }),
+            before: queue(&e.before),
+            after: has(valid::AFTER).then(|| queue(&e.after)),
+            abort_on_overflow: has(valid::ABORT_ON_OVERFLOW).then_some(e.abort_on_overflow),
+            syncookies: has(valid::SYNCOOKIES).then_some(e.syncookies),
+            num_timeout: has(valid::NUM_TIMEOUT).then_some(e.num_timeout),
+            defer_accept: has(valid::DEFER_ACCEPT).then_some(e.defer_accept),
+            drop_reason: has(valid::DROP_REASON).then(|| name(&self.drop_reasons, e.drop_reason)),
+            reset_reason: has(valid::RESET_REASON)
+                .then(|| name(&self.reset_reasons, e.reset_reason)),
+            freed_in: (e.location != 0).then(|| self.symbols.function(e.location)).flatten(),
+        })
+    }
+}
+
+impl QueueView {
+    /// `sk_acceptq_is_full`: `sk_ack_backlog > sk_max_ack_backlog`, in every kernel from 3.10 on.
+    pub fn accept_queue_full(&self) -> Option<bool> {
+        self.accept.map(|(len, max)| len > max)
+    }
+}
+
+impl Observed {
+    /// Whether the accept queue was full when the segment was handled. Read on entry and again on
+    /// exit: another CPU may have changed it in between, and either proves it.
+    pub fn accept_queue_full(&self) -> Option<bool> {
+        let before = self.before.accept_queue_full();
+        let after = self.after.and_then(|q| q.accept_queue_full());
+        match (before, after) {
+            (Some(a), Some(b)) => Some(a || b),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Whether the segment has all of `set` and none of `clear`; false without a segment.
+    pub fn flags(&self, set: u8, clear: u8) -> bool {
+        self.segment.is_some_and(|s| s.flags & set == set && s.flags & clear == 0)
+    }
+}
+
+fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
+    match family {
+        4 => Some(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into()),
+        6 => Some(Ipv6Addr::from(bytes).into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_without_its_bit_is_absent() {
+        let facts = Facts { drop_reasons: vec![(7, "X".into())], ..Facts::default() };
+        let mut decoder = Decoder::new(&facts, Symbols::default());
+        let mut event = Event { kind: 2, rung: 1, family: 4, drop_reason: 7, ..Event::EMPTY };
+        let bare = decoder.decode(&event).unwrap();
+        assert_eq!((&bare.drop_reason, bare.abort_on_overflow), (&None, None));
+        assert_eq!(bare.before.accept, None);
+        assert_eq!(bare.accept_queue_full(), None);
+        event.valid = valid::DROP_REASON | valid::ACCEPT_QUEUE;
+        event.before.ack_backlog = 1;
+        let full = decoder.decode(&event).unwrap();
+        assert_eq!(full.drop_reason.as_deref(), Some("X"));
+        assert_eq!(full.accept_queue_full(), Some(true));
+        event.drop_reason = 8;
+        assert_eq!(decoder.decode(&event).unwrap().drop_reason.as_deref(), Some("8"));
+    }
+
+    #[test]
+    fn unknown_kinds_are_counted() {
+        let mut decoder = Decoder::default();
+        for event in [
+            Event { kind: 99, rung: 1, family: 4, ..Event::EMPTY },
+            Event { kind: 1, rung: 9, family: 4, ..Event::EMPTY },
+            Event { kind: 1, rung: 1, family: 5, ..Event::EMPTY },
+        ] {
+            assert_eq!(decoder.decode(&event), None);
+        }
+        assert_eq!(decoder.unknown(), 3);
+    }
+}

@@ -1,0 +1,87 @@
+//! Our list of kernel fields, slots and enumerators, resolved from BTF. What is missing is named.
+
+use overflow_common::{Field, Slot, for_each_field, for_each_slot};
+
+use super::btf::{Btf, BtfError};
+
+/// One value to be injected into the eBPF object before load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Constant {
+    /// A field's place.
+    Field(Field),
+    /// An argument's or return value's slot.
+    Slot(Slot),
+    /// An enumerator's value.
+    Value(u8),
+}
+
+/// Everything the eBPF side and the decoder need to know of this kernel.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// (name of the global, value) for every constant.
+    pub constants: Vec<(&'static str, Constant)>,
+    /// Fields this kernel does not have, as `structure.path`: a loss to be shown.
+    pub missing: Vec<String>,
+    /// `enum skb_drop_reason`, by value, without the `SKB_DROP_REASON_` prefix.
+    pub drop_reasons: Vec<(u32, String)>,
+    /// `enum sk_rst_reason`, by value, without the `SK_RST_REASON_` prefix.
+    pub reset_reasons: Vec<(u32, String)>,
+}
+
+macro_rules! field_table {
+    ($($name:ident: $structure:literal, $path:literal;)+) => {
+        const FIELDS: &[(&str, &str, &str)] = &[$((stringify!($name), $structure, $path),)+];
+    };
+}
+macro_rules! slot_table {
+    ($($name:ident: $function:literal, $what:literal;)+) => {
+        const SLOTS: &[(&str, &str, &str)] = &[$((stringify!($name), $function, $what),)+];
+    };
+}
+for_each_field!(field_table);
+for_each_slot!(slot_table);
+
+/// TCP states of `include/net/tcp_states.h`, an enum without a name.
+const STATES: &[(&str, &str)] = &[
+    ("STATE_LISTEN", "TCP_LISTEN"),
+    ("STATE_SYN_RECV", "TCP_SYN_RECV"),
+    ("STATE_ESTABLISHED", "TCP_ESTABLISHED"),
+    ("STATE_NEW_SYN_RECV", "TCP_NEW_SYN_RECV"),
+];
+
+impl Facts {
+    /// Resolves the whole list. A missing field is noted; ambiguity and damage are errors.
+    pub fn resolve(btf: &Btf) -> Result<Self, BtfError> {
+        let mut facts = Self::default();
+        for &(name, structure, path) in FIELDS {
+            let field = btf.field(structure, path)?;
+            if field.is_none() {
+                facts.missing.push(format!("{structure}.{path}"));
+            }
+            facts.constants.push((name, Constant::Field(field.unwrap_or(Field::MISSING))));
+        }
+        for &(name, function, what) in SLOTS {
+            facts.constants.push((name, Constant::Slot(btf.slot(function, what)?)));
+        }
+        for &(name, enumerator) in STATES {
+            match btf.anonymous_enumerator(enumerator)?.and_then(|v| u8::try_from(v).ok()) {
+                Some(value) => facts.constants.push((name, Constant::Value(value))),
+                None => facts.missing.push(enumerator.to_owned()),
+            }
+        }
+        facts.drop_reasons = reasons(btf, "skb_drop_reason", "SKB_DROP_REASON_")?;
+        facts.reset_reasons = reasons(btf, "sk_rst_reason", "SK_RST_REASON_")?;
+        Ok(facts)
+    }
+}
+
+fn reasons(btf: &Btf, name: &str, prefix: &str) -> Result<Vec<(u32, String)>, BtfError> {
+    let enumerators = btf.enumerators(name)?;
+    Ok(enumerators
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let short = name.strip_prefix(prefix).unwrap_or(&name).to_owned();
+            Some((u32::try_from(value).ok()?, short))
+        })
+        .collect())
+}

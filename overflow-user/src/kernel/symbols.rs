@@ -1,0 +1,69 @@
+//! Which function a code address lies in, by `/proc/kallsyms`.
+
+use std::fs;
+
+/// Functions of the running kernel that drop locations are told apart by.
+#[derive(Clone, Debug, Default)]
+pub struct Symbols {
+    /// (start address, name), sorted, of every text symbol.
+    starts: Vec<(u64, &'static str)>,
+}
+
+/// Locations in any other function are of no interest.
+const WANTED: &[&str] = &[
+    "tcp_v4_rcv",
+    "tcp_v6_rcv",
+    "tcp_v4_do_rcv",
+    "tcp_v6_do_rcv",
+    "cookie_v4_check",
+    "cookie_v6_check",
+    "tcp_rcv_state_process",
+];
+
+impl Symbols {
+    /// Reads `/proc/kallsyms`. Empty when the kernel hides addresses (`kptr_restrict`).
+    pub fn read() -> Self {
+        fs::read_to_string("/proc/kallsyms").map_or_else(|_| Self::default(), |t| Self::parse(&t))
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut starts: Vec<(u64, &'static str)> = text
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.split_ascii_whitespace();
+                let address = u64::from_str_radix(words.next()?, 16).ok()?;
+                let kind = words.next()?;
+                let name = words.next()?;
+                // The end of a function is the start of the next, whatever that is.
+                let name = WANTED.iter().find(|w| **w == name).copied().unwrap_or("");
+                (address != 0 && matches!(kind, "t" | "T")).then_some((address, name))
+            })
+            .collect();
+        starts.sort_unstable();
+        Self { starts }
+    }
+
+    /// The wanted function that `address` lies in.
+    pub fn function(&self, address: u64) -> Option<&'static str> {
+        let after = self.starts.partition_point(|(start, _)| *start <= address);
+        let (_, name) = self.starts.get(after.checked_sub(1)?)?;
+        (!name.is_empty()).then_some(*name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_belongs_to_the_symbol_before_it() {
+        let symbols = Symbols::parse(
+            "ffff10 t other\nffff20 T cookie_v4_check\nffff40 t tcp_x\nffff20 D data\n0 t hidden\n",
+        );
+        assert_eq!(symbols.function(0xffff20), Some("cookie_v4_check"));
+        assert_eq!(symbols.function(0xffff3f), Some("cookie_v4_check"));
+        assert_eq!(symbols.function(0xffff40), None);
+        assert_eq!(symbols.function(0xffff1f), None);
+        assert_eq!(symbols.function(1), None);
+    }
+}

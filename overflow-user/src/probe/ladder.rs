@@ -1,0 +1,242 @@
+//! The ladder: for every kernel moment the rungs it can be traced by, best first, as data.
+
+use overflow_common::Rung;
+
+/// A kernel moment that a verdict depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Moment {
+    /// The SYN is queued, answered by a cookie, or dropped.
+    Syn,
+    /// The third ACK is decided.
+    ThirdAck,
+    /// An RST answers a segment.
+    Reset,
+    /// A SYN-ACK is sent again.
+    SynAckRetransmit,
+    /// A request expires or is removed.
+    RequestRemoved,
+    /// A child is reset because its listener closes.
+    ListenerClose,
+    /// The application accepts a child.
+    Accept,
+}
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// BPF trampoline at a function's entry.
+    Fentry,
+    /// BPF trampoline at a function's exit.
+    Fexit,
+    /// BTF-typed raw tracepoint.
+    TpBtf,
+}
+
+/// One program and the place it goes to.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook {
+    /// The program's name in the eBPF object.
+    pub program: &'static str,
+    /// How.
+    pub attach: Attach,
+    /// The kernel function or tracepoint.
+    pub target: &'static str,
+    /// Whether the moment is traced without it: what exists only for IPv6.
+    pub optional: bool,
+}
+
+/// One way to trace a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Its rung.
+    pub rung: Rung,
+    /// All of its programs.
+    pub hooks: &'static [Hook],
+    /// What it cannot see, for doctor and reports; empty if nothing.
+    pub blind: &'static str,
+}
+
+/// What became of one program.
+#[derive(Clone, Debug)]
+pub struct HookStatus {
+    /// `fentry:tcp_check_req`, `tp_btf:kfree_skb`.
+    pub name: String,
+    /// Why it is not attached, or `None` if it is.
+    pub refused: Option<String>,
+}
+
+/// What became of one moment.
+#[derive(Clone, Debug)]
+pub struct MomentStatus {
+    /// The moment.
+    pub moment: Moment,
+    /// The rung it is traced by; `None` if no rung works.
+    pub rung: Option<Rung>,
+    /// What that rung cannot see.
+    pub blind: &'static str,
+    /// Its programs.
+    pub hooks: Vec<HookStatus>,
+    /// The better rungs, and the first refusal on each.
+    pub refused: Vec<(Rung, String)>,
+}
+
+impl Attach {
+    /// The kind's name in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Fexit => "fexit",
+            Self::TpBtf => "tp_btf",
+        }
+    }
+}
+
+impl Hook {
+    /// `kind:target`.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.attach.as_str(), self.target)
+    }
+}
+
+impl Moment {
+    /// Every moment, in the order of a connection's life.
+    pub const ALL: &[Self] = &[
+        Self::Syn,
+        Self::ThirdAck,
+        Self::Reset,
+        Self::SynAckRetransmit,
+        Self::RequestRemoved,
+        Self::ListenerClose,
+        Self::Accept,
+    ];
+
+    /// The moment's name in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Syn => "SYN",
+            Self::ThirdAck => "third ACK",
+            Self::Reset => "RST",
+            Self::SynAckRetransmit => "SYN-ACK retransmission",
+            Self::RequestRemoved => "request removal",
+            Self::ListenerClose => "listener close",
+            Self::Accept => "accept()",
+        }
+    }
+
+    /// The rungs it can be traced by, best first.
+    pub const fn ladder(self) -> &'static [Step] {
+        match self {
+            Self::Syn => SYN,
+            Self::ThirdAck => THIRD_ACK,
+            Self::Reset => RESET,
+            Self::SynAckRetransmit => SYN_ACK_RETRANSMIT,
+            Self::RequestRemoved => REQUEST_REMOVED,
+            Self::ListenerClose => LISTENER_CLOSE,
+            Self::Accept => ACCEPT,
+        }
+    }
+}
+
+const SYN: &[Step] = &[
+    Step { rung: Rung::Fentry, hooks: SYN_FENTRY, blind: "" },
+    Step {
+        rung: Rung::Tracepoint,
+        hooks: SYN_TRACEPOINTS,
+        blind: "the branch: why a SYN was dropped is told from the queues at that moment",
+    },
+];
+const THIRD_ACK: &[Step] = &[
+    Step { rung: Rung::Fentry, hooks: ACK_FENTRY, blind: "" },
+    Step {
+        rung: Rung::Tracepoint,
+        hooks: ACK_TRACEPOINTS,
+        blind: "return values: which path accepted is told from the SYN's stage",
+    },
+];
+const RESET: &[Step] = &[
+    Step { rung: Rung::Fentry, hooks: RESET_FENTRY, blind: "" },
+    Step { rung: Rung::Tracepoint, hooks: &[TP_SEND_RESET], blind: "" },
+];
+const SYN_ACK_RETRANSMIT: &[Step] = &[Step {
+    rung: Rung::Tracepoint,
+    hooks: &[tp("tp_tcp_retransmit_synack", "tcp_retransmit_synack")],
+    blind: "",
+}];
+const REQUEST_REMOVED: &[Step] = &[Step { rung: Rung::Fentry, hooks: REQUEST_FENTRY, blind: "" }];
+const LISTENER_CLOSE: &[Step] = &[
+    Step {
+        rung: Rung::Fentry,
+        hooks: &[fentry("fentry_tcp_send_active_reset", "tcp_send_active_reset")],
+        blind: "",
+    },
+    Step { rung: Rung::Tracepoint, hooks: &[TP_SEND_RESET], blind: "" },
+];
+const ACCEPT: &[Step] = &[Step {
+    rung: Rung::Fentry,
+    hooks: &[fexit("fexit_inet_csk_accept", "inet_csk_accept")],
+    blind: "",
+}];
+
+const fn fentry(program: &'static str, target: &'static str) -> Hook {
+    Hook { program, attach: Attach::Fentry, target, optional: false }
+}
+const fn fexit(program: &'static str, target: &'static str) -> Hook {
+    Hook { program, attach: Attach::Fexit, target, optional: false }
+}
+const fn tp(program: &'static str, target: &'static str) -> Hook {
+    Hook { program, attach: Attach::TpBtf, target, optional: false }
+}
+/// IPv6's twin of a function: absent when the kernel has no IPv6 or has it as a module.
+const fn v6(hook: Hook) -> Hook {
+    Hook { optional: true, ..hook }
+}
+
+const SYN_FENTRY: &[Hook] = &[
+    fentry("fentry_tcp_conn_request", "tcp_conn_request"),
+    fexit("fexit_tcp_conn_request", "tcp_conn_request"),
+    fentry("fentry_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
+    fentry("fentry_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
+    v6(fentry("fentry_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
+];
+const ACK_FENTRY: &[Hook] = &[
+    fentry("fentry_tcp_check_req", "tcp_check_req"),
+    fexit("fexit_tcp_check_req", "tcp_check_req"),
+    fentry("fentry_cookie_v4_check", "cookie_v4_check"),
+    fexit("fexit_cookie_v4_check", "cookie_v4_check"),
+    fexit("fexit_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
+    fexit("fexit_reqsk_queue_add", "inet_csk_reqsk_queue_add"),
+    v6(fentry("fentry_cookie_v6_check", "cookie_v6_check")),
+    v6(fexit("fexit_cookie_v6_check", "cookie_v6_check")),
+    v6(fexit("fexit_tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
+];
+const RESET_FENTRY: &[Hook] = &[
+    fentry("fentry_tcp_v4_send_reset", "tcp_v4_send_reset"),
+    v6(fentry("fentry_tcp_v6_send_reset", "tcp_v6_send_reset")),
+];
+const REQUEST_FENTRY: &[Hook] = &[
+    fentry("fentry_reqsk_queue_drop", "inet_csk_reqsk_queue_drop"),
+    fexit("fexit_reqsk_timer_handler", "reqsk_timer_handler"),
+];
+const TP_SET_STATE: Hook = tp("tp_inet_sock_set_state", "inet_sock_set_state");
+const TP_RECEIVE: Hook = tp("tp_netif_receive_skb", "netif_receive_skb");
+const TP_QUEUE: Hook = tp("tp_net_dev_queue", "net_dev_queue");
+const TP_CONSUME: Hook = tp("tp_consume_skb", "consume_skb");
+const TP_KFREE: Hook = tp("tp_kfree_skb", "kfree_skb");
+const TP_SEND_RESET: Hook = tp("tp_tcp_send_reset", "tcp_send_reset");
+const SYN_TRACEPOINTS: &[Hook] = &[TP_SET_STATE, TP_RECEIVE, TP_QUEUE, TP_CONSUME, TP_KFREE];
+const ACK_TRACEPOINTS: &[Hook] = &[TP_SET_STATE, TP_RECEIVE, TP_CONSUME, TP_KFREE, TP_SEND_RESET];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rungs_go_from_best_to_worst_and_the_last_needs_only_tracepoints_or_is_alone() {
+        for moment in Moment::ALL {
+            let ladder = moment.ladder();
+            assert!(!ladder.is_empty());
+            assert!(ladder.windows(2).all(|w| w[0].rung < w[1].rung), "{moment:?}");
+            assert!(ladder.iter().all(|step| step.hooks.iter().any(|h| !h.optional)));
+        }
+    }
+}

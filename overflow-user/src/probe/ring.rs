@@ -1,0 +1,79 @@
+//! The ring's reader: the only file of user space with unsafe code.
+
+use std::io;
+
+use aya::{
+    Ebpf,
+    maps::{MapData, PerCpuArray, RingBuf},
+};
+use overflow_common::{Event, Loss};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Reads records from the ring.
+pub struct RingReader {
+    fd: AsyncFd<RingBuf<MapData>>,
+    /// Records that were not an [`Event`]: a sign of a mismatched build.
+    malformed: u64,
+}
+
+impl RingReader {
+    pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
+        // SAFETY: the ring owns its file descriptor, which stays open and the same for as long as
+        // the AsyncFd, which owns the ring, lives.
+        let fd = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+        Ok(Self { fd: fd.map_err(|e| e.into_parts().1)?, malformed: 0 })
+    }
+
+    /// Waits for records and hands each to `sink`.
+    pub async fn wait(&mut self, mut sink: impl FnMut(Event)) -> io::Result<()> {
+        let mut guard = self.fd.readable_mut().await?;
+        self.malformed += drain(guard.get_inner_mut(), &mut sink);
+        guard.clear_ready();
+        Ok(())
+    }
+
+    /// Hands over what is in the ring now, without waiting.
+    pub fn drain(&mut self, mut sink: impl FnMut(Event)) {
+        self.malformed += drain(self.fd.get_mut(), &mut sink);
+    }
+
+    /// Records that could not be decoded.
+    pub fn malformed(&self) -> u64 {
+        self.malformed
+    }
+}
+
+fn drain(ring: &mut RingBuf<MapData>, sink: &mut impl FnMut(Event)) -> u64 {
+    let mut malformed = 0;
+    while let Some(item) = ring.next() {
+        match Event::from_bytes(&item) {
+            Some(event) if item.len() == size_of::<Event>() => sink(event),
+            _ => malformed += 1,
+        }
+    }
+    malformed
+}
+
+/// What the eBPF side could not report, by cause.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// (cause, count), every cause, zeros included.
+    pub by_cause: Vec<(&'static str, u64)>,
+}
+
+impl Losses {
+    pub(super) fn read(ebpf: &Ebpf) -> Self {
+        let count = |loss: Loss| -> Option<u64> {
+            let map: PerCpuArray<_, u64> = ebpf.map("LOSSES")?.try_into().ok()?;
+            Some(map.get(&(loss as u32), 0).ok()?.iter().sum())
+        };
+        let by_cause =
+            Loss::ALL.iter().map(|l| (l.as_str(), count(*l).unwrap_or(u64::MAX))).collect();
+        Self { by_cause }
+    }
+
+    /// All causes together.
+    pub fn total(&self) -> u64 {
+        self.by_cause.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n))
+    }
+}

@@ -1,0 +1,124 @@
+//! A story -> a connection: its stages in order, and what became of it.
+
+use overflow_common::{Kind, Path};
+
+use super::{
+    Connection, Known, Stage, Values, VerdictId,
+    rules::{self, Context},
+};
+use crate::{
+    correlate::SynQueueLimit,
+    decode::{ConnKey, Observed},
+};
+
+/// Judges one connection. `story` is in order of time.
+pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> Connection {
+    let mut connection = Connection {
+        client: key.client,
+        server: key.server,
+        stages: Vec::new(),
+        synack_retransmits_ns: Vec::new(),
+        outcome: None,
+    };
+    let mut removed = None;
+    for moment in story {
+        let last = connection.handshake().map(|stage| stage.id);
+        match moment.kind {
+            Kind::SynAckRetransmit => connection.synack_retransmits_ns.push(moment.t_ns),
+            // The timer and the function it calls can both report; the first counts.
+            Kind::RequestRemoved => removed = removed.or(Some(moment)),
+            _ => {
+                if let Some(stage) = rules::stage(moment, Context { syn_queue_limit: limit, last })
+                {
+                    if recovered(last, stage.id) {
+                        push(&mut connection.stages, later(VerdictId::LaterRecovered, moment));
+                    }
+                    push(&mut connection.stages, stage);
+                }
+            }
+        }
+    }
+    if let Some(moment) = removed
+        && unfinished(connection.handshake().map(|s| s.id))
+    {
+        let expired = Stage {
+            path: if moment.path.has(Path::REQSK_TIMER) {
+                vec!["reqsk_timer_handler"]
+            } else {
+                vec!["inet_csk_reqsk_queue_drop"]
+            },
+            ..later(VerdictId::LaterRequestExpired, moment)
+        };
+        push(&mut connection.stages, expired);
+        connection.stages.sort_by_key(|stage| stage.t_ns);
+    }
+    connection.outcome = outcome(&connection);
+    connection
+}
+
+/// The same thing again is a repetition of the stage, not a new one.
+fn push(stages: &mut Vec<Stage>, stage: Stage) {
+    match stages.last_mut() {
+        Some(last) if last.id == stage.id => last.repeats_ns.push(stage.t_ns),
+        _ => stages.push(stage),
+    }
+}
+
+fn later(id: VerdictId, moment: &Observed) -> Stage {
+    Stage {
+        id,
+        t_ns: moment.t_ns,
+        known: Known::Traced,
+        path: Vec::new(),
+        values: Values { num_timeout: moment.num_timeout, ..Values::default() },
+        repeats_ns: Vec::new(),
+    }
+}
+
+/// An ACK that is taken after an earlier one was dropped for want of room.
+fn recovered(last: Option<VerdictId>, now: VerdictId) -> bool {
+    matches!(now, VerdictId::AckAccepted | VerdictId::AckAcceptedCookie)
+        && matches!(last, Some(VerdictId::AckDropOverflow | VerdictId::AckDropOverflowCookie))
+}
+
+fn unfinished(last: Option<VerdictId>) -> bool {
+    matches!(
+        last,
+        Some(
+            VerdictId::SynQueued
+                | VerdictId::AckDropOverflow
+                | VerdictId::AckDropChildFailed
+                | VerdictId::AckDropDeferAccept
+                | VerdictId::AckDropOther
+        )
+    )
+}
+
+/// What became of it: the last thing that happened to it, or, where nothing can happen any more,
+/// what that means.
+fn outcome(connection: &Connection) -> Option<VerdictId> {
+    let last = connection.stages.last()?.id;
+    Some(match last {
+        VerdictId::AckDropOverflowCookie => VerdictId::LaterPhantom,
+        // Without a request nothing is left to retry.
+        VerdictId::AckDropChildFailed | VerdictId::AckDropOther if by_cookie(connection) => {
+            VerdictId::LaterPhantom
+        }
+        id if unfinished(Some(id)) => VerdictId::LaterPending,
+        // The recovery is told just before the ACK that was taken.
+        VerdictId::AckAccepted | VerdictId::AckAcceptedCookie
+            if connection.stages.iter().any(|s| s.id == VerdictId::LaterRecovered) =>
+        {
+            VerdictId::LaterRecovered
+        }
+        id => id,
+    })
+}
+
+fn by_cookie(connection: &Connection) -> bool {
+    connection.stages.iter().rev().any(|stage| stage.id == VerdictId::SynCookie)
+        && !connection.stages.iter().any(|stage| stage.id == VerdictId::SynQueued)
+}
+
+#[cfg(test)]
+mod tests;

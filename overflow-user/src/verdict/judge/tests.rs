@@ -1,0 +1,278 @@
+//! Every exit of the kernel's functions, as moments in and ids out.
+
+use overflow_common::{Kind, Path, Rung};
+
+use super::*;
+use crate::{
+    decode::{QueueView, Segment},
+    packet::flags::{ACK, PSH, SYN},
+    verdict::Known,
+};
+
+fn moment(kind: Kind, path: u32) -> Observed {
+    Observed {
+        t_ns: 0,
+        kind,
+        rung: Rung::Fentry,
+        path: Path(path),
+        conn: key(),
+        sk: 1,
+        req: 2,
+        segment: Some(Segment {
+            flags: if kind == Kind::Syn { SYN } else { ACK },
+            seq: 1,
+            ack_seq: 1,
+            payload_len: 0,
+        }),
+        before: QueueView { accept: Some((1, 1)), qlen: Some(0), young: Some(0) },
+        after: None,
+        abort_on_overflow: Some(0),
+        syncookies: Some(1),
+        num_timeout: Some(0),
+        defer_accept: Some(0),
+        drop_reason: None,
+        reset_reason: None,
+        freed_in: None,
+    }
+}
+
+fn key() -> ConnKey {
+    ConnKey {
+        netns: 1,
+        client: "10.7.0.2:30001".parse().unwrap(),
+        server: "10.7.0.1:12345".parse().unwrap(),
+    }
+}
+
+fn full(m: Observed) -> Observed {
+    Observed { before: QueueView { accept: Some((2, 1)), ..m.before }, ..m }
+}
+
+fn tp(m: Observed) -> Observed {
+    Observed { rung: Rung::Tracepoint, ..m }
+}
+
+#[track_caller]
+fn check(story: Vec<Observed>, expect: &str) {
+    check_on(story, None, expect);
+}
+
+/// `expect`: stage ids, `+n` for repeats, `?` for inferred, then `=> outcome`.
+#[track_caller]
+fn check_on(mut story: Vec<Observed>, limit: Option<SynQueueLimit>, expect: &str) {
+    for (i, m) in story.iter_mut().enumerate() {
+        m.t_ns = i as u64;
+    }
+    let connection = judge(key(), &story, limit);
+    let mut text: Vec<String> = Vec::new();
+    for stage in &connection.stages {
+        let mark = if matches!(stage.known, Known::Inferred(_)) { "?" } else { "" };
+        let again = match stage.repeats_ns.len() {
+            0 => String::new(),
+            n => format!("+{n}"),
+        };
+        text.push(format!("{}{mark}{again}", stage.id));
+    }
+    let outcome = connection.outcome.map_or("none".to_owned(), |o| o.to_string());
+    assert_eq!(format!("{} => {outcome}", text.join(" ")), expect);
+}
+
+const QUEUED: u32 = Path::CONN_REQUEST | Path::REQSK_HASHED;
+const COOKIE: u32 = Path::CONN_REQUEST | Path::COOKIE_INIT;
+const TAKEN: u32 =
+    Path::CHECK_REQ | Path::SYN_RECV_SOCK_CHILD | Path::QUEUE_ADD | Path::CHECK_REQ_CHILD;
+const REFUSED: u32 = Path::CHECK_REQ | Path::SYN_RECV_SOCK_NULL | Path::CHECK_REQ_NULL;
+const COOKIE_REFUSED: u32 = Path::COOKIE_CHECK | Path::SYN_RECV_SOCK_NULL | Path::COOKIE_CHECK_NULL;
+
+fn syn(path: u32) -> Observed {
+    moment(Kind::Syn, path)
+}
+fn ack(path: u32) -> Observed {
+    moment(Kind::Ack, path)
+}
+
+#[test]
+fn request_path() {
+    check(vec![syn(QUEUED), ack(TAKEN)], "syn.queued ack.accepted => ack.accepted");
+    check(vec![syn(QUEUED), full(ack(REFUSED))], "syn.queued ack.drop.overflow => later.pending");
+    check(
+        vec![syn(QUEUED), full(ack(REFUSED | Path::SEND_RESET | Path::REQSK_DROP))],
+        "syn.queued ack.reset.overflow => ack.reset.overflow",
+    );
+    check(vec![syn(QUEUED), ack(REFUSED)], "syn.queued ack.drop.child_failed => later.pending");
+    check(
+        vec![syn(QUEUED), ack(REFUSED | Path::SEND_RESET)],
+        "syn.queued ack.reset.child_failed => ack.reset.child_failed",
+    );
+}
+
+#[test]
+fn cookie_path() {
+    check(
+        vec![syn(COOKIE), full(ack(COOKIE_REFUSED)), full(ack(COOKIE_REFUSED))],
+        "syn.cookie ack.drop.overflow.cookie+1 => later.phantom",
+    );
+    check(
+        vec![syn(COOKIE), ack(Path::COOKIE_CHECK | Path::COOKIE_CHECK_CHILD)],
+        "syn.cookie ack.accepted.cookie => ack.accepted.cookie",
+    );
+    check(
+        vec![syn(COOKIE), ack(COOKIE_REFUSED)],
+        "syn.cookie ack.drop.child_failed => later.phantom",
+    );
+    let invalid = Path::COOKIE_CHECK | Path::COOKIE_CHECK_LISTENER | Path::SEND_RESET;
+    check(vec![ack(invalid)], "ack.reset.other => ack.reset.other");
+    check(
+        vec![syn(COOKIE), full(ack(COOKIE_REFUSED)), ack(invalid)],
+        "syn.cookie ack.drop.overflow.cookie later.reset_no_socket => later.reset_no_socket",
+    );
+}
+
+#[test]
+fn a_queue_that_was_full_only_at_the_exit_still_was_full() {
+    let raced = Observed {
+        after: Some(QueueView { accept: Some((2, 1)), ..QueueView::default() }),
+        ..ack(REFUSED)
+    };
+    check(vec![syn(QUEUED), raced], "syn.queued ack.drop.overflow => later.pending");
+}
+
+#[test]
+fn dropped_syns() {
+    let at = |qlen, len, cookies| Observed {
+        before: QueueView { accept: Some((len, 1)), qlen: Some(qlen), young: None },
+        syncookies: Some(cookies),
+        ..syn(Path::CONN_REQUEST)
+    };
+    check(vec![at(2, 0, 0)], "syn.drop.syn_queue_full => syn.drop.syn_queue_full");
+    // The SYN queue is tested first, but only without cookies.
+    check(vec![at(2, 2, 0)], "syn.drop.syn_queue_full => syn.drop.syn_queue_full");
+    check(vec![at(2, 2, 1)], "syn.drop.accept_queue_full => syn.drop.accept_queue_full");
+    check(vec![at(0, 2, 0)], "syn.drop.accept_queue_full => syn.drop.accept_queue_full");
+    check(vec![at(0, 0, 1)], "syn.drop.other => syn.drop.other");
+    // Exactly at the limit it depends on the kernel's >= or >.
+    check(vec![at(1, 0, 0)], "syn.drop.syn_queue_full? => syn.drop.syn_queue_full");
+    check_on(
+        vec![at(1, 0, 0)],
+        Some(SynQueueLimit::AtBacklog),
+        "syn.drop.syn_queue_full => syn.drop.syn_queue_full",
+    );
+    check_on(
+        vec![at(1, 0, 0)],
+        Some(SynQueueLimit::AboveBacklog),
+        "syn.drop.other => syn.drop.other",
+    );
+    check_on(
+        vec![at(1, 2, 0)],
+        Some(SynQueueLimit::AboveBacklog),
+        "syn.drop.accept_queue_full => syn.drop.accept_queue_full",
+    );
+}
+
+#[test]
+fn a_syn_again_is_a_repeat_or_no_stage_at_all() {
+    check(
+        vec![full(syn(Path::CONN_REQUEST)), full(syn(Path::CONN_REQUEST)), syn(QUEUED)],
+        "syn.drop.accept_queue_full+1 syn.queued => later.pending",
+    );
+    let mut again = ack(Path::CHECK_REQ | Path::CHECK_REQ_NULL);
+    again.segment.as_mut().unwrap().flags = SYN;
+    check(vec![syn(QUEUED), again, ack(TAKEN)], "syn.queued ack.accepted => ack.accepted");
+}
+
+#[test]
+fn defer_accept_and_other_drops() {
+    let deferred = |flags, payload_len| {
+        let mut m = ack(Path::CHECK_REQ | Path::CHECK_REQ_NULL);
+        m.defer_accept = Some(2);
+        m.segment = Some(Segment { flags, seq: 1, ack_seq: 1, payload_len });
+        m
+    };
+    check(vec![syn(QUEUED), deferred(ACK, 0)], "syn.queued ack.drop.defer_accept => later.pending");
+    check(vec![syn(QUEUED), deferred(ACK | PSH, 5)], "syn.queued ack.drop.other => later.pending");
+    let lost_race = Path::CHECK_REQ | Path::SYN_RECV_SOCK_CHILD | Path::CHECK_REQ_NULL;
+    check(vec![syn(QUEUED), ack(lost_race)], "syn.queued ack.drop.other => later.pending");
+}
+
+#[test]
+fn later_life() {
+    let retransmit = || moment(Kind::SynAckRetransmit, 0);
+    let close = || moment(Kind::ActiveReset, Path::SEND_RESET);
+    check(
+        vec![
+            syn(QUEUED),
+            full(ack(REFUSED)),
+            retransmit(),
+            full(ack(REFUSED)),
+            ack(TAKEN),
+            close(),
+        ],
+        "syn.queued ack.drop.overflow+1 later.recovered ack.accepted later.listener_closed \
+         => later.listener_closed",
+    );
+    check(
+        vec![syn(QUEUED), full(ack(REFUSED)), ack(TAKEN)],
+        "syn.queued ack.drop.overflow later.recovered ack.accepted => later.recovered",
+    );
+    check(
+        vec![
+            syn(QUEUED),
+            full(ack(REFUSED)),
+            moment(Kind::RequestRemoved, Path::REQSK_DROP),
+            moment(Kind::RequestRemoved, Path::REQSK_TIMER),
+        ],
+        "syn.queued ack.drop.overflow later.request_expired => later.request_expired",
+    );
+    check(
+        vec![syn(QUEUED), ack(TAKEN), moment(Kind::Accept, 0)],
+        "syn.queued ack.accepted later.accepted_by_app => later.accepted_by_app",
+    );
+}
+
+#[test]
+fn tracepoints_say_what_they_can() {
+    let reason = |m: Observed, reason: &str| Observed { drop_reason: Some(reason.into()), ..tp(m) };
+    let freed = |path| full(ack(Path::TP_RECEIVE | Path::TP_KFREE_SKB | path));
+    check(
+        vec![tp(syn(Path::TP_SYNACK_REQUEST)), tp(ack(Path::TP_ESTABLISHED))],
+        "syn.queued? ack.accepted? => ack.accepted",
+    );
+    check(
+        vec![tp(syn(Path::TP_SYNACK_COOKIE)), tp(ack(Path::TP_ESTABLISHED))],
+        "syn.cookie? ack.accepted.cookie? => ack.accepted.cookie",
+    );
+    check(
+        vec![tp(syn(Path::TP_SYNACK_REQUEST)), reason(freed(0), "TCP_LISTEN_OVERFLOW")],
+        "syn.queued? ack.drop.overflow => later.pending",
+    );
+    check(
+        vec![
+            tp(syn(Path::TP_SYNACK_REQUEST)),
+            reason(freed(Path::TP_SEND_RESET), "TCP_LISTEN_OVERFLOW"),
+        ],
+        "syn.queued? ack.reset.overflow => ack.reset.overflow",
+    );
+    let in_cookie = Observed { freed_in: Some("cookie_v4_check"), ..reason(freed(0), "NO_SOCKET") };
+    check(
+        vec![tp(syn(Path::TP_SYNACK_COOKIE)), in_cookie],
+        "syn.cookie? ack.drop.overflow.cookie => later.phantom",
+    );
+    // Without the reason (before v6.15) the branch is not seen.
+    check(
+        vec![tp(syn(Path::TP_SYNACK_REQUEST)), reason(freed(0), "NOT_SPECIFIED")],
+        "syn.queued? ack.drop.overflow? => later.pending",
+    );
+    check(
+        vec![tp(full(syn(Path::TP_CONSUME_SKB)))],
+        "syn.drop.accept_queue_full? => syn.drop.accept_queue_full",
+    );
+    // A segment of an accepted connection that is dropped for its own reasons is no third ACK.
+    check(
+        vec![
+            tp(syn(Path::TP_SYNACK_REQUEST)),
+            tp(ack(Path::TP_ESTABLISHED)),
+            reason(freed(0), "TCP_OLD_DATA"),
+        ],
+        "syn.queued? ack.accepted? => ack.accepted",
+    );
+}

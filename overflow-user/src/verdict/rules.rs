@@ -1,0 +1,297 @@
+//! The rules: one observed moment -> the stage it is, with evidence. A table in code: each rule is
+//! one exit of the kernel's functions.
+
+use overflow_common::{Kind, Path, Rung};
+
+use super::{
+    Known, Stage, Values, VerdictId,
+    paths::{self, Via},
+};
+use crate::{
+    correlate::SynQueueLimit,
+    decode::Observed,
+    packet::flags::{ACK, RST, SYN},
+};
+
+/// What the rules know besides the moment itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context {
+    /// Where this kernel's SYN queue limit was seen to be.
+    pub syn_queue_limit: Option<SynQueueLimit>,
+    /// The last handshake stage of the same connection so far.
+    pub last: Option<VerdictId>,
+}
+
+/// The stage that this moment is, or `None` if it is none of its own (a SYN that meets its
+/// request, the peer's RST, a retransmitted SYN-ACK).
+pub fn stage(moment: &Observed, context: Context) -> Option<Stage> {
+    let tracepoint = moment.rung == Rung::Tracepoint;
+    let judged = match (moment.kind, tracepoint) {
+        (Kind::Syn, false) => syn(moment, context),
+        (Kind::Syn, true) => syn_by_tracepoints(moment, context)?,
+        (Kind::Ack, false) => ack(moment, context)?,
+        (Kind::Ack, true) => ack_by_tracepoints(moment, context)?,
+        (Kind::Reset, _) => (late_reset(moment, context), Known::Traced, Via::Listener),
+        (Kind::ActiveReset, _) => (VerdictId::LaterListenerClosed, Known::Traced, Via::Close),
+        (Kind::Accept, _) => (VerdictId::LaterAcceptedByApp, Known::Traced, Via::Accept),
+        (Kind::SynAckRetransmit | Kind::RequestRemoved, _) => return None,
+    };
+    let (id, known, via) = judged;
+    Some(Stage {
+        id,
+        t_ns: moment.t_ns,
+        known,
+        path: paths::functions(moment, via),
+        values: values(moment, id),
+        repeats_ns: Vec::new(),
+    })
+}
+
+type Judged = (VerdictId, Known, Via);
+
+fn inferred(why: &str) -> Known {
+    Known::Inferred(why.to_owned())
+}
+
+/// `tcp_conn_request`: its three ways out.
+fn syn(moment: &Observed, context: Context) -> Judged {
+    if moment.path.has(Path::REQSK_HASHED) {
+        (VerdictId::SynQueued, Known::Traced, Via::SynQueued)
+    } else if moment.path.has(Path::COOKIE_INIT) {
+        (VerdictId::SynCookie, Known::Traced, Via::SynCookie)
+    } else {
+        let (id, known) = dropped_syn(moment, context);
+        (id, known, Via::SynDropped)
+    }
+}
+
+/// Which test dropped a SYN: the order is that of `tcp_conn_request` (since v4.10, commit
+/// 5ea8ea2cb7f1): the SYN queue if cookies are off, then the accept queue, then the rest.
+fn dropped_syn(moment: &Observed, context: Context) -> (VerdictId, Known) {
+    let before = moment.before;
+    let (Some((len, max)), Some(qlen)) = (before.accept, before.qlen) else {
+        return (VerdictId::SynDropOther, inferred("the queues could not be read on this kernel"));
+    };
+    let accept_full = len > max;
+    if moment.syncookies == Some(0) {
+        if qlen > max {
+            return (VerdictId::SynDropSynQueueFull, Known::Traced);
+        }
+        if qlen == max {
+            match context.syn_queue_limit {
+                Some(SynQueueLimit::AtBacklog) => {
+                    return (VerdictId::SynDropSynQueueFull, Known::Traced);
+                }
+                // At the limit, and nothing else explains the drop.
+                None if !accept_full => {
+                    return (
+                        VerdictId::SynDropSynQueueFull,
+                        inferred(
+                            "the SYN queue was exactly at its limit, and whether this kernel \
+                             tests >= or > was not seen",
+                        ),
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+    if accept_full {
+        (VerdictId::SynDropAcceptQueueFull, Known::Traced)
+    } else {
+        (VerdictId::SynDropOther, Known::Traced)
+    }
+}
+
+/// `tcp_check_req` and `cookie_v4_check`: every exit.
+fn ack(moment: &Observed, context: Context) -> Option<Judged> {
+    let path = moment.path;
+    let no_child = path.has(Path::SYN_RECV_SOCK_NULL) && !path.has(Path::SYN_RECV_SOCK_CHILD);
+    let full = moment.accept_queue_full() != Some(false);
+    let reset = path.has(Path::SEND_RESET | Path::TP_SEND_RESET);
+    if path.has(Path::COOKIE_CHECK) {
+        let id = if path.has(Path::COOKIE_CHECK_CHILD) {
+            VerdictId::AckAcceptedCookie
+        } else if path.has(Path::COOKIE_CHECK_NULL) {
+            match (no_child, full) {
+                (true, true) => VerdictId::AckDropOverflowCookie,
+                (true, false) => VerdictId::AckDropChildFailed,
+                (false, _) => VerdictId::AckDropOther,
+            }
+        } else if reset {
+            late_reset(moment, context)
+        } else {
+            return None;
+        };
+        return Some((id, Known::Traced, Via::Cookie));
+    }
+    if moment.flags(SYN, ACK) || moment.flags(RST, 0) {
+        // The client's SYN again (its SYN-ACK is resent), or the client's own RST.
+        return if reset {
+            Some((VerdictId::AckResetOther, Known::Traced, Via::Request))
+        } else {
+            None
+        };
+    }
+    let id = if path.has(Path::CHECK_REQ_CHILD) {
+        VerdictId::AckAccepted
+    } else if path.has(Path::CHECK_REQ_NULL) {
+        match (no_child, full, reset) {
+            (true, true, false) => VerdictId::AckDropOverflow,
+            (true, true, true) => VerdictId::AckResetOverflow,
+            (true, false, false) => VerdictId::AckDropChildFailed,
+            (true, false, true) => VerdictId::AckResetChildFailed,
+            (false, _, true) => VerdictId::AckResetOther,
+            (false, _, false) if deferred(moment) => VerdictId::AckDropDeferAccept,
+            (false, _, false) => VerdictId::AckDropOther,
+        }
+    } else if path.has(Path::CHECK_REQ_LISTENER) && reset {
+        late_reset(moment, context)
+    } else {
+        return None;
+    };
+    Some((id, Known::Traced, Via::Request))
+}
+
+/// TCP_DEFER_ACCEPT: `num_timeout < rskq_defer_accept` and no data in the ACK.
+fn deferred(moment: &Observed) -> bool {
+    let bare = moment.segment.is_some_and(|s| s.payload_len == 0);
+    bare && moment.num_timeout.zip(moment.defer_accept).is_some_and(|(n, limit)| n < limit)
+}
+
+/// An RST from a listener, or from nobody: after an earlier stage it is the end of a connection
+/// the client believed in; else the segment never had a connection here.
+fn late_reset(_: &Observed, context: Context) -> VerdictId {
+    match context.last {
+        Some(id) if id.is_under("ack") || id == VerdictId::SynCookie => {
+            VerdictId::LaterResetNoSocket
+        }
+        _ => VerdictId::AckResetOther,
+    }
+}
+
+/// The SYN without `tcp_conn_request` itself: told from the SYN-ACK that left meanwhile.
+fn syn_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
+    let path = moment.path;
+    if path.has(Path::TP_KFREE_SKB) {
+        // tcp_conn_request consumes what it drops; this SYN was dropped before or by a request.
+        return match context.last {
+            Some(VerdictId::SynQueued) => None,
+            _ if path.has(Path::TP_SYNACK_REQUEST) => None,
+            _ => Some((
+                VerdictId::SynDropOther,
+                inferred("freed with a drop reason, outside tcp_conn_request"),
+                Via::SynDropped,
+            )),
+        };
+    }
+    Some(if path.has(Path::TP_SYNACK_REQUEST) {
+        let why = "a SYN-ACK owned by a request left while the SYN was handled";
+        (VerdictId::SynQueued, inferred(why), Via::SynQueued)
+    } else if path.has(Path::TP_SYNACK_COOKIE) {
+        let why = "a SYN-ACK without a request left while the SYN was handled";
+        (VerdictId::SynCookie, inferred(why), Via::SynCookie)
+    } else {
+        let (id, _) = dropped_syn(moment, context);
+        let why = "no SYN-ACK left while the SYN was handled; the queue from its length then";
+        (id, inferred(why), Via::SynDropped)
+    })
+}
+
+/// The third ACK without the functions that decide it: told from how the segment was freed.
+fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
+    let path = moment.path;
+    let full = moment.accept_queue_full() != Some(false);
+    let cookie_syn = context.last == Some(VerdictId::SynCookie)
+        || context.last.is_some_and(|id| id == VerdictId::AckDropOverflowCookie);
+    if path.has(Path::TP_ESTABLISHED) {
+        let why = "its child became ESTABLISHED; request or cookie is known from the SYN's stage";
+        return Some(if cookie_syn {
+            (VerdictId::AckAcceptedCookie, inferred(why), Via::Cookie)
+        } else {
+            (VerdictId::AckAccepted, inferred(why), Via::Request)
+        });
+    }
+    let settled =
+        matches!(context.last, Some(VerdictId::AckAccepted | VerdictId::AckAcceptedCookie));
+    if !path.has(Path::TP_KFREE_SKB) || settled || moment.flags(RST, 0) {
+        return None;
+    }
+    let reason = moment.drop_reason.as_deref();
+    let reset = path.has(Path::TP_SEND_RESET | Path::SEND_RESET);
+    // Set in tcp_check_req's listen_overflow branch and nowhere else (v6.15, a11a791ca81e).
+    let listen_overflow = reason == Some("TCP_LISTEN_OVERFLOW");
+    if reset {
+        let pending =
+            matches!(context.last, Some(VerdictId::SynQueued | VerdictId::AckDropOverflow));
+        return Some(if listen_overflow || (pending && full && reason != Some("TCP_FLAGS")) {
+            let id =
+                if full { VerdictId::AckResetOverflow } else { VerdictId::AckResetChildFailed };
+            let known = if listen_overflow {
+                Known::Traced
+            } else {
+                inferred("its request was pending, the queue full, and an RST answered it")
+            };
+            (id, known, Via::Request)
+        } else {
+            (late_reset(moment, context), Known::Traced, Via::Listener)
+        });
+    }
+    if listen_overflow {
+        let id = if full { VerdictId::AckDropOverflow } else { VerdictId::AckDropChildFailed };
+        return Some((id, Known::Traced, Via::Request));
+    }
+    if moment.freed_in.is_some_and(|f| f.starts_with("cookie_")) || cookie_syn {
+        // NO_SOCKET inside cookie_v4_check (v6.9, commit 65be4393f363): tcp_get_cookie_sock
+        // returned NULL.
+        let exact = moment.freed_in.is_some_and(|f| f.starts_with("cookie_"))
+            && reason == Some("NO_SOCKET");
+        let known = if exact {
+            Known::Traced
+        } else {
+            inferred("it was dropped without an RST after a SYN cookie")
+        };
+        let id = if full { VerdictId::AckDropOverflowCookie } else { VerdictId::AckDropOther };
+        return Some((id, known, Via::Cookie));
+    }
+    let (id, why) = if deferred(moment) {
+        (VerdictId::AckDropDeferAccept, "a bare ACK was dropped with TCP_DEFER_ACCEPT in force")
+    } else if full && context.last.is_some() {
+        (VerdictId::AckDropOverflow, "it was dropped without an RST while the queue was full")
+    } else {
+        (VerdictId::AckDropOther, "it was dropped while the queue had room")
+    };
+    Some((id, inferred(why), Via::Request))
+}
+
+fn values(moment: &Observed, id: VerdictId) -> Values {
+    // What the decision saw: the entry's reading, but the exit's if only that shows it full.
+    let decided = match (moment.before.accept_queue_full(), moment.after) {
+        (Some(false), Some(after)) if after.accept_queue_full() == Some(true) && drops(id) => after,
+        _ => moment.before,
+    };
+    let read = match id {
+        VerdictId::AckDropOverflow
+        | VerdictId::AckResetOverflow
+        | VerdictId::AckDropChildFailed
+        | VerdictId::AckResetChildFailed => Some(!moment.path.has(Path::COOKIE_CHECK)),
+        _ if drops(id) => Some(false),
+        _ => None,
+    };
+    Values {
+        sk_ack_backlog: decided.accept.map(|(len, _)| len),
+        sk_max_ack_backlog: decided.accept.map(|(_, max)| max),
+        syn_queue_len: moment.before.qlen,
+        syn_queue_young: moment.before.young,
+        syncookies: moment.syncookies,
+        abort_on_overflow: moment.abort_on_overflow,
+        abort_on_overflow_read: read,
+        num_timeout: moment.num_timeout,
+        drop_reason: moment.drop_reason.clone(),
+        reset_reason: moment.reset_reason.clone(),
+    }
+}
+
+fn drops(id: VerdictId) -> bool {
+    id.is_under("syn.drop") || id.is_under("ack.drop") || id.is_under("ack.reset")
+}
