@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Further packages that newer kernels are split into, beside `linux-image-RELEASE`.
-const PARTS: &[&str] = &["linux-binary-", "linux-modules-"];
+const PARTS: &[&str] = &["linux-base-", "linux-binary-", "linux-modules-"];
 const IMAGE: &str = "linux-image-";
 
 /// An unpacked kernel.
@@ -49,12 +49,12 @@ impl KernelImage {
 
     /// The compressed kernel.
     pub fn vmlinuz(&self) -> Result<PathBuf> {
-        let places = [
-            self.root.join("boot").join(format!("vmlinuz-{}", self.release)),
-            self.modules().join("vmlinuz"),
-        ];
-        let found = places.into_iter().find(|path| path.is_file());
-        found.with_context(|| format!("the package of kernel {} holds no vmlinuz", self.version))
+        self.boot_file("vmlinuz")
+    }
+
+    /// The configuration it was built with.
+    pub fn config(&self) -> Result<PathBuf> {
+        self.boot_file("config")
     }
 
     /// The directory that is `/lib/modules/RELEASE` on a machine running this kernel.
@@ -63,6 +63,16 @@ impl KernelImage {
             ["lib/modules", "usr/lib/modules"].map(|dir| self.root.join(dir).join(&self.release));
         let [old, new] = places;
         if old.is_dir() { old } else { new }
+    }
+
+    /// In `/boot`, or beside the modules in packages since 7.3.
+    fn boot_file(&self, name: &str) -> Result<PathBuf> {
+        let places = [
+            self.root.join("boot").join(format!("{name}-{}", self.release)),
+            self.modules().join(name),
+        ];
+        let found = places.into_iter().find(|path| path.is_file());
+        found.with_context(|| format!("the package of kernel {} holds no {name}", self.version))
     }
 
     fn from_package(apt: &Apt, package: &Package) -> Result<Self> {
@@ -144,7 +154,8 @@ fn resolve(apt: &Apt, series: &Series, request: &str) -> Result<Package> {
     let prefix = format!("{IMAGE}{}.", series.name);
     let packages = apt.packages(&prefix)?;
     let matching: Vec<_> = packages.into_iter().filter(|p| series.matches(&p.name)).collect();
-    let known: Vec<_> = matching.iter().map(|p| p.version.clone()).collect();
+    let mut known: Vec<_> = matching.iter().map(|p| p.version.clone()).collect();
+    known.sort();
     let accepted = matching.into_iter().filter(|p| series.accepts(request, &p.version)).collect();
     let Some(package) = apt::newest(accepted)? else {
         if known.is_empty() {

@@ -1,5 +1,7 @@
 //! `kernels.toml` as data: which series there are, where their packages are looked for.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
@@ -10,8 +12,8 @@ pub const DEFAULT: &str = "6.12";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kernels {
-    /// Modules the lab needs, by `modprobe` name.
-    pub modules: Vec<String>,
+    /// Modules the lab needs, by `modprobe` name, with the option that builds them in.
+    pub modules: BTreeMap<String, String>,
     /// The suite that the shell's busybox-static comes from.
     pub busybox: String,
     /// Every series, oldest first.

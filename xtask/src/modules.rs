@@ -4,7 +4,7 @@
 //! read where depmod would read them: from each module's `.modinfo`.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -27,29 +27,24 @@ pub struct Module {
     pub bytes: Vec<u8>,
 }
 
-/// The named modules with all they depend on, dependencies first; those built into the kernel are
-/// left out.
-pub fn closure(image: &KernelImage, names: &[String]) -> Result<Vec<Module>> {
-    let dir = image.modules();
-    let builtin_list = dir.join("modules.builtin");
-    let builtin = fs::read_to_string(&builtin_list)
-        .with_context(|| format!("cannot read {}", builtin_list.display()))?;
-    let mut tree = Tree {
-        files: HashMap::new(),
-        builtin: builtin.lines().map(|line| module_name(Path::new(line))).collect(),
-        loaded: Vec::new(),
-        release: &image.release,
-    };
-    tree.scan(&dir.join("kernel"))?;
-    for name in names {
-        tree.add(name, 0)?;
+/// The modules of `wanted` (name, and the option that builds it in) with all they depend on,
+/// dependencies first; those built into the kernel are left out.
+pub fn closure(image: &KernelImage, wanted: &BTreeMap<String, String>) -> Result<Vec<Module>> {
+    let config = image.config()?;
+    let config =
+        fs::read_to_string(&config).with_context(|| format!("cannot read {}", config.display()))?;
+    let mut tree = Tree { files: HashMap::new(), loaded: Vec::new(), release: &image.release };
+    tree.scan(&image.modules().join("kernel"))?;
+    for (name, option) in wanted {
+        if !config.lines().any(|line| line.strip_prefix(option.as_str()) == Some("=y")) {
+            tree.add(name, 0)?;
+        }
     }
     Ok(tree.loaded.into_iter().map(|(_, module)| module).collect())
 }
 
 struct Tree<'a> {
     files: HashMap<String, PathBuf>,
-    builtin: Vec<String>,
     loaded: Vec<(String, Module)>,
     release: &'a str,
 }
@@ -71,7 +66,7 @@ impl Tree<'_> {
 
     fn add(&mut self, name: &str, depth: usize) -> Result<()> {
         let name = name.replace('-', "_");
-        if self.builtin.contains(&name) || self.loaded.iter().any(|(loaded, _)| *loaded == name) {
+        if self.loaded.iter().any(|(loaded, _)| *loaded == name) {
             return Ok(());
         }
         // Deeper than any chain of modules: a cycle.
@@ -79,7 +74,7 @@ impl Tree<'_> {
             bail!("the dependencies of module {name} of kernel {} form a cycle", self.release);
         }
         let Some(path) = self.files.get(&name).cloned() else {
-            bail!("kernel {} has no module {name}, and it is not built in", self.release);
+            bail!("kernel {} has no module {name}", self.release);
         };
         let bytes = read(&path)?;
         for dependency in dependencies(&bytes) {
