@@ -12,6 +12,7 @@ pub mod decode;
 pub mod correlate;
 pub mod verdict;
 pub mod witness;
+pub mod explain;
 pub mod sink;
 pub mod lab;
 pub mod model;
