@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use overflow::{
     lab::{Cell, CellConfig, LabError, Observation, Phase},
     packet::{Packet, flags},
@@ -122,6 +123,7 @@ fn two_cells_side_by_side() {
     for observation in &observations {
         delayed_by(observation, DELAY);
         in_order_of_ports(observation);
+        checksums_are_right(observation);
     }
 }
 
@@ -147,6 +149,22 @@ fn in_order_of_ports(observation: &Observation) {
     let syns = observation.packets.iter().filter(|p| p.has(flags::SYN, flags::ACK));
     let ports: Vec<_> = syns.map(|p| p.src.port()).filter(|p| seen.insert(*p)).collect();
     assert!(ports.is_sorted(), "{ports:?}");
+}
+
+/// What is captured can be written to a pcap as it is: no checksum was left to hardware.
+fn checksums_are_right(observation: &Observation) {
+    for packet in &observation.packets {
+        let sliced = SlicedPacket::from_ip(&packet.raw).unwrap();
+        let (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) =
+            (sliced.net, sliced.transport)
+        else {
+            panic!("{packet:?}");
+        };
+        let ip = ip.header().to_header();
+        let right = tcp.to_header().calc_checksum_ipv4(&ip, tcp.payload()).unwrap();
+        // Zero may stand as 0xffff, its other form in ones' complement (skb_checksum_help).
+        assert_eq!(tcp.checksum() % 0xffff, right % 0xffff, "{packet:?}");
+    }
 }
 
 #[test]
@@ -223,7 +241,7 @@ fn net_namespaces() -> BTreeSet<String> {
 fn a_killed_cell_leaves_nothing() {
     const CHILD: &str = "OVERFLOW_TEST_RUN_CELL";
     if std::env::var_os(CHILD).is_some() {
-        let Some(cell) = prepare(seed(1, Duration::from_secs(60)), 9) else { return };
+        let Some(cell) = prepare(seed(1, Duration::from_mins(1)), 9) else { return };
         println!("\nnetns {}", cell.server_netns_inum());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _ = runtime.block_on(cell.run(|progress| println!("\nprogress {progress:?}")));

@@ -58,7 +58,7 @@ pub struct Cell {
 
 impl Cell {
     /// Prepares a cell with the server at 10.7.`subnet`.1 and the clients at 10.7.`subnet`.2.
-    /// Blocks for some milliseconds.
+    /// Blocks the calling thread while the kernel works, some tens of milliseconds.
     pub fn prepare(config: CellConfig, subnet: u8) -> Result<Self, LabError> {
         config.check()?;
         files::make_room(&config)?;
@@ -70,7 +70,7 @@ impl Cell {
         let client = Namespace::create("lab-client")?;
         let settings = config.clone();
         server.run_blocking(move || async move { apply(&settings) })?;
-        let link = Link::build(&server, &client, addresses, config.delay)?;
+        let link = Link::build(&server, &client, addresses, &config)?;
         Ok(Self { config, addresses, server, client, link })
     }
 
@@ -131,7 +131,7 @@ impl Cell {
         progress(Progress::Held);
 
         let close = monotonic_ns();
-        self.server.run(move || async move { Ok(drop(listener)) }).await?;
+        self.server.spawn(move || async move { drop(listener) }).wait().await?;
         progress(Progress::Closed);
         sleep(self.config.delay + AFTER_CLOSE).await;
 

@@ -1,9 +1,11 @@
 //! The link between the two namespaces: veth with netem where the kernel has both, else TUN
 //! devices and a forwarder of our own.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::net::Ipv4Addr;
 
-use super::{LabError, LinkKind, forward::Forwarder, netem, netlink, netns::Namespace, tun, veth};
+use super::{
+    CellConfig, LabError, LinkKind, forward::Forwarder, netem, netlink, netns::Namespace, tun, veth,
+};
 
 /// The two ends' addresses, on one /24.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +15,12 @@ pub(super) struct Addresses {
     /// The client's.
     pub(super) client: Ipv4Addr,
 }
+
+/// The largest burst given to netem, clients. netem lets packets of the same moment go in one
+/// softirq, where each CPU takes `net.core.netdev_max_backlog` of them (1000 by default, a setting
+/// of the whole host) and drops the rest (`enqueue_to_backlog` in net/core/dev.c): SYN-ACKs and
+/// the third ACKs they cause share that queue.
+const NETEM_BURST: u32 = 400;
 
 /// A link that delays what the server sends.
 pub(super) struct Link {
@@ -27,19 +35,39 @@ impl Link {
         server: &Namespace,
         client: &Namespace,
         addresses: Addresses,
-        delay: Duration,
+        config: &CellConfig,
     ) -> Result<Self, LabError> {
-        let Err(netem) = veth::build(server, client, addresses, delay) else {
-            return Ok(Self { forwarder: None, reason: None, dropped_before: 0 });
-        };
+        let delay = config.delay;
+        let netem = || veth::build(server, client, addresses, delay);
         let userspace = || {
             let server_end = tun::build(server, addresses.server)?;
             let client_end = tun::build(client, addresses.client)?;
             Forwarder::start(server_end, client_end, delay)
         };
-        let forwarder = userspace()
-            .map_err(|tun| LabError::NoLink { netem: netem.to_string(), tun: tun.to_string() })?;
-        Ok(Self { forwarder: Some(forwarder), reason: Some(netem.to_string()), dropped_before: 0 })
+        let too_many = format!(
+            "netem would lose packets of a burst of {} clients; it is used up to {NETEM_BURST}",
+            config.clients
+        );
+        let by_netem = || Self { forwarder: None, reason: None, dropped_before: 0 };
+        let by_userspace = |forwarder, reason| Self {
+            forwarder: Some(forwarder),
+            reason: Some(reason),
+            dropped_before: 0,
+        };
+        if config.clients > NETEM_BURST {
+            // A link that loses some, and says so, is still better than none.
+            return match userspace() {
+                Ok(forwarder) => Ok(by_userspace(forwarder, too_many)),
+                Err(tun) => netem().map(|()| by_netem()).map_err(|netem| no_link(&netem, &tun)),
+            };
+        }
+        match netem() {
+            Ok(()) => Ok(by_netem()),
+            Err(netem) => match userspace() {
+                Ok(forwarder) => Ok(by_userspace(forwarder, netem.to_string())),
+                Err(tun) => Err(no_link(&netem, &tun)),
+            },
+        }
     }
 
     /// Which way it is.
@@ -101,4 +129,8 @@ impl Link {
             .await?;
         Ok(at_server + at_client + self.forwarder.as_ref().map_or(0, Forwarder::lost))
     }
+}
+
+fn no_link(netem: &LabError, tun: &LabError) -> LabError {
+    LabError::NoLink { netem: netem.to_string(), tun: tun.to_string() }
 }
