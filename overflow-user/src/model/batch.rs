@@ -66,12 +66,19 @@ impl Batch {
     /// of ports `classes`, what packets and sockets would show after 8 s, and `stages`, the verdict
     /// ids of each.
     ///
+    /// `"undetermined":true` is added where the kernel draws the outcome by lot, see
+    /// [`Simulator::depends_on_hash`]; the answer is then the most likely one.
+    ///
     /// `rx_order`, where given and not empty, decides in which order the burst's first segments
     /// reach the server; without it they arrive by `delay_ms`.
     pub fn line(&mut self, line: &str) -> Result<String, BatchError> {
         let mut scenario: Map<String, Value> = serde_json::from_str(line)?;
-        let outcome = self.simulator.run(&read(&scenario)?);
+        let mut question = read(&scenario)?;
+        let outcome = self.simulator.run(&question);
         let (classes, stages) = answer(&outcome);
+        if outcome.hash_mattered && self.simulator.depends_on_hash(&mut question) {
+            scenario.insert("undetermined".to_owned(), Value::from(true));
+        }
         scenario.insert("classes".to_owned(), classes);
         scenario.insert("stages".to_owned(), stages);
         Ok(serde_json::to_string(&scenario)?)

@@ -13,6 +13,7 @@ pub mod listener;
 pub mod path;
 pub mod prune;
 pub mod queue;
+pub mod release;
 pub mod scenario;
 pub mod simulate;
 pub mod syn;

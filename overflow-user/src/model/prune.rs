@@ -21,13 +21,14 @@ pub struct PruneWheel {
     hash_rnd: u32,
     clock_hand: u32,
     inserted: u32,
+    missed: bool,
     expires: Option<Nanos>,
 }
 
 impl PruneWheel {
     /// A table of `entries` buckets, a power of two, whose hash has the key `hash_rnd`.
     pub fn new(entries: u32, hash_rnd: u32) -> Self {
-        Self { entries, hash_rnd, clock_hand: 0, inserted: 0, expires: None }
+        Self { entries, hash_rnd, clock_hand: 0, inserted: 0, missed: false, expires: None }
     }
 
     /// When the timer expires, if it runs.
@@ -64,6 +65,16 @@ impl PruneWheel {
         let hash = if self.hash_rnd == 0 { spread } else { mix(spread ^ mix(self.hash_rnd)) };
         self.inserted += 1;
         u32::try_from((u64::from(hash) * u64::from(self.entries)) >> 32).unwrap_or(0)
+    }
+
+    /// A look left out a request that was due.
+    pub fn missed(&mut self) {
+        self.missed = true;
+    }
+
+    /// Whether a look ever left out a request that was due: with another key it might not have.
+    pub fn hash_mattered(&self) -> bool {
+        self.missed
     }
 
     /// Whether `bucket` is among the `budget` buckets from `first`.

@@ -39,7 +39,13 @@ pub struct Outcome<'a> {
     pub ack_backlog: u32,
     /// The listener's limits.
     pub limits: Limits,
+    /// The key of the SYN table's hash had a say in which SYN-ACKs were retransmitted when; whether
+    /// it also decided what became of a connection, [`Simulator::depends_on_hash`] finds out.
+    pub hash_mattered: bool,
 }
+
+/// Keys tried by [`Simulator::depends_on_hash`].
+const KEYS: std::ops::RangeInclusive<u32> = 1..=6;
 
 #[derive(Debug)]
 struct Conn {
@@ -67,7 +73,24 @@ impl Simulator {
         };
         run.play();
         let (counters, ack_backlog) = (run.listener.counters, run.listener.ack_backlog);
-        Outcome { paths: &self.paths, counters, ack_backlog, limits }
+        let hash_mattered = run.listener.wheel.hash_mattered();
+        Outcome { paths: &self.paths, counters, ack_backlog, limits, hash_mattered }
+    }
+
+    /// Whether another key of the SYN table's hash ([`Scenario::hash_rnd`]) makes another class of
+    /// any connection: the kernel draws it at random, so the outcome cannot then be foretold.
+    pub fn depends_on_hash(&mut self, scenario: &mut Scenario) -> bool {
+        let key = scenario.hash_rnd;
+        let outcome = self.run(scenario);
+        let depends = outcome.hash_mattered && {
+            let classes: Vec<_> = outcome.paths.iter().map(Path::class).collect();
+            KEYS.into_iter().any(|key| {
+                scenario.hash_rnd = key;
+                !self.run(scenario).paths.iter().map(Path::class).eq(classes.iter().copied())
+            })
+        };
+        scenario.hash_rnd = key;
+        depends
     }
 
     fn reset(&mut self, scenario: &Scenario) {

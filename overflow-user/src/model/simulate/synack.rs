@@ -42,9 +42,12 @@ impl Run<'_> {
         for i in 0..self.conns.len() {
             if let Some(request) = self.conns[i].request
                 && request.expires <= self.now
-                && self.listener.wheel.covers(look, request.bucket)
             {
-                self.synack_timeout(i, request, allowed);
+                if self.listener.wheel.covers(look, request.bucket) {
+                    self.synack_timeout(i, request, allowed);
+                } else {
+                    self.listener.wheel.missed();
+                }
             }
         }
         if self.listener.qlen > 0 {
