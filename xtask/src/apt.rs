@@ -4,7 +4,6 @@
 //! the system's own apt state is not touched.
 
 use std::{
-    env,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -15,7 +14,9 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    exec, progress,
+    exec,
+    mirrors::Mirrors,
+    progress,
     tools::{self, APT_GET, DPKG_DEB},
     workspace,
 };
@@ -169,61 +170,6 @@ pub fn unpack(deb: &Path, into: &Path) -> Result<()> {
     exec::output(Command::new("dpkg-deb").arg("-x").arg(deb).arg(into)).map(drop)
 }
 
-/// Base URIs of the archive and of the security archive.
-#[derive(Debug, PartialEq, Eq)]
-struct Mirrors {
-    archive: String,
-    security: String,
-}
-
-impl Mirrors {
-    /// Those that the environment names, else those this system's own apt uses.
-    fn of_this_system() -> Result<Self> {
-        if let Ok(archive) = env::var("OVERFLOW_DEBIAN_MIRROR") {
-            let security = env::var("OVERFLOW_DEBIAN_SECURITY_MIRROR").ok();
-            return Ok(Self::new(&archive, security.as_deref()));
-        }
-        let format = "$(REPO_URI) $(RELEASE) $(COMPONENT)";
-        let targets = exec::output(Command::new("apt-get").args([
-            "indextargets",
-            "--format",
-            format,
-            "Created-By: Packages",
-        ]))?;
-        Self::from_targets(&targets).context(
-            "cannot tell where the Debian archive is, because this system's apt has no Debian \
-             source: set OVERFLOW_DEBIAN_MIRROR to the base URI of a Debian mirror",
-        )
-    }
-
-    fn new(archive: &str, security: Option<&str>) -> Self {
-        let archive = archive.trim_end_matches('/');
-        let security = security.map_or_else(
-            // Mirrors carry the two side by side: …/debian and …/debian-security.
-            || format!("{archive}-security"),
-            |uri| uri.trim_end_matches('/').to_owned(),
-        );
-        Self { archive: archive.to_owned(), security }
-    }
-
-    /// `targets` has a line "URI release component" for each index.
-    fn from_targets(targets: &str) -> Option<Self> {
-        let last = |uri: &str, name: &str| uri.trim_end_matches('/').ends_with(name);
-        let find = |wanted: &dyn Fn(&str, &str) -> bool| {
-            targets.lines().find_map(|line| {
-                let (uri, rest) = line.split_once(' ')?;
-                let release = rest.split(' ').next()?;
-                wanted(uri, release).then_some(uri)
-            })
-        };
-        let archive =
-            find(&|uri, release| last(uri, "/debian") && !release.ends_with("-security"))?;
-        let security =
-            find(&|uri, release| last(uri, "debian-security") && release.ends_with("-security"));
-        Some(Self::new(archive, security))
-    }
-}
-
 fn sources(suites: &[String], mirrors: &Mirrors, keyring: &Path) -> String {
     let mut text = String::new();
     for suite in suites {
@@ -272,24 +218,6 @@ fn parse_stanzas(text: &str) -> Vec<Package> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mirrors_come_from_the_debian_sources_only() {
-        let targets = "https://other.example/apt cloud main\n\
-                       http://mirror.example/debian/ bookworm main\n\
-                       http://mirror.example/debian/ bookworm-updates main\n\
-                       http://safe.example/debian-security/ bookworm-security main\n";
-        let mirrors = Mirrors::from_targets(targets).unwrap();
-        assert_eq!(mirrors.archive, "http://mirror.example/debian");
-        assert_eq!(mirrors.security, "http://safe.example/debian-security");
-        assert_eq!(Mirrors::from_targets("https://other.example/apt cloud main\n"), None);
-    }
-
-    #[test]
-    fn the_security_archive_is_derived_where_no_source_names_it() {
-        let mirrors = Mirrors::from_targets("http://mirror.example/debian trixie main").unwrap();
-        assert_eq!(mirrors.security, "http://mirror.example/debian-security");
-    }
 
     #[test]
     fn security_suites_come_from_the_security_archive() {

@@ -3,13 +3,19 @@
 mod apt;
 mod artifacts;
 mod exec;
+mod expected;
 mod initramfs;
 mod kernel_image;
 mod kernels;
+mod labtest;
+mod machine;
+mod mirrors;
 mod modules;
 mod progress;
 mod run;
 mod setup;
+mod test;
+mod tidy;
 mod tools;
 mod vm;
 mod workspace;
@@ -34,6 +40,10 @@ enum Verb {
     #[command(after_help = "Examples:\n  cargo xtask run\n  cargo xtask run -- --clients 8\n  \
         cargo xtask run --vm 6.12 -- --output json\n  cargo xtask run --vm 5.10.223-1")]
     Run(run::RunArgs),
+    /// Check everything: tidiness, format, lints, unit tests, the lab here and in VMs
+    #[command(after_help = "The last line is `N passed, N failed`; the exit status is 0 only if \
+        nothing failed.")]
+    Test(test::TestArgs),
     /// Boot a kernel with a shell on this terminal; `overflow` is in its PATH
     #[command(after_help = "Examples:\n  cargo xtask vm 6.1\n  \
         cargo xtask vm 6.1 -- overflow doctor\n  cargo xtask vm 5.10 -- uname -r")]
@@ -50,6 +60,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Verb::Setup => setup::build_tools().map(|()| ExitCode::SUCCESS),
         Verb::Run(args) => run::run(&args),
+        Verb::Test(args) => test::test(&args),
         Verb::Vm { kernel, command } => run::shell(&kernel, &command),
     };
     result.unwrap_or_else(|e| {

@@ -4,18 +4,15 @@
 //! a serial line, whose other end is QEMU's standard output.
 
 use std::{
-    fs,
-    io::{self, Read as _},
+    fs, io,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
-    thread,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use guest_init::{
-    frame::{Frame, MAGIC},
+    frame::Frame,
     plan::{Job, MODULES, PLAN, Plan, Size},
 };
 
@@ -24,6 +21,7 @@ use crate::{
     initramfs::Initramfs,
     kernel_image::KernelImage,
     kernels::Kernels,
+    machine::{Machine, Wait},
     modules,
     progress::seconds,
     tools::{self, QEMU},
@@ -138,17 +136,14 @@ impl Vm {
         let mut machine = Machine::start(child)?;
         let result = self.collect(&mut machine, jobs.len(), sink);
         let said = machine.end();
-        result.with_context(|| {
+        result.map_err(|e| {
             let said = match said.trim() {
                 "" => String::new(),
                 said => format!(" (QEMU said: {said})"),
             };
             let version = &self.image.version;
-            let console_end = tail(&console);
-            format!(
-                "kernel {version} in QEMU{said}; the end of {}:\n{console_end}\n",
-                console.display()
-            )
+            let (path, end) = (console.display(), tail(&console));
+            anyhow!("kernel {version} in QEMU: {e:#}{said}; the end of {path}:\n{end}")
         })
     }
 
@@ -290,99 +285,19 @@ pub fn terminal(stream: &impl std::os::fd::AsFd) -> Option<Size> {
     Some(Size { columns: size.ws_col, rows: size.ws_row })
 }
 
-/// A running QEMU: killed when dropped.
-struct Machine {
-    child: Child,
-    frames: mpsc::Receiver<Result<Frame>>,
-    stderr: Option<thread::JoinHandle<String>>,
-}
-
-enum Wait {
-    Timeout,
-    Broken(anyhow::Error),
-}
-
-impl Machine {
-    fn start(mut child: Child) -> Result<Self> {
-        let mut stdout = child.stdout.take().context("QEMU has no standard output")?;
-        let mut stderr = child.stderr.take().context("QEMU has no standard error")?;
-        let (send, frames) = mpsc::channel();
-        thread::spawn(move || {
-            let mut magic = [0; MAGIC.len()];
-            match stdout.read_exact(&mut magic) {
-                Ok(()) if magic == MAGIC => {}
-                Ok(()) => {
-                    let _ = send.send(Err(anyhow!("the guest's init speaks another protocol")));
-                    return;
-                }
-                // The machine ended: the closed channel says so.
-                Err(_) => return,
-            }
-            let mut stdout = io::BufReader::new(stdout);
-            loop {
-                let frame = match Frame::read(&mut stdout) {
-                    Ok(Some(frame)) => Ok(frame),
-                    Ok(None) => return,
-                    Err(e) => Err(anyhow::Error::from(e)),
-                };
-                let last = frame.is_err();
-                if send.send(frame).is_err() || last {
-                    return;
-                }
-            }
-        });
-        let stderr = thread::spawn(move || {
-            let mut text = Vec::new();
-            let _ = stderr.read_to_end(&mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        });
-        Ok(Self { child, frames, stderr: Some(stderr) })
-    }
-
-    fn frame(&mut self, deadline: Option<Instant>) -> Result<Option<Frame>, Wait> {
-        let Some(deadline) = deadline else {
-            return self.frames.recv().ok().transpose().map_err(Wait::Broken);
-        };
-        match self.frames.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Ok(frame)) => Ok(Some(frame)),
-            Ok(Err(e)) => Err(Wait::Broken(e)),
-            Err(RecvTimeoutError::Disconnected) => Ok(None),
-            Err(RecvTimeoutError::Timeout) => Err(Wait::Timeout),
-        }
-    }
-
-    /// Ends the machine, which has nothing more to say, and returns what QEMU complained of.
-    fn end(mut self) -> String {
-        self.kill();
-        self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
-    }
-
-    fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 /// The end of a time limit; `None` if it is too far away to be told.
 fn after(limit: Duration) -> Option<Instant> {
     Instant::now().checked_add(limit)
 }
 
-/// The last lines of the console.
+/// The last lines of the console, after the first that tells of a crash.
 fn tail(console: &Path) -> String {
     let text = fs::read(console).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let from = lines.len().saturating_sub(15);
-    lines[from..]
-        .iter()
-        .map(|line| format!("    {}", line.trim_end()))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let lines: Vec<_> = text.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
+    let end = lines.len().saturating_sub(15);
+    let crash = |line: &&&str| line.contains("Kernel panic") || line.contains("BUG:");
+    let crash = lines[..end].iter().find(crash).map(|line| format!("    {line}\n    …"));
+    let shown = lines[end..].iter().map(|line| format!("    {line}"));
+    crash.into_iter().chain(shown).collect::<Vec<_>>().join("\n")
 }

@@ -1,0 +1,247 @@
+//! The lab against what must come out: runs it here or in a VM and judges its JSON lines.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result};
+use guest_init::plan::Job;
+use serde::Deserialize;
+
+use crate::{
+    exec,
+    expected::{Cell, Group, SCENARIOS, Scenario},
+    progress,
+    test::Checks,
+    vm::{JobOutput, Vm},
+    workspace,
+};
+
+/// The lab on this kernel, which may not allow every hook.
+pub fn native(overflow: &Path) -> Result<Checks> {
+    let mut checks = Checks::default();
+    for scenario in SCENARIOS {
+        let limit = Duration::from_mins(5);
+        let out = exec::capture_within(Command::new(overflow).args(argv(scenario)), limit)?;
+        let code = out.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255);
+        let output = JobOutput { stdout: out.stdout, stderr: out.stderr, code, files: Vec::new() };
+        judge("native", scenario, &output, &["traced", "inferred"], &mut checks)?;
+    }
+    Ok(checks)
+}
+
+/// The lab in a VM, whose kernel allows every hook: all in one boot.
+pub fn vm(vm: &Vm) -> Result<Checks> {
+    let job = |scenario| {
+        let argv = std::iter::once("overflow").chain(argv(scenario)).map(str::to_owned).collect();
+        Job { argv, ..Job::default() }
+    };
+    let jobs: Vec<_> = SCENARIOS.iter().map(job).collect();
+    let version = &vm.image().version;
+    progress::note(&format!("booting {}", vm.image().release));
+    let outputs = vm.run(&jobs, &mut |_, _, _| false)?;
+    let mut checks = Checks::default();
+    for (scenario, output) in SCENARIOS.iter().zip(&outputs) {
+        judge(version, scenario, output, &["traced"], &mut checks)?;
+    }
+    Ok(checks)
+}
+
+fn argv(scenario: &Scenario) -> impl Iterator<Item = &'static str> {
+    ["lab", "--output", "json"].into_iter().chain(scenario.args.iter().copied())
+}
+
+/// A JSON line, as far as it is judged.
+#[derive(Debug, Deserialize)]
+struct Line {
+    r#type: String,
+    run: Option<String>,
+    phase: Option<String>,
+    client: Option<String>,
+    #[serde(default)]
+    stages: Vec<Stage>,
+    outcome: Option<String>,
+    agree: Option<bool>,
+    disagreement: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Stage {
+    id: String,
+    known: String,
+    why: Option<String>,
+    #[serde(default)]
+    values: Values,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Values {
+    abort_on_overflow_read: Option<bool>,
+}
+
+impl Line {
+    fn handshake(&self) -> impl Iterator<Item = &Stage> {
+        self.stages.iter().filter(|stage| !under(&stage.id, "later"))
+    }
+
+    fn is(&self, group: &Group) -> bool {
+        let decisive = |stage: &Stage| {
+            let read = stage.values.abort_on_overflow_read;
+            under(&stage.id, group.handshake)
+                && group.abort_read.is_none_or(|wanted| read == Some(wanted))
+        };
+        self.stages.first().is_some_and(|stage| stage.id == group.first)
+            && self.handshake().any(decisive)
+            && group.outcome.is_none_or(|wanted| self.outcome.as_deref() == Some(wanted))
+    }
+
+    /// `syn.cookie > ack.drop.overflow.cookie > later.phantom`.
+    fn story(&self) -> String {
+        let stages = self.stages.iter().map(|stage| stage.id.as_str());
+        let outcome = self.outcome.as_deref().filter(|o| stages.clone().next_back() != Some(*o));
+        stages.chain(outcome).collect::<Vec<_>>().join(" > ")
+    }
+}
+
+fn judge(
+    place: &str,
+    scenario: &Scenario,
+    output: &JobOutput,
+    known: &[&str],
+    checks: &mut Checks,
+) -> Result<()> {
+    let log = keep(place, scenario.name, output)?;
+    let at = format!("{place}, {}", scenario.name);
+    checks.check(output.code == 0, || {
+        format!("{at}: exit status {}: {}", output.code, exec::complaint(&output.stderr))
+    });
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut connections = Vec::new();
+    for line in text.lines() {
+        match serde_json::from_str::<Line>(line) {
+            Ok(line) if line.r#type == "connection" => connections.push(line),
+            Ok(_) => {}
+            Err(e) => checks.check(false, || format!("{at}: a line is not as documented: {e}")),
+        }
+    }
+    for cell in scenario.cells {
+        judge_cell(&at, cell, &connections, checks);
+    }
+
+    let disagreeing = connections.iter().find(|line| line.agree != Some(true));
+    checks.check(disagreeing.is_none() && !connections.is_empty(), || {
+        let why = disagreeing.map(|line| {
+            let why = line.disagreement.as_deref().unwrap_or("no reason given");
+            format!("{}: {why}", line.client.as_deref().unwrap_or("?"))
+        });
+        let why = why.unwrap_or_else(|| "there are no connections".to_owned());
+        format!("{at}: witnesses must agree on every connection: {why}; see {log}")
+    });
+    let stages = || connections.iter().flat_map(|line| &line.stages);
+    let weaker = stages().find(|stage| !known.contains(&stage.known.as_str()));
+    checks.check(weaker.is_none() && stages().next().is_some(), || {
+        let what = weaker.map_or_else(
+            || "there are no stages".to_owned(),
+            |s| format!("{} is {} ({})", s.id, s.known, s.why.as_deref().unwrap_or("no reason")),
+        );
+        format!("{at}: every stage must be {}: {what}; see {log}", known.join(" or "))
+    });
+    Ok(())
+}
+
+/// Each group is a check, and so is that there is nobody else in the burst.
+fn judge_cell(at: &str, cell: &Cell, connections: &[Line], checks: &mut Checks) {
+    let burst: Vec<_> = connections
+        .iter()
+        .filter(|line| line.phase.as_deref() == Some("burst"))
+        .filter(|line| {
+            let rest = line.run.as_deref().and_then(|run| run.strip_prefix(cell.run));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(','))
+        })
+        .collect();
+    let stories = || burst.iter().map(|line| line.story()).collect::<Vec<_>>().join(", ");
+    let at = format!("{at}, {}", cell.run);
+    // A group takes only whom no earlier group has taken.
+    let mut left = burst.clone();
+    for group in cell.burst {
+        let (members, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|l| l.is(group));
+        left = others;
+        checks.check(members.len() == group.count, || {
+            format!(
+                "{at}: expected {} × {}, found {}; the burst: {}",
+                group.count,
+                group.handshake,
+                members.len(),
+                stories()
+            )
+        });
+    }
+    checks.check(left.is_empty() && !burst.is_empty(), || {
+        format!("{at}: {} of {} connections are unexpected: {}", left.len(), burst.len(), stories())
+    });
+}
+
+/// `a.b` is under `a`, `a.bc` is not.
+fn under(id: &str, prefix: &str) -> bool {
+    id.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Keeps what the lab said for whoever has to find out; the path of its JSON lines.
+fn keep(place: &str, name: &str, output: &JobOutput) -> Result<String> {
+    let dir = workspace::target().join("test").join(place);
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let path = dir.join(format!("{name}.jsonl"));
+    fs::write(&path, &output.stdout).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::write(dir.join(format!("{name}.stderr")), &output.stderr)?;
+    Ok(path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expected::{ACCEPTED, COOKIE_DROPPED, group};
+
+    fn line(json: &str) -> Line {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn dropped(read: bool) -> Line {
+        line(&format!(
+            r#"{{"type":"connection","run":"abort=1,syncookies=1","phase":"burst","agree":true,
+            "stages":[{{"id":"syn.cookie","known":"traced"}},
+            {{"id":"ack.drop.overflow.cookie","known":"traced",
+            "values":{{"abort_on_overflow_read":{read}}}}},
+            {{"id":"later.phantom","known":"traced"}}],"outcome":"later.phantom"}}"#
+        ))
+    }
+
+    fn failures(cell: &Cell, connections: &[Line]) -> usize {
+        let mut checks = Checks::default();
+        judge_cell("", cell, connections, &mut checks);
+        checks.failed()
+    }
+
+    #[test]
+    fn a_burst_must_be_whole_and_right() {
+        let cell = Cell { run: "abort=1,syncookies=1", burst: &[COOKIE_DROPPED] };
+        let three = || [dropped(false), dropped(false), dropped(false)];
+        assert_eq!(failures(&cell, &three()), 0);
+        assert_eq!(failures(&cell, &three()[..2]), 1);
+        assert_eq!(failures(&cell, &[]), 2);
+        let [a, b, _] = three();
+        assert_eq!(failures(&cell, &[a, b, dropped(true)]), 2);
+        let [a, b, mut c] = three();
+        c.run = Some("abort=1,syncookies=0".to_owned());
+        assert_eq!(failures(&cell, &[a, b, c]), 1);
+    }
+
+    #[test]
+    fn an_overflow_of_a_cookie_is_not_taken_for_one_of_a_request() {
+        assert!(!dropped(false).is(&group(1, "syn.queued", "ack.drop.overflow")));
+        assert!(under("ack.accepted.cookie", ACCEPTED));
+        assert!(!under("ack.acceptedx", ACCEPTED));
+    }
+
+    #[test]
+    fn stories_read_well() {
+        assert_eq!(dropped(false).story(), "syn.cookie > ack.drop.overflow.cookie > later.phantom");
+    }
+}

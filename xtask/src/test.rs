@@ -1,0 +1,279 @@
+//! `cargo xtask test`: every check there is, counted.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{ExitCode, Stdio},
+    thread,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+
+use crate::{
+    artifacts, exec,
+    kernels::Kernels,
+    labtest, progress, setup, tidy,
+    vm::{Options, Vm},
+    workspace,
+};
+
+/// Arguments of `cargo xtask test`.
+#[derive(Args)]
+pub struct TestArgs {
+    /// Leave out the lab in VMs
+    #[arg(long)]
+    no_vm: bool,
+    /// Run only these steps
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    only: Vec<Step>,
+    /// Kernels to boot, as in `cargo xtask run --vm`; those that kernels.toml marks if none
+    #[arg(long, value_name = "KERNEL", value_delimiter = ',')]
+    kernels: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// What no other tool checks
+    Tidy,
+    /// rustfmt
+    Fmt,
+    /// clippy on everything that runs in user space
+    Clippy,
+    /// clippy on the eBPF programs, for their target
+    ClippyEbpf,
+    /// Unit tests and recorded events
+    Unit,
+    /// The lab on this kernel
+    Native,
+    /// The lab on Debian kernels in QEMU
+    Vm,
+}
+
+/// Outcomes of single checks.
+#[derive(Debug, Default)]
+pub struct Checks {
+    passed: usize,
+    /// One entry for each failed check: what was expected, what was found.
+    failures: Vec<String>,
+}
+
+impl Checks {
+    /// Counts one check.
+    pub fn check(&mut self, passed: bool, failure: impl FnOnce() -> String) {
+        if passed {
+            self.passed += 1;
+        } else {
+            self.failures.push(failure());
+        }
+    }
+
+    /// How many failed.
+    #[cfg(test)]
+    pub fn failed(&self) -> usize {
+        self.failures.len()
+    }
+
+    /// A step that could not be carried out is one failed check.
+    fn from(result: Result<Self>) -> Self {
+        result.unwrap_or_else(|e| Self { passed: 0, failures: vec![format!("{e:#}")] })
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failures.extend(other.failures);
+    }
+}
+
+/// Runs the steps; the exit status is 0 only if no check failed.
+pub fn test(args: &TestArgs) -> Result<ExitCode> {
+    setup::build_tools()?;
+    let wanted = |step: Step| {
+        let chosen = args.only.is_empty() || args.only.contains(&step);
+        chosen && !(step == Step::Vm && args.no_vm)
+    };
+    let mut all = Checks::default();
+    for &step in Step::value_variants().iter().filter(|step| wanted(**step)) {
+        let name = step.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+        eprintln!("==> {name}");
+        let start = Instant::now();
+        let checks = Checks::from(run(step, args));
+        for failure in &checks.failures {
+            eprintln!("    FAILED {failure}");
+        }
+        let (passed, failed) = (checks.passed, checks.failures.len());
+        let took = progress::seconds(start.elapsed());
+        eprintln!("    {name}: {passed} passed, {failed} failed, {took}");
+        all.add(checks);
+    }
+    println!("{} passed, {} failed", all.passed, all.failures.len());
+    Ok(if all.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run(step: Step, args: &TestArgs) -> Result<Checks> {
+    match step {
+        Step::Tidy => tidy::check(workspace::root()),
+        Step::Fmt => lint(workspace::cargo().args(["fmt", "--all", "--check"])),
+        Step::Clippy => lint(workspace::cargo().args([
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--exclude=overflow-ebpf",
+            "--all-targets",
+            "--",
+            "-Dwarnings",
+        ])),
+        Step::ClippyEbpf => clippy_ebpf(),
+        Step::Unit => unit(),
+        Step::Native => labtest::native(&artifacts::overflow()?),
+        Step::Vm => vms(args),
+    }
+}
+
+/// A lint as a whole is one check.
+fn lint(command: &mut std::process::Command) -> Result<Checks> {
+    exec::run(command).map(|()| Checks { passed: 1, failures: Vec::new() })
+}
+
+/// With the flags of overflow-user's build script, in a target directory of its own: RUSTC_BOOTSTRAP
+/// and RUSTFLAGS would make cargo build everything anew otherwise.
+fn clippy_ebpf() -> Result<Checks> {
+    lint(
+        workspace::cargo()
+            .args(["clippy", "--quiet", "--package", "overflow-ebpf", "--bins", "--lib"])
+            .args(["--release", "--target", "bpfel-unknown-none", "-Zbuild-std=core"])
+            .arg("--target-dir")
+            .arg(workspace::cargo_target()?.join("clippy-ebpf"))
+            .args(["--", "-Dwarnings"])
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_ENCODED_RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\"\x1f-Cdebuginfo=2"),
+    )
+}
+
+/// Each Rust test is a check; a crate whose tests do not compile is one failed check.
+fn unit() -> Result<Checks> {
+    let mut child = workspace::cargo()
+        .args(["test", "--workspace", "--exclude=overflow-ebpf", "--no-fail-fast"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo")?;
+    let stdout = child.stdout.take().context("cargo has no standard output")?;
+    let mut log = String::new();
+    for line in BufReader::new(stdout).lines() {
+        log += &line.context("cannot read the output of cargo test")?;
+        log.push('\n');
+    }
+    let status = child.wait()?;
+    let path = workspace::target().join("test");
+    fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    let path = path.join("unit.log");
+    fs::write(&path, &log).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut checks = count_tests(&log);
+    if !status.success() {
+        eprint!("{}", failure_details(&log));
+        if checks.failures.is_empty() {
+            checks.failures.push(format!("cargo test: {status}; its output above says why"));
+        }
+    }
+    Ok(checks)
+}
+
+/// Counts libtest's lines: `test a::b ... FAILED`, `test result: ok. 3 passed; 1 failed; …`.
+fn count_tests(log: &str) -> Checks {
+    let mut checks = Checks::default();
+    for line in log.lines() {
+        if let Some(result) = line.strip_prefix("test result: ") {
+            checks.passed += number_before(result, " passed");
+            let failed = number_before(result, " failed");
+            // Tests that die without a line of their own still count in the result.
+            checks.failures.extend((0..failed).map(|_| String::new()));
+        }
+    }
+    let names = log
+        .lines()
+        .filter_map(|line| line.strip_prefix("test ").and_then(|l| l.strip_suffix(" ... FAILED")));
+    for (failure, name) in checks.failures.iter_mut().zip(names) {
+        name.clone_into(failure);
+    }
+    checks
+}
+
+fn number_before(text: &str, word: &str) -> usize {
+    let before = text.split(word).next().unwrap_or_default();
+    before.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// What libtest prints between `failures:` and the result line.
+fn failure_details(log: &str) -> String {
+    let mut inside = false;
+    let mut text = String::new();
+    for line in log.lines() {
+        inside = (inside || line == "failures:") && !line.starts_with("test result: ");
+        if inside {
+            text += line;
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// All kernels at once: a machine uses one processor, and mostly waits.
+fn vms(args: &TestArgs) -> Result<Checks> {
+    let kernels = if args.kernels.is_empty() {
+        let tested = Kernels::load()?.series.into_iter().filter(|series| series.test);
+        tested.map(|series| series.name).collect()
+    } else {
+        args.kernels.clone()
+    };
+    // One after the other, because they share what they build and download.
+    let options = || Options { label: Some("test".into()), ..Options::default() };
+    let vms: Vec<_> = kernels.iter().map(|k| (k, Vm::new(k, options()))).collect();
+    let mut all = Checks::default();
+    thread::scope(|scope| {
+        let running: Vec<_> = vms
+            .into_iter()
+            .map(|(kernel, vm)| {
+                (kernel, scope.spawn(move || Checks::from(vm.and_then(|vm| labtest::vm(&vm)))))
+            })
+            .collect();
+        for (kernel, thread) in running {
+            let checks = thread.join().unwrap_or_else(|_| Checks {
+                passed: 0,
+                failures: vec!["the check itself panicked".to_owned()],
+            });
+            progress::note(&format!(
+                "kernel {kernel}: {} passed, {} failed",
+                checks.passed,
+                checks.failures.len()
+            ));
+            all.add(checks);
+        }
+    });
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libtest_output_is_summed_over_crates() {
+        let log = "running 2 tests\ntest a::x ... ok\ntest a::y ... FAILED\n\nfailures:\n\n\
+                   ---- a::y stdout ----\nboom\n\nfailures:\n    a::y\n\n\
+                   test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured\n\n\
+                   running 3 tests\ntest result: ok. 3 passed; 0 failed; 0 ignored\n";
+        let checks = count_tests(log);
+        assert_eq!(checks.passed, 4);
+        assert_eq!(checks.failures, ["a::y"]);
+        let details = failure_details(log);
+        assert!(details.contains("boom") && !details.contains("test result"), "{details}");
+    }
+
+    #[test]
+    fn a_step_that_cannot_run_is_a_failure() {
+        let checks = Checks::from(Err(anyhow::anyhow!("no QEMU")));
+        assert_eq!((checks.passed, checks.failures.len()), (0, 1));
+    }
+}

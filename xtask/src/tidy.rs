@@ -1,0 +1,118 @@
+//! What no other tool checks: each source file says what it is for, lines end where they end, and
+//! nothing names the machine it was written on or the hosts it was fetched from.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::test::Checks;
+
+/// Text files by ending; others, such as recordings, are not looked into.
+const TEXT: &[&str] = &["json", "md", "rs", "sh", "toml", "txt", "yaml", "yml"];
+/// Text files without ending.
+const TEXT_NAMES: &[&str] = &["run", ".gitignore"];
+/// Directories that are not part of the project.
+const SKIPPED: &[&str] = &[".git", "target"];
+
+/// What no file may contain, in pieces so that this file does not; and why.
+const FORBIDDEN: &[(&[&str], &str)] = &[
+    (&["/ho", "me/"], "an absolute path of somebody's machine"),
+    (&["/ro", "ot/"], "an absolute path of somebody's machine"),
+    (&["/wo", "rk/"], "an absolute path of somebody's machine"),
+    (&["deb.deb", "ian.org"], "the host of a package archive"),
+    (&["security.deb", "ian.org"], "the host of a package archive"),
+    (&["snapshot.deb", "ian.org"], "the host of a package archive"),
+    (&["ftp.deb", "ian.org"], "the host of a package archive"),
+    (&["crates", ".io"], "the host of a package registry"),
+];
+
+/// Checks every text file under `root`; each file is one check.
+pub fn check(root: &Path) -> Result<Checks> {
+    let mut files = Vec::new();
+    collect(root, &mut files)?;
+    files.sort();
+    let mut checks = Checks::default();
+    for file in files {
+        let text = fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {} as text", file.display()))?;
+        let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
+        let faults = faults(&name, &text);
+        checks.check(faults.is_empty(), || format!("{name}: {}", faults.join("; ")));
+    }
+    Ok(checks)
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_symlink() {
+            continue;
+        }
+        if path.is_dir() {
+            if !SKIPPED.contains(&name.as_ref()) {
+                collect(&path, files)?;
+            }
+            continue;
+        }
+        let ending = path.extension().unwrap_or_default().to_string_lossy();
+        if TEXT.contains(&ending.as_ref()) || TEXT_NAMES.contains(&name.as_ref()) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn faults(name: &str, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut fault = |text: &str| faults.push(text.to_owned());
+    if Path::new(name).extension().is_some_and(|e| e == "rs") && !text.starts_with("//! ") {
+        fault("does not begin with a `//!` sentence that says what it is for");
+    }
+    // In Markdown two trailing spaces are a line break.
+    let markdown = Path::new(name).extension().is_some_and(|e| e == "md");
+    for (number, line) in (1..).zip(text.lines()) {
+        if line.ends_with([' ', '\t']) && !markdown {
+            fault(&format!("line {number} has trailing spaces"));
+        }
+        for (pieces, what) in FORBIDDEN {
+            if line.contains(&pieces.concat()) {
+                fault(&format!("line {number} names {what}"));
+            }
+        }
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        fault("does not end with a newline");
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tidy_file_has_no_faults() {
+        assert!(faults("src/a.rs", "//! Adds.\n\nfn a() {}\n").is_empty());
+        assert!(faults("a.toml", "[a]\n").is_empty());
+        assert!(faults("a.md", "a  \nb\n").is_empty());
+    }
+
+    #[test]
+    fn each_fault_is_found() {
+        let host = ["http://deb.deb", "ian.org/debian\n"].concat();
+        let path = ["cd /ho", "me/me\n"].concat();
+        for (name, text) in [
+            ("a.rs", "fn a() {}\n"),
+            ("a.rs", "//! A.\nfn a() {} \n"),
+            ("a.rs", "//! A."),
+            ("a.md", path.as_str()),
+            ("a.toml", host.as_str()),
+        ] {
+            assert_eq!(faults(name, text).len(), 1, "{name}: {text:?}");
+        }
+    }
+}
