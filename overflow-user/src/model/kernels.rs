@@ -91,12 +91,7 @@ const SERIES: &[Series] = &[
     series((4, 4), Features::V4_4, Some((178, V4_4_178))),
     Series { from: (4, 5), features: Features::V4_4, stable: None, doubt: Some(NOT_READ) },
     Series { from: (4, 8), features: Features::V4_8, stable: None, doubt: Some(NOT_READ) },
-    Series {
-        from: (4, 10),
-        features: Features::V4_15,
-        stable: None,
-        doubt: Some(NOT_READ),
-    },
+    Series { from: (4, 10), features: Features::V4_15, stable: None, doubt: Some(NOT_READ) },
     series((4, 15), Features::V4_15, None),
     series((5, 4), B, Some((290, C))),
     series((5, 5), B, None),
@@ -119,11 +114,7 @@ const SERIES: &[Series] = &[
     },
 ];
 
-const fn series(
-    from: (u32, u32),
-    features: Features,
-    stable: Option<(u32, Features)>,
-) -> Series {
+const fn series(from: (u32, u32), features: Features, stable: Option<(u32, Features)>) -> Series {
     Series { from, features, stable, doubt: None }
 }
 
@@ -185,7 +176,8 @@ pub fn by_release(name: &str, release: &Release) -> Result<Kernel, UnknownKernel
             } else {
                 "a full accept queue still admitted two young requests"
             };
-            let doubt = format!("the name has no patch level: before {major}.{minor}.{since} {test}");
+            let doubt =
+                format!("the name has no patch level: before {major}.{minor}.{since} {test}");
             kernel(name, changed, Some(doubt))
         }
     })
@@ -242,7 +234,9 @@ mod tests {
     #[test]
     fn names_without_patch_level_say_so() {
         assert_eq!(regime("4.9.1"), "A'");
-        for name in ["5.10", "6.1.x", "4.4", "4.9.1", "6.1.0-50-amd64", "ubuntu22.04", "debian12", "rhel9"] {
+        for name in
+            ["5.10", "6.1.x", "4.4", "4.9.1", "6.1.0-50-amd64", "ubuntu22.04", "debian12", "rhel9"]
+        {
             assert!(by_name(name).unwrap().doubt.is_some(), "{name}");
         }
         let doubt = by_name("5.10").unwrap().doubt.unwrap();

@@ -4,6 +4,7 @@
 pub mod ack;
 pub mod batch;
 pub mod client;
+pub mod compare;
 pub mod condition;
 pub mod config;
 pub mod counters;

@@ -69,9 +69,9 @@ pub struct Path {
     pub phase: Phase,
     /// Every decision, in order of time.
     pub decisions: Vec<Decision>,
-    /// What the client believes at the end.
+    /// What the client believes at the end, or when the listener is closed.
     pub client: ClientState,
-    /// What the server keeps at the end.
+    /// What the server keeps at that time.
     pub server: ServerState,
     /// SYNs the client sent.
     pub syns: u32,

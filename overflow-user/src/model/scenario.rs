@@ -166,6 +166,7 @@ impl Scenario {
     pub fn arrive_in_order(&mut self, order: &str) -> Result<(), String> {
         let prefill = self.clients.iter().take_while(|c| c.phase == Phase::Prefill).count();
         let burst = self.clients.len() - prefill;
+        let mut named = vec![[None; 3]; burst];
         let mut t = 0;
         for (i, token) in order.split_ascii_whitespace().enumerate() {
             let bad = || {
@@ -174,30 +175,31 @@ impl Scenario {
                      to {burst}"
                 )
             };
-            let number: usize = token.get(1..).and_then(|n| n.parse().ok()).ok_or_else(bad)?;
-            if number == 0 || number > burst {
-                return Err(bad());
-            }
-            let client = prefill + number - 1;
-            let (sends, natural) = match token.as_bytes()[0] {
-                b'S' => (Sends::Syn, Nanos::try_from(i).unwrap_or(0) * CONNECT_SPACING),
-                b'A' => (Sends::ThirdAck, self.arrival(client, Sends::Syn)? + self.link.rtt()),
-                b'D' => (Sends::Data, self.arrival(client, Sends::ThirdAck)? + US),
+            let early = || {
+                format!(
+                    "rx_order names `{token}` too early; give the segments in the order in which \
+                     they reached the server, SYN, ACK and data of each client"
+                )
+            };
+            let sends = match token.as_bytes()[0] {
+                b'S' => Sends::Syn,
+                b'A' => Sends::ThirdAck,
+                b'D' => Sends::Data,
                 _ => return Err(bad()),
             };
+            let number: usize = token.get(1..).and_then(|n| n.parse().ok()).ok_or_else(bad)?;
+            let client = number.checked_sub(1).filter(|n| *n < burst).ok_or_else(bad)?;
+            let given: &mut [Option<Nanos>; 3] = &mut named[client];
+            let natural = match sends {
+                Sends::Syn => Nanos::try_from(i).unwrap_or(0) * CONNECT_SPACING,
+                Sends::ThirdAck => given[0].ok_or_else(early)? + self.link.rtt(),
+                Sends::Data => given[1].ok_or_else(early)? + US,
+            };
             t = natural.max(t + 10 * US);
-            self.arrivals.push(Arrival { t, client, sends });
+            given[sends as usize] = Some(t);
+            self.arrivals.push(Arrival { t, client: prefill + client, sends });
         }
         Ok(())
-    }
-
-    fn arrival(&self, client: usize, sends: Sends) -> Result<Nanos, String> {
-        let given = self.arrivals.iter().find(|a| a.client == client && a.sends == sends);
-        given.map(|a| a.t).ok_or_else(|| {
-            "rx_order names an ACK before its SYN, or data before its ACK; give the segments in \
-             the order in which they reached the server"
-                .to_owned()
-        })
     }
 }
 
@@ -223,7 +225,7 @@ mod tests {
 
     #[test]
     fn wrong_orders_are_refused() {
-        for order in ["S0", "S4", "X1", "S", "A1", "S1 D1"] {
+        for order in ["S0", "S4", "X1", "S", "é1", "A1", "S1 D1"] {
             assert!(burst(0).arrive_in_order(order).is_err(), "{order}");
         }
     }

@@ -51,6 +51,10 @@ const KEYS: std::ops::RangeInclusive<u32> = 1..=6;
 struct Conn {
     client: ClientSock,
     request: Option<Request>,
+    /// A child socket exists.
+    child: bool,
+    /// Arrival times that the scenario gives, of the first SYN, third ACK and data.
+    given: [Option<Nanos>; 3],
     /// Requests made for this client so far: tells their SYN-ACKs apart.
     requests: u32,
     overflowed: bool,
@@ -109,10 +113,11 @@ impl Simulator {
             if i == self.paths.len() {
                 self.paths.push(Path::new(client.phase));
             }
-            let client_sock = ClientSock::new(scenario.link.rtt());
             self.conns.push(Conn {
-                client: client_sock,
+                client: ClientSock::new(scenario.link.rtt()),
                 request: None,
+                child: false,
+                given: [None; 3],
                 requests: 0,
                 overflowed: false,
             });
@@ -120,6 +125,9 @@ impl Simulator {
             if let Some(t) = client.gives_up {
                 self.queue.at(t, i, Event::GiveUp);
             }
+        }
+        for arrival in &scenario.arrivals {
+            self.conns[arrival.client].given[arrival.sends as usize] = Some(arrival.t);
         }
         for t in &scenario.accepts {
             self.queue.at(*t, 0, Event::Accept);
@@ -149,8 +157,10 @@ impl Run<'_> {
             self.now = t;
             self.handle(i, event);
         }
-        self.now = self.scenario.until;
-        self.conclude();
+        if self.listener.listening {
+            self.now = self.scenario.until;
+            self.conclude();
+        }
     }
 
     fn handle(&mut self, i: usize, event: Event) {
@@ -184,23 +194,25 @@ impl Run<'_> {
     }
 
     fn given(&self, i: usize, sends: Sends) -> Option<Nanos> {
-        let mut arrivals = self.scenario.arrivals.iter();
-        arrivals.find(|a| a.client == i && a.sends == sends).map(|a| a.t)
+        self.conns[i].given[sends as usize]
     }
 
+    /// What both sides believe, and what the server was still doing, when the observation ended or
+    /// the listener was closed.
     fn conclude(&mut self) {
         for i in 0..self.conns.len() {
             let conn = &self.conns[i];
-            self.paths[i].client = conn.client.state;
-            let answered = self.paths[i].synacks > 0;
+            let path = &mut self.paths[i];
+            path.client = conn.client.state;
+            path.server = match (conn.child, conn.request) {
+                (true, _) => ServerState::Established,
+                (false, Some(_)) => ServerState::SynRecv,
+                (false, None) => ServerState::Nothing,
+            };
             if let Some(request) = conn.request {
                 let condition = Condition::StillQueued { num_timeout: request.num_timeout };
                 self.decide(i, VerdictId::LaterPending, condition);
-            } else if answered
-                && conn.client.state == ClientState::Established
-                && self.paths[i].server == ServerState::Nothing
-                && self.listener.listening
-            {
+            } else if !conn.child && conn.client.state == ClientState::Established {
                 self.decide(i, VerdictId::LaterPhantom, Condition::NothingKept);
             }
         }
@@ -210,3 +222,6 @@ impl Run<'_> {
         self.paths[i].decisions.push(Decision { id, t_ns: self.now, condition });
     }
 }
+
+#[cfg(test)]
+mod tests;

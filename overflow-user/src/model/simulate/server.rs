@@ -4,7 +4,7 @@ use super::{
     super::{
         ack::{self, Segment},
         condition::Condition,
-        path::{ResetOn, ServerState},
+        path::ResetOn,
         queue::Event,
         syn::{self, SynAnswer},
         timers,
@@ -15,11 +15,13 @@ use crate::verdict::VerdictId;
 
 impl Run<'_> {
     pub(super) fn syn_arrives(&mut self, i: usize) {
-        if self.paths[i].server == ServerState::Established {
+        if self.conns[i].child {
             return;
         }
         if !self.listener.listening {
-            self.reset_client(i, VerdictId::LaterResetNoSocket, Condition::Closed, ResetOn::Ack);
+            self.listener.counters.out_rsts += 1;
+            self.decide(i, VerdictId::LaterResetNoSocket, Condition::Closed);
+            self.send_rst(i, ResetOn::Ack);
             return;
         }
         if let Some(mut request) = self.conns[i].request {
@@ -37,7 +39,6 @@ impl Run<'_> {
             SynAnswer::Queued(request, condition) => {
                 self.conns[i].request = Some(request);
                 self.conns[i].requests += 1;
-                self.paths[i].server = ServerState::SynRecv;
                 self.arm_request(i, request);
                 self.decide(i, VerdictId::SynQueued, condition);
                 let number = self.conns[i].requests;
@@ -57,7 +58,7 @@ impl Run<'_> {
     }
 
     pub(super) fn segment_arrives(&mut self, i: usize, segment: Segment) {
-        if self.paths[i].server == ServerState::Established {
+        if self.conns[i].child {
             if segment.payload {
                 self.queue.at(self.now + self.scenario.link.to_client, i, Event::DataAcked);
             }
@@ -81,7 +82,7 @@ impl Run<'_> {
         self.decide(i, answer.id, answer.condition);
         if answer.child {
             self.remove_request(i);
-            self.paths[i].server = ServerState::Established;
+            self.conns[i].child = true;
             self.accept_queue.push_back(i);
             if recovered {
                 self.decide(i, VerdictId::LaterRecovered, answer.condition);
@@ -94,8 +95,7 @@ impl Run<'_> {
                 self.remove_request(i);
             }
             let on = if segment.payload { ResetOn::Data } else { ResetOn::Ack };
-            self.paths[i].reset_on.get_or_insert(on);
-            self.queue.at(self.now + self.scenario.link.to_client, i, Event::Rst);
+            self.send_rst(i, on);
         }
     }
 
@@ -110,20 +110,11 @@ impl Run<'_> {
     pub(super) fn remove_request(&mut self, i: usize) {
         if let Some(request) = self.conns[i].request.take() {
             self.listener.remove_request(&request);
-            self.paths[i].server = ServerState::Nothing;
         }
     }
 
-    pub(super) fn reset_client(
-        &mut self,
-        i: usize,
-        id: VerdictId,
-        condition: Condition,
-        on: ResetOn,
-    ) {
-        self.listener.counters.out_rsts += 1;
+    fn send_rst(&mut self, i: usize, on: ResetOn) {
         self.paths[i].reset_on.get_or_insert(on);
-        self.decide(i, id, condition);
         self.queue.at(self.now + self.scenario.link.to_client, i, Event::Rst);
     }
 
@@ -136,10 +127,11 @@ impl Run<'_> {
 
     /// `inet_csk_listen_stop()`: unaccepted children are reset; requests die silently.
     pub(super) fn close(&mut self) {
+        self.conclude();
         self.listener.listening = false;
         while let Some(i) = self.accept_queue.pop_front() {
             self.listener.ack_backlog -= 1;
-            self.paths[i].server = ServerState::Nothing;
+            self.conns[i].child = false;
             self.decide(i, VerdictId::LaterListenerClosed, Condition::Closed);
             self.queue.at(self.now + self.scenario.link.to_client, i, Event::Rst);
         }
