@@ -5,7 +5,7 @@
 
 use std::{
     fmt::Write as _,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, SystemTime},
@@ -38,6 +38,10 @@ pub struct Package {
 pub struct Apt {
     dir: PathBuf,
     config: PathBuf,
+    /// Where the indexes come from, for messages.
+    mirror: String,
+    /// Held as long as this lives: apt's own locks fail where waiting is right.
+    _lock: File,
 }
 
 impl Apt {
@@ -49,9 +53,13 @@ impl Apt {
             let sub = dir.join(sub);
             fs::create_dir_all(&sub).with_context(|| format!("cannot make {}", sub.display()))?;
         }
-        let apt = Self { config: dir.join("apt.conf"), dir };
+        let lock = File::create(dir.join("lock")).and_then(|file| file.lock().map(|()| file));
+        let lock = lock.with_context(|| format!("cannot lock {}", dir.display()))?;
+        let mirrors = Mirrors::of_this_system()?;
+        let config = dir.join("apt.conf");
+        let apt = Self { dir, config, mirror: mirrors.archive.clone(), _lock: lock };
         apt.write("apt.conf", &apt.configuration())?;
-        apt.write("sources.list", &sources(suites, &Mirrors::of_this_system()?, &keyring()?))?;
+        apt.write("sources.list", &sources(suites, &mirrors, &keyring()?))?;
         Ok(apt)
     }
 
@@ -69,7 +77,7 @@ impl Apt {
         }
         progress::step("asking the Debian archive which kernels it holds", || {
             exec::output(self.apt("apt-get").args(["-q", "update"]))
-                .context("cannot refresh the package indexes")?;
+                .with_context(|| format!("cannot refresh the indexes of {}", self.mirror))?;
             self.write("updated", &sources)
         })
     }

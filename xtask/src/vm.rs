@@ -121,7 +121,7 @@ impl Vm {
         jobs: &[Job],
         sink: &mut dyn FnMut(usize, Stream, &[u8]) -> bool,
     ) -> Result<Vec<JobOutput>> {
-        let dir = self.dir()?;
+        let (dir, _lock) = self.dir()?;
         let plan = Plan { jobs: jobs.to_vec(), ..Plan::default() };
         let console = dir.join("console.log");
         let mut command = self.qemu(&dir, plan, "console=ttyS0")?;
@@ -149,7 +149,7 @@ impl Vm {
 
     /// A shell on this terminal; needs busybox among the programs of the options.
     pub fn shell(&self) -> Result<()> {
-        let dir = self.dir()?;
+        let (dir, _lock) = self.dir()?;
         let plan =
             Plan { shell: Some(terminal(&io::stdout()).unwrap_or(FALLBACK)), ..Plan::default() };
         let status = self
@@ -265,11 +265,26 @@ impl Vm {
         Ok(())
     }
 
-    fn dir(&self) -> Result<PathBuf> {
+    /// A directory for one boot, which other boots leave alone while the file returned is open.
+    fn dir(&self) -> Result<(PathBuf, File)> {
         let label = self.options.label.as_ref().map(|l| format!("-{l}")).unwrap_or_default();
-        let dir = workspace::target().join("vm").join(format!("{}{label}", self.image.version));
-        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        Ok(dir)
+        let name = format!("{}{label}", self.image.version);
+        for number in 1.. {
+            let name = if number == 1 { name.clone() } else { format!("{name}-{number}") };
+            let dir = workspace::target().join("vm").join(name);
+            fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            let lock = dir.join("lock");
+            let file =
+                File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
+            match file.try_lock() {
+                Ok(()) => return Ok((dir, file)),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(e)) => {
+                    return Err(e).with_context(|| format!("cannot lock {}", lock.display()));
+                }
+            }
+        }
+        bail!("every directory for kernel {} is in use", self.image.version)
     }
 }
 
