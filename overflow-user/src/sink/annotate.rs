@@ -116,7 +116,7 @@ fn text(stage: &Stage) -> String {
     match &stage.known {
         Known::Traced => text.push_str(" (traced)"),
         Known::Inferred(why) => {
-            text.push_str(" (inferred from ");
+            text.push_str(" (inferred: ");
             text.push_str(why);
             text.push(')');
         }

@@ -12,29 +12,19 @@ pub(super) fn decided_by(stage: &Stage) -> String {
     }
 }
 
-/// All values of a stage, most telling first.
+/// The values that matter to a stage, the deciding comparison first.
 pub(super) fn values(stage: &Stage) -> String {
     let values = &stage.values;
-    let syn = stage.id.is_under("syn");
     let mut all = vec![decided_by(stage)];
-    if syn {
-        let other = if stage.id == VerdictId::SynDropAcceptQueueFull {
-            syn_queue(stage)
-        } else {
-            recv_q(values)
-        };
-        all.push(other);
+    if matches!(stage.id, VerdictId::SynCookie | VerdictId::SynDropSynQueueFull) {
         all.extend(values.syncookies.map(|n| format!("tcp_syncookies={n}")));
-    } else {
-        let read = match values.abort_on_overflow_read {
-            Some(true) => " read",
-            Some(false) => " not read",
-            None => "",
-        };
-        match values.abort_on_overflow {
-            Some(n) => all.push(format!("tcp_abort_on_overflow={n}{read}")),
-            None if !read.is_empty() => all.push(format!("tcp_abort_on_overflow{read}")),
-            None => {}
+    }
+    if stage.id.is_under("ack") {
+        let read = values.abort_on_overflow_read.map(|r| if r { "read" } else { "not read" });
+        match (values.abort_on_overflow, read) {
+            (Some(n), Some(read)) => all.push(format!("tcp_abort_on_overflow={n} {read}")),
+            (None, Some(read)) => all.push(format!("tcp_abort_on_overflow {read}")),
+            _ => {}
         }
     }
     all.extend(values.num_timeout.filter(|n| *n > 0).map(|n| format!("num_timeout={n}")));
@@ -106,6 +96,14 @@ mod tests {
         let text = values(&stage(VerdictId::AckDropOverflowCookie, Some(2), Some(2)));
         assert_eq!(text, "Recv-Q 2 > 1, tcp_abort_on_overflow=1 not read");
         let text = values(&stage(VerdictId::SynQueued, Some(0), Some(0)));
-        assert_eq!(text, "SYN-Q 0 ≤ 1, Recv-Q 0 ≤ 1");
+        assert_eq!(text, "SYN-Q 0 ≤ 1");
+        let cookie = Stage {
+            values: Values {
+                syncookies: Some(1),
+                ..stage(VerdictId::SynCookie, Some(2), None).values
+            },
+            ..stage(VerdictId::SynCookie, None, None)
+        };
+        assert_eq!(values(&cookie), "SYN-Q 2 > 1, tcp_syncookies=1");
     }
 }

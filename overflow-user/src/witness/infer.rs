@@ -139,7 +139,7 @@ impl<'a> Scene<'a> {
         let (queue, requests, limit) =
             (self.accept_queue(t_ns), self.open_requests(t_ns), self.limit);
         let by_accept_queue = || {
-            let why = format!("packets: no SYN-ACK while the accept queue held {queue} > {limit}");
+            let why = format!("packets: no SYN-ACK, with {queue} > {limit} in the accept queue");
             Some((VerdictId::SynDropAcceptQueueFull, why))
         };
         if self.config.syncookies != 0 {
@@ -165,7 +165,7 @@ impl<'a> Scene<'a> {
         let Some(third) = times.first().copied() else { return Vec::new() };
         let (queue, limit) = (self.accept_queue(third), self.limit);
         let stage = |id, times: &[u64], seen: &str| {
-            let why = format!("packets: {seen} while the accept queue held {queue} > {limit}");
+            let why = format!("packets: {seen}, with {queue} > {limit} in the accept queue");
             let mut stage = inferred(id, times[0], why);
             stage.repeats_ns = times[1..].to_vec();
             stage

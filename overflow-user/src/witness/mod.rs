@@ -16,7 +16,7 @@ pub use packets::{Account, Picture};
 
 use crate::{
     lab::{CellConfig, ClientView, LinkKind, Observation, Phase, ServerSocket},
-    verdict::{Connection, Known, VerdictId},
+    verdict::{Connection, Known, Stage, VerdictId},
 };
 use flow::canonical;
 use infer::Scene;
@@ -98,8 +98,8 @@ impl Judgement {
 /// tracer has no verdict for appears with what the packets give; that is a disagreement unless
 /// the tracer is off, or blind to such verdicts.
 ///
-/// The tracer agrees with the packets when its verdict on the handshake, the connection's last
-/// `syn.*` or `ack.*` stage, is one that [`Picture::admits`].
+/// The tracer agrees with the packets when its verdict on the handshake
+/// ([`Connection::handshake`]) is one that [`Picture::admits`].
 pub fn compare(
     traced: Vec<Connection>,
     observation: &Observation,
@@ -247,10 +247,15 @@ fn by_views(
     let until = observation.timeline.hold_end;
     let before = |t: &u64| *t < until;
     let stages = judged.connection.stages.iter();
-    // Packets of the last moment before the views were read may not have taken effect yet.
-    let stage = stages.rev().find(|s| !s.id.is_under("later") && before(&s.t_ns))?;
-    let margin = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX).saturating_add(50_000_000);
-    let settled = stage.t_ns.saturating_add(margin) < until;
+    let near =
+        |s: &&Stage| !s.id.is_under("later") && s.t_ns < until.saturating_add(counters::READING_NS);
+    let stage = stages.rev().find(near)?;
+    if stage.t_ns.saturating_add(counters::READING_NS) > until {
+        // It happened just as the views were read: they may show the world before or after it.
+        return None;
+    }
+    let under_way = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+    let settled = stage.t_ns.saturating_add(under_way).saturating_add(counters::READING_NS) < until;
     let resent = judged.connection.synack_retransmits_ns.iter().any(before);
     views::check(stage.id, view, server, resent, settled).err()
 }

@@ -105,7 +105,9 @@ impl Picture {
             Self::AckSilent => "silence after the third ACK, and at the listener's close",
             Self::AckSilentShort => "silence after the third ACK, watched too short to tell more",
             Self::DataReset => "silence after the third ACK, then a RST in answer to data",
-            Self::Accepted => "a socket that answered, if only when the listener closed",
+            Self::Accepted => {
+                "a socket that acknowledged data or was reset at the listener's close"
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{script, *};
 use crate::{
     lab::{ListenerQueue, ServerSocket},
-    verdict::{Stage, Values},
+    verdict::Values,
 };
 
 /// One connection of a cell: what the tracer says (`id@ms`, more words for more stages), what the

@@ -36,15 +36,22 @@ pub(super) fn header(page: &mut Page, host: &Host, first: &CellReport) {
         duration(first.config.delay),
     );
     page.flow("", 0, Tone::Plain, &text);
+    let legend = format!(
+        "In the tables, client and server are what each end has {} later, in the words of ss; ✓ \
+         says that packets, counters and both sockets bear the verdict out; abort is \
+         net.ipv4.tcp_abort_on_overflow, syncookies is net.ipv4.tcp_syncookies.",
+        duration(first.config.hold),
+    );
+    page.flow("", 0, Tone::Dim, &legend);
     if first.hooks.is_empty() {
         let text = "Nothing traces the kernel here: every verdict is inferred from packets and \
                     counters.";
         page.flow("", 0, Tone::Warn, text);
     } else {
-        page.flow("Traced by   ", LABEL, Tone::Dim, &hooks(first));
+        page.flow("", 0, Tone::Dim, &format!("Traced by {}.", hooks(first)));
     }
     for note in &first.observation.notes {
-        page.flow("Note        ", LABEL, Tone::Dim, note);
+        page.flow("", 0, Tone::Dim, &format!("Note: {note}"));
     }
 }
 
@@ -106,6 +113,7 @@ fn prefill(page: &mut Page, judged: &[&Judged], cell: &CellReport) {
     let verdicts: Vec<String> = counts.iter().map(|(v, n)| format!("{v} ×{n}")).collect();
     let tick = tick(judged.iter().all(|c| cell.agrees(c)));
     let text = format!("before the burst: {} {tick}", verdicts.join(", "));
+    page.blank();
     page.flow("  ", 2, Tone::Plain, &text);
 }
 
@@ -173,17 +181,15 @@ fn sums(page: &mut Page, cell: &CellReport) {
     page.flow("  listener  ", LABEL, Tone::Plain, &queue);
     let counted = COMPARED.iter().filter_map(|name| {
         let n = *cell.observation.counters.get(*name)?;
-        (n > 0).then(|| format!("{name} {n}"))
+        (n > 0).then(|| format!("{name}\u{a0}{n}"))
     });
     let counted: Vec<String> = counted.collect();
     let counted = if counted.is_empty() { "none rose".to_owned() } else { counted.join(", ") };
-    if cell.judgement.counters.is_empty() {
-        let text = format!("{counted}: what the verdicts make them {}", tick(true));
-        page.flow("  counters  ", LABEL, Tone::Plain, &text);
-    } else {
-        page.flow("  counters  ", LABEL, Tone::Plain, &counted);
-        let text = format!("{} {}", tick(false), cell.judgement.counters_text());
-        page.flow("", LABEL, Tone::Bad, &text);
+    let agree = cell.judgement.counters.is_empty();
+    let counted = format!("{} {counted}", tick(agree));
+    page.flow("  counters  ", LABEL, Tone::Plain, &counted);
+    if !agree {
+        page.flow("", LABEL, Tone::Bad, &cell.judgement.counters_text());
     }
     if cell.observation.attempts > 1 {
         let text = format!("{} until the burst was concurrent", cell.observation.attempts);
@@ -210,9 +216,8 @@ fn tick(agree: bool) -> &'static str {
 }
 
 fn duration(d: Duration) -> String {
-    if d.subsec_millis() == 0 && d.as_secs() > 0 {
-        format!("{} s", d.as_secs())
-    } else {
-        format!("{} ms", d.as_millis())
+    if d < Duration::from_secs(1) {
+        return format!("{} ms", d.as_millis());
     }
+    format!("{} s", d.as_secs_f64())
 }

@@ -1,7 +1,7 @@
 //! After the cells: side by side, disagreements, losses, what decided it.
 
 use crate::{
-    explain::{self, Facts},
+    explain::{self, Counts, Facts},
     lab::Phase,
     sink::{CellReport, Report},
 };
@@ -13,16 +13,14 @@ use super::{
 };
 
 pub(super) fn closing(page: &mut Page, report: &Report) {
-    if report.cells.len() > 1 {
-        page.blank();
-        page.rule("side by side: what became of each burst");
-        page.blank();
-        side_by_side(page, report);
-    }
+    let facts: Vec<Facts<'_>> = report.cells.iter().map(facts).collect();
+    page.blank();
+    page.rule("what became of each burst");
+    page.blank();
+    side_by_side(page, &facts);
     page.blank();
     witnesses(page, report);
     losses(page, report);
-    let facts: Vec<Facts<'_>> = report.cells.iter().map(facts).collect();
     for paragraph in explain::explain(&facts, &report.host.kernel) {
         page.blank();
         let title = page.paint(Tone::Strong, paragraph.title);
@@ -31,55 +29,24 @@ pub(super) fn closing(page: &mut Page, report: &Report) {
     }
 }
 
-fn side_by_side(page: &mut Page, report: &Report) {
+/// A line per cell; the last column is what makes the same experiment a riddle elsewhere.
+fn side_by_side(page: &mut Page, facts: &[Facts<'_>]) {
     let columns = [
         Column::right("abort", 0),
         Column::right("syncookies", 0),
-        Column::right("accepted", 0),
-        Column::right("RST", 0),
-        Column::right("ACK dropped", 0),
-        Column::right("dropped by cookie", 0),
-        Column::right("SYN dropped", 0),
-        Column::right("other", 0),
+        Column::left("here", 0),
+        Column::left("CentOS 7 would have", 1),
     ];
-    let row = |cell: &CellReport| {
-        let mut counts = [0_usize; 6];
-        let connections = &cell.judgement.connections;
-        for judged in connections.iter().filter(|c| c.phase != Some(Phase::Prefill)) {
-            counts[class(judged.verdict())] += 1;
-        }
-        let tones = [Tone::Good, Tone::Warn, Tone::Bad, Tone::Bad, Tone::Bad, Tone::Bad];
-        let mut fields = vec![
+    let row = |cell: &Facts<'_>| {
+        let there = explain::on_centos7(cell).map(|c| c.to_string()).unwrap_or_default();
+        vec![
             Field::new(cell.config.abort_on_overflow.to_string(), Tone::Plain),
             Field::new(cell.config.syncookies.to_string(), Tone::Plain),
-        ];
-        fields.extend(counts.iter().zip(tones).map(|(n, tone)| {
-            if *n == 0 { Field::new("–", Tone::Dim) } else { Field::new(n.to_string(), tone) }
-        }));
-        fields
+            Field::new(Counts::of(cell).to_string(), Tone::Strong),
+            Field::new(there, Tone::Plain),
+        ]
     };
-    let mut rows: Vec<Vec<Field>> = report.cells.iter().map(row).collect();
-    // A column of which nothing happened anywhere tells nothing: emptied, it is left out.
-    for at in 2..columns.len() {
-        if rows.iter().all(|row| row[at].text == "–") {
-            for row in &mut rows {
-                row[at].text.clear();
-            }
-        }
-    }
-    table(page, &columns, &rows);
-}
-
-/// Column of a verdict, or family of verdicts, in the table.
-fn class(verdict: &str) -> usize {
-    match verdict {
-        v if v.starts_with("ack.accepted") => 0,
-        v if v.starts_with("ack.reset") => 1,
-        "ack.drop.overflow.cookie" => 3,
-        v if v.starts_with("ack.drop") => 2,
-        v if v.starts_with("syn.drop") => 4,
-        _ => 5,
-    }
+    table(page, &columns, &facts.iter().map(row).collect::<Vec<_>>());
 }
 
 fn witnesses(page: &mut Page, report: &Report) {
@@ -123,7 +90,7 @@ fn losses(page: &mut Page, report: &Report) {
         }
     }
     if lost.is_empty() {
-        page.flow("", 0, Tone::Plain, "Nothing was lost: no event, no packet.");
+        page.flow("", 0, Tone::Plain, "Nothing was lost.");
         return;
     }
     let lost: Vec<String> = lost.iter().map(|(what, n)| format!("{n} {what}")).collect();

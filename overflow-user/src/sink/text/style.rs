@@ -91,7 +91,7 @@ impl Page {
                 '✓' => ascii.push_str("ok"),
                 '✗' => ascii.push_str("NO"),
                 '–' | '━' | '─' => ascii.push('-'),
-                c if c.is_ascii() => ascii.push(c),
+                c if c.is_ascii() || c == '\u{a0}' => ascii.push(c),
                 _ => ascii.push('?'),
             }
         }
@@ -122,22 +122,28 @@ impl Page {
         }
     }
 
-    /// A heading that fills the line.
+    /// A heading that fills the line; one that is too long for it flows.
     pub(super) fn rule(&mut self, heading: &str) {
         let heading = self.symbols(heading);
         let used = heading.chars().count() + 4;
+        if used > self.width() {
+            self.flow("━━ ", 3, Tone::Strong, &heading);
+            return;
+        }
         let tail = self.symbols(&"━".repeat(self.width().min(80).saturating_sub(used)));
         let lead = self.symbols("━━");
-        let line = format!("{} {} {}", lead, self.paint(Tone::Strong, &heading), tail);
+        let line = format!("{lead} {} {tail}", self.paint(Tone::Strong, &heading));
         self.line(&line);
     }
 }
 
-/// Breaks at spaces so that no line has more than `width` characters, unless a word has.
+/// Breaks at spaces so that no line has more than `width` characters, unless a word has. A
+/// no-break space stays, as a space.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut used = 0;
-    for word in text.split_whitespace() {
+    for word in text.split(' ').filter(|w| !w.is_empty()) {
+        let word = &word.replace('\u{a0}', " ");
         let len = word.chars().count();
         match lines.last_mut() {
             Some(line) if used + 1 + len <= width => {
@@ -146,7 +152,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
                 used += 1 + len;
             }
             _ => {
-                lines.push(word.to_owned());
+                lines.push(word.clone());
                 used = len;
             }
         }
@@ -162,6 +168,7 @@ mod tests {
     fn lines_break_at_spaces() {
         assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
         assert_eq!(wrap("enormous a b", 3), ["enormous", "a b"]);
+        assert_eq!(wrap("a b\u{a0}c d", 4), ["a", "b c", "d"]);
         assert_eq!(wrap("", 3), Vec::<String>::new());
     }
 

@@ -34,6 +34,28 @@ pub(super) fn tone(verdict: &str) -> Tone {
     }
 }
 
+/// What the kernel did at a stage, in words.
+pub(super) const fn effect(id: VerdictId) -> &'static str {
+    match id {
+        VerdictId::SynQueued => "a request in the SYN queue",
+        VerdictId::SynCookie => "answered by a SYN cookie, no request kept",
+        VerdictId::SynDropAcceptQueueFull => "SYN dropped, the accept queue is full",
+        VerdictId::SynDropSynQueueFull => "SYN dropped, the SYN queue is full",
+        VerdictId::SynDropOther => "SYN dropped for another reason",
+        VerdictId::AckAccepted => "the child is in the accept queue",
+        VerdictId::AckAcceptedCookie => "the cookie's child is in the accept queue",
+        VerdictId::AckDropOverflow => "ACK dropped, request kept",
+        VerdictId::AckResetOverflow => "answered by RST, request removed",
+        VerdictId::AckDropOverflowCookie => "ACK dropped silently, nothing kept",
+        VerdictId::AckDropDeferAccept => "bare ACK ignored, waiting for data",
+        VerdictId::AckDropChildFailed => "ACK dropped, its child could not be made",
+        VerdictId::AckResetChildFailed => "answered by RST, its child could not be made",
+        VerdictId::AckDropOther => "ACK dropped for another reason",
+        VerdictId::AckResetOther => "answered by RST for another reason",
+        later => outcome(later),
+    }
+}
+
 /// What becomes of a connection, in words; empty where the id of the handshake says it all.
 pub(super) const fn outcome(id: VerdictId) -> &'static str {
     match id {
@@ -41,7 +63,7 @@ pub(super) const fn outcome(id: VerdictId) -> &'static str {
         VerdictId::LaterRecovered => "a slot became free in time",
         VerdictId::LaterRequestExpired => "the request ran out of SYN-ACK retransmissions",
         VerdictId::LaterResetNoSocket => "the client's data met no socket and was reset",
-        VerdictId::LaterListenerClosed => "reset when the listener closed, never accepted",
+        VerdictId::LaterListenerClosed => "never accepted, reset when the listener closed",
         VerdictId::LaterPhantom => "the client believes it is connected, the server has nothing",
         VerdictId::LaterPending => "still being retried when the listener closed",
         _ => "",
