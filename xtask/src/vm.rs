@@ -4,7 +4,8 @@
 //! a serial line, whose other end is QEMU's standard output.
 
 use std::{
-    fs, io,
+    fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
