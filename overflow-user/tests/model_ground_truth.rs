@@ -110,11 +110,8 @@ fn classes_of_every_determined_scenario_are_right() {
         }
         for ((variant, delay), [total, good, by_lot]) in groups {
             let line = format!("{kernel:16} {variant:7} {delay:3} ms: {good:3} of {total:3} right");
-            table.push_str(&line);
-            if by_lot > 0 {
-                table.push_str(&format!(", {by_lot} drawn by lot"));
-            }
-            table.push('\n');
+            let drawn = if by_lot > 0 { format!(", {by_lot} drawn by lot") } else { String::new() };
+            table = table + &line + &drawn + "\n";
             let wrong = total - good - by_lot;
             assert!(wrong * 100 <= total, "more than 1 % wrong:\n{line}\n{}", misses.join("\n"));
         }
@@ -180,7 +177,8 @@ fn counters_and_packets_are_right_where_nothing_is_random() {
         wrong_counters.len(),
         wrong_packets.len()
     );
-    assert!(wrong_counters.len() <= 2, "{}", wrong_counters.join("\n"));
-    // 4.4 without the new timer wheel retransmits at 8.00 s, on the very end of the measurement.
+    // The wheel of 4.4 is exact: what was sent at 0, 1 and 7 s is sent again at 8.00 s, on the very
+    // end of the measurement.
+    assert!(wrong_counters.len() * 1000 <= total, "{}", wrong_counters.join("\n"));
     assert!(wrong_packets.len() * 200 <= total, "{}", wrong_packets.join("\n"));
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    features::SynQueueTest,
+    features::{SynQueueTest, SynackTimer},
     time::{MS, Nanos},
 };
 use crate::verdict::VerdictId;
@@ -100,11 +100,15 @@ pub enum Condition {
         num_timeout: u8,
         /// How many were allowed at this moment.
         allowed: u8,
+        /// Whose timer it was.
+        timer: SynackTimer,
     },
     /// The observation ended with the request still in the SYN queue.
     StillQueued {
         /// SYN-ACK timeouts of the request so far.
         num_timeout: u8,
+        /// Whose timer it waits for.
+        timer: SynackTimer,
     },
     /// The client is established, the server keeps nothing.
     NothingKept,
@@ -127,9 +131,14 @@ impl Condition {
             | Self::Overflow { .. }
             | Self::DeferAccept { .. }
             | Self::PeerReset => "tcp_check_req",
-            Self::CookieOverflow { .. } => "tcp_get_cookie_sock",
-            Self::CookiesOff | Self::NoRecentCookie { .. } | Self::NotACookie => "cookie_v4_check",
-            Self::Expired { .. } | Self::StillQueued { .. } => "reqsk_timer_handler",
+            Self::CookieOverflow { .. }
+            | Self::CookiesOff
+            | Self::NoRecentCookie { .. }
+            | Self::NotACookie => "cookie_v4_check",
+            Self::Expired { timer, .. } | Self::StillQueued { timer, .. } => match timer {
+                SynackTimer::ListenerWheel => "inet_csk_reqsk_queue_prune",
+                SynackTimer::PerRequest => "reqsk_timer_handler",
+            },
             Self::NothingKept => "tcp_v4_rcv",
             Self::Accepted => "inet_csk_accept",
             Self::Closed => "inet_csk_listen_stop",
@@ -208,11 +217,11 @@ impl fmt::Display for Condition {
             Self::Room { ack_backlog, max_ack_backlog } => acceptq(f, ack_backlog, max_ack_backlog),
             Self::Overflow { ack_backlog, max_ack_backlog, abort_on_overflow } => {
                 acceptq(f, ack_backlog, max_ack_backlog)?;
-                write!(f, ", abort_on_overflow {abort_on_overflow}")
+                write!(f, ", tcp_abort_on_overflow {abort_on_overflow}")
             }
             Self::CookieOverflow { ack_backlog, max_ack_backlog } => {
                 acceptq(f, ack_backlog, max_ack_backlog)?;
-                f.write_str(", sysctl not read")
+                f.write_str(", tcp_abort_on_overflow not read")
             }
             Self::DeferAccept { num_timeout, defer_accept } => {
                 write!(f, "num_timeout {num_timeout} < rskq_defer_accept {defer_accept}, no data")
@@ -226,10 +235,10 @@ impl fmt::Display for Condition {
             }
             Self::NotACookie => f.write_str("no request, ack_seq is no cookie"),
             Self::PeerReset => f.write_str("RST from the client"),
-            Self::Expired { num_timeout, allowed } => {
+            Self::Expired { num_timeout, allowed, .. } => {
                 write!(f, "num_timeout {num_timeout} >= retries allowed {allowed}")
             }
-            Self::StillQueued { num_timeout } => {
+            Self::StillQueued { num_timeout, .. } => {
                 write!(f, "request kept, num_timeout {num_timeout}")
             }
             Self::NothingKept => f.write_str("no request, no child socket"),
@@ -264,7 +273,7 @@ mod tests {
             Condition::Overflow { ack_backlog: 2, max_ack_backlog: 1, abort_on_overflow: 1 };
         assert_eq!(
             overflow.to_string(),
-            "sk_ack_backlog 2 > sk_max_ack_backlog 1, abort_on_overflow 1"
+            "sk_ack_backlog 2 > sk_max_ack_backlog 1, tcp_abort_on_overflow 1"
         );
     }
 }

@@ -128,6 +128,7 @@ impl Features {
     pub const V6_5: Self = Self { syn_linear_timeouts: 4, ..Self::V5_4 };
 
     /// Regime C: these features with the stable fix 3479c7549fb1.
+    #[must_use]
     pub const fn above_backlog(self) -> Self {
         Self { syn_queue: SynQueueTest::AboveBacklog, ..self }
     }

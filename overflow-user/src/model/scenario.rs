@@ -161,7 +161,7 @@ impl Scenario {
     /// Lets the first segments of the burst reach the server in the order of `order`: tokens `S3`
     /// (SYN of the burst's third client), `A3` (its third ACK), `D3` (its first data).
     ///
-    /// Given an order, it decides; delays then only say when. Segments that it does not name
+    /// Given an order, it decides; delays then only say when. Clients connect early enough for it. Segments that it does not name
     /// arrive by the link's delays.
     pub fn arrive_in_order(&mut self, order: &str) -> Result<(), String> {
         let prefill = self.clients.iter().take_while(|c| c.phase == Phase::Prefill).count();
@@ -197,6 +197,10 @@ impl Scenario {
             };
             t = natural.max(t + 10 * US);
             given[sends as usize] = Some(t);
+            if sends == Sends::Syn {
+                let connect = &mut self.clients[prefill + client].connect;
+                *connect = (*connect).min(t - self.link.to_server);
+            }
             self.arrivals.push(Arrival { t, client: prefill + client, sends });
         }
         Ok(())
@@ -221,6 +225,15 @@ mod tests {
         assert_eq!(clients, [2, 4, 3, 4]);
         assert!(scenario.arrivals.is_sorted_by_key(|a| a.t));
         assert!(scenario.arrivals[2].t < MS && scenario.arrivals[3].t > 200 * MS);
+    }
+
+    #[test]
+    fn a_later_client_can_be_first() {
+        let mut scenario = burst(0);
+        scenario.arrive_in_order("S3 S1 S2").unwrap();
+        for arrival in &scenario.arrivals {
+            assert!(scenario.clients[arrival.client].connect < arrival.t);
+        }
     }
 
     #[test]

@@ -187,14 +187,11 @@ impl Run<'_> {
         self.scenario.features.timer_wheel.expires(self.now, timeout)
     }
 
-    /// When a first segment reaches the server: as given, or after `natural`.
-    fn arrival(&self, i: usize, sends: Sends, first: bool, natural: Nanos) -> Nanos {
-        let given = if first { self.given(i, sends) } else { None };
-        given.unwrap_or(self.now + natural).max(self.now)
-    }
-
-    fn given(&self, i: usize, sends: Sends) -> Option<Nanos> {
-        self.conns[i].given[sends as usize]
+    /// When a client's first segment of a kind reaches the server: as the scenario gives it if that
+    /// is not before `earliest`, else at `natural`.
+    fn arrival(&mut self, i: usize, sends: Sends, earliest: Nanos, natural: Nanos) -> Nanos {
+        let given = self.conns[i].given[sends as usize].take();
+        given.filter(|t| *t >= earliest).unwrap_or(natural)
     }
 
     /// What both sides believe, and what the server was still doing, when the observation ended or
@@ -210,7 +207,10 @@ impl Run<'_> {
                 (false, None) => ServerState::Nothing,
             };
             if let Some(request) = conn.request {
-                let condition = Condition::StillQueued { num_timeout: request.num_timeout };
+                let condition = Condition::StillQueued {
+                    num_timeout: request.num_timeout,
+                    timer: self.scenario.features.synack_timer,
+                };
                 self.decide(i, VerdictId::LaterPending, condition);
             } else if !conn.child && conn.client.state == ClientState::Established {
                 self.decide(i, VerdictId::LaterPhantom, Condition::NothingKept);

@@ -7,8 +7,8 @@ use super::{
 
 impl Run<'_> {
     pub(super) fn send_syn(&mut self, i: usize) {
-        let first = self.conns[i].client.syns == 0;
-        let arrives = self.arrival(i, Sends::Syn, first, self.scenario.link.to_server);
+        let arrives =
+            self.arrival(i, Sends::Syn, self.now, self.now + self.scenario.link.to_server);
         self.queue.at(arrives, i, Event::Syn);
         let client = &mut self.conns[i].client;
         client.state = ClientState::SynSent;
@@ -29,30 +29,28 @@ impl Run<'_> {
     }
 
     pub(super) fn synack_reaches_client(&mut self, i: usize, request: Option<u32>) {
+        let to_server = self.scenario.link.to_server;
         let client = &mut self.conns[i].client;
         match client.state {
             ClientState::SynSent => {
                 client.state = ClientState::Established;
                 client.synack = Some(request);
+                let ack = self.arrival(i, Sends::ThirdAck, self.now, self.now + to_server);
                 let segment = Segment { payload: false, follows_isn: true };
-                let t = self.arrival(i, Sends::ThirdAck, true, self.scenario.link.to_server);
-                self.queue.at(t, i, Event::Segment(segment));
+                self.queue.at(ack, i, Event::Segment(segment));
                 let spec = &self.scenario.clients[i];
                 if spec.payload > 0 {
-                    let given = self.given(i, Sends::Data);
-                    let natural = t + spec.app_delay;
-                    let send = given.map_or(natural, |t| t - self.scenario.link.to_server);
-                    self.queue.at(send.max(self.now), i, Event::Send);
+                    let data = self.arrival(i, Sends::Data, ack, ack + spec.app_delay);
+                    self.queue.at(data - to_server, i, Event::Send);
                 }
             }
             // A repeated SYN-ACK draws a challenge ACK with the client's next sequence number.
             ClientState::Established => {
                 let segment = Segment { payload: false, follows_isn: !client.data_sent };
-                let t = self.now + self.scenario.link.to_server;
-                self.queue.at(t, i, Event::Segment(segment));
+                self.queue.at(self.now + to_server, i, Event::Segment(segment));
             }
             ClientState::Idle | ClientState::Reset | ClientState::Closed => {
-                self.queue.at(self.now + self.scenario.link.to_server, i, Event::PeerRst);
+                self.queue.at(self.now + to_server, i, Event::PeerRst);
             }
         }
     }

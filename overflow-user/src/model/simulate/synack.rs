@@ -78,11 +78,9 @@ impl Run<'_> {
         };
         if expire {
             self.remove_request(i);
-            self.decide(
-                i,
-                VerdictId::LaterRequestExpired,
-                Condition::Expired { num_timeout, allowed },
-            );
+            let timer = self.scenario.features.synack_timer;
+            let condition = Condition::Expired { num_timeout, allowed, timer };
+            self.decide(i, VerdictId::LaterRequestExpired, condition);
             return;
         }
         if num_timeout == 0 {

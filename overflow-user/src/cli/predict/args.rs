@@ -1,0 +1,239 @@
+//! What can be asked of the model.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, value_parser};
+
+use super::super::{
+    OutputFormat,
+    values::{self, Choice},
+};
+use crate::{
+    lab::CellConfig,
+    model::{
+        config::{Listener, Sysctls},
+        features::Features,
+        kernels::{self, Kernel, UnknownKernel},
+        scenario::{Burst, Scenario},
+        time::Nanos,
+    },
+};
+
+/// Say what a kernel would do to every connection of a burst, and which condition would decide.
+///
+/// Nothing is run or traced: this is a model of the kernel's code, checked against real kernels.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  overflow predict                                this kernel, all four cells
+  overflow predict --kernel centos7 --abort-on-overflow 1 --syncookies 1
+  overflow predict --compare centos7,5.4.0-216-generic
+                                                  where two kernels part ways
+  overflow predict --kernel 6.12.107 --backlog 128 --prefill 128 --clients 200
+  overflow predict --batch scenarios.jsonl > predictions.jsonl
+
+A line of --batch is a JSON object with kernel, backlog, syncookies, abort, burst
+and, if wanted, variant (base, ipv6, deferN, somaxN), somaxconn, prefill, delay_ms,
+client_bytes and rx_order (\"S1 S2 A1 A2\": the order in which the first segments
+reach the server). The answer is the same object with classes and stages.
+
+Exit status: 0 done; 1 a line of the batch could not be predicted; 2 bad usage.")]
+pub struct PredictArgs {
+    /// A distribution (centos7, debian12), a release (5.10.223), or this host
+    #[arg(long, value_name = "NAME|host", default_value = "host", value_parser = kernel)]
+    pub(super) kernel: Asked,
+    /// Predict for two kernels and show the first decision that differs
+    #[arg(long, value_name = "A,B", value_parser = pair, conflicts_with = "kernel")]
+    pub(super) compare: Option<(Asked, Asked)>,
+    /// Predict the scenarios of a file of JSON lines, - for standard input
+    #[arg(long, value_name = "FILE|-", conflicts_with_all = ["kernel", "compare", "clients",
+        "backlog", "delay", "abort_on_overflow", "syncookies", "somaxconn", "prefill", "payload",
+        "hold", "defer_accept"])]
+    pub(super) batch: Option<PathBuf>,
+    /// Clients that connect at once
+    #[arg(long, value_name = "N", default_value_t = 5,
+        value_parser = value_parser!(u32).range(1..=30_000))]
+    clients: u32,
+    /// The backlog argument of listen(2)
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = value_parser!(u32).range(..=0x7fff_ffff))]
+    backlog: u32,
+    /// Delay of what the server sends
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = values::milliseconds)]
+    delay: Duration,
+    /// net.ipv4.tcp_abort_on_overflow: 0, 1 or both
+    #[arg(long, value_name = "0|1|both", default_value = "both", value_parser = values::abort)]
+    abort_on_overflow: Choice,
+    /// net.ipv4.tcp_syncookies: 0, 1, 2 or both (1 and 0)
+    #[arg(long, value_name = "0|1|2|both", default_value = "both", value_parser = values::syncookies)]
+    syncookies: Choice,
+    /// net.core.somaxconn, if not the kernel's default
+    #[arg(long, value_name = "N")]
+    somaxconn: Option<u32>,
+    /// Connections completed before the burst
+    #[arg(long, value_name = "N", default_value_t = 0,
+        value_parser = value_parser!(u32).range(..=10_000))]
+    prefill: u32,
+    /// Bytes each client sends once it believes it is connected
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    payload: u32,
+    /// How long to watch after the burst before the listener is closed
+    #[arg(long, value_name = "SECS", default_value = "5", value_parser = values::seconds)]
+    hold: Duration,
+    /// TCP_DEFER_ACCEPT of the listener; 0 is off
+    #[arg(long, value_name = "SECS", default_value_t = 0)]
+    defer_accept: u32,
+    /// Text for people, or JSON lines
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) output: OutputFormat,
+}
+
+/// A kernel as asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The one this runs on.
+    Host,
+    /// One of the table.
+    Named(Kernel),
+}
+
+fn kernel(name: &str) -> Result<Asked, UnknownKernel> {
+    match name {
+        "host" => Ok(Asked::Host),
+        name => kernels::by_name(name).map(Asked::Named),
+    }
+}
+
+fn pair(names: &str) -> Result<(Asked, Asked), String> {
+    let (a, b) = names.split_once(',').ok_or("expected two kernels, such as centos7,5.10.223")?;
+    let one = |name: &str| kernel(name.trim()).map_err(|e| e.to_string());
+    Ok((one(a)?, one(b)?))
+}
+
+/// One cell: its name, and its scenario for a kernel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cell<'a> {
+    args: &'a PredictArgs,
+    syncookies: u8,
+    abort_on_overflow: u8,
+}
+
+impl PredictArgs {
+    /// Every chosen `syncookies` with every chosen `abort_on_overflow`.
+    pub(super) fn cells(&self) -> Vec<Cell<'_>> {
+        let cells = self.syncookies.0.iter().flat_map(|&syncookies| {
+            let cell =
+                move |&abort_on_overflow: &u8| Cell { args: self, syncookies, abort_on_overflow };
+            self.abort_on_overflow.0.iter().map(cell)
+        });
+        cells.collect()
+    }
+
+    /// The burst in words, for the page's head.
+    pub(super) fn burst_in_words(&self) -> String {
+        let plural = |n| if n == 1 { "" } else { "s" };
+        let (clients, prefill) = (self.clients, self.prefill);
+        let mut words =
+            vec![format!("backlog {}, {clients} client{} at once", self.backlog, plural(clients))];
+        if prefill > 0 {
+            words.push(format!("after {prefill} connection{}", plural(prefill)));
+        }
+        words.push(format!("server delayed by {:?}", self.delay));
+        if self.payload > 0 {
+            words.push(format!("{} bytes each", self.payload));
+        }
+        if self.defer_accept > 0 {
+            words.push(format!("TCP_DEFER_ACCEPT {} s", self.defer_accept));
+        }
+        words.join(", ")
+    }
+}
+
+impl Cell<'_> {
+    /// The cell's name in every output, the lab's as well.
+    pub(super) fn name(&self) -> String {
+        CellConfig {
+            abort_on_overflow: self.abort_on_overflow,
+            syncookies: self.syncookies,
+            backlog: self.args.backlog,
+            somaxconn: self.args.somaxconn,
+            clients: self.args.clients,
+            port: 0,
+            delay: self.args.delay,
+            prefill: self.args.prefill,
+            payload: self.args.payload as usize,
+            hold: self.args.hold,
+        }
+        .run_name()
+    }
+
+    /// The question for the model.
+    pub(super) fn scenario(&self, features: Features) -> Scenario {
+        let args = self.args;
+        let listener = Listener { backlog: args.backlog, defer_accept_secs: args.defer_accept };
+        let sysctls = Sysctls {
+            syncookies: self.syncookies,
+            abort_on_overflow: self.abort_on_overflow,
+            somaxconn: args.somaxconn,
+            ..Sysctls::default()
+        };
+        let burst = Burst {
+            prefill: args.prefill,
+            clients: args.clients,
+            delay: nanos(args.delay),
+            payload: args.payload,
+        };
+        let hold = nanos(args.hold);
+        let mut scenario = Scenario::burst(features, listener, sysctls, burst, hold);
+        scenario.closes = Some(hold);
+        scenario
+    }
+}
+
+fn nanos(duration: Duration) -> Nanos {
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: PredictArgs,
+    }
+
+    fn parse(line: &str) -> Result<PredictArgs, clap::error::ErrorKind> {
+        let words = std::iter::once("predict").chain(line.split_whitespace());
+        Command::try_parse_from(words).map(|c| c.args).map_err(|e| e.kind())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn no_flags_are_the_four_cells_of_the_seed_experiment() {
+        let args = parse("").unwrap();
+        assert_eq!(args.kernel, Asked::Host);
+        let names: Vec<_> = args.cells().iter().map(Cell::name).collect();
+        assert_eq!(names.len(), 4);
+        assert_eq!(names[1], "abort=1,syncookies=1");
+        let scenario = args.cells()[1].scenario(Features::EL7);
+        assert_eq!((scenario.clients.len(), scenario.listener.backlog), (5, 1));
+    }
+
+    #[test]
+    fn bad_usage_is_refused() {
+        use clap::error::ErrorKind::{ArgumentConflict, ValueValidation};
+        assert_eq!(parse("--kernel beos").unwrap_err(), ValueValidation);
+        assert_eq!(parse("--compare centos7").unwrap_err(), ValueValidation);
+        assert_eq!(parse("--clients 0").unwrap_err(), ValueValidation);
+        assert_eq!(parse("--kernel centos7 --compare centos7,5.4").unwrap_err(), ArgumentConflict);
+        assert_eq!(parse("--batch - --backlog 3").unwrap_err(), ArgumentConflict);
+    }
+}

@@ -1,0 +1,140 @@
+//! `overflow predict`: what a kernel would do, and why.
+
+mod args;
+mod host;
+mod json;
+mod text;
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, BufWriter, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use args::Asked;
+pub use args::PredictArgs;
+
+use super::OutputFormat;
+use crate::{
+    lab::Phase,
+    model::{batch::Batch, compare, config::Limits, kernels::Kernel, simulate::Simulator},
+};
+
+/// Predicts, and prints to standard output.
+pub fn run(args: &PredictArgs) -> Result<ExitCode> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let code = predict(args, &mut out)?;
+    out.flush()?;
+    Ok(code)
+}
+
+fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<ExitCode> {
+    if let Some(path) = &args.batch {
+        return batch(path, out);
+    }
+    if let Some((a, b)) = &args.compare {
+        compare_two(args, &[resolve(a)?, resolve(b)?], out)?;
+    } else {
+        one(args, &resolve(&args.kernel)?, out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn resolve(asked: &Asked) -> Result<Kernel> {
+    match asked {
+        Asked::Host => host::kernel(),
+        Asked::Named(kernel) => Ok(kernel.clone()),
+    }
+}
+
+fn one(args: &PredictArgs, kernel: &Kernel, out: &mut dyn Write) -> Result<()> {
+    let mut simulator = Simulator::default();
+    for (i, cell) in args.cells().iter().enumerate() {
+        let mut scenario = cell.scenario(kernel.features);
+        let by_lot = simulator.depends_on_hash(&mut scenario);
+        let outcome = simulator.run(&scenario);
+        match args.output {
+            OutputFormat::Json => json::cell(out, kernel, &cell.name(), &outcome, by_lot)?,
+            OutputFormat::Text => {
+                if i == 0 {
+                    text::question(out, &args.burst_in_words())?;
+                    text::kernel(out, kernel, outcome.limits)?;
+                }
+                text::cell(out, &cell.name(), &outcome, by_lot)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn compare_two(args: &PredictArgs, kernels: &[Kernel; 2], out: &mut dyn Write) -> Result<()> {
+    let (mut left, mut right) = (Simulator::default(), Simulator::default());
+    let names = [kernels[0].name.as_str(), kernels[1].name.as_str()];
+    if args.output == OutputFormat::Text {
+        text::question(out, &args.burst_in_words())?;
+        for kernel in kernels {
+            if let Some(limits) = limits(args, kernel) {
+                text::kernel(out, kernel, limits)?;
+            }
+        }
+    }
+    for cell in args.cells() {
+        let (a, b) = (cell.scenario(kernels[0].features), cell.scenario(kernels[1].features));
+        let (a, b) = (left.run(&a), right.run(&b));
+        let first = compare::first_divergence(a.paths, b.paths);
+        let prefill = a.paths.iter().filter(|p| p.phase == Phase::Prefill).count();
+        let print = match args.output {
+            OutputFormat::Json => json::divergence,
+            OutputFormat::Text => text::divergence,
+        };
+        print(out, names, &cell.name(), prefill, first.as_ref())?;
+    }
+    Ok(())
+}
+
+/// The limits are those of every cell: no sysctl that differs between cells has a say in them.
+fn limits(args: &PredictArgs, kernel: &Kernel) -> Option<Limits> {
+    let scenario = args.cells().first()?.scenario(kernel.features);
+    Some(Limits::new(&kernel.features, scenario.listener, &scenario.sysctls))
+}
+
+/// One JSON line out for each line in; a line without an answer says why in `error`.
+fn batch(path: &Path, out: &mut dyn Write) -> Result<ExitCode> {
+    let mut input: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        Box::new(BufReader::new(file))
+    };
+    let mut batch = Batch::default();
+    let (mut line, mut number, mut failed) = (String::new(), 0u64, 0u64);
+    while input.read_line(&mut line).with_context(|| format!("reading {}", path.display()))? > 0 {
+        number += 1;
+        let scenario = line.trim();
+        if !scenario.is_empty() {
+            match batch.line(scenario) {
+                Ok(answer) => writeln!(out, "{answer}")?,
+                Err(error) => {
+                    failed += 1;
+                    let error = error.to_string();
+                    writeln!(out, "{}", json!({"line": number, "error": error}))?;
+                }
+            }
+        }
+        line.clear();
+    }
+    if failed == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    out.flush()?;
+    let lines = if failed == 1 { "line has" } else { "lines have" };
+    eprintln!("overflow: {failed} of {number} {lines} no prediction; see `error` in the output");
+    Ok(ExitCode::from(1))
+}
+
+#[cfg(test)]
+mod tests;

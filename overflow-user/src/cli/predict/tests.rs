@@ -1,0 +1,55 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    args: PredictArgs,
+}
+
+fn printed(line: &str) -> String {
+    let words = std::iter::once("predict").chain(line.split_whitespace());
+    let args = Command::try_parse_from(words).unwrap_or_else(|e| panic!("{e}")).args;
+    let mut out = Vec::new();
+    predict(&args, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn text_shows_the_deciding_condition_in_80_columns() {
+    for kernel in ["centos7", "4.4.100", "5.10.223", "6.12.107", "5.10"] {
+        for rest in ["", "--payload 5 --prefill 1", "--backlog 70000 --somaxconn 66000 --prefill 3"]
+        {
+            let text = printed(&format!("--kernel {kernel} {rest}"));
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "{} columns: {line}", line.len());
+            }
+        }
+    }
+    let text = printed("--kernel 5.10.234 --abort-on-overflow 1 --syncookies 1");
+    assert!(text.contains("reqsk_queue_len 2 > sk_max_ack_backlog 1"), "{text}");
+    assert!(text.contains("client 3 to 5: ACK_DROPPED_COOKIE"), "{text}");
+}
+
+#[test]
+fn json_has_a_line_per_connection_and_one_per_cell() {
+    let text = printed("--kernel centos7 --abort-on-overflow 1 --syncookies 1 --output json");
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), 6);
+    assert_eq!(lines[4]["stages"][1]["id"], "ack.reset.overflow");
+    assert_eq!(lines[4]["client_view"], "CLOSE");
+    assert_eq!(lines[5]["type"], "prediction_summary");
+    assert_eq!(lines[5]["counters"]["EmbryonicRsts"], 3);
+}
+
+#[test]
+fn comparing_names_the_first_condition_that_differs() {
+    let text = printed("--compare centos7,ubuntu18.04 --abort-on-overflow 1 --syncookies 1");
+    assert!(text.contains("client 2 is the first"), "{text}");
+    assert!(text.contains("qlen 1 >> max_qlen_log 4 = 0"), "{text}");
+    assert!(text.contains("reqsk_queue_len 1 >= sk_max_ack_backlog 1"), "{text}");
+    let same = printed("--compare 5.10.223,5.4.289 --abort-on-overflow 1 --syncookies 1");
+    assert!(same.contains("both do the same"), "{same}");
+}
