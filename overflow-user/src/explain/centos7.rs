@@ -70,7 +70,7 @@ mod tests {
         check(1, 0, 5, 1, 0, "2 accepted, 3 retried");
         check(1, 0, 5, 0, 1, "2 accepted, 3 reset");
         check(1, 1, 5, 1, 1, "1 accepted, 4 reset");
-        check(1, 0, 20, 1, 0, "2 accepted, 14 retried, 4 lost silently");
+        check(1, 0, 20, 1, 0, "2 accepted, 14 retried, 4 silent");
         check(4, 4, 10, 1, 1, "1 accepted, 9 reset");
         check(16, 0, 20, 1, 0, "17 accepted, 3 retried");
         check(1, 2, 5, 1, 1, "-");

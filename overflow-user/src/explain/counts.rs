@@ -23,6 +23,12 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// The words of the text form that do not explain themselves.
+    pub const WORDS: &[(&str, &str)] = &[
+        ("retried", "third ACK dropped, request kept, SYN-ACK sent again"),
+        ("silent", "third ACK dropped, nothing kept, nothing sent"),
+    ];
+
     /// The counts of what was found in a cell.
     pub fn of(cell: &Facts<'_>) -> Self {
         let mut counts = Self::default();
@@ -56,7 +62,7 @@ impl fmt::Display for Counts {
             (self.accepted, "accepted"),
             (self.reset, "reset"),
             (self.dropped, "retried"),
-            (self.cookie_dropped, "lost silently"),
+            (self.cookie_dropped, "silent"),
             (self.syn_dropped, "no SYN-ACK"),
             (self.other, "otherwise"),
         ];

@@ -5,6 +5,7 @@
 
 mod centos7;
 mod counts;
+mod elsewhere;
 
 use crate::{
     lab::CellConfig,
@@ -50,7 +51,7 @@ pub fn explain(cells: &[Facts<'_>], kernel_release: &str) -> Vec<Paragraph> {
     found.extend(sysctl_effect(cells));
     found.extend(counter_is_blind(cells));
     if backlog_limits_syns {
-        found.extend(elsewhere(cells));
+        found.extend(elsewhere::paragraph(cells));
     }
     found
 }
@@ -159,9 +160,10 @@ fn dropped_syns(cells: &[Facts<'_>], backlog_limits_syns: bool) -> Option<Paragr
     }
     if by_accept_queue > 0 {
         sentences.push(format!(
-            "A SYN that comes, or is sent again, once the accept queue is full{} is dropped as \
-             well, cookies or not{}: that met {}.",
+            "A SYN that comes, or is sent again, once the accept queue is full{} is \
+             dropped{}, cookies or not{}; that happened to {}.",
             comparison(cells, VerdictId::SynDropAcceptQueueFull),
+            if by_syn_queue > 0 { " as well" } else { "" },
             if backlog_limits_syns { " (without exception since 4.10, 5ea8ea2cb7f1)" } else { "" },
             connections(by_accept_queue),
         ));
@@ -247,54 +249,6 @@ fn counter_is_blind(cells: &[Facts<'_>]) -> Option<Paragraph> {
                queue overflowed, not what the client was told."
             .to_owned(),
     })
-}
-
-/// Why CentOS 7 would have made something else of the same bursts.
-fn elsewhere(cells: &[Facts<'_>]) -> Option<Paragraph> {
-    let reckoned: Vec<(Counts, Counts)> =
-        cells.iter().filter_map(|c| Some((Counts::of(c), on_centos7(c)?))).collect();
-    if reckoned.is_empty() {
-        return None;
-    }
-    let limit = centos7::syn_queue_limit(cells.first()?.limit);
-    let mut told = vec![format!(
-        "CentOS 7 (3.10) sizes the SYN queue apart from the backlog (max_qlen_log) and never below \
-         16: for this listener it holds {limit} requests."
-    )];
-    let differing = reckoned.iter().filter(|(here, there)| here != there).count();
-    if differing == 0 {
-        told.push("That makes no difference to these bursts.".to_owned());
-    } else {
-        let (cookies, syns, more_requests) =
-            reckoned.iter().fold((false, false, false), |(cookies, syns, more), (here, there)| {
-                (
-                    cookies || here.cookie_dropped > there.cookie_dropped,
-                    syns || here.syn_dropped > there.syn_dropped,
-                    more || there.reset + there.dropped > here.reset + here.dropped,
-                )
-            });
-        let lost_here = match (cookies, syns) {
-            (true, true) => "SYNs that get a cookie or are dropped here",
-            (true, false) => "SYNs that get a cookie here",
-            _ => "SYNs that are dropped here",
-        };
-        if more_requests {
-            told.push(format!(
-                "So {lost_here} become requests there, their third ACKs meet tcp_check_req, and \
-                 tcp_abort_on_overflow decides: RST with 1, drop and retry with 0. That is \
-                 reckoned by the rules of its kernel, and differs from what happened here in \
-                 {differing} of {}.",
-                if reckoned.len() == 1 {
-                    "1 cell".to_owned()
-                } else {
-                    format!("{} cells", reckoned.len())
-                },
-            ));
-        } else {
-            told.push(format!("That changes how {differing} of these bursts would end."));
-        }
-    }
-    Some(Paragraph { title: "Why another distribution differs", text: told.join(" ") })
 }
 
 /// What CentOS 7 would have made of the same burst at first, before any retransmission; `None`

@@ -117,6 +117,23 @@ fn the_request_path_tells_only_the_branch_that_was_taken() {
 }
 
 #[test]
+fn a_queue_filled_beforehand_is_compared_by_its_own_rule() {
+    let mut config = config(1, 1);
+    config.prefill = 2;
+    let burst = [connection(&[VerdictId::SynDropAcceptQueueFull])];
+    let facts = Facts {
+        config: &config,
+        limit: 1,
+        connections: burst.iter().collect(),
+        listen_overflows: Some(7),
+    };
+    let found = explain(&[facts], "6.12.1");
+    assert_eq!(titles(&found), ["Lost before any ACK", "Why another distribution differs"]);
+    assert!(found[1].text.starts_with("Kernels before 4.10"));
+    assert!(!found[1].text.contains("max_qlen_log"));
+}
+
+#[test]
 fn the_limit_of_the_syn_queue_is_told_by_release() {
     for (release, expect) in
         [("3.10.0-1160", false), ("4.3.6", false), ("4.4.0-21", true), ("6.1.0", true), ("x", true)]

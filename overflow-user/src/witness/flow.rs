@@ -46,6 +46,20 @@ pub struct Reset {
     pub acks_before: usize,
 }
 
+impl Flow {
+    /// Forgets what came after the listener closed, but for the RSTs of the close itself: the
+    /// closed port answers for itself, not for the listener.
+    pub fn end_at(&mut self, close: u64) {
+        let before = |t: &u64| *t < close;
+        self.syns.retain(before);
+        self.synacks.retain(before);
+        self.acks.retain(|a| a.t_ns < close);
+        self.resets.retain(|r| r.t_ns < close);
+        self.refusals.retain(before);
+        self.served = self.served.filter(before);
+    }
+}
+
 /// Sorts a capture into flows, in order of each client's first packet.
 ///
 /// `lag_ns` is how much later than TCP's sending the capture sees a departing packet: the delay

@@ -164,11 +164,17 @@ pub fn accounts(
     lag_ns: u64,
 ) -> Vec<Account> {
     let last = packets.last().map_or(0, |p| p.t_ns);
-    let close = if timeline.close == 0 { last } else { timeline.close };
+    let (close, watched) = match timeline.close {
+        0 => (u64::MAX, last),
+        close => (close, close),
+    };
     let jitter = if lag_ns == 0 { 0 } else { LAG_JITTER_NS };
     flows(packets, server, lag_ns)
         .into_iter()
-        .map(|flow| Account { picture: picture(&flow, close, jitter), flow })
+        .map(|mut flow| {
+            flow.end_at(close);
+            Account { picture: picture(&flow, watched, jitter), flow }
+        })
         .collect()
 }
 
@@ -186,8 +192,8 @@ pub fn concurrent(packets: &[Packet], server: SocketAddr, timeline: &Timeline) -
     last_syn.map(|t| t < first_ack)
 }
 
-/// Decides what a flow amounts to. `close` ends what a request or a listener can still send.
-fn picture(flow: &Flow, close: u64, jitter: u64) -> Picture {
+/// Decides what a flow amounts to. `watched` is until when a request could have shown itself.
+fn picture(flow: &Flow, watched: u64, jitter: u64) -> Picture {
     if flow.syns.is_empty() {
         return Picture::NoSyn;
     }
@@ -200,17 +206,15 @@ fn picture(flow: &Flow, close: u64, jitter: u64) -> Picture {
     if flow.served.is_some() || !flow.active_resets.is_empty() {
         return Picture::Accepted;
     }
-    // What comes after the close answers for the closed port, not for the listener.
-    let resets: Vec<_> = flow.resets.iter().filter(|r| r.t_ns < close).collect();
-    if let Some(first) = resets.first()
-        && refuses_third_ack(flow, first, resets.len(), jitter)
+    if let Some(first) = flow.resets.first()
+        && refuses_third_ack(flow, first, jitter)
     {
         return Picture::AckReset;
     }
     if *last_synack > third.t_ns + jitter {
         return Picture::AckResent;
     }
-    if !resets.is_empty() {
+    if !flow.resets.is_empty() {
         return Picture::DataReset;
     }
     // A request's next SYN-ACK is due, at the latest, after one doubling per SYN-ACK sent.
@@ -220,11 +224,11 @@ fn picture(flow: &Flow, close: u64, jitter: u64) -> Picture {
         timeout *= 2;
         due += timeout;
     }
-    if due + TIMER_SLACK_NS < close { Picture::AckSilent } else { Picture::AckSilentShort }
+    if due + TIMER_SLACK_NS < watched { Picture::AckSilent } else { Picture::AckSilentShort }
 }
 
 /// Whether the first refusing RST refuses the third ACK rather than data that followed it.
-fn refuses_third_ack(flow: &Flow, first: &Reset, resets: usize, jitter: u64) -> bool {
+fn refuses_third_ack(flow: &Flow, first: &Reset, jitter: u64) -> bool {
     let Some(data) = flow.acks.iter().position(|a| a.payload_len > 0) else { return true };
     if data == 0 {
         return true;
@@ -235,7 +239,7 @@ fn refuses_third_ack(flow: &Flow, first: &Reset, resets: usize, jitter: u64) -> 
     // Behind a qdisc the capture's order says nothing. Compare times; where ACK and data lie too
     // close for that, one RST more than there were data segments means the ACK was refused too.
     let segments = flow.acks.iter().filter(|a| a.payload_len > 0).count();
-    first.t_ns + jitter < flow.acks[data].t_ns || resets > segments
+    first.t_ns + jitter < flow.acks[data].t_ns || flow.resets.len() > segments
 }
 
 #[cfg(test)]
@@ -283,6 +287,8 @@ mod tests {
     fn a_rst_after_the_close_speaks_for_the_closed_port() {
         check(0, "0>S 0<SA 200>A 200>D 3100>D 3100<R", "ack.drop.overflow.cookie");
         check(0, "0>S 0<SA 200>A 1000<SA 1200>A 3100>D 3100<R", "ack.drop.overflow");
+        check(0, "0>S 1000>S 3100>S 3100<RA", "syn.drop");
+        check(200, "0>S 1000>S 3100>S 3300<RA", "syn.drop");
     }
 
     #[test]

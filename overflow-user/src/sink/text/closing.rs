@@ -46,7 +46,13 @@ fn side_by_side(page: &mut Page, facts: &[Facts<'_>]) {
             Field::new(there, Tone::Plain),
         ]
     };
-    table(page, &columns, &facts.iter().map(row).collect::<Vec<_>>());
+    let rows: Vec<Vec<Field>> = facts.iter().map(row).collect();
+    table(page, &columns, &rows);
+    for (word, meaning) in Counts::WORDS {
+        if rows.iter().flatten().any(|field| field.text.contains(word)) {
+            page.flow("  ", 2, Tone::Dim, &format!("{word}: {meaning}"));
+        }
+    }
 }
 
 fn witnesses(page: &mut Page, report: &Report) {
