@@ -21,6 +21,10 @@ pub static STATE: PerCpuArray<PathState, 1> = PerCpuArray::new();
 #[btf_map]
 pub static LOSSES: PerCpuArray<u64, { Loss::COUNT as usize }> = PerCpuArray::new();
 
+/// The timer whose handler runs on this CPU, for the kretprobe at its end.
+#[btf_map]
+pub static TIMERS: PerCpuArray<u64, 1> = PerCpuArray::new();
+
 /// Network namespaces to trace, by inode number; used if `FILTER_NETNS` is set.
 #[btf_map]
 pub static NETNS: HashMap<u32, u8, 1024> = HashMap::new();

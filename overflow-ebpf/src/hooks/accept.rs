@@ -2,9 +2,13 @@
 //! child that leaves the accept queue.
 //!
 //! # Minimum kernel version
-//! fexit: 5.10.
+//! fexit and kretprobe: 5.10.
 
-use aya_ebpf::{EbpfContext, macros::fexit, programs::FExitContext};
+use aya_ebpf::{
+    EbpfContext,
+    macros::{fexit, kretprobe},
+    programs::{FExitContext, RetProbeContext},
+};
 use overflow_common::{Kind, Rung};
 
 use super::close::child_moment;
@@ -13,14 +17,24 @@ use crate::{
     read,
 };
 
+fn accepted(child: u64, rung: Rung) {
+    if child != 0 && EMIT_ALL.load() != 0 {
+        child_moment(child, Kind::Accept, rung, 0);
+    }
+}
+
 /// (sk, flags, err, kern) up to v6.9, (sk, proto_accept_arg *) since v6.10.
 #[fexit(function = "inet_csk_accept")]
 pub fn fexit_inet_csk_accept(ctx: FExitContext) -> u32 {
-    if let Some(child) = read::slot(ctx.as_ptr(), ACCEPT_RETURN.load())
-        && child != 0
-        && EMIT_ALL.load() != 0
-    {
-        child_moment(child, Kind::Accept, Rung::Fentry, 0);
+    let child = read::slot(ctx.as_ptr(), ACCEPT_RETURN.load());
+    if child != read::ABSENT {
+        accepted(child, Rung::Fentry);
     }
+    0
+}
+
+#[kretprobe]
+pub fn kretprobe_inet_csk_accept(ctx: RetProbeContext) -> u32 {
+    accepted(ctx.ret(), Rung::Kprobe);
     0
 }

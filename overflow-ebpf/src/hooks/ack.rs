@@ -2,14 +2,14 @@
 //! else through `cookie_v4_check` (net/ipv4/syncookies.c). One record a segment, at the exit.
 //!
 //! # Minimum kernel version
-//! fentry/fexit: 5.10.
+//! fentry/fexit and kprobe: 5.10.
 
 use aya_ebpf::{
     EbpfContext,
-    macros::{fentry, fexit},
-    programs::{FEntryContext, FExitContext},
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
-use overflow_common::{Kind, Path, Rung, Slot};
+use overflow_common::{Kind, Path, Rung};
 
 use crate::{
     globals::{COOKIE_V4_CHECK_RETURN, COOKIE_V6_CHECK_RETURN, EMIT_ALL, TCP_CHECK_REQ_RETURN},
@@ -77,11 +77,6 @@ fn exit(returned: u64, bits: [u32; 3], entered: u32) {
     }
 }
 
-#[inline(always)]
-fn returned(ctx: &impl EbpfContext, slot: Slot) -> Option<u64> {
-    read::slot(ctx.as_ptr(), slot)
-}
-
 /// (sk, skb, req, …): the first three are the same since v4.4.
 #[fentry(function = "tcp_check_req")]
 pub fn fentry_tcp_check_req(ctx: FEntryContext) -> u32 {
@@ -91,7 +86,8 @@ pub fn fentry_tcp_check_req(ctx: FEntryContext) -> u32 {
 
 #[fexit(function = "tcp_check_req")]
 pub fn fexit_tcp_check_req(ctx: FExitContext) -> u32 {
-    if let Some(returned) = returned(&ctx, TCP_CHECK_REQ_RETURN.load()) {
+    let returned = read::slot(ctx.as_ptr(), TCP_CHECK_REQ_RETURN.load());
+    if returned != read::ABSENT {
         exit_check_req(returned);
     }
     0
@@ -106,7 +102,8 @@ pub fn fentry_cookie_v4_check(ctx: FEntryContext) -> u32 {
 
 #[fexit(function = "cookie_v4_check")]
 pub fn fexit_cookie_v4_check(ctx: FExitContext) -> u32 {
-    if let Some(returned) = returned(&ctx, COOKIE_V4_CHECK_RETURN.load()) {
+    let returned = read::slot(ctx.as_ptr(), COOKIE_V4_CHECK_RETURN.load());
+    if returned != read::ABSENT {
         exit_cookie_check(returned);
     }
     0
@@ -120,8 +117,39 @@ pub fn fentry_cookie_v6_check(ctx: FEntryContext) -> u32 {
 
 #[fexit(function = "cookie_v6_check")]
 pub fn fexit_cookie_v6_check(ctx: FExitContext) -> u32 {
-    if let Some(returned) = returned(&ctx, COOKIE_V6_CHECK_RETURN.load()) {
+    let returned = read::slot(ctx.as_ptr(), COOKIE_V6_CHECK_RETURN.load());
+    if returned != read::ABSENT {
         exit_cookie_check(returned);
     }
+    0
+}
+
+#[kprobe]
+pub fn kprobe_tcp_check_req(ctx: ProbeContext) -> u32 {
+    if let (Some(listener), Some(skb), Some(req)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
+        enter_check_req(listener, skb, req, Rung::Kprobe);
+    }
+    0
+}
+
+#[kretprobe]
+pub fn kretprobe_tcp_check_req(ctx: RetProbeContext) -> u32 {
+    exit_check_req(ctx.ret());
+    0
+}
+
+/// For both families.
+#[kprobe]
+pub fn kprobe_cookie_check(ctx: ProbeContext) -> u32 {
+    if let (Some(listener), Some(skb)) = (ctx.arg(0), ctx.arg(1)) {
+        enter_cookie_check(listener, skb, Rung::Kprobe);
+    }
+    0
+}
+
+/// For both families.
+#[kretprobe]
+pub fn kretprobe_cookie_check(ctx: RetProbeContext) -> u32 {
+    exit_cookie_check(ctx.ret());
     0
 }

@@ -3,9 +3,13 @@
 //!
 //! # Minimum kernel version
 //! fexit: 5.10; with seven arguments (commit 858d2a4f67ff and its backports) the kernel's BPF
-//! trampolines must take more than six (commit 473e3150e30a, 6.5).
+//! trampolines must take more than six (commit 473e3150e30a, 6.5); before, the kretprobe stands in.
 
-use aya_ebpf::{EbpfContext, macros::fexit, programs::FExitContext};
+use aya_ebpf::{
+    EbpfContext,
+    macros::{fexit, kretprobe},
+    programs::{FExitContext, RetProbeContext},
+};
 use overflow_common::Path;
 
 use crate::{
@@ -35,7 +39,8 @@ fn mark(bits: u32) {
 
 #[fexit(function = "tcp_v4_syn_recv_sock")]
 pub fn fexit_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
-    if let Some(returned) = read::slot(ctx.as_ptr(), SYN_RECV_SOCK_RETURN.load()) {
+    let returned = read::slot(ctx.as_ptr(), SYN_RECV_SOCK_RETURN.load());
+    if returned != read::ABSENT {
         syn_recv_sock(returned);
     }
     0
@@ -43,7 +48,8 @@ pub fn fexit_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
 
 #[fexit(function = "tcp_v6_syn_recv_sock")]
 pub fn fexit_tcp_v6_syn_recv_sock(ctx: FExitContext) -> u32 {
-    if let Some(returned) = read::slot(ctx.as_ptr(), SYN_RECV_SOCK_RETURN.load()) {
+    let returned = read::slot(ctx.as_ptr(), SYN_RECV_SOCK_RETURN.load());
+    if returned != read::ABSENT {
         syn_recv_sock(returned);
     }
     0
@@ -53,8 +59,22 @@ pub fn fexit_tcp_v6_syn_recv_sock(ctx: FExitContext) -> u32 {
 /// 9d3e1368bb45).
 #[fexit(function = "inet_csk_reqsk_queue_add")]
 pub fn fexit_reqsk_queue_add(ctx: FExitContext) -> u32 {
-    if let Some(returned) = read::slot(ctx.as_ptr(), QUEUE_ADD_RETURN.load()) {
+    let returned = read::slot(ctx.as_ptr(), QUEUE_ADD_RETURN.load());
+    if returned != read::ABSENT {
         queue_add(returned);
     }
+    0
+}
+
+/// For both families.
+#[kretprobe]
+pub fn kretprobe_syn_recv_sock(ctx: RetProbeContext) -> u32 {
+    syn_recv_sock(ctx.ret());
+    0
+}
+
+#[kretprobe]
+pub fn kretprobe_reqsk_queue_add(ctx: RetProbeContext) -> u32 {
+    queue_add(ctx.ret());
     0
 }

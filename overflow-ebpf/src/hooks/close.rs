@@ -3,9 +3,12 @@
 //! RST of an overflow, which is `tcp_v4_send_reset`'s.
 //!
 //! # Minimum kernel version
-//! fentry: 5.10.
+//! fentry and kprobe: 5.10.
 
-use aya_ebpf::{macros::fentry, programs::FEntryContext};
+use aya_ebpf::{
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
+};
 use overflow_common::{Event, Kind, Path, Rung};
 
 use crate::{emit, filter, sock};
@@ -40,5 +43,13 @@ pub fn child_moment(child: u64, kind: Kind, rung: Rung, bit: u32) {
 #[fentry(function = "tcp_send_active_reset")]
 pub fn fentry_tcp_send_active_reset(ctx: FEntryContext) -> u32 {
     active_reset(ctx.arg(0), Rung::Fentry, Path::SEND_RESET);
+    0
+}
+
+#[kprobe]
+pub fn kprobe_tcp_send_active_reset(ctx: ProbeContext) -> u32 {
+    if let Some(child) = ctx.arg(0) {
+        active_reset(child, Rung::Kprobe, Path::SEND_RESET);
+    }
     0
 }

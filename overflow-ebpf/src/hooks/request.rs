@@ -3,18 +3,19 @@
 //! expired or its listener went away.
 //!
 //! # Minimum kernel version
-//! fentry/fexit: 5.10. Since v6.13 (commit 083d4c1ba5c0 and its backports) the timer no longer
+//! fentry/fexit and kprobe: 5.10. Since v6.13 (commit 083d4c1ba5c0 and its backports) the timer no longer
 //! calls the global function, so both are watched and user space takes the first report.
 
 use aya_ebpf::{
-    macros::{fentry, fexit},
-    programs::{FEntryContext, FExitContext},
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use overflow_common::{Kind, Path, Rung};
 
 use super::retransmit::request_moment;
 use crate::{
     globals::{REQ_LISTENER, REQ_TIMER, SOCK_NODE_PPREV},
+    maps::TIMERS,
     read,
     state::PathState,
 };
@@ -55,5 +56,33 @@ pub fn fentry_reqsk_queue_drop(ctx: FEntryContext) -> u32 {
 #[fexit(function = "reqsk_timer_handler")]
 pub fn fexit_reqsk_timer_handler(ctx: FExitContext) -> u32 {
     timer_done(ctx.arg(0), Rung::Fentry);
+    0
+}
+
+#[kprobe]
+pub fn kprobe_reqsk_queue_drop(ctx: ProbeContext) -> u32 {
+    if let (Some(listener), Some(req)) = (ctx.arg(0), ctx.arg(1)) {
+        dropped(listener, req, Rung::Kprobe);
+    }
+    0
+}
+
+/// A kretprobe has no arguments: the timer is kept for it. Timers run one after the other on
+/// their CPU.
+#[kprobe]
+pub fn kprobe_reqsk_timer_handler(ctx: ProbeContext) -> u32 {
+    if let Some(timer) = ctx.arg::<u64>(0) {
+        let _ = TIMERS.set(0, timer, 0);
+    }
+    0
+}
+
+#[kretprobe]
+pub fn kretprobe_reqsk_timer_handler(_ctx: RetProbeContext) -> u32 {
+    if let Some(timer) = TIMERS.get(0).copied()
+        && timer != 0
+    {
+        timer_done(timer, Rung::Kprobe);
+    }
     0
 }

@@ -3,10 +3,14 @@
 //! own: a late segment met nothing but the listener.
 //!
 //! # Minimum kernel version
-//! fentry: 5.10.
+//! fentry and kprobe: 5.10.
 
-use aya_ebpf::{EbpfContext, macros::fentry, programs::FEntryContext};
-use overflow_common::{Kind, Path, Rung, valid};
+use aya_ebpf::{
+    EbpfContext,
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
+};
+use overflow_common::{Kind, Path, Rung, Slot, valid};
 
 use crate::{
     filter,
@@ -17,9 +21,10 @@ use crate::{
     state::PathState,
 };
 
-/// `sk` is the listener, the socket the segment belongs to, or 0.
+/// `sk` is the listener, the socket the segment belongs to, or 0; `reason` may be
+/// [`read::ABSENT`].
 #[inline(always)]
-pub fn send_reset(sk: u64, skb: u64, reason: Option<u64>, bit: u32, rung: Rung) {
+pub fn send_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
     if let Some(state) = PathState::following(skb) {
         state.mark(bit);
         with_reason(state, reason);
@@ -50,8 +55,8 @@ pub fn send_reset(sk: u64, skb: u64, reason: Option<u64>, bit: u32, rung: Rung) 
 }
 
 #[inline(always)]
-fn with_reason(state: &mut PathState, reason: Option<u64>) {
-    if let Some(reason) = reason {
+fn with_reason(state: &mut PathState, reason: u64) {
+    if reason != read::ABSENT {
         state.event.reset_reason = reason as u32;
         state.event.valid |= valid::RESET_REASON;
     }
@@ -69,5 +74,18 @@ pub fn fentry_tcp_v4_send_reset(ctx: FEntryContext) -> u32 {
 pub fn fentry_tcp_v6_send_reset(ctx: FEntryContext) -> u32 {
     let reason = read::slot(ctx.as_ptr(), SEND_RESET_REASON.load());
     send_reset(ctx.arg(0), ctx.arg(1), reason, Path::SEND_RESET, Rung::Fentry);
+    0
+}
+
+/// For both families.
+#[kprobe]
+pub fn kprobe_send_reset(ctx: ProbeContext) -> u32 {
+    let reason = match (SEND_RESET_REASON.load(), ctx.arg::<u32>(2)) {
+        (Slot(2), Some(reason)) => reason.into(),
+        _ => read::ABSENT,
+    };
+    if let (Some(sk), Some(skb)) = (ctx.arg(0), ctx.arg(1)) {
+        send_reset(sk, skb, reason, Path::SEND_RESET, Rung::Kprobe);
+    }
     0
 }

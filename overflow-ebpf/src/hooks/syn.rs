@@ -2,12 +2,11 @@
 //! cookie, or drops it without a word.
 //!
 //! # Minimum kernel version
-//! fentry/fexit: 5.10.
+//! fentry/fexit and kprobe: 5.10.
 
 use aya_ebpf::{
-    EbpfContext,
-    macros::{fentry, fexit},
-    programs::{FEntryContext, FExitContext},
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use overflow_common::{Kind, Path, Rung};
 
@@ -54,8 +53,7 @@ pub fn fentry_tcp_conn_request(ctx: FEntryContext) -> u32 {
 }
 
 #[fexit(function = "tcp_conn_request")]
-pub fn fexit_tcp_conn_request(ctx: FExitContext) -> u32 {
-    let _ = ctx.as_ptr();
+pub fn fexit_tcp_conn_request(_ctx: FExitContext) -> u32 {
     exit();
     0
 }
@@ -76,6 +74,35 @@ pub fn fentry_cookie_v4_init_sequence(_ctx: FEntryContext) -> u32 {
 
 #[fentry(function = "cookie_v6_init_sequence")]
 pub fn fentry_cookie_v6_init_sequence(_ctx: FEntryContext) -> u32 {
+    cookie();
+    0
+}
+
+#[kprobe]
+pub fn kprobe_tcp_conn_request(ctx: ProbeContext) -> u32 {
+    if let (Some(listener), Some(skb)) = (ctx.arg(2), ctx.arg(3)) {
+        enter(skb, listener, Rung::Kprobe);
+    }
+    0
+}
+
+#[kretprobe]
+pub fn kretprobe_tcp_conn_request(_ctx: RetProbeContext) -> u32 {
+    exit();
+    0
+}
+
+#[kprobe]
+pub fn kprobe_reqsk_queue_hash_add(ctx: ProbeContext) -> u32 {
+    if let Some(req) = ctx.arg(1) {
+        hashed(req);
+    }
+    0
+}
+
+/// For both families.
+#[kprobe]
+pub fn kprobe_cookie_init_sequence(_ctx: ProbeContext) -> u32 {
     cookie();
     0
 }

@@ -162,24 +162,22 @@ pub fn tp_kfree_skb(ctx: BtfTracePointContext) -> u32 {
 }
 
 #[inline(always)]
-fn dropped(skb: u64, location: u64, reason: Option<u64>, rx_sk: Option<u64>) -> Option<()> {
+fn dropped(skb: u64, location: u64, reason: u64, rx_sk: u64) -> Option<()> {
     let state = followed(skb)?;
     state.mark(Path::TP_KFREE_SKB);
     state.event.location = location;
-    if let Some(reason) = reason {
+    if reason != read::ABSENT {
         state.event.drop_reason = reason as u32;
         state.event.valid |= valid::DROP_REASON;
     }
-    if let Some(sk) = rx_sk
-        && sk != 0
-    {
-        if sock::state(sk) != STATE_LISTEN.load() {
+    if rx_sk != read::ABSENT && rx_sk != 0 {
+        if sock::state(rx_sk) != STATE_LISTEN.load() {
             // A segment of an established connection, dropped for reasons of its own.
             state.skb = 0;
             return None;
         }
         // The kernel's own word for whose segment it was: several listeners can share a port.
-        state.event.sk = sk;
+        state.event.sk = rx_sk;
         state.event.sk_state = STATE_LISTEN.load();
     }
     state.after();

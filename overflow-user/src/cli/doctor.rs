@@ -51,8 +51,11 @@ fn moment(out: &mut impl Write, status: &MomentStatus) -> io::Result<()> {
     let attached: Vec<_> =
         status.hooks.iter().filter(|h| h.refused.is_none()).map(|h| h.name.as_str()).collect();
     wrap(out, 4, &attached.join("  "))?;
-    for hook in status.hooks.iter().filter(|h| h.refused.is_some()) {
-        wrap(out, 4, &format!("not {}: {}", hook.name, hook.refused.as_deref().unwrap_or("")))?;
+    for hook in &status.hooks {
+        if let Some(why) = &hook.refused {
+            let instead = if hook.replaced { "; the kretprobe stands in" } else { "" };
+            wrap(out, 4, &format!("not {}: {why}{instead}", hook.name))?;
+        }
     }
     if !status.blind.is_empty() {
         wrap(out, 4, &format!("cannot see {}", status.blind))?;

@@ -5,6 +5,8 @@
 
 mod doctor;
 mod lab;
+mod style;
+mod values;
 
 use std::{io, process::ExitCode};
 

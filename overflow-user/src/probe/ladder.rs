@@ -28,6 +28,10 @@ pub enum Attach {
     Fentry,
     /// BPF trampoline at a function's exit.
     Fexit,
+    /// kprobe at a function's entry.
+    Kprobe,
+    /// kretprobe at a function's exit.
+    Kretprobe,
     /// BTF-typed raw tracepoint.
     TpBtf,
 }
@@ -43,6 +47,8 @@ pub struct Hook {
     pub target: &'static str,
     /// Whether the moment is traced without it: what exists only for IPv6.
     pub optional: bool,
+    /// What stands in for it if it is refused, without giving up the rung for the others.
+    pub stand_in: Option<&'static Hook>,
 }
 
 /// One way to trace a moment.
@@ -63,6 +69,8 @@ pub struct HookStatus {
     pub name: String,
     /// Why it is not attached, or `None` if it is.
     pub refused: Option<String>,
+    /// Whether another hook stands in for it.
+    pub replaced: bool,
 }
 
 /// What became of one moment.
@@ -86,6 +94,8 @@ impl Attach {
         match self {
             Self::Fentry => "fentry",
             Self::Fexit => "fexit",
+            Self::Kprobe => "kprobe",
+            Self::Kretprobe => "kretprobe",
             Self::TpBtf => "tp_btf",
         }
     }
@@ -139,6 +149,7 @@ impl Moment {
 
 const SYN: &[Step] = &[
     Step { rung: Rung::Fentry, hooks: SYN_FENTRY, blind: "" },
+    Step { rung: Rung::Kprobe, hooks: SYN_KPROBE, blind: "" },
     Step {
         rung: Rung::Tracepoint,
         hooks: SYN_TRACEPOINTS,
@@ -147,6 +158,7 @@ const SYN: &[Step] = &[
 ];
 const THIRD_ACK: &[Step] = &[
     Step { rung: Rung::Fentry, hooks: ACK_FENTRY, blind: "" },
+    Step { rung: Rung::Kprobe, hooks: ACK_KPROBE, blind: "" },
     Step {
         rung: Rung::Tracepoint,
         hooks: ACK_TRACEPOINTS,
@@ -155,6 +167,7 @@ const THIRD_ACK: &[Step] = &[
 ];
 const RESET: &[Step] = &[
     Step { rung: Rung::Fentry, hooks: RESET_FENTRY, blind: "" },
+    Step { rung: Rung::Kprobe, hooks: RESET_KPROBE, blind: "" },
     Step { rung: Rung::Tracepoint, hooks: &[TP_SEND_RESET], blind: "" },
 ];
 const SYN_ACK_RETRANSMIT: &[Step] = &[Step {
@@ -162,33 +175,61 @@ const SYN_ACK_RETRANSMIT: &[Step] = &[Step {
     hooks: &[tp("tp_tcp_retransmit_synack", "tcp_retransmit_synack")],
     blind: "",
 }];
-const REQUEST_REMOVED: &[Step] = &[Step { rung: Rung::Fentry, hooks: REQUEST_FENTRY, blind: "" }];
+const REQUEST_REMOVED: &[Step] = &[
+    Step { rung: Rung::Fentry, hooks: REQUEST_FENTRY, blind: "" },
+    Step { rung: Rung::Kprobe, hooks: REQUEST_KPROBE, blind: "" },
+];
 const LISTENER_CLOSE: &[Step] = &[
     Step {
         rung: Rung::Fentry,
         hooks: &[fentry("fentry_tcp_send_active_reset", "tcp_send_active_reset")],
         blind: "",
     },
+    Step {
+        rung: Rung::Kprobe,
+        hooks: &[kprobe("kprobe_tcp_send_active_reset", "tcp_send_active_reset")],
+        blind: "",
+    },
     Step { rung: Rung::Tracepoint, hooks: &[TP_SEND_RESET], blind: "" },
 ];
-const ACCEPT: &[Step] = &[Step {
-    rung: Rung::Fentry,
-    hooks: &[fexit("fexit_inet_csk_accept", "inet_csk_accept")],
-    blind: "",
-}];
+const ACCEPT: &[Step] = &[
+    Step {
+        rung: Rung::Fentry,
+        hooks: &[fexit("fexit_inet_csk_accept", "inet_csk_accept")],
+        blind: "",
+    },
+    Step {
+        rung: Rung::Kprobe,
+        hooks: &[kretprobe("kretprobe_inet_csk_accept", "inet_csk_accept")],
+        blind: "",
+    },
+];
 
+const fn hook(program: &'static str, attach: Attach, target: &'static str) -> Hook {
+    Hook { program, attach, target, optional: false, stand_in: None }
+}
 const fn fentry(program: &'static str, target: &'static str) -> Hook {
-    Hook { program, attach: Attach::Fentry, target, optional: false }
+    hook(program, Attach::Fentry, target)
 }
 const fn fexit(program: &'static str, target: &'static str) -> Hook {
-    Hook { program, attach: Attach::Fexit, target, optional: false }
+    hook(program, Attach::Fexit, target)
+}
+const fn kprobe(program: &'static str, target: &'static str) -> Hook {
+    hook(program, Attach::Kprobe, target)
+}
+const fn kretprobe(program: &'static str, target: &'static str) -> Hook {
+    hook(program, Attach::Kretprobe, target)
 }
 const fn tp(program: &'static str, target: &'static str) -> Hook {
-    Hook { program, attach: Attach::TpBtf, target, optional: false }
+    hook(program, Attach::TpBtf, target)
 }
 /// IPv6's twin of a function: absent when the kernel has no IPv6 or has it as a module.
 const fn v6(hook: Hook) -> Hook {
     Hook { optional: true, ..hook }
+}
+
+const fn or(hook: Hook, stand_in: &'static Hook) -> Hook {
+    Hook { stand_in: Some(stand_in), ..hook }
 }
 
 const SYN_FENTRY: &[Hook] = &[
@@ -203,11 +244,42 @@ const ACK_FENTRY: &[Hook] = &[
     fexit("fexit_tcp_check_req", "tcp_check_req"),
     fentry("fentry_cookie_v4_check", "cookie_v4_check"),
     fexit("fexit_cookie_v4_check", "cookie_v4_check"),
-    fexit("fexit_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
+    or(fexit("fexit_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"), &V4_SYN_RECV_SOCK),
     fexit("fexit_reqsk_queue_add", "inet_csk_reqsk_queue_add"),
     v6(fentry("fentry_cookie_v6_check", "cookie_v6_check")),
     v6(fexit("fexit_cookie_v6_check", "cookie_v6_check")),
-    v6(fexit("fexit_tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
+    v6(or(fexit("fexit_tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock"), &V6_SYN_RECV_SOCK)),
+];
+/// Seven arguments are too many for a BPF trampoline before v6.5 (commit 473e3150e30a), and
+/// commit 858d2a4f67ff gave this function a seventh in the stable releases of older kernels too.
+const V4_SYN_RECV_SOCK: Hook = kretprobe("kretprobe_syn_recv_sock", "tcp_v4_syn_recv_sock");
+const V6_SYN_RECV_SOCK: Hook = kretprobe("kretprobe_syn_recv_sock", "tcp_v6_syn_recv_sock");
+const SYN_KPROBE: &[Hook] = &[
+    kprobe("kprobe_tcp_conn_request", "tcp_conn_request"),
+    kretprobe("kretprobe_tcp_conn_request", "tcp_conn_request"),
+    kprobe("kprobe_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
+    kprobe("kprobe_cookie_init_sequence", "cookie_v4_init_sequence"),
+    v6(kprobe("kprobe_cookie_init_sequence", "cookie_v6_init_sequence")),
+];
+const ACK_KPROBE: &[Hook] = &[
+    kprobe("kprobe_tcp_check_req", "tcp_check_req"),
+    kretprobe("kretprobe_tcp_check_req", "tcp_check_req"),
+    kprobe("kprobe_cookie_check", "cookie_v4_check"),
+    kretprobe("kretprobe_cookie_check", "cookie_v4_check"),
+    V4_SYN_RECV_SOCK,
+    kretprobe("kretprobe_reqsk_queue_add", "inet_csk_reqsk_queue_add"),
+    v6(kprobe("kprobe_cookie_check", "cookie_v6_check")),
+    v6(kretprobe("kretprobe_cookie_check", "cookie_v6_check")),
+    v6(V6_SYN_RECV_SOCK),
+];
+const RESET_KPROBE: &[Hook] = &[
+    kprobe("kprobe_send_reset", "tcp_v4_send_reset"),
+    v6(kprobe("kprobe_send_reset", "tcp_v6_send_reset")),
+];
+const REQUEST_KPROBE: &[Hook] = &[
+    kprobe("kprobe_reqsk_queue_drop", "inet_csk_reqsk_queue_drop"),
+    kprobe("kprobe_reqsk_timer_handler", "reqsk_timer_handler"),
+    kretprobe("kretprobe_reqsk_timer_handler", "reqsk_timer_handler"),
 ];
 const RESET_FENTRY: &[Hook] = &[
     fentry("fentry_tcp_v4_send_reset", "tcp_v4_send_reset"),

@@ -1,17 +1,15 @@
 //! Object + kernel facts -> attached programs.
 
-use std::collections::BTreeMap;
-
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
     maps::{HashMap, MapData, RingBuf},
-    programs::{Program, ProgramError},
 };
 use overflow_common::Rung;
 
 use super::{
-    error::{ProbeError, refusal},
-    ladder::{Attach, Hook, HookStatus, Moment, MomentStatus, Step},
+    climb::Climber,
+    error::ProbeError,
+    ladder::{Moment, MomentStatus},
     ring::{Losses, RingReader},
 };
 use crate::kernel::{Constant, Kernel};
@@ -78,23 +76,30 @@ impl Tracer {
         loader.override_global("EMIT_ALL", &all, true);
         loader.override_global("AYA_LOG_LEVEL", &log_level, false);
         loader.map_max_entries("EVENTS", config.ring_bytes.next_power_of_two().max(4096));
-        let mut ebpf = loader.load(OBJECT)?;
+        let ebpf = loader.load(OBJECT)?;
 
-        let mut netns: HashMap<_, u32, u8> = map(&mut ebpf, "NETNS")?;
+        let mut tracer = Self { ebpf, moments: Vec::new(), missing: kernel.facts.missing.clone() };
         for inum in &config.netns {
-            netns.insert(inum, 1, 0).map_err(|e| ProbeError::Load(e.to_string()))?;
+            tracer.add_netns(*inum)?;
         }
-
-        let btf = AyaBtf::from_sys_fs()
-            .map_err(|e| ProbeError::Load(format!("the kernel's BTF cannot be read: {e}")))?;
-        let mut climber = Climber { ebpf: &mut ebpf, btf: &btf, kernel, done: BTreeMap::new() };
+        // Without it kprobes still work: the fields then come from the file given with --btf.
+        let btf = AyaBtf::from_sys_fs().ok();
+        let mut climber = Climber::new(&mut tracer.ebpf, btf.as_ref(), kernel);
         let moments: Vec<_> = Moment::ALL.iter().map(|m| climber.climb(*m, config.rung)).collect();
         if moments.iter().all(|m| m.rung.is_none()) {
             let why = moments.first().and_then(|m| m.refused.first());
             let why = why.map(|(rung, why)| format!("{}: {why}", rung.as_str()));
             return Err(ProbeError::NothingAttaches(why.unwrap_or_default()));
         }
-        Ok(Self { ebpf, moments, missing: kernel.facts.missing.clone() })
+        tracer.moments = moments;
+        Ok(tracer)
+    }
+
+    /// Traces one more network namespace, by inode number; only of use if the configuration named
+    /// some.
+    pub fn add_netns(&mut self, inum: u32) -> Result<(), ProbeError> {
+        let mut netns: HashMap<_, u32, u8> = map(&mut self.ebpf, "NETNS")?;
+        netns.insert(inum, 1, 0).map_err(|e| ProbeError::Load(e.to_string()))
     }
 
     /// By which rung each moment is traced, and why not by a better one.
@@ -137,96 +142,3 @@ fn raise_memlock() {
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }
 
-/// Climbs the ladders; a program that two moments share is attached once.
-struct Climber<'a> {
-    ebpf: &'a mut Ebpf,
-    btf: &'a AyaBtf,
-    kernel: &'a Kernel,
-    done: BTreeMap<&'static str, Result<(), String>>,
-}
-
-impl Climber<'_> {
-    fn climb(&mut self, moment: Moment, only: Option<Rung>) -> MomentStatus {
-        let mut refused = Vec::new();
-        for step in moment.ladder() {
-            // What only tracepoints can show is traced by them whichever rung is asked for.
-            let sole = moment.ladder().len() == 1 && step.rung == Rung::Tracepoint;
-            if only.is_some_and(|rung| rung != step.rung && !sole) {
-                refused.push((step.rung, "another rung was asked for".to_owned()));
-                continue;
-            }
-            match self.step(step) {
-                Ok(hooks) => {
-                    let (rung, blind) = (Some(step.rung), step.blind);
-                    return MomentStatus { moment, rung, blind, hooks, refused };
-                }
-                Err(why) => refused.push((step.rung, why)),
-            }
-        }
-        MomentStatus { moment, rung: None, blind: "", hooks: Vec::new(), refused }
-    }
-
-    /// Attaches all programs of a step, or none of them.
-    fn step(&mut self, step: &Step) -> Result<Vec<HookStatus>, String> {
-        let mut statuses = Vec::new();
-        let mut fresh = Vec::new();
-        for hook in step.hooks {
-            let known = self.done.get(hook.program).cloned();
-            let result = known.unwrap_or_else(|| {
-                let result = self.attach(hook);
-                self.done.insert(hook.program, result.clone());
-                if result.is_ok() {
-                    fresh.push(hook.program);
-                }
-                result
-            });
-            if let Err(why) = &result
-                && !hook.optional
-            {
-                for program in fresh {
-                    self.detach(program);
-                }
-                return Err(format!("{}: {why}", hook.name()));
-            }
-            statuses.push(HookStatus { name: hook.name(), refused: result.err() });
-        }
-        Ok(statuses)
-    }
-
-    fn attach(&mut self, hook: &Hook) -> Result<(), String> {
-        if hook.attach != Attach::TpBtf && !self.kernel.btf.has_function(hook.target) {
-            return Err("this kernel has no such function, or has it inlined".to_owned());
-        }
-        let program = self.ebpf.program_mut(hook.program).ok_or("not in the eBPF object")?;
-        let mut attach = || -> Result<(), ProgramError> {
-            match program {
-                Program::FEntry(p) => {
-                    p.load(hook.target, self.btf)?;
-                    p.attach()?;
-                }
-                Program::FExit(p) => {
-                    p.load(hook.target, self.btf)?;
-                    p.attach()?;
-                }
-                Program::BtfTracePoint(p) => {
-                    p.load(hook.target, self.btf)?;
-                    p.attach()?;
-                }
-                _ => return Err(ProgramError::UnexpectedProgramType),
-            }
-            Ok(())
-        };
-        attach().map_err(|e| refusal(&e))
-    }
-
-    fn detach(&mut self, program: &'static str) {
-        self.done.remove(program);
-        // Unloading drops the program's links too.
-        let _ = match self.ebpf.program_mut(program) {
-            Some(Program::FEntry(p)) => p.unload(),
-            Some(Program::FExit(p)) => p.unload(),
-            Some(Program::BtfTracePoint(p)) => p.unload(),
-            _ => Ok(()),
-        };
-    }
-}

@@ -1,6 +1,7 @@
 //! Attaches the eBPF programs, each kernel moment by the best rung that attaches, and reads the
 //! ring.
 
+mod climb;
 mod error;
 mod ladder;
 mod load;

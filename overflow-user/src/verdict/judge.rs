@@ -22,7 +22,7 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
     };
     let mut removed = None;
     for moment in story {
-        let last = connection.handshake().map(|stage| stage.id);
+        let last = connection.last_handshake().map(|stage| stage.id);
         match moment.kind {
             Kind::SynAckRetransmit => connection.synack_retransmits_ns.push(moment.t_ns),
             // The timer and the function it calls can both report; the first counts.
@@ -39,7 +39,7 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
         }
     }
     if let Some(moment) = removed
-        && unfinished(connection.handshake().map(|s| s.id))
+        && unfinished(connection.last_handshake().map(|s| s.id))
     {
         let expired = Stage {
             path: if moment.path.has(Path::REQSK_TIMER) {
@@ -111,6 +111,7 @@ fn outcome(connection: &Connection) -> Option<VerdictId> {
         {
             VerdictId::LaterRecovered
         }
+        id if id.is_under("syn.drop") => connection.handshake()?.id,
         id => id,
     })
 }

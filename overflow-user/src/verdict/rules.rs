@@ -31,6 +31,8 @@ pub fn stage(moment: &Observed, context: Context) -> Option<Stage> {
         (Kind::Syn, true) => syn_by_tracepoints(moment, context)?,
         (Kind::Ack, false) => ack(moment, context)?,
         (Kind::Ack, true) => ack_by_tracepoints(moment, context)?,
+        // Its port was closed before the SYN came: no overflow, no connection.
+        (Kind::Reset, _) if moment.flags(SYN, ACK) => return None,
         (Kind::Reset, _) => (late_reset(moment, context), Known::Traced, Via::Listener),
         (Kind::ActiveReset, _) => (VerdictId::LaterListenerClosed, Known::Traced, Via::Close),
         (Kind::Accept, _) => (VerdictId::LaterAcceptedByApp, Known::Traced, Via::Accept),

@@ -83,8 +83,20 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The verdict on the handshake: the last `syn.*` or `ack.*` stage.
+    /// The stage that decided the handshake: the last of its `syn.*` and `ack.*` stages; of SYNs
+    /// that were dropped again and again, the first drop, since the later ones only retried it.
     pub fn handshake(&self) -> Option<&Stage> {
+        let drop = |s: &&Stage| s.id.is_under("syn.drop");
+        let last = self.last_handshake()?;
+        if !drop(&last) {
+            return Some(last);
+        }
+        let stages = self.stages.iter().rev().filter(|s| !s.id.is_under("later"));
+        stages.take_while(drop).last()
+    }
+
+    /// The last of its `syn.*` and `ack.*` stages.
+    pub fn last_handshake(&self) -> Option<&Stage> {
         self.stages.iter().rev().find(|s| !s.id.is_under("later"))
     }
 }

@@ -8,15 +8,12 @@ use super::super::{
     OutputFormat,
     values::{self, Choice},
 };
-use crate::{
-    lab::CellConfig,
-    model::{
-        config::{Listener, Sysctls},
-        features::Features,
-        kernels::{self, Kernel, UnknownKernel},
-        scenario::{Burst, Scenario},
-        time::Nanos,
-    },
+use crate::model::{
+    config::{Listener, Sysctls},
+    features::Features,
+    kernels::{self, Kernel, UnknownKernel},
+    scenario::{Burst, Scenario},
+    time::Nanos,
 };
 
 /// Say what a kernel would do to every connection of a burst, and which condition would decide.
@@ -150,21 +147,9 @@ impl PredictArgs {
 }
 
 impl Cell<'_> {
-    /// The cell's name in every output, the lab's as well.
+    /// The cell's name in every output, as the lab names its cells.
     pub(super) fn name(&self) -> String {
-        CellConfig {
-            abort_on_overflow: self.abort_on_overflow,
-            syncookies: self.syncookies,
-            backlog: self.args.backlog,
-            somaxconn: self.args.somaxconn,
-            clients: self.args.clients,
-            port: 0,
-            delay: self.args.delay,
-            prefill: self.args.prefill,
-            payload: self.args.payload as usize,
-            hold: self.args.hold,
-        }
-        .run_name()
+        format!("abort={},syncookies={}", self.abort_on_overflow, self.syncookies)
     }
 
     /// The question for the model.

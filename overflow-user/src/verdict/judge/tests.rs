@@ -181,6 +181,19 @@ fn a_syn_again_is_a_repeat_or_no_stage_at_all() {
 }
 
 #[test]
+fn of_syns_dropped_again_and_again_the_first_drop_is_the_verdict() {
+    let syn_queue = Observed {
+        before: QueueView { accept: Some((0, 1)), qlen: Some(2), young: None },
+        syncookies: Some(0),
+        ..syn(Path::CONN_REQUEST)
+    };
+    check(
+        vec![syn_queue, full(syn(Path::CONN_REQUEST)), full(syn(Path::CONN_REQUEST))],
+        "syn.drop.syn_queue_full syn.drop.accept_queue_full+1 => syn.drop.syn_queue_full",
+    );
+}
+
+#[test]
 fn defer_accept_and_other_drops() {
     let deferred = |flags, payload_len| {
         let mut m = ack(Path::CHECK_REQ | Path::CHECK_REQ_NULL);

@@ -1,0 +1,135 @@
+//! What can be asked of the lab, and the cells it resolves to.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum, value_parser};
+use overflow_common::Rung;
+
+use super::super::{
+    OutputFormat,
+    values::{self, Choice},
+};
+use crate::lab::CellConfig;
+
+/// Overflow a listener on purpose, and show for every connection which path the kernel took.
+///
+/// Each cell has a server that never accepts and clients that connect at once, in two network
+/// namespaces of their own; the server's packets are delayed so that every SYN arrives before the
+/// first third ACK. Nothing outside these namespaces is changed, and nothing is left behind.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  overflow lab                                  all four cells
+  overflow lab --abort-on-overflow 1 --syncookies 1 --prefill 1
+                                                a cell in which the sysctl does reset
+  overflow lab --backlog 16 --clients 30 --hold 8
+  overflow lab --output json | jq 'select(.type==\"connection\") | .outcome'
+
+Exit status: 0 done; 1 it could not run, or the witnesses disagree; 2 bad usage.")]
+pub struct LabArgs {
+    /// Clients that connect at once
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    clients: u32,
+    /// The backlog argument of listen(2)
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    backlog: u32,
+    /// The listener's port
+    #[arg(short = 'P', long, default_value_t = 12345, value_parser = value_parser!(u16).range(1..))]
+    port: u16,
+    /// Delay of what the server sends
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = values::milliseconds)]
+    delay: Duration,
+    /// net.ipv4.tcp_abort_on_overflow: 0, 1 or both
+    #[arg(long, value_name = "0|1|both", default_value = "both", value_parser = values::abort)]
+    abort_on_overflow: Choice,
+    /// net.ipv4.tcp_syncookies: 0, 1, 2 or both (1 and 0)
+    #[arg(long, value_name = "0|1|2|both", default_value = "both", value_parser = values::syncookies)]
+    syncookies: Choice,
+    /// net.core.somaxconn, if it is to be changed
+    #[arg(long, value_name = "N")]
+    somaxconn: Option<u32>,
+    /// Connections completed before the burst
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    prefill: u32,
+    /// Bytes each client sends once it believes it is connected
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    payload: usize,
+    /// How long to watch after the burst before the listener is closed
+    #[arg(long, value_name = "SECS", default_value = "5", value_parser = values::seconds)]
+    hold: Duration,
+    /// Trace by this rung only, instead of the best that attaches
+    #[arg(long, value_enum, default_value_t)]
+    rung: RungChoice,
+    /// BTF of the running kernel, if it shows none itself
+    #[arg(long, value_name = "FILE")]
+    pub(super) btf: Option<PathBuf>,
+    /// Text for people, or JSON lines
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) output: OutputFormat,
+    /// Write the packets, annotated with the verdicts, as pcapng
+    #[arg(long, value_name = "FILE")]
+    pub(super) pcap: Option<PathBuf>,
+    /// Show what the eBPF programs log
+    #[arg(long)]
+    pub(super) debug: bool,
+}
+
+/// Which rung to trace by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum RungChoice {
+    /// The best that attaches, moment by moment.
+    #[default]
+    Auto,
+    /// fentry/fexit.
+    Fentry,
+    /// kprobe/kretprobe.
+    Kprobe,
+    /// Tracepoints.
+    Tracepoint,
+}
+
+impl RungChoice {
+    /// The rung, or `None` for the best.
+    pub const fn rung(self) -> Option<Rung> {
+        match self {
+            Self::Auto => None,
+            Self::Fentry => Some(Rung::Fentry),
+            Self::Kprobe => Some(Rung::Kprobe),
+            Self::Tracepoint => Some(Rung::Tracepoint),
+        }
+    }
+}
+
+impl LabArgs {
+    /// The cells: every chosen `syncookies` with every chosen `abort_on_overflow`.
+    pub(super) fn cells(&self) -> Vec<CellConfig> {
+        let mut cells = Vec::new();
+        for &syncookies in &self.syncookies.0 {
+            for &abort_on_overflow in &self.abort_on_overflow.0 {
+                cells.push(CellConfig {
+                    abort_on_overflow,
+                    syncookies,
+                    backlog: self.backlog,
+                    somaxconn: self.somaxconn,
+                    clients: self.clients,
+                    port: self.port,
+                    delay: self.delay,
+                    prefill: self.prefill,
+                    payload: self.payload,
+                    hold: self.hold,
+                });
+            }
+        }
+        cells
+    }
+
+    /// The listener's port.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The rung asked for.
+    pub(super) fn rung(&self) -> Option<Rung> {
+        self.rung.rung()
+    }
+}

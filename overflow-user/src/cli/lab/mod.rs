@@ -1,0 +1,69 @@
+//! `overflow lab`: the experiment, traced, witnessed, explained.
+
+mod args;
+mod progress;
+mod run;
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+
+pub use args::LabArgs;
+use run::Finished;
+
+use super::OutputFormat;
+use crate::sink::{self, Report, pcapng};
+
+/// Runs the lab. Exit code 1 if witnesses disagree.
+pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
+    // Before anything runs: a capture that cannot be written is no reason to wait for it.
+    let capture = match &args.pcap {
+        Some(path) => Some(
+            File::create(path)
+                .with_context(|| format!("cannot write the capture to {}", path.display()))?,
+        ),
+        None => None,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let report = match runtime.block_on(run::run(args))? {
+        Finished::Report(report) => report,
+        Finished::Interrupted => {
+            eprintln!("overflow: interrupted; the namespaces, links and hooks are gone");
+            return Ok(ExitCode::from(1));
+        }
+    };
+    if let (Some(file), Some(path)) = (capture, &args.pcap) {
+        pcapng::report(file, &report, wall_offset_ns())
+            .with_context(|| format!("cannot write the capture to {}", path.display()))?;
+    }
+    print(&report, args)?;
+    Ok(ExitCode::from(u8::from(!report.agree())))
+}
+
+fn print(report: &Report, args: &LabArgs) -> Result<()> {
+    let stdout = io::stdout();
+    let terminal = stdout.is_terminal();
+    let mut out = io::BufWriter::new(stdout.lock());
+    match args.output {
+        OutputFormat::Json => sink::json::report(&mut out, report)?,
+        OutputFormat::Text => {
+            sink::text::report(&mut out, report, super::style::options(terminal))?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// CLOCK_REALTIME minus CLOCK_MONOTONIC, nanoseconds: captures carry the time of day.
+fn wall_offset_ns() -> i64 {
+    use rustix::time::{ClockId, Timespec, clock_gettime};
+    let ns = |t: Timespec| t.tv_sec * 1_000_000_000 + t.tv_nsec;
+    ns(clock_gettime(ClockId::Realtime)) - ns(clock_gettime(ClockId::Monotonic))
+}

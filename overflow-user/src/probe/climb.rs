@@ -1,0 +1,129 @@
+//! Climbs the ladders: attaches each moment by the best rung that works, and keeps every refusal.
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Btf as AyaBtf, Ebpf,
+    programs::{Program, ProgramError},
+};
+use overflow_common::Rung;
+
+use super::{
+    error::refusal,
+    ladder::{Attach, Hook, HookStatus, Moment, MomentStatus, Step},
+};
+use crate::kernel::{Kernel, VMLINUX_BTF};
+
+/// A hook that two moments share is attached once.
+pub struct Climber<'a> {
+    ebpf: &'a mut Ebpf,
+    /// The running kernel's types, which trampolines and BTF tracepoints are checked against.
+    btf: Option<&'a AyaBtf>,
+    kernel: &'a Kernel,
+    done: BTreeMap<(&'static str, &'static str), Result<(), String>>,
+}
+
+impl<'a> Climber<'a> {
+    pub fn new(ebpf: &'a mut Ebpf, btf: Option<&'a AyaBtf>, kernel: &'a Kernel) -> Self {
+        Self { ebpf, btf, kernel, done: BTreeMap::new() }
+    }
+
+    /// Attaches `moment` by the best rung that works, or by `only` that one.
+    pub fn climb(&mut self, moment: Moment, only: Option<Rung>) -> MomentStatus {
+        let mut refused = Vec::new();
+        for step in moment.ladder() {
+            // What one rung alone can show is traced by it whichever rung is asked for.
+            let sole = moment.ladder().len() == 1;
+            if only.is_some_and(|rung| rung != step.rung && !sole) {
+                refused.push((step.rung, "another rung was asked for".to_owned()));
+                continue;
+            }
+            match self.step(step) {
+                Ok(hooks) => {
+                    let (rung, blind) = (Some(step.rung), step.blind);
+                    return MomentStatus { moment, rung, blind, hooks, refused };
+                }
+                Err(why) => refused.push((step.rung, why)),
+            }
+        }
+        MomentStatus { moment, rung: None, blind: "", hooks: Vec::new(), refused }
+    }
+
+    /// Attaches all programs of a step, or none of them.
+    fn step(&mut self, step: &Step) -> Result<Vec<HookStatus>, String> {
+        let mut statuses = Vec::new();
+        let mut fresh = Vec::new();
+        for hook in step.hooks {
+            let mut result = self.once(hook, &mut fresh);
+            let stand_in = hook.stand_in.filter(|_| result.is_err());
+            let refused = result.clone().err();
+            let replaced = stand_in.is_some();
+            statuses.push(HookStatus { name: hook.name(), refused, replaced });
+            if let Some(stand_in) = stand_in {
+                result = self.once(stand_in, &mut fresh);
+                let (name, refused) = (stand_in.name(), result.clone().err());
+                statuses.push(HookStatus { name, refused, replaced: false });
+            }
+            if let Err(why) = result
+                && !hook.optional
+            {
+                for hook in fresh {
+                    self.detach(hook);
+                }
+                return Err(format!("{}: {why}", hook.name()));
+            }
+        }
+        Ok(statuses)
+    }
+
+    fn once(&mut self, hook: &Hook, fresh: &mut Vec<Hook>) -> Result<(), String> {
+        let key = (hook.program, hook.target);
+        if let Some(known) = self.done.get(&key) {
+            return known.clone();
+        }
+        let result = self.attach(hook);
+        self.done.insert(key, result.clone());
+        if result.is_ok() {
+            fresh.push(*hook);
+        }
+        result
+    }
+
+    fn attach(&mut self, hook: &Hook) -> Result<(), String> {
+        if hook.attach != Attach::TpBtf && !self.kernel.btf.has_function(hook.target) {
+            return Err("this kernel has no such function, or has it inlined".to_owned());
+        }
+        let program = self.ebpf.program_mut(hook.program).ok_or("not in the eBPF object")?;
+        let typed = || {
+            self.btf.ok_or_else(|| format!("this kernel shows no BTF of its own in {VMLINUX_BTF}"))
+        };
+        let attached = match program {
+            Program::KProbe(p) => {
+                // One program can be on several functions.
+                let loaded = if p.fd().is_ok() { Ok(()) } else { p.load() };
+                loaded.and_then(|()| p.attach(hook.target, 0)).map(drop)
+            }
+            Program::FEntry(p) => {
+                p.load(hook.target, typed()?).and_then(|()| p.attach()).map(drop)
+            }
+            Program::FExit(p) => p.load(hook.target, typed()?).and_then(|()| p.attach()).map(drop),
+            Program::BtfTracePoint(p) => {
+                p.load(hook.target, typed()?).and_then(|()| p.attach()).map(drop)
+            }
+            _ => Err(ProgramError::UnexpectedProgramType),
+        };
+        attached.map_err(|e| refusal(&e))
+    }
+
+    fn detach(&mut self, hook: Hook) {
+        self.done.retain(|(program, _), _| *program != hook.program);
+        // Unloading drops the program's links too.
+        let _ = match self.ebpf.program_mut(hook.program) {
+            Some(Program::KProbe(p)) => p.unload(),
+            Some(Program::FEntry(p)) => p.unload(),
+            Some(Program::FExit(p)) => p.unload(),
+            Some(Program::BtfTracePoint(p)) => p.unload(),
+            _ => Ok(()),
+        };
+    }
+}
