@@ -41,7 +41,7 @@ impl Run<'_> {
                 let spec = &self.scenario.clients[i];
                 if spec.payload > 0 {
                     let data = self.arrival(i, Sends::Data, ack, ack + spec.app_delay);
-                    self.queue.at(data - to_server, i, Event::Send);
+                    self.queue.at((data - to_server).max(self.now), i, Event::Send);
                 }
             }
             // A repeated SYN-ACK draws a challenge ACK with the client's next sequence number.
