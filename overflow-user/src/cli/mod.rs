@@ -5,6 +5,7 @@
 
 mod doctor;
 mod lab;
+mod predict;
 mod style;
 mod values;
 
@@ -23,6 +24,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Lab(lab::LabArgs),
+    Predict(predict::PredictArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Lab(args) => lab::run(&args),
+        Command::Predict(args) => predict::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {
