@@ -85,8 +85,10 @@ impl Line {
     fn is(&self, group: &Group) -> bool {
         let decisive = |stage: &Stage| {
             let read = stage.values.abort_on_overflow_read;
+            // What was not seen says nothing of what was read.
+            let unseen = read.is_none() && stage.known == "inferred";
             under(&stage.id, group.handshake)
-                && group.abort_read.is_none_or(|wanted| read == Some(wanted))
+                && group.abort_read.is_none_or(|wanted| read == Some(wanted) || unseen)
         };
         self.stages.first().is_some_and(|stage| stage.id == group.first)
             && self.handshake().any(decisive)
@@ -231,6 +233,17 @@ mod tests {
         let [a, b, mut c] = three();
         c.run = Some("abort=1,syncookies=0".to_owned());
         assert_eq!(failures(&cell, &[a, b, c]), 1);
+    }
+
+    #[test]
+    fn only_a_traced_path_must_say_what_it_read() {
+        let mut cut = dropped(false);
+        cut.stages[1].values.abort_on_overflow_read = None;
+        assert!(!cut.is(&COOKIE_DROPPED));
+        cut.stages[1].known = "inferred".to_owned();
+        assert!(cut.is(&COOKIE_DROPPED));
+        cut.stages[1].values.abort_on_overflow_read = Some(true);
+        assert!(!cut.is(&COOKIE_DROPPED));
     }
 
     #[test]
