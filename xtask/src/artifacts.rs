@@ -1,7 +1,11 @@
 //! The programs xtask runs, built as static release binaries so that one build serves this
 //! machine, every VM and the release.
 
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::{Result, ensure};
 
@@ -15,12 +19,26 @@ pub fn overflow() -> Result<PathBuf> {
         ensure!(path.is_file(), "OVERFLOW_BINARY names {}, which is no file", path.display());
         return Ok(path);
     }
-    build("overflow-user", "overflow")
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    once(&BUILT, || build("overflow-user", "overflow"))
 }
 
 /// Builds the init of VMs and returns its path.
 pub fn guest_init() -> Result<PathBuf> {
-    build("guest-init", "guest-init")
+    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+    once(&BUILT, || build("guest-init", "guest-init"))
+}
+
+/// Asks cargo once in the life of this process, which boots many machines with the same programs.
+fn once(
+    built: &Mutex<Option<PathBuf>>,
+    build: impl FnOnce() -> Result<PathBuf>,
+) -> Result<PathBuf> {
+    let mut built = built.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = &*built {
+        return Ok(path.clone());
+    }
+    Ok(built.insert(build()?).clone())
 }
 
 fn build(package: &str, bin: &str) -> Result<PathBuf> {
