@@ -1,6 +1,6 @@
 //! One cell: heading, table of the burst, stories, queues and counters.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     lab::{CellConfig, LinkKind, Phase},
@@ -197,18 +197,25 @@ fn sums(page: &mut Page, cell: &CellReport) {
     }
 }
 
+/// How many kernel functions and tracepoints are hooked, by rung; the names are a page long.
 fn hooks(cell: &CellReport) -> String {
-    let mut rungs: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut rungs: Vec<(&str, BTreeSet<&str>)> = Vec::new();
     for hook in &cell.hooks {
+        // `fentry:f` and `fexit:f` are one function.
+        let name = hook.hook.rsplit_once(':').map_or(hook.hook.as_str(), |(_, name)| name);
         match rungs.iter_mut().find(|(rung, _)| *rung == hook.rung) {
-            Some((_, hooks)) if !hooks.contains(&hook.hook.as_str()) => hooks.push(&hook.hook),
-            Some(_) => {}
-            None => rungs.push((hook.rung, vec![&hook.hook])),
+            Some((_, names)) => _ = names.insert(name),
+            None => rungs.push((hook.rung, BTreeSet::from([name]))),
         }
     }
-    let rungs: Vec<String> =
-        rungs.iter().map(|(rung, hooks)| format!("{rung}: {}", hooks.join(", "))).collect();
-    rungs.join("; ")
+    let rung = |(rung, names): &(&str, BTreeSet<&str>)| {
+        let tracepoint = rung.starts_with("tp") || *rung == "tracepoint";
+        let what = if tracepoint { "tracepoint" } else { "kernel function" };
+        let by = if tracepoint { String::new() } else { format!(" ({rung})") };
+        format!("{}{by}", words::count(names.len(), what))
+    };
+    let rungs: Vec<String> = rungs.iter().map(rung).collect();
+    format!("hooks on {}; `overflow doctor` names them", rungs.join(" and "))
 }
 
 fn tick(agree: bool) -> &'static str {
