@@ -11,6 +11,11 @@ use anyhow::{Result, ensure};
 
 use crate::{exec, progress, setup::Toolchain, workspace};
 
+type Built = Mutex<Option<PathBuf>>;
+
+static OVERFLOW: Built = Mutex::new(None);
+static GUEST_INIT: Built = Mutex::new(None);
+
 /// Builds `overflow` and returns its path; or takes the binary that `OVERFLOW_BINARY` names, to try
 /// a released one.
 pub fn overflow() -> Result<PathBuf> {
@@ -19,21 +24,16 @@ pub fn overflow() -> Result<PathBuf> {
         ensure!(path.is_file(), "OVERFLOW_BINARY names {}, which is no file", path.display());
         return Ok(path);
     }
-    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
-    once(&BUILT, || build("overflow-user", "overflow"))
+    once(&OVERFLOW, || build("overflow-user", "overflow"))
 }
 
 /// Builds the init of VMs and returns its path.
 pub fn guest_init() -> Result<PathBuf> {
-    static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
-    once(&BUILT, || build("guest-init", "guest-init"))
+    once(&GUEST_INIT, || build("guest-init", "guest-init"))
 }
 
 /// Asks cargo once in the life of this process, which boots many machines with the same programs.
-fn once(
-    built: &Mutex<Option<PathBuf>>,
-    build: impl FnOnce() -> Result<PathBuf>,
-) -> Result<PathBuf> {
+fn once(built: &Built, build: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
     let mut built = built.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = &*built {
         return Ok(path.clone());

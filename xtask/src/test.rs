@@ -118,6 +118,7 @@ fn run(step: Step, args: &TestArgs) -> Result<Checks> {
         Step::Clippy => lint(workspace::cargo().args([
             "clippy",
             "--quiet",
+            "--keep-going",
             "--workspace",
             "--exclude=overflow-ebpf",
             "--all-targets",
