@@ -64,6 +64,12 @@ impl Slot {
     pub const MISSING: Self = Self(0xff);
     /// Slots that a context can have: 12 arguments and the return value.
     pub const MAX: u8 = 12;
+
+    /// Whether this kernel's function has it.
+    #[inline(always)]
+    pub const fn exists(self) -> bool {
+        self.0 != Self::MISSING.0
+    }
 }
 
 /// Calls `$then!` with every kernel field that the eBPF side reads:

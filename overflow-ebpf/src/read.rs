@@ -41,19 +41,19 @@ pub fn address(base: u64, field: &Global<Field>) -> Option<u64> {
     if field.exists() { Some(base + field.offset()) } else { None }
 }
 
-/// What [`slot`] gives for a slot that this kernel's function does not have. No kernel pointer and
-/// no reason has this value. A plain number instead of an `Option`, whose payload the compiler
-/// would move about uninitialised, which verifiers refuse.
-pub const ABSENT: u64 = u64::MAX;
+/// Stands for a reason that this kernel's function does not have. A plain number instead of an
+/// `Option`, whose payload the compiler would move about uninitialised, which verifiers refuse.
+pub const NO_REASON: u64 = u64::MAX;
 
 /// Reads slot `slot` of a BTF context: an argument, or the return value after the last argument.
-/// [`ABSENT`] if there is no such slot.
+/// `absent` if there is no such slot: 0 for pointers, which the compiler may then compare with
+/// nothing but 0 (any other value invites arithmetic that verifiers refuse on pointers).
 ///
 /// The verifier accepts context loads at constant offsets only, so each slot has a load of its
 /// own. The slot comes from read-only data, so the verifier follows just the one that exists; in
 /// plain Rust the compiler would merge the arms into one load at a computed offset.
 #[inline(always)]
-pub fn slot(ctx: *const core::ffi::c_void, slot: Slot) -> u64 {
+pub fn slot(ctx: *const core::ffi::c_void, slot: Slot, absent: u64) -> u64 {
     macro_rules! load {
         ($bytes:literal) => {{
             let value: u64;
@@ -80,6 +80,6 @@ pub fn slot(ctx: *const core::ffi::c_void, slot: Slot) -> u64 {
         6 => load!("48"),
         7 => load!("56"),
         8 => load!("64"),
-        _ => ABSENT,
+        _ => absent,
     }
 }

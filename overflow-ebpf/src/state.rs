@@ -1,7 +1,11 @@
 //! The per-CPU path state: the segment this CPU is handling, from the outermost hook's entry to
 //! its exit.
 
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+};
+use aya_log_ebpf::debug;
 use overflow_common::{Event, Kind, Loss, Queue, Rung, valid};
 
 use crate::{
@@ -126,6 +130,18 @@ impl PathState {
     pub fn finish(&mut self) {
         emit::record(&self.event);
         self.skb = 0;
+    }
+}
+
+/// Says in the debug log what has become of the segment at hook `what`. Without `--debug` the level
+/// is a constant 0 and the verifier removes it all. Numbers from the state only: the log would do
+/// arithmetic on the hook's own pointers, which verifiers refuse.
+#[inline(always)]
+pub fn log(ctx: &impl EbpfContext, what: &str) {
+    if let Some(state) = PathState::get() {
+        let event = &state.event;
+        let (port, path, netns) = (event.client_port, event.path, event.netns);
+        debug!(ctx, "{}: client port {}, netns {}, path {:x}", what, port, netns, path);
     }
 }
 

@@ -26,8 +26,9 @@ fn accepted(child: u64, rung: Rung) {
 /// (sk, flags, err, kern) up to v6.9, (sk, proto_accept_arg *) since v6.10.
 #[fexit(function = "inet_csk_accept")]
 pub fn fexit_inet_csk_accept(ctx: FExitContext) -> u32 {
-    let child = read::slot(ctx.as_ptr(), ACCEPT_RETURN.load());
-    if child != read::ABSENT {
+    let slot = ACCEPT_RETURN.load();
+    if slot.exists() {
+        let child = read::slot(ctx.as_ptr(), slot, 0);
         accepted(child, Rung::Fentry);
     }
     0

@@ -81,13 +81,15 @@ fn exit(returned: u64, bits: [u32; 3], entered: u32) {
 #[fentry(function = "tcp_check_req")]
 pub fn fentry_tcp_check_req(ctx: FEntryContext) -> u32 {
     enter_check_req(ctx.arg(0), ctx.arg(1), ctx.arg(2), Rung::Fentry);
+    state::log(&ctx, "tcp_check_req");
     0
 }
 
 #[fexit(function = "tcp_check_req")]
 pub fn fexit_tcp_check_req(ctx: FExitContext) -> u32 {
-    let returned = read::slot(ctx.as_ptr(), TCP_CHECK_REQ_RETURN.load());
-    if returned != read::ABSENT {
+    let slot = TCP_CHECK_REQ_RETURN.load();
+    if slot.exists() {
+        let returned = read::slot(ctx.as_ptr(), slot, 0);
         exit_check_req(returned);
     }
     0
@@ -97,13 +99,15 @@ pub fn fexit_tcp_check_req(ctx: FExitContext) -> u32 {
 #[fentry(function = "cookie_v4_check")]
 pub fn fentry_cookie_v4_check(ctx: FEntryContext) -> u32 {
     enter_cookie_check(ctx.arg(0), ctx.arg(1), Rung::Fentry);
+    state::log(&ctx, "cookie_v4_check");
     0
 }
 
 #[fexit(function = "cookie_v4_check")]
 pub fn fexit_cookie_v4_check(ctx: FExitContext) -> u32 {
-    let returned = read::slot(ctx.as_ptr(), COOKIE_V4_CHECK_RETURN.load());
-    if returned != read::ABSENT {
+    let slot = COOKIE_V4_CHECK_RETURN.load();
+    if slot.exists() {
+        let returned = read::slot(ctx.as_ptr(), slot, 0);
         exit_cookie_check(returned);
     }
     0
@@ -117,8 +121,9 @@ pub fn fentry_cookie_v6_check(ctx: FEntryContext) -> u32 {
 
 #[fexit(function = "cookie_v6_check")]
 pub fn fexit_cookie_v6_check(ctx: FExitContext) -> u32 {
-    let returned = read::slot(ctx.as_ptr(), COOKIE_V6_CHECK_RETURN.load());
-    if returned != read::ABSENT {
+    let slot = COOKIE_V6_CHECK_RETURN.load();
+    if slot.exists() {
+        let returned = read::slot(ctx.as_ptr(), slot, 0);
         exit_cookie_check(returned);
     }
     0

@@ -39,8 +39,9 @@ fn mark(bits: u32) {
 
 #[fexit(function = "tcp_v4_syn_recv_sock")]
 pub fn fexit_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
-    let returned = read::slot(ctx.as_ptr(), SYN_RECV_SOCK_RETURN.load());
-    if returned != read::ABSENT {
+    let slot = SYN_RECV_SOCK_RETURN.load();
+    if slot.exists() {
+        let returned = read::slot(ctx.as_ptr(), slot, 0);
         syn_recv_sock(returned);
     }
     0
@@ -48,8 +49,9 @@ pub fn fexit_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
 
 #[fexit(function = "tcp_v6_syn_recv_sock")]
 pub fn fexit_tcp_v6_syn_recv_sock(ctx: FExitContext) -> u32 {
-    let returned = read::slot(ctx.as_ptr(), SYN_RECV_SOCK_RETURN.load());
-    if returned != read::ABSENT {
+    let slot = SYN_RECV_SOCK_RETURN.load();
+    if slot.exists() {
+        let returned = read::slot(ctx.as_ptr(), slot, 0);
         syn_recv_sock(returned);
     }
     0
@@ -59,8 +61,9 @@ pub fn fexit_tcp_v6_syn_recv_sock(ctx: FExitContext) -> u32 {
 /// 9d3e1368bb45).
 #[fexit(function = "inet_csk_reqsk_queue_add")]
 pub fn fexit_reqsk_queue_add(ctx: FExitContext) -> u32 {
-    let returned = read::slot(ctx.as_ptr(), QUEUE_ADD_RETURN.load());
-    if returned != read::ABSENT {
+    let slot = QUEUE_ADD_RETURN.load();
+    if slot.exists() {
+        let returned = read::slot(ctx.as_ptr(), slot, 0);
         queue_add(returned);
     }
     0

@@ -18,11 +18,11 @@ use crate::{
     read,
     segment::{self, At},
     sock,
-    state::PathState,
+    state::{self, PathState},
 };
 
 /// `sk` is the listener, the socket the segment belongs to, or 0; `reason` may be
-/// [`read::ABSENT`].
+/// [`read::NO_REASON`].
 #[inline(always)]
 pub fn send_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
     if let Some(state) = PathState::following(skb) {
@@ -56,7 +56,7 @@ pub fn send_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
 
 #[inline(always)]
 fn with_reason(state: &mut PathState, reason: u64) {
-    if reason != read::ABSENT {
+    if reason != read::NO_REASON {
         state.event.reset_reason = reason as u32;
         state.event.valid |= valid::RESET_REASON;
     }
@@ -65,14 +65,15 @@ fn with_reason(state: &mut PathState, reason: u64) {
 /// (sk, skb), since v6.10 (and some older distribution kernels) with a reason.
 #[fentry(function = "tcp_v4_send_reset")]
 pub fn fentry_tcp_v4_send_reset(ctx: FEntryContext) -> u32 {
-    let reason = read::slot(ctx.as_ptr(), SEND_RESET_REASON.load());
+    let reason = read::slot(ctx.as_ptr(), SEND_RESET_REASON.load(), read::NO_REASON);
     send_reset(ctx.arg(0), ctx.arg(1), reason, Path::SEND_RESET, Rung::Fentry);
+    state::log(&ctx, "tcp_v4_send_reset");
     0
 }
 
 #[fentry(function = "tcp_v6_send_reset")]
 pub fn fentry_tcp_v6_send_reset(ctx: FEntryContext) -> u32 {
-    let reason = read::slot(ctx.as_ptr(), SEND_RESET_REASON.load());
+    let reason = read::slot(ctx.as_ptr(), SEND_RESET_REASON.load(), read::NO_REASON);
     send_reset(ctx.arg(0), ctx.arg(1), reason, Path::SEND_RESET, Rung::Fentry);
     0
 }
@@ -82,7 +83,7 @@ pub fn fentry_tcp_v6_send_reset(ctx: FEntryContext) -> u32 {
 pub fn kprobe_send_reset(ctx: ProbeContext) -> u32 {
     let reason = match (SEND_RESET_REASON.load(), ctx.arg::<u32>(2)) {
         (Slot(2), Some(reason)) => reason.into(),
-        _ => read::ABSENT,
+        _ => read::NO_REASON,
     };
     if let (Some(sk), Some(skb)) = (ctx.arg(0), ctx.arg(1)) {
         send_reset(sk, skb, reason, Path::SEND_RESET, Rung::Kprobe);

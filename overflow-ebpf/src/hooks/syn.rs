@@ -49,6 +49,7 @@ fn exit() {
 #[fentry(function = "tcp_conn_request")]
 pub fn fentry_tcp_conn_request(ctx: FEntryContext) -> u32 {
     enter(ctx.arg(3), ctx.arg(2), Rung::Fentry);
+    state::log(&ctx, "tcp_conn_request");
     0
 }
 

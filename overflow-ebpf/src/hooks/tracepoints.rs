@@ -22,7 +22,7 @@ use crate::{
     read,
     segment::{self, ACK, At, SYN},
     sock,
-    state::PathState,
+    state::{self, PathState},
 };
 
 /// Listeners come and go here: (sk, oldstate, newstate). A child's way to ESTABLISHED too.
@@ -155,9 +155,12 @@ fn consumed(skb: u64) -> Option<()> {
 /// (skb, location[, reason[, rx_sk]]): dropped.
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn tp_kfree_skb(ctx: BtfTracePointContext) -> u32 {
-    let reason = read::slot(ctx.as_ptr(), TP_KFREE_SKB_REASON.load());
-    let rx_sk = read::slot(ctx.as_ptr(), TP_KFREE_SKB_RX_SK.load());
-    dropped(ctx.arg(0), ctx.arg(1), reason, rx_sk);
+    let reason = read::slot(ctx.as_ptr(), TP_KFREE_SKB_REASON.load(), read::NO_REASON);
+    let rx_sk = read::slot(ctx.as_ptr(), TP_KFREE_SKB_RX_SK.load(), 0);
+    let (skb, location): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+    if dropped(skb, location, reason, rx_sk).is_some() {
+        state::log(&ctx, "kfree_skb");
+    }
     0
 }
 
@@ -166,11 +169,11 @@ fn dropped(skb: u64, location: u64, reason: u64, rx_sk: u64) -> Option<()> {
     let state = followed(skb)?;
     state.mark(Path::TP_KFREE_SKB);
     state.event.location = location;
-    if reason != read::ABSENT {
+    if reason != read::NO_REASON {
         state.event.drop_reason = reason as u32;
         state.event.valid |= valid::DROP_REASON;
     }
-    if rx_sk != read::ABSENT && rx_sk != 0 {
+    if rx_sk != 0 {
         if sock::state(rx_sk) != STATE_LISTEN.load() {
             // A segment of an established connection, dropped for reasons of its own.
             state.skb = 0;
@@ -197,7 +200,7 @@ fn followed(skb: u64) -> Option<&'static mut PathState> {
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub fn tp_tcp_send_reset(ctx: BtfTracePointContext) -> u32 {
     let (sk, skb): (u64, u64) = (ctx.arg(0), ctx.arg(1));
-    let reason = read::slot(ctx.as_ptr(), TP_SEND_RESET_REASON.load());
+    let reason = read::slot(ctx.as_ptr(), TP_SEND_RESET_REASON.load(), read::NO_REASON);
     // Both can be NULL, and the verifier wants to see that each is looked at.
     if skb == 0 && sk != 0 {
         close::active_reset(sk, Rung::Tracepoint, Path::TP_SEND_RESET);

@@ -28,6 +28,16 @@ enum Command {
     Doctor(doctor::DoctorArgs),
 }
 
+impl Cli {
+    /// What is logged if RUST_LOG does not say.
+    fn log_level(&self) -> &'static str {
+        match &self.command {
+            Command::Lab(args) if args.debug => "overflow=debug",
+            _ => "off",
+        }
+    }
+}
+
 /// Where results go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
@@ -47,6 +57,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    // Off unless RUST_LOG or --debug asks for it.
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(cli.log_level()))
+        .init();
     let result = match cli.command {
         Command::Lab(args) => lab::run(&args),
         Command::Predict(args) => predict::run(&args),

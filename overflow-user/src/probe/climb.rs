@@ -103,9 +103,7 @@ impl<'a> Climber<'a> {
                 let loaded = if p.fd().is_ok() { Ok(()) } else { p.load() };
                 loaded.and_then(|()| p.attach(hook.target, 0)).map(drop)
             }
-            Program::FEntry(p) => {
-                p.load(hook.target, typed()?).and_then(|()| p.attach()).map(drop)
-            }
+            Program::FEntry(p) => p.load(hook.target, typed()?).and_then(|()| p.attach()).map(drop),
             Program::FExit(p) => p.load(hook.target, typed()?).and_then(|()| p.attach()).map(drop),
             Program::BtfTracePoint(p) => {
                 p.load(hook.target, typed()?).and_then(|()| p.attach()).map(drop)

@@ -4,13 +4,14 @@ use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
     maps::{HashMap, MapData, RingBuf},
 };
+use aya_log::EbpfLogger;
 use overflow_common::Rung;
 
 use super::{
     climb::Climber,
     error::ProbeError,
     ladder::{Moment, MomentStatus},
-    ring::{Losses, RingReader},
+    ring::{Losses, RingReader, register},
 };
 use crate::kernel::{Constant, Kernel};
 
@@ -70,11 +71,12 @@ impl Tracer {
             };
         }
         let (by_netns, all) = (u8::from(!config.netns.is_empty()), u8::from(config.all));
+        // aya-log's levels count down from error, 1: at 0 every log statement is dead code.
         let log_level = if config.debug { u8::MAX } else { 0 };
         loader.override_global("FILTER_PORT", &config.port, true);
         loader.override_global("FILTER_NETNS", &by_netns, true);
         loader.override_global("EMIT_ALL", &all, true);
-        loader.override_global("AYA_LOG_LEVEL", &log_level, false);
+        loader.override_global("AYA_LOG_LEVEL", &log_level, true);
         loader.map_max_entries("EVENTS", config.ring_bytes.next_power_of_two().max(4096));
         let ebpf = loader.load(OBJECT)?;
 
@@ -120,6 +122,21 @@ impl Tracer {
         RingReader::new(ring).map_err(ProbeError::Ring)
     }
 
+    /// Passes on what the eBPF programs log, through `log`, until the runtime ends. Call it once,
+    /// from inside a runtime, if the configuration asked for debug lines.
+    pub fn forward_logs(&mut self) -> Result<(), ProbeError> {
+        let logger = EbpfLogger::init(&mut self.ebpf)
+            .map_err(|e| ProbeError::Load(format!("the eBPF log cannot be read: {e}")))?;
+        let mut logger = register(logger).map_err(ProbeError::Ring)?;
+        tokio::spawn(async move {
+            while let Ok(mut guard) = logger.readable_mut().await {
+                guard.get_inner_mut().flush();
+                guard.clear_ready();
+            }
+        });
+        Ok(())
+    }
+
     /// What the eBPF side could not report so far.
     pub fn losses(&self) -> Losses {
         Losses::read(&self.ebpf)
@@ -141,4 +158,3 @@ fn raise_memlock() {
     // A refusal shows itself later, as the error of loading a map.
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
 }
-

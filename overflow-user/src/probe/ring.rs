@@ -1,11 +1,12 @@
 //! The ring's reader: the only file of user space with unsafe code.
 
-use std::io;
+use std::{io, os::fd::AsRawFd};
 
 use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray, RingBuf},
 };
+use aya_log::EbpfLogger;
 use overflow_common::{Event, Loss};
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -18,10 +19,7 @@ pub struct RingReader {
 
 impl RingReader {
     pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
-        // SAFETY: the ring owns its file descriptor, which stays open and the same for as long as
-        // the AsyncFd, which owns the ring, lives.
-        let fd = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
-        Ok(Self { fd: fd.map_err(|e| e.into_parts().1)?, malformed: 0 })
+        Ok(Self { fd: register(ring)?, malformed: 0 })
     }
 
     /// Waits for records and hands each to `sink`.
@@ -42,6 +40,19 @@ impl RingReader {
         self.malformed
     }
 }
+
+/// Watches a ring for readability.
+pub(super) fn register<T: OwnsFd>(owner: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: `OwnsFd` is for types that own their file descriptor: it stays open and the same for
+    // as long as the AsyncFd, which owns the value, lives.
+    let fd = unsafe { AsyncFd::register_with_interest(owner, Interest::READABLE) };
+    fd.map_err(|e| e.into_parts().1)
+}
+
+/// Types that own the file descriptor they show, and never change it.
+pub(super) trait OwnsFd: AsRawFd {}
+impl OwnsFd for RingBuf<MapData> {}
+impl<T: log::Log> OwnsFd for EbpfLogger<T> {}
 
 fn drain(ring: &mut RingBuf<MapData>, sink: &mut impl FnMut(Event)) -> u64 {
     let mut malformed = 0;

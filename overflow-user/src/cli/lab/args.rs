@@ -71,7 +71,7 @@ pub struct LabArgs {
     pub(super) pcap: Option<PathBuf>,
     /// Show what the eBPF programs log
     #[arg(long)]
-    pub(super) debug: bool,
+    pub(in crate::cli) debug: bool,
 }
 
 /// Which rung to trace by.

@@ -72,7 +72,10 @@ async fn all(args: &LabArgs) -> Result<Report> {
         Some(tracing) => Some(tracing.finish().await?),
         None => None,
     };
-    let host = Host { kernel: kernel::release(), distro: Some(kernel::distro()).filter(|d| !d.is_empty()) };
+    let host = Host {
+        kernel: kernel::release(),
+        distro: Some(kernel::distro()).filter(|d| !d.is_empty()),
+    };
     let cells = configs
         .into_iter()
         .zip(ran)
@@ -180,6 +183,9 @@ impl Tracing {
             ..TraceConfig::default()
         };
         let mut tracer = Tracer::attach(&kernel, &config)?;
+        if args.debug {
+            tracer.forward_logs()?;
+        }
         let ring = tracer.ring()?;
         let decoder = Decoder::new(&kernel.facts, kernel.symbols);
         let (stop, stopped) = oneshot::channel();
@@ -193,19 +199,24 @@ impl Tracing {
         let read = self.reader.await.context("the ring's reader failed")?;
         let kernel_losses = self.tracer.losses();
         let loss = |what: &str, count| Loss { what: what.to_owned(), count };
-        let mut losses: Vec<_> =
-            kernel_losses.by_cause.iter().map(|(what, n)| loss(&format!("ebpf {what}"), *n)).collect();
+        let mut losses: Vec<_> = kernel_losses
+            .by_cause
+            .iter()
+            .map(|(what, n)| loss(&format!("ebpf {what}"), *n))
+            .collect();
         losses.push(loss("records that could not be decoded", read.undecoded));
         losses.push(loss("moments that found no room", read.table.evicted()));
-        let sight = Sight {
-            lost: losses.iter().map(|l| l.count).sum(),
-            blind_to: blind_to(&self.tracer),
-        };
+        let sight =
+            Sight { lost: losses.iter().map(|l| l.count).sum(), blind_to: blind_to(&self.tracer) };
         Ok(Traced { table: read.table, sight, hooks: hooks(&self.tracer), losses })
     }
 }
 
-async fn read(mut ring: RingReader, mut decoder: Decoder, mut stopped: oneshot::Receiver<()>) -> Read {
+async fn read(
+    mut ring: RingReader,
+    mut decoder: Decoder,
+    mut stopped: oneshot::Receiver<()>,
+) -> Read {
     let mut table = Table::new(MAX_CONNECTIONS, MAX_MOMENTS);
     let mut take = |event| {
         if let Some(moment) = decoder.decode(&event) {
@@ -269,9 +280,7 @@ fn report(config: CellConfig, ran: Ran, traced: Option<&Traced>) -> CellReport {
         let limit = traced.table.syn_queue_limit();
         let close = ran.observation.timeline.close;
         let stories = traced.table.stories(ran.netns).into_iter();
-        stories
-            .map(|(key, story)| verdict::judge(key, &until_close(story, close), limit))
-            .collect()
+        stories.map(|(key, story)| verdict::judge(key, &until_close(story, close), limit)).collect()
     });
     let (sight, hooks, losses) = match traced {
         Some(t) => (Some(&t.sight), t.hooks.clone(), t.losses.clone()),
