@@ -31,6 +31,7 @@ fn seed(syncookies: u8, hold: Duration) -> CellConfig {
         prefill: 0,
         payload: 0,
         hold,
+        ..CellConfig::SEED
     }
 }
 

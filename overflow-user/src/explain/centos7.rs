@@ -58,6 +58,7 @@ mod tests {
             prefill,
             payload: 0,
             hold: Duration::from_secs(2),
+            ..CellConfig::SEED
         };
         let got = predict(&config, backlog).map(|c| c.to_string());
         assert_eq!(got.as_deref().unwrap_or("-"), expect);

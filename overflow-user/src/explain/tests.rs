@@ -40,6 +40,7 @@ fn config(abort_on_overflow: u8, syncookies: u8) -> CellConfig {
         prefill: 0,
         payload: 0,
         hold: Duration::from_secs(2),
+        ..CellConfig::SEED
     }
 }
 

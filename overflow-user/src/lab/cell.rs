@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     time::Duration,
 };
 
@@ -15,8 +15,10 @@ use super::{
     clients::{self, Client},
     clock::monotonic_ns,
     concurrent::concurrent,
-    counters, files,
-    link::{Addresses, Link},
+    counters,
+    family::Addresses,
+    files,
+    link::Link,
     listener,
     netns::Namespace,
     sockopt, sysctl,
@@ -57,15 +59,13 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Prepares a cell with the server at 10.7.`subnet`.1 and the clients at 10.7.`subnet`.2.
+    /// Prepares a cell with the server at 10.7.`subnet`.1 and the clients at 10.7.`subnet`.2, or at
+    /// fd07:`subnet`::1 and fd07:`subnet`::2.
     /// Blocks the calling thread while the kernel works, some tens of milliseconds.
     pub fn prepare(config: CellConfig, subnet: u8) -> Result<Self, LabError> {
         config.check()?;
         files::make_room(&config)?;
-        let addresses = Addresses {
-            server: Ipv4Addr::new(10, 7, subnet, 1),
-            client: Ipv4Addr::new(10, 7, subnet, 2),
-        };
+        let addresses = config.family.addresses(subnet);
         let server = Namespace::create("lab-server")?;
         let client = Namespace::create("lab-client")?;
         let settings = config.clone();
@@ -103,7 +103,8 @@ impl Cell {
         progress: impl Fn(Progress) + Send + Sync,
     ) -> Result<Observation, LabError> {
         let server_addr = self.server_addr();
-        let backlog = self.config.backlog;
+        let (backlog, address) =
+            (self.config.backlog, self.config.family.bind_address(server_addr));
         let mut notes: Vec<String> = Vec::new();
         if let Some(reason) = self.link.reason() {
             notes.push(format!("the delay is made by a user-space link: {reason}"));
@@ -112,7 +113,7 @@ impl Cell {
         let capture = Capture::start(&self.server).await?;
         let counters_before = self.server.run(|| async { counters::read() }).await?;
         let listener =
-            self.server.run(move || async move { listener::open(server_addr, backlog) }).await?;
+            self.server.run(move || async move { listener::open(address, backlog) }).await?;
         progress(Progress::Listening);
 
         let prefilled = self.prefill(&listener, &progress).await?;
@@ -210,10 +211,10 @@ impl Cell {
 
     /// Looks at the listener from its own namespace.
     async fn look(&self, listener: Socket) -> Result<(Socket, listener::View), LabError> {
-        let address = self.server_addr();
+        let (port, ipv6) = (self.config.port, self.config.family.listens_on_ipv6());
         self.server
             .run(move || async move {
-                let view = listener::view(&listener, address)?;
+                let view = listener::view(&listener, port, ipv6)?;
                 Ok((listener, view))
             })
             .await

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -39,7 +39,7 @@ struct Progress {
 /// Connects prefill client number `index` (from 0) and waits until it is established, from a
 /// thread of the clients' namespace. `Err` with the reason if that takes longer than `timeout`.
 pub(super) async fn prefill(
-    from: Ipv4Addr,
+    from: IpAddr,
     server: SocketAddr,
     index: u16,
     timeout: Duration,
@@ -63,7 +63,7 @@ pub(super) async fn prefill(
 /// sends `payload` bytes as soon as it is established. Also answers with the time just before
 /// the first `connect()`, CLOCK_MONOTONIC nanoseconds.
 pub(super) fn burst(
-    from: Ipv4Addr,
+    from: IpAddr,
     server: SocketAddr,
     count: u16,
     payload: usize,
@@ -175,7 +175,7 @@ impl Client {
 
 fn bound(local: SocketAddr) -> Result<Socket, LabError> {
     let what = || format!("binding a client to {local}");
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).during(what())?;
+    let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP)).during(what())?;
     socket.set_nonblocking(true).during(what())?;
     socket.bind(&SockAddr::from(local)).during(what())?;
     Ok(socket)

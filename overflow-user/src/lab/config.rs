@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::LabError;
+use super::{Family, LabError};
 
 /// Source port of the first prefill connection; the n-th has the n-th port after it.
 pub const PREFILL_PORT: u16 = 20001;
@@ -37,12 +37,33 @@ pub struct CellConfig {
     pub payload: usize,
     /// How long the world is watched after the burst before the listener is closed.
     pub hold: Duration,
+    /// Which IP clients and listener speak.
+    pub family: Family,
 }
 
 impl CellConfig {
-    /// The cell's name in every output: `abort=1,syncookies=1`.
+    /// The seed experiment with both sysctls at the kernel's defaults.
+    pub const SEED: Self = Self {
+        abort_on_overflow: 0,
+        syncookies: 1,
+        backlog: 1,
+        somaxconn: None,
+        clients: 5,
+        port: 12345,
+        delay: Duration::from_millis(200),
+        prefill: 0,
+        payload: 0,
+        hold: Duration::from_secs(5),
+        family: Family::Ipv4,
+    };
+
+    /// The cell's name in every output: `abort=1,syncookies=1`, then what else is special about it.
     pub fn run_name(&self) -> String {
-        format!("abort={},syncookies={}", self.abort_on_overflow, self.syncookies)
+        let mut name = format!("abort={},syncookies={}", self.abort_on_overflow, self.syncookies);
+        if self.family != Family::Ipv4 {
+            name += &format!(",family={}", self.family.as_str());
+        }
+        name
     }
 
     /// Whether the numbers can mean anything, before any namespace is made.
@@ -81,20 +102,16 @@ mod tests {
         CellConfig {
             abort_on_overflow: 1,
             syncookies: 0,
-            backlog: 1,
-            somaxconn: None,
-            clients: 5,
-            port: 12345,
-            delay: Duration::from_millis(200),
-            prefill: 0,
-            payload: 0,
             hold: Duration::from_secs(2),
+            ..CellConfig::SEED
         }
     }
 
     #[test]
     fn names_its_cell() {
         assert_eq!(seed().run_name(), "abort=1,syncookies=0");
+        let mapped = CellConfig { family: Family::Mapped, ..seed() };
+        assert_eq!(mapped.run_name(), "abort=1,syncookies=0,family=mapped");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_sock_diag::{
     SockDiagMessage,
-    constants::{AF_INET, IPPROTO_TCP},
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP},
     inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, Timer},
 };
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIAG};
@@ -39,9 +39,10 @@ pub(super) struct Dump {
     pub(super) fallback: Option<String>,
 }
 
-/// Every IPv4 TCP socket of the calling thread's namespace.
-pub(super) fn dump() -> Result<Dump, LabError> {
-    match by_netlink() {
+/// Every TCP socket of the calling thread's namespace that is `AF_INET6` or `AF_INET`, IPv4-mapped
+/// addresses as IPv4.
+pub(super) fn dump(ipv6: bool) -> Result<Dump, LabError> {
+    match by_netlink(ipv6) {
         Ok(sockets) => Ok(Dump { sockets, fallback: None }),
         // inet_diag may be a module that cannot be loaded here: ENOENT, or on a kernel without
         // even NETLINK_SOCK_DIAG, EPROTONOSUPPORT.
@@ -50,19 +51,19 @@ pub(super) fn dump() -> Result<Dump, LabError> {
         {
             let fallback = format!(
                 "sock_diag is not available here ({error}); sockets were read from \
-                 /proc/net/tcp and the listener's queue from TCP_INFO"
+                 /proc/net and the listener's queue from TCP_INFO"
             );
-            Ok(Dump { sockets: proc_tcp::sockets()?, fallback: Some(fallback) })
+            Ok(Dump { sockets: proc_tcp::sockets(ipv6)?, fallback: Some(fallback) })
         }
         Err(source) => Err(LabError::Io { what: "a sock_diag dump".into(), source }),
     }
 }
 
-fn by_netlink() -> io::Result<Vec<TcpSocket>> {
+fn by_netlink(ipv6: bool) -> io::Result<Vec<TcpSocket>> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&NetlinkAddr::new(0, 0))?;
-    socket.send(&request(), 0)?;
+    socket.send(&request(ipv6), 0)?;
     let mut sockets = Vec::new();
     loop {
         let (bytes, _) = socket.recv_from_full()?;
@@ -85,17 +86,17 @@ fn by_netlink() -> io::Result<Vec<TcpSocket>> {
     }
 }
 
-fn request() -> Vec<u8> {
+fn request(ipv6: bool) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let request = InetRequest {
-        family: AF_INET,
+        family: if ipv6 { AF_INET6 } else { AF_INET },
         protocol: IPPROTO_TCP,
         extensions: ExtensionFlags::empty(),
         // SYN_RECV covers requests: inet_diag_dump_icsk adds TCPF_NEW_SYN_RECV to it (since 4.4,
         // commit 079096f103fa).
         states: StateFlags::all(),
-        socket_id: SocketId::new_v4(),
+        socket_id: if ipv6 { SocketId::new_v6() } else { SocketId::new_v4() },
     };
     let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
     message.finalize();
@@ -108,8 +109,8 @@ fn describe(response: &InetResponse) -> TcpSocket {
     let header = &response.header;
     let id = &header.socket_id;
     TcpSocket {
-        local: SocketAddr::new(id.source_address, id.source_port),
-        peer: SocketAddr::new(id.destination_address, id.destination_port),
+        local: SocketAddr::new(id.source_address.to_canonical(), id.source_port),
+        peer: SocketAddr::new(id.destination_address.to_canonical(), id.destination_port),
         state: header.state,
         // For a request the kernel puts num_retrans here (inet_req_diag_fill), beside timer 1.
         retransmits: match header.timer {

@@ -1,20 +1,10 @@
 //! The link between the two namespaces: veth with netem where the kernel has both, else TUN
 //! devices and a forwarder of our own.
 
-use std::net::Ipv4Addr;
-
 use super::{
-    CellConfig, LabError, LinkKind, forward::Forwarder, netem, netlink, netns::Namespace, tun, veth,
+    CellConfig, LabError, LinkKind, family::Addresses, forward::Forwarder, netem, netlink,
+    netns::Namespace, tun, veth,
 };
-
-/// The two ends' addresses, on one /24.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Addresses {
-    /// The server's.
-    pub(super) server: Ipv4Addr,
-    /// The client's.
-    pub(super) client: Ipv4Addr,
-}
 
 /// The largest burst given to netem, clients. netem lets packets of the same moment go in one
 /// softirq, where each CPU takes `net.core.netdev_max_backlog` of them (1000 by default, a setting

@@ -6,12 +6,16 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::{LabError, ListenerQueue, ServerSocket, diag, error::During, sockopt, tcp_state};
 
-/// Opens the listener in the calling thread's namespace.
+/// Opens the listener in the calling thread's namespace; an IPv6 one takes IPv4 clients too.
 pub(super) fn open(address: SocketAddr, backlog: u32) -> Result<Socket, LabError> {
     let what = "opening the listener";
     let backlog = i32::try_from(backlog).map_err(|_| LabError::Backlog(backlog))?;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
         .during(what)?;
+    if address.is_ipv6() {
+        // The default is a sysctl of the namespace (bindv6only).
+        socket.set_only_v6(false).during(what)?;
+    }
     socket.bind(&SockAddr::from(address)).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => {
             LabError::Bind { addr: address, source }
@@ -33,9 +37,9 @@ pub(super) struct View {
 }
 
 /// Looks at `listener` and its connections, from a thread of its namespace.
-pub(super) fn view(listener: &Socket, address: SocketAddr) -> Result<View, LabError> {
-    let dump = diag::dump()?;
-    let own = || dump.sockets.iter().filter(|s| s.local == address);
+pub(super) fn view(listener: &Socket, port: u16, ipv6: bool) -> Result<View, LabError> {
+    let dump = diag::dump(ipv6)?;
+    let own = || dump.sockets.iter().filter(|s| s.local.port() == port);
     let queue = match own().find(|s| s.is_listener()) {
         Some(s) if dump.fallback.is_none() => ListenerQueue { recv_q: s.recv_q, send_q: s.send_q },
         // /proc/net/tcp has no Send-Q for a listener.

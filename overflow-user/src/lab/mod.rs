@@ -13,6 +13,7 @@ mod counters;
 mod delay;
 mod diag;
 mod error;
+mod family;
 mod files;
 mod forward;
 mod ifreq;
@@ -35,6 +36,7 @@ mod watched;
 pub use cell::{Cell, Progress};
 pub use config::CellConfig;
 pub use error::LabError;
+pub use family::Family;
 pub use observation::{
     ClientView, LinkKind, ListenerQueue, Observation, Phase, ServerSocket, Timeline,
 };

@@ -1,14 +1,17 @@
 //! The few rtnetlink requests a link needs, in the calling thread's network namespace.
 
-use std::{io, net::Ipv4Addr, time::Duration};
+use std::{io, net::IpAddr, time::Duration};
 
 use futures_util::TryStreamExt;
 use rtnetlink::{
     Handle, LinkUnspec,
-    packet_route::link::{LinkAttribute, LinkMessage, State},
+    packet_route::{
+        address::{AddressAttribute, AddressFlags},
+        link::{LinkAttribute, LinkMessage, State},
+    },
 };
 
-use super::{LabError, error::During};
+use super::{LabError, error::During, family::prefix_len};
 
 /// An interface, as far as the lab wants to know it.
 #[derive(Clone, Debug)]
@@ -39,13 +42,19 @@ pub(super) async fn interface(handle: &Handle, name: &str) -> Result<Interface, 
     }
 }
 
-/// Gives the interface its address on a /24.
+/// Gives the interface its address on the cell's subnet.
 pub(super) async fn add_address(
     handle: &Handle,
     index: u32,
-    address: Ipv4Addr,
+    address: IpAddr,
 ) -> Result<(), LabError> {
-    let request = handle.address().add(index, address.into(), 24);
+    let mut request = handle.address().add(index, address, prefix_len(address));
+    if address.is_ipv6() {
+        // Without it the address is tentative, and of no use, for as long as duplicate address
+        // detection takes (`addrconf_dad_begin` in net/ipv6/addrconf.c).
+        let nodad = AddressAttribute::Flags(AddressFlags::Nodad);
+        request.message_mut().attributes.push(nodad);
+    }
     request.execute().await.map_err(refused).during(format!("adding address {address}"))
 }
 

@@ -1,21 +1,24 @@
-//! `/proc/thread-self/net/tcp`: what stands in for `sock_diag` on kernels without inet_diag.
+//! `/proc/thread-self/net/tcp` and `tcp6`: what stands in for `sock_diag` on kernels without inet_diag.
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use super::{LabError, diag::TcpSocket, error::During};
 
 const PATH: &str = "/proc/thread-self/net/tcp";
+const PATH6: &str = "/proc/thread-self/net/tcp6";
 
-/// Every IPv4 TCP socket of the calling thread's namespace, requests included.
-pub(super) fn sockets() -> Result<Vec<TcpSocket>, LabError> {
-    let text = fs::read_to_string(PATH).during(format!("reading {PATH}"))?;
+/// Every `AF_INET6` or `AF_INET` TCP socket of the calling thread's namespace, requests included;
+/// IPv4-mapped addresses as IPv4.
+pub(super) fn sockets(ipv6: bool) -> Result<Vec<TcpSocket>, LabError> {
+    let path = if ipv6 { PATH6 } else { PATH };
+    let text = fs::read_to_string(path).during(format!("reading {path}"))?;
     text.lines()
         .skip(1)
         .map(|line| {
-            row(line).ok_or_else(|| LabError::Parse { what: PATH, why: format!("line {line:?}") })
+            row(line).ok_or_else(|| LabError::Parse { what: path, why: format!("line {line:?}") })
         })
         .collect()
 }
@@ -39,12 +42,24 @@ fn row(line: &str) -> Option<TcpSocket> {
     })
 }
 
-/// `0100070A:3039`: the address as a native-endian word, the port as a number.
+/// `0100070A:3039`: the address as native-endian words, one or four, the port as a number.
 fn address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
-    let address = u32::from_str_radix(address, 16).ok()?.to_ne_bytes();
+    let word = |at: usize| {
+        let word = u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    };
+    let ip = if address.len() == 8 {
+        IpAddr::V4(Ipv4Addr::from(word(0)?))
+    } else {
+        let mut bytes = [0; 16];
+        for (bytes, at) in bytes.chunks_exact_mut(4).zip([0, 8, 16, 24]) {
+            bytes.copy_from_slice(&word(at)?);
+        }
+        Ipv6Addr::from(bytes).to_canonical()
+    };
     let port = u16::from_str_radix(port, 16).ok()?;
-    Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::from(address)), port))
+    Some(SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]
@@ -75,6 +90,17 @@ mod tests {
                     0 0 12345 1 0000000000000000 100 0 0 10 0";
         let listener = row(line).unwrap();
         assert_eq!((listener.state, listener.recv_q, listener.send_q), (10, 2, 0));
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn mapped_and_native_ipv6() {
+        let ip = |text| address(text).map(|a| a.to_string());
+        let mapped = "0000000000000000FFFF00000100070A:3039";
+        assert_eq!(ip(mapped).as_deref(), Some("10.7.0.1:12345"));
+        let native = "000007FD000000000000000001000000:3039";
+        assert_eq!(ip(native).as_deref(), Some("[fd07::1]:12345"));
+        assert_eq!(ip("000007FD0000:3039"), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    net::Ipv4Addr,
+    net::IpAddr,
     os::unix::fs::OpenOptionsExt,
 };
 
@@ -22,7 +22,7 @@ const TX_QUEUE_LEN: u32 = 32_767;
 const TUN_WITHOUT_HEADER: i16 = 0x0001 | 0x1000;
 
 /// Makes the device in `namespace`, with its address, up; reads and writes do not block.
-pub(super) fn build(namespace: &Namespace, address: Ipv4Addr) -> Result<File, LabError> {
+pub(super) fn build(namespace: &Namespace, address: IpAddr) -> Result<File, LabError> {
     namespace.run_blocking(move || async move {
         // The device is made in the namespace of the thread that opens the file
         // (`tun_chr_open` in drivers/net/tun.c).

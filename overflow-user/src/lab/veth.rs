@@ -1,12 +1,12 @@
 //! A veth pair between the two namespaces, with netem on the server's end.
 
-use std::{io, os::fd::AsRawFd, time::Duration};
+use std::{io, net::IpAddr, os::fd::AsRawFd, time::Duration};
 
 use rtnetlink::{LinkUnspec, LinkVeth, packet_route::neighbour::NeighbourState};
 
 use super::{
-    LabError, error::During, link::Addresses, netem, netlink, netlink::refused, netns::Namespace,
-    offload,
+    LabError, error::During, family::Addresses, netem, netlink, netlink::refused,
+    netns::Namespace, offload,
 };
 
 /// The server's end.
@@ -37,6 +37,7 @@ pub(super) fn build(
         let handle = netlink::connect()?;
         let end = netlink::interface(&handle, SERVER).await?;
         add_neighbour(&handle, end.index, addresses.client, &client_mac).await?;
+        add_neighbour(&handle, end.index, addresses.crafted, &client_mac).await?;
         netlink::wait_until_up(&handle, SERVER).await
     })
 }
@@ -71,17 +72,18 @@ async fn create(
     Ok(end.mac)
 }
 
-/// A permanent entry: the first SYNs of a burst must not wait for ARP, whose queue is short
+/// A permanent entry: the first SYNs of a burst must not wait for ARP or
+/// neighbour discovery, whose queue is short
 /// (`neigh_event_send`, `unres_qlen_bytes`) and would let them go in one lump.
 async fn add_neighbour(
     handle: &rtnetlink::Handle,
     index: u32,
-    address: std::net::Ipv4Addr,
+    address: IpAddr,
     mac: &[u8],
 ) -> Result<(), LabError> {
     let request = handle
         .neighbours()
-        .add(index, address.into())
+        .add(index, address)
         .link_layer_address(mac)
         .state(NeighbourState::Permanent)
         .replace();

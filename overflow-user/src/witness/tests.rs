@@ -37,6 +37,7 @@ impl Cell<'_> {
             prefill: 0,
             payload: 0,
             hold: Duration::from_millis(2900),
+            ..CellConfig::SEED
         };
         let mut observation = Observation {
             server: script::SERVER,

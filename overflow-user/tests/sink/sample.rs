@@ -55,6 +55,7 @@ impl Cell {
             prefill,
             payload: 0,
             hold: Duration::from_millis(2500),
+            ..CellConfig::SEED
         };
         Self {
             config,

@@ -9,7 +9,7 @@ use super::super::{
     OutputFormat,
     values::{self, Choice},
 };
-use crate::lab::CellConfig;
+use crate::lab::{CellConfig, Family};
 
 /// Overflow a listener on purpose, and show for every connection which path the kernel took.
 ///
@@ -54,6 +54,9 @@ pub struct LabArgs {
     /// Bytes each client sends once it believes it is connected
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     payload: usize,
+    /// Which IP clients and listener speak; mapped: IPv4 clients of a dual-stack IPv6 listener
+    #[arg(long, value_enum, default_value_t)]
+    family: Family,
     /// How long to watch after the burst before the listener is closed
     #[arg(long, value_name = "SECS", default_value = "5", value_parser = values::seconds)]
     hold: Duration,
@@ -117,6 +120,7 @@ impl LabArgs {
                     prefill: self.prefill,
                     payload: self.payload,
                     hold: self.hold,
+                    family: self.family,
                 });
             }
         }
