@@ -3,8 +3,9 @@
 //! expired or its listener went away.
 //!
 //! # Minimum kernel version
-//! fentry/fexit and kprobe: 5.10. Since v6.13 (commit 083d4c1ba5c0 and its backports) the timer no longer
-//! calls the global function, so both are watched and user space takes the first report.
+//! fentry/fexit and kprobe: 5.10. Where the kernel has a static `__inet_csk_reqsk_queue_drop` (seen
+//! in 6.18), the timer does not pass through the global function,
+//! so both places are watched and user space takes the first report.
 
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},
