@@ -177,7 +177,7 @@ impl Rung {
     }
 }
 
-const _: () = assert!(size_of::<Event>() == 144 && size_of::<Event>() % 8 == 0);
+const _: () = assert!(size_of::<Event>() == 144 && size_of::<Event>().is_multiple_of(8));
 
 impl Event {
     /// Nothing read, nothing known.

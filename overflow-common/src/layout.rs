@@ -31,19 +31,24 @@ impl Field {
     /// Bytes to read: 1, 2, 4 or 8; 0 if missing.
     #[inline(always)]
     pub const fn size(self) -> u8 {
-        (self.0 >> 32) as u8
+        self.byte(4)
     }
 
     /// Bits to shift right after reading.
     #[inline(always)]
     pub const fn shift(self) -> u8 {
-        (self.0 >> 40) as u8
+        self.byte(5)
     }
 
     /// Bits to keep after shifting.
     #[inline(always)]
     pub const fn width(self) -> u8 {
-        (self.0 >> 48) as u8
+        self.byte(6)
+    }
+
+    #[inline(always)]
+    const fn byte(self, n: usize) -> u8 {
+        self.0.to_le_bytes()[n]
     }
 
     /// Whether this kernel has the field.
@@ -86,6 +91,7 @@ macro_rules! for_each_field {
             SOCK_RCV_SADDR: "sock", "__sk_common.skc_rcv_saddr";
             SOCK_V6_DADDR: "sock", "__sk_common.skc_v6_daddr";
             SOCK_V6_RCV_SADDR: "sock", "__sk_common.skc_v6_rcv_saddr";
+            INET_SPORT: "inet_sock", "inet_sport";
             SOCK_NET: "sock", "__sk_common.skc_net.net";
             SOCK_NODE_PPREV: "sock", "__sk_common.skc_nulls_node.pprev";
             SOCK_ACK_BACKLOG: "sock", "sk_ack_backlog";

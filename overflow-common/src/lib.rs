@@ -3,6 +3,10 @@
 //! No logic beyond encoding. Everything here is `#[repr(C)]` without padding, with its size
 //! asserted, because the two sides are compiled for different targets.
 #![no_std]
+#![expect(
+    clippy::inline_always,
+    reason = "a BPF program has no calls into other crates: what it uses must be inlined"
+)]
 
 mod event;
 mod layout;

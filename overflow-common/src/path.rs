@@ -57,6 +57,9 @@ impl Path {
     /// Tracepoint `tcp_send_reset`: an RST was sent for this segment.
     pub const TP_SEND_RESET: u32 = 1 << 24;
 
+    /// Tracepoint `net_dev_queue`: a SYN-ACK owned by a child left, as Fast Open sends it.
+    pub const TP_SYNACK_FASTOPEN: u32 = 1 << 25;
+
     /// Whether any of `bits` is set.
     #[inline(always)]
     pub const fn has(self, bits: u32) -> bool {

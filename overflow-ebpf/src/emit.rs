@@ -1,8 +1,21 @@
 //! The way out: copy a record into the ring, or count why not.
 
-use overflow_common::{Event, Loss};
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use overflow_common::{Event, Kind, Loss, Rung};
 
 use crate::maps::{EVENTS, LOSSES};
+
+/// Starts a record: what it is about, by which rung, when and where.
+#[inline(always)]
+pub fn begin(event: &mut Event, kind: Kind, rung: Rung) {
+    event.kind = kind as u8;
+    event.rung = rung as u8;
+    // SAFETY: helpers without arguments.
+    unsafe {
+        event.t_ns = bpf_ktime_get_ns();
+        event.cpu = bpf_get_smp_processor_id();
+    }
+}
 
 /// Sends one record. A full ring is counted.
 #[inline(always)]

@@ -6,6 +6,15 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![expect(
+    clippy::inline_always,
+    reason = "calls between BPF functions cost stack, and old kernels refuse some of them"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "fields are read as u64 and cut back to the size the kernel gives them"
+)]
+#![expect(clippy::needless_pass_by_value, reason = "a hook's context is a pointer")]
 
 mod emit;
 mod filter;

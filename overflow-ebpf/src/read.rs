@@ -9,13 +9,11 @@ use crate::emit;
 #[inline(always)]
 pub fn at<T: Copy>(address: u64) -> Option<T> {
     // SAFETY: the helper checks the address itself and fails instead of faulting.
-    match unsafe { bpf_probe_read_kernel(address as *const T) } {
-        Ok(value) => Some(value),
-        Err(_) => {
-            emit::count(Loss::BadRead);
-            None
-        }
+    let value = unsafe { bpf_probe_read_kernel(address as *const T) }.ok();
+    if value.is_none() {
+        emit::count(Loss::BadRead);
     }
+    value
 }
 
 /// Reads the integer `field` of the structure at `base`. `None` if this kernel has no such field.

@@ -4,10 +4,10 @@ use overflow_common::{Event, Queue, valid};
 
 use crate::{
     globals::{
-        ICSK_DEFER_ACCEPT, ICSK_QLEN, ICSK_YOUNG, NET_ABORT_ON_OVERFLOW, NET_INUM, NET_SYNCOOKIES,
-        REQ_NUM_RETRANS, REQ_NUM_TIMEOUT, SOCK_ACK_BACKLOG, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY,
-        SOCK_MAX_ACK_BACKLOG, SOCK_NET, SOCK_NUM, SOCK_RCV_SADDR, SOCK_STATE, SOCK_V6_DADDR,
-        SOCK_V6_RCV_SADDR,
+        ICSK_DEFER_ACCEPT, ICSK_QLEN, ICSK_YOUNG, INET_SPORT, NET_ABORT_ON_OVERFLOW, NET_INUM,
+        NET_SYNCOOKIES, REQ_NUM_RETRANS, REQ_NUM_TIMEOUT, SOCK_ACK_BACKLOG, SOCK_DADDR, SOCK_DPORT,
+        SOCK_FAMILY, SOCK_MAX_ACK_BACKLOG, SOCK_NET, SOCK_NUM, SOCK_RCV_SADDR, SOCK_STATE,
+        SOCK_V6_DADDR, SOCK_V6_RCV_SADDR,
     },
     read,
 };
@@ -93,12 +93,22 @@ pub fn request(req: u64, event: &mut Event) {
     }
 }
 
+/// As [`tuple`], of a child that may be closing: `tcp_set_state(TCP_CLOSE)` gives its port back
+/// (`inet_put_port`), which clears `skc_num`; `inet_sport` stays.
+#[inline(always)]
+pub fn child_tuple(child: u64, event: &mut Event) -> Option<()> {
+    event.server_port = u16::from_be(read::field(child, &INET_SPORT)? as u16);
+    tuple(child, event)
+}
+
 /// The peer and local address of `sk` (a child, or a request, whose `sock_common` is alike), seen
 /// from the server: the peer is the client.
 #[inline(always)]
 pub fn tuple(sk: u64, event: &mut Event) -> Option<()> {
     event.client_port = u16::from_be(read::field(sk, &SOCK_DPORT)? as u16);
-    event.server_port = local_port(sk)?;
+    if event.server_port == 0 {
+        event.server_port = local_port(sk)?;
+    }
     event.netns = netns(sk)?;
     let v6 = read::field(sk, &SOCK_FAMILY)? == AF_INET6;
     if v6 && let Some(daddr) = read::address(sk, &SOCK_V6_DADDR) {

@@ -1,10 +1,7 @@
 //! The per-CPU path state: the segment this CPU is handling, from the outermost hook's entry to
 //! its exit.
 
-use aya_ebpf::{
-    EbpfContext,
-    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
-};
+use aya_ebpf::EbpfContext;
 use aya_log_ebpf::debug;
 use overflow_common::{Event, Kind, Loss, Queue, Rung, valid};
 
@@ -82,13 +79,7 @@ impl PathState {
     pub fn reset(&mut self, kind: Kind, rung: Rung) {
         self.skb = 0;
         self.event = Event::EMPTY;
-        self.event.kind = kind as u8;
-        self.event.rung = rung as u8;
-        // SAFETY: helpers without arguments.
-        unsafe {
-            self.event.t_ns = bpf_ktime_get_ns();
-            self.event.cpu = bpf_get_smp_processor_id();
-        }
+        emit::begin(&mut self.event, kind, rung);
     }
 
     /// Reads everything about the listener as the segment enters.

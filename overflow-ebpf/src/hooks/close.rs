@@ -23,16 +23,12 @@ pub fn active_reset(child: u64, rung: Rung, bit: u32) {
 #[inline(always)]
 pub fn child_moment(child: u64, kind: Kind, rung: Rung, bit: u32) {
     let mut event = Event::EMPTY;
-    if sock::tuple(child, &mut event).is_none() || !filter::wants(event.server_port, event.netns) {
+    if sock::child_tuple(child, &mut event).is_none()
+        || !filter::wants(event.server_port, event.netns)
+    {
         return;
     }
-    // SAFETY: helpers without arguments.
-    unsafe {
-        event.t_ns = aya_ebpf::helpers::bpf_ktime_get_ns();
-        event.cpu = aya_ebpf::helpers::bpf_get_smp_processor_id();
-    }
-    event.kind = kind as u8;
-    event.rung = rung as u8;
+    emit::begin(&mut event, kind, rung);
     event.path = bit;
     event.sk = child;
     event.sk_state = sock::state(child);

@@ -24,13 +24,7 @@ pub fn request_moment(listener: u64, req: u64, kind: Kind, rung: Rung, path: u32
     if sock::tuple(req, &mut event).is_none() || !filter::wants(event.server_port, event.netns) {
         return;
     }
-    // SAFETY: helpers without arguments.
-    unsafe {
-        event.t_ns = aya_ebpf::helpers::bpf_ktime_get_ns();
-        event.cpu = aya_ebpf::helpers::bpf_get_smp_processor_id();
-    }
-    event.kind = kind as u8;
-    event.rung = rung as u8;
+    emit::begin(&mut event, kind, rung);
     event.path = path;
     sock::request(req, &mut event);
     if listener != 0 {

@@ -41,7 +41,12 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
         let key = ListenerKey { netns: sock::netns(sk)?, port: sock::local_port(sk)?.into() };
         if new == listen {
             let _ = LISTENERS.insert(key, sk, 0);
-        } else {
+            return Some(());
+        }
+        // SAFETY: the value is copied at once.
+        let known = unsafe { LISTENERS.get(key) }.copied();
+        // Another listener of its SO_REUSEPORT group may have taken the place.
+        if known == Some(sk) {
             let _ = LISTENERS.remove(key);
         }
     } else if old == syn_recv && new == STATE_ESTABLISHED.load() {
@@ -121,6 +126,8 @@ fn transmit(skb: u64) -> Option<()> {
         state.mark(Path::TP_SYNACK_REQUEST);
         state.event.req = owner;
         sock::request(owner, &mut state.event);
+    } else if owner != 0 && sock::state(owner) == STATE_SYN_RECV.load() {
+        state.mark(Path::TP_SYNACK_FASTOPEN);
     } else if owner == 0 {
         state.mark(Path::TP_SYNACK_COOKIE);
     }

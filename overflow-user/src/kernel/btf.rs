@@ -68,7 +68,7 @@ pub struct Btf {
     /// Byte offset of each type; type 0 is void and has none.
     types: Vec<u32>,
     /// (hash of name, kind, type id) of every named type, sorted.
-    names: Vec<(u64, u8, u32)>,
+    by_name: Vec<(u64, u8, u32)>,
 }
 
 #[derive(Clone, Copy)]
@@ -77,7 +77,7 @@ struct Type {
     kind: u8,
     vlen: usize,
     kind_flag: bool,
-    size_or_type: u32,
+    size_or_id: u32,
 }
 
 struct Member {
@@ -113,7 +113,7 @@ impl Btf {
         let types_range = section(header(0)?, header(1)?)?;
         let strings = section(header(2)?, header(3)?)?;
 
-        let mut btf = Self { data, strings, types: vec![0], names: Vec::new() };
+        let mut btf = Self { data, strings, types: vec![0], by_name: Vec::new() };
         let mut at = types_range.start;
         while at < types_range.end {
             let ty = btf.type_at(at)?;
@@ -121,14 +121,14 @@ impl Btf {
             btf.types.push(u32::try_from(at).map_err(|_| damaged(at, "a smaller file"))?);
             let name = btf.name_at(at)?;
             if !name.is_empty() {
-                btf.names.push((hash(name), ty.kind, id));
+                btf.by_name.push((hash(name), ty.kind, id));
             }
             at += 12 + Self::trailer(ty).ok_or(damaged(at, "a known type kind"))?;
         }
         if at != types_range.end {
             return Err(damaged(at, "the last type to end with its section"));
         }
-        btf.names.sort_unstable();
+        btf.by_name.sort_unstable();
         Ok(btf)
     }
 
@@ -164,10 +164,10 @@ impl Btf {
         let info = self.u32_at(at + 4)?;
         Ok(Type {
             at,
-            kind: (info >> 24 & 0x1f) as u8,
+            kind: info.to_le_bytes()[3] & 0x1f,
             vlen: (info & 0xffff) as usize,
             kind_flag: info >> 31 != 0,
-            size_or_type: self.u32_at(at + 8)?,
+            size_or_id: self.u32_at(at + 8)?,
         })
     }
 
@@ -194,8 +194,8 @@ impl Btf {
     /// Ids of the types of `kind` named `name`.
     fn find(&self, kind: u8, name: &str) -> impl Iterator<Item = u32> {
         let key = (hash(name.as_bytes()), kind, 0);
-        let start = self.names.partition_point(|entry| *entry < key);
-        self.names[start..]
+        let start = self.by_name.partition_point(|entry| *entry < key);
+        self.by_name[start..]
             .iter()
             .take_while(move |(h, k, _)| *h == key.0 && *k == kind)
             .map(|&(.., id)| id)
@@ -221,7 +221,7 @@ impl Btf {
                             | kind::TYPE_TAG
                     ) =>
                 {
-                    id = ty.size_or_type;
+                    id = ty.size_or_id;
                 }
                 other => return Ok(other),
             }
@@ -303,20 +303,21 @@ impl Btf {
         if width == 0 {
             let size = match ty.kind {
                 kind::PTR | kind::STRUCT | kind::UNION | kind::ARRAY => 8,
-                kind::INT | kind::ENUM | kind::ENUM64 => ty.size_or_type,
+                kind::INT | kind::ENUM | kind::ENUM64 => ty.size_or_id,
                 _ => return Ok(None),
             };
-            return Ok(match size {
-                1 | 2 | 4 | 8 => Some(Field::whole(bits / 8, size as u8)),
-                _ => None,
-            });
+            let known = [1u8, 2, 4, 8].into_iter().find(|&s| u32::from(s) == size);
+            return Ok(known.map(|size| Field::whole(bits / 8, size)));
         }
         // The smallest aligned little-endian integer that holds the whole bitfield.
-        for size in [1u32, 2, 4, 8] {
-            let start = bits / 8 / size * size;
+        for size in [1u8, 2, 4, 8] {
+            let bytes = u32::from(size);
+            let start = bits / 8 / bytes * bytes;
             let shift = bits - start * 8;
-            if shift + width <= size * 8 {
-                return Ok(Some(Field::bits(start, size as u8, shift as u8, width as u8)));
+            if shift + width <= bytes * 8
+                && let (Ok(shift), Ok(width)) = (u8::try_from(shift), u8::try_from(width))
+            {
+                return Ok(Some(Field::bits(start, size, shift, width)));
             }
         }
         Ok(None)
@@ -335,12 +336,12 @@ impl Btf {
             let Some(pointer) = self.strip(id)?.filter(|t| t.kind == kind::PTR) else {
                 return Ok(None);
             };
-            let types = self.prototype(pointer.size_or_type)?;
+            let types = self.prototype(pointer.size_or_id)?;
             return Ok(types.map(|t| t.into_iter().skip(1).collect()));
         }
         let Some(id) = self.find(kind::FUNC, name).next() else { return Ok(None) };
         let Some(function) = self.get(id)? else { return Ok(None) };
-        self.prototype(function.size_or_type)
+        self.prototype(function.size_or_id)
     }
 
     fn prototype(&self, id: u32) -> Result<Option<Vec<u32>>> {
@@ -357,7 +358,7 @@ impl Btf {
             kind::ENUM | kind::ENUM64 => {
                 format!("enum {}", String::from_utf8_lossy(self.name_at(ty.at)?))
             }
-            kind::PTR => match self.strip(ty.size_or_type)? {
+            kind::PTR => match self.strip(ty.size_or_id)? {
                 Some(to) if to.kind == kind::STRUCT => {
                     format!("struct {} *", String::from_utf8_lossy(self.name_at(to.at)?))
                 }

@@ -60,10 +60,10 @@ mod tests {
         let symbols = Symbols::parse(
             "ffff10 t other\nffff20 T cookie_v4_check\nffff40 t tcp_x\nffff20 D data\n0 t hidden\n",
         );
-        assert_eq!(symbols.function(0xffff20), Some("cookie_v4_check"));
-        assert_eq!(symbols.function(0xffff3f), Some("cookie_v4_check"));
-        assert_eq!(symbols.function(0xffff40), None);
-        assert_eq!(symbols.function(0xffff1f), None);
+        assert_eq!(symbols.function(0xff_ff20), Some("cookie_v4_check"));
+        assert_eq!(symbols.function(0xff_ff3f), Some("cookie_v4_check"));
+        assert_eq!(symbols.function(0xff_ff40), None);
+        assert_eq!(symbols.function(0xff_ff1f), None);
         assert_eq!(symbols.function(1), None);
     }
 }

@@ -116,7 +116,8 @@ impl Tracer {
 
     /// Takes the ring; can be called once.
     pub fn ring(&mut self) -> Result<RingReader, ProbeError> {
-        let ring = self.ebpf.take_map("EVENTS").expect("the object has a ring");
+        let taken = || ProbeError::Load("the ring was taken already".to_owned());
+        let ring = self.ebpf.take_map("EVENTS").ok_or_else(taken)?;
         let ring: RingBuf<MapData> =
             ring.try_into().map_err(|e| ProbeError::Load(format!("EVENTS: {e}")))?;
         RingReader::new(ring).map_err(ProbeError::Ring)
@@ -148,7 +149,8 @@ where
     T: TryFrom<&'a mut aya::maps::Map>,
     T::Error: std::fmt::Display,
 {
-    let map = ebpf.map_mut(name).expect("the object has every map it was built with");
+    let missing = || ProbeError::Load(format!("the eBPF object has no map {name}"));
+    let map = ebpf.map_mut(name).ok_or_else(missing)?;
     T::try_from(map).map_err(|e| ProbeError::Load(format!("{name}: {e}")))
 }
 

@@ -16,7 +16,7 @@ impl Blob {
         if s.is_empty() {
             return 0;
         }
-        let at = self.strings.len() as u32;
+        let at = word(self.strings.len());
         self.strings.extend(s.as_bytes());
         self.strings.push(0);
         at
@@ -32,7 +32,7 @@ impl Blob {
 
     fn bytes(&self) -> Vec<u8> {
         let mut out = vec![0x9f, 0xeb, 1, 0];
-        let (t, s) = (self.types.len() as u32, self.strings.len() as u32);
+        let (t, s) = (word(self.types.len()), word(self.strings.len()));
         for word in [24, 0, t, t, s] {
             out.extend(u32::to_le_bytes(word));
         }
@@ -40,6 +40,15 @@ impl Blob {
         out.extend(&self.strings);
         out
     }
+}
+
+fn word(n: usize) -> u32 {
+    u32::try_from(n).unwrap()
+}
+
+/// A bitfield member's offset: width in the upper byte, then the bit offset.
+const fn bitfield(width: u32, bit: u32) -> u32 {
+    (width << 24) | bit
 }
 
 fn sample() -> Blob {
@@ -55,7 +64,7 @@ fn sample() -> Blob {
         kind::STRUCT,
         true,
         8,
-        &[0, 3, 0, flags, 2, 1 << 24 | 33, timeout, 2, 7 << 24 | 41],
+        &[0, 3, 0, flags, 2, bitfield(1, 33), timeout, 2, bitfield(7, 41)],
         3,
     );
     let common = b.name("common");
