@@ -4,6 +4,7 @@
 //! usage.
 
 mod doctor;
+mod host;
 mod lab;
 mod predict;
 mod style;

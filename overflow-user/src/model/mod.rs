@@ -3,7 +3,7 @@
 //!
 //! [`kernels`] maps names to [`features`]; a [`scenario`] is the question; [`simulate`] plays it,
 //! event by event, asking [`syn`] and [`ack`] what the kernel would do; [`path`] is the answer for
-//! one connection. [`batch`] does this for JSON lines.
+//! one connection. [`batch`] does this for JSON lines, [`check`] compares it with a trace.
 //!
 //! Not modelled, and so to be kept in mind: packet loss, SYNs that hit a `TIME_WAIT` socket, peers
 //! proven by TCP metrics (`tcp_peer_is_proven`), Fast Open, MPTCP, SO_REUSEPORT groups, a backlog
@@ -13,6 +13,7 @@
 
 pub mod ack;
 pub mod batch;
+pub mod check;
 pub mod client;
 pub mod compare;
 pub mod condition;

@@ -90,6 +90,9 @@ pub struct Scenario {
     pub clients: Vec<Client>,
     /// Segments whose arrival is given; all others arrive by the link's delays.
     pub arrivals: Vec<Arrival>,
+    /// SYNs sent again, as (time, index into `clients`), where they are known: these reach the
+    /// server, and the clients' SYN timers are not played. `None` plays the timers.
+    pub repeated_syns: Option<Vec<(Nanos, usize)>>,
     /// When the application calls `accept()`.
     pub accepts: Vec<Nanos>,
     /// When the listener is closed.
@@ -130,6 +133,7 @@ impl Scenario {
             link: Link::delayed_egress(burst.delay),
             clients: Vec::with_capacity((burst.prefill + burst.clients) as usize),
             arrivals: Vec::new(),
+            repeated_syns: None,
             accepts: Vec::new(),
             closes: None,
             until: watch,
@@ -161,8 +165,8 @@ impl Scenario {
     /// Lets the first segments of the burst reach the server in the order of `order`: tokens `S3`
     /// (SYN of the burst's third client), `A3` (its third ACK), `D3` (its first data).
     ///
-    /// Given an order, it decides; delays then only say when. Clients connect early enough for it. Segments that it does not name
-    /// arrive by the link's delays.
+    /// Given an order, it decides; delays then only say when. Clients connect early enough for it.
+    /// Segments that it does not name arrive by the link's delays.
     pub fn arrive_in_order(&mut self, order: &str) -> Result<(), String> {
         let prefill = self.clients.iter().take_while(|c| c.phase == Phase::Prefill).count();
         let burst = self.clients.len() - prefill;

@@ -23,9 +23,11 @@ Examples:
   overflow lab --abort-on-overflow 1 --syncookies 1 --prefill 1
                                                 a cell in which the sysctl does reset
   overflow lab --backlog 16 --clients 30 --hold 8
+  overflow lab --random 100 --check-model       does the model agree with this kernel?
   overflow lab --output json | jq 'select(.type==\"connection\") | .outcome'
 
-Exit status: 0 done; 1 it could not run, or the witnesses disagree; 2 bad usage.")]
+Exit status: 0 done; 1 it could not run, the witnesses disagree, or the model is
+wrong; 2 bad usage.")]
 pub struct LabArgs {
     /// Clients that connect at once
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -72,6 +74,17 @@ pub struct LabArgs {
     /// Write the packets, annotated with the verdicts, as pcapng
     #[arg(long, value_name = "FILE")]
     pub(super) pcap: Option<PathBuf>,
+    /// Compare every connection with what the kernel model foretells; a difference exits 1
+    #[arg(long)]
+    pub(super) check_model: bool,
+    /// Run N scenarios drawn by lot instead; those that disagree are cut down to the smallest one
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..), conflicts_with_all =
+        ["clients", "backlog", "delay", "abort_on_overflow", "syncookies", "somaxconn", "prefill",
+        "payload", "hold", "output", "pcap"])]
+    pub(super) random: Option<u32>,
+    /// Draw the scenarios of an earlier --random again
+    #[arg(long, value_name = "S", requires = "random")]
+    pub(super) seed: Option<u64>,
     /// Show what the eBPF programs log
     #[arg(long)]
     pub(in crate::cli) debug: bool,

@@ -1,7 +1,9 @@
 //! `overflow lab`: the experiment, traced, witnessed, explained.
 
 mod args;
+mod check;
 mod progress;
+mod random;
 mod run;
 
 use std::{
@@ -18,7 +20,7 @@ use run::Finished;
 use super::OutputFormat;
 use crate::sink::{self, Report, pcapng};
 
-/// Runs the lab. Exit code 1 if witnesses disagree.
+/// Runs the lab. Exit code 1 if witnesses disagree, or the model with them.
 pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
     // Before anything runs: a capture that cannot be written is no reason to wait for it.
     let capture = match &args.pcap {
@@ -32,7 +34,13 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let report = match runtime.block_on(run::run(args))? {
+    let lab = |configs| runtime.block_on(run::run(args, configs));
+    // Before anything runs: a kernel that the model does not know is no reason to wait either.
+    let model = if args.check_model { Some(check::Model::of_this_host()?) } else { None };
+    if let Some(n) = args.random {
+        return random::run(args, n, model, lab);
+    }
+    let report = match lab(args.cells())? {
         Finished::Report(report) => report,
         Finished::Interrupted => {
             eprintln!("overflow: interrupted; the namespaces, links and hooks are gone");
@@ -44,7 +52,15 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
             .with_context(|| format!("cannot write the capture to {}", path.display()))?;
     }
     print(&report, args)?;
-    Ok(ExitCode::from(u8::from(!report.agree())))
+    let foretold = model.is_none_or(|mut model| {
+        let (text, right) = model.report(&report);
+        match args.output {
+            OutputFormat::Text => print!("{text}"),
+            OutputFormat::Json => eprint!("{text}"),
+        }
+        right
+    });
+    Ok(ExitCode::from(u8::from(!(report.agree() && foretold))))
 }
 
 fn print(report: &Report, args: &LabArgs) -> Result<()> {

@@ -35,10 +35,10 @@ pub enum Finished {
     Interrupted,
 }
 
-/// Runs all cells.
-pub async fn run(args: &LabArgs) -> Result<Finished> {
+/// Runs these cells side by side; `args` say how to trace them.
+pub async fn run(args: &LabArgs, configs: Vec<CellConfig>) -> Result<Finished> {
     tokio::select! {
-        report = all(args) => report.map(Finished::Report),
+        report = all(args, configs) => report.map(Finished::Report),
         _ = interrupted() => Ok(Finished::Interrupted),
     }
 }
@@ -52,8 +52,7 @@ async fn interrupted() -> std::io::Result<()> {
     }
 }
 
-async fn all(args: &LabArgs) -> Result<Report> {
-    let configs = args.cells();
+async fn all(args: &LabArgs, configs: Vec<CellConfig>) -> Result<Report> {
     let prepared = prepare(&configs)?;
     let mut tracing = match Tracing::start(args, &prepared) {
         Ok(tracing) => Some(tracing),
@@ -65,7 +64,9 @@ async fn all(args: &LabArgs) -> Result<Report> {
     };
     let expected = configs.iter().map(duration).max().unwrap_or_default();
     let line = Arc::new(Line::start(configs.len(), expected));
-    let ran = cells(&configs, prepared, tracing.as_mut(), &line).await;
+    // A scenario drawn by lot is welcome as it comes.
+    let attempts = if args.random.is_some() { 1 } else { ATTEMPTS };
+    let ran = cells(&configs, prepared, attempts, tracing.as_mut(), &line).await;
     line.clear();
     let ran = ran?;
     let traced = match tracing {
@@ -104,12 +105,13 @@ struct Ran {
 async fn cells(
     configs: &[CellConfig],
     prepared: Vec<Cell>,
+    attempts: u32,
     mut tracing: Option<&mut Tracing>,
     line: &Arc<Line>,
 ) -> Result<Vec<Ran>> {
     let mut done: Vec<Option<Ran>> = configs.iter().map(|_| None).collect();
     let mut next: Vec<(usize, Cell)> = prepared.into_iter().enumerate().collect();
-    for attempt in 1..=ATTEMPTS {
+    for attempt in 1..=attempts {
         let mut running = JoinSet::new();
         for (i, cell) in next.drain(..) {
             let (netns, line) = (cell.server_netns_inum(), Arc::clone(line));
@@ -132,7 +134,7 @@ async fn cells(
             let (i, netns, observation) = joined.context("a cell's task failed")?;
             let mut observation = observation?;
             observation.attempts = attempt;
-            if !observation.concurrent && attempt < ATTEMPTS {
+            if !observation.concurrent && attempt < attempts {
                 again.push(i);
             }
             done[i] = Some(Ran { netns, observation });
@@ -255,17 +257,31 @@ fn hooks(tracer: &Tracer) -> Vec<HookInUse> {
 /// Families of verdicts that no attached hook can show.
 fn blind_to(tracer: &Tracer) -> Vec<&'static str> {
     let unseen = tracer.moments().iter().filter(|m| m.rung.is_none());
-    unseen
-        .filter_map(|m| match m.moment {
-            Moment::Syn => Some("syn"),
-            Moment::ThirdAck => Some("ack"),
-            Moment::Reset => Some("later.reset_no_socket"),
-            Moment::RequestRemoved => Some("later.request_expired"),
-            Moment::ListenerClose => Some("later.listener_closed"),
-            Moment::Accept => Some("later.accepted_by_app"),
-            Moment::SynAckRetransmit => None,
-        })
-        .collect()
+    unseen.flat_map(|m| families(m.moment)).copied().collect()
+}
+
+/// Every moment there are hooks for.
+pub(super) const MOMENTS: [Moment; 7] = [
+    Moment::Syn,
+    Moment::ThirdAck,
+    Moment::Reset,
+    Moment::SynAckRetransmit,
+    Moment::RequestRemoved,
+    Moment::ListenerClose,
+    Moment::Accept,
+];
+
+/// Families of verdicts that only the hooks of this moment show.
+pub(super) const fn families(moment: Moment) -> &'static [&'static str] {
+    match moment {
+        Moment::Syn => &["syn"],
+        Moment::ThirdAck => &["ack"],
+        Moment::Reset => &["later.reset_no_socket"],
+        Moment::RequestRemoved => &["later.request_expired"],
+        Moment::ListenerClose => &["later.listener_closed"],
+        Moment::Accept => &["later.accepted_by_app"],
+        Moment::SynAckRetransmit => &[],
+    }
 }
 
 /// The story up to the listener's close, and what the close itself did. What a client's retries

@@ -1,7 +1,6 @@
 //! `overflow predict`: what a kernel would do, and why.
 
 mod args;
-mod host;
 mod json;
 mod text;
 
@@ -18,7 +17,7 @@ use serde_json::json;
 use args::Asked;
 pub use args::PredictArgs;
 
-use super::OutputFormat;
+use super::{OutputFormat, host};
 use crate::{
     lab::Phase,
     model::{batch::Batch, compare, config::Limits, kernels::Kernel, simulate::Simulator},
@@ -46,7 +45,9 @@ fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<ExitCode> {
 
 fn resolve(asked: &Asked) -> Result<Kernel> {
     match asked {
-        Asked::Host => host::kernel(),
+        Asked::Host => {
+            host::kernel().context("name the kernel nearest to this one by --kernel")
+        }
         Asked::Named(kernel) => Ok(kernel.clone()),
     }
 }

@@ -55,6 +55,8 @@ struct Conn {
     child: bool,
     /// Arrival times that the scenario gives, of the first SYN, third ACK and data.
     given: [Option<Nanos>; 3],
+    /// Its data is known to have been sent.
+    data_seen: bool,
     /// Requests made for this client so far: tells their SYN-ACKs apart.
     requests: u32,
     overflowed: bool,
@@ -118,6 +120,7 @@ impl Simulator {
                 request: None,
                 child: false,
                 given: [None; 3],
+                data_seen: false,
                 requests: 0,
                 overflowed: false,
             });
@@ -127,7 +130,12 @@ impl Simulator {
             }
         }
         for arrival in &scenario.arrivals {
-            self.conns[arrival.client].given[arrival.sends as usize] = Some(arrival.t);
+            let conn = &mut self.conns[arrival.client];
+            conn.given[arrival.sends as usize] = Some(arrival.t);
+            conn.data_seen |= arrival.sends == Sends::Data;
+        }
+        for (t, i) in scenario.repeated_syns.iter().flatten() {
+            self.queue.at(*t, *i, Event::Syn);
         }
         for t in &scenario.accepts {
             self.queue.at(*t, 0, Event::Accept);

@@ -1,7 +1,13 @@
 //! What the clients do.
 
 use super::{
-    super::{ack::Segment, path::ClientState, queue::Event, scenario::Sends, timers},
+    super::{
+        ack::Segment,
+        path::ClientState,
+        queue::Event,
+        scenario::{Scenario, Sends},
+        timers,
+    },
     Run,
 };
 
@@ -14,7 +20,10 @@ impl Run<'_> {
         client.state = ClientState::SynSent;
         client.syns += 1;
         self.paths[i].syns += 1;
-        if client.syns <= self.scenario.sysctls.syn_retries {
+        // tcp_write_timeout(): linear timeouts do not count as retries (since ccce324dabfe, 6.5).
+        let Scenario { features, sysctls, repeated_syns, .. } = self.scenario;
+        let retries = sysctls.syn_retries.saturating_add(features.syn_linear_timeouts);
+        if repeated_syns.is_none() && client.syns <= retries {
             let timeout = timers::syn_timeout(&self.scenario.features, client.syns);
             client.timer = self.scenario.features.timer_wheel.expires(self.now, timeout);
             self.queue.timer(client.timer, i, Event::SynTimer);
@@ -56,8 +65,10 @@ impl Run<'_> {
     }
 
     pub(super) fn send_data(&mut self, i: usize) {
-        let client = &mut self.conns[i].client;
-        if client.state != ClientState::Established {
+        let conn = &mut self.conns[i];
+        let client = &mut conn.client;
+        // Known to have been sent, it overtook the RST that may reach the client just now.
+        if client.state != ClientState::Established && !conn.data_seen {
             return;
         }
         client.data_sent = true;

@@ -154,3 +154,25 @@ fn second_data_of_a_reset_client_meets_no_socket() {
     );
     assert_eq!(outcome.paths[2].class().as_str(), R);
 }
+
+#[test]
+fn linear_timeouts_do_not_count_as_syn_retries() {
+    for (features, syns) in [(Features::V5_4, 7), (Features::V6_5, 11)] {
+        let listener = Listener { backlog: 0, ..Listener::default() };
+        let sysctls = Sysctls { syncookies: 0, ..Sysctls::default() };
+        let burst = Burst { prefill: 0, clients: 1, delay: 0, payload: 0 };
+        let scenario = Scenario::burst(features, listener, sysctls, burst, 200 * SEC);
+        assert_eq!(Simulator::default().run(&scenario).paths[0].syns, syns);
+    }
+}
+
+#[test]
+fn known_repetitions_replace_the_syn_timers() {
+    let mut scenario = seed(Features::V5_4, 0, 0);
+    scenario.repeated_syns = Some(vec![(SEC, 4)]);
+    let mut simulator = Simulator::default();
+    let outcome = simulator.run(&scenario);
+    let queued = |i: usize| outcome.paths[i].decisions.iter().any(|d| d.id == VerdictId::SynQueued);
+    assert!(queued(0) && queued(4), "the second place goes to whose SYN comes again");
+    assert!(!queued(1) && !queued(2) && !queued(3));
+}

@@ -1,4 +1,4 @@
-//! Which kernel of the model this host runs.
+//! Which of the model's kernels this host runs.
 
 use std::fs;
 
@@ -16,7 +16,6 @@ pub(super) fn kernel() -> Result<Kernel> {
     let build = read("/proc/sys/kernel/version").unwrap_or_default();
     let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     identify(release.trim(), build.trim(), os_release_id(&os_release))
-        .context("name the kernel nearest to this one by --kernel")
 }
 
 fn identify(release: &str, build: &str, os_id: &str) -> Result<Kernel> {
