@@ -37,7 +37,8 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
     let listen = STATE_LISTEN.load();
     // inet_csk_clone_lock reports a child's birth as LISTEN -> SYN_RECV: not the listener's end.
     let syn_recv = STATE_SYN_RECV.load();
-    if new == listen || (old == listen && new != syn_recv) {
+    // LISTEN again is mptcp_listen's word on the MPTCP socket above the one that listens.
+    if new != old && (new == listen || (old == listen && new != syn_recv)) {
         let key = ListenerKey { netns: sock::netns(sk)?, port: sock::local_port(sk)?.into() };
         if new == listen {
             let _ = LISTENERS.insert(key, sk, 0);
