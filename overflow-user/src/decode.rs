@@ -59,6 +59,8 @@ pub struct Observed {
     pub conn: ConnKey,
     /// Identity of the listener or child (an address, never dereferenced).
     pub sk: u64,
+    /// `sk_state` of `sk` as numbered in include/net/tcp_states.h; 0 if it was not read.
+    pub sk_state: u8,
     /// Identity of the request, or 0.
     pub req: u64,
     /// The segment, if one was handled.
@@ -136,6 +138,7 @@ impl Decoder {
                 server: SocketAddr::new(address(e.family, e.server)?, e.server_port),
             },
             sk: e.sk,
+            sk_state: e.sk_state,
             req: e.req,
             segment: has(valid::SEGMENT).then_some(Segment {
                 flags: e.tcp_flags,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::lab::scenarios::Scenario;
+
 /// `200ms`, `1.5s`; a bare number means seconds.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     duration(text, 1.0)
@@ -57,6 +59,14 @@ pub fn syncookies(text: &str) -> Result<Choice, String> {
         "both" => Ok(Choice(vec![1, 0])),
         _ => Err("expected 0, 1, 2 or both".to_owned()),
     }
+}
+
+/// A scenario's name, or `all`.
+pub fn scenario(text: &str) -> Result<String, String> {
+    if text == "all" || Scenario::find(text).is_some() {
+        return Ok(text.to_owned());
+    }
+    Err("there is no such scenario; `overflow lab --list-scenarios` names them".to_owned())
 }
 
 #[cfg(test)]

@@ -1,16 +1,11 @@
 //! One cell of the experiment, from two empty namespaces to an observation.
 
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
-use socket2::Socket;
 use tokio::time::sleep;
 
 use super::{
-    CellConfig, LabError, LinkKind, ListenerQueue, Observation, Phase, Timeline,
+    CellConfig, ClientView, LabError, LinkKind, ListenerQueue, Observation, Phase, Setup, Timeline,
     capture::Capture,
     clients::{self, Client},
     clock::monotonic_ns,
@@ -21,7 +16,9 @@ use super::{
     link::Link,
     listener,
     netns::Namespace,
-    sockopt, sysctl,
+    sockopt,
+    steps::{Application, Sides},
+    sysctl,
 };
 
 /// How long after the close's own delay the capture goes on: the resets must have arrived.
@@ -70,6 +67,13 @@ impl Cell {
         let client = Namespace::create("lab-client")?;
         let settings = config.clone();
         server.run_blocking(move || async move { apply(&settings) })?;
+        let script = config.script;
+        client.run_blocking(move || async move {
+            script.setup.iter().try_for_each(|setup| match setup {
+                Setup::ClientSysctl(key, value) => sysctl::set(key, *value),
+                _ => Ok(()),
+            })
+        })?;
         let link = Link::build(&server, &client, addresses, &config)?;
         Ok(Self { config, addresses, server, client, link })
     }
@@ -94,7 +98,7 @@ impl Cell {
         SocketAddr::from((self.addresses.server, self.config.port))
     }
 
-    /// Runs the cell once: prefill, burst, hold, close.
+    /// Runs the cell once: prefill, burst, the script's steps, hold, close.
     ///
     /// If the observation is not `concurrent`, prepare and run a fresh cell: the first one's
     /// counters and queue are spent. `progress` is called as the cell goes on.
@@ -103,8 +107,8 @@ impl Cell {
         progress: impl Fn(Progress) + Send + Sync,
     ) -> Result<Observation, LabError> {
         let server_addr = self.server_addr();
-        let (backlog, address) =
-            (self.config.backlog, self.config.family.bind_address(server_addr));
+        let (backlog, script) = (self.config.backlog, self.config.script);
+        let address = self.config.family.bind_address(server_addr);
         let mut notes: Vec<String> = Vec::new();
         if let Some(reason) = self.link.reason() {
             notes.push(format!("the delay is made by a user-space link: {reason}"));
@@ -112,27 +116,35 @@ impl Cell {
         self.link.start_counting(&self.server, &self.client).await?;
         let capture = Capture::start(&self.server).await?;
         let counters_before = self.server.run(|| async { counters::read() }).await?;
-        let listener =
-            self.server.run(move || async move { listener::open(address, backlog) }).await?;
+        let listener = self
+            .server
+            .run(move || async move { listener::open(address, backlog, &script) })
+            .await?;
+        let mut application = Application::new(listener);
         progress(Progress::Listening);
 
-        let prefilled = self.prefill(&listener, &progress).await?;
-        let (listener, before) = self.look(listener).await?;
+        let prefilled = self.prefill(&application, &progress).await?;
+        let before = self.look(&application).await?;
         notes.extend(before.note);
 
         let (burst, burst_ns) = self.burst().await?;
         progress(Progress::Burst);
-        sleep(self.config.hold).await;
+        application.follow(self.sides(), &burst, burst_ns).await?;
+        let since = Duration::from_nanos(monotonic_ns().saturating_sub(burst_ns));
+        sleep(self.config.hold.saturating_sub(since)).await;
 
         let hold_end = monotonic_ns();
         let counters_after = self.server.run(|| async { counters::read() }).await?;
-        let (listener, after) = self.look(listener).await?;
+        let after = self.look(&application).await?;
         let clients: Vec<_> = prefilled.into_iter().chain(burst).collect();
-        let views = clients.iter().map(Client::view).collect::<Result<Vec<_>, _>>()?;
+        let mut views = clients.iter().map(Client::view).collect::<Result<Vec<_>, _>>()?;
+        views.extend(application.take_crafted());
         progress(Progress::Held);
 
-        let close = monotonic_ns();
-        self.server.spawn(move || async move { drop(listener) }).wait().await?;
+        // What was accepted outlives the capture: closing it is no part of the experiment.
+        let _accepted = application.stop_accepting().await?;
+        application.close(&self.server).await?;
+        let close = application.closed().unwrap_or(hold_end);
         progress(Progress::Closed);
         sleep(self.config.delay + AFTER_CLOSE).await;
 
@@ -145,8 +157,7 @@ impl Cell {
         }
         let link = self.link.kind();
         let link_drops = self.link.finish(&self.server, &self.client).await?;
-        let sources: BTreeSet<_> =
-            views.iter().filter(|v| v.phase == Phase::Burst).map(|v| v.local).collect();
+        let sources: BTreeSet<_> = views.iter().filter(|v| in_burst(v)).map(|v| v.local).collect();
         Ok(Observation {
             server: server_addr,
             clients: views,
@@ -167,27 +178,31 @@ impl Cell {
     /// Completes the prefill connections one by one.
     async fn prefill(
         &self,
-        listener: &Socket,
+        application: &Application,
         progress: &(impl Fn(Progress) + Send + Sync),
     ) -> Result<Vec<Client>, LabError> {
         let (from, server) = (self.addresses.client, self.server_addr());
         let timeout = PREFILL_TIMEOUT + 2 * self.config.delay;
         let of = self.config.prefill;
         let mut clients = Vec::new();
+        let Some(listener) = application.listener() else { return Ok(clients) };
+        let script = self.config.script;
         for number in 1..=of {
             let fail =
                 |state| LabError::Prefill { number, of, timeout_s: timeout.as_secs(), state };
             let index = u16::try_from(number - 1).map_err(|_| LabError::PrefillTooLarge(of))?;
             let client = self
                 .client
-                .run(move || clients::prefill(from, server, index, timeout))
+                .run(move || async move {
+                    clients::prefill(from, server, index, timeout, &script).await
+                })
                 .await?
                 .map_err(|state| fail(format!("the client is {state}")))?;
             clients.push(client);
             // The client is established when its ACK is sent; the server when that arrived.
             let mut queue = ListenerQueue::default();
             for _ in 0..timeout.as_millis() {
-                queue = sockopt::listener_queue(listener)?;
+                queue = sockopt::listener_queue(&**listener)?;
                 if queue.recv_q >= number {
                     break;
                 }
@@ -205,20 +220,34 @@ impl Cell {
         let (from, server) = (self.addresses.client, self.server_addr());
         let count = u16::try_from(self.config.clients)
             .map_err(|_| LabError::TooManyClients(self.config.clients))?;
-        let payload = self.config.payload;
-        self.client.run(move || async move { clients::burst(from, server, count, payload) }).await
+        let (payload, script) = (self.config.payload, self.config.script);
+        self.client
+            .run(move || async move { clients::burst(from, server, count, payload, &script) })
+            .await
+    }
+
+    fn sides(&self) -> Sides<'_> {
+        Sides {
+            server: &self.server,
+            client: &self.client,
+            addresses: self.addresses,
+            config: &self.config,
+        }
     }
 
     /// Looks at the listener from its own namespace.
-    async fn look(&self, listener: Socket) -> Result<(Socket, listener::View), LabError> {
+    async fn look(&self, application: &Application) -> Result<listener::View, LabError> {
+        let listener = application.listener().map(Arc::clone);
         let (port, ipv6) = (self.config.port, self.config.family.listens_on_ipv6());
         self.server
-            .run(move || async move {
-                let view = listener::view(&listener, port, ipv6)?;
-                Ok((listener, view))
-            })
+            .run(move || async move { listener::view(listener.as_deref(), port, ipv6) })
             .await
     }
+}
+
+/// Whether this client is one of those that connect at once.
+fn in_burst(view: &ClientView) -> bool {
+    view.phase == Phase::Burst && !view.is_crafted()
 }
 
 /// Sets the cell's sysctls in the calling thread's namespace.
@@ -227,6 +256,13 @@ fn apply(config: &CellConfig) -> Result<(), LabError> {
     sysctl::set("ipv4.tcp_syncookies", config.syncookies.into())?;
     if let Some(somaxconn) = config.somaxconn {
         sysctl::set("core.somaxconn", somaxconn)?;
+    }
+    for setup in config.script.setup {
+        match setup {
+            Setup::Sysctl(key, value) => sysctl::set(key, *value)?,
+            Setup::NeedsSysctl(key) => sysctl::read(key).map(drop)?,
+            _ => {}
+        }
     }
     let somaxconn = sysctl::read("core.somaxconn")?;
     let room = config.accept_queue_room(somaxconn);

@@ -8,15 +8,15 @@ use std::{
 };
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    ClientView, LabError, Phase,
+    ClientView, LabError, Phase, Script,
     clock::monotonic_ns,
     config::{BURST_PORT, PREFILL_PORT},
     error::{During, errno_name},
-    sockopt, tcp_state,
+    listener, sockopt, tcp_state,
     watched::watch,
 };
 
@@ -43,10 +43,11 @@ pub(super) async fn prefill(
     server: SocketAddr,
     index: u16,
     timeout: Duration,
+    script: &Script,
 ) -> Result<Result<Client, String>, LabError> {
     let local = SocketAddr::from((from, PREFILL_PORT + index));
-    let socket = bound(local)?;
-    let started = start(&socket, server);
+    let socket = bound(local, script)?;
+    let started = start(&socket, server, false);
     let client = Client::new(local, Phase::Prefill, socket)?;
     let outcome = tokio::time::timeout(timeout, client.established(started)).await;
     if outcome.is_err() {
@@ -67,18 +68,21 @@ pub(super) fn burst(
     server: SocketAddr,
     count: u16,
     payload: usize,
+    script: &Script,
 ) -> Result<(Vec<Client>, u64), LabError> {
     let sockets = (0..count)
         .map(|i| {
             let local = SocketAddr::from((from, BURST_PORT + i));
-            Ok((local, bound(local)?))
+            Ok((local, bound(local, script)?))
         })
         .collect::<Result<Vec<_>, LabError>>()?;
     // On veth each SYN is received on the CPU that sends it; moving to another CPU half-way could
     // let a later SYN overtake.
     let free = pin_to_this_cpu();
     let before = monotonic_ns();
-    let started: Vec<_> = sockets.iter().map(|(_, socket)| start(socket, server)).collect();
+    let fast_open = script.fast_open().is_some();
+    let started: Vec<_> =
+        sockets.iter().map(|(_, socket)| start(socket, server, fast_open)).collect();
     if let Some(free) = free {
         sched_setaffinity(None, &free).during("unpinning the clients' thread")?;
     }
@@ -148,6 +152,25 @@ impl Client {
         }
     }
 
+    /// Sends so many segments of so many bytes back to back, if connected; what the socket's buffer
+    /// does not take is not sent.
+    pub(super) fn send_now(&self, segments: u32, bytes: usize) {
+        if !matches!(lock(&self.progress).connect, Some(Ok(_))) {
+            return;
+        }
+        let socket = self.socket.get_ref();
+        let data = vec![0; bytes];
+        // Without Nagle's algorithm the second segment does not wait for the first one's ACK.
+        let sent = socket.set_tcp_nodelay(true).and_then(|()| {
+            (0..segments).try_for_each(|_| {
+                socket.send_with_flags(&data, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT).map(drop)
+            })
+        });
+        if let Err(error) = sent {
+            lock(&self.progress).send_error = Some(errno_name(&error));
+        }
+    }
+
     /// Sends `payload` zeros if connected.
     async fn send(&self, payload: usize) {
         if !matches!(lock(&self.progress).connect, Some(Ok(_))) {
@@ -173,18 +196,27 @@ impl Client {
     }
 }
 
-fn bound(local: SocketAddr) -> Result<Socket, LabError> {
+fn bound(local: SocketAddr, script: &Script) -> Result<Socket, LabError> {
     let what = || format!("binding a client to {local}");
-    let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP)).during(what())?;
+    let protocol = listener::protocol(script);
+    let socket =
+        Socket::new(Domain::for_address(local), Type::STREAM, Some(protocol)).during(what())?;
     socket.set_nonblocking(true).during(what())?;
     socket.bind(&SockAddr::from(local)).during(what())?;
     Ok(socket)
 }
 
-/// Starts to connect; answers with the time of `connect()`.
-fn start(socket: &Socket, server: SocketAddr) -> io::Result<u64> {
+/// Starts to connect, with data in the SYN if `fast_open`; answers with the time of `connect()`.
+fn start(socket: &Socket, server: SocketAddr, fast_open: bool) -> io::Result<u64> {
+    const DATA_IN_SYN: &[u8] = b"overflow";
     let now = monotonic_ns();
-    match socket.connect(&SockAddr::from(server)) {
+    let to = SockAddr::from(server);
+    let started = if fast_open {
+        socket.send_to_with_flags(DATA_IN_SYN, &to, libc::MSG_FASTOPEN).map(drop)
+    } else {
+        socket.connect(&to)
+    };
+    match started {
         Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => Err(e),
         _ => Ok(now),
     }

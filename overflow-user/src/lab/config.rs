@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Family, LabError};
+use super::{Family, LabError, Script};
 
 /// Source port of the first prefill connection; the n-th has the n-th port after it.
 pub const PREFILL_PORT: u16 = 20001;
 /// Source port of the burst's first connection; the n-th in order of `connect()` has the n-th
 /// port after it.
 pub const BURST_PORT: u16 = 30001;
+/// Source port of the first connection made by hand.
+pub const CRAFTED_PORT: u16 = 60_002;
 /// Prefill connections one cell has source ports for.
 pub const MAX_PREFILL: u32 = (BURST_PORT - PREFILL_PORT) as u32;
 /// Clients one cell has source ports for.
@@ -39,6 +41,8 @@ pub struct CellConfig {
     pub hold: Duration,
     /// Which IP clients and listener speak.
     pub family: Family,
+    /// What happens beside the burst.
+    pub script: Script,
 }
 
 impl CellConfig {
@@ -55,20 +59,26 @@ impl CellConfig {
         payload: 0,
         hold: Duration::from_secs(5),
         family: Family::Ipv4,
+        script: Script { name: "", setup: &[], steps: &[] },
     };
 
     /// The cell's name in every output: `abort=1,syncookies=1`, then what else is special about it.
     pub fn run_name(&self) -> String {
         let mut name = format!("abort={},syncookies={}", self.abort_on_overflow, self.syncookies);
         if self.family != Family::Ipv4 {
-            name += &format!(",family={}", self.family.as_str());
+            name.push_str(",family=");
+            name.push_str(self.family.as_str());
+        }
+        if !self.script.name.is_empty() {
+            name.push_str(",scenario=");
+            name.push_str(self.script.name);
         }
         name
     }
 
     /// Whether the numbers can mean anything, before any namespace is made.
     pub fn check(&self) -> Result<(), LabError> {
-        if self.clients == 0 {
+        if self.clients == 0 && !self.script.crafts() {
             return Err(LabError::NoClients);
         }
         if self.clients > MAX_CLIENTS {

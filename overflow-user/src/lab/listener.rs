@@ -2,28 +2,57 @@
 
 use std::{io, net::SocketAddr};
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
-use super::{LabError, ListenerQueue, ServerSocket, diag, error::During, sockopt, tcp_state};
+use super::{
+    LabError, ListenerQueue, Script, ServerSocket, Setup, diag, error::During, sockopt, tcp_state,
+};
 
 /// Opens the listener in the calling thread's namespace; an IPv6 one takes IPv4 clients too.
-pub(super) fn open(address: SocketAddr, backlog: u32) -> Result<Socket, LabError> {
+pub(super) fn open(address: SocketAddr, backlog: u32, script: &Script) -> Result<Socket, LabError> {
     let what = "opening the listener";
-    let backlog = i32::try_from(backlog).map_err(|_| LabError::Backlog(backlog))?;
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
-        .during(what)?;
+    let protocol = protocol(script);
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(protocol)).during(what)?;
     if address.is_ipv6() {
         // The default is a sysctl of the namespace (bindv6only).
         socket.set_only_v6(false).during(what)?;
     }
+    set_up(&socket, script).during(what)?;
     socket.bind(&SockAddr::from(address)).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => {
             LabError::Bind { addr: address, source }
         }
         _ => LabError::Io { what: format!("binding the listener to {address}"), source },
     })?;
-    socket.listen(backlog).during(what)?;
+    again(&socket, backlog)?;
     Ok(socket)
+}
+
+/// `listen(2)`, on a socket that may listen already.
+pub(super) fn again(socket: &Socket, backlog: u32) -> Result<(), LabError> {
+    let backlog = i32::try_from(backlog).map_err(|_| LabError::Backlog(backlog))?;
+    socket.listen(backlog).during("listening")
+}
+
+/// What both sides' sockets speak.
+pub(super) fn protocol(script: &Script) -> Protocol {
+    if script.has(Setup::Mptcp) { Protocol::MPTCP } else { Protocol::TCP }
+}
+
+fn set_up(socket: &Socket, script: &Script) -> io::Result<()> {
+    for setup in script.setup {
+        match *setup {
+            Setup::DeferAccept(seconds) => sockopt::set_defer_accept(socket, seconds)?,
+            Setup::FastOpen(max) => sockopt::set_fast_open(socket, max)?,
+            Setup::Mark(mark) => socket.set_mark(mark)?,
+            // BPF_RET | BPF_K: lets all of each packet pass.
+            Setup::Filter => socket.attach_filter(&[SockFilter::new(0x06, 0, 0, u32::MAX)])?,
+            Setup::ReusePort => socket.set_reuse_port(true)?,
+            Setup::Mptcp | Setup::Sysctl(..) | Setup::NeedsSysctl(_) | Setup::ClientSysctl(..) => {}
+        }
+    }
+    Ok(())
 }
 
 /// The server's side of every connection, and the listener's queue.
@@ -36,14 +65,17 @@ pub(super) struct View {
     pub(super) note: Option<String>,
 }
 
-/// Looks at `listener` and its connections, from a thread of its namespace.
-pub(super) fn view(listener: &Socket, port: u16, ipv6: bool) -> Result<View, LabError> {
+/// Looks at `listener`, if it is still open, and at its connections, from a thread of its namespace.
+pub(super) fn view(listener: Option<&Socket>, port: u16, ipv6: bool) -> Result<View, LabError> {
     let dump = diag::dump(ipv6)?;
     let own = || dump.sockets.iter().filter(|s| s.local.port() == port);
-    let queue = match own().find(|s| s.is_listener()) {
-        Some(s) if dump.fallback.is_none() => ListenerQueue { recv_q: s.recv_q, send_q: s.send_q },
+    let queue = match (own().find(|s| s.is_listener()), listener) {
+        (Some(s), _) if dump.fallback.is_none() => {
+            ListenerQueue { recv_q: s.recv_q, send_q: s.send_q }
+        }
         // /proc/net/tcp has no Send-Q for a listener.
-        _ => sockopt::listener_queue(listener)?,
+        (_, Some(listener)) => sockopt::listener_queue(listener)?,
+        (_, None) => ListenerQueue::default(),
     };
     let sockets = own()
         .filter(|s| !s.is_listener())

@@ -10,6 +10,7 @@ mod clock;
 mod concurrent;
 mod config;
 mod counters;
+mod crafted;
 mod delay;
 mod diag;
 mod error;
@@ -26,7 +27,11 @@ mod observation;
 mod offload;
 mod parse;
 mod proc_tcp;
+mod rules;
+pub mod scenarios;
+mod script;
 mod sockopt;
+mod steps;
 mod sysctl;
 mod tcp_state;
 mod tun;
@@ -35,8 +40,10 @@ mod watched;
 
 pub use cell::{Cell, Progress};
 pub use config::CellConfig;
+pub use crafted::{Crafted, Segment};
 pub use error::LabError;
 pub use family::Family;
 pub use observation::{
     ClientView, LinkKind, ListenerQueue, Observation, Phase, ServerSocket, Timeline,
 };
+pub use script::{Action, Script, Setup, Step};

@@ -25,10 +25,20 @@ pub struct ClientView {
     /// such as `ECONNRESET`, or `pending` at the end of the hold.
     pub connect: Result<u64, String>,
     /// TCP state by `TCP_INFO` at the end of the hold, in `ss` words (`ESTABLISHED`, `SYN_SENT`,
-    /// `CLOSE`).
+    /// `CLOSE`), or [`CRAFTED`](Self::CRAFTED).
     pub state: String,
     /// The pending socket error at the end of the hold, an errno name, if any.
     pub error: Option<String>,
+}
+
+impl ClientView {
+    /// The state of a client that is no socket: its segments were made by hand.
+    pub const CRAFTED: &str = "crafted";
+
+    /// Whether its segments were made by hand, so that nobody believes anything.
+    pub fn is_crafted(&self) -> bool {
+        self.state == Self::CRAFTED
+    }
 }
 
 /// One socket of the server's namespace by `sock_diag`, at the end of the hold.

@@ -1,8 +1,11 @@
-//! Two socket options that no library wraps.
+//! The socket options that no library wraps.
 
-use std::os::fd::AsFd;
+use std::{io, os::fd::AsFd};
 
-use nix::{getsockopt_impl, sockopt_impl, sys::socket::getsockopt};
+use nix::{
+    getsockopt_impl, setsockopt_impl, sockopt_impl,
+    sys::socket::{getsockopt, setsockopt},
+};
 
 use super::{LabError, ListenerQueue, error::During};
 
@@ -24,6 +27,35 @@ sockopt_impl!(
     libc::PACKET_STATISTICS,
     [u32; 2]
 );
+
+sockopt_impl!(
+    /// Seconds a bare third ACK is ignored for; the kernel turns them into SYN-ACK timeouts
+    /// (`secs_to_retrans` in net/ipv4/tcp.c).
+    DeferAccept,
+    SetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_DEFER_ACCEPT,
+    i32
+);
+
+sockopt_impl!(
+    /// The most fast-open children that may wait for their third ACK.
+    FastOpen,
+    SetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_FASTOPEN,
+    i32
+);
+
+/// Has a listener ignore bare third ACKs for `seconds`.
+pub(super) fn set_defer_accept(socket: &impl AsFd, seconds: u32) -> io::Result<()> {
+    Ok(setsockopt(socket, DeferAccept, &seconds.cast_signed())?)
+}
+
+/// Lets a listener make up to `max` children at their SYN.
+pub(super) fn set_fast_open(socket: &impl AsFd, max: u32) -> io::Result<()> {
+    Ok(setsockopt(socket, FastOpen, &max.cast_signed())?)
+}
 
 /// A socket's TCP state (`tcpi_state`), as numbered in include/net/tcp_states.h.
 pub(super) fn tcp_state(socket: &impl AsFd) -> Result<u8, LabError> {

@@ -5,8 +5,8 @@ use std::{io, net::IpAddr, os::fd::AsRawFd, time::Duration};
 use rtnetlink::{LinkUnspec, LinkVeth, packet_route::neighbour::NeighbourState};
 
 use super::{
-    LabError, error::During, family::Addresses, netem, netlink, netlink::refused,
-    netns::Namespace, offload,
+    LabError, error::During, family::Addresses, netem, netlink, netlink::refused, netns::Namespace,
+    offload,
 };
 
 /// The server's end.

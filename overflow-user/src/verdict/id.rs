@@ -27,6 +27,8 @@ verdict_ids! {
     SynQueued = "syn.queued",
     /// SYN queue full: answered by a SYN cookie, no request kept.
     SynCookie = "syn.cookie",
+    /// Fast Open: the child was made at the SYN and is in the accept queue.
+    SynFastopen = "syn.fastopen",
     /// SYN dropped because the accept queue was already full.
     SynDropAcceptQueueFull = "syn.drop.accept_queue_full",
     /// SYN dropped because the SYN queue was full and cookies are off.
@@ -49,8 +51,20 @@ verdict_ids! {
     AckDropChildFailed = "ack.drop.child_failed",
     /// Child socket not created although the queue had room, `tcp_abort_on_overflow=1`.
     AckResetChildFailed = "ack.reset.child_failed",
+    /// Third ACK of a request with a timestamp from the past (PAWS) or one never sent: dropped.
+    AckDropPaws = "ack.drop.paws",
+    /// Third ACK of a request with a sequence number outside of the window: dropped.
+    AckDropOutOfWindow = "ack.drop.out_of_window",
+    /// Its child was made, but another CPU's copy of the ACK, or the listener's close, came first.
+    AckDropLostRace = "ack.drop.lost_race",
     /// Third ACK dropped for another reason.
     AckDropOther = "ack.drop.other",
+    /// Third ACK of a request that acknowledges something else: answered by RST, request kept.
+    AckResetBadAck = "ack.reset.bad_ack",
+    /// A SYN inside the window of a request: answered by RST, request removed.
+    AckResetBadSyn = "ack.reset.bad_syn",
+    /// ACK without a request and without a valid cookie: answered by RST.
+    AckResetInvalidCookie = "ack.reset.invalid_cookie",
     /// Third ACK answered by RST for another reason.
     AckResetOther = "ack.reset.other",
     /// The application called `accept()` on it.
@@ -59,6 +73,13 @@ verdict_ids! {
     LaterRecovered = "later.recovered",
     /// The request ran out of SYN-ACK retransmissions.
     LaterRequestExpired = "later.request_expired",
+    /// The listener went away, and the request was dropped without a word to its client.
+    LaterRequestOrphaned = "later.request_orphaned",
+    /// The client's own RST removed the request.
+    LaterResetByClient = "later.reset_by_client",
+    /// The listener went away, and the request was taken over by another of its `SO_REUSEPORT`
+    /// group.
+    LaterMigrated = "later.migrated",
     /// The client's data met no socket and was answered by RST.
     LaterResetNoSocket = "later.reset_no_socket",
     /// The listener was closed with the connection unaccepted (`tcp_send_active_reset`).

@@ -11,6 +11,9 @@ use crate::{
     decode::{ConnKey, Observed},
 };
 
+/// `TCP_LISTEN` of include/net/tcp_states.h.
+const TCP_LISTEN: u8 = 10;
+
 /// Judges one connection. `story` is in order of time.
 pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> Connection {
     let mut connection = Connection {
@@ -21,15 +24,28 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
         outcome: None,
     };
     let mut removed = None;
+    let mut syn: Option<&Observed> = None;
     for moment in story {
         let last = connection.last_handshake().map(|stage| stage.id);
+        let accepted = has(&connection, VerdictId::LaterAcceptedByApp);
+        let rcv_isn = syn.and_then(|s| s.segment).map(|segment| segment.seq);
+        if moment.kind == Kind::Syn {
+            syn = Some(moment);
+        }
         match moment.kind {
             Kind::SynAckRetransmit => connection.synack_retransmits_ns.push(moment.t_ns),
             // The timer and the function it calls can both report; the first counts.
             Kind::RequestRemoved => removed = removed.or(Some(moment)),
             _ => {
-                if let Some(stage) = rules::stage(moment, Context { syn_queue_limit: limit, last })
-                {
+                let context = Context { syn_queue_limit: limit, last, rcv_isn, accepted };
+                if let Some(stage) = rules::stage(moment, context) {
+                    if migrated(syn, moment) && !has(&connection, VerdictId::LaterMigrated) {
+                        let stage = Stage {
+                            path: vec!["reuseport_migrate_sock"],
+                            ..later(VerdictId::LaterMigrated, moment)
+                        };
+                        push(&mut connection.stages, stage);
+                    }
                     if recovered(last, stage.id) {
                         push(&mut connection.stages, later(VerdictId::LaterRecovered, moment));
                     }
@@ -40,20 +56,38 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
     }
     if let Some(moment) = removed
         && unfinished(connection.last_handshake().map(|s| s.id))
+        && !has(&connection, VerdictId::LaterResetByClient)
     {
-        let expired = Stage {
+        let id = if moment.sk_state == 0 || moment.sk_state == TCP_LISTEN {
+            VerdictId::LaterRequestExpired
+        } else {
+            VerdictId::LaterRequestOrphaned
+        };
+        let gone = Stage {
             path: if moment.path.has(Path::REQSK_TIMER) {
                 vec!["reqsk_timer_handler"]
             } else {
                 vec!["inet_csk_reqsk_queue_drop"]
             },
-            ..later(VerdictId::LaterRequestExpired, moment)
+            ..later(id, moment)
         };
-        push(&mut connection.stages, expired);
+        push(&mut connection.stages, gone);
         connection.stages.sort_by_key(|stage| stage.t_ns);
     }
     connection.outcome = outcome(&connection);
     connection
+}
+
+fn has(connection: &Connection, id: VerdictId) -> bool {
+    connection.stages.iter().any(|stage| stage.id == id)
+}
+
+/// Whether a third ACK was decided by another listener than the one that took its SYN.
+fn migrated(syn: Option<&Observed>, moment: &Observed) -> bool {
+    let request = |m: &Observed| m.path.has(Path::REQSK_HASHED | Path::TP_SYNACK_REQUEST);
+    moment.kind == Kind::Ack
+        && moment.sk != 0
+        && syn.is_some_and(|syn| request(syn) && syn.sk != 0 && syn.sk != moment.sk)
 }
 
 /// The same thing again is a repetition of the stage, not a new one.
@@ -89,6 +123,9 @@ fn unfinished(last: Option<VerdictId>) -> bool {
                 | VerdictId::AckDropOverflow
                 | VerdictId::AckDropChildFailed
                 | VerdictId::AckDropDeferAccept
+                | VerdictId::AckDropPaws
+                | VerdictId::AckDropOutOfWindow
+                | VerdictId::AckResetBadAck
                 | VerdictId::AckDropOther
         )
     )

@@ -11,6 +11,8 @@ pub enum Via {
     SynQueued,
     /// SYN to cookie.
     SynCookie,
+    /// SYN to a Fast Open child.
+    SynFastopen,
     /// SYN dropped.
     SynDropped,
     /// Third ACK to its request.
@@ -42,6 +44,9 @@ pub fn functions(moment: &Observed, via: Via) -> Vec<&'static str> {
         Via::SynCookie => {
             let init = pick("cookie_v4_init_sequence", "cookie_v6_init_sequence");
             out.extend([rcv, "tcp_conn_request", init]);
+        }
+        Via::SynFastopen => {
+            out.extend([rcv, "tcp_conn_request", "tcp_try_fastopen", child]);
         }
         Via::SynDropped => out.extend([rcv, "tcp_conn_request"]),
         Via::Request | Via::Cookie => {

@@ -20,6 +20,10 @@ pub struct Context {
     pub syn_queue_limit: Option<SynQueueLimit>,
     /// The last handshake stage of the same connection so far.
     pub last: Option<VerdictId>,
+    /// The sequence number of its request's SYN (`rcv_isn`), if one was seen.
+    pub rcv_isn: Option<u32>,
+    /// Whether the application has accepted it.
+    pub accepted: bool,
 }
 
 /// The stage that this moment is, or `None` if it is none of its own (a SYN that meets its
@@ -31,6 +35,8 @@ pub fn stage(moment: &Observed, context: Context) -> Option<Stage> {
         (Kind::Syn, true) => syn_by_tracepoints(moment, context)?,
         (Kind::Ack, false) => ack(moment, context)?,
         (Kind::Ack, true) => ack_by_tracepoints(moment, context)?,
+        // The application's socket, or the kernel for it, resets what was accepted long ago.
+        (Kind::ActiveReset, _) if context.accepted => return None,
         // Its port was closed before the SYN came: no overflow, no connection.
         (Kind::Reset, _) if moment.flags(SYN, ACK) => return None,
         (Kind::Reset, _) => (late_reset(moment, context), Known::Traced, Via::Listener),
@@ -61,6 +67,8 @@ fn syn(moment: &Observed, context: Context) -> Judged {
         (VerdictId::SynQueued, Known::Traced, Via::SynQueued)
     } else if moment.path.has(Path::COOKIE_INIT) {
         (VerdictId::SynCookie, Known::Traced, Via::SynCookie)
+    } else if moment.path.has(Path::SYN_RECV_SOCK_CHILD) {
+        (VerdictId::SynFastopen, Known::Traced, Via::SynFastopen)
     } else {
         let (id, known) = dropped_syn(moment, context);
         (id, known, Via::SynDropped)
@@ -118,23 +126,34 @@ fn ack(moment: &Observed, context: Context) -> Option<Judged> {
             match (no_child, full) {
                 (true, true) => VerdictId::AckDropOverflowCookie,
                 (true, false) => VerdictId::AckDropChildFailed,
+                (false, _) if path.has(Path::SYN_RECV_SOCK_CHILD) => VerdictId::AckDropLostRace,
                 (false, _) => VerdictId::AckDropOther,
             }
         } else if reset {
-            late_reset(moment, context)
+            if path.has(Path::CHECK_REQ_LISTENER) {
+                VerdictId::AckResetBadAck
+            } else {
+                late_reset(moment, context)
+            }
         } else {
             return None;
         };
         return Some((id, Known::Traced, Via::Cookie));
     }
-    if moment.flags(SYN, ACK) || moment.flags(RST, 0) {
-        // The client's SYN again (its SYN-ACK is resent), or the client's own RST.
-        return if reset {
-            Some((VerdictId::AckResetOther, Known::Traced, Via::Request))
-        } else {
-            None
-        };
+    if moment.flags(RST, 0) {
+        // embryonic_reset answers no RST; a RST that is not exact enough leaves the request alone.
+        return path.has(Path::REQSK_DROP).then_some((
+            VerdictId::LaterResetByClient,
+            Known::Traced,
+            Via::Request,
+        ));
     }
+    if moment.flags(SYN, 0) {
+        // Else the client's SYN again: its SYN-ACK is resent.
+        let judged = (VerdictId::AckResetBadSyn, Known::Traced, Via::Request);
+        return reset.then_some(judged);
+    }
+    let mut known = Known::Traced;
     let id = if path.has(Path::CHECK_REQ_CHILD) {
         VerdictId::AckAccepted
     } else if path.has(Path::CHECK_REQ_NULL) {
@@ -144,15 +163,48 @@ fn ack(moment: &Observed, context: Context) -> Option<Judged> {
             (true, false, false) => VerdictId::AckDropChildFailed,
             (true, false, true) => VerdictId::AckResetChildFailed,
             (false, _, true) => VerdictId::AckResetOther,
-            (false, _, false) if deferred(moment) => VerdictId::AckDropDeferAccept,
-            (false, _, false) => VerdictId::AckDropOther,
+            (false, _, false) if path.has(Path::SYN_RECV_SOCK_CHILD) => VerdictId::AckDropLostRace,
+            (false, _, false) => {
+                let (id, why) = refused(moment, context);
+                known = why;
+                id
+            }
         }
     } else if path.has(Path::CHECK_REQ_LISTENER) && reset {
-        late_reset(moment, context)
+        VerdictId::AckResetBadAck
     } else {
         return None;
     };
-    Some((id, Known::Traced, Via::Request))
+    Some((id, known, Via::Request))
+}
+
+/// `tcp_check_req` returned NULL without trying a child: its exits in the order of its code. Seen
+/// is only that it was one of these; which, the segment tells.
+fn refused(moment: &Observed, context: Context) -> (VerdictId, Known) {
+    if !moment.flags(ACK, 0) {
+        return (VerdictId::AckDropOther, Known::Traced);
+    }
+    match in_window(moment, context) {
+        Some(false) => return (VerdictId::AckDropOutOfWindow, Known::Traced),
+        Some(true) if !deferred(moment) => {
+            let why = "tcp_check_req's other exits are excluded: it is in the window, no child was \
+                       tried, nothing was deferred";
+            return (VerdictId::AckDropPaws, inferred(why));
+        }
+        _ => {}
+    }
+    if deferred(moment) {
+        (VerdictId::AckDropDeferAccept, Known::Traced)
+    } else {
+        (VerdictId::AckDropOther, Known::Traced)
+    }
+}
+
+/// `tcp_in_window` for the segment of a request; `None` without its SYN. The window offered
+/// (`rsk_rcv_wnd`) is not read: it never exceeds 65535 bytes before the handshake is over.
+fn in_window(moment: &Observed, context: Context) -> Option<bool> {
+    let offset = moment.segment?.seq.wrapping_sub(context.rcv_isn?.wrapping_add(1));
+    Some(offset <= 0xffff)
 }
 
 /// TCP_DEFER_ACCEPT: `num_timeout < rskq_defer_accept` and no data in the ACK.
@@ -163,11 +215,12 @@ fn deferred(moment: &Observed) -> bool {
 
 /// An RST from a listener, or from nobody: after an earlier stage it is the end of a connection
 /// the client believed in; else the segment never had a connection here.
-fn late_reset(_: &Observed, context: Context) -> VerdictId {
+fn late_reset(moment: &Observed, context: Context) -> VerdictId {
     match context.last {
         Some(id) if id.is_under("ack") || id == VerdictId::SynCookie => {
             VerdictId::LaterResetNoSocket
         }
+        None if moment.path.has(Path::COOKIE_CHECK_LISTENER) => VerdictId::AckResetInvalidCookie,
         _ => VerdictId::AckResetOther,
     }
 }
@@ -187,7 +240,10 @@ fn syn_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
             )),
         };
     }
-    Some(if path.has(Path::TP_SYNACK_REQUEST) {
+    Some(if path.has(Path::TP_SYNACK_FASTOPEN) {
+        let why = "a SYN-ACK owned by a child left while the SYN was handled";
+        (VerdictId::SynFastopen, inferred(why), Via::SynFastopen)
+    } else if path.has(Path::TP_SYNACK_REQUEST) {
         let why = "a SYN-ACK owned by a request left while the SYN was handled";
         (VerdictId::SynQueued, inferred(why), Via::SynQueued)
     } else if path.has(Path::TP_SYNACK_COOKIE) {
@@ -207,6 +263,10 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
     let cookie_syn = context.last == Some(VerdictId::SynCookie)
         || context.last.is_some_and(|id| id == VerdictId::AckDropOverflowCookie);
     if path.has(Path::TP_ESTABLISHED) {
+        if context.last == Some(VerdictId::SynFastopen) {
+            // It was in the accept queue before this ACK.
+            return None;
+        }
         let why = "its child became ESTABLISHED; request or cookie is known from the SYN's stage";
         return Some(if cookie_syn {
             (VerdictId::AckAcceptedCookie, inferred(why), Via::Cookie)
@@ -214,9 +274,18 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
             (VerdictId::AckAccepted, inferred(why), Via::Request)
         });
     }
+    if moment.flags(RST, 0) {
+        let pending =
+            matches!(context.last, Some(VerdictId::SynQueued | VerdictId::AckDropOverflow));
+        let seq = moment.segment.map(|s| s.seq);
+        let exact = seq.is_some() && seq == context.rcv_isn.map(|isn| isn.wrapping_add(1));
+        let why = "a RST exactly in sequence while its request was pending";
+        return (pending && exact)
+            .then(|| (VerdictId::LaterResetByClient, inferred(why), Via::Request));
+    }
     let settled =
         matches!(context.last, Some(VerdictId::AckAccepted | VerdictId::AckAcceptedCookie));
-    if !path.has(Path::TP_KFREE_SKB) || settled || moment.flags(RST, 0) {
+    if !path.has(Path::TP_KFREE_SKB) || settled {
         return None;
     }
     let reason = moment.drop_reason.as_deref();
@@ -224,6 +293,9 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
     // Set in tcp_check_req's listen_overflow branch and nowhere else (v6.15, a11a791ca81e).
     let listen_overflow = reason == Some("TCP_LISTEN_OVERFLOW");
     if reset {
+        if moment.flags(SYN, 0) {
+            return Some((VerdictId::AckResetBadSyn, Known::Traced, Via::Request));
+        }
         let pending =
             matches!(context.last, Some(VerdictId::SynQueued | VerdictId::AckDropOverflow));
         return Some(if listen_overflow || (pending && full && reason != Some("TCP_FLAGS")) {
@@ -235,6 +307,13 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
                 inferred("its request was pending, the queue full, and an RST answered it")
             };
             (id, known, Via::Request)
+        } else if context.last == Some(VerdictId::SynQueued) && reason == Some("TCP_FLAGS") {
+            // Refused by the listener itself (tcp_rcv_state_process, LISTEN) although its request
+            // is pending: tcp_check_req gives such a segment to the listener for its ACK number.
+            (VerdictId::AckResetBadAck, Known::Traced, Via::Request)
+        } else if context.last.is_none() {
+            let why = "a listener answered an ACK by RST without any SYN of this client before";
+            (VerdictId::AckResetInvalidCookie, inferred(why), Via::Cookie)
         } else {
             (late_reset(moment, context), Known::Traced, Via::Listener)
         });
@@ -256,7 +335,23 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
         let id = if full { VerdictId::AckDropOverflowCookie } else { VerdictId::AckDropOther };
         return Some((id, known, Via::Cookie));
     }
-    let (id, why) = if deferred(moment) {
+    if matches!(context.last, Some(VerdictId::SynQueued)) {
+        // Both by tcp_check_req's drop_reason argument (v6.15, commit a11a791ca81e).
+        let by_reason = match reason {
+            Some("TCP_RFC7323_PAWS" | "TCP_RFC7323_TSECR") => Some(VerdictId::AckDropPaws),
+            Some("TCP_OVERWINDOW" | "TCP_INVALID_SEQUENCE" | "TCP_OLD_SEQUENCE") => {
+                Some(VerdictId::AckDropOutOfWindow)
+            }
+            _ => None,
+        };
+        if let Some(id) = by_reason {
+            return Some((id, Known::Traced, Via::Request));
+        }
+    }
+    // This rung does not see how often the request timed out.
+    let deferring = moment.num_timeout.is_none() && moment.defer_accept > Some(0);
+    let bare = moment.segment.is_some_and(|s| s.payload_len == 0);
+    let (id, why) = if deferred(moment) || (deferring && bare && !full) {
         (VerdictId::AckDropDeferAccept, "a bare ACK was dropped with TCP_DEFER_ACCEPT in force")
     } else if full && context.last.is_some() {
         (VerdictId::AckDropOverflow, "it was dropped without an RST while the queue was full")

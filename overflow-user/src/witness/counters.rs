@@ -99,7 +99,7 @@ fn effects(id: VerdictId) -> &'static [(&'static str, u64, u64)] {
         V::SynDropSynQueueFull => &[("TCPReqQFullDrop", 1, 1), ("ListenDrops", 1, 1)],
         // tcp_v6_conn_request drops some SYNs without counting them.
         V::SynDropOther => &[("ListenDrops", 0, 1), ("TCPReqQFullDoCookies", 0, 1)],
-        V::AckAccepted => &[("PassiveOpens", 1, 1)],
+        V::SynFastopen | V::AckAccepted => &[("PassiveOpens", 1, 1)],
         V::AckAcceptedCookie => &[("PassiveOpens", 1, 1), ("SyncookiesRecv", 1, 1)],
         V::AckDropOverflow => &[("ListenOverflows", 1, 1), ("ListenDrops", 1, 1)],
         V::AckResetOverflow => &[
@@ -128,6 +128,13 @@ fn effects(id: VerdictId) -> &'static [(&'static str, u64, u64)] {
             ("SyncookiesRecv", 0, 1),
             ("PassiveOpens", 0, 1),
         ],
+        V::AckDropLostRace => &[("PassiveOpens", 0, 1), ("SyncookiesRecv", 0, 1)],
+        V::AckResetBadSyn => &[("OutRsts", 1, 1), ("EmbryonicRsts", 0, 1)],
+        // Nothing counts the failure if no cookie was sent of late, or the timestamp is no good.
+        V::AckResetInvalidCookie => {
+            &[("OutRsts", 1, 1), ("SyncookiesFailed", 0, 1), ("SyncookiesRecv", 0, 1)]
+        }
+        V::LaterResetByClient => &[("EmbryonicRsts", 0, 1)],
         V::AckResetOther => &[
             ("OutRsts", 1, 1),
             ("EmbryonicRsts", 0, 1),
@@ -136,12 +143,18 @@ fn effects(id: VerdictId) -> &'static [(&'static str, u64, u64)] {
         ],
         // The segment goes through the listener's cookie check first, where there was a cookie of
         // late, and fails it.
-        V::LaterResetNoSocket => &[("OutRsts", 1, 1), ("SyncookiesFailed", 0, 1)],
+        V::AckResetBadAck | V::LaterResetNoSocket => {
+            &[("OutRsts", 1, 1), ("SyncookiesFailed", 0, 1)]
+        }
         V::LaterListenerClosed => &[("OutRsts", 1, 1)],
         V::SynQueued
+        | V::AckDropPaws
+        | V::AckDropOutOfWindow
         | V::LaterAcceptedByApp
         | V::LaterRecovered
         | V::LaterRequestExpired
+        | V::LaterRequestOrphaned
+        | V::LaterMigrated
         | V::LaterPhantom
         | V::LaterPending => &[],
     }

@@ -124,7 +124,8 @@ impl Building {
         if packet.has(flags::SYN, flags::ACK | flags::RST) {
             self.client_isn = packet.seq;
             self.flow.syns.push(packet.t_ns);
-        } else if packet.has(flags::ACK, flags::SYN | flags::RST) {
+        } else if packet.has(flags::ACK, flags::RST) {
+            // A SYN too, if it carries an ACK: the client answers a SYN-ACK with it.
             self.acked.push(packet.ack);
             // A cookie's SYN-ACK may carry another sequence each minute: any of them counts.
             if self.server_isns.iter().any(|isn| packet.ack.wrapping_sub(*isn) >= 1) {

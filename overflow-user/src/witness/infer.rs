@@ -63,7 +63,8 @@ impl<'a> Scene<'a> {
         if !has("syn.drop") {
             added.extend(self.dropped_syns(account));
         }
-        if !has("ack") {
+        // A Fast Open child was accepted with its SYN.
+        if !has("ack") && !has("syn.fastopen") {
             added.extend(self.acks(account));
         }
         if !has("syn.queued") && !has("syn.cookie") {

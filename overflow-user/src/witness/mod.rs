@@ -247,17 +247,34 @@ fn by_views(
     let until = observation.timeline.hold_end;
     let before = |t: &u64| *t < until;
     let stages = judged.connection.stages.iter();
-    let near =
-        |s: &&Stage| !s.id.is_under("later") && s.t_ns < until.saturating_add(counters::READING_NS);
+    let near = |s: &&Stage| {
+        (!s.id.is_under("later") || ends_it(s.id))
+            && s.t_ns < until.saturating_add(counters::READING_NS)
+    };
     let stage = stages.rev().find(near)?;
     if stage.t_ns.saturating_add(counters::READING_NS) > until {
         // It happened just as the views were read: they may show the world before or after it.
         return None;
     }
     let under_way = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
-    let settled = stage.t_ns.saturating_add(under_way).saturating_add(counters::READING_NS) < until;
+    // Nobody believes anything of a connection that was made by hand.
+    let settled = !view.is_crafted()
+        && stage.t_ns.saturating_add(under_way).saturating_add(counters::READING_NS) < until;
     let resent = judged.connection.synack_retransmits_ns.iter().any(before);
-    views::check(stage.id, view, server, resent, settled).err()
+    // A request outlives its listener until its next timeout.
+    let may_be_gone = resent || observation.timeline.close < until;
+    views::check(stage.id, view, server, may_be_gone, settled).err()
+}
+
+/// Whether nothing is left of the connection at the server after this.
+fn ends_it(id: VerdictId) -> bool {
+    matches!(
+        id,
+        VerdictId::LaterRequestExpired
+            | VerdictId::LaterRequestOrphaned
+            | VerdictId::LaterResetByClient
+            | VerdictId::LaterListenerClosed
+    )
 }
 
 fn error_of(view: &ClientView) -> Option<String> {

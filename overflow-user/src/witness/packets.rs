@@ -18,6 +18,8 @@ const LAG_JITTER_NS: u64 = 20_000_000;
 pub enum Picture {
     /// The server's interface never saw a SYN of this client.
     NoSyn,
+    /// Nor a SYN, but an ACK that was answered by RST.
+    StrayReset,
     /// SYNs, no answer.
     SynUnanswered,
     /// A SYN answered by RST: no listener.
@@ -47,7 +49,7 @@ impl Picture {
             Self::SynUnanswered => "syn.drop",
             Self::SynRefused => "syn.refused",
             Self::SynAckOnly => "syn",
-            Self::AckReset => "ack.reset",
+            Self::StrayReset | Self::AckReset => "ack.reset",
             Self::AckResent => "ack.drop.overflow",
             Self::AckSilent => "ack.drop.overflow.cookie",
             Self::AckSilentShort => "ack.drop",
@@ -64,17 +66,39 @@ impl Picture {
             Self::SynUnanswered => {
                 &[V::SynDropAcceptQueueFull, V::SynDropSynQueueFull, V::SynDropOther]
             }
+            Self::StrayReset => &[V::AckResetInvalidCookie, V::AckResetOther],
             Self::SynAckOnly => &[V::SynQueued, V::SynCookie],
-            Self::AckReset => &[V::AckResetOverflow, V::AckResetChildFailed, V::AckResetOther],
-            Self::AckResent => {
-                &[V::AckDropOverflow, V::AckDropDeferAccept, V::AckDropChildFailed, V::AckDropOther]
-            }
-            Self::AckSilent => &[V::AckDropOverflowCookie, V::AckDropChildFailed, V::AckDropOther],
+            Self::AckReset => &[
+                V::AckResetOverflow,
+                V::AckResetChildFailed,
+                V::AckResetBadAck,
+                V::AckResetBadSyn,
+                V::AckResetInvalidCookie,
+                V::AckResetOther,
+            ],
+            Self::AckResent => &[
+                V::AckDropOverflow,
+                V::AckDropDeferAccept,
+                V::AckDropChildFailed,
+                V::AckDropPaws,
+                V::AckDropOutOfWindow,
+                V::AckDropLostRace,
+                V::AckDropOther,
+            ],
+            Self::AckSilent => &[
+                V::AckDropOverflowCookie,
+                V::AckDropChildFailed,
+                V::AckDropLostRace,
+                V::AckDropOther,
+            ],
             Self::AckSilentShort => &[
                 V::AckDropOverflow,
                 V::AckDropOverflowCookie,
                 V::AckDropDeferAccept,
                 V::AckDropChildFailed,
+                V::AckDropPaws,
+                V::AckDropOutOfWindow,
+                V::AckDropLostRace,
                 V::AckDropOther,
             ],
             // The refused data is itself an ACK, so it may be the verdict; or the verdict fell on
@@ -87,9 +111,10 @@ impl Picture {
                 V::AckDropOther,
                 V::AckResetOverflow,
                 V::AckResetChildFailed,
+                V::AckResetInvalidCookie,
                 V::AckResetOther,
             ],
-            Self::Accepted => &[V::AckAccepted, V::AckAcceptedCookie],
+            Self::Accepted => &[V::AckAccepted, V::AckAcceptedCookie, V::SynFastopen],
         }
     }
 
@@ -97,6 +122,7 @@ impl Picture {
     pub const fn words(self) -> &'static str {
         match self {
             Self::NoSyn => "no SYN on the wire",
+            Self::StrayReset => "an ACK without a SYN, answered by RST",
             Self::SynUnanswered => "no SYN-ACK to any SYN",
             Self::SynRefused => "a RST in answer to the SYN",
             Self::SynAckOnly => "a SYN-ACK and no third ACK",
@@ -195,7 +221,7 @@ pub fn concurrent(packets: &[Packet], server: SocketAddr, timeline: &Timeline) -
 /// Decides what a flow amounts to. `watched` is until when a request could have shown itself.
 fn picture(flow: &Flow, watched: u64, jitter: u64) -> Picture {
     if flow.syns.is_empty() {
-        return Picture::NoSyn;
+        return if flow.resets.is_empty() { Picture::NoSyn } else { Picture::StrayReset };
     }
     let Some(last_synack) = flow.synacks.last() else {
         return if flow.refusals.is_empty() { Picture::SynUnanswered } else { Picture::SynRefused };
@@ -260,6 +286,7 @@ mod tests {
         check(0, "0>S 0<RA", "syn.refused");
         check(0, "0>S 0<SA", "syn");
         check(0, "0<SA 200>A", "none");
+        check(0, "200>A 200<R", "ack.reset");
         check(0, "0>S 0<SA 200>A 200<R", "ack.reset");
         check(0, "0>S 0<SA 200>A 1000<SA 1200>A", "ack.drop.overflow");
         check(0, "0>S 0<SA 200>A", "ack.drop.overflow.cookie");
@@ -344,11 +371,11 @@ mod tests {
     #[test]
     fn admitted_verdicts_lie_under_the_family_or_beside_the_id() {
         use Picture as P;
-        for picture in [P::SynUnanswered, P::SynAckOnly, P::AckReset, P::Accepted, P::DataReset] {
+        for picture in [P::SynUnanswered, P::SynAckOnly, P::AckReset, P::StrayReset, P::DataReset] {
             let family = picture.text();
             assert!(picture.admits().iter().all(|id| id.is_under(family)), "{family}");
         }
-        for picture in [P::AckResent, P::AckSilent] {
+        for picture in [P::AckResent, P::AckSilent, P::Accepted] {
             let id = VerdictId::parse(picture.text()).unwrap();
             assert!(picture.admits().contains(&id));
         }

@@ -78,19 +78,32 @@ pub fn words(client: &ClientView) -> String {
 fn expected(verdict: VerdictId, synack_resent: bool) -> (Option<Server>, Client) {
     use VerdictId as V;
     match verdict {
-        V::AckAccepted | V::AckAcceptedCookie => (Some(Server::Child), Client::Connected),
+        V::AckAccepted | V::AckAcceptedCookie | V::SynFastopen => {
+            (Some(Server::Child), Client::Connected)
+        }
         V::AckDropOverflow | V::AckDropDeferAccept => {
             (Some(Server::Request(synack_resent)), Client::Connected)
         }
-        V::AckDropOverflowCookie => (Some(Server::Nothing), Client::Connected),
-        V::AckResetOverflow | V::AckResetChildFailed | V::AckResetOther => {
-            (Some(Server::Nothing), Client::Reset)
+        // The request waits for a better segment.
+        V::AckDropPaws | V::AckDropOutOfWindow | V::AckResetBadAck => {
+            (Some(Server::Request(synack_resent)), Client::Anything)
         }
+        V::AckDropOverflowCookie => (Some(Server::Nothing), Client::Connected),
+        V::AckResetOverflow
+        | V::AckResetChildFailed
+        | V::AckResetBadSyn
+        | V::AckResetInvalidCookie
+        | V::AckResetOther => (Some(Server::Nothing), Client::Reset),
         V::SynDropAcceptQueueFull | V::SynDropSynQueueFull | V::SynDropOther => {
             (Some(Server::Nothing), Client::Connecting)
         }
         V::SynQueued => (Some(Server::Request(synack_resent)), Client::Anything),
-        V::SynCookie => (Some(Server::Nothing), Client::Anything),
+        // What came later has taken the request or the child away.
+        V::SynCookie
+        | V::LaterRequestExpired
+        | V::LaterRequestOrphaned
+        | V::LaterResetByClient
+        | V::LaterListenerClosed => (Some(Server::Nothing), Client::Anything),
         // Both paths, with a request and with a cookie, end in these: the server keeps a request
         // or nothing.
         V::AckDropChildFailed | V::AckDropOther => (Some(Server::Request(true)), Client::Connected),

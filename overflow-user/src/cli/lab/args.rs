@@ -9,7 +9,7 @@ use super::super::{
     OutputFormat,
     values::{self, Choice},
 };
-use crate::lab::{CellConfig, Family};
+use crate::lab::{CellConfig, Family, Script};
 
 /// Overflow a listener on purpose, and show for every connection which path the kernel took.
 ///
@@ -23,6 +23,7 @@ Examples:
   overflow lab --abort-on-overflow 1 --syncookies 1 --prefill 1
                                                 a cell in which the sysctl does reset
   overflow lab --backlog 16 --clients 30 --hold 8
+  overflow lab --scenario centos7               CentOS 7's outcome, on this kernel
   overflow lab --random 100 --check-model       does the model agree with this kernel?
   overflow lab --output json | jq 'select(.type==\"connection\") | .outcome'
 
@@ -62,6 +63,15 @@ pub struct LabArgs {
     /// How long to watch after the burst before the listener is closed
     #[arg(long, value_name = "SECS", default_value = "5", value_parser = values::seconds)]
     hold: Duration,
+    /// Run named scenarios instead: each provokes one path through the kernel, and must come out
+    /// as foretold; `all` runs every one
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = values::scenario,
+        conflicts_with_all = ["clients", "backlog", "abort_on_overflow", "syncookies", "prefill",
+            "payload", "hold", "somaxconn", "delay"])]
+    pub(super) scenario: Vec<String>,
+    /// List the scenarios with what each shows
+    #[arg(long)]
+    pub(super) list_scenarios: bool,
     /// Trace by this rung only, instead of the best that attaches
     #[arg(long, value_enum, default_value_t)]
     rung: RungChoice,
@@ -134,10 +144,16 @@ impl LabArgs {
                     payload: self.payload,
                     hold: self.hold,
                     family: self.family,
+                    script: Script::default(),
                 });
             }
         }
         cells
+    }
+
+    /// Which IP is spoken.
+    pub(super) fn family(&self) -> Family {
+        self.family
     }
 
     /// The listener's port.

@@ -5,6 +5,7 @@ mod check;
 mod progress;
 mod random;
 mod run;
+mod scenarios;
 
 use std::{
     fs::File,
@@ -22,6 +23,10 @@ use crate::sink::{self, Report, pcapng};
 
 /// Runs the lab. Exit code 1 if witnesses disagree, or the model with them.
 pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
+    if args.list_scenarios {
+        scenarios::list(args.output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     // Before anything runs: a capture that cannot be written is no reason to wait for it.
     let capture = match &args.pcap {
         Some(path) => Some(
@@ -40,17 +45,14 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
     if let Some(n) = args.random {
         return random::run(args, n, model, lab);
     }
+    if !args.scenario.is_empty() {
+        return scenarios::run(args, capture, lab);
+    }
     let report = match lab(args.cells())? {
         Finished::Report(report) => report,
-        Finished::Interrupted => {
-            eprintln!("overflow: interrupted; the namespaces, links and hooks are gone");
-            return Ok(ExitCode::from(1));
-        }
+        Finished::Interrupted => return Ok(interrupted()),
     };
-    if let (Some(file), Some(path)) = (capture, &args.pcap) {
-        pcapng::report(file, &report, wall_offset_ns())
-            .with_context(|| format!("cannot write the capture to {}", path.display()))?;
-    }
+    save(capture, &report, args)?;
     print(&report, args)?;
     let foretold = model.is_none_or(|mut model| {
         let (text, right) = model.report(&report);
@@ -61,6 +63,19 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
         right
     });
     Ok(ExitCode::from(u8::from(!(report.agree() && foretold))))
+}
+
+fn interrupted() -> ExitCode {
+    eprintln!("overflow: interrupted; the namespaces, links and hooks are gone");
+    ExitCode::from(1)
+}
+
+fn save(capture: Option<File>, report: &Report, args: &LabArgs) -> Result<()> {
+    if let (Some(file), Some(path)) = (capture, &args.pcap) {
+        pcapng::report(file, report, wall_offset_ns())
+            .with_context(|| format!("cannot write the capture to {}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn print(report: &Report, args: &LabArgs) -> Result<()> {

@@ -11,7 +11,7 @@ use crate::{
     correlate::Table,
     decode::{Decoder, Observed},
     kernel::{self, Kernel},
-    lab::{Cell, CellConfig, Observation},
+    lab::{Cell, CellConfig, Observation, Timeline},
     probe::{Moment, RingReader, TraceConfig, Tracer},
     sink::{CellReport, HookInUse, Host, Loss, Report},
     verdict,
@@ -275,9 +275,9 @@ pub(super) const MOMENTS: [Moment; 7] = [
 pub(super) const fn families(moment: Moment) -> &'static [&'static str] {
     match moment {
         Moment::Syn => &["syn"],
-        Moment::ThirdAck => &["ack"],
+        Moment::ThirdAck => &["ack", "later.migrated", "later.reset_by_client"],
         Moment::Reset => &["later.reset_no_socket"],
-        Moment::RequestRemoved => &["later.request_expired"],
+        Moment::RequestRemoved => &["later.request_expired", "later.request_orphaned"],
         Moment::ListenerClose => &["later.listener_closed"],
         Moment::Accept => &["later.accepted_by_app"],
         Moment::SynAckRetransmit => &[],
@@ -286,17 +286,23 @@ pub(super) const fn families(moment: Moment) -> &'static [&'static str] {
 
 /// The story up to the listener's close, and what the close itself did. What a client's retries
 /// meet afterwards is no listener any more.
-fn until_close(story: &[Observed], close: u64) -> Vec<Observed> {
-    let belongs = |m: &&Observed| m.t_ns < close || m.kind == Kind::ActiveReset;
+///
+/// A listener that is closed early is watched on, to the end of the hold: there its end is what the
+/// cell is about.
+fn until_close(story: &[Observed], timeline: &Timeline) -> Vec<Observed> {
+    let end = timeline.close.max(timeline.hold_end);
+    let belongs = |m: &&Observed| m.t_ns < end || m.kind == Kind::ActiveReset;
     story.iter().filter(belongs).cloned().collect()
 }
 
 fn report(config: CellConfig, ran: Ran, traced: Option<&Traced>) -> CellReport {
     let connections = traced.map_or_else(Vec::new, |traced| {
         let limit = traced.table.syn_queue_limit();
-        let close = ran.observation.timeline.close;
+        let timeline = ran.observation.timeline;
         let stories = traced.table.stories(ran.netns).into_iter();
-        stories.map(|(key, story)| verdict::judge(key, &until_close(story, close), limit)).collect()
+        stories
+            .map(|(key, story)| verdict::judge(key, &until_close(story, &timeline), limit))
+            .collect()
     });
     let (sight, hooks, losses) = match traced {
         Some(t) => (Some(&t.sight), t.hooks.clone(), t.losses.clone()),

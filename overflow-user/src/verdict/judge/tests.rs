@@ -5,7 +5,7 @@ use overflow_common::{Kind, Path, Rung};
 use super::*;
 use crate::{
     decode::{QueueView, Segment},
-    packet::flags::{ACK, PSH, SYN},
+    packet::flags::{ACK, PSH, RST, SYN},
     verdict::Known,
 };
 
@@ -17,10 +17,11 @@ fn moment(kind: Kind, path: u32) -> Observed {
         path: Path(path),
         conn: key(),
         sk: 1,
+        sk_state: 10,
         req: 2,
         segment: Some(Segment {
             flags: if kind == Kind::Syn { SYN } else { ACK },
-            seq: 1,
+            seq: if kind == Kind::Syn { 1 } else { 2 },
             ack_seq: 1,
             payload_len: 0,
         }),
@@ -121,7 +122,7 @@ fn cookie_path() {
         "syn.cookie ack.drop.child_failed => later.phantom",
     );
     let invalid = Path::COOKIE_CHECK | Path::COOKIE_CHECK_LISTENER | Path::SEND_RESET;
-    check(vec![ack(invalid)], "ack.reset.other => ack.reset.other");
+    check(vec![ack(invalid)], "ack.reset.invalid_cookie => ack.reset.invalid_cookie");
     check(
         vec![syn(COOKIE), full(ack(COOKIE_REFUSED)), ack(invalid)],
         "syn.cookie ack.drop.overflow.cookie later.reset_no_socket => later.reset_no_socket",
@@ -198,13 +199,77 @@ fn defer_accept_and_other_drops() {
     let deferred = |flags, payload_len| {
         let mut m = ack(Path::CHECK_REQ | Path::CHECK_REQ_NULL);
         m.defer_accept = Some(2);
-        m.segment = Some(Segment { flags, seq: 1, ack_seq: 1, payload_len });
+        m.segment = Some(Segment { flags, seq: 2, ack_seq: 1, payload_len });
         m
     };
     check(vec![syn(QUEUED), deferred(ACK, 0)], "syn.queued ack.drop.defer_accept => later.pending");
-    check(vec![syn(QUEUED), deferred(ACK | PSH, 5)], "syn.queued ack.drop.other => later.pending");
     let lost_race = Path::CHECK_REQ | Path::SYN_RECV_SOCK_CHILD | Path::CHECK_REQ_NULL;
-    check(vec![syn(QUEUED), ack(lost_race)], "syn.queued ack.drop.other => later.pending");
+    check(vec![syn(QUEUED), ack(lost_race)], "syn.queued ack.drop.lost_race => ack.drop.lost_race");
+    // Without data, but after the timeouts it was deferred for, nothing but PAWS is left.
+    let paws = deferred(ACK | PSH, 5);
+    check(vec![syn(QUEUED), paws.clone()], "syn.queued ack.drop.paws? => later.pending");
+    // Whose SYN was not seen has no window to be in.
+    check(vec![paws], "ack.drop.other => later.pending");
+}
+
+#[test]
+fn segments_refused_for_what_they_carry() {
+    let with = |path, flags, seq| {
+        let mut m = ack(path);
+        m.segment = Some(Segment { flags, seq, ack_seq: 1, payload_len: 0 });
+        m
+    };
+    let null = Path::CHECK_REQ | Path::CHECK_REQ_NULL;
+    let listener = Path::CHECK_REQ | Path::CHECK_REQ_LISTENER;
+    check(
+        vec![
+            syn(QUEUED),
+            ack(listener | Path::COOKIE_CHECK | Path::COOKIE_CHECK_LISTENER | Path::SEND_RESET),
+            ack(TAKEN),
+        ],
+        "syn.queued ack.reset.bad_ack ack.accepted => ack.accepted",
+    );
+    // The SYN has sequence number 1.
+    check(
+        vec![syn(QUEUED), with(null, ACK, 2 + 0x1_0000)],
+        "syn.queued ack.drop.out_of_window => later.pending",
+    );
+    check(
+        vec![syn(QUEUED), with(null, ACK, 1)],
+        "syn.queued ack.drop.out_of_window => later.pending",
+    );
+    check(
+        vec![syn(QUEUED), with(null | Path::SEND_RESET | Path::REQSK_DROP, SYN | ACK, 2)],
+        "syn.queued ack.reset.bad_syn => ack.reset.bad_syn",
+    );
+    check(
+        vec![syn(QUEUED), with(null | Path::REQSK_DROP, RST, 2)],
+        "syn.queued later.reset_by_client => later.reset_by_client",
+    );
+    // A challenge ACK: the request is still there.
+    check(vec![syn(QUEUED), with(null, RST, 9)], "syn.queued => later.pending");
+}
+
+#[test]
+fn fast_open() {
+    let child = Path::CONN_REQUEST | Path::SYN_RECV_SOCK_CHILD | Path::QUEUE_ADD;
+    check(vec![syn(child)], "syn.fastopen => syn.fastopen");
+    check(
+        vec![tp(syn(Path::TP_SYNACK_FASTOPEN)), tp(ack(Path::TP_ESTABLISHED))],
+        "syn.fastopen? => syn.fastopen",
+    );
+}
+
+#[test]
+fn another_listener_decides() {
+    let other = Observed { sk: 77, ..full(ack(REFUSED)) };
+    check(
+        vec![syn(QUEUED), other.clone(), other],
+        "syn.queued later.migrated ack.drop.overflow+1 => later.pending",
+    );
+    // A cookie belongs to no listener in particular.
+    let taken = Observed { sk: 77, ..ack(Path::COOKIE_CHECK | Path::COOKIE_CHECK_CHILD) };
+    check(vec![syn(COOKIE), taken], "syn.cookie ack.accepted.cookie => ack.accepted.cookie");
 }
 
 #[test]
@@ -235,6 +300,16 @@ fn later_life() {
             moment(Kind::RequestRemoved, Path::REQSK_TIMER),
         ],
         "syn.queued ack.drop.overflow later.request_expired => later.request_expired",
+    );
+    let orphaned = Observed { sk_state: 7, ..moment(Kind::RequestRemoved, Path::REQSK_TIMER) };
+    check(
+        vec![syn(QUEUED), full(ack(REFUSED)), orphaned],
+        "syn.queued ack.drop.overflow later.request_orphaned => later.request_orphaned",
+    );
+    // What the application accepted is its own to reset.
+    check(
+        vec![syn(QUEUED), ack(TAKEN), moment(Kind::Accept, 0), close()],
+        "syn.queued ack.accepted later.accepted_by_app => later.accepted_by_app",
     );
     check(
         vec![syn(QUEUED), ack(TAKEN), moment(Kind::Accept, 0)],

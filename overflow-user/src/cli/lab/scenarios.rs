@@ -1,0 +1,306 @@
+//! `--scenario` and `--list-scenarios`: runs scenarios, says whether each came out as foretold.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use super::{LabArgs, run::Finished};
+use crate::{
+    cli::OutputFormat,
+    correlate::SynQueueLimit,
+    lab::{
+        Cell, CellConfig, LabError,
+        scenarios::{Evidence, Scenario, text},
+    },
+    probe::Moment,
+    sink::{self, CellReport, Report},
+    verdict::{Connection, Stage, VerdictId},
+};
+
+/// Cells that run side by side: more would disturb each other's timing on a small machine.
+const BATCH: usize = 6;
+
+/// How a scenario ended.
+struct Ended {
+    scenario: &'static Scenario,
+    config: CellConfig,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// It ran; what differs from what must come out, one sentence each.
+    Ran { cell: usize, differences: Vec<String> },
+    /// This kernel cannot run it; why.
+    Unavailable(String),
+}
+
+/// A `scenario` line of the JSON output, as the list has it.
+#[derive(Serialize)]
+struct Listed {
+    r#type: &'static str,
+    v: u32,
+    scenario: &'static str,
+    shows: &'static str,
+}
+
+/// A `scenario` line of a run.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    listed: Listed,
+    /// The run's name, as in its other lines.
+    run: String,
+    /// Whether all came out as foretold and no witness disagrees; `null` if it could not run.
+    holds: Option<bool>,
+    /// Each connection's stages, in order.
+    stories: Vec<String>,
+    /// What differs from what was foretold, one sentence each.
+    differences: &'a [String],
+    /// Why it could not run.
+    unavailable: Option<&'a str>,
+}
+
+/// Prints every scenario with what it shows.
+pub(super) fn list(output: OutputFormat) -> Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for scenario in Scenario::all() {
+        match output {
+            OutputFormat::Text => {
+                writeln!(out, "{}", scenario.name)?;
+                writeln!(out, "    {}", scenario.shows)?;
+            }
+            OutputFormat::Json => line(&mut out, &listed(scenario))?,
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Runs the scenarios asked for, some at a time. Exit code 1 if one did not come out as foretold
+/// or witnesses disagree.
+pub(super) fn run(
+    args: &LabArgs,
+    capture: Option<File>,
+    lab: impl Fn(Vec<CellConfig>) -> Result<Finished>,
+) -> Result<ExitCode> {
+    let mut ended = chosen(args)?;
+    let mut report: Option<Report> = None;
+    let runnable: Vec<usize> =
+        (0..ended.len()).filter(|i| matches!(ended[*i].outcome, Outcome::Ran { .. })).collect();
+    for batch in runnable.chunks(BATCH) {
+        let configs = batch.iter().map(|i| ended[*i].config.clone()).collect();
+        let Finished::Report(ran) = lab(configs)? else { return Ok(super::interrupted()) };
+        let cells = report.as_ref().map_or(0, |r| r.cells.len());
+        for ((&i, cell), number) in batch.iter().zip(&ran.cells).zip(cells..) {
+            let differences = differences(ended[i].scenario, cell)?;
+            ended[i].outcome = Outcome::Ran { cell: number, differences };
+        }
+        match &mut report {
+            Some(report) => report.cells.extend(ran.cells),
+            None => report = Some(ran),
+        }
+    }
+    if let Some(report) = &report {
+        super::save(capture, report, args)?;
+    }
+    let cells = report.as_ref().map_or(&[][..], |r| &r.cells);
+    match args.output {
+        OutputFormat::Json => json(&ended, report.as_ref())?,
+        OutputFormat::Text => {
+            if let (Some(report), [_]) = (&report, &ended[..]) {
+                super::print(report, args)?;
+                println!();
+            }
+            summary(&ended, cells)?;
+        }
+    }
+    let good = ended.iter().all(|e| e.holds(cells) != Some(false));
+    Ok(ExitCode::from(u8::from(!good)))
+}
+
+/// The scenarios asked for, each once, with those this kernel cannot run marked.
+fn chosen(args: &LabArgs) -> Result<Vec<Ended>> {
+    let all = args.scenario.iter().any(|name| name == "all");
+    let wanted = |s: &&Scenario| all || args.scenario.iter().any(|name| name == s.name);
+    let mut ended = Vec::new();
+    for scenario in Scenario::all().filter(wanted) {
+        let mut config = scenario.cell();
+        config.family = args.family();
+        config.port = args.port();
+        let outcome = match Cell::prepare(config.clone(), 0) {
+            Ok(_) => Outcome::Ran { cell: 0, differences: Vec::new() },
+            Err(error @ LabError::SysctlNotPerNamespace { .. }) => {
+                Outcome::Unavailable(error.to_string())
+            }
+            Err(error) => return Err(error.into()),
+        };
+        ended.push(Ended { scenario, config, outcome });
+    }
+    Ok(ended)
+}
+
+fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>> {
+    if cell.hooks.is_empty() {
+        bail!(
+            "scenario {} cannot be judged without a tracer: it is about paths that packets and \
+             counters do not tell apart; see `overflow doctor`",
+            scenario.name
+        );
+    }
+    let blind_to = blind_to(cell);
+    let third_ack = cell.hooks.iter().filter(|h| h.moment == Moment::ThirdAck.as_str());
+    let evidence = Evidence {
+        limit: limit(cell),
+        blind_to: &blind_to,
+        coarse: third_ack.map(|h| h.rung).all(|rung| rung == "tracepoint"),
+        counters: &cell.observation.counters,
+    };
+    let connections: Vec<&Connection> =
+        cell.judgement.connections.iter().map(|j| &j.connection).collect();
+    Ok(scenario.differences(&connections, &evidence))
+}
+
+/// Families of verdicts that no hook in use shows.
+fn blind_to(cell: &CellReport) -> Vec<&'static str> {
+    let seen = |m: &Moment| cell.hooks.iter().any(|h| h.moment == m.as_str());
+    let unseen = super::run::MOMENTS.into_iter().filter(|m| !seen(m));
+    unseen.flat_map(super::run::families).copied().collect()
+}
+
+/// Where the SYN queue's limit is, if a SYN of this cell came just when it mattered.
+fn limit(cell: &CellReport) -> Option<SynQueueLimit> {
+    let stages = cell.judgement.connections.iter().flat_map(|j| &j.connection.stages);
+    let at_backlog = |stage: &&Stage| {
+        let values = &stage.values;
+        values.syn_queue_len.is_some() && values.syn_queue_len == values.sk_max_ack_backlog
+    };
+    stages.filter(at_backlog).find_map(|stage| match stage.id {
+        VerdictId::SynQueued => Some(SynQueueLimit::AboveBacklog),
+        VerdictId::SynDropSynQueueFull => Some(SynQueueLimit::AtBacklog),
+        VerdictId::SynCookie if stage.values.syncookies == Some(1) => {
+            Some(SynQueueLimit::AtBacklog)
+        }
+        _ => None,
+    })
+}
+
+impl Ended {
+    /// Whether it came out as foretold, with all witnesses agreeing; `None` if it could not run.
+    fn holds(&self, cells: &[CellReport]) -> Option<bool> {
+        match &self.outcome {
+            Outcome::Ran { cell, differences } => {
+                let agree = cells.get(*cell).is_some_and(|c| c.judgement.agree());
+                Some(differences.is_empty() && agree)
+            }
+            Outcome::Unavailable(_) => None,
+        }
+    }
+}
+
+/// One line per scenario; below those that failed, why.
+fn summary(ended: &[Ended], cells: &[CellReport]) -> Result<()> {
+    let colour = super::super::style::options(io::stdout().is_terminal()).color;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for e in ended {
+        let (word, tone) = match e.holds(cells) {
+            Some(true) => ("as foretold", "32"),
+            Some(false) => ("DIFFERENT", "31"),
+            None => ("unavailable", "33"),
+        };
+        let word =
+            if colour { format!("\x1b[{tone}m{word:11}\x1b[0m") } else { format!("{word:11}") };
+        match &e.outcome {
+            Outcome::Unavailable(why) => {
+                writeln!(out, "{word}  {}", e.scenario.name)?;
+                writeln!(out, "    {why}")?;
+            }
+            Outcome::Ran { cell, differences } => {
+                let connections = cells.get(*cell).map_or(&[][..], |c| &c.judgement.connections);
+                writeln!(out, "{word}  {}", e.scenario.name)?;
+                for (n, story) in grouped(connections.iter().map(|j| &j.connection)) {
+                    writeln!(out, "    {n} × {story}")?;
+                }
+                for difference in differences {
+                    writeln!(out, "    difference: {difference}")?;
+                }
+                let objections = connections.iter().filter_map(|j| {
+                    j.why.as_ref().map(|why| format!("{}: {why}", j.connection.client))
+                });
+                for objection in objections {
+                    writeln!(out, "    disagreement: {objection}")?;
+                }
+                for counter in cells.get(*cell).map_or(&[][..], |c| &c.judgement.counters) {
+                    writeln!(out, "    disagreement: {counter}")?;
+                }
+            }
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Equal stories together, in order of their first.
+fn grouped<'a>(connections: impl Iterator<Item = &'a Connection>) -> Vec<(usize, String)> {
+    let mut groups: Vec<(usize, String)> = Vec::new();
+    for story in connections.map(text) {
+        match groups.iter_mut().find(|(_, s)| *s == story) {
+            Some((n, _)) => *n += 1,
+            None => groups.push((1, story)),
+        }
+    }
+    groups
+}
+
+fn json(ended: &[Ended], report: Option<&Report>) -> Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let cells = report.map_or(&[][..], |r| &r.cells);
+    if let Some(report) = report {
+        for cell in cells {
+            sink::json::cell(&mut out, &report.host, cell)?;
+        }
+    }
+    for e in ended {
+        let mut l = Line {
+            listed: listed(e.scenario),
+            run: e.config.run_name(),
+            holds: e.holds(cells),
+            stories: Vec::new(),
+            differences: &[],
+            unavailable: None,
+        };
+        match &e.outcome {
+            Outcome::Unavailable(why) => l.unavailable = Some(why),
+            Outcome::Ran { cell, differences } => {
+                let connections = cells.get(*cell).map_or(&[][..], |c| &c.judgement.connections);
+                l.stories = connections.iter().map(|j| text(&j.connection)).collect();
+                l.differences = differences;
+            }
+        }
+        line(&mut out, &l)?;
+    }
+    if let Some(report) = report {
+        sink::json::summary(&mut out, report)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn listed(scenario: &'static Scenario) -> Listed {
+    Listed {
+        r#type: "scenario",
+        v: sink::wire::VERSION,
+        scenario: scenario.name,
+        shows: scenario.shows,
+    }
+}
+
+fn line(out: &mut impl Write, line: &impl Serialize) -> Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")?;
+    Ok(())
+}

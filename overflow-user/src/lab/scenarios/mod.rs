@@ -1,0 +1,108 @@
+//! Every way out of the kernel's handshake code, provoked on purpose: scenarios as data, each with
+//! what must come out of it.
+
+mod child;
+mod cookie;
+mod expect;
+mod life;
+mod queue;
+mod segment;
+mod variant;
+
+pub use expect::{Alternative, Evidence, When, text};
+
+use super::CellConfig;
+
+/// A scenario.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it shows, in one line.
+    pub shows: &'static str,
+    /// The cell; its script's name is [`Self::name`].
+    config: CellConfig,
+    /// What must come out, by kernel: one of those that apply.
+    alternatives: &'static [Alternative],
+    /// Counters with the exact increase they must have, by their `nstat` names without prefix.
+    counters: &'static [(&'static str, u64)],
+}
+
+impl Scenario {
+    /// Every scenario, in the order of the documentation.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        [queue::ALL, life::ALL, child::ALL, cookie::ALL, segment::ALL, variant::ALL]
+            .into_iter()
+            .flatten()
+    }
+
+    /// The scenario of this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        Self::all().find(|s| s.name == name)
+    }
+
+    /// Its cell, complete.
+    pub fn cell(&self) -> CellConfig {
+        let mut config = self.config.clone();
+        config.script.name = self.name;
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::lab::Action;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        let names: BTreeSet<_> = Scenario::all().map(|s| s.name).collect();
+        assert_eq!(names.len(), Scenario::all().count());
+        for scenario in Scenario::all() {
+            let found = Scenario::find(scenario.name).unwrap();
+            assert_eq!(found.shows, scenario.shows);
+        }
+        assert!(Scenario::find("centos7").is_some() && Scenario::find("nonsense").is_none());
+    }
+
+    #[test]
+    fn every_cell_can_run_and_names_its_scenario() {
+        for scenario in Scenario::all() {
+            let cell = scenario.cell();
+            cell.check().unwrap_or_else(|e| panic!("{}: {e}", scenario.name));
+            assert!(cell.run_name().ends_with(scenario.name));
+        }
+    }
+
+    #[test]
+    fn steps_are_in_order_and_end_before_the_hold_does() {
+        for scenario in Scenario::all() {
+            let cell = scenario.cell();
+            let times: Vec<_> = cell.script.steps.iter().map(|s| s.at_ms).collect();
+            assert!(times.is_sorted(), "{}", scenario.name);
+            let last = u128::from(times.last().copied().unwrap_or(0));
+            assert!(last < cell.hold.as_millis(), "{}", scenario.name);
+        }
+    }
+
+    #[test]
+    fn the_expected_connections_are_as_many_as_are_made() {
+        for scenario in Scenario::all() {
+            let cell = scenario.cell();
+            let crafted: usize = cell
+                .script
+                .steps
+                .iter()
+                .map(|s| if let Action::Craft(list) = s.action { list.len() } else { 0 })
+                .sum();
+            let made = (cell.clients + cell.prefill) as usize + crafted;
+            assert!(!scenario.alternatives.is_empty());
+            for alternative in scenario.alternatives {
+                assert_eq!(alternative.connections(), made, "{}", scenario.name);
+                alternative.check_ids();
+            }
+        }
+    }
+}
