@@ -4,11 +4,11 @@ use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
 use guest_init::plan::Job;
-use serde::Deserialize;
 
 use crate::{
     exec,
     expected::{Cell, Group, SCENARIOS, Scenario},
+    lines::{self, Line, Stage, under},
     progress,
     test::Checks,
     vm::{JobOutput, Vm},
@@ -49,58 +49,18 @@ fn argv(scenario: &Scenario) -> impl Iterator<Item = &'static str> {
     ["lab", "--output", "json"].into_iter().chain(scenario.args.iter().copied())
 }
 
-/// A JSON line, as far as it is judged.
-#[derive(Debug, Deserialize)]
-struct Line {
-    r#type: String,
-    run: Option<String>,
-    phase: Option<String>,
-    client: Option<String>,
-    #[serde(default)]
-    stages: Vec<Stage>,
-    outcome: Option<String>,
-    agree: Option<bool>,
-    disagreement: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Stage {
-    id: String,
-    known: String,
-    why: Option<String>,
-    #[serde(default)]
-    values: Values,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Values {
-    abort_on_overflow_read: Option<bool>,
-}
-
-impl Line {
-    fn handshake(&self) -> impl Iterator<Item = &Stage> {
-        self.stages.iter().filter(|stage| !under(&stage.id, "later"))
-    }
-
-    fn is(&self, group: &Group) -> bool {
-        let decisive = |stage: &Stage| {
-            let read = stage.values.abort_on_overflow_read;
-            // What was not seen says nothing of what was read.
-            let unseen = read.is_none() && stage.known == "inferred";
-            under(&stage.id, group.handshake)
-                && group.abort_read.is_none_or(|wanted| read == Some(wanted) || unseen)
-        };
-        self.stages.first().is_some_and(|stage| stage.id == group.first)
-            && self.handshake().any(decisive)
-            && group.outcome.is_none_or(|wanted| self.outcome.as_deref() == Some(wanted))
-    }
-
-    /// `syn.cookie > ack.drop.overflow.cookie > later.phantom`.
-    fn story(&self) -> String {
-        let stages = self.stages.iter().map(|stage| stage.id.as_str());
-        let outcome = self.outcome.as_deref().filter(|o| stages.clone().next_back() != Some(*o));
-        stages.chain(outcome).collect::<Vec<_>>().join(" > ")
-    }
+/// Whether the connection belongs to the group.
+fn is(line: &Line, group: &Group) -> bool {
+    let decisive = |stage: &Stage| {
+        let read = stage.values.abort_on_overflow_read;
+        // What was not seen says nothing of what was read.
+        let unseen = read.is_none() && stage.known == "inferred";
+        under(&stage.id, group.handshake)
+            && group.abort_read.is_none_or(|wanted| read == Some(wanted) || unseen)
+    };
+    line.stages.first().is_some_and(|stage| stage.id == group.first)
+        && line.handshake().any(decisive)
+        && group.outcome.is_none_or(|wanted| line.outcome.as_deref() == Some(wanted))
 }
 
 fn judge(
@@ -115,15 +75,13 @@ fn judge(
     checks.check(output.code == 0, || {
         format!("{at}: exit status {}: {}", output.code, exec::complaint(&output.stderr))
     });
-    let text = String::from_utf8_lossy(&output.stdout);
-    let mut connections = Vec::new();
-    for line in text.lines() {
-        match serde_json::from_str::<Line>(line) {
-            Ok(line) if line.r#type == "connection" => connections.push(line),
-            Ok(_) => {}
-            Err(e) => checks.check(false, || format!("{at}: a line is not as documented: {e}")),
+    let connections = match lines::read(&output.stdout) {
+        Ok(lines) => lines.into_iter().filter(|line| line.r#type == "connection").collect(),
+        Err(e) => {
+            checks.check(false, || format!("{at}: {e:#}"));
+            Vec::new()
         }
-    }
+    };
     for cell in scenario.cells {
         judge_cell(&at, cell, &connections, checks);
     }
@@ -164,7 +122,7 @@ fn judge_cell(at: &str, cell: &Cell, connections: &[Line], checks: &mut Checks) 
     // A group takes only whom no earlier group has taken.
     let mut left = burst.clone();
     for group in cell.burst {
-        let (members, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|l| l.is(group));
+        let (members, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|l| is(l, group));
         left = others;
         checks.check(members.len() == group.count, || {
             format!(
@@ -179,11 +137,6 @@ fn judge_cell(at: &str, cell: &Cell, connections: &[Line], checks: &mut Checks) 
     checks.check(left.is_empty() && !burst.is_empty(), || {
         format!("{at}: {} of {} connections are unexpected: {}", left.len(), burst.len(), stories())
     });
-}
-
-/// `a.b` is under `a`, `a.bc` is not.
-fn under(id: &str, prefix: &str) -> bool {
-    id.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Keeps what the lab said for whoever has to find out; the path of its JSON lines.
@@ -239,22 +192,17 @@ mod tests {
     fn only_a_traced_path_must_say_what_it_read() {
         let mut cut = dropped(false);
         cut.stages[1].values.abort_on_overflow_read = None;
-        assert!(!cut.is(&COOKIE_DROPPED));
+        assert!(!is(&cut, &COOKIE_DROPPED));
         cut.stages[1].known = "inferred".to_owned();
-        assert!(cut.is(&COOKIE_DROPPED));
+        assert!(is(&cut, &COOKIE_DROPPED));
         cut.stages[1].values.abort_on_overflow_read = Some(true);
-        assert!(!cut.is(&COOKIE_DROPPED));
+        assert!(!is(&cut, &COOKIE_DROPPED));
     }
 
     #[test]
     fn an_overflow_of_a_cookie_is_not_taken_for_one_of_a_request() {
-        assert!(!dropped(false).is(&group(1, "syn.queued", "ack.drop.overflow")));
+        assert!(!is(&dropped(false), &group(1, "syn.queued", "ack.drop.overflow")));
         assert!(under("ack.accepted.cookie", ACCEPTED));
         assert!(!under("ack.acceptedx", ACCEPTED));
-    }
-
-    #[test]
-    fn stories_read_well() {
-        assert_eq!(dropped(false).story(), "syn.cookie > ack.drop.overflow.cookie > later.phantom");
     }
 }

@@ -4,10 +4,13 @@ mod apt;
 mod artifacts;
 mod exec;
 mod expected;
+mod fleet;
+mod ground_truth;
 mod initramfs;
 mod kernel_image;
 mod kernels;
 mod labtest;
+mod lines;
 mod machine;
 mod mirrors;
 mod modules;
@@ -44,6 +47,10 @@ enum Verb {
     #[command(after_help = "The last line is `N passed, N failed`; the exit status is 0 only if \
         nothing failed.")]
     Test(test::TestArgs),
+    /// Run measured scenarios again in VMs: is each connection's fate as it was measured?
+    #[command(after_help = "Examples:\n  cargo xtask ground-truth\n  \
+        cargo xtask ground-truth --sample 5 --seed 7 --kernels 6.1,6.12")]
+    GroundTruth(ground_truth::GroundTruthArgs),
     /// Boot a kernel with a shell on this terminal; `overflow` is in its PATH
     #[command(after_help = "Examples:\n  cargo xtask vm 6.1\n  \
         cargo xtask vm 6.1 -- overflow doctor\n  cargo xtask vm 5.10 -- uname -r")]
@@ -61,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Setup => setup::build_tools().map(|()| ExitCode::SUCCESS),
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::test(&args),
+        Verb::GroundTruth(args) => ground_truth::ground_truth(&args),
         Verb::Vm { kernel, command } => run::shell(&kernel, &command),
     };
     result.unwrap_or_else(|e| {

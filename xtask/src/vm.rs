@@ -38,6 +38,9 @@ pub struct Options {
     pub smp: u32,
     /// Memory, MiB.
     pub memory: u32,
+    /// Let time pass only as instructions do, and skip idle time: a machine that waits costs
+    /// nothing, and what else runs here does not disturb its timing.
+    pub virtual_time: bool,
     /// Further arguments for QEMU.
     pub qemu: Vec<String>,
     /// Further words for the kernel's command line.
@@ -56,6 +59,7 @@ impl Default for Options {
             label: None,
             smp: 1,
             memory: 512,
+            virtual_time: false,
             qemu: Vec::new(),
             cmdline: Vec::new(),
             programs: Vec::new(),
@@ -122,6 +126,19 @@ impl Vm {
         jobs: &[Job],
         sink: &mut dyn FnMut(usize, Stream, &[u8]) -> bool,
     ) -> Result<Vec<JobOutput>> {
+        let mut outputs = Vec::with_capacity(jobs.len());
+        self.run_each(jobs, sink, &mut |output| outputs.push(output))?;
+        Ok(outputs)
+    }
+
+    /// As [`Self::run`]; gives each job's output to `ended` when it ends, so that those before a
+    /// machine's death are not lost.
+    pub fn run_each(
+        &self,
+        jobs: &[Job],
+        sink: &mut dyn FnMut(usize, Stream, &[u8]) -> bool,
+        ended: &mut dyn FnMut(JobOutput),
+    ) -> Result<()> {
         let (dir, _lock) = self.dir()?;
         let plan = Plan { jobs: jobs.to_vec(), ..Plan::default() };
         let console = dir.join("console.log");
@@ -135,7 +152,7 @@ impl Vm {
             .stderr(Stdio::piped());
         let child = command.spawn().context("cannot start QEMU")?;
         let mut machine = Machine::start(child)?;
-        let result = self.collect(&mut machine, jobs.len(), sink);
+        let result = self.collect(&mut machine, jobs.len(), sink, ended);
         let said = machine.end();
         result.map_err(|e| {
             let said = match said.trim() {
@@ -169,8 +186,9 @@ impl Vm {
         machine: &mut Machine,
         jobs: usize,
         sink: &mut dyn FnMut(usize, Stream, &[u8]) -> bool,
-    ) -> Result<Vec<JobOutput>> {
-        let mut outputs: Vec<JobOutput> = Vec::new();
+        ended: &mut dyn FnMut(JobOutput),
+    ) -> Result<()> {
+        let mut done = 0;
         let mut current = JobOutput::default();
         let mut limit = (self.options.boot_limit, "to boot".to_owned());
         let mut deadline = after(limit.0);
@@ -186,12 +204,12 @@ impl Vm {
             match frame {
                 Frame::Warning(text) => eprintln!("warning: kernel {}: {text}", self.image.version),
                 Frame::Stdout(bytes) => {
-                    if !sink(outputs.len(), Stream::Stdout, &bytes) {
+                    if !sink(done, Stream::Stdout, &bytes) {
                         current.stdout.extend(bytes);
                     }
                 }
                 Frame::Stderr(bytes) => {
-                    if !sink(outputs.len(), Stream::Stderr, &bytes) {
+                    if !sink(done, Stream::Stderr, &bytes) {
                         current.stderr.extend(bytes);
                     }
                 }
@@ -203,13 +221,14 @@ impl Vm {
                 Frame::Ready(_) | Frame::Exit(_) => {
                     if let Frame::Exit(code) = frame {
                         current.code = code;
-                        outputs.push(std::mem::take(&mut current));
+                        ended(std::mem::take(&mut current));
+                        done += 1;
                     }
-                    limit = (self.options.job_limit, format!("for job {}", outputs.len() + 1));
+                    limit = (self.options.job_limit, format!("for job {}", done + 1));
                     deadline = after(limit.0);
                 }
-                Frame::Done if outputs.len() == jobs => return Ok(outputs),
-                Frame::Done => bail!("the guest ran {} of {jobs} jobs", outputs.len()),
+                Frame::Done if done == jobs => return Ok(()),
+                Frame::Done => bail!("the guest ran {done} of {jobs} jobs"),
             }
         }
     }
@@ -238,6 +257,10 @@ impl Vm {
             // A kernel that is broken must end, not go on: with -no-reboot, QEMU ends too.
             .arg(format!("{console} panic=-1 oops=panic {}", self.options.cmdline.join(" ")))
             .args(&self.options.qemu);
+        if self.options.virtual_time {
+            // Four nanoseconds an instruction: about what the emulation takes on a fast machine.
+            command.args(["-icount", "shift=2,sleep=off", "-rtc", "clock=vm"]);
+        }
         Ok(command)
     }
 

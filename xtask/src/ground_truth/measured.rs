@@ -1,0 +1,149 @@
+//! Measured scenarios: read, drawn by lot, turned into commands.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use flate2::read::GzDecoder;
+use serde::Deserialize;
+
+use crate::lines::Line;
+
+/// Counters that tell what the listener did; others depend on what else a host's stack does.
+const COUNTERS: &[&str] = &[
+    "EmbryonicRsts",
+    "ListenDrops",
+    "ListenOverflows",
+    "SyncookiesFailed",
+    "SyncookiesRecv",
+    "SyncookiesSent",
+    "TCPReqQFullDoCookies",
+    "TCPReqQFullDrop",
+];
+
+/// One scenario as it was measured.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Measured {
+    /// The measured kernel: `deb6.1`.
+    pub kernel: String,
+    variant: String,
+    backlog: u32,
+    syncookies: u8,
+    abort: u8,
+    /// Connections completed before the burst.
+    pub prefill: u32,
+    burst: u32,
+    delay_ms: u32,
+    client_bytes: u32,
+    /// What became of each connection of the burst, in order of `connect()`.
+    pub classes: Vec<String>,
+    counters: BTreeMap<String, u64>,
+    /// SYNs of each; the whole set has them elsewhere.
+    #[serde(default)]
+    syns: Vec<u64>,
+    #[serde(default)]
+    synacks: Vec<u64>,
+}
+
+impl Measured {
+    /// The command that runs it.
+    pub fn argv(&self) -> Vec<String> {
+        let words = format!(
+            "overflow lab --output json --hold 8 --backlog {} --clients {} --prefill {} \
+             --payload {} --delay {}ms --syncookies {} --abort-on-overflow {}",
+            self.backlog,
+            self.burst,
+            self.prefill,
+            self.client_bytes,
+            self.delay_ms,
+            self.syncookies,
+            self.abort,
+        );
+        words.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// Whether the lab can make it: the usual listener, SYNs before third ACKs, and a prefill that
+    /// comes about on every kernel. Where the SYN queue is full at the backlog (before
+    /// 3479c7549fb1), a backlog of 0 without cookies lets nobody in.
+    fn comparable(&self) -> bool {
+        let nobody = self.backlog == 0 && self.syncookies == 0 && self.prefill > 0;
+        self.variant == "base" && self.delay_ms == 200 && !nobody
+    }
+
+    /// Whether each connection sent as many SYNs and got as many SYN-ACKs.
+    pub fn same_packets(&self, burst: &[&Line]) -> bool {
+        let wire = burst.iter().map(|line| line.witnesses.as_ref()?.wire);
+        let wire: Option<Vec<_>> = wire.map(|w| Some((w?.syn, w?.synack))).collect();
+        let measured: Vec<_> =
+            self.syns.iter().copied().zip(self.synacks.iter().copied()).collect();
+        wire == Some(measured)
+    }
+
+    /// Whether the listener's counters rose alike.
+    pub fn same_counters(&self, here: &BTreeMap<String, u64>) -> bool {
+        let of = |counters: &BTreeMap<String, u64>, name| counters.get(name).copied().unwrap_or(0);
+        COUNTERS.iter().all(|name| of(&self.counters, *name) == of(here, *name))
+    }
+}
+
+/// The file whose kernel is of the series that `kernel` names.
+pub fn file_of(data: &Path, kernel: &str) -> Result<PathBuf> {
+    let series: Vec<_> = kernel.split(['.', '-']).take(2).collect();
+    let path = data.join(format!("deb{}.jsonl.gz", series.join(".")));
+    if !path.is_file() {
+        bail!(
+            "there is no {}: kernel {kernel} was not measured; name another with --kernels, or \
+             another directory with --data",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// Draws `n` scenarios of a file, or takes all if there are not so many.
+pub fn draw(file: &Path, n: usize, seed: u64) -> Result<Vec<Measured>> {
+    let context = || format!("cannot read {}", file.display());
+    let reader = BufReader::new(GzDecoder::new(File::open(file).with_context(context)?));
+    let mut all = Vec::new();
+    for line in reader.lines() {
+        let measured: Measured =
+            serde_json::from_str(&line.with_context(context)?).with_context(context)?;
+        if measured.comparable() {
+            all.push(measured);
+        }
+    }
+    fastrand::Rng::with_seed(seed).shuffle(&mut all);
+    all.truncate(n);
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace;
+
+    fn data() -> PathBuf {
+        workspace::root().join("overflow-user/tests/data/ground-truth")
+    }
+
+    #[test]
+    fn every_kernel_draws_the_same_scenarios() {
+        let draw = |kernel: &str| draw(&file_of(&data(), kernel).unwrap(), 30, 7).unwrap();
+        let argv =
+            |scenarios: &[Measured]| -> Vec<_> { scenarios.iter().map(Measured::argv).collect() };
+        let (old, new) = (draw("5.10.223-1"), draw("7.3"));
+        assert_eq!(old.len(), 30);
+        assert_eq!(argv(&old), argv(&new));
+        assert!(new.iter().any(|m| m.syns.len() > 1 && m.syns.len() == m.classes.len()));
+    }
+
+    #[test]
+    fn a_kernel_that_was_not_measured_is_refused() {
+        let error = file_of(&data(), "6.16").unwrap_err().to_string();
+        assert!(error.contains("kernel 6.16 was not measured"), "{error}");
+    }
+}
