@@ -1,0 +1,70 @@
+//! `overflow listeners`: every listener, its limits, its owner, and what an overflow will do to it.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, BufWriter, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::{OutputFormat, host, style, trace::Selection};
+use crate::{listeners, sink::live_listeners};
+
+/// Show every TCP listener with its queues, its real limits and its owner.
+///
+/// Nothing is traced: this is what sock_diag and procfs say now, of every network namespace that
+/// can be entered, together with what this kernel will do to each listener when its queues are
+/// full.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Columns:
+  Recv-Q   connections in the accept queue; it is full above Send-Q
+  Send-Q   its limit: min(backlog, net.core.somaxconn) at the time of listen()
+  SYN-Q    requests in SYN_RECV / number at which the SYN queue is full
+  Drops    segments dropped at this listener since it was opened (sk_drops)
+
+Examples:
+  overflow listeners
+  overflow listeners -P 80,443 --output json
+  overflow listeners --cgroup nginx.service
+
+Exit status: 0 done; 1 it could not run; 2 bad usage.")]
+pub struct ListenersArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// Do not cut lines at 80 columns
+    #[arg(short, long)]
+    wide: bool,
+    /// Text for people, or JSON lines
+    #[arg(long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+pub(super) fn run(args: &ListenersArgs) -> Result<ExitCode> {
+    let filter = args.selection.resolve()?;
+    let kernel = host::kernel()?;
+    let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
+    let mut inventory = listeners::inventory(&wanted).context("cannot list the listeners")?;
+    inventory.listeners.retain(|listener| filter.listener(listener));
+    let inventory = inventory.indexed();
+    for note in &inventory.notes {
+        eprintln!("overflow: {note}");
+    }
+    let stdout = io::stdout();
+    let terminal = stdout.is_terminal();
+    let mut out = BufWriter::new(stdout.lock());
+    match args.output {
+        OutputFormat::Json => live_listeners::json(&mut out, &inventory, &kernel)?,
+        OutputFormat::Text => {
+            let mut options = style::options(terminal);
+            if args.wide {
+                options.width = usize::MAX;
+            }
+            live_listeners::text(&mut out, &inventory, &kernel, options)?;
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}

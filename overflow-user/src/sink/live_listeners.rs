@@ -1,0 +1,293 @@
+//! The static view of listeners: a table per network namespace, or `listener` lines.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use serde::Serialize;
+
+use super::{
+    text::{
+        Options,
+        style::{Page, Tone},
+        table::{Column, Field, table},
+    },
+    wire,
+};
+use crate::{
+    listeners::{
+        Forecast, Inventory, Listener, Surroundings, Sysctls,
+        forecast::{self, forecast},
+    },
+    model::kernels::Kernel,
+    owner::Owner,
+};
+
+/// A `listener` line's owner.
+#[derive(Clone, Debug, Serialize)]
+pub struct OwnerLine<'a> {
+    /// The process to name first.
+    pub pid: u32,
+    /// Its name.
+    pub comm: &'a str,
+    /// Every process that holds the socket.
+    pub pids: &'a [u32],
+    /// systemd unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<&'a str>,
+    /// Container runtime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<&'a str>,
+    /// Container id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<&'a str>,
+    /// Kubernetes pod UID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<&'a str>,
+    /// Control group path.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub cgroup: &'a str,
+    /// Whether pid 1 holds it too or alone: socket activation.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub socket_activated: bool,
+}
+
+/// A `listener` line of `overflow listeners`.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    r#type: &'static str,
+    #[serde(flatten)]
+    listener: wire::Listener<'a>,
+    netns: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netns_name: Option<&'a str>,
+    inode: u64,
+    uid: u32,
+    syn_recv: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    syn_queue_limit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drops: Option<u32>,
+    reuseport_group: u32,
+    owner: Option<OwnerLine<'a>>,
+    sysctls: BTreeMap<&'static str, u64>,
+    on_overflow: String,
+    advice: Vec<String>,
+}
+
+impl<'a> OwnerLine<'a> {
+    /// The owner as a line shows it; `None` if nothing is known of it.
+    pub fn of(owner: Option<&'a Owner>) -> Option<Self> {
+        let owner = owner?;
+        let main = owner.main()?;
+        let container = owner.container();
+        Some(Self {
+            pid: main.pid,
+            comm: &main.comm,
+            pids: &owner.pids,
+            unit: owner.unit(),
+            runtime: container.map(|c| c.runtime.as_str()),
+            container: container.map(|c| c.id.as_str()),
+            pod: main.cgroup.pod.as_deref(),
+            cgroup: &main.cgroup.path,
+            socket_activated: owner.socket_activated(),
+        })
+    }
+}
+
+/// The settings by their full names.
+pub(super) fn sysctl_names(sysctls: &Sysctls) -> BTreeMap<&'static str, u64> {
+    [
+        ("net.core.somaxconn", sysctls.somaxconn.map(u64::from)),
+        ("net.ipv4.tcp_abort_on_overflow", sysctls.abort_on_overflow.map(u64::from)),
+        ("net.ipv4.tcp_syncookies", sysctls.syncookies.map(u64::from)),
+        ("net.ipv4.tcp_max_syn_backlog", sysctls.max_syn_backlog.map(u64::from)),
+        ("net.ipv4.tcp_synack_retries", sysctls.synack_retries.map(u64::from)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
+}
+
+fn forecast_of(inventory: &Inventory, listener: &Listener, kernel: &Kernel) -> Forecast {
+    let there = inventory.namespaces.get(&listener.netns);
+    let sysctls = there.map(|s| s.sysctls).unwrap_or_default();
+    let foreign = there.is_some_and(|s| !s.namespace.own);
+    let host = inventory.own_sysctls().filter(|_| foreign);
+    forecast(&kernel.features, listener, &sysctls, host.as_ref())
+}
+
+/// One `listener` line for each.
+pub fn json(out: &mut dyn Write, inventory: &Inventory, kernel: &Kernel) -> io::Result<()> {
+    for listener in &inventory.listeners {
+        let there = inventory.namespaces.get(&listener.netns);
+        let forecast = forecast_of(inventory, listener, kernel);
+        let line = Line {
+            r#type: "listener",
+            listener: wire::Listener {
+                v: wire::VERSION,
+                run: None,
+                server: listener.place(),
+                recv_q_before: None,
+                recv_q: listener.recv_q,
+                send_q: listener.send_q.unwrap_or_default(),
+                verdicts: BTreeMap::new(),
+                counters: BTreeMap::new(),
+            },
+            netns: listener.netns,
+            netns_name: there.and_then(|s| s.namespace.name.as_deref()),
+            inode: listener.inode,
+            uid: listener.uid,
+            syn_recv: listener.syn_recv,
+            syn_queue_limit: forecast.syn_queue_limit,
+            drops: listener.drops,
+            reuseport_group: listener.group,
+            owner: OwnerLine::of(listener.owner.as_ref()),
+            sysctls: there.map(|s| sysctl_names(&s.sysctls)).unwrap_or_default(),
+            on_overflow: forecast.effect,
+            advice: forecast.advice,
+        };
+        serde_json::to_writer(&mut *out, &line)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+/// A table per namespace, with the advice below it.
+pub fn text(
+    out: &mut dyn Write,
+    inventory: &Inventory,
+    kernel: &Kernel,
+    opts: Options,
+) -> io::Result<()> {
+    let mut page = Page::new(opts);
+    if let Some(doubt) = &kernel.doubt {
+        page.flow("", 0, Tone::Dim, &format!("kernel {}: {doubt}.", kernel.name));
+        page.blank();
+    }
+    let mut shown = 0;
+    for (inum, there) in &inventory.namespaces {
+        let listeners: Vec<&Listener> =
+            inventory.listeners.iter().filter(|l| l.netns == *inum).collect();
+        if !listeners.is_empty() {
+            if shown > 0 {
+                page.blank();
+            }
+            shown += 1;
+            namespace(&mut page, inventory, there, &listeners, kernel);
+        }
+    }
+    if shown == 0 {
+        page.line("No TCP listener was found.");
+    }
+    page.write_to(out)
+}
+
+fn namespace(
+    page: &mut Page,
+    inventory: &Inventory,
+    there: &Surroundings,
+    listeners: &[&Listener],
+    kernel: &Kernel,
+) {
+    let namespace = &there.namespace;
+    let name = match (&namespace.name, namespace.own) {
+        (Some(name), _) => format!(" ({name})"),
+        (None, true) => " (this one)".to_owned(),
+        (None, false) => String::new(),
+    };
+    page.rule(&format!("netns {}{name}", namespace.inum));
+    let settings = sysctl_names(&there.sysctls);
+    let settings: Vec<String> = settings
+        .iter()
+        .map(|(name, value)| format!("{}\u{a0}{value}", name.rsplit('.').next().unwrap_or(name)))
+        .collect();
+    page.flow("sysctls", 11, Tone::Plain, &settings.join("  "));
+    if let Some(c) = there.counters {
+        let counters = format!(
+            "ListenOverflows\u{a0}{}  ListenDrops\u{a0}{}  TCPReqQFullDoCookies\u{a0}{}  \
+             TCPReqQFullDrop\u{a0}{}",
+            c.listen_overflows, c.listen_drops, c.req_q_full_do_cookies, c.req_q_full_drop
+        );
+        page.flow("counters", 11, Tone::Plain, &counters);
+    }
+    let effect = forecast::effect(&kernel.features, &there.sysctls, None);
+    page.flow("when full", 11, Tone::Plain, &effect);
+    page.blank();
+    rows(page, inventory, listeners, kernel);
+    notes(page, inventory, listeners, kernel);
+}
+
+fn rows(page: &mut Page, inventory: &Inventory, listeners: &[&Listener], kernel: &Kernel) {
+    let columns = [
+        Column::left("LISTENER", 0),
+        Column::right("Recv-Q", 0),
+        Column::right("Send-Q", 0),
+        Column::right("SYN-Q", 1),
+        Column::right("Drops", 2),
+        Column::left("OWNER", 0),
+        Column::left("UNIT OR CONTAINER", 3),
+    ];
+    let rows: Vec<Vec<Field>> = listeners
+        .iter()
+        .map(|l| {
+            let limit = forecast_of(inventory, l, kernel).syn_queue_limit;
+            let plain = |text: String| Field::new(text, Tone::Plain);
+            let full = if l.full() { Tone::Bad } else { Tone::Plain };
+            let or_unknown = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
+            let owner = l.owner.as_ref().map_or_else(|| "?".to_owned(), |o| o.short(24));
+            vec![
+                plain(l.place()),
+                Field::new(l.recv_q.to_string(), full),
+                plain(or_unknown(l.send_q)),
+                plain(format!("{}/{}", l.syn_recv, or_unknown(limit))),
+                plain(or_unknown(l.drops)),
+                plain(owner),
+                plain(whereabouts(l.owner.as_ref())),
+            ]
+        })
+        .collect();
+    table(page, &columns, &rows);
+}
+
+/// Unit or container, and whether systemd holds the socket.
+pub(super) fn whereabouts(owner: Option<&Owner>) -> String {
+    let Some(owner) = owner else { return String::new() };
+    let place = match (owner.container(), owner.unit()) {
+        (Some(container), _) => format!("{} {}", container.runtime, container.short_id()),
+        (None, Some(unit)) => unit.to_owned(),
+        (None, None) => String::new(),
+    };
+    match (owner.socket_activated() && owner.main().is_some_and(|p| p.pid != 1), place.as_str()) {
+        (true, "") => "socket-activated".to_owned(),
+        (true, place) => format!("{place}, socket-activated"),
+        (false, _) => place,
+    }
+}
+
+fn notes(page: &mut Page, inventory: &Inventory, listeners: &[&Listener], kernel: &Kernel) {
+    // The same words are said once, for all listeners they are about.
+    let mut said: Vec<(String, Vec<String>)> = Vec::new();
+    for listener in listeners {
+        for text in forecast_of(inventory, listener, kernel).advice {
+            let place = listener.place();
+            match said.iter_mut().find(|(t, _)| *t == text) {
+                Some((_, places)) if places.contains(&place) => {}
+                Some((_, places)) => places.push(place),
+                None => said.push((text, vec![place])),
+            }
+        }
+    }
+    if !said.is_empty() {
+        page.blank();
+    }
+    for (text, places) in said {
+        let whose = if places.len() == listeners.len() && places.len() > 1 {
+            "all".to_owned()
+        } else {
+            places.join(" ")
+        };
+        page.flow("  !", 4, Tone::Warn, &format!("{whose}: {text}"));
+    }
+}
