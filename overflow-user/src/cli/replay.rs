@@ -1,0 +1,63 @@
+//! `overflow replay`: a recording through the same pipeline as live tracing, to any output.
+
+use std::{
+    io::{self, BufWriter, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::trace::{self, View};
+use crate::record::{Frame, Recording};
+
+/// Show a recording of `overflow trace --record`.
+///
+/// The same options as with `trace` choose what is shown; with those that the recording was made
+/// with, the output is what was printed then. Needs no privileges and no Linux of that version.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  overflow replay run.rec
+  overflow replay run.rec --output json -P 443
+  overflow replay run.rec --summary 1
+
+Exit status: 0 done; 1 the recording cannot be read, or is cut off or damaged; 2 bad usage.")]
+pub struct ReplayArgs {
+    /// The recording
+    file: PathBuf,
+    #[command(flatten)]
+    view: View,
+}
+
+pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
+    let filter = args.view.filter()?;
+    let mut recording = Recording::open(&args.file)?;
+    let stdout = io::stdout();
+    let terminal = stdout.is_terminal();
+    let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
+    let header = recording.header().clone();
+    let mut engine = trace::engine(&args.view, filter, &header, terminal, &mut out)?;
+    let mut failure = None;
+    let mut enough = false;
+    loop {
+        match recording.next_frame() {
+            Ok(Some(Frame::Event(_) | Frame::Tick(_))) if enough => {}
+            Ok(Some(frame)) => enough |= engine.feed(frame, &mut out)?.is_break(),
+            Ok(None) => break,
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
+    }
+    engine.lose("damaged frames of the recording", recording.damaged());
+    engine.close(&mut out)?;
+    out.flush()?;
+    trace::report_losses(&engine);
+    if let Some(error) = failure {
+        return Err(error.into());
+    }
+    Ok(ExitCode::from(u8::from(recording.damaged() > 0)))
+}

@@ -1,0 +1,159 @@
+//! What can be asked of `trace`, and what it shares with `replay`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, value_parser};
+use overflow_common::Rung;
+
+use super::{
+    super::{OutputFormat, style, values},
+    engine::Options,
+    filter::Filter,
+    select::Selection,
+};
+use crate::sink::live::{JsonLines, LiveSink, LiveText};
+
+/// Trace abnormal handshakes of every TCP listener on this host, until Ctrl-C.
+///
+/// One line per moment at which a SYN or a third ACK did not get through: when, whose, at which
+/// listener, what the kernel did, the accept queue then, and the process that owns the listener.
+/// Listeners of all network namespaces are traced; nothing is changed on the host.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Columns:
+  LPORT    the listener's port
+  VERDICT  what the kernel did, see `overflow explain`; ~ marks what is inferred
+  Recv-Q   accept queue length/limit at that moment; full is above the limit
+  OWNER    process that holds the listener, +N for N more that share it
+
+Examples:
+  overflow trace                          whatever overflows on this host
+  overflow trace -P 80,443 --all          every handshake of a web server
+  overflow trace --summary 10             aggregates every 10 s
+  overflow trace --cmd 'wrk -c 500 http://127.0.0.1/' --record run.rec
+  overflow trace --output json | jq 'select(.type==\"event\") | .id'
+
+Exit status: 0 done; 1 it could not run; 2 bad usage.")]
+pub struct TraceArgs {
+    #[command(flatten)]
+    pub(super) view: View,
+    /// Stop after this time
+    #[arg(short, long, value_name = "TIME", value_parser = values::seconds)]
+    pub(super) duration: Option<Duration>,
+    /// Trace exactly while this command runs; its output goes to stderr
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) cmd: Option<String>,
+    /// Also write everything that is traced to a file, for `overflow replay`
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
+    /// Trace by this rung only, instead of the best that attaches
+    #[arg(long, value_name = "RUNG", value_parser = rung)]
+    pub(super) rung: Option<Rung>,
+    /// BTF of the running kernel, if it shows none itself
+    #[arg(long, value_name = "FILE")]
+    pub(super) btf: Option<PathBuf>,
+}
+
+/// What is shown, and how: for live tracing and for a replay alike.
+#[derive(Clone, Debug, Args)]
+pub struct View {
+    #[command(flatten)]
+    selection: Selection,
+    /// Show healthy handshakes too
+    #[arg(short, long)]
+    pub all: bool,
+    /// Show only aggregates per listener, every so many seconds
+    #[arg(long, value_name = "SECS", value_parser = value_parser!(u64).range(1..=86_400))]
+    pub summary: Option<u64>,
+    /// Stop after so many lines
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    max_events: Option<u64>,
+    /// Show at most so many lines a second; the rest are counted
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    max_events_per_second: Option<u64>,
+    /// Do not shorten lines to 80 columns
+    #[arg(short, long)]
+    wide: bool,
+    /// Text for people, or JSON lines
+    #[arg(long, value_enum, default_value_t)]
+    pub output: OutputFormat,
+}
+
+impl View {
+    /// The pipeline's options; `accepts` says whether accept() is traced.
+    pub fn options(&self, filter: Filter, accepts: bool) -> Options {
+        Options {
+            all: self.all,
+            summary: self.summary,
+            max_events: self.max_events,
+            max_events_per_second: self.max_events_per_second,
+            filter,
+            accepts,
+        }
+    }
+
+    /// Which listeners, on this host.
+    pub fn filter(&self) -> anyhow::Result<Filter> {
+        self.selection.resolve()
+    }
+
+    /// Where it is shown.
+    pub fn sink(&self, terminal: bool) -> Box<dyn LiveSink> {
+        match self.output {
+            OutputFormat::Json => Box::new(JsonLines),
+            OutputFormat::Text => {
+                let mut options = style::options(terminal);
+                if self.wide {
+                    options.width = 200;
+                }
+                Box::new(LiveText::new(options))
+            }
+        }
+    }
+}
+
+fn rung(text: &str) -> Result<Rung, String> {
+    let rungs = [Rung::Fentry, Rung::Kprobe, Rung::Tracepoint];
+    let found = rungs.into_iter().find(|r| r.as_str() == text);
+    found.ok_or_else(|| "expected fentry, kprobe or tracepoint".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser, error::ErrorKind};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: TraceArgs,
+    }
+
+    fn parse(line: &str) -> Result<TraceArgs, ErrorKind> {
+        let words = std::iter::once("trace").chain(line.split_whitespace());
+        Command::try_parse_from(words).map(|c| c.args).map_err(|e| e.kind())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn lists_and_times() {
+        let args = parse("-P 80,443 -p 1 -4 -d 1.5s --rung kprobe --summary 10").unwrap();
+        let filter = args.view.filter().unwrap();
+        assert_eq!((filter.ports, filter.pids, filter.family), (vec![80, 443], vec![1], Some(4)));
+        assert_eq!(args.duration, Some(Duration::from_millis(1500)));
+        assert_eq!((args.rung, args.view.summary), (Some(Rung::Kprobe), Some(10)));
+    }
+
+    #[test]
+    fn bad_usage_is_refused() {
+        assert_eq!(parse("-4 -6").unwrap_err(), ErrorKind::ArgumentConflict);
+        for bad in ["-P 0", "--rung uprobe", "--summary 0", "--max-events 0", "--addr nowhere"] {
+            assert_eq!(parse(bad).unwrap_err(), ErrorKind::ValueValidation, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The command of `--cmd`: tracing lasts as long as it runs.
+
+use std::{
+    io,
+    process::{ExitStatus, Stdio},
+};
+
+use anyhow::{Context, Result};
+use tokio::process::{Child, Command};
+
+/// A running command.
+pub struct Traced {
+    text: String,
+    child: Child,
+}
+
+impl Traced {
+    /// Starts `text` in a shell. Its output goes to stderr: stdout is for the trace.
+    pub fn start(text: &str) -> Result<Self> {
+        let child = Command::new("/bin/sh")
+            .arg("-c")
+            .arg(text)
+            .stdout(Stdio::from(io::stderr()))
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start `{text}`"))?;
+        Ok(Self { text: text.to_owned(), child })
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// How it ended, or that it was ended, as a sentence.
+    pub async fn report(mut self) -> String {
+        let text = &self.text;
+        match self.child.try_wait() {
+            Ok(Some(status)) => format!("`{text}` ended with {status}"),
+            Ok(None) => match self.child.kill().await {
+                Ok(()) => format!("`{text}` was still running and was ended"),
+                Err(e) => format!("`{text}` is still running and cannot be ended: {e}"),
+            },
+            Err(e) => format!("how `{text}` ended is not known: {e}"),
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The pipeline from frames to output: decoded, attributed, judged, counted, shown. It sees no
+//! clock and no kernel, so a replay of the same frames prints the same bytes.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    net::SocketAddr,
+    ops::ControlFlow,
+};
+
+use overflow_common::{Event, Kind, Rung};
+
+use super::{
+    filter::Filter,
+    stories::{Bounds, Stories},
+};
+use crate::{
+    correlate::Table,
+    decode::{Decoder, Observed},
+    listeners::{Inventory, Listener},
+    record::Frame,
+    sink::live::{Closing, Interval, Listened, LiveSink, Moment, Totals},
+    verdict::{Connection, Stage, VerdictId},
+};
+
+/// What to show.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Healthy moments too.
+    pub all: bool,
+    /// Seconds between aggregates; moments are not shown then.
+    pub summary: Option<u64>,
+    /// Moments after which to stop.
+    pub max_events: Option<u64>,
+    /// Moments shown in one second; the rest are counted.
+    pub max_events_per_second: Option<u64>,
+    /// Which listeners.
+    pub filter: Filter,
+    /// Whether accept() is traced.
+    pub accepts: bool,
+}
+
+/// Where something happened: network namespace and the listener's address, or the connection's
+/// where no listener is known.
+type Place = (u32, SocketAddr);
+
+/// What happened at one listener, in all and since the last aggregates were shown.
+#[derive(Default)]
+struct Counted {
+    total: Totals,
+    recent: Totals,
+}
+
+/// The pipeline.
+pub struct Engine {
+    options: Options,
+    decoder: Decoder,
+    /// Keeps no story: it learns where this kernel's SYN queue limit is.
+    limit: Table,
+    stories: Stories,
+    inventory: Inventory,
+    places: BTreeMap<Place, Counted>,
+    sink: Box<dyn LiveSink>,
+    losses: Vec<(String, u64)>,
+    begun_ns: Option<u64>,
+    last_ns: u64,
+    interval_ns: Option<u64>,
+    /// The second that is being limited, and the moments shown and not shown in it.
+    second: (u64, u64, u64),
+    shown: u64,
+    suppressed: u64,
+    connections: u64,
+}
+
+impl Engine {
+    /// A pipeline that prints to `sink`.
+    pub fn new(options: Options, decoder: Decoder, sink: Box<dyn LiveSink>) -> Self {
+        Self {
+            options,
+            decoder,
+            limit: Table::new(0, 0),
+            stories: Stories::new(Bounds::LIVE),
+            inventory: Inventory::default(),
+            places: BTreeMap::new(),
+            sink,
+            losses: Vec::new(),
+            begun_ns: None,
+            last_ns: 0,
+            interval_ns: None,
+            second: (0, 0, 0),
+            shown: 0,
+            suppressed: 0,
+            connections: 0,
+        }
+    }
+
+    /// Takes one frame. Breaks when no more are wanted.
+    pub fn feed(&mut self, frame: Frame, out: &mut dyn Write) -> io::Result<ControlFlow<()>> {
+        match frame {
+            Frame::Event(event) => return self.event(&event, out),
+            Frame::Inventory(inventory) => self.inventory = *inventory,
+            Frame::Losses(losses) => self.losses = losses,
+            Frame::Tick(t_ns) => self.tick(t_ns, out)?,
+            Frame::End(t_ns) => self.last_ns = self.last_ns.max(t_ns),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Whether this record is about a listener that the inventory lacks.
+    pub fn is_stranger(&self, event: &Event) -> bool {
+        let about_a_listener = matches!(
+            Kind::from_u8(event.kind),
+            Some(Kind::Syn | Kind::Ack | Kind::SynAckRetransmit)
+        );
+        about_a_listener
+            && Decoder::connection(event)
+                .is_some_and(|key| self.inventory.find(key.netns, key.server).is_empty())
+    }
+
+    /// Prints what is left and the summary.
+    pub fn close(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.end_second(out)?;
+        for connection in self.stories.finish(self.limit.syn_queue_limit()) {
+            self.sink.connection(out, &connection)?;
+        }
+        let seconds = seconds(self.begun_ns.unwrap_or(self.last_ns), self.last_ns);
+        let losses = self.losses();
+        let Self { places, inventory, sink, options, .. } = self;
+        let closing = Closing {
+            seconds,
+            listeners: listened(places, inventory, |c| &c.total),
+            accepts: options.accepts,
+            connections: self.connections,
+            suppressed: self.suppressed,
+            losses,
+        };
+        sink.close(out, &closing)
+    }
+
+    /// Counts a loss outside the pipeline.
+    pub fn lose(&mut self, what: &str, count: u64) {
+        if count > 0 {
+            self.losses.push((what.to_owned(), count));
+        }
+    }
+
+    /// Everything lost so far, by cause, zeros left out.
+    pub fn losses(&self) -> Vec<(String, u64)> {
+        let own = [("records that could not be decoded", self.decoder.unknown())];
+        let own = own.into_iter().chain(self.stories.losses());
+        let own = own.map(|(what, count)| (what.to_owned(), count));
+        self.losses.iter().cloned().chain(own).filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn event(&mut self, event: &Event, out: &mut dyn Write) -> io::Result<ControlFlow<()>> {
+        let Some(moment) = self.decoder.decode(event) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        self.begun_ns.get_or_insert(moment.t_ns);
+        self.last_ns = self.last_ns.max(moment.t_ns);
+        let key = moment.conn;
+        if !self.options.filter.address(key.netns, key.server) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let listeners = self.inventory.find(key.netns, key.server);
+        if !self.options.filter.owner(&listeners)
+            || (listeners.is_empty() && !self.is_a_listeners(&moment))
+        {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let place = (key.netns, listeners.first().map_or(key.server, |l| l.local));
+        self.limit.push(moment.clone());
+        let limit = self.limit.syn_queue_limit();
+        let mut over = Vec::new();
+        let known = self.stories.knows(&key);
+        let connection = self.stories.add(&moment, limit, &mut over);
+        for connection in over {
+            self.sink.connection(out, &connection)?;
+        }
+        self.count(place, &moment);
+        for stage in fresh(&connection, moment.t_ns) {
+            if stage.id == VerdictId::LaterListenerClosed && !known && !self.options.all {
+                // Any socket's close can send this RST; only a connection that was heard of
+                // before, or a look at everything, tells a listener's from others.
+                continue;
+            }
+            let counted = self.places.entry(place).or_default();
+            for totals in [&mut counted.total, &mut counted.recent] {
+                *totals.verdicts.entry(stage.id).or_default() += 1;
+            }
+            if self.options.summary.is_none() && (self.options.all || abnormal(stage.id)) {
+                let flow = self.show(&moment, stage, out)?;
+                if flow.is_break() {
+                    return Ok(flow);
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Whether a record whose address has no known listener is about one all the same: it could
+    /// have been closed meanwhile. An RST to somebody else's segment is not.
+    fn is_a_listeners(&self, moment: &Observed) -> bool {
+        match moment.kind {
+            Kind::Syn | Kind::Ack | Kind::SynAckRetransmit | Kind::RequestRemoved => true,
+            Kind::Reset | Kind::ActiveReset | Kind::Accept => self.stories.knows(&moment.conn),
+        }
+    }
+
+    fn count(&mut self, place: Place, moment: &Observed) {
+        let queues = [Some(moment.before), moment.after];
+        let counted = self.places.entry(place).or_default();
+        for totals in [&mut counted.total, &mut counted.recent] {
+            totals.synack_retransmits += u64::from(moment.kind == Kind::SynAckRetransmit);
+            for queue in queues.iter().flatten() {
+                if let Some((len, limit)) = queue.accept {
+                    totals.recv_q_max = totals.recv_q_max.max(Some(len));
+                    totals.recv_q = Some((len, limit));
+                }
+                totals.syn_queue_max = totals.syn_queue_max.max(queue.qlen);
+            }
+        }
+    }
+
+    fn show(
+        &mut self,
+        moment: &Observed,
+        stage: &Stage,
+        out: &mut dyn Write,
+    ) -> io::Result<ControlFlow<()>> {
+        if let Some(most) = self.options.max_events_per_second {
+            let second = moment.t_ns / 1_000_000_000;
+            // Records of several CPUs can arrive out of order; an earlier second is not opened
+            // again.
+            if second > self.second.0 {
+                self.end_second(out)?;
+                self.second = (second, 0, 0);
+            }
+            if self.second.1 >= most {
+                self.second.2 += 1;
+                self.suppressed += 1;
+                return Ok(ControlFlow::Continue(()));
+            }
+            self.second.1 += 1;
+        }
+        self.connections += u64::from(self.stories.mark_shown(&moment.conn));
+        let listeners = self.inventory.find(moment.conn.netns, moment.conn.server);
+        let line = Moment { t_ns: moment.t_ns, observed: moment, stage, listeners: &listeners };
+        self.sink.moment(out, &line)?;
+        self.shown += 1;
+        if self.options.max_events.is_some_and(|most| self.shown >= most) {
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn end_second(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let count = std::mem::take(&mut self.second.2);
+        if count > 0 { self.sink.suppressed(out, count) } else { Ok(()) }
+    }
+
+    fn tick(&mut self, t_ns: u64, out: &mut dyn Write) -> io::Result<()> {
+        self.begun_ns.get_or_insert(t_ns);
+        self.last_ns = self.last_ns.max(t_ns);
+        if self.second.0 < t_ns / 1_000_000_000 {
+            self.end_second(out)?;
+        }
+        for connection in self.stories.expire(t_ns, self.limit.syn_queue_limit()) {
+            self.sink.connection(out, &connection)?;
+        }
+        let Some(every) = self.options.summary else { return Ok(()) };
+        let since = *self.interval_ns.get_or_insert(t_ns);
+        // Ticks come a little late rather than early.
+        if t_ns.saturating_sub(since) + 100_000_000 < every.saturating_mul(1_000_000_000) {
+            return Ok(());
+        }
+        self.interval_ns = Some(t_ns);
+        let Self { places, inventory, sink, options, .. } = self;
+        let interval = Interval {
+            t_ns,
+            seconds: seconds(since, t_ns),
+            listeners: listened(places, inventory, |c| &c.recent),
+            accepts: options.accepts,
+        };
+        sink.interval(out, &interval)?;
+        for counted in places.values_mut() {
+            counted.recent = Totals::default();
+        }
+        Ok(())
+    }
+}
+
+/// The stages that the moment at `t_ns` brought about.
+fn fresh(connection: &Connection, t_ns: u64) -> impl Iterator<Item = &Stage> {
+    let now = move |s: &&Stage| s.t_ns == t_ns || s.repeats_ns.last() == Some(&t_ns);
+    connection.stages.iter().filter(now)
+}
+
+/// Whether a handshake on which this happened did not go as it should.
+fn abnormal(id: VerdictId) -> bool {
+    !matches!(
+        id,
+        VerdictId::SynQueued
+            | VerdictId::AckAccepted
+            | VerdictId::AckAcceptedCookie
+            | VerdictId::AckDropDeferAccept
+            | VerdictId::LaterAcceptedByApp
+    )
+}
+
+/// Listeners where something happened, those with the most overflows first.
+fn listened<'a>(
+    places: &'a BTreeMap<Place, Counted>,
+    inventory: &'a Inventory,
+    which: impl Fn(&'a Counted) -> &'a Totals,
+) -> Vec<Listened<'a>> {
+    let eventful = |t: &Totals| !t.verdicts.is_empty() || t.synack_retransmits > 0;
+    let mut listened: Vec<Listened<'a>> = places
+        .iter()
+        .map(|(place, counted)| (*place, which(counted)))
+        .filter(|(_, totals)| eventful(totals))
+        .map(|((netns, local), totals)| {
+            let same = |l: &&Listener| l.netns == netns && l.local == local;
+            let listeners: Vec<&Listener> = inventory.listeners.iter().filter(same).collect();
+            let place = listeners.first().map_or_else(|| local.to_string(), |l| l.place());
+            let sysctls = inventory.namespaces.get(&netns).map(|s| s.sysctls);
+            Listened { netns, place, listeners, sysctls, totals }
+        })
+        .collect();
+    listened.sort_by_key(|l| std::cmp::Reverse(l.totals.overflows()));
+    listened
+}
+
+fn seconds(from_ns: u64, to_ns: u64) -> f64 {
+    std::time::Duration::from_nanos(to_ns.saturating_sub(from_ns)).as_secs_f64()
+}
+
+/// Whether healthy moments are needed to judge the others: without the kernel's own word for an
+/// overflow, the tracepoint rung tells a third ACK's RST from others by the request before it.
+pub fn needs_healthy(rung: Option<Rung>, drop_reasons: &[(u32, String)]) -> bool {
+    rung == Some(Rung::Tracepoint)
+        && !drop_reasons.iter().any(|(_, name)| name == "TCP_LISTEN_OVERFLOW")
+}

@@ -1,0 +1,270 @@
+//! Live tracing: the ring, the clock and the listeners of this host, turned into frames.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    io::{self, Write},
+    ops::ControlFlow,
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use overflow_common::Event;
+use rustix::time::{ClockId, Timespec, clock_gettime};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval_at, sleep},
+};
+
+use super::{TraceArgs, command::Traced, engine::Engine};
+use crate::{
+    listeners::{self, Inventory, Listener},
+    probe::{RingReader, Tracer},
+    record::{Frame, Recorder},
+};
+
+/// A listener opened meanwhile is looked for at most so often.
+const STRANGERS_EVERY: Duration = Duration::from_secs(1);
+/// While anything happens, what is known of the listeners is renewed so often: one can be closed
+/// and another opened at its address.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// Records of the last segments may still be on their way when a command ends.
+const SETTLE: Duration = Duration::from_millis(100);
+/// Records that wait while listeners are looked for; more are lost, and counted.
+const WAITING: usize = 1 << 18;
+const NOT_RECORDED: &str = "cannot write the recording";
+
+/// A live trace.
+pub struct Live<'a> {
+    tracer: Tracer,
+    ring: RingReader,
+    engine: Engine,
+    recorder: Option<Recorder>,
+    out: &'a mut dyn Write,
+    /// Records that came and are not yet with the engine.
+    pending: VecDeque<Event>,
+    /// The attribution that the engine has.
+    known: Vec<Listener>,
+    renewed: Instant,
+    eventful: bool,
+    overrun: u64,
+    losses: Vec<(String, u64)>,
+    wanted: BTreeSet<u32>,
+}
+
+impl<'a> Live<'a> {
+    /// Puts the parts together.
+    pub fn new(
+        mut tracer: Tracer,
+        engine: Engine,
+        recorder: Option<Recorder>,
+        out: &'a mut dyn Write,
+    ) -> Result<Self> {
+        let ring = tracer.ring()?;
+        Ok(Self {
+            tracer,
+            ring,
+            engine,
+            recorder,
+            out,
+            pending: VecDeque::new(),
+            known: Vec::new(),
+            renewed: Instant::now(),
+            eventful: false,
+            overrun: 0,
+            losses: Vec::new(),
+            wanted: BTreeSet::new(),
+        })
+    }
+
+    /// Traces until a signal, the time or the command's end, or the most events, then prints the
+    /// summary. `stop` are signals caught since the start.
+    pub async fn run(mut self, args: &TraceArgs, mut stop: Stop, known: Inventory) -> Result<()> {
+        self.learn(known)?;
+        let mut command = args.cmd.as_deref().map(Traced::start).transpose()?;
+        let mut tick =
+            interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut time_is_up = pin!(sleep(args.duration.unwrap_or(Duration::MAX)));
+        self.note(Frame::Tick(monotonic_ns()))?;
+        loop {
+            let ended = async {
+                match &mut command {
+                    Some(command) => command.ended().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let pending = &mut self.pending;
+            tokio::select! {
+                waited = self.ring.wait(|e| pending.push_back(e)) => {
+                    waited.context("cannot read the ring")?;
+                }
+                _ = tick.tick() => self.second().await?,
+                () = stop.asked() => break,
+                () = &mut time_is_up => break,
+                _ = ended => {
+                    sleep(SETTLE).await;
+                    break;
+                }
+            }
+            if self.events().await?.is_break() {
+                return self.finish(command).await;
+            }
+            self.out.flush()?;
+        }
+        let pending = &mut self.pending;
+        self.ring.drain(|e| pending.push_back(e));
+        let _ = self.events().await?;
+        self.finish(command).await
+    }
+
+    async fn finish(mut self, command: Option<Traced>) -> Result<()> {
+        let wanted = self.wanted.clone();
+        if let Ok(Ok(inventory)) = spawn_blocking(move || listeners::inventory(&wanted)).await {
+            self.learn(inventory)?;
+        }
+        self.count_losses()?;
+        self.note(Frame::End(monotonic_ns()))?;
+        self.engine.close(self.out)?;
+        self.out.flush()?;
+        if let Some(command) = command {
+            eprintln!("overflow: {}", command.report().await);
+        }
+        report_losses(&self.engine);
+        Ok(())
+    }
+
+    /// Hands the pending records to the engine; breaks when it wants no more.
+    async fn events(&mut self) -> Result<ControlFlow<()>> {
+        while let Some(event) = self.pending.front().copied() {
+            self.eventful = true;
+            if self.renewed.elapsed() >= STRANGERS_EVERY && self.engine.is_stranger(&event) {
+                self.wanted.insert(event.netns);
+                self.renew().await?;
+            }
+            self.pending.pop_front();
+            if let Some(recorder) = &mut self.recorder {
+                recorder.write(&Frame::Event(event)).context(NOT_RECORDED)?;
+            }
+            if self.engine.feed(Frame::Event(event), self.out)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Looks at the host's listeners again; meanwhile the ring is emptied.
+    async fn renew(&mut self) -> Result<()> {
+        let wanted = self.wanted.clone();
+        let mut looking = pin!(spawn_blocking(move || listeners::inventory(&wanted)));
+        let (pending, overrun) = (&mut self.pending, &mut self.overrun);
+        let inventory = loop {
+            let mut keep = |event| {
+                if pending.len() < WAITING { pending.push_back(event) } else { *overrun += 1 }
+            };
+            tokio::select! {
+                found = &mut looking => break found.context("looking for listeners failed")?,
+                waited = self.ring.wait(&mut keep) => waited.context("cannot read the ring")?,
+            }
+        };
+        self.renewed = Instant::now();
+        match inventory {
+            Ok(inventory) => self.learn(inventory),
+            // What was known stays known.
+            Err(error) => {
+                log::warn!("cannot list the listeners: {error}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands the engine new listeners, unless nothing but their queues has changed.
+    fn learn(&mut self, inventory: Inventory) -> Result<()> {
+        let identity = |l: &Listener| Listener { recv_q: 0, syn_recv: 0, drops: None, ..l.clone() };
+        let identities: Vec<Listener> = inventory.listeners.iter().map(identity).collect();
+        if identities != self.known {
+            self.known = identities;
+            self.note(Frame::Inventory(Box::new(inventory)))?;
+        }
+        Ok(())
+    }
+
+    async fn second(&mut self) -> Result<()> {
+        if self.eventful && self.renewed.elapsed() >= RENEW_EVERY {
+            self.eventful = false;
+            self.renew().await?;
+        }
+        self.count_losses()?;
+        self.note(Frame::Tick(monotonic_ns()))
+    }
+
+    fn count_losses(&mut self) -> Result<()> {
+        let kernel = self.tracer.losses();
+        let kernel = kernel.by_cause.iter().map(|(what, n)| (format!("ebpf {what}"), *n));
+        let own = [
+            ("records of another build".to_owned(), self.ring.malformed()),
+            ("records that found no room while listeners were looked for".to_owned(), self.overrun),
+        ];
+        let losses: Vec<_> = kernel.chain(own).filter(|(_, n)| *n > 0).collect();
+        if losses != self.losses {
+            self.losses.clone_from(&losses);
+            self.note(Frame::Losses(losses))?;
+        }
+        Ok(())
+    }
+
+    /// Records and takes a frame after which the engine always wants more.
+    fn note(&mut self, frame: Frame) -> Result<()> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write(&frame).context(NOT_RECORDED)?;
+        }
+        let _ = self.engine.feed(frame, self.out)?;
+        Ok(())
+    }
+}
+
+/// One line on stderr if anything was lost.
+pub fn report_losses(engine: &Engine) {
+    let losses = engine.losses();
+    let total = losses.iter().fold(0_u64, |sum, (_, n)| sum.saturating_add(*n));
+    if total > 0 {
+        let causes: Vec<_> = losses.iter().map(|(what, n)| format!("{n} {what}")).collect();
+        eprintln!("overflow: lost {total} events: {}", causes.join(", "));
+    }
+}
+
+/// SIGINT and SIGTERM, caught from the moment this is made.
+pub struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    /// From now on, these signals end the trace instead of the process.
+    pub fn catch() -> io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// CLOCK_MONOTONIC now, nanoseconds.
+fn monotonic_ns() -> u64 {
+    u64::try_from(nanos(clock_gettime(ClockId::Monotonic))).unwrap_or(0)
+}
+
+/// CLOCK_REALTIME minus CLOCK_MONOTONIC, nanoseconds.
+pub fn wall_offset_ns() -> i64 {
+    nanos(clock_gettime(ClockId::Realtime)) - nanos(clock_gettime(ClockId::Monotonic))
+}
+
+fn nanos(t: Timespec) -> i64 {
+    t.tv_sec * 1_000_000_000 + t.tv_nsec
+}

@@ -1,0 +1,160 @@
+//! `overflow trace`: any listener on this host, until Ctrl-C.
+
+mod args;
+mod command;
+mod engine;
+mod filter;
+mod live;
+mod select;
+mod stories;
+
+use std::{
+    collections::BTreeSet,
+    io::{self, BufWriter, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use overflow_common::Rung;
+
+pub use args::{TraceArgs, View};
+pub use engine::Engine;
+pub use filter::Filter;
+pub use live::report_losses;
+pub use select::Selection;
+
+use crate::{
+    decode::Decoder,
+    kernel::{Facts, Kernel, Symbols},
+    listeners,
+    probe::{Moment, TraceConfig, Tracer},
+    record::{Header, Recorder},
+    sink::live::Opening,
+};
+
+/// Traces until it is told to stop.
+pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(trace(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn trace(args: &TraceArgs) -> Result<()> {
+    let stop = live::Stop::catch().context("cannot catch signals")?;
+    let filter = args.view.filter()?;
+    let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
+    // Listeners are looked for while the programs are loaded.
+    let looking = tokio::task::spawn_blocking(move || listeners::inventory(&wanted));
+    let kernel = Kernel::inspect(args.btf.as_deref())?;
+    let tracer = attach(args, &kernel, &filter)?;
+    let inventory =
+        looking.await.context("looking for listeners failed")?.context("cannot list listeners")?;
+
+    let mut header = header(&kernel, &tracer);
+    header.notes.extend(inventory.notes.iter().cloned());
+    let recorder = match &args.record {
+        Some(path) => Some(
+            Recorder::create(path, &header)
+                .with_context(|| format!("cannot write the recording to {}", path.display()))?,
+        ),
+        None => None,
+    };
+    let stdout = io::stdout();
+    let terminal = stdout.is_terminal();
+    let mut out = BufWriter::new(stdout.lock());
+    let engine = engine(&args.view, filter, &header, terminal, &mut out)?;
+    out.flush()?;
+    live::Live::new(tracer, engine, recorder, &mut out)?.run(args, stop, inventory).await
+}
+
+/// The pipeline for frames recorded under `header`, with its opening words said.
+pub(super) fn engine(
+    view: &View,
+    filter: Filter,
+    header: &Header,
+    terminal: bool,
+    out: &mut dyn Write,
+) -> Result<Engine> {
+    let opening = Opening {
+        kernel: header.kernel.clone(),
+        distro: header.distro.clone(),
+        rungs: header.rungs.clone(),
+        filter: filter.in_words(),
+        all: view.all,
+        summary: view.summary,
+        notes: header.notes.clone(),
+        wall_offset_ns: header.wall_offset_ns,
+        utc_offset_s: header.utc_offset_s,
+    };
+    let mut sink = view.sink(terminal);
+    sink.open(out, &opening)?;
+    let facts = Facts {
+        drop_reasons: header.drop_reasons.clone(),
+        reset_reasons: header.reset_reasons.clone(),
+        ..Facts::default()
+    };
+    let ranges = header.symbols.iter().map(|(start, end, name)| (*start, *end, name.as_str()));
+    let decoder = Decoder::new(&facts, Symbols::from_ranges(ranges));
+    let accept = Moment::Accept.as_str();
+    let traced = header.rungs.iter().any(|(m, rung)| m == accept && !rung.is_empty());
+    let accepts = traced && (view.all || view.summary.is_some());
+    Ok(Engine::new(view.options(filter, accepts), decoder, sink))
+}
+
+/// Attaches. Healthy moments are asked for if they are to be shown or counted, or are needed to
+/// judge the others.
+fn attach(args: &TraceArgs, kernel: &Kernel, filter: &Filter) -> Result<Tracer> {
+    let mut config = TraceConfig {
+        all: args.view.all || args.view.summary.is_some(),
+        rung: args.rung,
+        ..TraceConfig::default()
+    };
+    filter.push_down(&mut config);
+    let tracer = Tracer::attach(kernel, &config)?;
+    if config.all || !engine::needs_healthy(third_ack(&tracer), &kernel.facts.drop_reasons) {
+        return Ok(tracer);
+    }
+    drop(tracer);
+    Ok(Tracer::attach(kernel, &TraceConfig { all: true, ..config })?)
+}
+
+fn third_ack(tracer: &Tracer) -> Option<Rung> {
+    tracer.moments().iter().find(|m| m.moment == Moment::ThirdAck)?.rung
+}
+
+fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
+    let symbols = kernel.symbols.ranges().into_iter();
+    let rung = |r: Option<Rung>| r.map_or("", Rung::as_str).to_owned();
+    let mut notes = Vec::new();
+    if third_ack(tracer) == Some(Rung::Tracepoint) {
+        notes.push(
+            "on the tracepoint rung only listeners opened from now on are traced; an earlier one \
+             after it calls listen() again"
+                .to_owned(),
+        );
+    }
+    let blind: Vec<_> =
+        tracer.moments().iter().filter(|m| m.rung.is_none()).map(|m| m.moment.as_str()).collect();
+    if !blind.is_empty() {
+        notes.push(format!("not observable here: {}; see `overflow doctor`", blind.join(", ")));
+    }
+    Header {
+        tool: concat!("overflow ", env!("CARGO_PKG_VERSION")).to_owned(),
+        kernel: kernel.release.clone(),
+        distro: kernel.distro.clone(),
+        wall_offset_ns: live::wall_offset_ns(),
+        utc_offset_s: jiff::Zoned::now().offset().seconds(),
+        drop_reasons: kernel.facts.drop_reasons.clone(),
+        reset_reasons: kernel.facts.reset_reasons.clone(),
+        symbols: symbols.map(|(start, end, name)| (start, end, name.to_owned())).collect(),
+        rungs: tracer
+            .moments()
+            .iter()
+            .map(|m| (m.moment.as_str().to_owned(), rung(m.rung)))
+            .collect(),
+        notes,
+    }
+}

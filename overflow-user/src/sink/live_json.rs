@@ -1,0 +1,222 @@
+//! A live trace as JSON lines: the kinds of `docs/events.md`, with what only tracing knows added.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use overflow_common::{Kind, Path, Rung};
+use serde::Serialize;
+
+use super::{
+    live::{Closing, Interval, Listened, LiveSink, Moment, Opening, Totals},
+    live_listeners::{OwnerLine, sysctl_names},
+    wire,
+};
+use crate::{
+    decode::Observed,
+    verdict::{Connection, Known},
+};
+
+/// Prints JSON lines.
+#[derive(Debug, Default)]
+pub struct JsonLines;
+
+/// An `event` line of a live trace.
+#[derive(Serialize)]
+struct Event<'a> {
+    r#type: &'static str,
+    #[serde(flatten)]
+    base: wire::Event<'a>,
+    netns: u32,
+    id: &'static str,
+    known: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listener: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reuseport_group: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<OwnerLine<'a>>,
+}
+
+/// A `listener` line of a live trace.
+#[derive(Serialize)]
+struct Listener<'a> {
+    r#type: &'static str,
+    #[serde(flatten)]
+    base: wire::Listener<'a>,
+    netns: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    t_ns: Option<u64>,
+    seconds: f64,
+    overflows: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recv_q_max: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    syn_queue_max: Option<u32>,
+    synack_retransmits: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepts: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    inodes: Vec<u64>,
+    owner: Option<OwnerLine<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    sysctls: BTreeMap<&'static str, u64>,
+}
+
+impl LiveSink for JsonLines {
+    /// Nothing: a reader of lines needs no header.
+    fn open(&mut self, _: &mut dyn Write, _: &Opening) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn moment(&mut self, out: &mut dyn Write, moment: &Moment<'_>) -> io::Result<()> {
+        let (observed, stage) = (moment.observed, moment.stage);
+        let (known, why) = match &stage.known {
+            Known::Traced => ("traced", None),
+            Known::Inferred(why) => ("inferred", Some(why.as_str())),
+        };
+        let first = moment.listeners.first();
+        let line = Event {
+            r#type: "event",
+            base: wire::Event {
+                v: wire::VERSION,
+                run: None,
+                t_ns: moment.t_ns,
+                hook: hook(observed),
+                client: Some(observed.conn.client.to_string()),
+                server: Some(observed.conn.server.to_string()),
+                path: &stage.path,
+                values: &stage.values,
+            },
+            netns: observed.conn.netns,
+            id: stage.id.as_str(),
+            known,
+            why,
+            listener: first.map(|l| l.place()),
+            reuseport_group: Some(moment.listeners.len()).filter(|n| *n > 1),
+            owner: OwnerLine::of(first.and_then(|l| l.owner.as_ref())),
+        };
+        put(out, &line)
+    }
+
+    fn connection(&mut self, out: &mut dyn Write, connection: &Connection) -> io::Result<()> {
+        super::json::line(out, &wire::Line::Connection(wire::Connection::of(connection)))
+    }
+
+    /// Nothing now: the summary has the count.
+    fn suppressed(&mut self, _: &mut dyn Write, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn interval(&mut self, out: &mut dyn Write, interval: &Interval<'_>) -> io::Result<()> {
+        for listened in &interval.listeners {
+            let t_ns = Some(interval.t_ns);
+            put(out, &listener(listened, t_ns, interval.seconds, interval.accepts))?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, out: &mut dyn Write, closing: &Closing<'_>) -> io::Result<()> {
+        let mut verdicts: BTreeMap<&str, u64> = BTreeMap::new();
+        for listened in &closing.listeners {
+            put(out, &listener(listened, None, closing.seconds, closing.accepts))?;
+            for (id, count) in listened.totals.by_name() {
+                *verdicts.entry(id).or_default() += count;
+            }
+        }
+        let mut lost = 0;
+        let not_shown = ("moments not shown for a limit on events".to_owned(), closing.suppressed);
+        for (what, count) in closing.losses.iter().chain([&not_shown]).filter(|(_, n)| *n > 0) {
+            lost += count;
+            let loss = wire::Loss { v: wire::VERSION, run: None, what, count: *count };
+            super::json::line(out, &wire::Line::Loss(loss))?;
+        }
+        let summary = wire::Summary {
+            v: wire::VERSION,
+            runs: None,
+            connections: usize::try_from(closing.connections).unwrap_or(usize::MAX),
+            disagreements: None,
+            verdicts,
+            lost,
+            agree: None,
+        };
+        super::json::line(out, &wire::Line::Summary(summary))
+    }
+}
+
+fn listener<'a>(
+    listened: &'a Listened<'a>,
+    t_ns: Option<u64>,
+    seconds: f64,
+    accepts: bool,
+) -> Listener<'a> {
+    let totals: &Totals = listened.totals;
+    let first = listened.listeners.first();
+    let static_q = first.map(|l| (l.recv_q, l.send_q.unwrap_or_default()));
+    let (recv_q, send_q) = totals.recv_q.or(static_q).unwrap_or_default();
+    Listener {
+        r#type: "listener",
+        base: wire::Listener {
+            v: wire::VERSION,
+            run: None,
+            server: listened.place.clone(),
+            recv_q_before: None,
+            recv_q,
+            send_q,
+            verdicts: totals.by_name(),
+            counters: BTreeMap::new(),
+        },
+        netns: listened.netns,
+        t_ns,
+        seconds,
+        overflows: totals.overflows(),
+        recv_q_max: totals.recv_q_max,
+        syn_queue_max: totals.syn_queue_max,
+        synack_retransmits: totals.synack_retransmits,
+        accepts: accepts.then(|| totals.accepts()),
+        inodes: listened.listeners.iter().map(|l| l.inode).collect(),
+        owner: OwnerLine::of(first.and_then(|l| l.owner.as_ref())),
+        sysctls: listened.sysctls.as_ref().map(sysctl_names).unwrap_or_default(),
+    }
+}
+
+/// The hook that ended the record: a kernel function, or on the tracepoint rung a tracepoint.
+fn hook(observed: &Observed) -> &'static str {
+    let v6 = observed.conn.client.is_ipv6();
+    let path = observed.path;
+    if observed.rung == Rung::Tracepoint {
+        if matches!(observed.kind, Kind::Reset | Kind::ActiveReset) {
+            return "tcp_send_reset";
+        }
+        for (bit, name) in [
+            (Path::TP_KFREE_SKB, "kfree_skb"),
+            (Path::TP_CONSUME_SKB, "consume_skb"),
+            (Path::TP_ESTABLISHED, "inet_sock_set_state"),
+        ] {
+            if path.has(bit) {
+                return name;
+            }
+        }
+    }
+    match observed.kind {
+        Kind::Syn => "tcp_conn_request",
+        Kind::Ack if path.has(Path::COOKIE_CHECK) && v6 => "cookie_v6_check",
+        Kind::Ack if path.has(Path::COOKIE_CHECK) => "cookie_v4_check",
+        Kind::Ack => "tcp_check_req",
+        Kind::Reset if v6 => "tcp_v6_send_reset",
+        Kind::Reset => "tcp_v4_send_reset",
+        Kind::SynAckRetransmit => "tcp_retransmit_synack",
+        Kind::RequestRemoved if path.has(Path::REQSK_TIMER) => "reqsk_timer_handler",
+        Kind::RequestRemoved => "inet_csk_reqsk_queue_drop",
+        Kind::ActiveReset => "tcp_send_active_reset",
+        Kind::Accept => "inet_csk_accept",
+    }
+}
+
+fn put(out: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}

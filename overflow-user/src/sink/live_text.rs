@@ -1,0 +1,270 @@
+//! A live trace for people: a header, a line per moment, a summary per listener.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    net::SocketAddr,
+};
+
+use super::{
+    live::{Closing, Interval, Listened, LiveSink, Moment, Opening},
+    live_listeners::whereabouts,
+    text::{
+        Options,
+        style::{Page, Tone},
+    },
+};
+use crate::verdict::{Connection, Known, VerdictId};
+
+/// Prints text.
+#[derive(Debug)]
+pub struct LiveText {
+    opts: Options,
+    wall_offset_ns: i64,
+    utc_offset_s: i32,
+}
+
+/// Width of a line's longest columns; the owner takes what is left of 80.
+const CLIENT: usize = 21;
+const VERDICT: usize = 24;
+impl LiveText {
+    /// Text set with these options.
+    pub fn new(opts: Options) -> Self {
+        Self { opts, wall_offset_ns: 0, utc_offset_s: 0 }
+    }
+
+    /// `HH:MM:SS` of a CLOCK_MONOTONIC time, as the clocks stood when tracing began.
+    fn clock(&self, t_ns: u64) -> String {
+        let wall = i128::from(t_ns) + i128::from(self.wall_offset_ns);
+        let seconds = wall.div_euclid(1_000_000_000) + i128::from(self.utc_offset_s);
+        let of_day = seconds.rem_euclid(86_400);
+        format!("{:02}:{:02}:{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60)
+    }
+
+    fn wide(&self) -> bool {
+        self.opts.width > 80
+    }
+
+    fn client(&self, client: SocketAddr) -> String {
+        let text = client.to_string();
+        if self.wide() { text } else { elide(&text, CLIENT) }
+    }
+}
+
+impl LiveSink for LiveText {
+    fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
+        self.wall_offset_ns = opening.wall_offset_ns;
+        self.utc_offset_s = opening.utc_offset_s;
+        let mut page = Page::new(self.opts);
+        let what = match (&opening.summary, opening.all) {
+            (Some(seconds), _) => format!("Aggregates of TCP listeners every {seconds} s"),
+            (None, true) => "Every handshake with TCP listeners".to_owned(),
+            (None, false) => "Abnormal handshakes with TCP listeners".to_owned(),
+        };
+        let filter = match opening.filter.as_str() {
+            "" => String::new(),
+            filter => format!(" ({filter})"),
+        };
+        let line = format!(
+            "{what}{filter}, kernel {}, by {}. Ctrl-C ends.",
+            opening.kernel,
+            rungs(&opening.rungs)
+        );
+        page.flow("", 0, Tone::Plain, &line);
+        for note in &opening.notes {
+            page.flow("note:", 6, Tone::Dim, note);
+        }
+        if opening.summary.is_none() {
+            let head = format!(
+                "{:8} {:CLIENT$} {:5} {:VERDICT$} {:6} OWNER",
+                "TIME", "CLIENT", "LPORT", "VERDICT (~ inferred)", "Recv-Q"
+            );
+            let head = page.paint(Tone::Dim, &head);
+            page.line(&head);
+        }
+        page.write_to(out)
+    }
+
+    fn moment(&mut self, out: &mut dyn Write, moment: &Moment<'_>) -> io::Result<()> {
+        let mut page = Page::new(self.opts);
+        let stage = moment.stage;
+        let client = self.client(moment.observed.conn.client);
+        let port = moment.observed.conn.server.port();
+        let inferred = if stage.known == Known::Traced { "" } else { "~" };
+        let verdict = format!("{inferred}{}", stage.id);
+        let queue = match (stage.values.sk_ack_backlog, stage.values.sk_max_ack_backlog) {
+            (Some(len), Some(max)) => format!("{len}/{max}"),
+            _ => "-".to_owned(),
+        };
+        let before = format!("{} {client:CLIENT$} {port:<5} ", self.clock(moment.t_ns));
+        let after = format!("{:pad$} {queue:6}", "", pad = VERDICT.saturating_sub(verdict.len()));
+        let used = before.chars().count() + verdict.len() + after.chars().count() + 1;
+        let room = if self.wide() { 80 } else { 80_usize.saturating_sub(used) };
+        let owner = owner(moment.listeners, room, self.wide());
+        let line = format!("{before}{}{after} {owner}", page.paint(tone(stage.id), &verdict));
+        page.line(&line);
+        page.write_to(out)
+    }
+
+    /// Nothing: each of its moments had a line.
+    fn connection(&mut self, _: &mut dyn Write, _: &Connection) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn suppressed(&mut self, out: &mut dyn Write, count: u64) -> io::Result<()> {
+        let mut page = Page::new(self.opts);
+        let text = format!("         ({count} more in this second are not shown)");
+        let text = page.paint(Tone::Dim, &text);
+        page.line(&text);
+        page.write_to(out)
+    }
+
+    fn interval(&mut self, out: &mut dyn Write, interval: &Interval<'_>) -> io::Result<()> {
+        let mut page = Page::new(self.opts);
+        let clock = self.clock(interval.t_ns);
+        for listened in &interval.listeners {
+            let margin = format!("{clock} ");
+            section(&mut page, &margin, listened, interval.seconds, interval.accepts);
+        }
+        page.write_to(out)
+    }
+
+    fn close(&mut self, out: &mut dyn Write, closing: &Closing<'_>) -> io::Result<()> {
+        let mut page = Page::new(self.opts);
+        page.blank();
+        let seconds = closing.seconds;
+        if closing.listeners.is_empty() {
+            page.line(&format!("Nothing to report in {seconds:.1} s."));
+        } else {
+            let n = closing.listeners.len();
+            let plural = if n == 1 { "" } else { "s" };
+            page.line(&format!("{n} listener{plural} in {seconds:.1} s:"));
+        }
+        for listened in &closing.listeners {
+            page.blank();
+            section(&mut page, "  ", listened, closing.seconds, closing.accepts);
+        }
+        if closing.suppressed > 0 {
+            page.blank();
+            page.line(&format!("{} moments were counted but not shown.", closing.suppressed));
+        }
+        page.write_to(out)
+    }
+}
+
+/// One listener with its aggregates; `margin` stands before the first line.
+fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64, accepts: bool) {
+    let totals = listened.totals;
+    let indent = margin.len();
+    let owner = owner(&listened.listeners, 40, true);
+    let mut parts = vec![listened.place.clone(), owner];
+    let place = whereabouts(listened.listeners.first().and_then(|l| l.owner.as_ref()));
+    parts.extend((!place.is_empty()).then_some(place));
+    parts.push(format!("netns\u{a0}{}", listened.netns));
+    page.flow(margin, indent, Tone::Strong, &parts.join("  "));
+
+    let mut facts = vec![format!("ListenOverflows\u{a0}{}", totals.overflows())];
+    if let (Some(max), Some((now, limit))) = (totals.recv_q_max, totals.recv_q) {
+        facts.push(format!(
+            "Recv-Q\u{a0}max\u{a0}{max},\u{a0}last\u{a0}{now},\u{a0}Send-Q\u{a0}{limit}"
+        ));
+    }
+    if let Some(max) = totals.syn_queue_max {
+        facts.push(format!("SYN-Q\u{a0}max\u{a0}{max}"));
+    }
+    if totals.synack_retransmits > 0 {
+        facts.push(format!("SYN-ACKs\u{a0}resent\u{a0}{}", totals.synack_retransmits));
+    }
+    if accepts && seconds > 0.0 {
+        #[allow(clippy::cast_precision_loss)] // a rate for people
+        let rate = totals.accepts() as f64 / seconds;
+        facts.push(format!("accept()\u{a0}{rate:.1}/s"));
+    }
+    if let Some(sysctls) = listened.sysctls {
+        let setting = |name: &str, value: Option<u8>| value.map(|v| format!("{name}={v}"));
+        facts.extend(setting("abort", sysctls.abort_on_overflow));
+        facts.extend(setting("syncookies", sysctls.syncookies));
+    }
+    page.flow("", indent + 2, Tone::Plain, &facts.join("  "));
+    for (id, count) in by_count(&totals.verdicts) {
+        let line = format!("{:indent$}  {count:>9}  {}", "", page.paint(tone(id), id.as_str()));
+        page.line(&line);
+    }
+}
+
+fn by_count(verdicts: &BTreeMap<VerdictId, u64>) -> Vec<(VerdictId, u64)> {
+    let mut sorted: Vec<_> = verdicts.iter().map(|(id, n)| (*id, *n)).collect();
+    sorted.sort_by_key(|(id, n)| (std::cmp::Reverse(*n), *id));
+    sorted
+}
+
+/// The owner in `room` characters; of listeners that share an address, how many there are.
+fn owner(listeners: &[&crate::listeners::Listener], room: usize, group: bool) -> String {
+    let Some(first) = listeners.first() else { return "?".to_owned() };
+    let Some(owner) = &first.owner else { return "?".to_owned() };
+    let others = listeners.len() - 1;
+    let more = if group && others > 0 {
+        format!(" (or {others} more by SO_REUSEPORT)")
+    } else {
+        String::new()
+    };
+    owner.short(room) + &more
+}
+
+fn rungs(rungs: &[(String, String)]) -> String {
+    let mut used: Vec<&str> = Vec::new();
+    for (_, rung) in rungs {
+        if !rung.is_empty() && !used.contains(&rung.as_str()) {
+            used.push(rung);
+        }
+    }
+    used.join(" and ")
+}
+
+fn tone(id: VerdictId) -> Tone {
+    if id.is_under("ack.accepted") || id == VerdictId::LaterRecovered {
+        Tone::Good
+    } else if id.is_under("ack.reset") {
+        Tone::Warn
+    } else if id == VerdictId::SynQueued || id == VerdictId::LaterAcceptedByApp {
+        Tone::Plain
+    } else {
+        Tone::Bad
+    }
+}
+
+/// Cuts the middle out of an address that is too long: its port and both its ends tell most.
+fn elide(text: &str, width: usize) -> String {
+    if text.len() <= width {
+        return text.to_owned();
+    }
+    let port = text.rfind(']').unwrap_or(text.len());
+    let (address, tail) = text.split_at(port);
+    let room = width.saturating_sub(tail.len() + 2);
+    let front = room / 2;
+    let back = address.len() - (room - front);
+    format!("{}..{}{tail}", &address[..front], &address[back..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_addresses_keep_both_ends_and_the_port() {
+        assert_eq!(elide("10.7.0.2:41234", 21), "10.7.0.2:41234");
+        let long = "[2001:db8:1234:5678:9abc:def0:1234:5678]:54321";
+        assert_eq!(elide(long, 21), "[2001:..4:5678]:54321");
+        assert!(elide(long, 21).len() <= 21);
+    }
+
+    #[test]
+    fn the_clock_is_the_recorders_local_time() {
+        let mut text = LiveText::new(Options::default());
+        text.wall_offset_ns = 86_399_500_000_000;
+        assert_eq!(text.clock(400_000_000), "23:59:59");
+        assert_eq!(text.clock(500_000_000), "00:00:00");
+        text.utc_offset_s = -3600;
+        assert_eq!(text.clock(500_000_000), "23:00:00");
+    }
+}
