@@ -112,6 +112,15 @@ impl Decoder {
         decoded
     }
 
+    /// Whose record it is, without decoding the rest.
+    pub fn connection(event: &Event) -> Option<ConnKey> {
+        Some(ConnKey {
+            netns: event.netns,
+            client: SocketAddr::new(address(event.family, event.client)?, event.client_port),
+            server: SocketAddr::new(address(event.family, event.server)?, event.server_port),
+        })
+    }
+
     /// Records that could not be decoded.
     pub fn unknown(&self) -> u64 {
         self.unknown
@@ -132,11 +141,7 @@ impl Decoder {
             kind: Kind::from_u8(e.kind)?,
             rung: Rung::from_u8(e.rung)?,
             path: Path(e.path),
-            conn: ConnKey {
-                netns: e.netns,
-                client: SocketAddr::new(address(e.family, e.client)?, e.client_port),
-                server: SocketAddr::new(address(e.family, e.server)?, e.server_port),
-            },
+            conn: Self::connection(e)?,
             sk: e.sk,
             sk_state: e.sk_state,
             req: e.req,

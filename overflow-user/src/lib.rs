@@ -16,4 +16,7 @@ pub mod explain;
 pub mod sink;
 pub mod lab;
 pub mod model;
+pub mod owner;
+pub mod listeners;
+pub mod record;
 pub mod packet;

@@ -6,8 +6,11 @@
 mod doctor;
 mod host;
 mod lab;
+mod listeners;
 mod predict;
+mod replay;
 mod style;
+mod trace;
 mod values;
 
 use std::{io, process::ExitCode};
@@ -25,6 +28,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Lab(lab::LabArgs),
+    Trace(trace::TraceArgs),
+    Listeners(listeners::ListenersArgs),
+    Replay(replay::ReplayArgs),
     Predict(predict::PredictArgs),
     Doctor(doctor::DoctorArgs),
 }
@@ -63,6 +69,9 @@ pub fn main() -> ExitCode {
         .init();
     let result = match cli.command {
         Command::Lab(args) => lab::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Listeners(args) => listeners::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };

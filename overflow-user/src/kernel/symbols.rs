@@ -43,6 +43,29 @@ impl Symbols {
         Self { starts }
     }
 
+    /// (first address, address after it, name) of every wanted function, for a recording.
+    pub fn ranges(&self) -> Vec<(u64, u64, &'static str)> {
+        let next = self.starts.iter().skip(1).map(|(start, _)| *start).chain([u64::MAX]);
+        let ranges = self.starts.iter().zip(next);
+        ranges
+            .filter(|((_, name), _)| !name.is_empty())
+            .map(|((start, name), end)| (*start, end, *name))
+            .collect()
+    }
+
+    /// The symbols of a recording; functions that are not wanted are left out.
+    pub fn from_ranges<'a>(ranges: impl IntoIterator<Item = (u64, u64, &'a str)>) -> Self {
+        let mut starts = Vec::new();
+        for (start, end, name) in ranges {
+            if let Some(name) = WANTED.iter().find(|w| **w == name) {
+                starts.extend([(start, *name), (end, "")]);
+            }
+        }
+        // Of two at one address, the name comes after the end of the function before it.
+        starts.sort_unstable();
+        Self { starts }
+    }
+
     /// The wanted function that `address` lies in.
     pub fn function(&self, address: u64) -> Option<&'static str> {
         let after = self.starts.partition_point(|(start, _)| *start <= address);
@@ -65,5 +88,16 @@ mod tests {
         assert_eq!(symbols.function(0xff_ff40), None);
         assert_eq!(symbols.function(0xff_ff1f), None);
         assert_eq!(symbols.function(1), None);
+    }
+
+    #[test]
+    fn ranges_make_the_same_symbols_again() {
+        let symbols = Symbols::parse("10 T tcp_v4_rcv\n20 T tcp_v6_rcv\n30 t x\n40 t y\n");
+        let ranges = symbols.ranges();
+        assert_eq!(ranges, [(0x10, 0x20, "tcp_v4_rcv"), (0x20, 0x30, "tcp_v6_rcv")]);
+        let again = Symbols::from_ranges(ranges);
+        for address in 0..0x50 {
+            assert_eq!(again.function(address), symbols.function(address), "{address:x}");
+        }
     }
 }

@@ -4,6 +4,10 @@
 
 mod annotate;
 pub mod json;
+pub mod live;
+mod live_json;
+pub mod live_listeners;
+mod live_text;
 pub mod pcapng;
 pub mod text;
 mod values;

@@ -4,8 +4,8 @@
 mod cell;
 mod closing;
 mod stories;
-mod style;
-mod table;
+pub(super) mod style;
+pub(super) mod table;
 mod words;
 
 use std::io::{self, Write};

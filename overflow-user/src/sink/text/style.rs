@@ -21,7 +21,7 @@ impl Default for Options {
 
 /// What a piece of text means for the reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(in crate::sink) enum Tone {
     #[default]
     Plain,
     /// A connection that works, witnesses that agree.
@@ -48,26 +48,26 @@ impl Tone {
 }
 
 /// Text being put together.
-pub(super) struct Page {
+pub(in crate::sink) struct Page {
     opts: Options,
     text: String,
 }
 
 impl Page {
-    pub(super) fn new(opts: Options) -> Self {
+    pub(in crate::sink) fn new(opts: Options) -> Self {
         Self { opts, text: String::new() }
     }
 
-    pub(super) fn width(&self) -> usize {
+    pub(in crate::sink) fn width(&self) -> usize {
         self.opts.width
     }
 
-    pub(super) fn write_to(self, out: &mut dyn Write) -> io::Result<()> {
+    pub(in crate::sink) fn write_to(self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(self.text.as_bytes())
     }
 
     /// `text` in a tone, with symbols this terminal can show. Width is to be measured before.
-    pub(super) fn paint(&self, tone: Tone, text: &str) -> String {
+    pub(in crate::sink) fn paint(&self, tone: Tone, text: &str) -> String {
         let text = self.symbols(text);
         if self.opts.color && tone != Tone::Plain && !text.is_empty() {
             format!("\x1b[{}m{text}\x1b[0m", tone.code())
@@ -77,7 +77,7 @@ impl Page {
     }
 
     /// `text` in the symbols this terminal can show; the only place that knows the stand-ins.
-    pub(super) fn symbols(&self, text: &str) -> String {
+    pub(in crate::sink) fn symbols(&self, text: &str) -> String {
         if self.opts.unicode {
             return text.to_owned();
         }
@@ -99,18 +99,18 @@ impl Page {
     }
 
     /// One finished line.
-    pub(super) fn line(&mut self, line: &str) {
+    pub(in crate::sink) fn line(&mut self, line: &str) {
         self.text.push_str(line.trim_end());
         self.text.push('\n');
     }
 
-    pub(super) fn blank(&mut self) {
+    pub(in crate::sink) fn blank(&mut self) {
         self.text.push('\n');
     }
 
     /// Words flowing between `indent` and the page's width; `first` stands before the first line,
     /// in the margin.
-    pub(super) fn flow(&mut self, first: &str, indent: usize, tone: Tone, text: &str) {
+    pub(in crate::sink) fn flow(&mut self, first: &str, indent: usize, tone: Tone, text: &str) {
         let room = self.width().saturating_sub(indent).max(20);
         let first = format!("{first:<indent$}");
         let mut margin = first.as_str();
@@ -123,7 +123,7 @@ impl Page {
     }
 
     /// A heading that fills the line; one that is too long for it flows.
-    pub(super) fn rule(&mut self, heading: &str) {
+    pub(in crate::sink) fn rule(&mut self, heading: &str) {
         let heading = self.symbols(heading);
         let used = heading.chars().count() + 4;
         if used > self.width() {

@@ -3,32 +3,32 @@
 use super::style::{Page, Tone};
 
 /// One column.
-pub(super) struct Column {
-    pub(super) title: &'static str,
-    pub(super) right: bool,
+pub(in crate::sink) struct Column {
+    pub(in crate::sink) title: &'static str,
+    pub(in crate::sink) right: bool,
     /// 0 always stays; of the others the highest goes first when the page is too narrow.
-    pub(super) rank: u8,
+    pub(in crate::sink) rank: u8,
 }
 
 impl Column {
-    pub(super) const fn left(title: &'static str, rank: u8) -> Self {
+    pub(in crate::sink) const fn left(title: &'static str, rank: u8) -> Self {
         Self { title, right: false, rank }
     }
 
-    pub(super) const fn right(title: &'static str, rank: u8) -> Self {
+    pub(in crate::sink) const fn right(title: &'static str, rank: u8) -> Self {
         Self { title, right: true, rank }
     }
 }
 
 /// One field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Field {
-    pub(super) text: String,
-    pub(super) tone: Tone,
+pub(in crate::sink) struct Field {
+    pub(in crate::sink) text: String,
+    pub(in crate::sink) tone: Tone,
 }
 
 impl Field {
-    pub(super) fn new(text: impl Into<String>, tone: Tone) -> Self {
+    pub(in crate::sink) fn new(text: impl Into<String>, tone: Tone) -> Self {
         Self { text: text.into(), tone }
     }
 }
@@ -36,7 +36,7 @@ impl Field {
 const INDENT: usize = 2;
 
 /// Sets the table; a column without any text in its rows is left out.
-pub(super) fn table(page: &mut Page, columns: &[Column], rows: &[Vec<Field>]) {
+pub(in crate::sink) fn table(page: &mut Page, columns: &[Column], rows: &[Vec<Field>]) {
     let width_of = |page: &Page, at: usize| {
         let widest = rows.iter().map(|r| page.symbols(&r[at].text).chars().count()).max();
         widest.unwrap_or(0)
