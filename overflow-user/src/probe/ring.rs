@@ -1,10 +1,14 @@
 //! The ring's reader: the only file of user space with unsafe code.
 
-use std::{io, os::fd::AsRawFd};
+use std::{
+    fs, io,
+    os::fd::{AsFd, AsRawFd},
+};
 
 use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray, RingBuf},
+    programs::Program,
 };
 use aya_log::EbpfLogger;
 use overflow_common::{Event, Loss};
@@ -78,8 +82,9 @@ impl Losses {
             let map: PerCpuArray<_, u64> = ebpf.map("LOSSES")?.try_into().ok()?;
             Some(map.get(&(loss as u32), 0).ok()?.iter().sum())
         };
-        let by_cause =
+        let mut by_cause: Vec<_> =
             Loss::ALL.iter().map(|l| (l.as_str(), count(*l).unwrap_or(u64::MAX))).collect();
+        by_cause.push(("hook_missed", misses(ebpf)));
         Self { by_cause }
     }
 
@@ -87,4 +92,17 @@ impl Losses {
     pub fn total(&self) -> u64 {
         self.by_cause.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n))
     }
+}
+
+/// How often the kernel skipped a program because it was already running on that CPU: a task was
+/// preempted inside it, and what came in between met the same hook. The kernel counts it per
+/// program (`bpf_prog_inc_misses_counter`, since v5.12) and shows it in fdinfo only.
+fn misses(ebpf: &Ebpf) -> u64 {
+    let of = |program: &Program| -> Option<u64> {
+        let fd = program.fd().ok()?.as_fd().as_raw_fd();
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        let line = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+        line.trim().parse().ok()
+    };
+    ebpf.programs().filter_map(|(_, program)| of(program)).sum()
 }
