@@ -27,6 +27,9 @@ pub struct Line {
     pub agree: Option<bool>,
     /// Why they do not.
     pub disagreement: Option<String>,
+    /// A run's hooks.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
     /// A listener's counters: how much each rose.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
@@ -65,6 +68,15 @@ pub struct Stage {
 pub struct Values {
     /// Whether the path reads `tcp_abort_on_overflow`.
     pub abort_on_overflow_read: Option<bool>,
+}
+
+/// A hook in use.
+#[derive(Debug, Deserialize)]
+pub struct Hook {
+    /// What it observes.
+    pub moment: String,
+    /// How it is attached, and to what: `fexit:tcp_check_req`.
+    pub hook: String,
 }
 
 /// The witnesses' words.

@@ -12,6 +12,7 @@ mod kernels;
 mod labtest;
 mod lines;
 mod machine;
+mod matrix;
 mod mirrors;
 mod modules;
 mod progress;
@@ -51,6 +52,10 @@ enum Verb {
     #[command(after_help = "Examples:\n  cargo xtask ground-truth\n  \
         cargo xtask ground-truth --sample 5 --seed 7 --kernels 6.1,6.12")]
     GroundTruth(ground_truth::GroundTruthArgs),
+    /// Run every scenario of the lab on every kernel, and write docs/kernel-matrix
+    #[command(after_help = "Examples:\n  cargo xtask matrix\n  \
+        cargo xtask matrix --check --kernels 6.12 --rungs fentry --scenarios centos7")]
+    Matrix(matrix::MatrixArgs),
     /// Boot a kernel with a shell on this terminal; `overflow` is in its PATH
     #[command(after_help = "Examples:\n  cargo xtask vm 6.1\n  \
         cargo xtask vm 6.1 -- overflow doctor\n  cargo xtask vm 5.10 -- uname -r")]
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::test(&args),
         Verb::GroundTruth(args) => ground_truth::ground_truth(&args),
+        Verb::Matrix(args) => matrix::matrix(&args),
         Verb::Vm { kernel, command } => run::shell(&kernel, &command),
     };
     result.unwrap_or_else(|e| {

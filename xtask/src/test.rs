@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     artifacts, exec,
     kernels::Kernels,
-    labtest, progress, setup, tidy,
+    labtest, matrix, progress, setup, tidy,
     vm::{Options, Vm},
     workspace,
 };
@@ -22,7 +22,7 @@ use crate::{
 /// Arguments of `cargo xtask test`.
 #[derive(Args)]
 pub struct TestArgs {
-    /// Leave out the lab in VMs
+    /// Leave out what runs in VMs
     #[arg(long)]
     no_vm: bool,
     /// Run only these steps
@@ -49,6 +49,8 @@ enum Step {
     Native,
     /// The lab on Debian kernels in QEMU
     Vm,
+    /// Every scenario by every rung, on the oldest and the newest kernel
+    Matrix,
 }
 
 /// Outcomes of single checks.
@@ -70,9 +72,13 @@ impl Checks {
     }
 
     /// How many failed.
-    #[cfg(test)]
     pub fn failed(&self) -> usize {
         self.failures.len()
+    }
+
+    /// What was expected and what was found, for each failed check.
+    pub fn failures(&self) -> &[String] {
+        &self.failures
     }
 
     /// A step that could not be carried out is one failed check.
@@ -91,7 +97,7 @@ pub fn test(args: &TestArgs) -> Result<ExitCode> {
     setup::build_tools()?;
     let wanted = |step: Step| {
         let chosen = args.only.is_empty() || args.only.contains(&step);
-        chosen && !(step == Step::Vm && args.no_vm)
+        chosen && !(matches!(step, Step::Vm | Step::Matrix) && args.no_vm)
     };
     let mut all = Checks::default();
     for &step in Step::value_variants().iter().filter(|step| wanted(**step)) {
@@ -129,6 +135,7 @@ fn run(step: Step, args: &TestArgs) -> Result<Checks> {
         Step::Unit => unit(),
         Step::Native => labtest::native(&artifacts::overflow()?),
         Step::Vm => vms(args),
+        Step::Matrix => matrix::subset(2),
     }
 }
 

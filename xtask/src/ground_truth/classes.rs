@@ -3,9 +3,9 @@
 use crate::lines::{Line, under};
 
 /// The burst, in order of `connect()`, which is that of its ports.
-pub fn burst(lines: &[Line]) -> Vec<&Line> {
+pub fn burst<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Vec<&'a Line> {
     let mut burst: Vec<_> = lines
-        .iter()
+        .into_iter()
         .filter(|line| line.r#type == "connection" && line.phase.as_deref() == Some("burst"))
         .collect();
     burst.sort_by_key(|line| port(line));

@@ -1,7 +1,7 @@
 //! `cargo xtask ground-truth`: the lab in VMs against what was measured on the same series.
 
-mod classes;
-mod measured;
+pub mod classes;
+pub mod measured;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -9,12 +9,14 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::{
+    exec,
     fleet::{self, Batch},
-    lines, progress, setup,
+    lines::{self, Line},
+    progress, setup,
     vm::{JobOutput, Options},
     workspace,
 };
-use measured::Measured;
+use measured::{Group, Measured};
 
 /// The kernels with measurements that can be booted; 5.10.223-1 is the one measured, newer ones of
 /// its series hold the SYN queue full at another length (3479c7549fb1).
@@ -23,7 +25,7 @@ const KERNELS: &[&str] = &["5.10.223-1", "6.1", "6.12", "6.18", "7.3"];
 /// Arguments of `cargo xtask ground-truth`.
 #[derive(Args)]
 pub struct GroundTruthArgs {
-    /// Scenarios drawn for each kernel
+    /// Scenarios drawn for each kernel, at least
     #[arg(long, value_name = "N", default_value_t = 40)]
     sample: usize,
     /// What is drawn: the same seed draws the same scenarios on every kernel
@@ -78,9 +80,9 @@ pub fn ground_truth(args: &GroundTruthArgs) -> Result<ExitCode> {
         .kernels
         .iter()
         .zip(&drawn)
-        .map(|(kernel, scenarios)| Batch {
+        .map(|(kernel, groups)| Batch {
             kernel: kernel.clone(),
-            jobs: scenarios.iter().map(Measured::argv).collect(),
+            jobs: groups.iter().map(|group| group.argv.clone()).collect(),
         })
         .collect();
     let options = Options {
@@ -89,74 +91,89 @@ pub fn ground_truth(args: &GroundTruthArgs) -> Result<ExitCode> {
         job_limit: Duration::from_mins(5),
         ..Options::default()
     };
-    println!("seed {}, {} scenarios for each kernel", args.seed, args.sample);
+    println!("seed {}", args.seed);
     let mut good = true;
     let ran = fleet::run(&batches, args.jobs, &options);
-    for ((batch, scenarios), ran) in batches.iter().zip(&drawn).zip(ran) {
+    for ((batch, groups), ran) in batches.iter().zip(&drawn).zip(ran) {
         let ran = ran.with_context(|| format!("kernel {}", batch.kernel))?;
         let mut totals = Totals::default();
         let mut unlike = Vec::new();
-        for (number, (scenario, output)) in scenarios.iter().zip(ran.outputs).enumerate() {
-            let outcome = compare(&ran.version, number, scenario, output, &mut totals)?;
-            if !matches!(outcome, Outcome::Same) {
-                unlike.push(outcome);
+        for (number, (group, output)) in groups.iter().zip(ran.outputs).enumerate() {
+            for outcome in compare_group(&ran.version, number, group, output, &mut totals)? {
+                if !matches!(outcome, Outcome::Same) {
+                    unlike.push(outcome);
+                }
             }
         }
         good &= unlike.is_empty();
-        report(&ran.version, scenarios, &totals, &unlike);
+        let scenarios: Vec<_> = groups.iter().flat_map(|group| &group.scenarios).collect();
+        report(&ran.version, &scenarios, &totals, &unlike);
     }
     progress::note(&format!("what the lab said lies in {}", logs().display()));
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn compare(
+fn compare_group(
     version: &str,
     number: usize,
-    scenario: &Measured,
+    group: &Group,
     output: Result<JobOutput>,
     totals: &mut Totals,
-) -> Result<Outcome> {
-    let command = scenario.argv().join(" ");
-    let failed = |why| Ok(Outcome::Failed { why, command: command.clone() });
+) -> Result<Vec<Outcome>> {
+    let all_failed = |why: &str| {
+        let failed = |scenario: &Measured| Outcome::Failed {
+            why: why.to_owned(),
+            command: scenario.argv().join(" "),
+        };
+        Ok(group.scenarios.iter().map(failed).collect())
+    };
     let output = match output {
         Ok(output) => output,
-        Err(e) => return failed(format!("{e:#}")),
+        Err(e) => return all_failed(&format!("{e:#}")),
     };
     keep(version, number, &output)?;
-    // Exit status 1 with a summary: the witnesses disagree, which is no matter of classes.
+    // Exit status 1 with a summary: the witnesses disagree somewhere, which is judged below.
     let lines = lines::read(&output.stdout)?;
     if !lines.iter().any(|line| line.r#type == "summary") {
-        return failed(crate::exec::complaint(&output.stderr));
+        return all_failed(&exec::complaint(&output.stderr));
     }
-    let burst = classes::burst(&lines);
+    Ok(group.scenarios.iter().map(|scenario| compare(scenario, &lines, totals)).collect())
+}
+
+fn compare(scenario: &Measured, lines: &[Line], totals: &mut Totals) -> Outcome {
+    let command = scenario.argv().join(" ");
+    let name = scenario.run_name();
+    let mine = || lines.iter().filter(|line| line.run.as_deref() == Some(&name));
+    let burst = classes::burst(mine());
     if burst.len() != scenario.classes.len() {
-        return failed(format!("{} of {} connections", burst.len(), scenario.classes.len()));
+        let why = format!("{} of {} connections", burst.len(), scenario.classes.len());
+        return Outcome::Failed { why, command };
     }
     if let Some(odd) = burst.iter().find(|line| line.agree != Some(true)) {
         let why = odd.disagreement.as_deref().unwrap_or("no reason given");
-        return failed(format!("the witnesses disagree: {why}"));
+        return Outcome::Failed { why: format!("the witnesses disagree: {why}"), command };
     }
     let here: Vec<_> = burst.iter().map(|line| classes::class(line)).collect();
     totals.connections += here.len();
     totals.packets += usize::from(scenario.same_packets(&burst));
     if scenario.prefill == 0 {
-        let listener = lines.iter().find(|line| line.r#type == "listener");
+        let listener = mine().find(|line| line.r#type == "listener");
         let same = listener.is_some_and(|line| scenario.same_counters(&line.counters));
         totals.counters.0 += usize::from(same);
         totals.counters.1 += 1;
     }
     if here == scenario.classes {
         totals.same += 1;
-        return Ok(Outcome::Same);
+        return Outcome::Same;
     }
-    Ok(Outcome::Different {
+    Outcome::Different {
         here: classes::short(&here),
         measured: classes::short(&scenario.classes),
         command,
-    })
+    }
 }
 
-fn report(version: &str, scenarios: &[Measured], totals: &Totals, unlike: &[Outcome]) {
+fn report(version: &str, scenarios: &[&Measured], totals: &Totals, unlike: &[Outcome]) {
     let measured = scenarios.first().map_or("nothing", |s| s.kernel.as_str());
     let mut share: BTreeMap<&str, usize> = BTreeMap::new();
     for class in scenarios.iter().flat_map(|s| &s.classes) {

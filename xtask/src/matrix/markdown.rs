@@ -1,0 +1,283 @@
+//! The matrix as a document for people.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use super::{
+    Rung,
+    cell::{Ended, Stories},
+    seed::{CELLS, PREFILLS, Seeds},
+    table::{Kernel, Scenario, Table},
+    words,
+};
+
+const INTRODUCTION: &str = "# Kernel matrix
+
+Written by `cargo xtask matrix`; do not edit. Every scenario of `overflow lab` on every kernel, by
+every rung (fentry, kprobe, tracepoint) and family (IPv4, IPv6, IPv4 clients of a dual-stack
+listener), in QEMU. A cell is as foretold if every connection went through exactly the stages that
+the scenario names and eBPF, packets, counters and sockets agree. The cells one by one are in
+`kernel-matrix.json`.
+";
+
+const SEED: &str = "
+## The seed experiment
+
+Backlog 1, five clients at once, delay 200 ms, nobody accepts; 8 s. One letter for each client: **A**
+in the accept queue, **R** reset on the third ACK, **D** third ACK dropped and SYN-ACK sent again,
+**C** third ACK with a cookie dropped silently, **S** SYN dropped throughout; `*` a retransmitted SYN
+was answered.
+
+Rows marked *measured* are kernels that do not boot here: CentOS 7 and RHEL 8 and the stable
+releases 4.4 and 5.4 were built from source and measured by packet capture alone, as
+`overflow-user/tests/data/ground-truth/README.md` tells. *Booted* rows were traced here, by every
+rung and family with the same outcome.
+";
+
+/// The whole document.
+pub fn render(table: &Table) -> String {
+    let mut text = INTRODUCTION.to_owned();
+    let _ = writeln!(text, "\n{}.", table.in_short());
+    overview(table, &mut text);
+    seed(table, &mut text);
+    rungs(table, &mut text);
+    text += "\n## What came out\n";
+    for scenario in &table.scenarios {
+        outcome(table, scenario, &mut text);
+    }
+    if !table.failures.is_empty() {
+        text += "\n## Runs that failed\n\n";
+        for failure in &table.failures {
+            let _ = writeln!(text, "- {}", failure.lines().next().unwrap_or_default());
+        }
+    }
+    text
+}
+
+fn header(first: &str, rest: &[&str]) -> String {
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
+    };
+    let dashes = line(&mut std::iter::repeat_n("---", rest.len() + 1));
+    line(&mut std::iter::once(first).chain(rest.iter().copied())) + &dashes
+}
+
+/// Scenarios by kernels.
+fn overview(table: &Table, text: &mut String) {
+    *text += "\n## Cells as foretold\n\nOf all rungs and families; – is unavailable.\n\n";
+    let versions: Vec<_> = table.kernels.iter().map(|k| k.version.as_str()).collect();
+    *text += &header("scenario", &versions);
+    for scenario in &table.scenarios {
+        let cells = (0..table.kernels.len()).map(|kernel| tally(scenario, kernel));
+        let cells = cells.collect::<Vec<_>>().join(" | ");
+        let _ = writeln!(text, "| `{}` | {cells} |", scenario.name);
+    }
+    let mut reasons: BTreeSet<String> = BTreeSet::new();
+    for scenario in &table.scenarios {
+        for ((kernel, _), ended) in &scenario.cells {
+            if let Ended::Unavailable(why) = ended {
+                let version = table.version(*kernel);
+                reasons.insert(format!("- `{}` on {version}: {why}.", scenario.name));
+            }
+        }
+    }
+    if !reasons.is_empty() {
+        *text += "\nUnavailable:\n\n";
+        for reason in reasons {
+            let _ = writeln!(text, "{reason}");
+        }
+    }
+}
+
+fn tally(scenario: &Scenario, kernel: usize) -> String {
+    let cells = || scenario.cells.iter().filter(|((k, _), _)| *k == kernel).map(|(_, e)| e);
+    let ran = cells().filter(|e| !matches!(e, Ended::Unavailable(_))).count();
+    let hold = cells().filter(|e| matches!(e, Ended::Holds(_))).count();
+    match (ran, hold) {
+        (0, _) => "–".to_owned(),
+        (ran, hold) if ran == hold => format!("{hold}/{ran}"),
+        (ran, hold) => format!("**{hold}/{ran}**"),
+    }
+}
+
+fn seed(table: &Table, text: &mut String) {
+    *text += SEED;
+    for (row, prefill) in PREFILLS.iter().enumerate() {
+        let queue = match prefill {
+            0 => "an empty accept queue".to_owned(),
+            n => format!("{n} connection in the accept queue before the burst: one slot left"),
+        };
+        let _ = writeln!(text, "\nWith {queue}:\n");
+        let names: Vec<_> = CELLS
+            .iter()
+            .map(|(syncookies, abort)| format!("syncookies={syncookies} abort={abort}"))
+            .collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        *text += &header("kernel", &names);
+        for measured in table.measured.iter().filter(|m| !m.bootable) {
+            seed_row(&format!("{} *measured*", measured.kernel), &measured.seeds, row, text);
+        }
+        for kernel in &table.kernels {
+            match kernel.agreed_seeds() {
+                Some(seeds) => seed_row(&format!("{} *booted*", kernel.version), &seeds, row, text),
+                None => {
+                    let _ = writeln!(text, "| {} | rungs or families differ |", kernel.version);
+                }
+            }
+        }
+    }
+    *text += "\n3.10 has no SYN queue limit below 16 requests, so all five are requests, and \
+              `tcp_check_req` reads `tcp_abort_on_overflow`. Since ef547f2ac16b (v4.4) the backlog \
+              limits the SYN queue as well: what does not fit gets a cookie, or with syncookies=0 \
+              nothing, and the cookie's way never reads the sysctl.\n\nMeasured and booted kernels \
+              of the same series: ";
+    let series: Vec<_> = table.measured.iter().filter(|m| m.bootable).map(|m| m.kernel).collect();
+    let _ = writeln!(
+        text,
+        "{} were measured as well; every booted kernel behaves as one of them.",
+        series.join(", ")
+    );
+}
+
+fn seed_row(kernel: &str, seeds: &Seeds, row: usize, text: &mut String) {
+    let cells: Vec<_> = seeds[row].iter().map(|letters| format!("`{letters}`")).collect();
+    let _ = writeln!(text, "| {kernel} | {} |", cells.join(" | "));
+}
+
+fn rungs(table: &Table, text: &mut String) {
+    *text += "\n## What each rung sees\n\n";
+    let rungs: BTreeSet<Rung> =
+        table.kernels.iter().flat_map(|k| k.hooks.keys().copied()).collect();
+    for rung in rungs {
+        let _ = writeln!(text, "- **{}**: {}", rung.name(), words::rung(rung));
+        for kernel in &table.kernels {
+            if let Some(line) = hooks_line(kernel, rung) {
+                let _ = writeln!(text, "  - {}: {line}.", kernel.version);
+            }
+        }
+    }
+}
+
+/// Hooks of another rung that stand in, and moments without a hook.
+fn hooks_line(kernel: &Kernel, rung: Rung) -> Option<String> {
+    let hooks = kernel.hooks.get(&rung)?;
+    let own: &[&str] = match rung {
+        Rung::Fentry => &["fentry", "fexit"],
+        Rung::Kprobe => &["kprobe", "kretprobe"],
+        Rung::Tracepoint => &["tp_btf"],
+    };
+    let foreign = hooks.iter().map(|(_, hook)| hook).filter(|hook| {
+        let kind = hook.split(':').next().unwrap_or_default();
+        !own.contains(&kind)
+    });
+    let foreign: BTreeSet<_> = foreign.map(|hook| format!("`{hook}`")).collect();
+    let seen: BTreeSet<_> = hooks.iter().map(|(moment, _)| moment).collect();
+    let all = kernel.hooks.values().flatten().map(|(moment, _)| moment);
+    let missing: BTreeSet<_> = all.filter(|moment| !seen.contains(moment)).cloned().collect();
+    let join = |set: BTreeSet<String>| set.into_iter().collect::<Vec<_>>().join(", ");
+    let mut parts = Vec::new();
+    if !foreign.is_empty() {
+        parts.push(format!("{} stand in", join(foreign)));
+    }
+    if !missing.is_empty() {
+        parts.push(format!("no hook for {}", join(missing)));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// One scenario: what came out, where, and why kernels differ.
+fn outcome(table: &Table, scenario: &Scenario, text: &mut String) {
+    let _ = writeln!(text, "\n### `{}`\n\n{}.\n", scenario.name, scenario.shows);
+    let groups = scenario.by_outcome(table.kernels.len());
+    for (stories, kernels) in &groups {
+        let names: Vec<_> = kernels.iter().map(|&k| table.version(k)).collect();
+        let ran = (0..table.kernels.len()).filter(|&k| scenario.best(k).is_some()).count();
+        let on = match (groups.len(), ran == table.kernels.len()) {
+            (1, true) => "Every kernel".to_owned(),
+            _ => names.join(", "),
+        };
+        let _ = writeln!(text, "- {on}: {}", listed(stories));
+    }
+    if groups.len() > 1 {
+        let why = words::difference(&scenario.name).unwrap_or("Why kernels differ is not known.");
+        let _ = writeln!(text, "\n{why}");
+    }
+    let mut weaker: BTreeSet<String> = BTreeSet::new();
+    for kernel in 0..table.kernels.len() {
+        let best = scenario.best(kernel);
+        for (place, stories) in scenario.ran(kernel).filter(|(_, s)| Some(*s) != best) {
+            weaker.insert(format!("- by {}: {}", place.rung.name(), listed(stories)));
+        }
+    }
+    if !weaker.is_empty() {
+        *text += "\nElsewhere seen as:\n\n";
+        for line in weaker {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    let differing = scenario.cells.iter().filter_map(|((kernel, place), ended)| match ended {
+        Ended::Differs(_, why) => {
+            let (rung, family) = (place.rung.name(), place.family.name());
+            Some(format!("- {}, {rung}, {family}: {}", table.version(*kernel), why.join("; ")))
+        }
+        _ => None,
+    });
+    let differing: Vec<_> = differing.collect();
+    if !differing.is_empty() {
+        let _ = writeln!(text, "\nNot as foretold:\n\n{}", differing.join("\n"));
+    }
+}
+
+fn listed(stories: &Stories) -> String {
+    let each = stories.iter().map(|(story, n)| format!("{n} × `{story}`"));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::matrix::{Family, cell::Place};
+
+    fn table() -> Table {
+        let hooks = |list: &[(&str, &str)]| {
+            list.iter().map(|(m, h)| ((*m).to_owned(), (*h).to_owned())).collect()
+        };
+        let kernel = |version: &str| Kernel {
+            version: version.to_owned(),
+            hooks: BTreeMap::from([
+                (Rung::Fentry, hooks(&[("SYN", "fexit:a"), ("accept()", "kretprobe:b")])),
+                (Rung::Tracepoint, hooks(&[("SYN", "tp_btf:c")])),
+            ]),
+            ..Kernel::default()
+        };
+        let place = |rung| Place { rung, family: Family::Ipv4 };
+        let one = |story: &str| Stories::from([(story.to_owned(), 3)]);
+        let cells = BTreeMap::from([
+            ((0, place(Rung::Fentry)), Ended::Holds(one("a"))),
+            ((0, place(Rung::Tracepoint)), Ended::Differs(one("b"), vec!["b is odd".to_owned()])),
+            ((1, place(Rung::Fentry)), Ended::Unavailable("too old".to_owned())),
+        ]);
+        Table {
+            kernels: vec![kernel("5.10-1"), kernel("6.1-1")],
+            scenarios: vec![Scenario { name: "s".into(), shows: "Shows".into(), cells }],
+            ..Table::default()
+        }
+    }
+
+    #[test]
+    fn a_reader_finds_faults_gaps_and_stand_ins() {
+        let text = render(&table());
+        for expected in [
+            "| `s` | **1/2** | – |",
+            "- `s` on 6.1-1: too old.",
+            "  - 5.10-1: `kretprobe:b` stand in.",
+            "  - 6.1-1: no hook for accept().",
+            "- 5.10-1: 3 × `a`",
+            "- by tracepoint: 3 × `b`",
+            "- 5.10-1, tracepoint, ipv4: b is odd",
+        ] {
+            assert!(text.contains(expected), "{expected} is not in:\n{text}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Why kernels differ, in words; each claim with the commit or the function that makes it true.
+
+use super::Rung;
+
+const QUEUE_LIMIT: &str = "`inet_csk_reqsk_queue_is_full` compares with `>=` up to v6.12 and with `>` \
+    since 3479c7549fb1 (v6.13, and stable releases such as 5.10.234, 6.1.128), so that the SYN \
+    queue takes one request more; see `syn-queue-full`.";
+
+/// Scenarios whose outcome is not the same on all kernels.
+const DIFFERENCES: &[(&str, &str)] = &[
+    (
+        "accept-queue-full",
+        "Only the client's schedule: since ccce324dabfe (v6.5, `tcp_syn_linear_timeouts`) it sends \
+         its first SYNs again every second instead of after 1, 3, 7 s, so that more of them are \
+         dropped in the same time.",
+    ),
+    (
+        "syn-queue-full",
+        "`inet_csk_reqsk_queue_is_full` compares the number of requests with the backlog by `>=` up \
+         to v6.12 and by `>` since 3479c7549fb1 (v6.13, and stable releases such as 5.10.234, \
+         6.1.128): with backlog 1 one request fits, or two.",
+    ),
+    ("backlog-0", QUEUE_LIMIT),
+    ("phantom", QUEUE_LIMIT),
+    ("phantom-with-data", QUEUE_LIMIT),
+    ("phantom-revived", QUEUE_LIMIT),
+    (
+        "inexact-reset",
+        "Since a28c4fcbf774 `tcp_check_req` answers a RST that is in the window but not at its edge \
+         by a challenge ACK (`tcp_reqsk_send_challenge_ack`, RFC 5961 3.2); before, the request \
+         was dropped. Stable releases have it too.",
+    ),
+    (
+        "reuseport-migration",
+        "`net.ipv4.tcp_migrate_req` exists since v5.14 (f9ac779f881c); before, the requests of a \
+         closed listener die with it.",
+    ),
+];
+
+/// Parts of the reasons for which a scenario may be unavailable.
+const UNAVAILABLE: &[&str] = &["does not exist in a network namespace"];
+
+/// Why kernels differ on a scenario, if it is known.
+pub fn difference(scenario: &str) -> Option<&'static str> {
+    DIFFERENCES.iter().find(|(name, _)| *name == scenario).map(|(_, words)| *words)
+}
+
+/// Whether a reason why a scenario cannot run is one that is accepted.
+pub fn may_be_unavailable(why: &str) -> bool {
+    UNAVAILABLE.iter().any(|part| why.contains(part))
+}
+
+/// What a rung does not see, on any kernel.
+pub fn rung(rung: Rung) -> &'static str {
+    match rung {
+        Rung::Fentry => "Sees every branch.",
+        Rung::Kprobe => "Sees every branch, at a higher price for each call.",
+        Rung::Tracepoint => {
+            "Sees no branch but what happens around it. No tracepoint tells of `accept()` or of a \
+             request's end, so `later.accepted_by_app`, `later.request_expired` and \
+             `later.request_orphaned` are missing. Drops and resets other than those of an \
+             overflow are `ack.drop.other` and `ack.reset.other` where the kernel's reasons do not \
+             tell them apart: `kfree_skb` has reasons since v5.17 (c504e5c2f964), `tcp_send_reset` \
+             since v6.10 (5691276b39da)."
+        }
+    }
+}
