@@ -3,14 +3,18 @@
 //! Exit codes: 0 done; 1 it could not do what was asked, or the lab's witnesses disagree; 2 bad
 //! usage.
 
+mod client;
 mod doctor;
+mod ends;
 mod host;
 mod lab;
 mod listeners;
 mod predict;
 mod replay;
+mod server;
 mod style;
 mod trace;
+mod tracing;
 mod values;
 
 use std::{io, process::ExitCode};
@@ -28,6 +32,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Lab(lab::LabArgs),
+    Server(server::ServerArgs),
+    Client(client::ClientArgs),
     Trace(trace::TraceArgs),
     Listeners(listeners::ListenersArgs),
     Replay(replay::ReplayArgs),
@@ -69,6 +75,8 @@ pub fn main() -> ExitCode {
         .init();
     let result = match cli.command {
         Command::Lab(args) => lab::run(&args),
+        Command::Server(args) => server::run(&args),
+        Command::Client(args) => client::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Listeners(args) => listeners::run(&args),
         Command::Replay(args) => replay::run(&args),

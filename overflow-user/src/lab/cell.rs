@@ -17,7 +17,7 @@ use super::{
     listener,
     netns::Namespace,
     sockopt,
-    steps::{Application, Sides},
+    steps::{Application, Sides, since},
     sysctl,
 };
 
@@ -26,6 +26,8 @@ const AFTER_CLOSE: Duration = Duration::from_millis(300);
 /// How long a prefill connection may take beyond the link's delay: one SYN or SYN-ACK may get
 /// lost to a full queue and be sent again after 1 s.
 const PREFILL_TIMEOUT: Duration = Duration::from_secs(4);
+/// A script's step that comes later than this may find another world than it was written for.
+const LATE: Duration = Duration::from_millis(60);
 /// Beyond this the wall clock was set, not adjusted.
 const CLOCK_STEP_NS: u64 = 1_000_000;
 
@@ -129,9 +131,15 @@ impl Cell {
 
         let (burst, burst_ns) = self.burst().await?;
         progress(Progress::Burst);
-        application.follow(self.sides(), &burst, burst_ns).await?;
-        let since = Duration::from_nanos(monotonic_ns().saturating_sub(burst_ns));
-        sleep(self.config.hold.saturating_sub(since)).await;
+        let mut late = application.follow(self.sides(), &burst, burst_ns).await?;
+        sleep(self.config.hold.saturating_sub(since(burst_ns))).await;
+        if !script.name.is_empty() {
+            late = late.max(since(burst_ns).saturating_sub(self.config.hold));
+        }
+        let in_time = late <= LATE;
+        if !in_time {
+            notes.push(format!("a step of the script was {} ms late", late.as_millis()));
+        }
 
         let hold_end = monotonic_ns();
         let counters_after = self.server.run(|| async { counters::read() }).await?;
@@ -164,7 +172,7 @@ impl Cell {
             server_sockets: after.sockets,
             queue: (before.queue, after.queue),
             counters: counters::delta(&counters_before, &counters_after),
-            concurrent: concurrent(&captured.packets, &sources),
+            concurrent: in_time && concurrent(&captured.packets, &sources),
             packets: captured.packets,
             capture_drops: captured.drops,
             link_drops,

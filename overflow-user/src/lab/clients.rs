@@ -76,11 +76,37 @@ pub(super) fn burst(
             Ok((local, bound(local, script)?))
         })
         .collect::<Result<Vec<_>, LabError>>()?;
+    launch(sockets, server, payload, script.fast_open().is_some())
+}
+
+/// As [`burst`], from wherever the calling thread is and from ports of the kernel's choice.
+pub(super) fn burst_from_anywhere(
+    server: SocketAddr,
+    count: u16,
+    payload: usize,
+) -> Result<(Vec<Client>, u64), LabError> {
+    let script = Script::default();
+    let any = |_| Ok((server, unbound(server, &script)?));
+    let sockets = (0..count).map(any).collect::<Result<Vec<_>, LabError>>()?;
+    let (mut clients, since) = launch(sockets, server, payload, false)?;
+    for client in &mut clients {
+        let local = client.socket.get_ref().local_addr().ok().and_then(|a| a.as_socket());
+        // One that could not even start has no address.
+        client.local = local.unwrap_or(SocketAddr::new(client.local.ip(), 0));
+    }
+    Ok((clients, since))
+}
+
+fn launch(
+    sockets: Vec<(SocketAddr, Socket)>,
+    server: SocketAddr,
+    payload: usize,
+    fast_open: bool,
+) -> Result<(Vec<Client>, u64), LabError> {
     // On veth each SYN is received on the CPU that sends it; moving to another CPU half-way could
     // let a later SYN overtake.
     let free = pin_to_this_cpu();
     let before = monotonic_ns();
-    let fast_open = script.fast_open().is_some();
     let started: Vec<_> =
         sockets.iter().map(|(_, socket)| start(socket, server, fast_open)).collect();
     if let Some(free) = free {
@@ -197,12 +223,17 @@ impl Client {
 }
 
 fn bound(local: SocketAddr, script: &Script) -> Result<Socket, LabError> {
-    let what = || format!("binding a client to {local}");
+    let socket = unbound(local, script)?;
+    socket.bind(&SockAddr::from(local)).during(format!("binding a client to {local}"))?;
+    Ok(socket)
+}
+
+fn unbound(like: SocketAddr, script: &Script) -> Result<Socket, LabError> {
+    let what = "making a client's socket";
     let protocol = listener::protocol(script);
     let socket =
-        Socket::new(Domain::for_address(local), Type::STREAM, Some(protocol)).during(what())?;
-    socket.set_nonblocking(true).during(what())?;
-    socket.bind(&SockAddr::from(local)).during(what())?;
+        Socket::new(Domain::for_address(like), Type::STREAM, Some(protocol)).during(what)?;
+    socket.set_nonblocking(true).during(what)?;
     Ok(socket)
 }
 

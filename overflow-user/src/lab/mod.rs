@@ -13,6 +13,7 @@ mod counters;
 mod crafted;
 mod delay;
 mod diag;
+pub mod ends;
 mod error;
 mod family;
 mod files;

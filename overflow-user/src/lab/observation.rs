@@ -109,7 +109,9 @@ pub struct Observation {
     /// What a reader must know to judge this observation, one sentence each: why the link is not
     /// the preferred one, that a source was missing and what stood in for it.
     pub notes: Vec<String>,
-    /// Whether every SYN of the burst reached the server before the first third ACK of the burst.
+    /// Whether every SYN of the burst reached the server before the first third ACK of the burst,
+    /// and every step of a script came in time; otherwise this is another experiment than the one
+    /// asked for.
     pub concurrent: bool,
     /// How often the cell was run until the burst was concurrent; 1 is the normal case.
     pub attempts: u32,

@@ -64,22 +64,25 @@ impl Application {
         std::mem::take(&mut self.crafted)
     }
 
-    /// Goes through the script's steps; `burst_ns` is the time they count from.
+    /// Goes through the script's steps; `burst_ns` is the time they count from. Answers with how late
+    /// the latest step was done.
     pub(super) async fn follow(
         &mut self,
         sides: Sides<'_>,
         burst: &[Client],
         burst_ns: u64,
-    ) -> Result<(), LabError> {
+    ) -> Result<Duration, LabError> {
+        let mut latest = Duration::ZERO;
         for step in sides.config.script.steps {
-            let since = Duration::from_nanos(monotonic_ns().saturating_sub(burst_ns));
-            sleep(Duration::from_millis(step.at_ms).saturating_sub(since)).await;
+            let due = Duration::from_millis(step.at_ms);
+            sleep(due.saturating_sub(since(burst_ns))).await;
             self.act(sides, burst, step.action).await?;
+            latest = latest.max(since(burst_ns).saturating_sub(due));
         }
         for crafting in std::mem::take(&mut self.crafting) {
             self.crafted.push(crafting.wait().await??);
         }
-        Ok(())
+        Ok(latest)
     }
 
     async fn act(
@@ -166,6 +169,11 @@ impl Application {
     }
 }
 
+/// How long ago that was, by CLOCK_MONOTONIC.
+pub(super) fn since(ns: u64) -> Duration {
+    Duration::from_nanos(monotonic_ns().saturating_sub(ns))
+}
+
 impl Sides<'_> {
     fn bind_address(&self) -> SocketAddr {
         let server = SocketAddr::new(self.addresses.server, self.config.port);
@@ -175,7 +183,7 @@ impl Sides<'_> {
 
 /// Accepts until stopped; keeps what it accepted open. Whoever is accepted is greeted with a byte:
 /// the wire shows that the connection exists.
-async fn accept(
+pub(super) async fn accept(
     listener: Socket,
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<Vec<Socket>, LabError> {

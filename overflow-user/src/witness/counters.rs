@@ -135,7 +135,10 @@ fn effects(id: VerdictId) -> &'static [(&'static str, u64, u64)] {
             &[("OutRsts", 1, 1), ("SyncookiesFailed", 0, 1), ("SyncookiesRecv", 0, 1)]
         }
         V::LaterResetByClient => &[("EmbryonicRsts", 0, 1)],
+        // By tracepoints alone a child that could not be made is no other.
         V::AckResetOther => &[
+            ("ListenDrops", 0, 1),
+            ("PassiveOpens", 0, 1),
             ("OutRsts", 1, 1),
             ("EmbryonicRsts", 0, 1),
             ("SyncookiesFailed", 0, 1),

@@ -85,13 +85,16 @@ impl Picture {
                 V::AckDropLostRace,
                 V::AckDropOther,
             ],
+            // A RST without a route is counted as sent, and never seen.
             Self::AckSilent => &[
+                V::AckResetChildFailed,
                 V::AckDropOverflowCookie,
                 V::AckDropChildFailed,
                 V::AckDropLostRace,
                 V::AckDropOther,
             ],
             Self::AckSilentShort => &[
+                V::AckResetChildFailed,
                 V::AckDropOverflow,
                 V::AckDropOverflowCookie,
                 V::AckDropDeferAccept,

@@ -84,16 +84,16 @@ fn expected(verdict: VerdictId, synack_resent: bool) -> (Option<Server>, Client)
         V::AckDropOverflow | V::AckDropDeferAccept => {
             (Some(Server::Request(synack_resent)), Client::Connected)
         }
+        // Where the child had no route back, the RST may have none either.
+        V::AckResetChildFailed => (Some(Server::Nothing), Client::Anything),
         // The request waits for a better segment.
         V::AckDropPaws | V::AckDropOutOfWindow | V::AckResetBadAck => {
             (Some(Server::Request(synack_resent)), Client::Anything)
         }
         V::AckDropOverflowCookie => (Some(Server::Nothing), Client::Connected),
-        V::AckResetOverflow
-        | V::AckResetChildFailed
-        | V::AckResetBadSyn
-        | V::AckResetInvalidCookie
-        | V::AckResetOther => (Some(Server::Nothing), Client::Reset),
+        V::AckResetOverflow | V::AckResetBadSyn | V::AckResetInvalidCookie | V::AckResetOther => {
+            (Some(Server::Nothing), Client::Reset)
+        }
         V::SynDropAcceptQueueFull | V::SynDropSynQueueFull | V::SynDropOther => {
             (Some(Server::Nothing), Client::Connecting)
         }

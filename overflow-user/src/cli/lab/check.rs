@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use anyhow::{Context, Result};
 
-use super::{super::host, run};
+use super::super::{host, tracing};
 use crate::{
     lab::Phase,
     model::{
@@ -81,8 +81,8 @@ impl Model {
 fn blind_to(cell: &CellReport) -> Vec<&'static str> {
     // Without a tracer the stages are drawn from packets and sockets, which show no timer.
     let attached: BTreeSet<&str> = cell.hooks.iter().map(|h| h.moment).collect();
-    let unseen = run::MOMENTS.iter().filter(|m| !attached.contains(m.as_str()));
-    unseen.flat_map(|m| run::families(*m)).copied().collect()
+    let unseen = tracing::MOMENTS.iter().filter(|m| !attached.contains(m.as_str()));
+    unseen.flat_map(|m| tracing::families(*m)).copied().collect()
 }
 
 /// A difference in words: both stories, and the first condition on which they part.

@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-pub use args::LabArgs;
+pub use args::{LabArgs, RungChoice};
 use run::Finished;
 
 use super::OutputFormat;

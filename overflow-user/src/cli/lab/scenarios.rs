@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{LabArgs, run::Finished};
 use crate::{
-    cli::OutputFormat,
+    cli::{OutputFormat, tracing},
     correlate::SynQueueLimit,
     lab::{
         Cell, CellConfig, LabError,
@@ -168,8 +168,8 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>> {
 /// Families of verdicts that no hook in use shows.
 fn blind_to(cell: &CellReport) -> Vec<&'static str> {
     let seen = |m: &Moment| cell.hooks.iter().any(|h| h.moment == m.as_str());
-    let unseen = super::run::MOMENTS.into_iter().filter(|m| !seen(m));
-    unseen.flat_map(super::run::families).copied().collect()
+    let unseen = tracing::MOMENTS.into_iter().filter(|m| !seen(m));
+    unseen.flat_map(tracing::families).copied().collect()
 }
 
 /// Where the SYN queue's limit is, if a SYN of this cell came just when it mattered.

@@ -52,6 +52,24 @@ pub(super) const ALL: &[Scenario] = &[
         counters: &[("ListenOverflows", 0), ("ListenDrops", 2), ("EmbryonicRsts", 0)],
     },
     Scenario {
+        name: "reset-unsent",
+        shows: "The same, but the RST has no route either: OutRsts counts it, the wire stays silent",
+        config: CellConfig {
+            abort_on_overflow: 1,
+            script: Script {
+                name: "",
+                setup: &[Setup::Mark(MARK)],
+                steps: &[Step { at_ms: 50, action: Action::Unroutable(MARK) }],
+            },
+            ..TWO_CLIENTS
+        },
+        alternatives: &[Alternative {
+            when: When::Always,
+            stories: &[(2, "syn.queued ack.reset.child_failed")],
+        }],
+        counters: &[("ListenOverflows", 0), ("OutRsts", 2), ("EmbryonicRsts", 2)],
+    },
+    Scenario {
         name: "reset-without-memory",
         shows: "abort=1 resets with an empty queue: the child may not have its copy of the \
                 listener's socket filter",

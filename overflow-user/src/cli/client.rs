@@ -1,0 +1,139 @@
+//! `overflow client`: the experiment's clients on a real host, with what each believes.
+
+use std::{
+    io::{self, Write},
+    net::{SocketAddr, ToSocketAddrs},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use clap::{Args, value_parser};
+use serde::Serialize;
+use tokio::task::LocalSet;
+
+use super::{OutputFormat, ends, values};
+use crate::{
+    lab::{ClientView, ends::Clients},
+    sink::wire::VERSION,
+};
+
+/// Connect many clients at once, and show what each of them believes.
+///
+/// The clients' half of the experiment for two real hosts; `overflow server` is the other. A client
+/// cannot tell a connection the server dropped from one it accepted: compare both reports.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  overflow client server.example                 5 clients to port 12345, watched for 5 s
+  overflow client 192.0.2.7 -P 8080 --count 20 --payload 100 --hold 30s
+
+Exit status: 0 done; 1 it could not run; 2 bad usage.")]
+pub struct ClientArgs {
+    /// Host name or address of the server
+    #[arg(value_name = "HOST")]
+    host: String,
+    /// The server's port
+    #[arg(short = 'P', long, default_value_t = 12345, value_parser = value_parser!(u16).range(1..))]
+    port: u16,
+    /// Clients that connect at once
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u16).range(1..))]
+    count: u16,
+    /// Bytes each client sends once it believes it is connected
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    payload: usize,
+    /// How long to watch before the clients close
+    #[arg(long, value_name = "SECS", default_value = "5", value_parser = values::seconds)]
+    hold: Duration,
+    /// Text for people, or JSON lines
+    #[arg(long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+/// A `client` line of the JSON output.
+#[derive(Serialize)]
+struct Line<'a> {
+    r#type: &'static str,
+    v: u32,
+    client: String,
+    server: String,
+    /// From `connect()` to established, nanoseconds.
+    connect_ns: Option<u64>,
+    /// How `connect()` ended otherwise: an errno name, or `pending`.
+    connect_error: Option<&'a str>,
+    /// TCP state at the end of the hold, in `ss` words.
+    state: &'a str,
+    /// The socket's error at the end of the hold, an errno name.
+    error: Option<&'a str>,
+}
+
+/// Connects, waits, reports.
+pub(super) fn run(args: &ClientArgs) -> Result<ExitCode> {
+    let server = resolve(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let views = LocalSet::new().block_on(&runtime, connect(args, server))?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match args.output {
+        OutputFormat::Text => text(&mut out, server, &views)?,
+        OutputFormat::Json => {
+            for view in &views {
+                serde_json::to_writer(&mut out, &line(server, view))?;
+                out.write_all(b"\n")?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn resolve(args: &ClientArgs) -> Result<SocketAddr> {
+    let found = (args.host.as_str(), args.port).to_socket_addrs();
+    let mut found = found.with_context(|| format!("cannot find the host {}", args.host))?;
+    found.next().with_context(|| format!("the host {} has no address", args.host))
+}
+
+async fn connect(args: &ClientArgs, server: SocketAddr) -> Result<Vec<ClientView>> {
+    eprintln!("overflow: connecting {} clients to {server}", args.count);
+    let clients = Clients::connect(server, args.count, args.payload)?;
+    tokio::select! {
+        () = tokio::time::sleep(args.hold) => (),
+        interrupted = ends::interrupted() => interrupted.context("cannot wait for signals")?,
+    }
+    Ok(clients.views()?)
+}
+
+fn text(out: &mut impl Write, server: SocketAddr, views: &[ClientView]) -> io::Result<()> {
+    let width = views.iter().map(|v| v.local.to_string().len()).max().unwrap_or(0);
+    for view in views {
+        let connect = match &view.connect {
+            Ok(ns) => format!("connected after {} ms", ns / 1_000_000),
+            Err(error) if error == "pending" => "still connecting".to_owned(),
+            Err(error) => format!("connect failed: {error}"),
+        };
+        let error = view.error.as_ref().map_or(String::new(), |e| format!("  {e}"));
+        writeln!(out, "{:width$}  {connect:24}  {}{error}", view.local.to_string(), view.state)?;
+    }
+    let believe = views.iter().filter(|v| v.state == "ESTABLISHED").count();
+    writeln!(
+        out,
+        "{server}: {believe} of {} clients believe they are connected; what the server has of them \
+         only its own report can say",
+        views.len()
+    )
+}
+
+fn line(server: SocketAddr, view: &ClientView) -> Line<'_> {
+    Line {
+        r#type: "client",
+        v: VERSION,
+        client: view.local.to_string(),
+        server: server.to_string(),
+        connect_ns: view.connect.as_ref().ok().copied(),
+        connect_error: view.connect.as_ref().err().map(String::as_str),
+        state: &view.state,
+        error: view.error.as_deref(),
+    }
+}

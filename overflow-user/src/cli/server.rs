@@ -1,0 +1,230 @@
+//! `overflow server`: the experiment's listener on a real host, traced.
+
+use std::{
+    io::{self, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use clap::{Args, value_parser};
+
+use super::{
+    OutputFormat, ends,
+    lab::RungChoice,
+    tracing::{Tracing, until_close},
+    values,
+};
+use crate::{
+    lab::{
+        ListenerQueue,
+        ends::{Server, Settings, own_netns},
+    },
+    probe::TraceConfig,
+    sink::wire,
+    verdict::{self, Connection},
+};
+
+/// Resets of a listener's close are traced this long after it.
+const AFTER_CLOSE: Duration = Duration::from_millis(200);
+
+/// Listen with a small backlog, accept late or never, and show for every connection which path the
+/// kernel took.
+///
+/// The server's half of the experiment for two real hosts; `overflow client` is the other. Nothing
+/// is changed on this host: sysctls are as they are, delays are the network's.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  overflow server                        backlog 1 on port 12345, never accepts; Ctrl-C reports
+  overflow server -P 8080 --backlog 16 --hold 30s
+  overflow server --accept-after 2s --hold 10s --output json
+
+Exit status: 0 done; 1 it could not run; 2 bad usage.")]
+pub struct ServerArgs {
+    /// Address to listen at; an IPv6 address takes IPv4 clients too
+    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    bind: IpAddr,
+    /// Port to listen at
+    #[arg(short = 'P', long, default_value_t = 12345, value_parser = value_parser!(u16).range(1..))]
+    port: u16,
+    /// The backlog argument of listen(2)
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    backlog: u32,
+    /// Listen so long, then close and report; otherwise until Ctrl-C
+    #[arg(long, value_name = "SECS", value_parser = values::seconds)]
+    hold: Option<Duration>,
+    /// Begin to accept after so long; otherwise never
+    #[arg(long, value_name = "SECS", value_parser = values::seconds)]
+    accept_after: Option<Duration>,
+    /// Trace by this rung only, instead of the best that attaches
+    #[arg(long, value_enum, default_value_t)]
+    rung: RungChoice,
+    /// BTF of the running kernel, if it shows none itself
+    #[arg(long, value_name = "FILE")]
+    btf: Option<PathBuf>,
+    /// Text for people, or JSON lines
+    #[arg(long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+/// Serves, then reports.
+pub(super) fn run(args: &ServerArgs) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let served = runtime.block_on(serve(args))?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match args.output {
+        OutputFormat::Text => served.text(&mut out)?,
+        OutputFormat::Json => served.json(&mut out)?,
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was seen of one listener.
+struct Served {
+    address: SocketAddr,
+    queue: ListenerQueue,
+    accepted: usize,
+    connections: Vec<Connection>,
+    lost: Vec<(String, u64)>,
+}
+
+async fn serve(args: &ServerArgs) -> Result<Served> {
+    let address = SocketAddr::new(args.bind, args.port);
+    let netns = own_netns()?;
+    let config = TraceConfig {
+        port: args.port,
+        netns: vec![netns],
+        all: true,
+        rung: args.rung.rung(),
+        ..TraceConfig::default()
+    };
+    // Before the listener: the tracepoint rung learns of listeners as they come.
+    let tracing = Tracing::start(args.btf.as_deref(), &config)
+        .context("the server's connections cannot be traced")?;
+    let mut server = Server::open(address, args.backlog)?;
+    announce(args, address, &tracing);
+    let hold = async {
+        if let Some(after) = args.accept_after {
+            let after = args.hold.map_or(after, |hold| after.min(hold));
+            tokio::time::sleep(after).await;
+            server.accept()?;
+        }
+        match args.hold {
+            Some(hold) => {
+                let left = hold.saturating_sub(args.accept_after.unwrap_or_default());
+                tokio::time::sleep(left).await;
+            }
+            None => std::future::pending().await,
+        }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        held = hold => held?,
+        interrupted = ends::interrupted() => interrupted.context("cannot wait for signals")?,
+    }
+    let queue = server.queue()?;
+    let (accepted, closed) = server.close().await?;
+    tokio::time::sleep(AFTER_CLOSE).await;
+    let traced = tracing.finish().await?;
+    let limit = traced.table.syn_queue_limit();
+    let mut connections: Vec<Connection> = traced
+        .table
+        .stories(netns)
+        .into_iter()
+        .map(|(key, story)| verdict::judge(key, &until_close(story, closed), limit))
+        .filter(|c| !c.stages.is_empty())
+        .collect();
+    connections.sort_by_key(|c| c.stages.first().map(|s| s.t_ns));
+    let lost = traced.losses.into_iter().map(|l| (l.what, l.count)).collect();
+    Ok(Served { address, queue, accepted, connections, lost })
+}
+
+fn announce(args: &ServerArgs, address: SocketAddr, tracing: &Tracing) {
+    let settings = Settings::read();
+    let number = |n: Option<u32>| n.map_or("?".to_owned(), |n| n.to_string());
+    let mut rungs: Vec<&str> = tracing.hooks().iter().map(|h| h.rung).collect();
+    rungs.sort_unstable();
+    rungs.dedup();
+    eprintln!(
+        "overflow: listening at {address} with backlog {} (somaxconn {}); \
+         tcp_abort_on_overflow={} tcp_syncookies={}; traced by {}",
+        args.backlog,
+        number(settings.somaxconn),
+        number(settings.abort_on_overflow),
+        number(settings.syncookies),
+        rungs.join(", "),
+    );
+    if args.hold.is_none() {
+        eprintln!("overflow: Ctrl-C closes the listener and reports");
+    }
+}
+
+impl Served {
+    fn text(&self, out: &mut impl Write) -> io::Result<()> {
+        for connection in &self.connections {
+            ends::connection(out, connection)?;
+        }
+        let count = self.connections.len();
+        let noun = if count == 1 { "connection" } else { "connections" };
+        writeln!(
+            out,
+            "{}: {count} {noun}, {} accepted by the application, accept queue {} of at most {} + 1 \
+             at the end",
+            self.address, self.accepted, self.queue.recv_q, self.queue.send_q
+        )?;
+        for (verdict, n) in self.verdicts() {
+            writeln!(out, "    {n} × {verdict}")?;
+        }
+        for (what, n) in self.lost.iter().filter(|(_, n)| *n > 0) {
+            writeln!(out, "lost: {n} {what}")?;
+        }
+        Ok(())
+    }
+
+    fn json(&self, out: &mut impl Write) -> io::Result<()> {
+        use crate::sink::json::line;
+        for connection in &self.connections {
+            line(out, &wire::Line::Connection(wire::Connection::of(connection)))?;
+        }
+        let listener = wire::Listener {
+            v: wire::VERSION,
+            run: None,
+            server: self.address.to_string(),
+            recv_q_before: None,
+            recv_q: self.queue.recv_q,
+            send_q: self.queue.send_q,
+            verdicts: self.verdicts(),
+            counters: std::collections::BTreeMap::new(),
+        };
+        line(out, &wire::Line::Listener(listener))?;
+        for (what, count) in self.lost.iter().filter(|(_, n)| *n > 0) {
+            let loss = wire::Loss { v: wire::VERSION, run: None, what, count: *count };
+            line(out, &wire::Line::Loss(loss))?;
+        }
+        let summary = wire::Summary {
+            v: wire::VERSION,
+            runs: None,
+            connections: self.connections.len(),
+            disagreements: None,
+            verdicts: self.verdicts(),
+            lost: self.lost.iter().map(|(_, n)| n).sum(),
+            agree: None,
+        };
+        line(out, &wire::Line::Summary(summary))
+    }
+
+    fn verdicts(&self) -> std::collections::BTreeMap<&'static str, u64> {
+        let mut counts = std::collections::BTreeMap::new();
+        for stage in self.connections.iter().filter_map(Connection::handshake) {
+            *counts.entry(stage.id.as_str()).or_default() += 1;
+        }
+        counts
+    }
+}

@@ -1,0 +1,170 @@
+//! A tracer with its reader: from attached hooks to a table of stories and what was lost.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use overflow_common::Kind;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use crate::{
+    correlate::Table,
+    decode::{Decoder, Observed},
+    kernel::Kernel,
+    probe::{Moment, RingReader, TraceConfig, Tracer},
+    sink::{HookInUse, Loss},
+    witness::Sight,
+};
+
+/// More than any cell can have: its clients are bounded by its source ports.
+const MAX_CONNECTIONS: usize = 1 << 17;
+/// Moments of one connection within one hold.
+const MAX_MOMENTS: usize = 256;
+/// Records of the last segments may still be on their way when a cell ends.
+const SETTLE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// A tracer with its reader.
+pub(super) struct Tracing {
+    tracer: Tracer,
+    reader: JoinHandle<Read>,
+    stop: oneshot::Sender<()>,
+}
+
+/// What the reader collected.
+struct Read {
+    table: Table,
+    undecoded: u64,
+}
+
+/// What was traced.
+pub(super) struct Traced {
+    /// The stories.
+    pub(super) table: Table,
+    /// What could not be seen.
+    pub(super) sight: Sight,
+    /// The hooks that attached.
+    pub(super) hooks: Vec<HookInUse>,
+    /// What was lost, zeroes included.
+    pub(super) losses: Vec<Loss>,
+}
+
+impl Tracing {
+    /// Attaches, from inside a runtime; `btf` stands in for the kernel's own.
+    pub(super) fn start(btf: Option<&Path>, config: &TraceConfig) -> Result<Self> {
+        let kernel = Kernel::inspect(btf)?;
+        let mut tracer = Tracer::attach(&kernel, config)?;
+        if config.debug {
+            tracer.forward_logs()?;
+        }
+        let ring = tracer.ring()?;
+        let decoder = Decoder::new(&kernel.facts, kernel.symbols);
+        let (stop, stopped) = oneshot::channel();
+        let reader = tokio::spawn(read(ring, decoder, stopped));
+        Ok(Self { tracer, reader, stop })
+    }
+
+    /// Traces another network namespace, by inode number.
+    pub(super) fn add_netns(&mut self, inum: u32) -> Result<()> {
+        Ok(self.tracer.add_netns(inum)?)
+    }
+
+    /// The hooks that attached.
+    pub(super) fn hooks(&self) -> Vec<HookInUse> {
+        hooks(&self.tracer)
+    }
+
+    /// Detaches; everything that was traced.
+    pub(super) async fn finish(self) -> Result<Traced> {
+        tokio::time::sleep(SETTLE).await;
+        let _ = self.stop.send(());
+        let read = self.reader.await.context("the ring's reader failed")?;
+        let kernel_losses = self.tracer.losses();
+        let loss = |what: &str, count| Loss { what: what.to_owned(), count };
+        let mut losses: Vec<_> = kernel_losses
+            .by_cause
+            .iter()
+            .map(|(what, n)| loss(&format!("ebpf {what}"), *n))
+            .collect();
+        losses.push(loss("records that could not be decoded", read.undecoded));
+        losses.push(loss("moments that found no room", read.table.evicted()));
+        let sight =
+            Sight { lost: losses.iter().map(|l| l.count).sum(), blind_to: blind_to(&self.tracer) };
+        Ok(Traced { table: read.table, sight, hooks: hooks(&self.tracer), losses })
+    }
+}
+
+async fn read(
+    mut ring: RingReader,
+    mut decoder: Decoder,
+    mut stopped: oneshot::Receiver<()>,
+) -> Read {
+    let mut table = Table::new(MAX_CONNECTIONS, MAX_MOMENTS);
+    let mut take = |event| {
+        if let Some(moment) = decoder.decode(&event) {
+            table.push(moment);
+        }
+    };
+    loop {
+        tokio::select! {
+            _ = &mut stopped => break,
+            waited = ring.wait(&mut take) => {
+                if waited.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    ring.drain(&mut take);
+    let undecoded = decoder.unknown() + ring.malformed();
+    Read { table, undecoded }
+}
+
+fn hooks(tracer: &Tracer) -> Vec<HookInUse> {
+    let moments = tracer.moments().iter();
+    moments
+        .flat_map(|status| {
+            let attached = status.hooks.iter().filter(|h| h.refused.is_none());
+            attached.map(|hook| HookInUse {
+                moment: status.moment.as_str(),
+                rung: status.rung.map_or("none", |r| r.as_str()),
+                hook: hook.name.clone(),
+            })
+        })
+        .collect()
+}
+
+/// Families of verdicts that no attached hook can show.
+fn blind_to(tracer: &Tracer) -> Vec<&'static str> {
+    let unseen = tracer.moments().iter().filter(|m| m.rung.is_none());
+    unseen.flat_map(|m| families(m.moment)).copied().collect()
+}
+
+/// Every moment there are hooks for.
+pub(super) const MOMENTS: [Moment; 7] = [
+    Moment::Syn,
+    Moment::ThirdAck,
+    Moment::Reset,
+    Moment::SynAckRetransmit,
+    Moment::RequestRemoved,
+    Moment::ListenerClose,
+    Moment::Accept,
+];
+
+/// Families of verdicts that only the hooks of this moment show.
+pub(super) const fn families(moment: Moment) -> &'static [&'static str] {
+    match moment {
+        Moment::Syn => &["syn"],
+        Moment::ThirdAck => &["ack", "later.migrated", "later.reset_by_client"],
+        Moment::Reset => &["later.reset_no_socket"],
+        Moment::RequestRemoved => &["later.request_expired", "later.request_orphaned"],
+        Moment::ListenerClose => &["later.listener_closed"],
+        Moment::Accept => &["later.accepted_by_app"],
+        Moment::SynAckRetransmit => &[],
+    }
+}
+
+/// The story up to the listener's close at `close_ns`, and what the close itself did. What a
+/// client's retries meet afterwards is no listener any more.
+pub(super) fn until_close(story: &[Observed], close_ns: u64) -> Vec<Observed> {
+    let belongs = |m: &&Observed| m.t_ns < close_ns || m.kind == Kind::ActiveReset;
+    story.iter().filter(belongs).cloned().collect()
+}
