@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
+    time::Duration,
 };
 
 use overflow_common::{Kind, Path, Rung};
@@ -50,7 +51,7 @@ struct Listener<'a> {
     netns: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     t_ns: Option<u64>,
-    seconds: f64,
+    duration_ms: u128,
     overflows: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     recv_q_max: Option<u32>,
@@ -171,7 +172,7 @@ fn listener<'a>(
         },
         netns: listened.netns,
         t_ns,
-        seconds,
+        duration_ms: Duration::from_secs_f64(seconds).as_millis(),
         overflows: totals.overflows(),
         recv_q_max: totals.recv_q_max,
         syn_queue_max: totals.syn_queue_max,

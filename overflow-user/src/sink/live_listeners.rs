@@ -203,10 +203,10 @@ fn namespace(
         .iter()
         .map(|(name, value)| format!("{}\u{a0}{value}", name.rsplit('.').next().unwrap_or(name)))
         .collect();
-    page.flow("sysctls", 11, Tone::Plain, &settings.join("  "));
+    page.flow("sysctls", 11, Tone::Plain, &settings.join(", "));
     if let Some(c) = there.counters {
         let counters = format!(
-            "ListenOverflows\u{a0}{}  ListenDrops\u{a0}{}  TCPReqQFullDoCookies\u{a0}{}  \
+            "ListenOverflows\u{a0}{}, ListenDrops\u{a0}{}, TCPReqQFullDoCookies\u{a0}{}, \
              TCPReqQFullDrop\u{a0}{}",
             c.listen_overflows, c.listen_drops, c.req_q_full_do_cookies, c.req_q_full_drop
         );

@@ -161,13 +161,11 @@ fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64,
     let place = whereabouts(listened.listeners.first().and_then(|l| l.owner.as_ref()));
     parts.extend((!place.is_empty()).then_some(place));
     parts.push(format!("netns\u{a0}{}", listened.netns));
-    page.flow(margin, indent, Tone::Strong, &parts.join("  "));
+    page.flow(margin, indent, Tone::Strong, &parts.join(", "));
 
     let mut facts = vec![format!("ListenOverflows\u{a0}{}", totals.overflows())];
     if let (Some(max), Some((now, limit))) = (totals.recv_q_max, totals.recv_q) {
-        facts.push(format!(
-            "Recv-Q\u{a0}max\u{a0}{max},\u{a0}last\u{a0}{now},\u{a0}Send-Q\u{a0}{limit}"
-        ));
+        facts.push(format!("Recv-Q\u{a0}{now}/{limit}\u{a0}(max\u{a0}{max})"));
     }
     if let Some(max) = totals.syn_queue_max {
         facts.push(format!("SYN-Q\u{a0}max\u{a0}{max}"));
@@ -185,7 +183,7 @@ fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64,
         facts.extend(setting("abort", sysctls.abort_on_overflow));
         facts.extend(setting("syncookies", sysctls.syncookies));
     }
-    page.flow("", indent + 2, Tone::Plain, &facts.join("  "));
+    page.flow("", indent + 2, Tone::Plain, &facts.join(", "));
     for (id, count) in by_count(&totals.verdicts) {
         let line = format!("{:indent$}  {count:>9}  {}", "", page.paint(tone(id), id.as_str()));
         page.line(&line);

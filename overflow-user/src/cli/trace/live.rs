@@ -24,8 +24,8 @@ use crate::{
     record::{Frame, Recorder},
 };
 
-/// A listener opened meanwhile is looked for at most so often.
-const STRANGERS_EVERY: Duration = Duration::from_secs(1);
+/// Looking for listeners may take one part in so many of the time.
+const SHARE: u32 = 10;
 /// While anything happens, what is known of the listeners is renewed so often: one can be closed
 /// and another opened at its address.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
@@ -47,6 +47,10 @@ pub struct Live<'a> {
     /// The attribution that the engine has.
     known: Vec<Listener>,
     renewed: Instant,
+    /// How long looking for listeners took.
+    cost: Duration,
+    /// (network namespace, port) that were looked for in vain since the last regular look.
+    strangers: BTreeSet<(u32, u16)>,
     eventful: bool,
     overrun: u64,
     losses: Vec<(String, u64)>,
@@ -71,6 +75,8 @@ impl<'a> Live<'a> {
             pending: VecDeque::new(),
             known: Vec::new(),
             renewed: Instant::now(),
+            cost: Duration::ZERO,
+            strangers: BTreeSet::new(),
             eventful: false,
             overrun: 0,
             losses: Vec::new(),
@@ -139,7 +145,10 @@ impl<'a> Live<'a> {
     async fn events(&mut self) -> Result<ControlFlow<()>> {
         while let Some(event) = self.pending.front().copied() {
             self.eventful = true;
-            if self.renewed.elapsed() >= STRANGERS_EVERY && self.engine.is_stranger(&event) {
+            if self.renewed.elapsed() >= self.cost * SHARE
+                && self.engine.is_stranger(&event)
+                && self.strangers.insert((event.netns, event.server_port))
+            {
                 self.wanted.insert(event.netns);
                 self.renew().await?;
             }
@@ -156,7 +165,7 @@ impl<'a> Live<'a> {
 
     /// Looks at the host's listeners again; meanwhile the ring is emptied.
     async fn renew(&mut self) -> Result<()> {
-        let wanted = self.wanted.clone();
+        let (began, wanted) = (Instant::now(), self.wanted.clone());
         let mut looking = pin!(spawn_blocking(move || listeners::inventory(&wanted)));
         let (pending, overrun) = (&mut self.pending, &mut self.overrun);
         let inventory = loop {
@@ -169,6 +178,7 @@ impl<'a> Live<'a> {
             }
         };
         self.renewed = Instant::now();
+        self.cost = began.elapsed();
         match inventory {
             Ok(inventory) => self.learn(inventory),
             // What was known stays known.
@@ -191,8 +201,9 @@ impl<'a> Live<'a> {
     }
 
     async fn second(&mut self) -> Result<()> {
-        if self.eventful && self.renewed.elapsed() >= RENEW_EVERY {
+        if self.eventful && self.renewed.elapsed() >= RENEW_EVERY.max(self.cost * SHARE) {
             self.eventful = false;
+            self.strangers.clear();
             self.renew().await?;
         }
         self.count_losses()?;
