@@ -6,6 +6,7 @@
 mod client;
 mod doctor;
 mod ends;
+mod explain;
 mod host;
 mod lab;
 mod listeners;
@@ -38,6 +39,7 @@ enum Command {
     Listeners(listeners::ListenersArgs),
     Replay(replay::ReplayArgs),
     Predict(predict::PredictArgs),
+    Explain(explain::ExplainArgs),
     Doctor(doctor::DoctorArgs),
 }
 
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Listeners(args) => listeners::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Facts;
+use super::{Facts, Lang};
 use crate::verdict::VerdictId;
 
 /// How the connections of a burst ended.
@@ -33,16 +33,39 @@ impl Counts {
     pub fn of(cell: &Facts<'_>) -> Self {
         let mut counts = Self::default();
         for connection in &cell.connections {
-            *match connection.handshake().map(|s| s.id) {
-                Some(id) if id.is_under("ack.accepted") => &mut counts.accepted,
-                Some(VerdictId::AckResetOverflow) => &mut counts.reset,
-                Some(VerdictId::AckDropOverflow) => &mut counts.dropped,
-                Some(VerdictId::AckDropOverflowCookie) => &mut counts.cookie_dropped,
-                Some(id) if id.is_under("syn.drop") => &mut counts.syn_dropped,
-                _ => &mut counts.other,
-            } += 1;
+            counts.add(connection.handshake().map(|s| s.id));
         }
         counts
+    }
+
+    /// Counts one connection by the verdict on its handshake.
+    pub(super) fn add(&mut self, handshake: Option<VerdictId>) {
+        *match handshake {
+            Some(id) if id.is_under("ack.accepted") => &mut self.accepted,
+            Some(VerdictId::AckResetOverflow) => &mut self.reset,
+            Some(VerdictId::AckDropOverflow) => &mut self.dropped,
+            Some(VerdictId::AckDropOverflowCookie) => &mut self.cookie_dropped,
+            Some(id) if id.is_under("syn.drop") => &mut self.syn_dropped,
+            _ => &mut self.other,
+        } += 1;
+    }
+
+    /// The counts in words of a language.
+    pub fn words(&self, lang: Lang) -> String {
+        let parts = [
+            (self.accepted, "accepted", "接受"),
+            (self.reset, "reset", "RST"),
+            (self.dropped, "retried", "重试"),
+            (self.cookie_dropped, "silent", "静默丢弃"),
+            (self.syn_dropped, "no SYN-ACK", "无 SYN-ACK"),
+            (self.other, "otherwise", "其他"),
+        ];
+        let found = parts.iter().filter(|(n, ..)| *n > 0);
+        let words: Vec<String> = match lang {
+            Lang::En => found.map(|(n, en, _)| format!("{n} {en}")).collect(),
+            Lang::Zh => found.map(|(n, _, zh)| format!("{n} {zh}")).collect(),
+        };
+        words.join(lang.pick(", ", "、"))
     }
 
     /// The counts but for the one difference tcp_abort_on_overflow is there to make.
@@ -58,16 +81,6 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [
-            (self.accepted, "accepted"),
-            (self.reset, "reset"),
-            (self.dropped, "retried"),
-            (self.cookie_dropped, "silent"),
-            (self.syn_dropped, "no SYN-ACK"),
-            (self.other, "otherwise"),
-        ];
-        let parts: Vec<String> =
-            parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-        f.write_str(&parts.join(", "))
+        f.write_str(&self.words(Lang::En))
     }
 }

@@ -1,42 +1,52 @@
 //! Why CentOS 7, the last common kernel of the old rules, makes something else of the same bursts.
 
-use super::{Counts, Facts, Paragraph, centos7, on_centos7, stages};
-use crate::verdict::VerdictId;
+use super::{Counts, Facts, Paragraph, reckon::Question};
+use crate::{
+    lab::CellConfig,
+    model::{compare, features::Features},
+};
+
+/// A burst that ran, and what the model makes of it on CentOS 7.
+struct Reckoned<'a> {
+    config: &'a CellConfig,
+    question: Question,
+    here: Counts,
+    there: Counts,
+}
 
 /// The comparison; `None` when nothing can be said.
-pub(super) fn paragraph(cells: &[Facts<'_>]) -> Option<Paragraph> {
-    let mut told = Vec::new();
-    let reckoned: Vec<(Counts, Counts)> =
-        cells.iter().filter_map(|c| Some((Counts::of(c), on_centos7(c)?))).collect();
-    if let (Some(cell), false) = (cells.first(), reckoned.is_empty()) {
-        told.push(format!(
-            "CentOS 7 (3.10) sizes the SYN queue apart from the backlog (max_qlen_log) and never \
-             below 16: for this listener it holds {} requests.",
-            centos7::syn_queue_limit(cell.limit),
-        ));
-        told.push(difference(&reckoned));
-    }
-    let full_before = cells.iter().filter(|c| on_centos7(c).is_none()).cloned();
-    let full_before: Vec<Facts<'_>> = full_before.collect();
-    if !stages(&full_before, VerdictId::SynDropAcceptQueueFull).is_empty() {
+pub(super) fn paragraph<'a>(cells: &[Facts<'a>], features: Features) -> Option<Paragraph> {
+    let reckoned = |cell: &Facts<'a>| {
+        let question = Question::of_cell(cell.config, cell.limit)?;
+        let there = question.counts(Features::EL7);
+        Some(Reckoned { config: cell.config, question, here: Counts::of(cell), there })
+    };
+    let reckoned: Vec<Reckoned<'a>> = cells.iter().filter_map(reckoned).collect();
+    let first = reckoned.first()?;
+    let mut told = vec![format!(
+        "CentOS 7 (3.10) sizes the SYN queue apart from the backlog (max_qlen_log) and never below \
+         16: for this listener it holds {} requests.",
+        first.question.syn_queue(Features::EL7),
+    )];
+    if reckoned.iter().any(|r| r.question.queued > r.question.limit) {
         told.push(
-            "Kernels before 4.10 (5ea8ea2cb7f1), CentOS 7 among them, drop a SYN at a full accept \
-             queue only while more than one request is young: there some of these SYNs become \
-             requests, and tcp_abort_on_overflow decides what their third ACKs meet."
+            "At a full accept queue it drops a SYN only while more than one request is young; \
+             since 4.10 (5ea8ea2cb7f1) such a SYN is always dropped."
                 .to_owned(),
         );
     }
-    let text = told.join(" ");
-    (!text.is_empty()).then_some(Paragraph { title: "Why another distribution differs", text })
+    told.push(difference(&reckoned));
+    told.extend(parting(&reckoned, features));
+    Some(Paragraph { title: "Why another distribution differs", text: told.join(" ") })
 }
 
-/// What the larger SYN queue changes, given what happened here and would have happened there.
-fn difference(reckoned: &[(Counts, Counts)]) -> String {
-    let differing = reckoned.iter().filter(|(here, there)| here != there).count();
+/// What the other rules change, given what happened here and would have happened there.
+fn difference(reckoned: &[Reckoned<'_>]) -> String {
+    let differing = reckoned.iter().filter(|r| r.here != r.there).count();
     if differing == 0 {
         return "That makes no difference to these bursts.".to_owned();
     }
-    let any = |test: fn(&Counts, &Counts) -> bool| reckoned.iter().any(|(a, b)| test(a, b));
+    let any = |test: fn(&Counts, &Counts) -> bool| reckoned.iter().any(|r| test(&r.here, &r.there));
     let more_requests = any(|here, there| there.reset + there.dropped > here.reset + here.dropped);
     if !more_requests {
         return format!("That changes how {differing} of these bursts would end.");
@@ -51,8 +61,25 @@ fn difference(reckoned: &[(Counts, Counts)]) -> String {
     let cells = if reckoned.len() == 1 { "cell" } else { "cells" };
     format!(
         "So SYNs {lost_here} become requests there, their third ACKs meet tcp_check_req, and \
-         tcp_abort_on_overflow decides: RST with 1, drop and retry with 0. That is reckoned by \
-         the rules of its kernel, and differs from what happened here in {differing} of {} {cells}.",
+         tcp_abort_on_overflow decides: RST with 1, drop and retry with 0. That is reckoned by a \
+         model of its kernel, and differs from what happened here in {differing} of {} {cells}.",
         reckoned.len(),
     )
+}
+
+/// The first decision of the model at which the two kernels part, in the first cell that differs.
+fn parting(reckoned: &[Reckoned<'_>], features: Features) -> Option<String> {
+    let cell = reckoned.iter().find(|r| r.here != r.there)?;
+    let (here, there) = (cell.question.paths(features), cell.question.paths(Features::EL7));
+    let first = compare::first_divergence(&here, &there)?;
+    let (left, right) = (first.left?, first.right?);
+    Some(format!(
+        "They part at client {} of {}: {} here ({}), {} there ({}).",
+        first.client + 1,
+        cell.config.run_name(),
+        left.id,
+        left.condition,
+        right.id,
+        right.condition,
+    ))
 }

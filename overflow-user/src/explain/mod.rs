@@ -1,17 +1,30 @@
-//! What decided a set of bursts, in plain words, from the verdicts at hand.
+//! The knowledge base ([`topics`]), and what decided a set of bursts, in plain words, from the
+//! verdicts at hand.
 //!
-//! Every sentence has its reason in the data: a path is only told of when a connection took it,
-//! and a comparison with CentOS 7 is reckoned for the burst that ran.
+//! Every sentence has its reason in the data: a path is only told of when a connection took it.
+//! What the kernel's rules are, and what CentOS 7 would have made of the same burst, is asked of
+//! the [`crate::model`].
 
-mod centos7;
 mod counts;
+pub mod docs;
 mod elsewhere;
+pub mod host;
+mod lang;
+pub mod reckon;
+pub mod topics;
 
 use crate::{
     lab::CellConfig,
+    model::{
+        check,
+        features::{Features, SynQueueTest},
+        kernels,
+    },
     verdict::{Connection, Stage, VerdictId},
 };
 pub use counts::Counts;
+pub use lang::Lang;
+use reckon::Question;
 
 /// One cell, as far as the explanation needs it.
 #[derive(Clone, Debug)]
@@ -37,36 +50,39 @@ pub struct Paragraph {
 
 /// Explains all cells together. Empty when nothing was lost in any of them.
 ///
-/// `kernel_release` is `uname -r`; a release that does not begin with two numbers is taken for a
-/// kernel of today.
+/// `kernel_release` is `uname -r`; a release that the model does not know is taken for a kernel of
+/// today. What the release leaves open is learnt from the stages.
 pub fn explain(cells: &[Facts<'_>], kernel_release: &str) -> Vec<Paragraph> {
-    let backlog_limits_syns = backlog_limits_syn_queue(kernel_release);
+    let features = features(cells, kernel_release);
     let mut found = Vec::new();
-    found.extend(cookie_path(cells, backlog_limits_syns));
+    found.extend(cookie_path(cells, &features));
     found.extend(request_path(cells));
-    found.extend(dropped_syns(cells, backlog_limits_syns));
+    found.extend(dropped_syns(cells, &features));
     if found.is_empty() {
         return found;
     }
     found.extend(sysctl_effect(cells));
     found.extend(counter_is_blind(cells));
-    if backlog_limits_syns {
-        found.extend(elsewhere::paragraph(cells));
+    if backlog_limits_syns(&features) {
+        found.extend(elsewhere::paragraph(cells, features));
     }
     found
 }
 
-/// Whether the SYN queue's limit is the listener's backlog: since 4.4, commit ef547f2ac16b, which
-/// no distribution of an older kernel took back.
-fn backlog_limits_syn_queue(release: &str) -> bool {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (4, 4),
-        _ => true,
-    }
+/// What this kernel does.
+fn features(cells: &[Facts<'_>], release: &str) -> Features {
+    let today = Features::V6_5.above_backlog();
+    let named = kernels::by_name(release).map_or(today, |kernel| kernel.features);
+    let connections = cells.iter().flat_map(|c| c.connections.iter());
+    check::as_observed(named, connections.flat_map(|c| &c.stages))
 }
 
-fn cookie_path(cells: &[Facts<'_>], backlog_limits_syns: bool) -> Option<Paragraph> {
+/// Whether the SYN queue's limit is the listener's backlog (ef547f2ac16b, 4.4).
+fn backlog_limits_syns(features: &Features) -> bool {
+    features.syn_queue != SynQueueTest::MaxQlenLog
+}
+
+fn cookie_path(cells: &[Facts<'_>], features: &Features) -> Option<Paragraph> {
     let lost = stages(cells, VerdictId::AckDropOverflowCookie);
     let (connection, stage) = *lost.first()?;
     let ipv6 = connection.server.is_ipv6() && !connection.server.ip().to_canonical().is_ipv4();
@@ -78,11 +94,11 @@ fn cookie_path(cells: &[Facts<'_>], backlog_limits_syns: bool) -> Option<Paragra
     let why = if forced {
         "Their SYNs were answered by SYN cookies, because tcp_syncookies=2 answers every SYN so"
             .to_owned()
-    } else if backlog_limits_syns {
+    } else if backlog_limits_syns(features) {
         format!(
             "Their SYNs found the SYN queue full{}, because since 4.4 (ef547f2ac16b) its limit is \
              the listener's own backlog, and were answered by SYN cookies",
-            comparison(cells, VerdictId::SynCookie),
+            comparison(cells, features, VerdictId::SynCookie),
         )
     } else {
         "Their SYNs found the SYN queue full and were answered by SYN cookies".to_owned()
@@ -141,12 +157,12 @@ fn request_path(cells: &[Facts<'_>]) -> Option<Paragraph> {
     Some(Paragraph { title: "Lost in the request path", text: sentences.join(" ") })
 }
 
-fn dropped_syns(cells: &[Facts<'_>], backlog_limits_syns: bool) -> Option<Paragraph> {
+fn dropped_syns(cells: &[Facts<'_>], features: &Features) -> Option<Paragraph> {
     let by_syn_queue = stages(cells, VerdictId::SynDropSynQueueFull).len();
     let by_accept_queue = stages(cells, VerdictId::SynDropAcceptQueueFull).len();
     let mut sentences = Vec::new();
     if by_syn_queue > 0 {
-        let limit = if backlog_limits_syns {
+        let limit = if backlog_limits_syns(features) {
             ", whose limit is the listener's own backlog since 4.4 (ef547f2ac16b),"
         } else {
             ""
@@ -155,16 +171,20 @@ fn dropped_syns(cells: &[Facts<'_>], backlog_limits_syns: bool) -> Option<Paragr
             "The SYNs of {} found the SYN queue{limit} full{}; with tcp_syncookies=0, \
              tcp_conn_request drops such a SYN.",
             connections(by_syn_queue),
-            comparison(cells, VerdictId::SynDropSynQueueFull),
+            comparison(cells, features, VerdictId::SynDropSynQueueFull),
         ));
     }
     if by_accept_queue > 0 {
         sentences.push(format!(
             "A SYN that comes, or is sent again, once the accept queue is full{} is \
              dropped{}, cookies or not{}; that happened to {}.",
-            comparison(cells, VerdictId::SynDropAcceptQueueFull),
+            comparison(cells, features, VerdictId::SynDropAcceptQueueFull),
             if by_syn_queue > 0 { " as well" } else { "" },
-            if backlog_limits_syns { " (without exception since 4.10, 5ea8ea2cb7f1)" } else { "" },
+            if features.young_rule {
+                ", if more than one request is young"
+            } else {
+                " (without exception since 4.10, 5ea8ea2cb7f1)"
+            },
             connections(by_accept_queue),
         ));
     }
@@ -252,9 +272,9 @@ fn counter_is_blind(cells: &[Facts<'_>]) -> Option<Paragraph> {
 }
 
 /// What CentOS 7 would have made of the same burst at first, before any retransmission; `None`
-/// where that depends on timing. It is reckoned, not run.
+/// where more happened than a burst. It is reckoned, not run.
 pub fn on_centos7(cell: &Facts<'_>) -> Option<Counts> {
-    centos7::predict(cell.config, cell.limit)
+    Question::of_cell(cell.config, cell.limit).map(|q| q.counts(Features::EL7))
 }
 
 /// Every first stage with this id, with its connection.
@@ -268,7 +288,7 @@ fn has(connection: &Connection, id: VerdictId) -> bool {
 }
 
 /// The queue comparison of the first stage of this id that could read it, in brackets.
-fn comparison(cells: &[Facts<'_>], id: VerdictId) -> String {
+fn comparison(cells: &[Facts<'_>], features: &Features, id: VerdictId) -> String {
     let read = stages(cells, id).into_iter().find_map(|(_, stage)| {
         let (values, max) = (&stage.values, stage.values.sk_max_ack_backlog?);
         let len = if id == VerdictId::SynDropAcceptQueueFull {
@@ -278,11 +298,9 @@ fn comparison(cells: &[Facts<'_>], id: VerdictId) -> String {
         };
         Some((len, max))
     });
-    match read {
-        Some((len, max)) if len > max => format!(" ({len} > {max})"),
-        Some((len, max)) => format!(" ({len} ≥ {max})"),
-        None => String::new(),
-    }
+    let at_limit = features.syn_queue == SynQueueTest::AtBacklog;
+    let sign = if at_limit && id != VerdictId::SynDropAcceptQueueFull { "≥" } else { ">" };
+    read.map_or_else(String::new, |(len, max)| format!(" ({len} {sign} {max})"))
 }
 
 fn accept_queue(stage: &Stage) -> String {

@@ -75,7 +75,7 @@ const NO_SYNACK: &[VerdictId] = &[VerdictId::SynDropSynQueueFull];
 #[test]
 fn only_paths_that_were_taken_are_told_of() {
     let cookies = [OK, OK, COOKIE, COOKIE, COOKIE];
-    let found = explained(&[(0, 1, cookies), (1, 1, cookies)], "6.12.1");
+    let found = explained(&[(0, 1, cookies), (1, 1, cookies)], "6.12.107");
     assert_eq!(
         titles(&found),
         [
@@ -88,13 +88,14 @@ fn only_paths_that_were_taken_are_told_of() {
     assert!(found[0].text.contains("SYN queue full (2 > 1)"));
     assert!(found[1].text.starts_with("Nothing with tcp_syncookies=1"));
     assert!(found[2].text.contains("SYNs that get a cookie here become requests there"));
-    assert!(found[2].text.ends_with("in 2 of 2 cells."));
+    assert!(found[2].text.contains("in 2 of 2 cells. They part at client 3 of"));
+    assert!(found[2].text.contains("syn.cookie here (reqsk_queue_len 2 > sk_max_ack_backlog 1)"));
 
-    let found = explained(&[(1, 0, [OK, OK, NO_SYNACK, NO_SYNACK, NO_SYNACK])], "6.12.1");
+    let found = explained(&[(1, 0, [OK, OK, NO_SYNACK, NO_SYNACK, NO_SYNACK])], "6.12.107");
     assert_eq!(titles(&found), ["Lost before any ACK", "Why another distribution differs"]);
     assert!(!found[0].text.contains("accept queue"));
 
-    assert_eq!(explained(&[(1, 1, [OK, OK, OK, OK, OK])], "6.12.1"), []);
+    assert_eq!(explained(&[(1, 1, [OK, OK, OK, OK, OK])], "6.12.107"), []);
 }
 
 #[test]
@@ -121,24 +122,45 @@ fn the_request_path_tells_only_the_branch_that_was_taken() {
 fn a_queue_filled_beforehand_is_compared_by_its_own_rule() {
     let mut config = config(1, 1);
     config.prefill = 2;
-    let burst = [connection(&[VerdictId::SynDropAcceptQueueFull])];
+    config.clients = 3;
+    let burst = [0; 3].map(|_| connection(&[VerdictId::SynDropAcceptQueueFull]));
     let facts = Facts {
         config: &config,
         limit: 1,
         connections: burst.iter().collect(),
         listen_overflows: Some(7),
     };
-    let found = explain(&[facts], "6.12.1");
+    assert_eq!(on_centos7(&facts).unwrap().to_string(), "2 reset, 1 no SYN-ACK");
+    let found = explain(&[facts], "6.12.107");
     assert_eq!(titles(&found), ["Lost before any ACK", "Why another distribution differs"]);
-    assert!(found[1].text.starts_with("Kernels before 4.10"));
-    assert!(!found[1].text.contains("max_qlen_log"));
+    assert!(found[0].text.contains("without exception since 4.10"));
+    assert!(found[1].text.contains("only while more than one request is young"));
+    assert!(found[1].text.contains("SYNs that are dropped here become requests there"));
+    assert!(found[1].text.ends_with(
+        "They part at client 1 of abort=1,syncookies=1: syn.drop.accept_queue_full here \
+         (sk_ack_backlog 2 > sk_max_ack_backlog 1), syn.queued there (qlen 0 >> max_qlen_log 4 = \
+         0)."
+    ));
 }
 
 #[test]
-fn the_limit_of_the_syn_queue_is_told_by_release() {
-    for (release, expect) in
-        [("3.10.0-1160", false), ("4.3.6", false), ("4.4.0-21", true), ("6.1.0", true), ("x", true)]
-    {
-        assert_eq!(backlog_limits_syn_queue(release), expect, "{release}");
-    }
+fn the_kernel_is_known_by_its_name_and_by_what_it_did() {
+    let limit = |release| features(&[], release).syn_queue;
+    assert_eq!(limit("3.10.0-1160.el7.x86_64"), SynQueueTest::MaxQlenLog);
+    assert_eq!(limit("4.15.0-213-generic"), SynQueueTest::AtBacklog);
+    assert_eq!(limit("of tomorrow"), SynQueueTest::AboveBacklog);
+
+    // A cookie for a SYN that met as many requests as the backlog: >=, whatever the name says.
+    let mut cookie = connection(COOKIE);
+    cookie.stages[0].values.syn_queue_len = Some(1);
+    cookie.stages[0].values.syncookies = Some(1);
+    let config = config(1, 1);
+    let facts =
+        Facts { config: &config, limit: 1, connections: vec![&cookie], listen_overflows: None };
+    assert_eq!(
+        features(std::slice::from_ref(&facts), "6.1.0-50-amd64").syn_queue,
+        SynQueueTest::AtBacklog
+    );
+    let found = explain(&[facts], "6.1.0-50-amd64");
+    assert!(found[0].text.contains("SYN queue full (1 ≥ 1)"), "{}", found[0].text);
 }

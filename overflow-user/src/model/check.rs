@@ -18,7 +18,7 @@ use super::{
     time::{MS, Nanos, US},
 };
 use crate::{
-    lab::{CellConfig, Observation, Phase},
+    lab::{CellConfig, Observation, Phase, Script},
     verdict::{Connection, Stage, VerdictId},
     witness::flow::{self, Flow},
 };
@@ -29,6 +29,9 @@ const BLUR: Nanos = 150 * MS;
 /// More than this does not fit into one segment, and a cookie's second segment is not modelled.
 const ONE_SEGMENT: usize = 1400;
 
+/// Follow from the stages around them: told of in another order, or of the client's doing.
+const UNTIMELY: [VerdictId; 2] = [VerdictId::LaterRecovered, VerdictId::LaterResetByClient];
+
 /// Why a cell cannot be checked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotChecked {
@@ -38,6 +41,9 @@ pub enum NotChecked {
     /// The arrivals are not what was sent.
     #[error("the link lost {0} packets, and the model knows no loss")]
     Link(u64),
+    /// More happened than a burst.
+    #[error("the scenario `{0}` does more than the model knows")]
+    Scenario(&'static str),
     /// The payload takes more than one segment.
     #[error("{0} bytes take more than one segment; the model knows one per client")]
     Payload(usize),
@@ -86,6 +92,9 @@ pub fn check(
     if observation.link_drops > 0 {
         return Err(NotChecked::Link(observation.link_drops));
     }
+    if config.script != Script::default() {
+        return Err(NotChecked::Scenario(config.script.name));
+    }
     if config.payload > ONE_SEGMENT {
         return Err(NotChecked::Payload(config.payload));
     }
@@ -100,7 +109,7 @@ pub fn check(
         };
         checked.connections += 1;
         let seen = |id: VerdictId| {
-            id != VerdictId::LaterRecovered && !blind_to.iter().any(|family| id.is_under(family))
+            !UNTIMELY.contains(&id) && !blind_to.iter().any(|family| id.is_under(family))
         };
         let predicted = predicted(path, seen);
         let stages: Vec<&Stage> = merged(
@@ -165,14 +174,11 @@ fn observed_test(stage: &Stage) -> Option<SynQueueTest> {
 /// The decisions that a trace shows as stages, in order, repetitions left out.
 fn predicted(path: &Path, seen: impl Fn(VerdictId) -> bool) -> Vec<Decision> {
     let shown = path.decisions.iter().filter(|d| {
-        // A SYN that meets its request, the client's own RST, and what the end of the observation
-        // means are no moments of a trace.
+        // A SYN that meets its request, and what the end of the observation means, are no moments
+        // of a trace.
         !matches!(
             d.condition,
-            Condition::RetransmittedSyn
-                | Condition::PeerReset
-                | Condition::StillQueued { .. }
-                | Condition::NothingKept
+            Condition::RetransmittedSyn | Condition::StillQueued { .. } | Condition::NothingKept
         ) && seen(d.id)
     });
     merged(shown.copied(), |d| d.id)

@@ -103,7 +103,7 @@ impl Run<'_> {
         if self.conns[i].request.is_some() {
             self.listener.counters.embryonic_rsts += 1;
             self.remove_request(i);
-            self.decide(i, VerdictId::AckDropOther, Condition::PeerReset);
+            self.decide(i, VerdictId::LaterResetByClient, Condition::PeerReset);
         }
     }
 

@@ -1,0 +1,90 @@
+//! `overflow explain`: the knowledge base, and what it means for this host.
+
+mod host;
+mod page;
+
+use std::{
+    env,
+    io::{self, BufWriter, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::explain::{Lang, docs, topics::Topic};
+use page::Page;
+
+/// Explain a verdict or a kernel feature, or what this host's listeners do when they overflow.
+///
+/// Without a topic, lists all topics. A part of a name lists the topics that have it.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  overflow explain                              all topics
+  overflow explain ack.drop.overflow.cookie     one verdict
+  overflow explain cookie-path --lang zh        in Chinese
+  overflow explain --host                       this kernel, its namespaces, its listeners
+
+Exit status: 0 done; 1 no such topic, or the host could not be read; 2 bad usage.")]
+pub struct ExplainArgs {
+    /// A verdict id (syn.cookie), a kernel feature (young-rule), or a part of a name
+    topic: Option<String>,
+    /// Apply it to this host: kernel, sysctls and listeners of every network namespace
+    #[arg(long, conflicts_with = "topic")]
+    host: bool,
+    /// The language; by default that of the locale
+    #[arg(long, value_enum)]
+    lang: Option<Lang>,
+    /// Write docs/why-distributions-differ.md and its translation into this folder
+    #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["topic", "host"])]
+    write_docs: Option<PathBuf>,
+}
+
+/// Explains, to standard output.
+pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode> {
+    if let Some(folder) = &args.write_docs {
+        for lang in [Lang::En, Lang::Zh] {
+            let path = folder.join(docs::file_name(lang));
+            std::fs::write(&path, docs::page(lang))
+                .with_context(|| format!("writing {}", path.display()))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let lang = args.lang.unwrap_or_else(|| Lang::of_locale(&locale()));
+    let stdout = io::stdout();
+    let options = super::style::options(stdout.is_terminal());
+    let mut page = Page::new(lang, options.color);
+    if args.host {
+        host::explain(&mut page)?;
+    } else if let Some(name) = &args.topic {
+        topic(&mut page, name)?;
+    } else {
+        page.index();
+    }
+    let mut out = BufWriter::new(stdout.lock());
+    out.write_all(page.text().as_bytes())?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn topic(page: &mut Page, name: &str) -> Result<()> {
+    if let Some(topic) = Topic::find(name) {
+        page.topic(topic);
+        return Ok(());
+    }
+    let like = Topic::like(name);
+    match *like.as_slice() {
+        [] => bail!("there is no topic `{name}`; `overflow explain` lists them all"),
+        [one] => page.topic(one),
+        _ => page.list(like),
+    }
+    Ok(())
+}
+
+/// The locale of messages: the first of these that is set decides (locale(7)).
+fn locale() -> String {
+    let names = ["LC_ALL", "LC_MESSAGES", "LANG"];
+    names.iter().find_map(|n| env::var(n).ok().filter(|v| !v.is_empty())).unwrap_or_default()
+}

@@ -1,0 +1,145 @@
+//! The knowledge base as text of at most 80 columns, Chinese characters counting as two.
+
+use crate::explain::{
+    Lang,
+    topics::{FEATURES, Topic, VERDICTS},
+};
+
+const WIDTH: usize = 80;
+
+/// Text being put together.
+pub(super) struct Page {
+    lang: Lang,
+    color: bool,
+    text: String,
+}
+
+impl Page {
+    pub(super) fn new(lang: Lang, color: bool) -> Self {
+        Self { lang, color, text: String::new() }
+    }
+
+    pub(super) fn lang(&self) -> Lang {
+        self.lang
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Every topic with its heading.
+    pub(super) fn index(&mut self) {
+        let (en, zh) =
+            ("Verdicts: what the kernel did to a connection", "判定：内核对一条连接做了什么");
+        self.heading(self.lang.pick(en, zh));
+        self.list(VERDICTS);
+        self.blank();
+        let (en, zh) = ("Kernel features: why it did so", "内核特性：为什么这样做");
+        self.heading(self.lang.pick(en, zh));
+        self.list(FEATURES);
+        self.blank();
+        let en = "`overflow explain TOPIC` explains one, `overflow explain --host` this host.";
+        let zh = "`overflow explain 主题` 解释其中一个，`overflow explain --host` 解释本机。";
+        self.flow("", "", self.lang.pick(en, zh));
+    }
+
+    /// These topics with their headings.
+    pub(super) fn list<'a>(&mut self, topics: impl IntoIterator<Item = &'a Topic>) {
+        for topic in topics {
+            self.entry(topic);
+        }
+    }
+
+    fn entry(&mut self, topic: &Topic) {
+        let name = format!("  {:<28}", topic.name);
+        self.flow(&name, &" ".repeat(30), topic.title(self.lang));
+    }
+
+    /// One topic.
+    pub(super) fn topic(&mut self, topic: &Topic) {
+        self.heading(topic.name);
+        self.flow("", "", topic.title(self.lang));
+        for paragraph in topic.paragraphs(self.lang) {
+            self.blank();
+            self.heading(paragraph.label);
+            self.flow("  ", "  ", paragraph.text);
+        }
+    }
+
+    pub(super) fn blank(&mut self) {
+        self.text.push('\n');
+    }
+
+    pub(super) fn heading(&mut self, text: &str) {
+        if self.color {
+            self.text.push_str("\x1b[1m");
+        }
+        self.text.push_str(text);
+        if self.color {
+            self.text.push_str("\x1b[0m");
+        }
+        self.blank();
+    }
+
+    /// A line as it is.
+    pub(super) fn line(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.blank();
+    }
+
+    /// Markdown text, wrapped: `first` before its first line, `rest` before the others.
+    pub(super) fn flow(&mut self, first: &str, rest: &str, markdown: &str) {
+        let plain = markdown.replace('`', "");
+        let separator = match self.lang {
+            Lang::En => textwrap::WordSeparator::AsciiSpace,
+            // Chinese has no spaces to break at.
+            Lang::Zh => textwrap::WordSeparator::UnicodeBreakProperties,
+        };
+        let options = textwrap::Options::new(WIDTH)
+            .initial_indent(first)
+            .subsequent_indent(rest)
+            .word_separator(separator)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        self.text.push_str(&textwrap::fill(&plain, options));
+        self.blank();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_fits_80_columns_in_both_languages() {
+        for lang in [Lang::En, Lang::Zh] {
+            let mut page = Page::new(lang, false);
+            page.index();
+            for topic in VERDICTS.iter().chain(FEATURES) {
+                page.topic(topic);
+            }
+            for line in page.text().lines() {
+                assert!(textwrap::core::display_width(line) <= WIDTH, "{line}");
+                assert!(!line.contains(['`', '*']), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_topic_has_its_name_heading_and_labels() {
+        let mut page = Page::new(Lang::En, false);
+        page.topic(Topic::find("syn.queued").unwrap());
+        let text = page.text();
+        let start = "syn.queued\nThe SYN became a request in the SYN queue\n\nKernel\n  tcp_conn";
+        assert!(text.starts_with(start), "{text}");
+        assert!(text.contains("\nCounters\n"));
+    }
+
+    #[test]
+    fn chinese_breaks_between_characters() {
+        let mut page = Page::new(Lang::Zh, false);
+        page.flow("", "", &"监听套接字".repeat(20));
+        let lines: Vec<&str> = page.text().lines().collect();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert_eq!(textwrap::core::display_width(lines[0]), 80);
+    }
+}

@@ -1,0 +1,250 @@
+//! The knowledge base: a topic per verdict id, and one per kernel feature that decides.
+//!
+//! Each topic is a markdown file per language: a heading, then paragraphs that begin with a label
+//! in bold. The labels are the same, in the same order, in both languages.
+
+use super::Lang;
+use crate::model::features::{Features, SynQueueTest};
+
+/// Something that can be explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// What it is asked for by: a verdict id, or a word for a kernel feature.
+    pub name: &'static str,
+    en: &'static str,
+    zh: &'static str,
+}
+
+/// A paragraph of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Labelled {
+    /// What it is about: `Kernel`, `Since`, `Counters`.
+    pub label: &'static str,
+    /// Its sentences, in markdown.
+    pub text: &'static str,
+}
+
+macro_rules! topics {
+    ($($name:literal,)+) => {
+        &[$(Topic {
+            name: $name,
+            en: include_str!(concat!("topics/en/", $name, ".md")),
+            zh: include_str!(concat!("topics/zh/", $name, ".md")),
+        },)+]
+    };
+}
+
+/// A topic per verdict id, in the order of a connection's life.
+pub const VERDICTS: &[Topic] = topics![
+    "syn.queued",
+    "syn.cookie",
+    "syn.fastopen",
+    "syn.drop.accept_queue_full",
+    "syn.drop.syn_queue_full",
+    "syn.drop.other",
+    "ack.accepted",
+    "ack.accepted.cookie",
+    "ack.drop.overflow",
+    "ack.reset.overflow",
+    "ack.drop.overflow.cookie",
+    "ack.drop.defer_accept",
+    "ack.drop.child_failed",
+    "ack.reset.child_failed",
+    "ack.drop.paws",
+    "ack.drop.out_of_window",
+    "ack.drop.lost_race",
+    "ack.drop.other",
+    "ack.reset.bad_ack",
+    "ack.reset.bad_syn",
+    "ack.reset.invalid_cookie",
+    "ack.reset.other",
+    "later.accepted_by_app",
+    "later.recovered",
+    "later.request_expired",
+    "later.request_orphaned",
+    "later.reset_by_client",
+    "later.migrated",
+    "later.reset_no_socket",
+    "later.listener_closed",
+    "later.phantom",
+    "later.pending",
+];
+
+/// A topic per kernel feature.
+pub const FEATURES: &[Topic] = topics![
+    "abort-on-overflow",
+    "accept-queue-limit",
+    "syn-queue-limit",
+    "max-qlen-log",
+    "young-rule",
+    "cookie-path",
+    "cookie-window",
+    "cookie-listen-drops",
+    "per-netns-sysctls",
+    "somaxconn",
+    "last-quarter",
+    "defer-accept",
+    "synack-timer",
+    "syn-linear-timeouts",
+    "timer-wheel",
+    "tail-loss-probe",
+    "syn-recv-sock-argument",
+    "drop-reasons",
+    "reset-reasons",
+    "counters",
+];
+
+impl Topic {
+    /// The topic of that name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        VERDICTS.iter().chain(FEATURES).find(|t| t.name == name)
+    }
+
+    /// Topics whose name begins with `prefix` at a dot, or contains it anywhere else.
+    pub fn like(part: &str) -> Vec<&'static Self> {
+        let all = || VERDICTS.iter().chain(FEATURES);
+        let under: Vec<_> = all()
+            .filter(|t| t.name.strip_prefix(part).is_some_and(|rest| rest.starts_with('.')))
+            .collect();
+        if under.is_empty() { all().filter(|t| t.name.contains(part)).collect() } else { under }
+    }
+
+    /// Its heading: one line.
+    pub fn title(&self, lang: Lang) -> &'static str {
+        let first = self.text(lang).lines().next().unwrap_or("");
+        first.strip_prefix("# ").unwrap_or(first)
+    }
+
+    /// Its paragraphs.
+    pub fn paragraphs(&self, lang: Lang) -> impl Iterator<Item = Labelled> + use<> {
+        let rest = self.text(lang).split_once("\n\n").map_or("", |(_, rest)| rest);
+        rest.split("\n\n").filter_map(|paragraph| {
+            let (label, text) = paragraph.trim().strip_prefix("**")?.split_once("**")?;
+            let label = label.trim_end_matches(['.', '。']);
+            Some(Labelled { label, text: text.trim() })
+        })
+    }
+
+    fn text(&self, lang: Lang) -> &'static str {
+        lang.pick(self.en, self.zh)
+    }
+}
+
+/// The topics of what sets one kernel apart from others, in the order of a connection's life.
+pub fn of_features(features: &Features) -> Vec<&'static str> {
+    // Every field, so that a new one is not forgotten.
+    let Features {
+        syn_queue,
+        young_rule,
+        synack_timer: _,
+        cookie_window: _,
+        cookie_counts_listen_drop,
+        somaxconn: _,
+        timer_wheel: _,
+        syn_linear_timeouts,
+        tail_loss_probe: _,
+    } = *features;
+    let mut names = vec!["syn-queue-limit"];
+    let mut when = |is: bool, name| {
+        if is {
+            names.push(name);
+        }
+    };
+    when(syn_queue == SynQueueTest::MaxQlenLog, "max-qlen-log");
+    when(young_rule, "young-rule");
+    when(cookie_counts_listen_drop, "cookie-listen-drops");
+    when(true, "cookie-path");
+    when(true, "cookie-window");
+    when(true, "synack-timer");
+    when(true, "somaxconn");
+    when(true, "timer-wheel");
+    when(true, "tail-loss-probe");
+    when(syn_linear_timeouts > 0, "syn-linear-timeouts");
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::VerdictId;
+
+    const LABELS: [(&str, &str); 8] = [
+        ("Kernel", "内核"),
+        ("Not decided by it", "不由它决定的"),
+        ("Since", "起始版本"),
+        ("Why", "缘由"),
+        ("Client and server", "客户端与服务器"),
+        ("Counters", "计数器"),
+        ("What to do", "处理"),
+        ("Source", "源码"),
+    ];
+    const NEEDED: [&str; 6] =
+        ["Kernel", "Since", "Client and server", "Counters", "What to do", "Source"];
+
+    #[test]
+    fn every_verdict_has_a_topic() {
+        let ids: Vec<&str> = VerdictId::ALL.iter().map(|v| v.as_str()).collect();
+        let topics: Vec<&str> = VERDICTS.iter().map(|t| t.name).collect();
+        assert_eq!(
+            topics, ids,
+            "write topics/en/ID.md and topics/zh/ID.md and name the id in VERDICTS"
+        );
+    }
+
+    #[test]
+    fn every_feature_has_a_topic() {
+        for features in [Features::EL7, Features::V4_4, Features::V6_5.above_backlog()] {
+            for name in of_features(&features) {
+                assert!(FEATURES.iter().any(|t| t.name == name), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_languages_say_the_same_things_in_the_same_order() {
+        for topic in VERDICTS.iter().chain(FEATURES) {
+            let labels = |lang| -> Vec<_> { topic.paragraphs(lang).map(|p| p.label).collect() };
+            let (en, zh) = (labels(Lang::En), labels(Lang::Zh));
+            let translated: Vec<&str> = en
+                .iter()
+                .map(|label| LABELS.iter().find(|(e, _)| e == label).map_or(*label, |(_, z)| z))
+                .collect();
+            assert_eq!(translated, zh, "{}", topic.name);
+            for label in NEEDED {
+                assert!(en.contains(&label), "{} lacks {label}", topic.name);
+            }
+        }
+    }
+
+    #[test]
+    fn translations_name_the_same_code_commits_and_versions() {
+        for topic in VERDICTS.iter().chain(FEATURES) {
+            for (en, zh) in topic.paragraphs(Lang::En).zip(topic.paragraphs(Lang::Zh)) {
+                let facts = |text: &'static str| {
+                    let mut facts: Vec<_> = facts(text).collect();
+                    facts.sort_unstable();
+                    facts.dedup();
+                    facts
+                };
+                assert_eq!(facts(en.text), facts(zh.text), "{}: {}", topic.name, en.label);
+            }
+        }
+    }
+
+    /// Names in code style, and commit ids.
+    fn facts(text: &'static str) -> impl Iterator<Item = &'static str> {
+        let code = text.split('`').skip(1).step_by(2);
+        let hex = |w: &&str| w.len() == 12 && w.bytes().all(|b| b.is_ascii_hexdigit());
+        let commits = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(hex);
+        code.chain(commits)
+    }
+
+    #[test]
+    fn a_part_of_a_name_finds_its_family() {
+        let names = |part| -> Vec<_> { Topic::like(part).iter().map(|t| t.name).collect() };
+        assert!(names("syn.drop").iter().all(|n| n.starts_with("syn.drop.")));
+        assert!(names("cookie").contains(&"cookie-path"));
+        assert_eq!(names("beos"), [""; 0]);
+        assert_eq!(Topic::find("syn.cookie").unwrap().name, "syn.cookie");
+    }
+}
