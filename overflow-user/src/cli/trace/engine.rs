@@ -17,7 +17,7 @@ use super::{
 use crate::{
     correlate::Table,
     decode::{Decoder, Observed},
-    listeners::{Inventory, Listener},
+    listeners::{Inventory, Listener, Sysctls},
     record::Frame,
     sink::live::{Closing, Interval, Listened, LiveSink, Moment, Totals},
     verdict::{Connection, Stage, VerdictId},
@@ -49,6 +49,11 @@ type Place = (u32, SocketAddr);
 struct Counted {
     total: Totals,
     recent: Totals,
+    /// The listeners there when something last happened, of that inventory: they can be closed by
+    /// the time the summary is printed.
+    listeners: Vec<Listener>,
+    sysctls: Option<Sysctls>,
+    inventory: u64,
 }
 
 /// The pipeline.
@@ -59,6 +64,8 @@ pub struct Engine {
     limit: Table,
     stories: Stories,
     inventory: Inventory,
+    /// How many inventories came.
+    inventories: u64,
     places: BTreeMap<Place, Counted>,
     sink: Box<dyn LiveSink>,
     losses: Vec<(String, u64)>,
@@ -81,6 +88,7 @@ impl Engine {
             limit: Table::new(0, 0),
             stories: Stories::new(Bounds::LIVE),
             inventory: Inventory::default(),
+            inventories: 0,
             places: BTreeMap::new(),
             sink,
             losses: Vec::new(),
@@ -98,7 +106,10 @@ impl Engine {
     pub fn feed(&mut self, frame: Frame, out: &mut dyn Write) -> io::Result<ControlFlow<()>> {
         match frame {
             Frame::Event(event) => return self.event(&event, out),
-            Frame::Inventory(inventory) => self.inventory = *inventory,
+            Frame::Inventory(inventory) => {
+                self.inventory = *inventory;
+                self.inventories += 1;
+            }
             Frame::Losses(losses) => self.losses = losses,
             Frame::Tick(t_ns) => self.tick(t_ns, out)?,
             Frame::End(t_ns) => self.last_ns = self.last_ns.max(t_ns),
@@ -125,10 +136,10 @@ impl Engine {
         }
         let seconds = seconds(self.begun_ns.unwrap_or(self.last_ns), self.last_ns);
         let losses = self.losses();
-        let Self { places, inventory, sink, options, .. } = self;
+        let Self { places, sink, options, .. } = self;
         let closing = Closing {
             seconds,
-            listeners: listened(places, inventory, |c| &c.total),
+            listeners: listened(places, |c| &c.total),
             accepts: options.accepts,
             connections: self.connections,
             suppressed: self.suppressed,
@@ -210,6 +221,14 @@ impl Engine {
     fn count(&mut self, place: Place, moment: &Observed) {
         let queues = [Some(moment.before), moment.after];
         let counted = self.places.entry(place).or_default();
+        if counted.inventory != self.inventories {
+            counted.inventory = self.inventories;
+            let known = self.inventory.find(place.0, moment.conn.server);
+            if !known.is_empty() {
+                counted.listeners = known.into_iter().cloned().collect();
+                counted.sysctls = self.inventory.namespaces.get(&place.0).map(|s| s.sysctls);
+            }
+        }
         for totals in [&mut counted.total, &mut counted.recent] {
             totals.synack_retransmits += u64::from(moment.kind == Kind::SynAckRetransmit);
             for queue in queues.iter().flatten() {
@@ -275,11 +294,11 @@ impl Engine {
             return Ok(());
         }
         self.interval_ns = Some(t_ns);
-        let Self { places, inventory, sink, options, .. } = self;
+        let Self { places, sink, options, .. } = self;
         let interval = Interval {
             t_ns,
             seconds: seconds(since, t_ns),
-            listeners: listened(places, inventory, |c| &c.recent),
+            listeners: listened(places, |c| &c.recent),
             accepts: options.accepts,
         };
         sink.interval(out, &interval)?;
@@ -311,20 +330,17 @@ fn abnormal(id: VerdictId) -> bool {
 /// Listeners where something happened, those with the most overflows first.
 fn listened<'a>(
     places: &'a BTreeMap<Place, Counted>,
-    inventory: &'a Inventory,
     which: impl Fn(&'a Counted) -> &'a Totals,
 ) -> Vec<Listened<'a>> {
     let eventful = |t: &Totals| !t.verdicts.is_empty() || t.synack_retransmits > 0;
     let mut listened: Vec<Listened<'a>> = places
         .iter()
-        .map(|(place, counted)| (*place, which(counted)))
-        .filter(|(_, totals)| eventful(totals))
-        .map(|((netns, local), totals)| {
-            let same = |l: &&Listener| l.netns == netns && l.local == local;
-            let listeners: Vec<&Listener> = inventory.listeners.iter().filter(same).collect();
+        .map(|(place, counted)| (place, counted, which(counted)))
+        .filter(|(_, _, totals)| eventful(totals))
+        .map(|((netns, local), counted, totals)| {
+            let listeners: Vec<&Listener> = counted.listeners.iter().collect();
             let place = listeners.first().map_or_else(|| local.to_string(), |l| l.place());
-            let sysctls = inventory.namespaces.get(&netns).map(|s| s.sysctls);
-            Listened { netns, place, listeners, sysctls, totals }
+            Listened { netns: *netns, place, listeners, sysctls: counted.sysctls, totals }
         })
         .collect();
     listened.sort_by_key(|l| std::cmp::Reverse(l.totals.overflows()));

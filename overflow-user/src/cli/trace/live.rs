@@ -241,7 +241,8 @@ pub fn report_losses(engine: &Engine) {
     let total = losses.iter().fold(0_u64, |sum, (_, n)| sum.saturating_add(*n));
     if total > 0 {
         let causes: Vec<_> = losses.iter().map(|(what, n)| format!("{n} {what}")).collect();
-        eprintln!("overflow: lost {total} events: {}", causes.join(", "));
+        let plural = if total == 1 { "" } else { "s" };
+        eprintln!("overflow: lost {total} event{plural}: {}", causes.join(", "));
     }
 }
 
