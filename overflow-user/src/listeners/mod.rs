@@ -160,6 +160,22 @@ impl Inventory {
         found.into_iter().map(|i| &self.listeners[i]).collect()
     }
 
+    /// Keeps the owners of an earlier inventory for sockets that nobody seems to hold any more: a
+    /// listener can be closed between being listed and being looked for in `/proc/PID/fd`.
+    pub fn inherit_owners(&mut self, earlier: Self) {
+        if self.listeners.iter().all(|l| l.owner.is_some()) {
+            return;
+        }
+        let mut known: HashMap<(u32, u64), owner::Owner> = earlier
+            .listeners
+            .into_iter()
+            .filter_map(|l| Some(((l.netns, l.inode), l.owner?)))
+            .collect();
+        for listener in self.listeners.iter_mut().filter(|l| l.owner.is_none()) {
+            listener.owner = known.remove(&(listener.netns, listener.inode));
+        }
+    }
+
     /// Makes [`find`](Self::find) work after the listeners were changed or read from a file.
     #[must_use]
     pub fn indexed(mut self) -> Self {
@@ -193,6 +209,25 @@ mod tests {
         let pid = std::process::id();
         assert_eq!(listeners[0].owner.as_ref().unwrap().pids, [pid]);
         assert!(found.find(own.namespace.inum + 1, server).is_empty());
+    }
+
+    #[test]
+    fn an_owner_outlives_its_last_look() {
+        let owner = owner::Owner { processes: Vec::new(), pids: vec![5] };
+        let with = |inode, owner: Option<&owner::Owner>| Inventory {
+            listeners: vec![Listener {
+                inode,
+                owner: owner.cloned(),
+                ..sample::listener("0.0.0.0:1")
+            }],
+            ..Inventory::default()
+        };
+        let mut same = with(3, None);
+        same.inherit_owners(with(3, Some(&owner)));
+        assert_eq!(same.listeners[0].owner, Some(owner.clone()));
+        let mut other = with(4, None);
+        other.inherit_owners(with(3, Some(&owner)));
+        assert_eq!(other.listeners[0].owner, None);
     }
 
     #[test]

@@ -56,6 +56,17 @@ struct Counted {
     inventory: u64,
 }
 
+impl Counted {
+    /// Remembers the listeners that connections to `server` belong to, if there are any.
+    fn learn(&mut self, inventory: &Inventory, netns: u32, server: SocketAddr) {
+        let known = inventory.find(netns, server);
+        if !known.is_empty() {
+            self.listeners = known.into_iter().cloned().collect();
+            self.sysctls = inventory.namespaces.get(&netns).map(|s| s.sysctls);
+        }
+    }
+}
+
 /// The pipeline.
 pub struct Engine {
     options: Options,
@@ -107,8 +118,14 @@ impl Engine {
         match frame {
             Frame::Event(event) => return self.event(&event, out),
             Frame::Inventory(inventory) => {
-                self.inventory = *inventory;
+                let earlier = std::mem::replace(&mut self.inventory, *inventory);
+                self.inventory.inherit_owners(earlier);
                 self.inventories += 1;
+                for (&(netns, server), counted) in &mut self.places {
+                    if counted.listeners.is_empty() {
+                        counted.learn(&self.inventory, netns, server);
+                    }
+                }
             }
             Frame::Losses(losses) => self.losses = losses,
             Frame::Tick(t_ns) => self.tick(t_ns, out)?,
@@ -223,11 +240,7 @@ impl Engine {
         let counted = self.places.entry(place).or_default();
         if counted.inventory != self.inventories {
             counted.inventory = self.inventories;
-            let known = self.inventory.find(place.0, moment.conn.server);
-            if !known.is_empty() {
-                counted.listeners = known.into_iter().cloned().collect();
-                counted.sysctls = self.inventory.namespaces.get(&place.0).map(|s| s.sysctls);
-            }
+            counted.learn(&self.inventory, place.0, moment.conn.server);
         }
         for totals in [&mut counted.total, &mut counted.recent] {
             totals.synack_retransmits += u64::from(moment.kind == Kind::SynAckRetransmit);

@@ -24,8 +24,11 @@ use crate::{
     record::{Frame, Recorder},
 };
 
-/// Looking for listeners may take one part in so many of the time.
+/// Looking for listeners may take one part in so many of the time, and at first this much more.
 const SHARE: u32 = 10;
+const AHEAD: Duration = Duration::from_millis(500);
+/// Network namespaces that are looked for among threads too; more are not.
+const WANTED: usize = 1024;
 /// While anything happens, what is known of the listeners is renewed so often: one can be closed
 /// and another opened at its address.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
@@ -47,8 +50,9 @@ pub struct Live<'a> {
     /// The attribution that the engine has.
     known: Vec<Listener>,
     renewed: Instant,
-    /// How long looking for listeners took.
-    cost: Duration,
+    /// When this began, and how long looking for listeners took since then.
+    since: Instant,
+    spent: Duration,
     /// (network namespace, port) that were looked for in vain since the last regular look.
     strangers: BTreeSet<(u32, u16)>,
     eventful: bool,
@@ -75,7 +79,8 @@ impl<'a> Live<'a> {
             pending: VecDeque::new(),
             known: Vec::new(),
             renewed: Instant::now(),
-            cost: Duration::ZERO,
+            since: Instant::now(),
+            spent: Duration::ZERO,
             strangers: BTreeSet::new(),
             eventful: false,
             overrun: 0,
@@ -145,12 +150,13 @@ impl<'a> Live<'a> {
     async fn events(&mut self) -> Result<ControlFlow<()>> {
         while let Some(event) = self.pending.front().copied() {
             self.eventful = true;
-            if self.renewed.elapsed() >= self.cost * SHARE
-                && self.engine.is_stranger(&event)
-                && self.strangers.insert((event.netns, event.server_port))
-            {
-                self.wanted.insert(event.netns);
-                self.renew().await?;
+            if self.engine.is_stranger(&event) {
+                if self.wanted.len() < WANTED {
+                    self.wanted.insert(event.netns);
+                }
+                if self.may_look() && self.strangers.insert((event.netns, event.server_port)) {
+                    self.renew().await?;
+                }
             }
             self.pending.pop_front();
             if let Some(recorder) = &mut self.recorder {
@@ -161,6 +167,10 @@ impl<'a> Live<'a> {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    fn may_look(&self) -> bool {
+        self.spent <= self.since.elapsed() / SHARE + AHEAD
     }
 
     /// Looks at the host's listeners again; meanwhile the ring is emptied.
@@ -178,7 +188,7 @@ impl<'a> Live<'a> {
             }
         };
         self.renewed = Instant::now();
-        self.cost = began.elapsed();
+        self.spent += began.elapsed();
         match inventory {
             Ok(inventory) => self.learn(inventory),
             // What was known stays known.
@@ -201,7 +211,7 @@ impl<'a> Live<'a> {
     }
 
     async fn second(&mut self) -> Result<()> {
-        if self.eventful && self.renewed.elapsed() >= RENEW_EVERY.max(self.cost * SHARE) {
+        if self.eventful && self.renewed.elapsed() >= RENEW_EVERY && self.may_look() {
             self.eventful = false;
             self.strangers.clear();
             self.renew().await?;
