@@ -84,8 +84,6 @@ fn expected(verdict: VerdictId, synack_resent: bool) -> (Option<Server>, Client)
         V::AckDropOverflow | V::AckDropDeferAccept => {
             (Some(Server::Request(synack_resent)), Client::Connected)
         }
-        // Where the child had no route back, the RST may have none either.
-        V::AckResetChildFailed => (Some(Server::Nothing), Client::Anything),
         // The request waits for a better segment.
         V::AckDropPaws | V::AckDropOutOfWindow | V::AckResetBadAck => {
             (Some(Server::Request(synack_resent)), Client::Anything)
@@ -98,8 +96,10 @@ fn expected(verdict: VerdictId, synack_resent: bool) -> (Option<Server>, Client)
             (Some(Server::Nothing), Client::Connecting)
         }
         V::SynQueued => (Some(Server::Request(synack_resent)), Client::Anything),
-        // What came later has taken the request or the child away.
+        // What came later has taken the request or the child away; and where a child had no route
+        // back, its RST may have none either.
         V::SynCookie
+        | V::AckResetChildFailed
         | V::LaterRequestExpired
         | V::LaterRequestOrphaned
         | V::LaterResetByClient

@@ -162,7 +162,15 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>> {
     };
     let connections: Vec<&Connection> =
         cell.judgement.connections.iter().map(|j| &j.connection).collect();
-    Ok(scenario.differences(&connections, &evidence))
+    let mut differences = scenario.differences(&connections, &evidence);
+    if !cell.observation.concurrent {
+        differences.push(format!(
+            "it was another experiment than the one described, {} times over: this machine was too \
+             busy to follow the script in time; run it again when less is going on",
+            cell.observation.attempts
+        ));
+    }
+    Ok(differences)
 }
 
 /// Families of verdicts that no hook in use shows.

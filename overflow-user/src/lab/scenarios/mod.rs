@@ -68,6 +68,16 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_lists_every_scenario_in_order() {
+        let listed: Vec<_> = include_str!("../../../../docs/scenarios.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` | "))
+            .collect();
+        let expected: Vec<_> = Scenario::all().map(|s| (s.name, s.shows)).collect();
+        assert_eq!(listed, expected);
+    }
+
+    #[test]
     fn every_cell_can_run_and_names_its_scenario() {
         for scenario in Scenario::all() {
             let cell = scenario.cell();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Alternative, Scenario, When};
-use crate::lab::{Action, CellConfig, Script, Step};
+use crate::lab::{Action, CellConfig, Script, Setup, Step};
 
 /// Eight requests are admitted, two children: `listen(1)` after the SYNs, before the third ACKs.
 pub(super) const SHRINK: Step = Step { at_ms: 80, action: Action::Listen(1) };
@@ -113,6 +113,27 @@ pub(super) const ALL: &[Scenario] = &[
             },
         ],
         counters: &[("ListenOverflows", 0)],
+    },
+    Scenario {
+        name: "syn-backlog-spared",
+        shows: "Without SYN cookies the last quarter of tcp_max_syn_backlog is for known peers: a \
+                SYN is dropped although both queues have room",
+        config: CellConfig {
+            syncookies: 0,
+            backlog: 8,
+            hold: Duration::from_millis(600),
+            script: Script {
+                name: "",
+                setup: &[Setup::Sysctl("ipv4.tcp_max_syn_backlog", 4)],
+                steps: &[],
+            },
+            ..CellConfig::SEED
+        },
+        alternatives: &[Alternative {
+            when: When::Always,
+            stories: &[(4, "syn.queued ack.accepted later.listener_closed"), (1, "syn.drop.other")],
+        }],
+        counters: &[("ListenOverflows", 0), ("ListenDrops", 1), ("TCPReqQFullDrop", 0)],
     },
     Scenario {
         name: "backlog-0",
