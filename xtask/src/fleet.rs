@@ -35,8 +35,14 @@ pub struct Ran {
 }
 
 /// Runs the batches on so many machines at once; results are in the order of the batches. Fails for
-/// a batch if its kernel cannot be had.
-pub fn run(batches: &[Batch], machines: usize, options: &Options) -> Vec<Result<Ran>> {
+/// a batch if its kernel cannot be had. `each` gets every output as soon as it is there, with the
+/// numbers of batch and job.
+pub fn run(
+    batches: &[Batch],
+    machines: usize,
+    options: &Options,
+    each: &(dyn Fn(usize, usize, &JobOutput) + Sync),
+) -> Vec<Result<Ran>> {
     // One after the other, because they share what they build and download.
     let vms: Vec<_> = batches.iter().map(|b| Vm::new(&b.kernel, options.clone())).collect();
     let slots: Vec<_> = batches.iter().map(|_| Mutex::new(None)).collect();
@@ -50,7 +56,9 @@ pub fn run(batches: &[Batch], machines: usize, options: &Options) -> Vec<Result<
                         break;
                     };
                     let ran = match vm {
-                        Ok(vm) => Ok(one(vm, &batch.jobs)),
+                        Ok(vm) => {
+                            Ok(one(vm, &batch.jobs, &|job, output| each(number, job, output)))
+                        }
                         Err(e) => Err(anyhow!("{e:#}")),
                     };
                     *slots[number].lock().unwrap_or_else(PoisonError::into_inner) = Some(ran);
@@ -65,9 +73,11 @@ pub fn run(batches: &[Batch], machines: usize, options: &Options) -> Vec<Result<
     taken.collect()
 }
 
-fn one(vm: &Vm, jobs: &[Vec<String>]) -> Ran {
+fn one(vm: &Vm, jobs: &[Vec<String>], each: &dyn Fn(usize, &JobOutput)) -> Ran {
     let version = vm.image().version.clone();
-    progress::note(&format!("booting {}", vm.image().release));
+    if !jobs.is_empty() {
+        progress::note(&format!("booting {}", vm.image().release));
+    }
     let jobs: Vec<_> =
         jobs.iter().map(|argv| Job { argv: argv.clone(), ..Job::default() }).collect();
     let mut outputs: Vec<Result<JobOutput>> = Vec::with_capacity(jobs.len());
@@ -78,6 +88,7 @@ fn one(vm: &Vm, jobs: &[Vec<String>]) -> Ran {
     while outputs.len() < jobs.len() {
         let begun = outputs.len();
         let ended = vm.run_each(&jobs[begun..], &mut |_, _, _| false, &mut |output| {
+            each(outputs.len(), &output);
             outputs.push(Ok(output));
             tell(&version, outputs.len(), jobs.len(), &mut before);
         });

@@ -93,7 +93,7 @@ pub fn ground_truth(args: &GroundTruthArgs) -> Result<ExitCode> {
     };
     println!("seed {}", args.seed);
     let mut good = true;
-    let ran = fleet::run(&batches, args.jobs, &options);
+    let ran = fleet::run(&batches, args.jobs, &options, &|_, _, _| {});
     for ((batch, groups), ran) in batches.iter().zip(&drawn).zip(ran) {
         let ran = ran.with_context(|| format!("kernel {}", batch.kernel))?;
         let mut totals = Totals::default();

@@ -6,12 +6,18 @@ mod seed;
 mod table;
 mod words;
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, ValueEnum};
 
 use crate::{
+    artifacts,
     fleet::{self, Batch, Ran},
     progress, setup,
     test::Checks,
@@ -24,6 +30,13 @@ use table::{Kernel, Table};
 /// The kernels of the documents. 5.10.223-1 is the last bootable one that holds the SYN queue full
 /// at the backlog; the newest 5.10 no longer does (3479c7549fb1).
 const KERNELS: &[&str] = &["5.10.223-1", "5.10", "6.1", "6.12", "6.18", "7.3"];
+
+/// Each rung and each family once. The seed experiment is run nowhere else.
+const QUICK: [Place; 3] = [
+    Place { rung: Rung::Fentry, family: Family::Ipv4 },
+    Place { rung: Rung::Kprobe, family: Family::Ipv6 },
+    Place { rung: Rung::Tracepoint, family: Family::Mapped },
+];
 
 /// Arguments of `cargo xtask matrix`.
 #[derive(Args)]
@@ -43,6 +56,12 @@ pub struct MatrixArgs {
     /// Machines at once
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: usize,
+    /// Each rung and each family once, not each with each
+    #[arg(long)]
+    quick: bool,
+    /// Run only what is not in target/matrix/ since overflow was built
+    #[arg(long)]
+    resume: bool,
     /// Exit with status 1 if a cell is not as it must be
     #[arg(long)]
     check: bool,
@@ -97,6 +116,22 @@ struct Plan {
     kernels: Vec<String>,
     places: Vec<Place>,
     scenarios: String,
+    resume: bool,
+}
+
+/// One run of the lab.
+struct Run {
+    /// Names its files.
+    name: String,
+    place: Place,
+    kind: Kind,
+    argv: Vec<String>,
+}
+
+enum Kind {
+    Scenarios,
+    /// The seed experiment; an index of [`seed::PREFILLS`].
+    Seed(usize),
 }
 
 /// Runs the matrix and writes it; all of it to docs/, a part to target/matrix/.
@@ -118,16 +153,16 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode> {
     Ok(if args.check && checks.failed() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The part that `cargo xtask test` runs: the oldest and the newest kernel of each kind of SYN
-/// queue, every rung, every family once.
+/// The part that `cargo xtask test` runs: the oldest and the newest kernel, each rung and each
+/// family once.
 pub fn subset(jobs: usize) -> Result<Checks> {
-    let places = [
-        Place { rung: Rung::Fentry, family: Family::Ipv6 },
-        Place { rung: Rung::Kprobe, family: Family::Mapped },
-        Place { rung: Rung::Tracepoint, family: Family::Ipv4 },
-    ];
-    let kernels = ["5.10", "7.3"].map(str::to_owned).to_vec();
-    let table = Plan { kernels, places: places.to_vec(), scenarios: "all".to_owned() }.run(jobs)?;
+    let plan = Plan {
+        kernels: ["5.10", "7.3"].map(str::to_owned).to_vec(),
+        places: QUICK.to_vec(),
+        scenarios: "all".to_owned(),
+        resume: false,
+    };
+    let table = plan.run(jobs)?;
     write(&workspace::target().join("matrix"), &table)?;
     Ok(table.check())
 }
@@ -144,24 +179,36 @@ impl Plan {
         let wanted = |place: &Place| {
             (args.rungs.is_empty() || args.rungs.contains(&place.rung))
                 && (args.families.is_empty() || args.families.contains(&place.family))
+                && (!args.quick || QUICK.contains(place))
         };
         let places = Rung::value_variants().iter().flat_map(|&rung| {
             Family::value_variants().iter().map(move |&family| Place { rung, family })
         });
-        Self { kernels, places: places.filter(wanted).collect(), scenarios }
+        let places = places.filter(wanted).collect();
+        Self { kernels, places, scenarios, resume: args.resume }
     }
 
     fn run(&self, machines: usize) -> Result<Table> {
-        let jobs: Vec<_> = self.places.iter().flat_map(|place| self.jobs_of(*place)).collect();
-        let batches: Vec<_> = self
-            .kernels
-            .iter()
-            .map(|kernel| Batch { kernel: kernel.clone(), jobs: jobs.clone() })
-            .collect();
+        let runs = self.runs();
+        let overflow = fs::metadata(artifacts::overflow()?)?.modified()?;
+        let kept = |kernel: &String| -> Vec<_> {
+            let fresh = |run| if self.resume { kept(kernel, run, overflow) } else { None };
+            runs.iter().map(fresh).collect()
+        };
+        let kept: Vec<_> = self.kernels.iter().map(kept).collect();
+        let missing = |kept: &Vec<Option<JobOutput>>| -> Vec<&Run> {
+            runs.iter().zip(kept).filter(|(_, kept)| kept.is_none()).map(|(run, _)| run).collect()
+        };
+        let missing: Vec<_> = kept.iter().map(missing).collect();
+        let batch = |(kernel, runs): (&String, &Vec<&Run>)| Batch {
+            kernel: kernel.clone(),
+            jobs: runs.iter().map(|run| run.argv.clone()).collect(),
+        };
+        let batches: Vec<_> = self.kernels.iter().zip(&missing).map(batch).collect();
         progress::note(&format!(
             "{} kernels, {} runs of the lab on each, {machines} machines at once",
             batches.len(),
-            jobs.len()
+            runs.len()
         ));
         let options = Options {
             label: Some("matrix".into()),
@@ -170,61 +217,92 @@ impl Plan {
             ..Options::default()
         };
         let mut table = Table::default();
-        for (batch, ran) in batches.iter().zip(fleet::run(&batches, machines, &options)) {
-            let ran = ran.with_context(|| format!("kernel {}", batch.kernel))?;
-            self.take(ran, &mut table)?;
+        let keep_each = |kernel: usize, job: usize, output: &JobOutput| {
+            if let Err(e) = keep(&self.kernels[kernel], &missing[kernel][job].name, output) {
+                progress::note(&format!("{e:#}"));
+            }
+        };
+        let ran = fleet::run(&batches, machines, &options, &keep_each);
+        for ((kernel, kept), ran) in self.kernels.iter().zip(kept).zip(ran) {
+            let ran = ran.with_context(|| format!("kernel {kernel}"))?;
+            take(&runs, kept, ran, &mut table);
         }
         table.measured = seed::measured()?;
         Ok(table)
     }
 
-    /// The scenarios, then the seed experiment with an empty queue and with one slot left.
-    fn jobs_of(&self, place: Place) -> Vec<Vec<String>> {
-        let argv = |rest: &str| {
-            let (rung, family) = (place.rung.name(), place.family.name());
-            let line = format!("overflow lab --output json --rung {rung} --family {family} {rest}");
-            line.split(' ').map(str::to_owned).collect()
-        };
-        let scenarios = argv(&format!("--scenario {}", self.scenarios));
-        let seeds = seed::PREFILLS.map(|n| argv(&format!("--hold 8 --prefill {n}")));
-        [scenarios].into_iter().chain(seeds).collect()
-    }
-
-    fn take(&self, ran: Ran, table: &mut Table) -> Result<()> {
-        let number = table.kernels.len();
-        let mut kernel = Kernel { version: ran.version.clone(), ..Kernel::default() };
-        let mut outputs = ran.outputs.into_iter();
+    /// In each place the scenarios; in some the seed experiment.
+    fn runs(&self) -> Vec<Run> {
+        let mut runs = Vec::new();
         for &place in &self.places {
-            let name = format!("{}-{}", place.rung.name(), place.family.name());
-            for (job, what) in ["scenarios", "seed", "seed-prefill-1"].into_iter().enumerate() {
-                let output = match outputs.next() {
-                    Some(Ok(output)) => output,
-                    Some(Err(e)) => {
-                        table.failures.push(format!("{}, {name}, {what}: {e:#}", ran.version));
-                        continue;
-                    }
-                    None => continue,
-                };
-                keep(&ran.version, &format!("{name}-{what}"), &output)?;
-                let taken = match job {
-                    0 => cell::read(&output).map(|read| {
-                        kernel.hooks.entry(place.rung).or_default().extend(read.hooks);
-                        table.add(number, place, read.scenarios);
-                    }),
-                    _ => seed::read(&output).map(|seen| kernel.add_seed(job - 1, place, &seen)),
-                };
-                if let Err(e) = taken {
-                    table.failures.push(format!("{}, {name}, {what}: {e:#}", ran.version));
+            let (rung, family) = (place.rung.name(), place.family.name());
+            let mut add = |what: &str, kind, rest: String| {
+                let line =
+                    format!("overflow lab --output json --rung {rung} --family {family} {rest}");
+                runs.push(Run {
+                    name: format!("{rung}-{family}-{what}"),
+                    place,
+                    kind,
+                    argv: line.split(' ').map(str::to_owned).collect(),
+                });
+            };
+            add("scenarios", Kind::Scenarios, format!("--scenario {}", self.scenarios));
+            for (index, prefill) in seed::PREFILLS.iter().enumerate() {
+                if QUICK.contains(&place) {
+                    let what = format!("seed-prefill-{prefill}");
+                    add(&what, Kind::Seed(index), format!("--hold 8 --prefill {prefill}"));
                 }
             }
         }
-        table.kernels.push(kernel);
-        Ok(())
+        runs
     }
 }
 
-fn keep(version: &str, name: &str, output: &JobOutput) -> Result<()> {
-    let dir: PathBuf = workspace::target().join("matrix").join(version);
+/// Takes in what a kernel's runs said, kept or new.
+fn take(runs: &[Run], kept: Vec<Option<JobOutput>>, ran: Ran, table: &mut Table) {
+    let number = table.kernels.len();
+    let mut kernel = Kernel { version: ran.version.clone(), ..Kernel::default() };
+    let mut outputs = ran.outputs.into_iter();
+    for (run, kept) in runs.iter().zip(kept) {
+        let output = match kept {
+            Some(output) => Ok(output),
+            None => outputs.next().unwrap_or_else(|| Err(anyhow!("it was not run"))),
+        };
+        let place = run.place;
+        let taken = output.and_then(|output| match run.kind {
+            Kind::Scenarios => cell::read(&output).map(|read| {
+                kernel.hooks.entry(place.rung).or_default().extend(read.hooks);
+                table.add(number, place, read.scenarios);
+            }),
+            Kind::Seed(index) => {
+                seed::read(&output).map(|seen| kernel.add_seed(index, place, &seen))
+            }
+        });
+        if let Err(e) = taken {
+            table.failures.push(format!("{}, {}: {e:#}", ran.version, run.name));
+        }
+    }
+    table.kernels.push(kernel);
+}
+
+/// Where a kernel's runs are kept, by the name it was asked for.
+fn kept_in(kernel: &str) -> PathBuf {
+    workspace::target().join("matrix").join(kernel)
+}
+
+/// What an earlier run said, if it is newer than the program and came to its end.
+fn kept(kernel: &str, run: &Run, newer_than: SystemTime) -> Option<JobOutput> {
+    let path = kept_in(kernel).join(format!("{}.jsonl", run.name));
+    if fs::metadata(&path).ok()?.modified().ok()? < newer_than {
+        return None;
+    }
+    let stdout = fs::read(&path).ok()?;
+    let whole = String::from_utf8_lossy(&stdout).contains("\"type\":\"summary\"");
+    whole.then(|| JobOutput { stdout, ..JobOutput::default() })
+}
+
+fn keep(kernel: &str, name: &str, output: &JobOutput) -> Result<()> {
+    let dir = kept_in(kernel);
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     for (ending, bytes) in [("jsonl", &output.stdout), ("stderr", &output.stderr)] {
         let path = dir.join(format!("{name}.{ending}"));
@@ -233,7 +311,7 @@ fn keep(version: &str, name: &str, output: &JobOutput) -> Result<()> {
     Ok(())
 }
 
-fn write(dir: &std::path::Path, table: &Table) -> Result<()> {
+fn write(dir: &Path, table: &Table) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     for (name, text) in
         [("kernel-matrix.md", markdown::render(table)), ("kernel-matrix.json", table.json())]
