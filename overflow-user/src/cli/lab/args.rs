@@ -89,8 +89,8 @@ pub struct LabArgs {
     pub(super) check_model: bool,
     /// Run N scenarios drawn by lot instead; those that disagree are cut down to the smallest one
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..), conflicts_with_all =
-        ["clients", "backlog", "delay", "abort_on_overflow", "syncookies", "somaxconn", "prefill",
-        "payload", "hold", "output", "pcap"])]
+        ["scenario", "clients", "backlog", "delay", "abort_on_overflow", "syncookies", "somaxconn",
+        "prefill", "payload", "hold", "output", "pcap"])]
     pub(super) random: Option<u32>,
     /// Draw the scenarios of an earlier --random again
     #[arg(long, value_name = "S", requires = "random")]
