@@ -251,7 +251,7 @@ fn a_damaged_recording_is_counted_and_fails() {
     let shown = text(&output.stdout);
     let loss = r#"{"type":"loss","v":1,"what":"damaged frames of the recording","count":1}"#;
     assert!(shown.lines().any(|l| l == loss), "{shown}");
-    assert_eq!(text(&output.stderr), "overflow: lost 1 event: 1 damaged frames of the recording\n");
+    assert_eq!(text(&output.stderr), "overflow: lost 1 damaged frames of the recording\n");
 }
 
 #[test]

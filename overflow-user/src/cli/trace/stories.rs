@@ -23,8 +23,8 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Of a live trace: some 30 MiB when full.
-    pub const LIVE: Self = Self { connections: 1 << 16, moments: 48 };
+    /// Of a live trace: some 30 MiB when full of connections with a moment or two.
+    pub const LIVE: Self = Self { connections: 1 << 15, moments: 48 };
 }
 
 struct Story {
