@@ -131,8 +131,7 @@ fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
     let mut notes = Vec::new();
     if third_ack(tracer) == Some(Rung::Tracepoint) {
         notes.push(
-            "on the tracepoint rung only listeners opened from now on are traced; an earlier one \
-             after it calls listen() again"
+            "on the tracepoint rung only listeners opened from now on are traced: start them anew"
                 .to_owned(),
         );
     }
