@@ -93,7 +93,10 @@ pub fn parse(skb: u64, at: At, event: &mut Event) -> Option<()> {
         event.server = header.destination;
         (ip + size_of::<Ipv6>() as u64, u32::from(u16::from_be(header.payload_length)))
     } else {
-        emit::count(Loss::BadHeader);
+        // What a device receives need not be IP (ARP); what TCP is handed must be.
+        if matches!(at, At::NetworkHeader) {
+            emit::count(Loss::BadHeader);
+        }
         return None;
     };
     let tcp: Tcp = read::at(tcp)?;
