@@ -2,9 +2,9 @@
 
 use super::Rung;
 
-const QUEUE_LIMIT: &str = "`inet_csk_reqsk_queue_is_full` compares with `>=` up to v6.12 and with `>` \
-    since 3479c7549fb1 (v6.13, and stable releases such as 5.10.234, 6.1.128), so that the SYN \
-    queue takes one request more; see `syn-queue-full`.";
+const QUEUE_LIMIT: &str = "`inet_csk_reqsk_queue_is_full` compares the number of requests with the \
+    backlog by `>=` before 3479c7549fb1 and by `>` since (v6.13; also 6.12.10, 6.1.125, 5.15.177, \
+    5.10.234, 5.4.290): the SYN queue takes one request more.";
 
 /// Scenarios whose outcome is not the same on all kernels.
 const DIFFERENCES: &[(&str, &str)] = &[
@@ -14,21 +14,15 @@ const DIFFERENCES: &[(&str, &str)] = &[
          its first SYNs again every second instead of after 1, 3, 7 s, so that more of them are \
          dropped in the same time.",
     ),
-    (
-        "syn-queue-full",
-        "`inet_csk_reqsk_queue_is_full` compares the number of requests with the backlog by `>=` up \
-         to v6.12 and by `>` since 3479c7549fb1 (v6.13, and stable releases such as 5.10.234, \
-         6.1.128): with backlog 1 one request fits, or two.",
-    ),
+    ("syn-queue-full", QUEUE_LIMIT),
     ("backlog-0", QUEUE_LIMIT),
-    ("phantom", QUEUE_LIMIT),
     ("phantom-with-data", QUEUE_LIMIT),
     ("phantom-revived", QUEUE_LIMIT),
     (
         "inexact-reset",
         "Since a28c4fcbf774 `tcp_check_req` answers a RST that is in the window but not at its edge \
-         by a challenge ACK (`tcp_reqsk_send_challenge_ack`, RFC 5961 3.2); before, the request \
-         was dropped. Stable releases have it too.",
+         by a challenge ACK (`tcp_reqsk_send_challenge_ack`, RFC 5961); before, the request was \
+         dropped. It is of 2026 and in stable releases too, so the version tells little.",
     ),
     (
         "reuseport-migration",
