@@ -1,7 +1,7 @@
 //! Measured scenarios: read, drawn by lot, turned into commands.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -154,8 +154,9 @@ pub fn draw(file: &Path, n: usize, seed: u64) -> Result<Vec<Group>> {
         more
     });
     let group = |scenarios: Vec<Measured>| {
-        let forced = scenarios[0].syncookies == 2;
-        let argv = scenarios[0].argv_with(if forced { "2" } else { "both" }, "both");
+        let values: BTreeSet<_> = scenarios.iter().map(|m| m.syncookies.to_string()).collect();
+        let one = values.first().filter(|_| values.len() == 1);
+        let argv = scenarios[0].argv_with(one.map_or("both", String::as_str), "both");
         Group { argv, scenarios }
     };
     Ok(enough.map(group).collect())
@@ -179,6 +180,12 @@ mod tests {
         assert!((30..34).contains(&scenarios.len()), "{}", scenarios.len());
         assert_eq!(argv(&old), argv(&new));
         assert!(scenarios.iter().all(|m| m.syns.len() == m.classes.len()));
+        // Nobody could be let in beforehand with a backlog of 0 and no cookies.
+        let all = super::draw(&file_of(&data(), "7.3").unwrap(), 1000, 7).unwrap();
+        let narrow = all.iter().map(|group| group.argv.join(" "));
+        let narrow = narrow.filter(|a| a.contains("--backlog 0 ") && !a.contains("--prefill 0 "));
+        let narrow: Vec<_> = narrow.collect();
+        assert!(!narrow.is_empty() && narrow.iter().all(|a| !a.contains("--syncookies both")));
     }
 
     #[test]
