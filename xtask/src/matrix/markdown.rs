@@ -1,6 +1,9 @@
 //! The matrix as a document for people.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use super::{
     Rung,
@@ -64,27 +67,30 @@ fn header(first: &str, rest: &[&str]) -> String {
 /// Scenarios by kernels.
 fn overview(table: &Table, text: &mut String) {
     *text += "\n## Cells as foretold\n\nOf all rungs and families; – is unavailable.\n\n";
-    let versions: Vec<_> = table.kernels.iter().map(|k| k.version.as_str()).collect();
+    let versions: Vec<_> = table.kernels.iter().map(Kernel::name).collect();
     *text += &header("scenario", &versions);
     for scenario in &table.scenarios {
         let cells = (0..table.kernels.len()).map(|kernel| tally(scenario, kernel));
         let cells = cells.collect::<Vec<_>>().join(" | ");
         let _ = writeln!(text, "| `{}` | {cells} |", scenario.name);
     }
-    let mut reasons: BTreeSet<String> = BTreeSet::new();
+    let mut reasons: BTreeMap<&str, (BTreeSet<&str>, BTreeSet<usize>)> = BTreeMap::new();
     for scenario in &table.scenarios {
         for ((kernel, _), ended) in &scenario.cells {
             if let Ended::Unavailable(why) = ended {
-                let version = table.version(*kernel);
-                reasons.insert(format!("- `{}` on {version}: {why}.", scenario.name));
+                let (scenarios, kernels) = reasons.entry(why).or_default();
+                scenarios.insert(&scenario.name);
+                kernels.insert(*kernel);
             }
         }
     }
     if !reasons.is_empty() {
         *text += "\nUnavailable:\n\n";
-        for reason in reasons {
-            let _ = writeln!(text, "{reason}");
-        }
+    }
+    for (why, (scenarios, kernels)) in reasons {
+        let scenarios: Vec<_> = scenarios.iter().map(|name| format!("`{name}`")).collect();
+        let kernels: Vec<_> = kernels.iter().map(|&kernel| table.version(kernel)).collect();
+        let _ = writeln!(text, "- {} on {}: {why}.", scenarios.join(", "), kernels.join(", "));
     }
 }
 
@@ -118,9 +124,9 @@ fn seed(table: &Table, text: &mut String) {
         }
         for kernel in &table.kernels {
             match kernel.agreed_seeds() {
-                Some(seeds) => seed_row(&format!("{} *booted*", kernel.version), &seeds, row, text),
+                Some(seeds) => seed_row(&format!("{} *booted*", kernel.name()), &seeds, row, text),
                 None => {
-                    let _ = writeln!(text, "| {} | rungs or families differ |", kernel.version);
+                    let _ = writeln!(text, "| {} | rungs or families differ |", kernel.name());
                 }
             }
         }
@@ -144,16 +150,30 @@ fn seed_row(kernel: &str, seeds: &Seeds, row: usize, text: &mut String) {
 }
 
 fn rungs(table: &Table, text: &mut String) {
-    *text += "\n## What each rung sees\n\n";
+    *text += "\n## What each rung sees\n\nSYN-ACK retransmissions are always seen by \
+              `tp_btf:tcp_retransmit_synack`.\n\n";
     let rungs: BTreeSet<Rung> =
         table.kernels.iter().flat_map(|k| k.hooks.keys().copied()).collect();
     for rung in rungs {
         let _ = writeln!(text, "- **{}**: {}", rung.name(), words::rung(rung));
+        let mut lines: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for kernel in &table.kernels {
             if let Some(line) = hooks_line(kernel, rung) {
-                let _ = writeln!(text, "  - {}: {line}.", kernel.version);
+                lines.entry(line).or_default().push(kernel.name());
             }
         }
+        for (line, kernels) in lines {
+            let _ = writeln!(text, "  - {}: {line}.", among(table, &kernels));
+        }
+    }
+}
+
+/// Names of kernels, or that it is all of them.
+fn among(table: &Table, kernels: &[&str]) -> String {
+    if kernels.len() == table.kernels.len() {
+        "Every kernel".to_owned()
+    } else {
+        kernels.join(", ")
     }
 }
 
@@ -166,6 +186,9 @@ fn hooks_line(kernel: &Kernel, rung: Rung) -> Option<String> {
         Rung::Tracepoint => &["tp_btf"],
     };
     let foreign = hooks.iter().map(|(_, hook)| hook).filter(|hook| {
+        if hook.as_str() == words::ALWAYS_TRACEPOINT {
+            return false;
+        }
         let kind = hook.split(':').next().unwrap_or_default();
         !own.contains(&kind)
     });
@@ -190,12 +213,7 @@ fn outcome(table: &Table, scenario: &Scenario, text: &mut String) {
     let groups = scenario.by_outcome(table.kernels.len());
     for (stories, kernels) in &groups {
         let names: Vec<_> = kernels.iter().map(|&k| table.version(k)).collect();
-        let ran = (0..table.kernels.len()).filter(|&k| scenario.best(k).is_some()).count();
-        let on = match (groups.len(), ran == table.kernels.len()) {
-            (1, true) => "Every kernel".to_owned(),
-            _ => names.join(", "),
-        };
-        let _ = writeln!(text, "- {on}: {}", listed(stories));
+        let _ = writeln!(text, "- {}: {}", among(table, &names), listed(stories));
     }
     if groups.len() > 1 {
         let why = words::difference(&scenario.name).unwrap_or("Why kernels differ is not known.");
@@ -214,16 +232,32 @@ fn outcome(table: &Table, scenario: &Scenario, text: &mut String) {
             let _ = writeln!(text, "{line}");
         }
     }
-    let differing = scenario.cells.iter().filter_map(|((kernel, place), ended)| match ended {
-        Ended::Differs(_, why) => {
+    let mut differing: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for ((kernel, place), ended) in &scenario.cells {
+        if let Ended::Differs(_, why) = ended {
             let (rung, family) = (place.rung.name(), place.family.name());
-            Some(format!("- {}, {rung}, {family}: {}", table.version(*kernel), why.join("; ")))
+            let at = format!("{} {rung} {family}", table.version(*kernel));
+            differing.entry(in_short(why)).or_default().push(at);
         }
-        _ => None,
-    });
-    let differing: Vec<_> = differing.collect();
+    }
     if !differing.is_empty() {
-        let _ = writeln!(text, "\nNot as foretold:\n\n{}", differing.join("\n"));
+        *text += "\nNot as foretold:\n\n";
+    }
+    for (why, places) in differing {
+        let _ = writeln!(text, "- {}: {why}", places.join(", "));
+    }
+}
+
+/// The first difference, which the others mostly follow from, without the client that had it.
+fn in_short(why: &[String]) -> String {
+    let Some(first) = why.first() else { return "it does not say why".to_owned() };
+    let first = match first.split_once(": ") {
+        Some((client, rest)) if !client.contains(' ') => rest,
+        _ => first,
+    };
+    match why.len() {
+        1 => first.to_owned(),
+        n => format!("{first}; and {} more, in `kernel-matrix.json`", n - 1),
     }
 }
 
@@ -255,7 +289,10 @@ mod tests {
         let one = |story: &str| Stories::from([(story.to_owned(), 3)]);
         let cells = BTreeMap::from([
             ((0, place(Rung::Fentry)), Ended::Holds(one("a"))),
-            ((0, place(Rung::Tracepoint)), Ended::Differs(one("b"), vec!["b is odd".to_owned()])),
+            (
+                (0, place(Rung::Tracepoint)),
+                Ended::Differs(one("b"), vec!["10.7.0.1:1: b is odd".to_owned()]),
+            ),
             ((1, place(Rung::Fentry)), Ended::Unavailable("too old".to_owned())),
         ]);
         Table {
@@ -271,11 +308,11 @@ mod tests {
         for expected in [
             "| `s` | **1/2** | – |",
             "- `s` on 6.1-1: too old.",
-            "  - 5.10-1: `kretprobe:b` stand in.",
-            "  - 6.1-1: no hook for accept().",
+            "  - Every kernel: `kretprobe:b` stand in.",
+            "  - Every kernel: no hook for accept().",
             "- 5.10-1: 3 × `a`",
             "- by tracepoint: 3 × `b`",
-            "- 5.10-1, tracepoint, ipv4: b is odd",
+            "- 5.10-1 tracepoint ipv4: b is odd",
         ] {
             assert!(text.contains(expected), "{expected} is not in:\n{text}");
         }

@@ -47,6 +47,11 @@ pub struct Scenario {
 }
 
 impl Kernel {
+    /// The version without the suffix of Debian's backports: `7.3.4-1`.
+    pub fn name(&self) -> &str {
+        self.version.split('~').next().unwrap_or(&self.version)
+    }
+
     /// Takes in one run of the seed experiment.
     pub fn add_seed(&mut self, prefill: usize, place: Place, seen: &[String; CELLS.len()]) {
         for (outcomes, letters) in self.seeds[prefill].iter_mut().zip(seen) {
@@ -159,9 +164,9 @@ impl Table {
         });
     }
 
-    /// A kernel's version.
+    /// A kernel's name.
     pub fn version(&self, kernel: usize) -> &str {
-        self.kernels.get(kernel).map_or("", |k| &k.version)
+        self.kernels.get(kernel).map_or("", Kernel::name)
     }
 
     /// Counts of cells: as foretold, otherwise, unavailable.
@@ -200,7 +205,7 @@ impl Table {
                 .map(|(rung, hooks)| (rung.name(), hooks.iter().map(|(_, h)| h).collect()))
                 .collect();
             let seeds = kernel.agreed_seeds();
-            lines.push(json!({"type": "kernel", "kernel": kernel.version, "booted": true,
+            lines.push(json!({"type": "kernel", "kernel": kernel.name(), "booted": true,
                 "seed": seeds.as_ref().map(seeds_json), "hooks": hooks}));
         }
         for measured in &self.measured {

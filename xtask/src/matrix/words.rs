@@ -34,6 +34,9 @@ const DIFFERENCES: &[(&str, &str)] = &[
 /// Parts of the reasons for which a scenario may be unavailable.
 const UNAVAILABLE: &[&str] = &["does not exist in a network namespace"];
 
+/// The hook that every rung has in common.
+pub const ALWAYS_TRACEPOINT: &str = "tp_btf:tcp_retransmit_synack";
+
 /// Why kernels differ on a scenario, if it is known.
 pub fn difference(scenario: &str) -> Option<&'static str> {
     DIFFERENCES.iter().find(|(name, _)| *name == scenario).map(|(_, words)| *words)
