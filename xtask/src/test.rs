@@ -135,7 +135,7 @@ fn run(step: Step, args: &TestArgs) -> Result<Checks> {
         Step::Unit => unit(),
         Step::Native => labtest::native(&artifacts::overflow()?),
         Step::Vm => vms(args),
-        Step::Matrix => matrix::subset(2),
+        Step::Matrix => matrix::subset(&args.kernels, 2),
     }
 }
 
