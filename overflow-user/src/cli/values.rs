@@ -27,7 +27,8 @@ fn duration(text: &str, bare: f64) -> Result<Duration, String> {
         "h" => 3600.0,
         other => return Err(format!("unknown unit `{other}`: use us, ms, s, m or h")),
     };
-    let number: f64 = number.trim().parse().map_err(|_| "expected a time such as 200ms".to_owned())?;
+    let number: f64 =
+        number.trim().parse().map_err(|_| "expected a time such as 200ms".to_owned())?;
     let seconds = number * unit;
     if (0.0..=LONGEST).contains(&seconds) {
         Ok(Duration::from_secs_f64(seconds))

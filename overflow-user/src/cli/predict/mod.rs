@@ -45,9 +45,7 @@ fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<ExitCode> {
 
 fn resolve(asked: &Asked) -> Result<Kernel> {
     match asked {
-        Asked::Host => {
-            host::kernel().context("name the kernel nearest to this one by --kernel")
-        }
+        Asked::Host => host::kernel().context("name the kernel nearest to this one by --kernel"),
         Asked::Named(kernel) => Ok(kernel.clone()),
     }
 }
