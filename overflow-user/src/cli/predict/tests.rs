@@ -1,3 +1,5 @@
+//! What the options of `overflow predict` resolve to, and what it refuses.
+
 use clap::Parser;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Single rules of the model, each on the kernels it tells apart.
+
 use super::{
     super::{
         config::{Listener, Sysctls},
