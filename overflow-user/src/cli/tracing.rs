@@ -168,3 +168,9 @@ pub(super) fn until_close(story: &[Observed], close_ns: u64) -> Vec<Observed> {
     let belongs = |m: &&Observed| m.t_ns < close_ns || m.kind == Kind::ActiveReset;
     story.iter().filter(belongs).cloned().collect()
 }
+
+/// Whether a story begins with a segment. One that begins with a timer or a close is the end of a
+/// connection from before: of a namespace that is gone but whose number was given to another.
+pub(super) fn begins_here(story: &[Observed]) -> bool {
+    story.first().is_some_and(|m| matches!(m.kind, Kind::Syn | Kind::Ack | Kind::Reset))
+}

@@ -1,6 +1,6 @@
 //! One cell of the experiment, from two empty namespaces to an observation.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
@@ -11,6 +11,7 @@ use super::{
     clock::monotonic_ns,
     concurrent::concurrent,
     counters,
+    error::During,
     family::Addresses,
     files,
     link::Link,
@@ -83,6 +84,12 @@ impl Cell {
     /// Inode number of the server's network namespace, for the tracer's filter.
     pub fn server_netns_inum(&self) -> u32 {
         self.server.inum()
+    }
+
+    /// A descriptor that keeps the server's network namespace, and with it its inode number, from
+    /// being given to another while this cell's records are still to be told apart.
+    pub fn hold_netns(&self) -> Result<OwnedFd, LabError> {
+        self.server.fd().try_clone_to_owned().during("holding a network namespace")
     }
 
     /// How the delay is made.

@@ -1,6 +1,6 @@
 //! A story -> a connection: its stages in order, and what became of it.
 
-use overflow_common::{Kind, Path};
+use overflow_common::{Kind, Path, Rung};
 
 use super::{
     Connection, Known, Stage, Values, VerdictId,
@@ -37,7 +37,8 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
             // The timer and the function it calls can both report; the first counts.
             Kind::RequestRemoved => removed = removed.or(Some(moment)),
             _ => {
-                let context = Context { syn_queue_limit: limit, last, rcv_isn, accepted };
+                let gone = removed.is_some() || has(&connection, VerdictId::LaterResetByClient);
+                let context = Context { syn_queue_limit: limit, last, rcv_isn, gone, accepted };
                 if let Some(stage) = rules::stage(moment, context) {
                     if migrated(syn, moment) && !has(&connection, VerdictId::LaterMigrated) {
                         let stage = Stage {
@@ -85,7 +86,15 @@ fn has(connection: &Connection, id: VerdictId) -> bool {
 /// Whether a third ACK was decided by another listener than the one that took its SYN.
 fn migrated(syn: Option<&Observed>, moment: &Observed) -> bool {
     let request = |m: &Observed| m.path.has(Path::REQSK_HASHED | Path::TP_SYNACK_REQUEST);
+    // A segment that met no request was decided by whoever listens now: nothing has moved.
+    let met_request = if moment.rung == Rung::Tracepoint {
+        !moment.path.has(Path::TP_SEND_RESET)
+            || moment.drop_reason.as_deref() == Some("TCP_LISTEN_OVERFLOW")
+    } else {
+        moment.path.has(Path::CHECK_REQ)
+    };
     moment.kind == Kind::Ack
+        && met_request
         && moment.sk != 0
         && syn.is_some_and(|syn| request(syn) && syn.sk != 0 && syn.sk != moment.sk)
 }

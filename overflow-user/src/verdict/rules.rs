@@ -22,6 +22,8 @@ pub struct Context {
     pub last: Option<VerdictId>,
     /// The sequence number of its request's SYN (`rcv_isn`), if one was seen.
     pub rcv_isn: Option<u32>,
+    /// Whether its request is known to be gone.
+    pub gone: bool,
     /// Whether the application has accepted it.
     pub accepted: bool,
 }
@@ -217,6 +219,13 @@ fn deferred(moment: &Observed) -> bool {
 /// the client believed in; else the segment never had a connection here.
 fn late_reset(moment: &Observed, context: Context) -> VerdictId {
     match context.last {
+        Some(_) if context.gone => VerdictId::LaterResetNoSocket,
+        // A pending request's segment meets tcp_check_req: this one found the request gone.
+        Some(VerdictId::SynQueued)
+            if moment.rung != Rung::Tracepoint && !moment.path.has(Path::CHECK_REQ) =>
+        {
+            VerdictId::LaterResetNoSocket
+        }
         Some(id) if id.is_under("ack") || id == VerdictId::SynCookie => {
             VerdictId::LaterResetNoSocket
         }
@@ -298,25 +307,32 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
         }
         let pending =
             matches!(context.last, Some(VerdictId::SynQueued | VerdictId::AckDropOverflow));
-        return Some(if listen_overflow || (pending && full && reason != Some("TCP_FLAGS")) {
-            let id =
-                if full { VerdictId::AckResetOverflow } else { VerdictId::AckResetChildFailed };
-            let known = if listen_overflow {
-                Known::Traced
+        // Else the request was gone, and the listener answered.
+        let aborts = moment.abort_on_overflow != Some(0);
+        return Some(
+            if listen_overflow || (pending && full && aborts && reason != Some("TCP_FLAGS")) {
+                let id =
+                    if full { VerdictId::AckResetOverflow } else { VerdictId::AckResetChildFailed };
+                let known = if listen_overflow {
+                    Known::Traced
+                } else {
+                    inferred("its request was pending, the queue full, and an RST answered it")
+                };
+                (id, known, Via::Request)
+            } else if context.last == Some(VerdictId::SynQueued)
+                && !context.gone
+                && reason == Some("TCP_FLAGS")
+            {
+                // Refused by the listener itself (tcp_rcv_state_process, LISTEN) although its request
+                // is pending: tcp_check_req gives such a segment to the listener for its ACK number.
+                (VerdictId::AckResetBadAck, Known::Traced, Via::Request)
+            } else if context.last.is_none() {
+                let why = "a listener answered an ACK by RST without any SYN of this client before";
+                (VerdictId::AckResetInvalidCookie, inferred(why), Via::Cookie)
             } else {
-                inferred("its request was pending, the queue full, and an RST answered it")
-            };
-            (id, known, Via::Request)
-        } else if context.last == Some(VerdictId::SynQueued) && reason == Some("TCP_FLAGS") {
-            // Refused by the listener itself (tcp_rcv_state_process, LISTEN) although its request
-            // is pending: tcp_check_req gives such a segment to the listener for its ACK number.
-            (VerdictId::AckResetBadAck, Known::Traced, Via::Request)
-        } else if context.last.is_none() {
-            let why = "a listener answered an ACK by RST without any SYN of this client before";
-            (VerdictId::AckResetInvalidCookie, inferred(why), Via::Cookie)
-        } else {
-            (late_reset(moment, context), Known::Traced, Via::Listener)
-        });
+                (late_reset(moment, context), Known::Traced, Via::Listener)
+            },
+        );
     }
     if listen_overflow {
         let id = if full { VerdictId::AckDropOverflow } else { VerdictId::AckDropChildFailed };

@@ -116,11 +116,13 @@ fn effects(id: VerdictId) -> &'static [(&'static str, u64, u64)] {
         V::AckDropChildFailed => {
             &[("ListenDrops", 1, 1), ("PassiveOpens", 0, 1), ("SyncookiesRecv", 0, 1)]
         }
+        // Without a route, IPv4 counts the RST (ip_send_unicast_reply), IPv6 does not
+        // (tcp_v6_send_response).
         V::AckResetChildFailed => &[
             ("ListenDrops", 1, 1),
             ("PassiveOpens", 0, 1),
             ("EmbryonicRsts", 1, 1),
-            ("OutRsts", 1, 1),
+            ("OutRsts", 0, 1),
         ],
         V::AckDropOther => &[
             ("ListenDrops", 0, 1),

@@ -233,7 +233,10 @@ fn by_packets(judged: &Judged, observation: &Observation) -> Option<String> {
         return (judged.connection.handshake().is_none() && account.picture.admits().is_empty())
             .then(|| format!("the packets show {}", account.picture.words()));
     };
-    (!account.admits(verdict))
+    // The request was gone before its ACK came, which then was refused: both are on the wire.
+    let refused_late = matches!(account.picture, Picture::AckReset | Picture::DataReset)
+        && judged.connection.stages.iter().any(|s| s.id == VerdictId::LaterResetNoSocket);
+    (!account.admits(verdict) && !refused_late)
         .then(|| format!("the tracer says {verdict}, the packets show {}", account.picture.words()))
 }
 
@@ -273,6 +276,7 @@ fn ends_it(id: VerdictId) -> bool {
         VerdictId::LaterRequestExpired
             | VerdictId::LaterRequestOrphaned
             | VerdictId::LaterResetByClient
+            | VerdictId::LaterResetNoSocket
             | VerdictId::LaterListenerClosed
     )
 }

@@ -88,6 +88,7 @@ impl Picture {
             // A RST without a route is counted as sent, and never seen.
             Self::AckSilent => &[
                 V::AckResetChildFailed,
+                V::AckResetOther,
                 V::AckDropOverflowCookie,
                 V::AckDropChildFailed,
                 V::AckDropLostRace,
@@ -95,6 +96,7 @@ impl Picture {
             ],
             Self::AckSilentShort => &[
                 V::AckResetChildFailed,
+                V::AckResetOther,
                 V::AckDropOverflow,
                 V::AckDropOverflowCookie,
                 V::AckDropDeferAccept,

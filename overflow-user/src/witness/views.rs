@@ -103,6 +103,7 @@ fn expected(verdict: VerdictId, synack_resent: bool) -> (Option<Server>, Client)
         | V::LaterRequestExpired
         | V::LaterRequestOrphaned
         | V::LaterResetByClient
+        | V::LaterResetNoSocket
         | V::LaterListenerClosed => (Some(Server::Nothing), Client::Anything),
         // Both paths, with a request and with a cookie, end in these: the server keeps a request
         // or nothing.

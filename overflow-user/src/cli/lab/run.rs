@@ -1,6 +1,13 @@
 //! The run itself: cells prepared, tracer attached, cells run side by side, everything judged.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
@@ -52,7 +59,9 @@ async fn all(args: &LabArgs, configs: Vec<CellConfig>) -> Result<Report> {
     let attempts = if args.random.is_some() { 1 } else { ATTEMPTS };
     let ran = cells(&configs, prepared, attempts, tracing.as_mut(), &line).await;
     line.clear();
-    let ran = ran?;
+    // Held while stories are told apart by the number of their namespace: a number that is free
+    // is soon given to the next cell.
+    let (ran, _held) = ran?;
     let traced = match tracing {
         Some(tracing) => Some(tracing.finish().await?),
         None => None,
@@ -81,10 +90,14 @@ fn trace_config(args: &LabArgs, cells: &[Cell]) -> TraceConfig {
 }
 
 fn prepare(configs: &[CellConfig]) -> Result<Vec<Cell>> {
-    let cell = |(i, config): (usize, &CellConfig)| {
-        Ok(Cell::prepare(config.clone(), u8::try_from(i).unwrap_or(u8::MAX))?)
-    };
-    configs.iter().enumerate().map(cell).collect()
+    configs.iter().map(|config| Ok(Cell::prepare(config.clone(), subnet())?)).collect()
+}
+
+/// Another subnet for each cell of this process: what an earlier one leaves behind in the kernel for
+/// some seconds (requests and their timers) must not bear a later one's addresses.
+fn subnet() -> u8 {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// About how long a cell takes.
@@ -103,13 +116,15 @@ async fn cells(
     attempts: u32,
     mut tracing: Option<&mut Tracing>,
     line: &Arc<Line>,
-) -> Result<Vec<Ran>> {
+) -> Result<(Vec<Ran>, Vec<OwnedFd>)> {
     let mut done: Vec<Option<Ran>> = configs.iter().map(|_| None).collect();
     let mut next: Vec<(usize, Cell)> = prepared.into_iter().enumerate().collect();
+    let mut held = Vec::new();
     for attempt in 1..=attempts {
         let mut running = JoinSet::new();
         for (i, cell) in next.drain(..) {
             let (netns, line) = (cell.server_netns_inum(), Arc::clone(line));
+            held.push(cell.hold_netns()?);
             running.spawn(async move {
                 let observation = cell.run(move |p| line.set(i, p)).await;
                 (i, netns, observation)
@@ -135,7 +150,7 @@ async fn cells(
             done[i] = Some(Ran { netns, observation });
         }
         for i in again {
-            let cell = Cell::prepare(configs[i].clone(), u8::try_from(i).unwrap_or(u8::MAX))?;
+            let cell = Cell::prepare(configs[i].clone(), subnet())?;
             if let Some(tracing) = tracing.as_deref_mut() {
                 tracing.add_netns(cell.server_netns_inum())?;
             }
@@ -145,7 +160,7 @@ async fn cells(
             break;
         }
     }
-    Ok(done.into_iter().flatten().collect())
+    Ok((done.into_iter().flatten().collect(), held))
 }
 
 fn report(config: CellConfig, ran: Ran, traced: Option<&Traced>) -> CellReport {
@@ -157,6 +172,7 @@ fn report(config: CellConfig, ran: Ran, traced: Option<&Traced>) -> CellReport {
         let end = timeline.close.max(timeline.hold_end);
         let stories = traced.table.stories(ran.netns).into_iter();
         stories
+            .filter(|(_, story)| tracing::begins_here(story))
             .map(|(key, story)| verdict::judge(key, &tracing::until_close(story, end), limit))
             .collect()
     });

@@ -163,7 +163,8 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>> {
     let connections: Vec<&Connection> =
         cell.judgement.connections.iter().map(|j| &j.connection).collect();
     let mut differences = scenario.differences(&connections, &evidence);
-    if !cell.observation.concurrent {
+    // A late step that changed nothing is none to be told of.
+    if !cell.observation.concurrent && !differences.is_empty() {
         differences.push(format!(
             "it was another experiment than the one described, {} times over: this machine was too \
              busy to follow the script in time; run it again when less is going on",

@@ -53,7 +53,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "reset-unsent",
-        shows: "The same, but the RST has no route either: OutRsts counts it, the wire stays silent",
+        shows: "The same, but the RST has no route either: EmbryonicRsts counts it, the wire stays silent",
         config: CellConfig {
             abort_on_overflow: 1,
             script: Script {
@@ -67,7 +67,7 @@ pub(super) const ALL: &[Scenario] = &[
             when: When::Always,
             stories: &[(2, "syn.queued ack.reset.child_failed")],
         }],
-        counters: &[("ListenOverflows", 0), ("OutRsts", 2), ("EmbryonicRsts", 2)],
+        counters: &[("ListenOverflows", 0), ("ListenDrops", 2), ("EmbryonicRsts", 2)],
     },
     Scenario {
         name: "reset-without-memory",

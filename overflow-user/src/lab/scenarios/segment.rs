@@ -151,7 +151,7 @@ pub(super) const ALL: &[Scenario] = &[
             },
             Alternative {
                 when: When::Always,
-                stories: &[(1, "syn.queued later.reset_by_client ack.reset.invalid_cookie")],
+                stories: &[(1, "syn.queued later.reset_by_client later.reset_no_socket")],
             },
         ],
         counters: &[],

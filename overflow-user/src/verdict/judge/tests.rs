@@ -246,6 +246,11 @@ fn segments_refused_for_what_they_carry() {
         vec![syn(QUEUED), with(null | Path::REQSK_DROP, RST, 2)],
         "syn.queued later.reset_by_client => later.reset_by_client",
     );
+    let late = Path::COOKIE_CHECK | Path::COOKIE_CHECK_LISTENER | Path::SEND_RESET;
+    check(
+        vec![syn(QUEUED), with(null | Path::REQSK_DROP, RST, 2), ack(late)],
+        "syn.queued later.reset_by_client later.reset_no_socket => later.reset_no_socket",
+    );
     // A challenge ACK: the request is still there.
     check(vec![syn(QUEUED), with(null, RST, 9)], "syn.queued => later.pending");
 }
@@ -266,6 +271,17 @@ fn another_listener_decides() {
     check(
         vec![syn(QUEUED), other.clone(), other],
         "syn.queued later.migrated ack.drop.overflow+1 => later.pending",
+    );
+    // Not migrated, but dropped: the segment met the other listener as a stranger.
+    let gone = Observed { sk_state: 7, ..moment(Kind::RequestRemoved, Path::REQSK_DROP) };
+    let refused = Path::COOKIE_CHECK | Path::COOKIE_CHECK_LISTENER | Path::SEND_RESET;
+    check(
+        vec![syn(QUEUED), gone, Observed { sk: 77, ..ack(refused) }],
+        "syn.queued later.request_orphaned later.reset_no_socket => later.reset_no_socket",
+    );
+    check(
+        vec![syn(QUEUED), Observed { sk: 77, ..ack(refused) }],
+        "syn.queued later.reset_no_socket => later.reset_no_socket",
     );
     // A cookie belongs to no listener in particular.
     let taken = Observed { sk: 77, ..ack(Path::COOKIE_CHECK | Path::COOKIE_CHECK_CHILD) };
