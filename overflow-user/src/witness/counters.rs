@@ -141,7 +141,7 @@ fn effects(id: VerdictId) -> &'static [(&'static str, u64, u64)] {
         V::AckResetOther => &[
             ("ListenDrops", 0, 1),
             ("PassiveOpens", 0, 1),
-            ("OutRsts", 1, 1),
+            ("OutRsts", 0, 1),
             ("EmbryonicRsts", 0, 1),
             ("SyncookiesFailed", 0, 1),
             ("SyncookiesRecv", 0, 1),

@@ -89,7 +89,7 @@ fn expected(verdict: VerdictId, synack_resent: bool) -> (Option<Server>, Client)
             (Some(Server::Request(synack_resent)), Client::Anything)
         }
         V::AckDropOverflowCookie => (Some(Server::Nothing), Client::Connected),
-        V::AckResetOverflow | V::AckResetBadSyn | V::AckResetInvalidCookie | V::AckResetOther => {
+        V::AckResetOverflow | V::AckResetBadSyn | V::AckResetInvalidCookie => {
             (Some(Server::Nothing), Client::Reset)
         }
         V::SynDropAcceptQueueFull | V::SynDropSynQueueFull | V::SynDropOther => {
@@ -100,6 +100,7 @@ fn expected(verdict: VerdictId, synack_resent: bool) -> (Option<Server>, Client)
         // back, its RST may have none either.
         V::SynCookie
         | V::AckResetChildFailed
+        | V::AckResetOther
         | V::LaterRequestExpired
         | V::LaterRequestOrphaned
         | V::LaterResetByClient

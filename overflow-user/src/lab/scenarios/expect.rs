@@ -147,8 +147,11 @@ fn is(connection: &Connection, story: &str, evidence: &Evidence<'_>) -> bool {
 }
 
 /// Whether `seen` is the rest of the family that `id` is one of: `ack.drop.other` for any
-/// `ack.drop.*`.
+/// `ack.drop.*`. A late segment's RST is `ack.reset.other` where the request's end was not seen.
 fn covers(seen: VerdictId, id: &str) -> bool {
+    if seen == VerdictId::AckResetOther && id == VerdictId::LaterResetNoSocket.as_str() {
+        return true;
+    }
     let family = seen.as_str().strip_suffix(".other");
     family.is_some_and(|family| VerdictId::parse(id).is_some_and(|id| id.is_under(family)))
 }

@@ -153,6 +153,8 @@ pub(super) const ALL: &[Scenario] = &[
                 when: When::Always,
                 stories: &[(1, "syn.queued later.reset_by_client later.reset_no_socket")],
             },
+            // The same, where what the RST did to the request is not seen.
+            Alternative { when: When::Always, stories: &[(1, "syn.queued later.reset_no_socket")] },
         ],
         counters: &[],
     },
