@@ -42,6 +42,10 @@ pub struct RunArgs {
     /// Longest time the command may take in the VM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "vm")]
     timeout: u64,
+    /// Let time pass in the VM only as instructions do: what waits costs nothing, and what else
+    /// runs on this machine does not disturb it
+    #[arg(long, requires = "vm")]
+    virtual_time: bool,
     /// Arguments of `overflow lab`
     #[arg(last = true)]
     args: Vec<String>,
@@ -54,7 +58,12 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         ["overflow", "lab"].map(str::to_owned).into_iter().chain(args.args.clone()).collect();
     match &args.vm {
         None => native(&argv[1..]),
-        Some(kernel) => in_vm(kernel, argv, Duration::from_secs(args.timeout)),
+        Some(kernel) => {
+            let job_limit = Duration::from_secs(args.timeout);
+            let virtual_time = args.virtual_time;
+            let options = Options { job_limit, virtual_time, ..Options::default() };
+            through(&Vm::new(kernel, options)?, argv)
+        }
     }
 }
 
@@ -84,10 +93,6 @@ fn native(args: &[String]) -> Result<ExitCode> {
     // Returns only if it could not be started.
     let e = Command::new(&overflow).args(args).exec();
     bail!("cannot start {}: {e}", overflow.display())
-}
-
-fn in_vm(kernel: &str, argv: Vec<String>, limit: Duration) -> Result<ExitCode> {
-    through(&Vm::new(kernel, Options { job_limit: limit, ..Options::default() })?, argv)
 }
 
 /// Boots, runs one command, passes on its output, files and exit status.
