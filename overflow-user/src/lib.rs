@@ -19,4 +19,5 @@ pub mod model;
 pub mod owner;
 pub mod listeners;
 pub mod record;
+pub mod pipeline;
 pub mod packet;

@@ -10,7 +10,10 @@ use anyhow::Result;
 use clap::Args;
 
 use super::trace::{self, View};
-use crate::record::{Frame, Recording};
+use crate::{
+    pipeline::report_losses,
+    record::{Frame, Recording},
+};
 
 /// Show a recording of `overflow trace --record`.
 ///
@@ -55,7 +58,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     engine.lose("damaged frames of the recording", recording.damaged());
     engine.close(&mut out)?;
     out.flush()?;
-    trace::report_losses(&engine);
+    report_losses(&engine);
     if let Some(error) = failure {
         return Err(error.into());
     }

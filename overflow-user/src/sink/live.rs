@@ -8,7 +8,7 @@ use std::{
 pub use super::{live_json::JsonLines, live_text::LiveText};
 use crate::{
     decode::Observed,
-    listeners::{Listener, Sysctls},
+    listeners::{Inventory, Listener, Sysctls},
     verdict::{Connection, Stage, VerdictId},
 };
 
@@ -61,6 +61,43 @@ pub struct Totals {
     pub syn_queue_max: Option<u32>,
     /// SYN-ACKs sent again.
     pub synack_retransmits: u64,
+    /// When the accept queue was full; `None` if its comings and goings are not traced.
+    pub full: Option<Full>,
+    /// How long children waited in the accept queue; `None` if that is not traced.
+    pub waits: Option<Waits>,
+}
+
+/// When an accept queue was full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Full {
+    /// How often it became full.
+    pub times: u64,
+    /// How long it was full in all, the spell that lasts included, nanoseconds.
+    pub total_ns: u64,
+    /// The longest spell, nanoseconds.
+    pub longest_ns: u64,
+    /// Whether it is full now.
+    pub now: bool,
+}
+
+/// Time from a child's way into the accept queue to `accept()`, as a histogram.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// How many waited less than 2^n microseconds, and no less than half of that; the last one
+    /// has all that waited longer.
+    pub buckets: [u64; Waits::BUCKETS],
+    /// All of it together, nanoseconds.
+    pub total_ns: u64,
+}
+
+impl Waits {
+    /// The last but one ends at 2^26 µs, 67 s.
+    pub const BUCKETS: usize = 28;
+
+    /// How many waited.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
 }
 
 /// A listener with what happened there.
@@ -89,6 +126,23 @@ pub struct Interval<'a> {
     pub listeners: Vec<Listened<'a>>,
     /// Whether accept() is traced.
     pub accepts: bool,
+}
+
+/// Everything that is known, once a second.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    /// CLOCK_MONOTONIC nanoseconds.
+    pub t_ns: u64,
+    /// Listeners where anything happened, with their totals since the beginning.
+    pub listeners: Vec<Listened<'a>>,
+    /// Every listener, eventful or not, as it was last looked at.
+    pub inventory: &'a Inventory,
+    /// Whether accept() is traced.
+    pub accepts: bool,
+    /// Moments that were judged but not shown, by a limit on events.
+    pub suppressed: u64,
+    /// What was lost, by cause, zeros left out.
+    pub losses: Vec<(String, u64)>,
 }
 
 /// The end.
@@ -120,6 +174,10 @@ pub trait LiveSink {
     fn suppressed(&mut self, out: &mut dyn Write, count: u64) -> io::Result<()>;
     /// Aggregates.
     fn interval(&mut self, out: &mut dyn Write, interval: &Interval<'_>) -> io::Result<()>;
+    /// A second went by.
+    fn second(&mut self, _out: &mut dyn Write, _snapshot: &Snapshot<'_>) -> io::Result<()> {
+        Ok(())
+    }
     /// The summary.
     fn close(&mut self, out: &mut dyn Write, closing: &Closing<'_>) -> io::Result<()>;
 }

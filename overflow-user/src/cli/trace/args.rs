@@ -7,11 +7,12 @@ use overflow_common::Rung;
 
 use super::{
     super::{OutputFormat, style, values},
-    engine::Options,
-    filter::Filter,
     select::Selection,
 };
-use crate::sink::live::{JsonLines, LiveSink, LiveText};
+use crate::{
+    pipeline::{Filter, Options},
+    sink::live::{JsonLines, LiveSink, LiveText},
+};
 
 /// Trace abnormal handshakes of every TCP listener on this host, until Ctrl-C.
 ///

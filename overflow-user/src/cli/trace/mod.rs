@@ -1,12 +1,7 @@
 //! `overflow trace`: any listener on this host, until Ctrl-C.
 
 mod args;
-mod command;
-mod engine;
-mod filter;
-mod live;
 mod select;
-mod stories;
 
 use std::{
     collections::BTreeSet,
@@ -18,15 +13,13 @@ use anyhow::{Context, Result};
 use overflow_common::Rung;
 
 pub use args::{TraceArgs, View};
-pub use engine::Engine;
-pub use filter::Filter;
-pub use live::report_losses;
 pub use select::Selection;
 
 use crate::{
     decode::Decoder,
     kernel::{Facts, Kernel, Symbols},
     listeners,
+    pipeline::{self, Ends, Engine, Filter, Live, Stop},
     probe::{Moment, TraceConfig, Tracer},
     record::{Header, Recorder},
     sink::live::Opening,
@@ -43,7 +36,7 @@ pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
 }
 
 async fn trace(args: &TraceArgs) -> Result<()> {
-    let stop = live::Stop::catch().context("cannot catch signals")?;
+    let stop = Stop::catch().context("cannot catch signals")?;
     let filter = args.view.filter()?;
     let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
     // Listeners are looked for while the programs are loaded.
@@ -67,7 +60,8 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let mut out = BufWriter::new(stdout.lock());
     let engine = engine(&args.view, filter, &header, terminal, &mut out)?;
     out.flush()?;
-    live::Live::new(tracer, engine, recorder, &mut out)?.run(args, stop, inventory).await
+    let ends = Ends { after: args.duration, with: args.cmd.clone() };
+    Live::new(tracer, engine, recorder, &mut out)?.run(ends, stop.asked(), inventory).await
 }
 
 /// The pipeline for frames recorded under `header`, with its opening words said.
@@ -114,7 +108,7 @@ fn attach(args: &TraceArgs, kernel: &Kernel, filter: &Filter) -> Result<Tracer> 
     };
     filter.push_down(&mut config);
     let tracer = Tracer::attach(kernel, &config)?;
-    if config.all || !engine::needs_healthy(third_ack(&tracer), &kernel.facts.drop_reasons) {
+    if config.all || !pipeline::needs_healthy(third_ack(&tracer), &kernel.facts.drop_reasons) {
         return Ok(tracer);
     }
     drop(tracer);
@@ -144,7 +138,7 @@ fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
         tool: concat!("overflow ", env!("CARGO_PKG_VERSION")).to_owned(),
         kernel: kernel.release.clone(),
         distro: kernel.distro.clone(),
-        wall_offset_ns: live::wall_offset_ns(),
+        wall_offset_ns: pipeline::wall_offset_ns(),
         utc_offset_s: jiff::Zoned::now().offset().seconds(),
         drop_reasons: kernel.facts.drop_reasons.clone(),
         reset_reasons: kernel.facts.reset_reasons.clone(),

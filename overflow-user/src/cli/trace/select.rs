@@ -5,7 +5,7 @@ use std::{fs, net::IpAddr, os::unix::fs::MetadataExt};
 use anyhow::{Context, Result};
 use clap::{Args, value_parser};
 
-use super::filter::Filter;
+use crate::pipeline::Filter;
 
 /// Which listeners.
 #[derive(Clone, Debug, Default, Args)]

@@ -17,7 +17,7 @@ use tokio::{
     time::{MissedTickBehavior, interval_at, sleep},
 };
 
-use super::{TraceArgs, command::Traced, engine::Engine};
+use super::{command::Traced, engine::Engine};
 use crate::{
     listeners::{self, Inventory, Listener},
     probe::{RingReader, Tracer},
@@ -37,6 +37,15 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// Records that wait while listeners are looked for; more are lost, and counted.
 const WAITING: usize = 1 << 18;
 const NOT_RECORDED: &str = "cannot write the recording";
+
+/// What ends a live trace, besides a signal.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    /// This time has passed.
+    pub after: Option<Duration>,
+    /// This command of a shell, started with the trace, has ended.
+    pub with: Option<String>,
+}
 
 /// A live trace.
 pub struct Live<'a> {
@@ -59,6 +68,8 @@ pub struct Live<'a> {
     overrun: u64,
     losses: Vec<(String, u64)>,
     wanted: BTreeSet<u32>,
+    /// Look at the listeners this often, whether anything happens or not.
+    look_every: Option<Duration>,
 }
 
 impl<'a> Live<'a> {
@@ -86,18 +97,31 @@ impl<'a> Live<'a> {
             overrun: 0,
             losses: Vec::new(),
             wanted: BTreeSet::new(),
+            look_every: None,
         })
     }
 
-    /// Traces until a signal, the time or the command's end, or the most events, then prints the
-    /// summary. `stop` are signals caught since the start.
-    pub async fn run(mut self, args: &TraceArgs, mut stop: Stop, known: Inventory) -> Result<()> {
+    /// Keeps the queues of all listeners current too, as far as looking at them may take its part
+    /// of the time. Such looks are not recorded.
+    #[must_use]
+    pub fn looking_every(self, look_every: Duration) -> Self {
+        Self { look_every: Some(look_every), ..self }
+    }
+
+    /// Traces until `stop`, or what `ends` says, or the most events, then prints the summary.
+    pub async fn run(
+        mut self,
+        ends: Ends,
+        stop: impl Future<Output = ()>,
+        known: Inventory,
+    ) -> Result<()> {
         self.learn(known)?;
-        let mut command = args.cmd.as_deref().map(Traced::start).transpose()?;
+        let mut stop = pin!(stop);
+        let mut command = ends.with.as_deref().map(Traced::start).transpose()?;
         let mut tick =
             interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut time_is_up = pin!(sleep(args.duration.unwrap_or(Duration::MAX)));
+        let mut time_is_up = pin!(sleep(ends.after.unwrap_or(Duration::MAX)));
         self.note(Frame::Tick(monotonic_ns()))?;
         loop {
             let ended = async {
@@ -112,7 +136,7 @@ impl<'a> Live<'a> {
                     waited.context("cannot read the ring")?;
                 }
                 _ = tick.tick() => self.second().await?,
-                () = stop.asked() => break,
+                () = &mut stop => break,
                 () = &mut time_is_up => break,
                 _ = ended => {
                     sleep(SETTLE).await;
@@ -206,12 +230,18 @@ impl<'a> Live<'a> {
         if identities != self.known {
             self.known = identities;
             self.note(Frame::Inventory(Box::new(inventory)))?;
+        } else if self.look_every.is_some() {
+            let _ = self.engine.feed(Frame::Inventory(Box::new(inventory)), self.out)?;
         }
         Ok(())
     }
 
     async fn second(&mut self) -> Result<()> {
-        if self.eventful && self.renewed.elapsed() >= RENEW_EVERY && self.may_look() {
+        let due = match self.look_every {
+            Some(every) => self.renewed.elapsed() >= every,
+            None => self.eventful && self.renewed.elapsed() >= RENEW_EVERY,
+        };
+        if due && self.may_look() {
             self.eventful = false;
             self.strangers.clear();
             self.renew().await?;
@@ -267,7 +297,8 @@ impl Stop {
         Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn asked(&mut self) {
+    /// Returns when the first of them comes.
+    pub async fn asked(mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -19,7 +19,7 @@ use crate::{
     decode::{Decoder, Observed},
     listeners::{Inventory, Listener, Sysctls},
     record::Frame,
-    sink::live::{Closing, Interval, Listened, LiveSink, Moment, Totals},
+    sink::live::{Closing, Interval, Listened, LiveSink, Moment, Snapshot, Totals},
     verdict::{Connection, Stage, VerdictId},
 };
 
@@ -300,6 +300,16 @@ impl Engine {
         for connection in self.stories.expire(t_ns, self.limit.syn_queue_limit()) {
             self.sink.connection(out, &connection)?;
         }
+        let losses = self.losses();
+        let snapshot = Snapshot {
+            t_ns,
+            listeners: listened(&self.places, |c| &c.total),
+            inventory: &self.inventory,
+            accepts: self.options.accepts,
+            suppressed: self.suppressed,
+            losses,
+        };
+        self.sink.second(out, &snapshot)?;
         let Some(every) = self.options.summary else { return Ok(()) };
         let since = *self.interval_ns.get_or_insert(t_ns);
         // Ticks come a little late rather than early.

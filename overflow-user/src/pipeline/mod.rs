@@ -1,0 +1,12 @@
+//! From frames to output: live tracing and replay drive the same pipeline, so that they print the
+//! same.
+
+mod command;
+mod engine;
+mod filter;
+mod live;
+mod stories;
+
+pub use engine::{Engine, Options, needs_healthy};
+pub use filter::Filter;
+pub use live::{Ends, Live, Stop, report_losses, wall_offset_ns};
