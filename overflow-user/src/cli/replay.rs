@@ -41,7 +41,8 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let terminal = stdout.is_terminal();
     let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
     let header = recording.header().clone();
-    let mut engine = trace::engine(&args.view, filter, &header, terminal, &mut out)?;
+    let mut engine =
+        trace::engine(args.view.options(filter), args.view.sink(terminal), &header, &mut out)?;
     let mut failure = None;
     let mut enough = false;
     loop {

@@ -110,7 +110,8 @@ pub(super) fn sysctl_names(sysctls: &Sysctls) -> BTreeMap<&'static str, u64> {
     .collect()
 }
 
-fn forecast_of(inventory: &Inventory, listener: &Listener, kernel: &Kernel) -> Forecast {
+/// What an overflow will do to this listener.
+pub(super) fn forecast_of(inventory: &Inventory, listener: &Listener, kernel: &Kernel) -> Forecast {
     let there = inventory.namespaces.get(&listener.netns);
     let sysctls = there.map(|s| s.sysctls).unwrap_or_default();
     let foreign = there.is_some_and(|s| !s.namespace.own);

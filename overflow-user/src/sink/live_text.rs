@@ -33,12 +33,8 @@ impl LiveText {
         Self { opts, wall_offset_ns: 0, utc_offset_s: 0 }
     }
 
-    /// `HH:MM:SS` of a CLOCK_MONOTONIC time, as the clocks stood when tracing began.
     fn clock(&self, t_ns: u64) -> String {
-        let wall = i128::from(t_ns) + i128::from(self.wall_offset_ns);
-        let seconds = wall.div_euclid(1_000_000_000) + i128::from(self.utc_offset_s);
-        let of_day = seconds.rem_euclid(86_400);
-        format!("{:02}:{:02}:{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60)
+        clock(t_ns, self.wall_offset_ns, self.utc_offset_s)
     }
 
     fn wide(&self) -> bool {
@@ -152,6 +148,14 @@ impl LiveSink for LiveText {
     }
 }
 
+/// `HH:MM:SS` of a CLOCK_MONOTONIC time, as the clocks stood when tracing began.
+pub(super) fn clock(t_ns: u64, wall_offset_ns: i64, utc_offset_s: i32) -> String {
+    let wall = i128::from(t_ns) + i128::from(wall_offset_ns);
+    let seconds = wall.div_euclid(1_000_000_000) + i128::from(utc_offset_s);
+    let of_day = seconds.rem_euclid(86_400);
+    format!("{:02}:{:02}:{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60)
+}
+
 /// One listener with its aggregates; `margin` stands before the first line.
 fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64, accepts: bool) {
     let totals = listened.totals;
@@ -190,7 +194,8 @@ fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64,
     }
 }
 
-fn by_count(verdicts: &BTreeMap<VerdictId, u64>) -> Vec<(VerdictId, u64)> {
+/// The most frequent first.
+pub(super) fn by_count(verdicts: &BTreeMap<VerdictId, u64>) -> Vec<(VerdictId, u64)> {
     let mut sorted: Vec<_> = verdicts.iter().map(|(id, n)| (*id, *n)).collect();
     sorted.sort_by_key(|(id, n)| (std::cmp::Reverse(*n), *id));
     sorted
@@ -209,7 +214,8 @@ fn owner(listeners: &[&crate::listeners::Listener], room: usize, group: bool) ->
     owner.short(room) + &more
 }
 
-fn rungs(rungs: &[(String, String)]) -> String {
+/// Those in use, as words.
+pub(super) fn rungs(rungs: &[(String, String)]) -> String {
     let mut used: Vec<&str> = Vec::new();
     for (_, rung) in rungs {
         if !rung.is_empty() && !used.contains(&rung.as_str()) {
@@ -219,7 +225,8 @@ fn rungs(rungs: &[(String, String)]) -> String {
     used.join(" and ")
 }
 
-fn tone(id: VerdictId) -> Tone {
+/// What a verdict means for its connection.
+pub(super) fn tone(id: VerdictId) -> Tone {
     if id.is_under("ack.accepted") || id == VerdictId::LaterRecovered {
         Tone::Good
     } else if id.is_under("ack.reset") {
@@ -232,7 +239,7 @@ fn tone(id: VerdictId) -> Tone {
 }
 
 /// Cuts the middle out of an address that is too long: its port and both its ends tell most.
-fn elide(text: &str, width: usize) -> String {
+pub(super) fn elide(text: &str, width: usize) -> String {
     if text.len() <= width {
         return text.to_owned();
     }

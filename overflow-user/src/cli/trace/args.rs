@@ -47,12 +47,19 @@ pub struct TraceArgs {
     /// Also write everything that is traced to a file, for `overflow replay`
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) hooks: Hooks,
+}
+
+/// By which means the kernel is traced.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Hooks {
     /// Trace by this rung only, instead of the best that attaches
     #[arg(long, value_name = "RUNG", value_parser = rung)]
-    pub(super) rung: Option<Rung>,
+    pub rung: Option<Rung>,
     /// BTF of the running kernel, if it shows none itself
     #[arg(long, value_name = "FILE")]
-    pub(super) btf: Option<PathBuf>,
+    pub btf: Option<PathBuf>,
 }
 
 /// What is shown, and how: for live tracing and for a replay alike.
@@ -81,15 +88,15 @@ pub struct View {
 }
 
 impl View {
-    /// The pipeline's options; `accepts` says whether accept() is traced.
-    pub fn options(&self, filter: Filter, accepts: bool) -> Options {
+    /// The pipeline's options.
+    pub fn options(&self, filter: Filter) -> Options {
         Options {
             all: self.all,
             summary: self.summary,
             max_events: self.max_events,
             max_events_per_second: self.max_events_per_second,
             filter,
-            accepts,
+            accepts: false,
         }
     }
 
@@ -147,7 +154,7 @@ mod tests {
         let filter = args.view.filter().unwrap();
         assert_eq!((filter.ports, filter.pids, filter.family), (vec![80, 443], vec![1], Some(4)));
         assert_eq!(args.duration, Some(Duration::from_millis(1500)));
-        assert_eq!((args.rung, args.view.summary), (Some(Rung::Kprobe), Some(10)));
+        assert_eq!((args.hooks.rung, args.view.summary), (Some(Rung::Kprobe), Some(10)));
     }
 
     #[test]

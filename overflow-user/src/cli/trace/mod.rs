@@ -12,17 +12,17 @@ use std::{
 use anyhow::{Context, Result};
 use overflow_common::Rung;
 
-pub use args::{TraceArgs, View};
+pub use args::{Hooks, TraceArgs, View};
 pub use select::Selection;
 
 use crate::{
     decode::Decoder,
     kernel::{Facts, Kernel, Symbols},
-    listeners,
-    pipeline::{self, Ends, Engine, Filter, Live, Stop},
+    listeners::{self, Inventory},
+    pipeline::{self, Ends, Engine, Filter, Live, Options, Stop},
     probe::{Moment, TraceConfig, Tracer},
     record::{Header, Recorder},
-    sink::live::Opening,
+    sink::live::{LiveSink, Opening},
 };
 
 /// Traces until it is told to stop.
@@ -38,16 +38,8 @@ pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
 async fn trace(args: &TraceArgs) -> Result<()> {
     let stop = Stop::catch().context("cannot catch signals")?;
     let filter = args.view.filter()?;
-    let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
-    // Listeners are looked for while the programs are loaded.
-    let looking = tokio::task::spawn_blocking(move || listeners::inventory(&wanted));
-    let kernel = Kernel::inspect(args.btf.as_deref())?;
-    let tracer = attach(args, &kernel, &filter)?;
-    let inventory =
-        looking.await.context("looking for listeners failed")?.context("cannot list listeners")?;
-
-    let mut header = header(&kernel, &tracer);
-    header.notes.extend(inventory.notes.iter().cloned());
+    let healthy = args.view.all || args.view.summary.is_some();
+    let Attached { tracer, inventory, header } = begin(&filter, &args.hooks, healthy).await?;
     let recorder = match &args.record {
         Some(path) => Some(
             Recorder::create(path, &header)
@@ -58,32 +50,58 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
     let mut out = BufWriter::new(stdout.lock());
-    let engine = engine(&args.view, filter, &header, terminal, &mut out)?;
+    let engine = engine(args.view.options(filter), args.view.sink(terminal), &header, &mut out)?;
     out.flush()?;
     let ends = Ends { after: args.duration, with: args.cmd.clone() };
     Live::new(tracer, engine, recorder, &mut out)?.run(ends, stop.asked(), inventory).await
 }
 
-/// The pipeline for frames recorded under `header`, with its opening words said.
-pub(super) fn engine(
-    view: &View,
-    filter: Filter,
+/// A tracer at work, and what was known when it began.
+pub struct Attached {
+    /// Its programs are attached.
+    pub tracer: Tracer,
+    /// The host's listeners.
+    pub inventory: Inventory,
+    /// What its frames are to be read with, and what a reader must know.
+    pub header: Header,
+}
+
+/// Attaches and looks for listeners. `healthy`: moments of healthy handshakes too.
+pub async fn begin(filter: &Filter, hooks: &Hooks, healthy: bool) -> Result<Attached> {
+    let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
+    // Listeners are looked for while the programs are loaded.
+    let looking = tokio::task::spawn_blocking(move || listeners::inventory(&wanted));
+    let kernel = Kernel::inspect(hooks.btf.as_deref())?;
+    let tracer = attach(hooks, healthy, &kernel, filter)?;
+    let inventory =
+        looking.await.context("looking for listeners failed")?.context("cannot list listeners")?;
+    let mut header = header(&kernel, &tracer);
+    header.notes.extend(inventory.notes.iter().cloned());
+    Ok(Attached { tracer, inventory, header })
+}
+
+/// The pipeline for frames recorded under `header`, with the opening words said to `sink`. Whether
+/// accept() is traced follows from the header.
+pub fn engine(
+    mut options: Options,
+    mut sink: Box<dyn LiveSink>,
     header: &Header,
-    terminal: bool,
     out: &mut dyn Write,
 ) -> Result<Engine> {
+    let accept = Moment::Accept.as_str();
+    let traced = header.rungs.iter().any(|(m, rung)| m == accept && !rung.is_empty());
+    options.accepts = traced && (options.all || options.summary.is_some());
     let opening = Opening {
         kernel: header.kernel.clone(),
         distro: header.distro.clone(),
         rungs: header.rungs.clone(),
-        filter: filter.in_words(),
-        all: view.all,
-        summary: view.summary,
+        filter: options.filter.in_words(),
+        all: options.all,
+        summary: options.summary,
         notes: header.notes.clone(),
         wall_offset_ns: header.wall_offset_ns,
         utc_offset_s: header.utc_offset_s,
     };
-    let mut sink = view.sink(terminal);
     sink.open(out, &opening)?;
     let facts = Facts {
         drop_reasons: header.drop_reasons.clone(),
@@ -92,20 +110,13 @@ pub(super) fn engine(
     };
     let ranges = header.symbols.iter().map(|(start, end, name)| (*start, *end, name.as_str()));
     let decoder = Decoder::new(&facts, Symbols::from_ranges(ranges));
-    let accept = Moment::Accept.as_str();
-    let traced = header.rungs.iter().any(|(m, rung)| m == accept && !rung.is_empty());
-    let accepts = traced && (view.all || view.summary.is_some());
-    Ok(Engine::new(view.options(filter, accepts), decoder, sink))
+    Ok(Engine::new(options, decoder, sink))
 }
 
 /// Attaches. Healthy moments are asked for if they are to be shown or counted, or are needed to
 /// judge the others.
-fn attach(args: &TraceArgs, kernel: &Kernel, filter: &Filter) -> Result<Tracer> {
-    let mut config = TraceConfig {
-        all: args.view.all || args.view.summary.is_some(),
-        rung: args.rung,
-        ..TraceConfig::default()
-    };
+fn attach(hooks: &Hooks, healthy: bool, kernel: &Kernel, filter: &Filter) -> Result<Tracer> {
+    let mut config = TraceConfig { all: healthy, rung: hooks.rung, ..TraceConfig::default() };
     filter.push_down(&mut config);
     let tracer = Tracer::attach(kernel, &config)?;
     if config.all || !pipeline::needs_healthy(third_ack(&tracer), &kernel.facts.drop_reasons) {
