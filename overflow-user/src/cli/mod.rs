@@ -14,6 +14,7 @@ mod predict;
 mod replay;
 mod server;
 mod style;
+mod top;
 mod trace;
 mod tracing;
 mod values;
@@ -36,6 +37,7 @@ enum Command {
     Server(server::ServerArgs),
     Client(client::ClientArgs),
     Trace(trace::TraceArgs),
+    Top(top::TopArgs),
     Listeners(listeners::ListenersArgs),
     Replay(replay::ReplayArgs),
     Predict(predict::PredictArgs),
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Server(args) => server::run(&args),
         Command::Client(args) => client::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Listeners(args) => listeners::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Predict(args) => predict::run(&args),

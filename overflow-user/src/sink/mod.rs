@@ -10,6 +10,7 @@ pub mod live_listeners;
 mod live_text;
 pub mod pcapng;
 pub mod text;
+pub mod top;
 mod values;
 pub mod wire;
 

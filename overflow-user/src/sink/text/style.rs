@@ -91,6 +91,7 @@ impl Page {
                 '✓' => ascii.push_str("ok"),
                 '✗' => ascii.push_str("NO"),
                 '–' | '━' | '─' => ascii.push('-'),
+                'µ' => ascii.push('u'),
                 c if c.is_ascii() || c == '\u{a0}' => ascii.push(c),
                 _ => ascii.push('?'),
             }

@@ -1,0 +1,155 @@
+//! Everything the view shows, fed by the pipeline.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    net::SocketAddr,
+};
+
+use super::row::{Key, Row};
+use crate::{
+    listeners::{Inventory, Listener},
+    model::kernels::Kernel,
+    pipeline::Filter,
+    sink::live::{Listened, Moment, Opening, Snapshot},
+    verdict::{Known, VerdictId},
+};
+
+/// Handshakes that are kept: more than the highest screen has lines.
+const KEPT: usize = 300;
+
+/// A moment at which a handshake did not go as it should.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// When, CLOCK_MONOTONIC nanoseconds.
+    pub t_ns: u64,
+    /// At which listener.
+    pub key: Key,
+    /// Who connects.
+    pub client: SocketAddr,
+    /// The listener's side.
+    pub server: SocketAddr,
+    /// What the kernel did.
+    pub id: VerdictId,
+    /// Whether the kernel's branch itself was observed.
+    pub traced: bool,
+    /// Accept queue then: (length, limit), connections.
+    pub recv_q: Option<(u32, u32)>,
+}
+
+/// Everything that is known.
+#[derive(Clone, Debug)]
+pub struct Board {
+    /// What was said at the beginning; `None` before it.
+    pub opening: Option<Opening>,
+    /// What this kernel does on overflow.
+    pub kernel: Option<Kernel>,
+    /// The listeners, those of the filter.
+    pub rows: BTreeMap<Key, Row>,
+    /// The last abnormal handshakes, oldest first.
+    pub handshakes: VecDeque<Handshake>,
+    /// As it was last looked at.
+    pub inventory: Inventory,
+    /// What was lost, by cause.
+    pub losses: Vec<(String, u64)>,
+    /// CLOCK_MONOTONIC nanoseconds at the first and the last second.
+    pub begun_ns: Option<u64>,
+    /// See there.
+    pub now_ns: u64,
+    filter: Filter,
+    /// Longest accept queue of the moments of this second.
+    peaks: HashMap<Key, u32>,
+}
+
+impl Board {
+    /// Nothing yet; shows the listeners of `filter`.
+    pub fn new(filter: Filter, kernel: Option<Kernel>) -> Self {
+        Self {
+            opening: None,
+            kernel,
+            rows: BTreeMap::new(),
+            handshakes: VecDeque::new(),
+            inventory: Inventory::default(),
+            losses: Vec::new(),
+            begun_ns: None,
+            now_ns: 0,
+            filter,
+            peaks: HashMap::new(),
+        }
+    }
+
+    /// Takes a first look at the listeners, before anything is traced.
+    pub fn look(&mut self, inventory: &Inventory) {
+        for (key, group) in self.groups(inventory) {
+            self.rows.entry(key).or_insert_with(|| Row::new(key)).look(&group);
+        }
+        self.inventory = inventory.clone();
+    }
+
+    /// Takes an abnormal moment.
+    pub fn moment(&mut self, moment: &Moment<'_>) {
+        let conn = moment.observed.conn;
+        let values = &moment.stage.values;
+        let recv_q = values.sk_ack_backlog.zip(values.sk_max_ack_backlog);
+        let key = (conn.netns, moment.listeners.first().map_or(conn.server, |l| l.local));
+        if let Some((len, _)) = recv_q {
+            let peak = self.peaks.entry(key).or_default();
+            *peak = len.max(*peak);
+        }
+        if self.handshakes.len() >= KEPT {
+            self.handshakes.pop_front();
+        }
+        self.handshakes.push_back(Handshake {
+            t_ns: moment.t_ns,
+            key,
+            client: conn.client,
+            server: conn.server,
+            id: moment.stage.id,
+            traced: moment.stage.known == Known::Traced,
+            recv_q,
+        });
+    }
+
+    /// Takes everything that is known after a second.
+    pub fn second(&mut self, snapshot: &Snapshot<'_>) {
+        self.begun_ns.get_or_insert(snapshot.t_ns);
+        self.now_ns = snapshot.t_ns;
+        self.losses.clone_from(&snapshot.losses);
+        let looked = self.groups(snapshot.inventory);
+        let happened: HashMap<Key, &Listened<'_>> =
+            snapshot.listeners.iter().filter_map(|l| Some((key(l)?, l))).collect();
+        for key in looked.keys().chain(happened.keys()) {
+            self.rows.entry(*key).or_insert_with(|| Row::new(*key));
+        }
+        let peaks = std::mem::take(&mut self.peaks);
+        for (key, row) in &mut self.rows {
+            let looked = looked.get(key).map_or(&[][..], Vec::as_slice);
+            let peak = peaks.get(key).copied().unwrap_or(0);
+            row.second(looked, happened.get(key).copied(), peak);
+        }
+        // A listener that is gone and at which nothing happened is of no interest.
+        self.rows.retain(|key, row| row.open || happened.contains_key(key));
+        self.inventory = snapshot.inventory.clone();
+    }
+
+    /// Traced time, nanoseconds.
+    pub fn traced_ns(&self) -> u64 {
+        self.now_ns.saturating_sub(self.begun_ns.unwrap_or(self.now_ns))
+    }
+
+    fn groups<'a>(&self, inventory: &'a Inventory) -> HashMap<Key, Vec<&'a Listener>> {
+        let mut groups: HashMap<Key, Vec<&Listener>> = HashMap::new();
+        for listener in inventory.listeners.iter().filter(|l| self.filter.listener(l)) {
+            groups.entry((listener.netns, listener.local)).or_default().push(listener);
+        }
+        groups
+    }
+}
+
+/// `None` for what is no address; every place of a listener that is not known is one.
+fn key(listened: &Listened<'_>) -> Option<Key> {
+    let local = match listened.listeners.first() {
+        Some(listener) => listener.local,
+        None => listened.place.parse().ok()?,
+    };
+    Some((listened.netns, local))
+}

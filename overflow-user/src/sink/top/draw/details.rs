@@ -1,0 +1,246 @@
+//! One listener: who holds it, what limits it, what an overflow does to it, what happened there.
+
+use std::time::Duration;
+
+use super::{canvas::Canvas, handshakes, queue, text::Text};
+use crate::{
+    listeners::{Forecast, Listener, Sysctls},
+    owner::Owner,
+    sink::{
+        live::Waits,
+        live_listeners::{forecast_of, sysctl_names, whereabouts},
+        live_text::{by_count, tone},
+        text::style::Tone,
+        top::{
+            board::Board,
+            columns::owner,
+            row::{FullShare, Row},
+        },
+    },
+};
+
+/// Lines of the bars at the top.
+const BARS: usize = 3;
+/// Holders that are named one by one.
+const NAMED: usize = 12;
+
+pub(super) fn page(
+    canvas: &mut Canvas<'_>,
+    (mut top, bottom): (usize, usize),
+    board: &Board,
+    row: Option<&Row>,
+    scroll: usize,
+) {
+    let width = usize::from(canvas.area().width);
+    let Some(row) = row else {
+        canvas.put(0, top, width, Tone::Dim, "This listener is gone, and nothing happened at it.");
+        return;
+    };
+    if bottom.saturating_sub(top) > 12 {
+        queue(canvas, top, BARS, row);
+        top += BARS + 1;
+    }
+    let mut text = Text::new(width);
+    let kernel = board.kernel.as_ref();
+    let forecast = kernel.zip(row.listeners.first());
+    let forecast = forecast.map(|(kernel, l)| forecast_of(&board.inventory, l, kernel));
+    whose(&mut text, board, row);
+    queues(&mut text, board, row, forecast.as_ref());
+    limits(&mut text, board, row, forecast.as_ref());
+    verdicts(&mut text, row);
+    if let Some(waits) = &row.totals.waits {
+        histogram(&mut text, waits);
+    }
+    let here = board.handshakes.iter().rev().filter(|h| h.key == row.key);
+    for (i, handshake) in here.enumerate() {
+        if i == 0 {
+            text.blank();
+            text.flow("handshakes", Tone::Dim, "the last abnormal ones here");
+        }
+        text.line(handshakes::parts(board, handshake, width));
+    }
+    text.draw(canvas, (top, bottom), scroll);
+}
+
+fn whose(text: &mut Text, board: &Board, row: &Row) {
+    let namespace = board.inventory.namespaces.get(&row.key.0).map(|s| &s.namespace);
+    let name = match namespace {
+        Some(n) if n.name.is_some() => format!(" ({})", n.name.as_deref().unwrap_or("")),
+        Some(n) if n.own => " (this one)".to_owned(),
+        _ => String::new(),
+    };
+    let closed = if row.open { "" } else { ", closed meanwhile" };
+    text.flow(
+        "listener",
+        Tone::Strong,
+        &format!("{}, netns {}{name}{closed}", row.place, row.key.0),
+    );
+    let first = owner(row);
+    let unit = whereabouts(first);
+    let unit = if unit.is_empty() { unit } else { format!(", {unit}") };
+    let short = first.map_or_else(|| "not visible".to_owned(), |o| o.short(40));
+    text.flow("owner", Tone::Plain, &format!("{short}{unit}"));
+    let holders = row.listeners.iter().filter_map(|l| l.owner.as_ref()).flat_map(holders);
+    let mut named: Vec<String> = holders.collect();
+    named.dedup();
+    if named.len() > 1 {
+        let more = named.len().saturating_sub(NAMED);
+        named.truncate(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        text.flow("held by", Tone::Plain, &(named.join(", ") + &more));
+    }
+}
+
+/// `comm/pid` of every process that holds it; the pid alone of those that were not described.
+fn holders(owner: &Owner) -> Vec<String> {
+    let name = |pid: &u32| {
+        let process = owner.processes.iter().find(|p| p.pid == *pid);
+        process.map_or_else(|| pid.to_string(), |p| format!("{}/{pid}", p.comm))
+    };
+    owner.pids.iter().map(name).collect()
+}
+
+fn queues(text: &mut Text, board: &Board, row: &Row, forecast: Option<&Forecast>) {
+    for listener in &row.listeners {
+        let known = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
+        let limit = forecast.and_then(|f| f.syn_queue_limit);
+        let mut words = format!(
+            "Recv-Q {}/{}, SYN-Q {}/{}",
+            listener.recv_q,
+            known(listener.send_q),
+            listener.syn_recv,
+            known(limit)
+        );
+        if let Some(drops) = listener.drops {
+            words += &format!(", {drops} drops since it was opened");
+        }
+        if row.listeners.len() > 1 {
+            words += &format!(", socket {}", listener.inode);
+            words += &listener
+                .owner
+                .as_ref()
+                .map_or_else(String::new, |o| format!(" of {}", o.short(20)));
+        }
+        text.flow("queue", if listener.full() { Tone::Bad } else { Tone::Plain }, &words);
+    }
+    let mut longest = format!("Recv-Q {}", row.longest);
+    if let Some(max) = row.totals.syn_queue_max {
+        longest += &format!(", SYN-Q {max}");
+    }
+    text.flow("longest", Tone::Plain, &longest);
+    let full = match (row.totals.full, row.full_share(board.traced_ns())) {
+        (Some(full), Some(FullShare::Traced(share))) => {
+            let now = if full.now { ", full now" } else { "" };
+            format!(
+                "{} times, {} in all ({share} % of the time), at most {} at once{now}",
+                full.times,
+                span(full.total_ns),
+                span(full.longest_ns)
+            )
+        }
+        (_, Some(FullShare::Sampled(share))) => {
+            format!("seen full in {share} % of the seconds (its comings and goings are not traced)")
+        }
+        _ => String::new(),
+    };
+    text.flow("full", Tone::Plain, &full);
+}
+
+fn limits(text: &mut Text, board: &Board, row: &Row, forecast: Option<&Forecast>) {
+    let there = board.inventory.namespaces.get(&row.key.0).map(|s| s.sysctls);
+    let sysctls: Option<Sysctls> = there.or(row.sysctls);
+    let first: Option<&Listener> = row.listeners.first();
+    if let Some((limit, somaxconn)) =
+        first.and_then(|l| l.send_q).zip(sysctls.and_then(|s| s.somaxconn))
+    {
+        let who = match limit.cmp(&somaxconn) {
+            std::cmp::Ordering::Less => format!(
+                "the application's own backlog at listen(); net.core.somaxconn would allow {somaxconn}"
+            ),
+            std::cmp::Ordering::Equal => {
+                "net.core.somaxconn, unless the application asked for just as much".to_owned()
+            }
+            std::cmp::Ordering::Greater => {
+                format!("set at listen(), before net.core.somaxconn was lowered to {somaxconn}")
+            }
+        };
+        text.flow("limit", Tone::Plain, &format!("Send-Q {limit}: {who}"));
+    }
+    if let Some(sysctls) = sysctls {
+        let settings: Vec<String> = sysctl_names(&sysctls)
+            .iter()
+            .map(|(name, value)| {
+                format!("{}\u{a0}{value}", name.rsplit('.').next().unwrap_or(name))
+            })
+            .collect();
+        text.flow("sysctls", Tone::Plain, &settings.join(", "));
+    }
+    let Some(forecast) = forecast else { return };
+    text.flow("when full", Tone::Plain, &forecast.effect);
+    for advice in &forecast.advice {
+        text.flow("  !", Tone::Warn, advice);
+    }
+}
+
+fn verdicts(text: &mut Text, row: &Row) {
+    text.blank();
+    let resent = row.totals.synack_retransmits;
+    let mut summary = format!("{} overflows since tracing began", row.totals.overflows());
+    if resent > 0 {
+        summary += &format!(", {resent} SYN-ACKs sent again");
+    }
+    text.flow("verdicts", Tone::Plain, &summary);
+    for (id, count) in by_count(&row.totals.verdicts) {
+        text.line(vec![
+            (Tone::Plain, format!("{:12}{count:>9}  ", "")),
+            (tone(id), id.as_str().to_owned()),
+        ]);
+    }
+}
+
+/// Time in the accept queue: a bar per power of two that anybody waited.
+fn histogram(text: &mut Text, waits: &Waits) {
+    let Some(highest) = waits.buckets.iter().max().copied().filter(|n| *n > 0) else { return };
+    let mean = waits.total_ns / waits.count().max(1);
+    text.blank();
+    let summary = format!("{} taken by accept() after {} on average", waits.count(), span(mean));
+    text.flow("waits", Tone::Plain, &summary);
+    let first = waits.buckets.iter().position(|n| *n > 0).unwrap_or(0);
+    let last = waits.buckets.iter().rposition(|n| *n > 0).unwrap_or(0);
+    for (n, &count) in waits.buckets.iter().enumerate().take(last + 1).skip(first) {
+        let bound = if n + 1 < Waits::BUCKETS {
+            format!("< {}", span(1_000_u64 << n))
+        } else {
+            "longer".to_owned()
+        };
+        let bar = usize::try_from(u128::from(count) * 40 / u128::from(highest)).unwrap_or(40);
+        let bar = if count > 0 { bar.max(1) } else { 0 };
+        text.line(vec![
+            (Tone::Dim, format!("{:12}{bound:>9}  ", "")),
+            (Tone::Plain, format!("{count:>9}  ")),
+            (Tone::Good, "#".repeat(bar)),
+        ]);
+    }
+}
+
+/// A time in three digits: `1.05ms`.
+fn span(ns: u64) -> String {
+    let time = Duration::from_nanos(ns);
+    match ns {
+        0..1_000 => format!("{time:.0?}"),
+        _ => format!("{time:.1?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        let check = |ns, expect| assert_eq!(span(ns), expect);
+        check(0, "0ns");
+        check(128_000, "128.0µs");
+        check(1_049_000_000, "1.0s");
+    }
+}

@@ -1,0 +1,68 @@
+//! The last abnormal handshakes, newest first.
+
+use super::canvas::Canvas;
+use crate::sink::{
+    live_text::{clock, elide, tone},
+    text::style::Tone,
+    top::{
+        board::{Board, Handshake},
+        columns::queue,
+        row::Key,
+    },
+};
+
+/// The longest verdict and the mark of what is inferred.
+const VERDICT: usize = 27;
+const CLIENT: usize = 21;
+const RECV_Q: usize = 9;
+
+/// Draws as many as fit into these lines, those at `key` only if one is given.
+pub(super) fn list(
+    canvas: &mut Canvas<'_>,
+    (top, bottom): (usize, usize),
+    board: &Board,
+    key: Option<Key>,
+) {
+    let asked = |h: &&Handshake| key.is_none_or(|key| h.key == key);
+    let last = board.handshakes.iter().rev().filter(asked);
+    let mut y = top;
+    for handshake in last.take(bottom.saturating_sub(top)) {
+        let width = usize::from(canvas.area().width);
+        let parts = parts(board, handshake, width);
+        canvas.parts(1, y, width, &parts);
+        y += 1;
+    }
+    if y == top {
+        empty(canvas, (top, bottom), board);
+    }
+}
+
+/// One of them: when, who, where, what, and the queue then.
+pub(super) fn parts(board: &Board, handshake: &Handshake, width: usize) -> Vec<(Tone, String)> {
+    let opening = board.opening.as_ref();
+    let (wall, utc) = opening.map_or((0, 0), |o| (o.wall_offset_ns, o.utc_offset_s));
+    let room = (CLIENT + width.saturating_sub(80)).min(47);
+    let client = elide(&handshake.client.to_string(), room);
+    let verdict = format!("{}{}", if handshake.traced { "" } else { "~" }, handshake.id);
+    let recv_q = handshake.recv_q.map_or_else(String::new, |(l, m)| queue(l, m, RECV_Q));
+    let tone = tone(handshake.id);
+    vec![
+        (Tone::Dim, format!("{} ", clock(handshake.t_ns, wall, utc))),
+        (Tone::Plain, format!("{client:room$} {:<5} ", handshake.server.port())),
+        (tone, format!("{verdict:VERDICT$}")),
+        (Tone::Plain, format!(" {recv_q:>RECV_Q$}")),
+    ]
+}
+
+fn empty(canvas: &mut Canvas<'_>, (top, bottom): (usize, usize), board: &Board) {
+    let width = usize::from(canvas.area().width);
+    let mut lines = vec!["None so far.".to_owned()];
+    for note in board.opening.iter().flat_map(|o| &o.notes) {
+        let note = format!("note: {note}");
+        let wrapped = textwrap::wrap(&note, width.saturating_sub(2).max(20));
+        lines.extend(wrapped.into_iter().map(std::borrow::Cow::into_owned));
+    }
+    for (line, y) in lines.iter().zip(top..bottom) {
+        canvas.put(1, y, width, Tone::Dim, line);
+    }
+}

@@ -1,0 +1,150 @@
+//! A frame, as a pure function of what is known and what is looked at.
+
+mod canvas;
+mod details;
+mod handshakes;
+mod help;
+mod table;
+mod text;
+
+use ratatui::{buffer::Buffer, layout::Rect};
+
+use super::{
+    board::Board,
+    row::Row,
+    view::{Page, View},
+};
+use crate::sink::{
+    live_text::{clock, rungs},
+    text::{Options, style::Tone},
+};
+use canvas::Canvas;
+
+/// Lines of the bars under the table.
+const BARS: usize = 2;
+/// The handshakes keep so many lines, their heading included, when the table is long.
+const HANDSHAKES: usize = 7;
+
+/// Draws over all of `buffer`.
+pub(super) fn frame(buffer: &mut Buffer, board: &Board, view: &View, held: bool, options: Options) {
+    buffer.reset();
+    let mut canvas = Canvas::new(buffer, options);
+    let area = canvas.area();
+    let (width, height) = (usize::from(area.width), usize::from(area.height));
+    let rows = view.rows(board);
+    title(&mut canvas, board, &rows, held);
+    let mut top = 1;
+    if !board.losses.is_empty() {
+        let causes: Vec<String> = board.losses.iter().map(|(c, n)| format!("{n} {c}")).collect();
+        canvas.put(0, top, width, Tone::Warn, &format!("lost: {}", causes.join(", ")));
+        top += 1;
+    }
+    let bottom = height.saturating_sub(1).max(top);
+    match view.page {
+        Page::Table => table_page(&mut canvas, (top, bottom), board, view, &rows),
+        Page::Details => {
+            let row = view.selected.and_then(|key| board.rows.get(&key));
+            details::page(&mut canvas, (top, bottom), board, row, view.scroll);
+        }
+        Page::Help => help::page(&mut canvas, (top, bottom), board, view.scroll),
+    }
+    if height > top + 1 {
+        footer(&mut canvas, bottom, view);
+    }
+}
+
+fn table_page(
+    canvas: &mut Canvas<'_>,
+    (top, bottom): (usize, usize),
+    board: &Board,
+    view: &View,
+    rows: &[&Row],
+) {
+    // Its heading takes a line.
+    let room = bottom.saturating_sub(top + 1);
+    let bars = if room >= 12 { BARS + 1 } else { 0 };
+    let lines = if room - bars >= HANDSHAKES + 2 {
+        rows.len().clamp(2, room - bars - HANDSHAKES)
+    } else {
+        room - bars
+    };
+    table::table(canvas, top, lines, board, view, rows);
+    let mut y = top + 1 + lines;
+    if bars > 0 {
+        if let Some(row) = rows.get(view.marked(rows)) {
+            queue(canvas, y, BARS, row);
+        }
+        y += bars;
+    }
+    if y + 1 < bottom {
+        canvas.rule(y, "Last abnormal handshakes");
+        handshakes::list(canvas, (y + 1, bottom), board, None);
+    }
+}
+
+/// The accept queue of a listener over time, in `height` lines under a heading at `y`.
+fn queue(canvas: &mut Canvas<'_>, y: usize, height: usize, row: &Row) {
+    let width = usize::from(canvas.area().width);
+    let seconds = row.queue.len().min(width);
+    let limit = row.limit().map_or_else(String::new, |limit| format!(", full above {limit}"));
+    canvas.rule(y, &format!("Recv-Q of {}, last {seconds} s{limit}", row.place));
+    let values: Vec<u32> = row.queue.last(width).collect();
+    let (Ok(top), Ok(height)) = (u16::try_from(y + 1), u16::try_from(height)) else { return };
+    let area = Rect { y: top, height, ..canvas.area() };
+    canvas.bars(area, row.limit(), &values);
+}
+
+fn title(canvas: &mut Canvas<'_>, board: &Board, rows: &[&Row], held: bool) {
+    let full = rows.iter().filter(|row| row.full()).count();
+    let plural = if rows.len() == 1 { "" } else { "s" };
+    let mut parts = vec![(Tone::Strong, "overflow top".to_owned())];
+    if held {
+        parts.push((Tone::Warn, " PAUSED".to_owned()));
+    }
+    if let Some(opening) = &board.opening {
+        let time = clock(board.now_ns, opening.wall_offset_ns, opening.utc_offset_s);
+        let time = if board.now_ns > 0 { time } else { "--:--:--".to_owned() };
+        let by = rungs(&opening.rungs);
+        parts.push((Tone::Plain, format!(" {time}")));
+        parts.push((Tone::Dim, format!("  {} by {by}", opening.kernel)));
+    }
+    parts.push((Tone::Plain, format!("  {} listener{plural}, ", rows.len())));
+    parts.push((if full > 0 { Tone::Bad } else { Tone::Plain }, format!("{full} full")));
+    if let Some(filter) = board.opening.as_ref().map(|o| &o.filter).filter(|f| !f.is_empty()) {
+        parts.push((Tone::Dim, format!("  {filter}")));
+    }
+    canvas.parts(0, 0, usize::from(canvas.area().width), &parts);
+}
+
+fn footer(canvas: &mut Canvas<'_>, y: usize, view: &View) {
+    let sort =
+        format!("sort:{}{}", view.sort.title(), if view.reversed { " reversed" } else { "" });
+    let idle = if view.busy_only { "show idle" } else { "hide idle" };
+    let keys: &[(&str, &str)] = match view.page {
+        Page::Table => &[
+            ("?", "help"),
+            ("q", "quit"),
+            ("j/k", "select"),
+            ("Enter", "details"),
+            ("</>", &sort),
+            ("r", "reverse"),
+            ("a", idle),
+            ("p", "pause"),
+        ],
+        Page::Details | Page::Help => &[("Esc", "back"), ("j/k", "scroll"), ("q", "quit")],
+    };
+    let mut parts = Vec::new();
+    for (key, what) in keys {
+        parts.push((Tone::Strong, (*key).to_owned()));
+        parts.push((Tone::Dim, format!(" {what}  ")));
+    }
+    // One space between them where two do not fit.
+    let width = usize::from(canvas.area().width);
+    let long: usize = parts.iter().map(|(_, text)| text.chars().count()).sum();
+    if long > width + 2 {
+        parts.iter_mut().filter(|(tone, _)| *tone == Tone::Dim).for_each(|(_, text)| {
+            text.pop();
+        });
+    }
+    canvas.parts(0, y, width, &parts);
+}

@@ -1,0 +1,237 @@
+//! One listener, or all that share its address, with what happened there.
+
+use std::net::SocketAddr;
+
+use super::series::Series;
+use crate::{
+    listeners::{Listener, Sysctls},
+    sink::live::{Listened, Totals},
+    verdict::VerdictId,
+};
+
+/// Which listener: inode number of its network namespace, and where it listens.
+pub type Key = (u32, SocketAddr);
+
+/// One line of the view.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Which.
+    pub key: Key,
+    /// Where it listens, as `ss` writes it.
+    pub place: String,
+    /// All that share the address, as they were last seen.
+    pub listeners: Vec<Listener>,
+    /// Whether it was still there at the last look.
+    pub open: bool,
+    /// Settings of its namespace, if known.
+    pub sysctls: Option<Sysctls>,
+    /// What happened since tracing began.
+    pub totals: Totals,
+    /// Accept queue now: (length, limit), connections; of several that share the address, the
+    /// fullest one's. `None` where nothing is known of it, or the listener is gone.
+    pub recv_q: Option<(u32, u32)>,
+    /// Longest accept queue that was seen, connections.
+    pub longest: u32,
+    /// Longest accept queue of each second.
+    pub queue: Series,
+    /// Overflows in each second.
+    pub overflows: Series,
+    /// Limit of the accept queue when it was last known.
+    limit: Option<u32>,
+    /// Seconds in which the accept queue was seen, and in which it was seen full.
+    seen: (u64, u64),
+}
+
+/// How much of the time an accept queue was full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FullShare {
+    /// Measured, per cent.
+    Traced(u8),
+    /// Share of the seconds in which it was seen full at least once, per cent.
+    Sampled(u8),
+}
+
+impl Row {
+    /// A listener of which nothing was heard yet.
+    pub fn new(key: Key) -> Self {
+        Self {
+            key,
+            place: key.1.to_string(),
+            listeners: Vec::new(),
+            open: false,
+            sysctls: None,
+            totals: Totals::default(),
+            recv_q: None,
+            longest: 0,
+            queue: Series::default(),
+            overflows: Series::default(),
+            limit: None,
+            seen: (0, 0),
+        }
+    }
+
+    /// Takes what is known at the end of a second: what was looked at (empty if it is gone), what
+    /// happened, and the longest queue of this second's shown moments.
+    pub fn second(&mut self, looked: &[&Listener], happened: Option<&Listened<'_>>, peak: u32) {
+        self.look(looked);
+        let mut eventful = false;
+        let mut overflows = 0;
+        if let Some(happened) = happened {
+            overflows = happened.totals.overflows().saturating_sub(self.totals.overflows());
+            eventful = events(happened.totals) != events(&self.totals);
+            if self.listeners.is_empty() {
+                self.listeners = happened.listeners.iter().map(|l| (*l).clone()).collect();
+                self.place.clone_from(&happened.place);
+            }
+            self.sysctls = happened.sysctls.or(self.sysctls);
+            self.totals = happened.totals.clone();
+        }
+        // Where something happened, the kernel's own words are newer than the last look.
+        let told = happened.and_then(|h| h.totals.recv_q).filter(|_| eventful);
+        if self.open && told.is_some() {
+            self.recv_q = told;
+        }
+        let now = told.or(self.recv_q);
+        self.limit = now.map(|(_, limit)| limit).or(self.limit);
+        let longest = now.map_or(0, |(len, _)| len).max(peak);
+        self.queue.push(longest);
+        self.overflows.push(u32::try_from(overflows).unwrap_or(u32::MAX));
+        self.longest = self.longest.max(longest).max(self.totals.recv_q_max.unwrap_or(0));
+        if let Some(limit) = self.limit.filter(|_| self.open || told.is_some()) {
+            self.seen.0 += 1;
+            self.seen.1 += u64::from(longest > limit);
+        }
+    }
+
+    /// Takes a look at the listeners there; none if they are gone.
+    pub fn look(&mut self, looked: &[&Listener]) {
+        self.open = !looked.is_empty();
+        self.recv_q = None;
+        let Some(first) = looked.first() else { return };
+        self.place = first.place();
+        self.listeners = looked.iter().map(|l| (*l).clone()).collect();
+        let fullest = looked.iter().max_by_key(|l| l.recv_q);
+        self.recv_q = fullest.and_then(|l| Some((l.recv_q, l.send_q?)));
+        self.limit = self.recv_q.map(|(_, limit)| limit);
+        self.longest = self.longest.max(self.recv_q.map_or(0, |(len, _)| len));
+    }
+
+    /// Limit of the accept queue, if it is or was known.
+    pub fn limit(&self) -> Option<u32> {
+        self.limit
+    }
+
+    /// Whether the accept queue is full now.
+    pub fn full(&self) -> bool {
+        self.totals.full.is_some_and(|f| f.now)
+            || self.recv_q.is_some_and(|(len, limit)| len > limit)
+    }
+
+    /// Whether nothing has happened here.
+    pub fn idle(&self) -> bool {
+        self.longest == 0 && events(&self.totals) == 0
+    }
+
+    /// Overflows in the last second.
+    pub fn overflow_rate(&self) -> u32 {
+        self.overflows.last(1).next().unwrap_or(0)
+    }
+
+    /// Moments with a verdict at or under `prefix`.
+    pub fn count(&self, prefix: &str) -> u64 {
+        let under = |(id, count): (&VerdictId, &u64)| id.is_under(prefix).then_some(*count);
+        self.totals.verdicts.iter().filter_map(under).sum()
+    }
+
+    /// How much of `traced_ns` the accept queue was full, if anything tells.
+    pub fn full_share(&self, traced_ns: u64) -> Option<FullShare> {
+        match self.totals.full {
+            Some(full) if traced_ns > 0 => {
+                Some(FullShare::Traced(per_cent(full.total_ns, traced_ns)))
+            }
+            Some(_) => None,
+            None if self.seen.0 > 0 => Some(FullShare::Sampled(per_cent(self.seen.1, self.seen.0))),
+            None => None,
+        }
+    }
+}
+
+/// Never 0 for something, never 100 for less than everything.
+fn per_cent(part: u64, whole: u64) -> u8 {
+    let share = u128::from(part) * 100 / u128::from(whole.max(1));
+    match (part, share) {
+        (0, _) => 0,
+        (_, 0) => 1,
+        (_, share) => u8::try_from(share.min(100)).unwrap_or(100),
+    }
+}
+
+fn events(totals: &Totals) -> u64 {
+    totals.verdicts.values().sum::<u64>() + totals.synack_retransmits
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::listeners::sample::listener;
+
+    fn happened(totals: &Totals) -> Listened<'_> {
+        let place = "0.0.0.0:80".to_owned();
+        Listened { netns: 1, place, listeners: Vec::new(), sysctls: None, totals }
+    }
+
+    fn dropped(count: u64, recv_q: (u32, u32)) -> Totals {
+        Totals {
+            verdicts: BTreeMap::from([(VerdictId::SynDropAcceptQueueFull, count)]),
+            recv_q: Some(recv_q),
+            recv_q_max: Some(recv_q.0),
+            ..Totals::default()
+        }
+    }
+
+    #[test]
+    fn what_happened_is_newer_than_what_was_looked_at() {
+        let key = (1, "0.0.0.0:80".parse().unwrap());
+        let mut row = Row::new(key);
+        let looked = Listener { recv_q: 3, ..listener("0.0.0.0:80") };
+        row.second(&[&looked], None, 0);
+        assert_eq!((row.recv_q, row.full(), row.idle()), (Some((3, 128)), false, false));
+        let full = dropped(40, (129, 128));
+        row.second(&[&looked], Some(&happened(&full)), 129);
+        assert_eq!((row.recv_q, row.full()), (Some((129, 128)), true));
+        assert_eq!(row.overflow_rate(), 40);
+        // Nothing new: the look counts again.
+        row.second(&[&looked], Some(&happened(&full)), 0);
+        assert_eq!((row.recv_q, row.overflow_rate()), (Some((3, 128)), 0));
+        assert_eq!(row.queue.last(9).collect::<Vec<_>>(), [3, 129, 3]);
+        assert_eq!((row.longest, row.count("syn.drop")), (129, 40));
+        assert_eq!(row.full_share(3_000_000_000), Some(FullShare::Sampled(33)));
+    }
+
+    #[test]
+    fn a_listener_that_is_gone_has_no_queue() {
+        let mut row = Row::new((1, "10.0.0.1:80".parse().unwrap()));
+        let full = dropped(1, (2, 1));
+        row.second(&[], Some(&happened(&full)), 2);
+        assert!(!row.open && row.recv_q.is_none() && !row.full());
+        assert_eq!((row.longest, row.limit()), (2, Some(1)));
+        row.second(&[], Some(&happened(&full)), 0);
+        assert_eq!(row.queue.last(9).collect::<Vec<_>>(), [2, 0]);
+    }
+
+    #[test]
+    fn of_a_group_the_fullest_counts() {
+        let mut row = Row::new((1, "0.0.0.0:80".parse().unwrap()));
+        let of = |recv_q| Listener { recv_q, group: 2, ..listener("0.0.0.0:80") };
+        row.look(&[&of(0), &of(129)]);
+        assert!(row.full() && row.listeners.len() == 2);
+    }
+
+    #[test]
+    fn shares_are_not_rounded_to_nothing_or_everything() {
+        let of = |part, whole| per_cent(part, whole);
+        assert_eq!([of(0, 9), of(1, 1000), of(999, 1000), of(7, 7)], [0, 1, 99, 100]);
+    }
+}

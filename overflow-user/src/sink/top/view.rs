@@ -1,0 +1,165 @@
+//! What of the board is looked at, and how keys change it.
+
+use super::{
+    board::Board,
+    columns::Column,
+    row::{Key, Row},
+};
+
+/// What a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Leave.
+    Quit,
+    /// The line above, or scroll.
+    Up,
+    /// The line below, or scroll.
+    Down,
+    /// Ten lines up.
+    PageUp,
+    /// Ten lines down.
+    PageDown,
+    /// The first line.
+    First,
+    /// The last line.
+    Last,
+    /// Order by the next column.
+    SortNext,
+    /// Order by the column before.
+    SortPrevious,
+    /// Turn the order around.
+    Reverse,
+    /// Details of the selected line, and back.
+    Details,
+    /// Back to the table.
+    Back,
+    /// Hold the screen still, and go on.
+    Pause,
+    /// Hide listeners where nothing happened, and show them again.
+    Idle,
+    /// What the keys and columns mean, and back.
+    Help,
+}
+
+/// What fills the screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Page {
+    /// A line per listener.
+    #[default]
+    Table,
+    /// One listener.
+    Details,
+    /// Help.
+    Help,
+}
+
+/// What is looked at.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// What fills the screen.
+    pub page: Page,
+    /// The line with the mark; the first one if it is none or gone.
+    pub selected: Option<Key>,
+    /// By what the lines are ordered.
+    pub sort: Column,
+    /// Whether the order is turned around.
+    pub reversed: bool,
+    /// Whether listeners where nothing happened are hidden.
+    pub busy_only: bool,
+    /// Lines that are scrolled away at the top of a page of text.
+    pub scroll: usize,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            page: Page::default(),
+            selected: None,
+            sort: Column::Overflows,
+            reversed: false,
+            busy_only: false,
+            scroll: 0,
+        }
+    }
+}
+
+const PAGE: usize = 10;
+
+impl View {
+    /// The lines that are shown, in order.
+    pub fn rows<'a>(&self, board: &'a Board) -> Vec<&'a Row> {
+        let shown = board.rows.values().filter(|row| !self.busy_only || !row.idle());
+        let mut rows: Vec<&Row> = shown.collect();
+        let traced_ns = board.traced_ns();
+        rows.sort_by(|a, b| self.sort.order(a, b, traced_ns));
+        if self.reversed {
+            rows.reverse();
+        }
+        rows
+    }
+
+    /// Where in `rows` the mark is.
+    pub fn marked(&self, rows: &[&Row]) -> usize {
+        rows.iter().position(|row| Some(row.key) == self.selected).unwrap_or(0)
+    }
+
+    /// Does what a key asks for, as far as it concerns what is looked at.
+    pub fn act(&mut self, action: Action, board: &Board) {
+        match action {
+            Action::Up | Action::Down | Action::PageUp | Action::PageDown => {
+                self.step(action, board)
+            }
+            Action::First | Action::Last if self.page == Page::Table => self.step(action, board),
+            Action::First => self.scroll = 0,
+            // Drawing stops at the last line.
+            Action::Last => self.scroll = usize::MAX,
+            Action::SortNext => self.sort_by(1),
+            Action::SortPrevious => self.sort_by(-1),
+            Action::Reverse => self.reversed = !self.reversed,
+            Action::Idle => self.busy_only = !self.busy_only,
+            Action::Details if self.page == Page::Table => {
+                // The mark stays with this listener, whatever becomes of the order.
+                let rows = self.rows(board);
+                if let Some(row) = rows.get(self.marked(&rows)) {
+                    self.selected = Some(row.key);
+                    self.turn(Page::Details);
+                }
+            }
+            Action::Help if self.page != Page::Help => self.turn(Page::Help),
+            Action::Details | Action::Help | Action::Back => self.turn(Page::Table),
+            Action::Quit | Action::Pause => {}
+        }
+    }
+
+    fn turn(&mut self, page: Page) {
+        self.page = page;
+        self.scroll = 0;
+    }
+
+    fn step(&mut self, action: Action, board: &Board) {
+        let rows = self.rows(board);
+        let table = self.page == Page::Table;
+        let at = if table { self.marked(&rows) } else { self.scroll };
+        let to = match action {
+            Action::Up => at.saturating_sub(1),
+            Action::PageUp => at.saturating_sub(PAGE),
+            Action::PageDown => at.saturating_add(PAGE),
+            Action::First => 0,
+            Action::Last => usize::MAX,
+            _ => at.saturating_add(1),
+        };
+        if table {
+            let to = to.min(rows.len().saturating_sub(1));
+            self.selected = rows.get(to).map(|row| row.key);
+        } else {
+            self.scroll = to;
+        }
+    }
+
+    fn sort_by(&mut self, step: isize) {
+        let columns: Vec<Column> = Column::ALL.iter().copied().filter(|c| c.sorts()).collect();
+        let at = columns.iter().position(|c| *c == self.sort).unwrap_or(0);
+        let len = columns.len();
+        self.sort = columns[at.saturating_add(len).saturating_add_signed(step) % len];
+    }
+}
