@@ -96,21 +96,28 @@ macro_rules! for_each_field {
             SOCK_NODE_PPREV: "sock", "__sk_common.skc_nulls_node.pprev";
             SOCK_ACK_BACKLOG: "sock", "sk_ack_backlog";
             SOCK_MAX_ACK_BACKLOG: "sock", "sk_max_ack_backlog";
+            SOCK_DROPS: "sock", "sk_drops.counter";
+            SOCK_SOCKET: "sock", "sk_socket";
+            SOCK_FLAGS: "sock", "sk_flags";
             ICSK_QLEN: "inet_connection_sock", "icsk_accept_queue.qlen.counter";
             ICSK_YOUNG: "inet_connection_sock", "icsk_accept_queue.young.counter";
             ICSK_DEFER_ACCEPT: "inet_connection_sock", "icsk_accept_queue.rskq_defer_accept";
             NET_INUM: "net", "ns.inum";
             NET_ABORT_ON_OVERFLOW: "net", "ipv4.sysctl_tcp_abort_on_overflow";
             NET_SYNCOOKIES: "net", "ipv4.sysctl_tcp_syncookies";
+            NET_STATISTICS: "net", "mib.net_statistics";
             REQ_NUM_TIMEOUT: "request_sock", "num_timeout";
             REQ_NUM_RETRANS: "request_sock", "num_retrans";
             REQ_LISTENER: "request_sock", "__req_common.skc_listener";
             REQ_TIMER: "request_sock", "rsk_timer";
+            REQ_ACKED: "inet_request_sock", "acked";
             SKB_HEAD: "sk_buff", "head";
             SKB_DATA: "sk_buff", "data";
             SKB_SK: "sk_buff", "sk";
             SKB_DEV: "sk_buff", "dev";
             SKB_NETWORK_HEADER: "sk_buff", "network_header";
+            SKB_PROTOCOL: "sk_buff", "protocol";
+            ARRAY_PPTRS: "bpf_array", "pptrs";
             DEV_NET: "net_device", "nd_net.net";
         }
     };

@@ -59,6 +59,14 @@ impl Path {
 
     /// Tracepoint `net_dev_queue`: a SYN-ACK owned by a child left, as Fast Open sends it.
     pub const TP_SYNACK_FASTOPEN: u32 = 1 << 25;
+    /// What this CPU's counters of the namespace rose by while the segment was handled is known.
+    pub const COUNTED: u32 = 1 << 26;
+    /// `ListenDrops` rose.
+    pub const COUNTED_DROP: u32 = 1 << 27;
+    /// `ListenOverflows` rose.
+    pub const COUNTED_OVERFLOW: u32 = 1 << 28;
+    /// `TCPReqQFullDrop` rose.
+    pub const COUNTED_QUEUE_FULL: u32 = 1 << 29;
 
     /// Whether any of `bits` is set.
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! The way out: copy a record into the ring, or count why not.
 
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_ringbuf_query};
 use overflow_common::{Event, Kind, Loss, Rung};
 
 use crate::maps::{EVENTS, LOSSES};
@@ -17,16 +17,53 @@ pub fn begin(event: &mut Event, kind: Kind, rung: Rung) {
     }
 }
 
-/// Sends one record. A full ring is counted.
+/// `BPF_RB_NO_WAKEUP` of include/uapi/linux/bpf.h.
+const NO_WAKEUP: u64 = 1;
+/// `BPF_RB_FORCE_WAKEUP`.
+const FORCE_WAKEUP: u64 = 2;
+/// `BPF_RB_AVAIL_DATA`.
+const AVAIL_DATA: u64 = 0;
+/// Bytes in the ring above which its reader is woken; it looks by itself ten times a second.
+const WAKE_ABOVE: u64 = 64 << 10;
+
+/// Sends a copy of a record. A full ring is counted.
 #[inline(always)]
 pub fn record(event: &Event) {
     match EVENTS.reserve(0) {
         Some(mut entry) => {
             entry.write(*event);
-            entry.submit(0);
+            entry.submit(wake());
         }
         None => count(Loss::RingFull),
     }
+}
+
+/// Lets `fill` write a record in place, and sends it if it says so.
+#[inline(always)]
+pub fn in_place(kind: Kind, rung: Rung, fill: impl FnOnce(&mut Event) -> bool) {
+    let Some(mut entry) = EVENTS.reserve(0) else {
+        count(Loss::RingFull);
+        return;
+    };
+    entry.write(Event::EMPTY);
+    // SAFETY: it was just written.
+    let event = unsafe { entry.assume_init_mut() };
+    begin(event, kind, rung);
+    if fill(event) {
+        entry.submit(wake());
+    } else {
+        entry.discard(NO_WAKEUP);
+    }
+}
+
+/// How to submit: waking the reader only if much is waiting. To wake it for each record would cost
+/// more than the record.
+#[inline(always)]
+fn wake() -> u64 {
+    // SAFETY: the map is a ring; nothing is changed.
+    let waiting =
+        unsafe { bpf_ringbuf_query(core::ptr::from_ref(&EVENTS).cast_mut().cast(), AVAIL_DATA) };
+    if waiting > WAKE_ABOVE { FORCE_WAKEUP } else { NO_WAKEUP }
 }
 
 /// Counts one loss.

@@ -17,15 +17,28 @@ macro_rules! declare_slots {
 for_each_field!(declare_fields);
 for_each_slot!(declare_slots);
 
-/// Only this local port; 0 means every port.
+/// 1: only the local ports in the `PORTS` map.
 #[unsafe(no_mangle)]
-pub static FILTER_PORT: Global<u16> = Global::new(0);
+pub static FILTER_PORT: Global<u8> = Global::new(0);
+
+/// 1: not the listeners in the `OTHERS` map.
+#[unsafe(no_mangle)]
+pub static FILTER_OTHERS: Global<u8> = Global::new(0);
+
+/// Only IP of this version, 4 or 6; 0 means both.
+#[unsafe(no_mangle)]
+pub static FILTER_FAMILY: Global<u8> = Global::new(0);
+
+/// 1: only connections to the addresses in the `ADDRESSES` map.
+#[unsafe(no_mangle)]
+pub static FILTER_ADDRESS: Global<u8> = Global::new(0);
 
 /// 1: only the network namespaces in the `NETNS` map.
 #[unsafe(no_mangle)]
 pub static FILTER_NETNS: Global<u8> = Global::new(0);
 
-/// 1: emit healthy moments too; 0: only those where something was dropped, reset or resent.
+/// 1: the tracepoint rung reports healthy moments too; 0: only those where something was dropped,
+/// reset or resent. The other rungs have hooks of their own for each.
 #[unsafe(no_mangle)]
 pub static EMIT_ALL: Global<u8> = Global::new(0);
 
@@ -44,3 +57,16 @@ pub static STATE_ESTABLISHED: Global<u8> = Global::new(0);
 /// `TCP_NEW_SYN_RECV`: the state of a request.
 #[unsafe(no_mangle)]
 pub static STATE_NEW_SYN_RECV: Global<u8> = Global::new(0);
+
+/// `LINUX_MIB_LISTENOVERFLOWS`, with `LINUX_MIB_LISTENDROPS` right after it; 0 if that, or the
+/// next, is not so on this kernel.
+#[unsafe(no_mangle)]
+pub static MIB_LISTENOVERFLOWS: Global<u8> = Global::new(0);
+
+/// `LINUX_MIB_TCPREQQFULLDROP`.
+#[unsafe(no_mangle)]
+pub static MIB_TCPREQQFULLDROP: Global<u8> = Global::new(0);
+
+/// `SOCK_DEAD`: the bit of `sk_flags`.
+#[unsafe(no_mangle)]
+pub static FLAG_DEAD: Global<u8> = Global::new(0);

@@ -25,6 +25,7 @@ mod read;
 mod segment;
 mod sock;
 mod state;
+mod watch;
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

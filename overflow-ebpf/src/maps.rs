@@ -1,7 +1,7 @@
 //! Every map.
 
 use aya_ebpf::{
-    btf_maps::{HashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use overflow_common::{Event, Loss};
@@ -28,6 +28,24 @@ pub static TIMERS: PerCpuArray<u64, 1> = PerCpuArray::new();
 /// Network namespaces to trace, by inode number; used if `FILTER_NETNS` is set.
 #[btf_map]
 pub static NETNS: HashMap<u32, u8, 1024> = HashMap::new();
+
+/// Local ports to trace, host order; used if `FILTER_PORT` is set.
+#[btf_map]
+pub static PORTS: HashMap<u16, u8, 1024> = HashMap::new();
+
+/// Local addresses to trace, as in [`Event::server`]; used if `FILTER_ADDRESS` is set.
+#[btf_map]
+pub static ADDRESSES: HashMap<[u8; 16], u8, 1024> = HashMap::new();
+
+/// Listeners not to trace, because their owner is known and not meant; used if `FILTER_OTHERS` is
+/// set. One that nobody knows yet is traced.
+#[btf_map]
+pub static OTHERS: HashMap<ListenerKey, u8, 16384> = HashMap::new();
+
+/// Set once a third ACK was dropped and its request kept: from then on third ACKs that are taken
+/// are looked at too, for those that recover. User space clears it.
+#[btf_map]
+pub static HURT: Array<u64, 1> = Array::new();
 
 /// Listeners seen by `inet_sock_set_state`, for the tracepoint rung: [`ListenerKey`] to the
 /// address of the `struct sock`.

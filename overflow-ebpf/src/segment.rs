@@ -44,6 +44,14 @@ struct Ipv6 {
     destination: [u8; 16],
 }
 
+/// What one read gets: enough of most segments, those of IPv4 without options.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Headers {
+    ip: [u8; size_of::<Ipv4>()],
+    tcp_after_ipv4: Tcp,
+}
+
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Tcp {
@@ -72,26 +80,32 @@ pub fn parse(skb: u64, at: At, event: &mut Event) -> Option<()> {
         At::NetworkHeader => read::field(skb, &SKB_HEAD)? + read::field(skb, &SKB_NETWORK_HEADER)?,
         At::Data => read::field(skb, &SKB_DATA)?,
     };
-    let version = read::at::<u8>(ip)? >> 4;
-    let (tcp, tcp_length) = if version == 4 {
-        let header: Ipv4 = read::at(ip)?;
+    let headers: Headers = read::at(ip)?;
+    let version = headers.ip[0] >> 4;
+    let mut tcp = headers.tcp_after_ipv4;
+    let tcp_length = if version == 4 {
+        // SAFETY: plain bytes, long enough, of a structure without padding or alignment.
+        let header: Ipv4 = unsafe { headers.ip.as_ptr().cast::<Ipv4>().read_unaligned() };
         if header.protocol != IPPROTO_TCP {
             return None;
         }
-        let header_length = u32::from(header.version_ihl & 0xf) * 4;
+        let length = u32::from(header.version_ihl & 0xf) * 4;
+        if length != size_of::<Ipv4>() as u32 {
+            tcp = read::at(ip + u64::from(length))?;
+        }
         event.client[..4].copy_from_slice(&header.source);
         event.server[..4].copy_from_slice(&header.destination);
-        let total = u32::from(u16::from_be(header.total_length));
-        (ip + u64::from(header_length), total.wrapping_sub(header_length))
+        u32::from(u16::from_be(header.total_length)).wrapping_sub(length)
     } else if version == 6 {
         let header: Ipv6 = read::at(ip)?;
         if header.next_header != IPPROTO_TCP {
             // Extension headers before TCP are not followed.
             return None;
         }
+        tcp = read::at(ip + size_of::<Ipv6>() as u64)?;
         event.client = header.source;
         event.server = header.destination;
-        (ip + size_of::<Ipv6>() as u64, u32::from(u16::from_be(header.payload_length)))
+        u32::from(u16::from_be(header.payload_length))
     } else {
         // What a device receives need not be IP (ARP); what TCP is handed must be.
         if matches!(at, At::NetworkHeader) {
@@ -99,7 +113,6 @@ pub fn parse(skb: u64, at: At, event: &mut Event) -> Option<()> {
         }
         return None;
     };
-    let tcp: Tcp = read::at(tcp)?;
     event.family = version;
     event.client_port = u16::from_be(tcp.source);
     event.server_port = u16::from_be(tcp.destination);

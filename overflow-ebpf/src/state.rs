@@ -69,6 +69,9 @@ impl PathState {
         state.reset(kind, rung);
         state.event.netns = netns;
         segment::parse(skb, At::NetworkHeader, &mut state.event)?;
+        if !filter::wants_segment(&state.event) {
+            return None;
+        }
         state.listener(listener);
         state.skb = skb;
         Some(state)

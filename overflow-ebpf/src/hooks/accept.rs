@@ -12,13 +12,10 @@ use aya_ebpf::{
 use overflow_common::{Kind, Rung};
 
 use super::close::child_moment;
-use crate::{
-    globals::{ACCEPT_RETURN, EMIT_ALL},
-    read,
-};
+use crate::{globals::ACCEPT_RETURN, read};
 
 fn accepted(child: u64, rung: Rung) {
-    if child != 0 && EMIT_ALL.load() != 0 {
+    if child != 0 {
         child_moment(child, Kind::Accept, rung, 0);
     }
 }

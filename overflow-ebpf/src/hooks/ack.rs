@@ -12,7 +12,7 @@ use aya_ebpf::{
 use overflow_common::{Kind, Path, Rung};
 
 use crate::{
-    globals::{COOKIE_V4_CHECK_RETURN, COOKIE_V6_CHECK_RETURN, EMIT_ALL, TCP_CHECK_REQ_RETURN},
+    globals::{COOKIE_V4_CHECK_RETURN, COOKIE_V6_CHECK_RETURN, TCP_CHECK_REQ_RETURN},
     read,
     segment::{ACK, RST},
     sock,
@@ -69,11 +69,7 @@ fn exit(returned: u64, bits: [u32; 3], entered: u32) {
         }
     } else {
         state.mark(bits[2]);
-        if EMIT_ALL.load() != 0 {
-            state.finish();
-        } else {
-            state.skb = 0;
-        }
+        state.finish();
     }
 }
 

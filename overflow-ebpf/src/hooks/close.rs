@@ -11,12 +11,23 @@ use aya_ebpf::{
 };
 use overflow_common::{Event, Kind, Path, Rung};
 
-use crate::{emit, filter, sock};
+use crate::{
+    emit, filter,
+    globals::{FLAG_DEAD, SOCK_FLAGS, SOCK_SOCKET},
+    read, sock,
+};
 
-/// `child` is the socket being reset; only its address in the record tells it from others.
+/// `child` is the socket being reset. Applications' sockets are reset too, while they still have
+/// theirs (`sk_socket`) or after they were orphaned (`SOCK_DEAD`); of a child that waits in the
+/// accept queue neither is so.
 #[inline(always)]
 pub fn active_reset(child: u64, rung: Rung, bit: u32) {
-    child_moment(child, Kind::ActiveReset, rung, bit);
+    let owned = read::field(child, &SOCK_SOCKET).is_some_and(|socket| socket != 0);
+    let flags = read::field(child, &SOCK_FLAGS).unwrap_or(0);
+    let dead = flags >> (FLAG_DEAD.load() & 63) & 1 != 0;
+    if !owned && !dead {
+        child_moment(child, Kind::ActiveReset, rung, bit);
+    }
 }
 
 /// A record about a child socket.
@@ -25,6 +36,7 @@ pub fn child_moment(child: u64, kind: Kind, rung: Rung, bit: u32) {
     let mut event = Event::EMPTY;
     if sock::child_tuple(child, &mut event).is_none()
         || !filter::wants(event.server_port, event.netns)
+        || !filter::wants_segment(&event)
     {
         return;
     }

@@ -9,3 +9,4 @@ mod reset;
 mod retransmit;
 mod syn;
 mod tracepoints;
+mod watch;

@@ -41,7 +41,7 @@ pub fn send_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
     }
     let netns = if sk == 0 { segment::netns(skb) } else { sock::netns(sk) };
     let Some(netns) = netns else { return };
-    if !filter::wants(state.event.server_port, netns) {
+    if !filter::wants(state.event.server_port, netns) || !filter::wants_segment(&state.event) {
         return;
     }
     state.event.netns = netns;
@@ -54,8 +54,9 @@ pub fn send_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
     state.finish();
 }
 
+/// Notes why the RST is sent, if the kernel says so.
 #[inline(always)]
-fn with_reason(state: &mut PathState, reason: u64) {
+pub fn with_reason(state: &mut PathState, reason: u64) {
     if reason != read::NO_REASON {
         state.event.reset_reason = reason as u32;
         state.event.valid |= valid::RESET_REASON;

@@ -21,7 +21,10 @@ pub fn tp_tcp_retransmit_synack(ctx: BtfTracePointContext) -> u32 {
 #[inline(always)]
 pub fn request_moment(listener: u64, req: u64, kind: Kind, rung: Rung, path: u32) {
     let mut event = Event::EMPTY;
-    if sock::tuple(req, &mut event).is_none() || !filter::wants(event.server_port, event.netns) {
+    if sock::tuple(req, &mut event).is_none()
+        || !filter::wants(event.server_port, event.netns)
+        || !filter::wants_segment(&event)
+    {
         return;
     }
     emit::begin(&mut event, kind, rung);

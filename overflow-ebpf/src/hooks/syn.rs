@@ -10,10 +10,7 @@ use aya_ebpf::{
 };
 use overflow_common::{Kind, Path, Rung};
 
-use crate::{
-    globals::EMIT_ALL,
-    state::{self, PathState},
-};
+use crate::state::{self, PathState};
 
 fn enter(skb: u64, listener: u64, rung: Rung) {
     if let Some(state) = PathState::begin(skb, listener, Kind::Syn, rung) {
@@ -37,11 +34,7 @@ fn cookie() {
 fn exit() {
     if let Some(state) = state::current(Kind::Syn) {
         state.after();
-        if EMIT_ALL.load() != 0 || !state.has(Path::REQSK_HASHED) {
-            state.finish();
-        } else {
-            state.skb = 0;
-        }
+        state.finish();
     }
 }
 

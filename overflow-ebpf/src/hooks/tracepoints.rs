@@ -84,7 +84,7 @@ fn receive(skb: u64) -> Option<()> {
     let netns = segment::netns(skb)?;
     segment::parse(skb, At::Data, &mut state.event)?;
     let port = state.event.server_port;
-    if !filter::wants(port, netns) {
+    if !filter::wants(port, netns) || !filter::wants_segment(&state.event) {
         return None;
     }
     // SAFETY: the value is copied at once; a listener that goes away meanwhile leaves an address

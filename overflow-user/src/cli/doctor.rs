@@ -35,7 +35,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     } else {
         writeln!(out, "fields   not on this kernel: {}", kernel.facts.missing.join(", "))?;
     }
-    let tracer = Tracer::attach(&kernel, &TraceConfig::default())?;
+    let tracer = Tracer::attach(&kernel, &TraceConfig { all: true, ..TraceConfig::default() })?;
     writeln!(out)?;
     for status in tracer.moments() {
         moment(&mut out, status)?;

@@ -99,7 +99,7 @@ async fn serve(args: &ServerArgs) -> Result<Served> {
     let address = SocketAddr::new(args.bind, args.port);
     let netns = own_netns()?;
     let config = TraceConfig {
-        port: args.port,
+        ports: vec![args.port],
         netns: vec![netns],
         all: true,
         rung: args.rung.rung(),

@@ -69,10 +69,35 @@ impl Facts {
                 None => facts.missing.push(enumerator.to_owned()),
             }
         }
+        let dead = btf.enumerators("sock_flags")?.into_iter().find(|(name, _)| name == "SOCK_DEAD");
+        match dead.and_then(|(_, bit)| u8::try_from(bit).ok()) {
+            Some(bit) => facts.constants.push(("FLAG_DEAD", Constant::Value(bit))),
+            None => facts.missing.push("SOCK_DEAD".to_owned()),
+        }
+        match counters(btf)? {
+            Some(counters) => facts.constants.extend(counters),
+            None => facts.missing.push("LINUX_MIB_LISTENOVERFLOWS".to_owned()),
+        }
         facts.drop_reasons = reasons(btf, "skb_drop_reason", "SKB_DROP_REASON_")?;
         facts.reset_reasons = reasons(btf, "sk_rst_reason", "SK_RST_REASON_")?;
         Ok(facts)
     }
+}
+
+/// Places of the counters in `struct linux_mib`. The eBPF side reads the first two with one load.
+fn counters(btf: &Btf) -> Result<Option<[(&'static str, Constant); 2]>, BtfError> {
+    let place = |name: &str| -> Result<Option<u8>, BtfError> {
+        Ok(btf.anonymous_enumerator(name)?.and_then(|v| u8::try_from(v).ok()))
+    };
+    let (overflows, drops) = (place("LINUX_MIB_LISTENOVERFLOWS")?, place("LINUX_MIB_LISTENDROPS")?);
+    let queue_full = place("LINUX_MIB_TCPREQQFULLDROP")?;
+    let (Some(overflows), Some(drops), Some(queue_full)) = (overflows, drops, queue_full) else {
+        return Ok(None);
+    };
+    Ok((drops == overflows + 1).then_some([
+        ("MIB_LISTENOVERFLOWS", Constant::Value(overflows)),
+        ("MIB_TCPREQQFULLDROP", Constant::Value(queue_full)),
+    ]))
 }
 
 fn reasons(btf: &Btf, name: &str, prefix: &str) -> Result<Vec<(u32, String)>, BtfError> {

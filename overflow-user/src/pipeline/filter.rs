@@ -1,6 +1,9 @@
 //! Which listeners are meant: by port, address, family, namespace and owner. Pure.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use crate::{listeners::Listener, owner::Process, probe::TraceConfig};
 
@@ -63,12 +66,22 @@ impl Filter {
         pid && group.is_none_or(|g| owner.processes.iter().any(|p| in_cgroup(p, g)))
     }
 
-    /// As much of it as the eBPF side filters by; the rest is left to this side.
+    /// All of it, for the eBPF side: owners are left to [`Self::others`].
     pub fn push_down(&self, config: &mut TraceConfig) {
-        if let [port] = self.ports[..] {
-            config.port = port;
-        }
+        config.ports.clone_from(&self.ports);
+        config.addresses.clone_from(&self.addresses);
+        config.family = self.family;
         config.netns.clone_from(&self.netns);
+        config.others = self.by_owner();
+    }
+
+    /// Where only listeners are that are known and whose owner is not meant: (inode number of the
+    /// namespace, port).
+    pub fn others(&self, listeners: &[Listener]) -> BTreeSet<(u32, u16)> {
+        let place = |l: &Listener| (l.netns, l.local.port());
+        let meant: BTreeSet<_> =
+            listeners.iter().filter(|l| self.owns(l) || l.owner.is_none()).map(place).collect();
+        listeners.iter().map(place).filter(|place| !meant.contains(place)).collect()
     }
 
     /// In words, for the header; empty if everything is meant.

@@ -10,7 +10,7 @@ use overflow_common::Rung;
 
 use super::{
     error::refusal,
-    ladder::{Attach, Hook, HookStatus, Moment, MomentStatus, Step},
+    ladder::{Attach, Hook, HookStatus, Moment, MomentStatus, Scope, Step},
 };
 use crate::kernel::{Kernel, VMLINUX_BTF};
 
@@ -20,20 +20,27 @@ pub struct Climber<'a> {
     /// The running kernel's types, which trampolines and BTF tracepoints are checked against.
     btf: Option<&'a AyaBtf>,
     kernel: &'a Kernel,
+    scope: Scope,
     done: BTreeMap<(&'static str, &'static str), Result<(), String>>,
 }
 
 impl<'a> Climber<'a> {
-    pub fn new(ebpf: &'a mut Ebpf, btf: Option<&'a AyaBtf>, kernel: &'a Kernel) -> Self {
-        Self { ebpf, btf, kernel, done: BTreeMap::new() }
+    pub fn new(
+        ebpf: &'a mut Ebpf,
+        btf: Option<&'a AyaBtf>,
+        kernel: &'a Kernel,
+        scope: Scope,
+    ) -> Self {
+        Self { ebpf, btf, kernel, scope, done: BTreeMap::new() }
     }
 
     /// Attaches `moment` by the best rung that works, or by `only` that one.
     pub fn climb(&mut self, moment: Moment, only: Option<Rung>) -> MomentStatus {
         let mut refused = Vec::new();
-        for step in moment.ladder() {
+        let ladder = moment.ladder(self.scope);
+        for step in ladder {
             // What one rung alone can show is traced by it whichever rung is asked for.
-            let sole = moment.ladder().len() == 1;
+            let sole = ladder.len() == 1;
             if only.is_some_and(|rung| rung != step.rung && !sole) {
                 refused.push((step.rung, "another rung was asked for".to_owned()));
                 continue;

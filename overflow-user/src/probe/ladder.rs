@@ -21,6 +21,17 @@ pub enum Moment {
     Accept,
 }
 
+/// How much of a handshake is traced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Every handshake, every moment.
+    #[default]
+    Everything,
+    /// Only what the queues did to SYNs and third ACKs, and what becomes of those connections. A
+    /// healthy handshake passes two hooks, and reports nothing.
+    Overflows,
+}
+
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attach {
@@ -133,16 +144,21 @@ impl Moment {
         }
     }
 
-    /// The rungs it can be traced by, best first.
-    pub const fn ladder(self) -> &'static [Step] {
-        match self {
-            Self::Syn => SYN,
-            Self::ThirdAck => THIRD_ACK,
-            Self::Reset => RESET,
-            Self::SynAckRetransmit => SYN_ACK_RETRANSMIT,
-            Self::RequestRemoved => REQUEST_REMOVED,
-            Self::ListenerClose => LISTENER_CLOSE,
-            Self::Accept => ACCEPT,
+    /// The rungs it can be traced by, best first; none if it is not in `scope`.
+    pub const fn ladder(self, scope: Scope) -> &'static [Step] {
+        match (self, scope) {
+            (Self::Syn, Scope::Everything) => SYN,
+            (Self::Syn, Scope::Overflows) => WATCH_SYN,
+            (Self::ThirdAck, Scope::Everything) => THIRD_ACK,
+            (Self::ThirdAck, Scope::Overflows) => WATCH_THIRD_ACK,
+            (Self::Reset, Scope::Everything) => RESET,
+            (Self::Reset, Scope::Overflows) => WATCH_RESET,
+            (Self::SynAckRetransmit, _) => SYN_ACK_RETRANSMIT,
+            (Self::RequestRemoved, Scope::Everything) => REQUEST_REMOVED,
+            (Self::RequestRemoved, Scope::Overflows) => WATCH_REQUEST_REMOVED,
+            (Self::ListenerClose, _) => LISTENER_CLOSE,
+            (Self::Accept, Scope::Everything) => ACCEPT,
+            (Self::Accept, Scope::Overflows) => &[],
         }
     }
 }
@@ -150,25 +166,17 @@ impl Moment {
 const SYN: &[Step] = &[
     Step { rung: Rung::Fentry, hooks: SYN_FENTRY, blind: "" },
     Step { rung: Rung::Kprobe, hooks: SYN_KPROBE, blind: "" },
-    Step {
-        rung: Rung::Tracepoint,
-        hooks: SYN_TRACEPOINTS,
-        blind: "the branch: why a SYN was dropped is told from the queues at that moment",
-    },
+    SYN_BY_TRACEPOINTS,
 ];
 const THIRD_ACK: &[Step] = &[
     Step { rung: Rung::Fentry, hooks: ACK_FENTRY, blind: "" },
     Step { rung: Rung::Kprobe, hooks: ACK_KPROBE, blind: "" },
-    Step {
-        rung: Rung::Tracepoint,
-        hooks: ACK_TRACEPOINTS,
-        blind: "return values: which path accepted is told from the SYN's stage",
-    },
+    ACK_BY_TRACEPOINTS,
 ];
 const RESET: &[Step] = &[
     Step { rung: Rung::Fentry, hooks: RESET_FENTRY, blind: "" },
     Step { rung: Rung::Kprobe, hooks: RESET_KPROBE, blind: "" },
-    Step { rung: Rung::Tracepoint, hooks: &[TP_SEND_RESET], blind: "" },
+    RESET_BY_TRACEPOINT,
 ];
 const SYN_ACK_RETRANSMIT: &[Step] = &[Step {
     rung: Rung::Tracepoint,
@@ -204,6 +212,52 @@ const ACCEPT: &[Step] = &[
         blind: "",
     },
 ];
+
+const WATCH_SYN: &[Step] = &[
+    Step { rung: Rung::Fentry, hooks: WATCH_SYN_FENTRY, blind: "" },
+    Step { rung: Rung::Kprobe, hooks: WATCH_SYN_KPROBE, blind: "" },
+    SYN_BY_TRACEPOINTS,
+];
+const WATCH_THIRD_ACK: &[Step] = &[
+    Step { rung: Rung::Fentry, hooks: WATCH_ACK_FENTRY, blind: ACK_EXITS },
+    Step { rung: Rung::Kprobe, hooks: WATCH_ACK_KPROBE, blind: ACK_EXITS },
+    ACK_BY_TRACEPOINTS,
+];
+const WATCH_RESET: &[Step] = &[
+    Step { rung: Rung::Fentry, hooks: WATCH_RESET_FENTRY, blind: "" },
+    Step { rung: Rung::Kprobe, hooks: WATCH_RESET_KPROBE, blind: "" },
+    RESET_BY_TRACEPOINT,
+];
+/// `inet_csk_reqsk_queue_drop` is on every healthy handshake's way; the timer is not.
+const WATCH_REQUEST_REMOVED: &[Step] = &[
+    Step {
+        rung: Rung::Fentry,
+        hooks: &[fexit("fexit_reqsk_timer_handler", "reqsk_timer_handler")],
+        blind: "",
+    },
+    Step {
+        rung: Rung::Kprobe,
+        hooks: &[
+            kprobe("kprobe_reqsk_timer_handler", "reqsk_timer_handler"),
+            kretprobe("kretprobe_reqsk_timer_handler", "reqsk_timer_handler"),
+        ],
+        blind: "",
+    },
+];
+const ACK_EXITS: &str = "third ACKs that are ignored for other reasons than a full queue or a \
+                         child that cannot be made: they are traced with --all";
+const SYN_BY_TRACEPOINTS: Step = Step {
+    rung: Rung::Tracepoint,
+    hooks: SYN_TRACEPOINTS,
+    blind: "the branch: why a SYN was dropped is told from the queues at that moment",
+};
+const ACK_BY_TRACEPOINTS: Step = Step {
+    rung: Rung::Tracepoint,
+    hooks: ACK_TRACEPOINTS,
+    blind: "return values: which path accepted is told from the SYN's stage",
+};
+const RESET_BY_TRACEPOINT: Step =
+    Step { rung: Rung::Tracepoint, hooks: &[TP_SEND_RESET], blind: "" };
 
 const fn hook(program: &'static str, attach: Attach, target: &'static str) -> Hook {
     Hook { program, attach, target, optional: false, stand_in: None }
@@ -289,6 +343,35 @@ const REQUEST_FENTRY: &[Hook] = &[
     fentry("fentry_reqsk_queue_drop", "inet_csk_reqsk_queue_drop"),
     fexit("fexit_reqsk_timer_handler", "reqsk_timer_handler"),
 ];
+const WATCH_SYN_FENTRY: &[Hook] = &[
+    fexit("watch_tcp_conn_request", "tcp_conn_request"),
+    fentry("watch_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
+    v6(fentry("watch_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
+];
+const WATCH_ACK_FENTRY: &[Hook] = &[
+    fexit("watch_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
+    v6(fexit("watch_tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
+];
+const WATCH_RESET_FENTRY: &[Hook] = &[
+    fentry("watch_tcp_v4_send_reset", "tcp_v4_send_reset"),
+    v6(fentry("watch_tcp_v6_send_reset", "tcp_v6_send_reset")),
+];
+const WATCH_SYN_KPROBE: &[Hook] = &[
+    kprobe("kprobe_watch_conn_request", "tcp_conn_request"),
+    kretprobe("kretprobe_watch_conn_request", "tcp_conn_request"),
+    kprobe("kprobe_watch_cookie_init_sequence", "cookie_v4_init_sequence"),
+    v6(kprobe("kprobe_watch_cookie_init_sequence", "cookie_v6_init_sequence")),
+];
+const WATCH_ACK_KPROBE: &[Hook] = &[
+    kprobe("kprobe_watch_syn_recv_sock", "tcp_v4_syn_recv_sock"),
+    kretprobe("kretprobe_watch_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
+    v6(kprobe("kprobe_watch_syn_recv_sock", "tcp_v6_syn_recv_sock")),
+    v6(kretprobe("kretprobe_watch_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
+];
+const WATCH_RESET_KPROBE: &[Hook] = &[
+    kprobe("kprobe_watch_send_reset", "tcp_v4_send_reset"),
+    v6(kprobe("kprobe_watch_send_reset", "tcp_v6_send_reset")),
+];
 const TP_SET_STATE: Hook = tp("tp_inet_sock_set_state", "inet_sock_set_state");
 const TP_RECEIVE: Hook = tp("tp_netif_receive_skb", "netif_receive_skb");
 const TP_QUEUE: Hook = tp("tp_net_dev_queue", "net_dev_queue");
@@ -305,10 +388,12 @@ mod tests {
     #[test]
     fn rungs_go_from_best_to_worst_and_the_last_needs_only_tracepoints_or_is_alone() {
         for moment in Moment::ALL {
-            let ladder = moment.ladder();
-            assert!(!ladder.is_empty());
-            assert!(ladder.windows(2).all(|w| w[0].rung < w[1].rung), "{moment:?}");
-            assert!(ladder.iter().all(|step| step.hooks.iter().any(|h| !h.optional)));
+            assert!(!moment.ladder(Scope::Everything).is_empty());
+            for scope in [Scope::Everything, Scope::Overflows] {
+                let ladder = moment.ladder(scope);
+                assert!(ladder.windows(2).all(|w| w[0].rung < w[1].rung), "{moment:?}");
+                assert!(ladder.iter().all(|step| step.hooks.iter().any(|h| !h.optional)));
+            }
         }
     }
 }

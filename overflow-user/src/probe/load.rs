@@ -1,8 +1,10 @@
 //! Object + kernel facts -> attached programs.
 
+use std::{collections::BTreeSet, net::IpAddr};
+
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
-    maps::{HashMap, MapData, RingBuf},
+    maps::{Array, HashMap, MapData, MapError, RingBuf},
 };
 use aya_log::EbpfLogger;
 use overflow_common::Rung;
@@ -10,7 +12,7 @@ use overflow_common::Rung;
 use super::{
     climb::Climber,
     error::ProbeError,
-    ladder::{Moment, MomentStatus},
+    ladder::{Moment, MomentStatus, Scope},
     ring::{Losses, RingReader, register},
 };
 use crate::kernel::{Constant, Kernel};
@@ -21,11 +23,17 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ov
 /// What to trace, and how.
 #[derive(Clone, Debug)]
 pub struct TraceConfig {
-    /// Only this local port; 0 for every port.
-    pub port: u16,
+    /// Only these local ports; empty for all.
+    pub ports: Vec<u16>,
+    /// Only connections to these local addresses; empty for all.
+    pub addresses: Vec<IpAddr>,
+    /// Only IP of this version, 4 or 6.
+    pub family: Option<u8>,
     /// Only these network namespaces, by inode number; empty for all.
     pub netns: Vec<u32>,
-    /// Healthy moments too.
+    /// Leave out the listeners that [`Tracer::set_others`] names.
+    pub others: bool,
+    /// Healthy moments too: every handshake passes all hooks, and reports.
     pub all: bool,
     /// Only this rung, or the best one that attaches.
     pub rung: Option<Rung>,
@@ -38,8 +46,11 @@ pub struct TraceConfig {
 impl Default for TraceConfig {
     fn default() -> Self {
         Self {
-            port: 0,
+            ports: Vec::new(),
+            addresses: Vec::new(),
+            family: None,
             netns: Vec::new(),
+            others: false,
             all: false,
             rung: None,
             ring_bytes: 1 << 20,
@@ -70,12 +81,21 @@ impl Tracer {
                 Constant::Value(value) => loader.override_global(name, value, true),
             };
         }
-        let (by_netns, all) = (u8::from(!config.netns.is_empty()), u8::from(config.all));
+        let flags = [
+            ("FILTER_PORT", !config.ports.is_empty()),
+            ("FILTER_ADDRESS", !config.addresses.is_empty()),
+            ("FILTER_NETNS", !config.netns.is_empty()),
+            ("FILTER_OTHERS", config.others),
+            ("EMIT_ALL", config.all),
+        ]
+        .map(|(name, set)| (name, u8::from(set)));
+        for (name, flag) in &flags {
+            loader.override_global(name, flag, true);
+        }
+        let family = config.family.unwrap_or(0);
         // aya-log's levels count down from error, 1: at 0 every log statement is dead code.
         let log_level = if config.debug { u8::MAX } else { 0 };
-        loader.override_global("FILTER_PORT", &config.port, true);
-        loader.override_global("FILTER_NETNS", &by_netns, true);
-        loader.override_global("EMIT_ALL", &all, true);
+        loader.override_global("FILTER_FAMILY", &family, true);
         loader.override_global("AYA_LOG_LEVEL", &log_level, true);
         loader.map_max_entries("EVENTS", config.ring_bytes.next_power_of_two().max(4096));
         let ebpf = loader.load(OBJECT)?;
@@ -84,10 +104,20 @@ impl Tracer {
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
         }
+        let mut ports: HashMap<_, u16, u8> = map(&mut tracer.ebpf, "PORTS")?;
+        for port in &config.ports {
+            ports.insert(port, 1, 0).map_err(load_error)?;
+        }
+        let mut addresses: HashMap<_, [u8; 16], u8> = map(&mut tracer.ebpf, "ADDRESSES")?;
+        for address in &config.addresses {
+            addresses.insert(bytes(*address), 1, 0).map_err(load_error)?;
+        }
         // Without it kprobes still work: the fields then come from the file given with --btf.
         let btf = AyaBtf::from_sys_fs().ok();
-        let mut climber = Climber::new(&mut tracer.ebpf, btf.as_ref(), kernel);
-        let moments: Vec<_> = Moment::ALL.iter().map(|m| climber.climb(*m, config.rung)).collect();
+        let scope = if config.all { Scope::Everything } else { Scope::Overflows };
+        let mut climber = Climber::new(&mut tracer.ebpf, btf.as_ref(), kernel, scope);
+        let in_scope = Moment::ALL.iter().filter(|m| !m.ladder(scope).is_empty());
+        let moments: Vec<_> = in_scope.map(|m| climber.climb(*m, config.rung)).collect();
         if moments.iter().all(|m| m.rung.is_none()) {
             let why = moments.first().and_then(|m| m.refused.first());
             let why = why.map(|(rung, why)| format!("{}: {why}", rung.as_str()));
@@ -101,7 +131,34 @@ impl Tracer {
     /// some.
     pub fn add_netns(&mut self, inum: u32) -> Result<(), ProbeError> {
         let mut netns: HashMap<_, u32, u8> = map(&mut self.ebpf, "NETNS")?;
-        netns.insert(inum, 1, 0).map_err(|e| ProbeError::Load(e.to_string()))
+        netns.insert(inum, 1, 0).map_err(load_error)
+    }
+
+    /// Leaves out the listeners at these places, (inode number of the namespace, port), and no
+    /// others; only of use if the configuration said so. Those that find no room stay in.
+    pub fn set_others(&mut self, others: &BTreeSet<(u32, u16)>) -> Result<(), ProbeError> {
+        let mut map: HashMap<_, [u32; 2], u8> = map(&mut self.ebpf, "OTHERS")?;
+        let known: Vec<[u32; 2]> = map.keys().filter_map(Result::ok).collect();
+        for [netns, port] in known {
+            if !u16::try_from(port).is_ok_and(|port| others.contains(&(netns, port))) {
+                let _ = map.remove(&[netns, port]);
+            }
+        }
+        for &(netns, port) in others {
+            let _ = map.insert([netns, u32::from(port)], 1, 0);
+        }
+        Ok(())
+    }
+
+    /// Whether a third ACK was dropped since this was last asked; from then on taken ones cost a
+    /// little more, so that those that recover are seen.
+    pub fn take_hurt(&mut self) -> Result<bool, ProbeError> {
+        let mut hurt: Array<_, u64> = map(&mut self.ebpf, "HURT")?;
+        let was = hurt.get(&0, 0).map_err(load_error)? != 0;
+        if was {
+            hurt.set(0, 0, 0).map_err(load_error)?;
+        }
+        Ok(was)
     }
 
     /// By which rung each moment is traced, and why not by a better one.
@@ -152,6 +209,23 @@ where
     let missing = || ProbeError::Load(format!("the eBPF object has no map {name}"));
     let map = ebpf.map_mut(name).ok_or_else(missing)?;
     T::try_from(map).map_err(|e| ProbeError::Load(format!("{name}: {e}")))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn load_error(error: MapError) -> ProbeError {
+    ProbeError::Load(error.to_string())
+}
+
+/// As in [`overflow_common::Event::server`].
+fn bytes(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V6(address) => address.octets(),
+        IpAddr::V4(address) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&address.octets());
+            bytes
+        }
+    }
 }
 
 /// Kernels before 5.11 charge maps to RLIMIT_MEMLOCK.

@@ -8,6 +8,6 @@ mod load;
 mod ring;
 
 pub use error::ProbeError;
-pub use ladder::{HookStatus, Moment, MomentStatus};
+pub use ladder::{HookStatus, Moment, MomentStatus, Scope};
 pub use load::{TraceConfig, Tracer};
 pub use ring::{Losses, RingReader};

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     os::fd::{AsFd, AsRawFd},
+    time::Duration,
 };
 
 use aya::{
@@ -12,7 +13,13 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use overflow_common::{Event, Loss};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::timeout,
+};
+
+/// How long records wait at most until they are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Reads records from the ring.
 pub struct RingReader {
@@ -26,11 +33,17 @@ impl RingReader {
         Ok(Self { fd: register(ring)?, malformed: 0 })
     }
 
-    /// Waits for records and hands each to `sink`.
+    /// Waits for records and hands each to `sink`. The eBPF side wakes it only when much is
+    /// waiting: to wake somebody costs more than to write a record.
     pub async fn wait(&mut self, mut sink: impl FnMut(Event)) -> io::Result<()> {
-        let mut guard = self.fd.readable_mut().await?;
-        self.malformed += drain(guard.get_inner_mut(), &mut sink);
-        guard.clear_ready();
+        match timeout(LOOK_EVERY, self.fd.readable_mut()).await {
+            Ok(guard) => {
+                let mut guard = guard?;
+                self.malformed += drain(guard.get_inner_mut(), &mut sink);
+                guard.clear_ready();
+            }
+            Err(_) => self.drain(sink),
+        }
         Ok(())
     }
 

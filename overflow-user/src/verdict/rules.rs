@@ -81,6 +81,17 @@ fn syn(moment: &Observed, context: Context) -> Judged {
 /// 5ea8ea2cb7f1): the SYN queue if cookies are off, then the accept queue, then the rest.
 fn dropped_syn(moment: &Observed, context: Context) -> (VerdictId, Known) {
     let before = moment.before;
+    if moment.path.has(Path::COUNTED_DROP) {
+        // This CPU's counters tell the tests apart.
+        let id = if moment.path.has(Path::COUNTED_OVERFLOW) {
+            VerdictId::SynDropAcceptQueueFull
+        } else if moment.path.has(Path::COUNTED_QUEUE_FULL) {
+            VerdictId::SynDropSynQueueFull
+        } else {
+            VerdictId::SynDropOther
+        };
+        return (id, Known::Traced);
+    }
     let (Some((len, max)), Some(qlen)) = (before.accept, before.qlen) else {
         return (VerdictId::SynDropOther, inferred("the queues could not be read on this kernel"));
     };
@@ -115,16 +126,24 @@ fn dropped_syn(moment: &Observed, context: Context) -> (VerdictId, Known) {
     }
 }
 
+/// One of these is set where `tcp_check_req`'s exit was seen.
+const CHECK_REQ_RETURNED: u32 =
+    Path::CHECK_REQ_NULL | Path::CHECK_REQ_LISTENER | Path::CHECK_REQ_CHILD;
+
 /// `tcp_check_req` and `cookie_v4_check`: every exit.
 fn ack(moment: &Observed, context: Context) -> Option<Judged> {
     let path = moment.path;
     let no_child = path.has(Path::SYN_RECV_SOCK_NULL) && !path.has(Path::SYN_RECV_SOCK_CHILD);
-    let full = moment.accept_queue_full() != Some(false);
+    let full = if path.has(Path::COUNTED) {
+        path.has(Path::COUNTED_OVERFLOW)
+    } else {
+        moment.accept_queue_full() != Some(false)
+    };
     let reset = path.has(Path::SEND_RESET | Path::TP_SEND_RESET);
     if path.has(Path::COOKIE_CHECK) {
         let id = if path.has(Path::COOKIE_CHECK_CHILD) {
             VerdictId::AckAcceptedCookie
-        } else if path.has(Path::COOKIE_CHECK_NULL) {
+        } else if path.has(Path::COOKIE_CHECK_NULL) || no_child {
             match (no_child, full) {
                 (true, true) => VerdictId::AckDropOverflowCookie,
                 (true, false) => VerdictId::AckDropChildFailed,
@@ -158,7 +177,7 @@ fn ack(moment: &Observed, context: Context) -> Option<Judged> {
     let mut known = Known::Traced;
     let id = if path.has(Path::CHECK_REQ_CHILD) {
         VerdictId::AckAccepted
-    } else if path.has(Path::CHECK_REQ_NULL) {
+    } else if path.has(Path::CHECK_REQ_NULL) || no_child {
         match (no_child, full, reset) {
             (true, true, false) => VerdictId::AckDropOverflow,
             (true, true, true) => VerdictId::AckResetOverflow,
@@ -174,6 +193,9 @@ fn ack(moment: &Observed, context: Context) -> Option<Judged> {
         }
     } else if path.has(Path::CHECK_REQ_LISTENER) && reset {
         VerdictId::AckResetBadAck
+    } else if path.has(Path::SYN_RECV_SOCK_CHILD) && !path.has(CHECK_REQ_RETURNED) {
+        // A trace of overflows alone sees no more of an ACK that recovers.
+        VerdictId::AckAccepted
     } else {
         return None;
     };

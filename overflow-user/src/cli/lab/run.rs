@@ -80,7 +80,7 @@ async fn all(args: &LabArgs, configs: Vec<CellConfig>) -> Result<Report> {
 
 fn trace_config(args: &LabArgs, cells: &[Cell]) -> TraceConfig {
     TraceConfig {
-        port: args.port(),
+        ports: vec![args.port()],
         netns: cells.iter().map(Cell::server_netns_inum).collect(),
         all: true,
         rung: args.rung(),

@@ -1,0 +1,81 @@
+//! What a trace of overflows alone keeps per CPU, so that a healthy handshake costs next to
+//! nothing: which listeners have dropped nothing since this CPU last looked, and the kernel's own
+//! counters to prove what happened to the segment at hand.
+
+mod counters;
+mod seen;
+
+use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+
+use counters::Counted;
+use seen::Seen;
+
+/// One slot per CPU. Everything from a SYN or ACK to its verdict runs in one softirq on one CPU,
+/// so nobody else touches the slot meanwhile.
+#[btf_map]
+pub static WATCH: PerCpuArray<Watch, 1> = PerCpuArray::new();
+
+/// Listeners that are remembered per CPU; two in one place cost time, never exactness.
+const SEEN: usize = 64;
+/// Network namespaces that are remembered per CPU.
+const COUNTED: usize = 32;
+
+/// Arguments of a function that is being executed, for the kretprobe at its end.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Arguments {
+    /// The listener.
+    pub sk: u64,
+    /// The segment.
+    pub skb: u64,
+    /// The request, if the function has one.
+    pub req: u64,
+}
+
+/// What one CPU knows.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Watch {
+    /// The SYN for which a cookie was just made; 0 for none.
+    pub cookie: u64,
+    /// The segment whose third ACK's record waits for its RST; 0 for none.
+    pub reset_due: u64,
+    /// `tcp_conn_request`, on the kprobe rung.
+    pub conn_request: Arguments,
+    /// `tcp_v4_syn_recv_sock` and its IPv6 twin, on the kprobe rung.
+    pub syn_recv_sock: Arguments,
+    /// A pointer on its way to becoming a number.
+    number: u64,
+    /// What a per-CPU address lacks to be this CPU's; 0 until it was found.
+    offset: u64,
+    seen: [Seen; SEEN],
+    counted: [Counted; COUNTED],
+}
+
+impl Watch {
+    /// This CPU's.
+    #[inline(always)]
+    pub fn get() -> Option<&'static mut Self> {
+        // SAFETY: the slot is this CPU's own, and the hooks that use it run one after the other.
+        WATCH.get_ptr_mut(0).map(|watch| unsafe { &mut *watch })
+    }
+
+    /// The bits of `address` that tell structures apart, below `places`.
+    #[inline(always)]
+    fn place(&mut self, address: u64, places: usize) -> usize {
+        // Slabs align what we look at to cache lines.
+        ((self.number(address) >> 6) as usize) & (places - 1)
+    }
+
+    /// A pointer as a plain number. Verifiers let nobody calculate with pointers; what was written
+    /// into a map they take for a number.
+    #[inline(always)]
+    fn number(&mut self, pointer: u64) -> u64 {
+        // SAFETY: a place in this CPU's slot; volatile so that the compiler does not keep the
+        // pointer in its register.
+        unsafe {
+            core::ptr::write_volatile(&raw mut self.number, pointer);
+            core::ptr::read_volatile(&raw const self.number)
+        }
+    }
+}
