@@ -75,7 +75,7 @@ impl Apt {
         if fresh {
             return Ok(());
         }
-        progress::step("asking the Debian archive which kernels it holds", || {
+        progress::step("asking the Debian archive what it holds", || {
             exec::output(self.apt("apt-get").args(["-q", "update"]))
                 .with_context(|| format!("cannot refresh the indexes of {}", self.mirror))?;
             self.write("updated", &sources)
@@ -92,6 +92,13 @@ impl Apt {
         // Names without a version are virtual, and make apt-cache complain.
         let shown = exec::capture(self.apt("apt-cache").arg("show").args(names))?;
         Ok(parse_stanzas(&String::from_utf8_lossy(&shown.stdout)))
+    }
+
+    /// These packages in their newest versions, with all that they depend on.
+    pub fn with_dependencies(&self, names: &[&str]) -> Result<Vec<Package>> {
+        let install = ["-s", "-q", "--no-install-recommends", "install"];
+        let plan = exec::output(self.apt("apt-get").args(install).args(names))?;
+        Ok(plan.lines().filter_map(parse_planned).collect())
     }
 
     /// Downloads one package and verifies it; the path of the .deb.
@@ -211,6 +218,14 @@ fn keyring() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// `Inst name (version suite [arch])`, as apt-get says what it would do.
+fn parse_planned(line: &str) -> Option<Package> {
+    let mut words = line.strip_prefix("Inst ")?.split(' ');
+    let name = words.next()?.to_owned();
+    let version = words.next()?.strip_prefix('(')?.to_owned();
+    Some(Package { name, version })
+}
+
 fn parse_stanzas(text: &str) -> Vec<Package> {
     let field = |stanza: &str, name: &str| {
         stanza.lines().find_map(|line| line.strip_prefix(name)).map(|v| v.trim().to_owned())
@@ -237,6 +252,13 @@ mod tests {
             "deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian trixie main\n\
              deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian-security trixie-security main\n"
         );
+    }
+
+    #[test]
+    fn planned_installations_become_packages() {
+        let plan = "Inst libc6 (2.43-7 Debian:unstable [amd64]) []\nConf libc6 (2.43-7 Debian)\n";
+        let planned: Vec<_> = plan.lines().filter_map(parse_planned).collect();
+        assert_eq!(planned, [Package { name: "libc6".into(), version: "2.43-7".into() }]);
     }
 
     #[test]

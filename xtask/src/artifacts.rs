@@ -15,6 +15,7 @@ type Built = Mutex<Option<PathBuf>>;
 
 static OVERFLOW: Built = Mutex::new(None);
 static GUEST_INIT: Built = Mutex::new(None);
+static GUEST_BENCH: Built = Mutex::new(None);
 
 /// Builds `overflow` and returns its path; or takes the binary that `OVERFLOW_BINARY` names, to try
 /// a released one.
@@ -24,12 +25,22 @@ pub fn overflow() -> Result<PathBuf> {
         ensure!(path.is_file(), "OVERFLOW_BINARY names {}, which is no file", path.display());
         return Ok(path);
     }
-    once(&OVERFLOW, || build("overflow-user", "overflow"))
+    once(&OVERFLOW, || build("overflow-user", "--bin", "overflow"))
 }
 
 /// Builds the init of VMs and returns its path.
 pub fn guest_init() -> Result<PathBuf> {
-    once(&GUEST_INIT, || build("guest-init", "guest-init"))
+    once(&GUEST_INIT, || build("guest-init", "--bin", "guest-init"))
+}
+
+/// Builds the program that drives and times handshakes in VMs, and returns its path.
+pub fn guest_bench() -> Result<PathBuf> {
+    once(&GUEST_BENCH, || build("guest-bench", "--bin", "guest-bench"))
+}
+
+/// Builds the program that writes recordings of many connections, and returns its path.
+pub fn half_open() -> Result<PathBuf> {
+    build("overflow-user", "--example", "half_open")
 }
 
 /// Asks cargo once in the life of this process, which boots many machines with the same programs.
@@ -41,17 +52,18 @@ fn once(built: &Built, build: impl FnOnce() -> Result<PathBuf>) -> Result<PathBu
     Ok(built.insert(build()?).clone())
 }
 
-fn build(package: &str, bin: &str) -> Result<PathBuf> {
+fn build(package: &str, kind: &str, name: &str) -> Result<PathBuf> {
     let target = Toolchain::current()?.static_target();
-    progress::step(&format!("building {bin}"), || {
+    progress::step(&format!("building {name}"), || {
         exec::run(
             workspace::cargo()
-                .args(["build", "--release", "--package", package, "--bin", bin])
+                .args(["build", "--release", "--package", package, kind, name])
                 .args(["--target", &target])
                 // A stub left in the environment for a quick check would be a tracer that cannot
                 // trace.
                 .env_remove("AYA_BUILD_SKIP"),
         )
     })?;
-    Ok(workspace::cargo_target()?.join(target).join("release").join(bin))
+    let dir = workspace::cargo_target()?.join(target).join("release");
+    Ok(if kind == "--example" { dir.join("examples").join(name) } else { dir.join(name) })
 }

@@ -2,6 +2,7 @@
 
 mod apt;
 mod artifacts;
+mod bench;
 mod exec;
 mod expected;
 mod fleet;
@@ -56,6 +57,10 @@ enum Verb {
     #[command(after_help = "Examples:\n  cargo xtask matrix\n  \
         cargo xtask matrix --check --kernels 6.12 --rungs fentry --scenarios centos7")]
     Matrix(matrix::MatrixArgs),
+    /// Count what tracing costs a handshake, and what others cost; write docs/performance
+    #[command(after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
+        cargo xtask bench --only trace,full-bt")]
+    Bench(bench::BenchArgs),
     /// Boot a kernel with a shell on this terminal; `overflow` is in its PATH
     #[command(after_help = "Examples:\n  cargo xtask vm 6.1\n  \
         cargo xtask vm 6.1 -- overflow doctor\n  cargo xtask vm 5.10 -- uname -r")]
@@ -75,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::test(&args),
         Verb::GroundTruth(args) => ground_truth::ground_truth(&args),
         Verb::Matrix(args) => matrix::matrix(&args),
+        Verb::Bench(args) => bench::bench(&args),
         Verb::Vm { kernel, command } => run::shell(&kernel, &command),
     };
     result.unwrap_or_else(|e| {

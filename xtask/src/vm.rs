@@ -4,6 +4,7 @@
 //! a serial line, whose other end is QEMU's standard output.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
@@ -273,7 +274,12 @@ impl Vm {
         let modules = modules::closure(&self.image, &Kernels::load()?.modules)?;
         plan.modules = modules.iter().map(|module| module.file.clone()).collect();
         let mut archive = Initramfs::create(path)?;
-        for dir in ["bin", "dev", "proc", "run", "sys", "tmp", MODULES.trim_start_matches('/')] {
+        let own = ["bin", "dev", "proc", "run", "sys", "tmp", MODULES.trim_start_matches('/')];
+        let mut dirs: BTreeSet<&Path> = own.into_iter().map(Path::new).collect();
+        let programs = self.programs.iter().chain(&self.options.programs);
+        dirs.extend(programs.flat_map(|(name, _)| Path::new(name).ancestors().skip(1)));
+        // Sorted, so parents come first; the last ancestor of a relative path is empty.
+        for dir in dirs.iter().filter_map(|dir| dir.to_str()).filter(|dir| !dir.is_empty()) {
             archive.directory(dir)?;
         }
         archive.console()?;

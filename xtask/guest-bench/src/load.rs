@@ -1,0 +1,251 @@
+//! The load: healthy handshakes, then each way to overflow, every segment timed by itself.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Result, ensure};
+use guest_bench::{
+    job::{Amount, Consumed, Load},
+    stat::{Stat, as_f64},
+};
+
+use crate::{
+    net::{Answer, Listener, Wire, listen_overflows, sysctl},
+    tool::Running,
+};
+
+/// A backlog that healthy handshakes do not fill.
+const ROOMY: i32 = 128;
+/// A backlog that is soon full: with 9 in the queue, because full means above the limit.
+const SMALL: i32 = 8;
+const FULL: usize = 9;
+/// Requests that the SYN queue of such a listener takes before it answers by cookies.
+const REQUESTS: usize = 8;
+/// Cookies are sent in pieces of this size.
+const COOKIES: usize = 25;
+/// Time for the tool to read what was traced.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// Everything timed so far.
+#[derive(Default)]
+struct Times {
+    syn: Vec<u64>,
+    ack: Vec<u64>,
+    syn_dropped: Vec<u64>,
+    ack_dropped: Vec<u64>,
+    ack_reset: Vec<u64>,
+    cookie_dropped: Vec<u64>,
+}
+
+/// What the tool used and printed in one part of the load.
+#[derive(Default)]
+struct Part {
+    cpu_ns: f64,
+    lines: u64,
+    n: usize,
+}
+
+impl Part {
+    fn per_one(&self, what: f64) -> f64 {
+        if self.n == 0 { 0.0 } else { what / as_f64(self.n as u64) }
+    }
+
+    fn lines_per_one(&self) -> f64 {
+        self.per_one(as_f64(self.lines))
+    }
+}
+
+/// Drives the load.
+pub fn drive(wire: &mut Wire, amount: Amount, mut tool: Option<&mut Running>) -> Result<Load> {
+    let mut times = Times::default();
+    let mut parts: [Part; 5] = Default::default();
+    for _ in 0..amount.rounds {
+        let works: [(usize, Work); 5] = [
+            (amount.healthy, healthy),
+            (amount.drops, syn_dropped),
+            (amount.drops, ack_dropped),
+            (amount.drops, ack_reset),
+            (amount.drops, cookie_dropped),
+        ];
+        for ((n, work), part) in works.into_iter().zip(&mut parts) {
+            let before = tool.as_deref_mut().map(Running::consumed).transpose()?;
+            let done = work(wire, n, &mut times)?;
+            let Some(tool) = tool.as_deref_mut() else { continue };
+            thread::sleep(PAUSE);
+            let Some(before) = before else { continue };
+            let after = tool.consumed()?;
+            part.n += done;
+            part.lines += after.lines - before.lines;
+            let idle = tool.idle() * (after.at - before.at).as_secs_f64() * 1e9;
+            part.cpu_ns += as_f64(after.cpu_ns.saturating_sub(before.cpu_ns)) - idle;
+        }
+    }
+    let handshakes = times.syn.iter().zip(&times.ack).map(|(syn, ack)| syn + ack).collect();
+    Ok(Load {
+        handshake: Stat::of(handshakes),
+        syn: Stat::of(times.syn),
+        ack: Stat::of(times.ack),
+        syn_dropped: Stat::of(times.syn_dropped),
+        ack_dropped: Stat::of(times.ack_dropped),
+        ack_reset: Stat::of(times.ack_reset),
+        cookie_dropped: Stat::of(times.cookie_dropped),
+        consumed: tool.map(|_| consumed(&parts)),
+    })
+}
+
+/// Healthy handshakes alone, untimed.
+pub fn handshakes(wire: &mut Wire, n: usize) -> Result<()> {
+    healthy(wire, n, &mut Times::default()).map(drop)
+}
+
+fn consumed(parts: &[Part; 5]) -> Consumed {
+    let [healthy, drops @ ..] = parts;
+    let all = Part {
+        cpu_ns: drops.iter().map(|p| p.cpu_ns).sum(),
+        lines: 0,
+        n: drops.iter().map(|p| p.n).sum(),
+    };
+    let [syn, ack, reset, cookie] = drops;
+    Consumed {
+        cpu_per_handshake: healthy.per_one(healthy.cpu_ns),
+        cpu_per_drop: all.per_one(all.cpu_ns),
+        lines_per_handshake: healthy.lines_per_one(),
+        lines_per_syn_dropped: syn.lines_per_one(),
+        lines_per_ack_dropped: ack.lines_per_one(),
+        lines_per_ack_reset: reset.lines_per_one(),
+        lines_per_cookie_dropped: cookie.lines_per_one(),
+    }
+}
+
+/// Some part of the load; how many segments or handshakes it made of those asked for.
+type Work = fn(&mut Wire, usize, &mut Times) -> Result<usize>;
+
+fn healthy(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
+    let listener = Listener::new(ROOMY)?;
+    for _ in 0..n {
+        let (client, syn) = wire.half_open()?;
+        let ack = wire.ack(&client)?;
+        times.syn.push(nanos(syn));
+        times.ack.push(nanos(ack));
+        listener.accept_and_reset()?;
+        wire.drain()?;
+    }
+    Ok(n)
+}
+
+fn syn_dropped(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
+    let listener = Listener::new(SMALL)?;
+    fill(wire, FULL)?;
+    let before = listen_overflows()?;
+    for _ in 0..n {
+        let (_, took) = wire.syn()?;
+        times.syn_dropped.push(nanos(took));
+    }
+    expect_silence(wire, "a dropped SYN")?;
+    expect_overflows(before, n)?;
+    empty(&listener, wire, FULL)?;
+    Ok(n)
+}
+
+fn ack_dropped(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
+    acks(wire, n, false, &mut times.ack_dropped)
+}
+
+fn ack_reset(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
+    sysctl("net/ipv4/tcp_abort_on_overflow", "1")?;
+    let result = acks(wire, n, true, &mut times.ack_reset);
+    sysctl("net/ipv4/tcp_abort_on_overflow", "0")?;
+    result
+}
+
+/// Third ACKs of requests in the SYN queue.
+fn acks(wire: &mut Wire, n: usize, reset: bool, times: &mut Vec<u64>) -> Result<usize> {
+    let listener = Listener::new(SMALL)?;
+    let batches = n.div_ceil(REQUESTS);
+    fill(wire, FULL - 1)?;
+    for _ in 0..batches {
+        let mut clients = Vec::with_capacity(REQUESTS);
+        for _ in 0..REQUESTS {
+            clients.push(wire.half_open()?.0);
+        }
+        // The SYN queue is full: this one gets in by a cookie, and the accept queue is full.
+        fill(wire, 1)?;
+        let before = listen_overflows()?;
+        for client in &clients {
+            times.push(nanos(wire.ack(client)?));
+        }
+        expect_overflows(before, REQUESTS)?;
+        if reset {
+            let answers = wire.drain()?;
+            let resets = answers.iter().filter(|(_, answer)| *answer == Answer::Rst).count();
+            ensure!(resets == REQUESTS, "{resets} of {REQUESTS} ACKs were answered by an RST");
+        } else {
+            expect_silence(wire, "a dropped ACK")?;
+            for client in &clients {
+                wire.reset(client)?;
+            }
+        }
+        empty(&listener, wire, 1)?;
+    }
+    empty(&listener, wire, FULL - 1)?;
+    Ok(batches * REQUESTS)
+}
+
+/// Third ACKs with a cookie.
+fn cookie_dropped(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
+    let listener = Listener::new(SMALL)?;
+    let batches = n.div_ceil(COOKIES);
+    // 2: every SYN is answered by a cookie.
+    sysctl("net/ipv4/tcp_syncookies", "2")?;
+    fill(wire, FULL - 1)?;
+    for _ in 0..batches {
+        let mut clients = Vec::with_capacity(COOKIES);
+        for _ in 0..COOKIES {
+            clients.push(wire.half_open()?.0);
+        }
+        fill(wire, 1)?;
+        let before = listen_overflows()?;
+        for client in &clients {
+            times.cookie_dropped.push(nanos(wire.ack(client)?));
+        }
+        expect_silence(wire, "a dropped ACK with a cookie")?;
+        expect_overflows(before, COOKIES)?;
+        empty(&listener, wire, 1)?;
+    }
+    empty(&listener, wire, FULL - 1)?;
+    sysctl("net/ipv4/tcp_syncookies", "1")?;
+    Ok(batches * COOKIES)
+}
+
+/// Puts connections into the accept queue.
+fn fill(wire: &mut Wire, n: usize) -> Result<()> {
+    for _ in 0..n {
+        let (client, _) = wire.half_open()?;
+        wire.ack(&client)?;
+        expect_silence(wire, "a third ACK")?;
+    }
+    Ok(())
+}
+
+/// Takes connections out of the accept queue; fails if they are not there.
+fn empty(listener: &Listener, wire: &mut Wire, n: usize) -> Result<()> {
+    for _ in 0..n {
+        listener.accept_and_reset()?;
+    }
+    wire.drain().map(drop)
+}
+
+fn expect_silence(wire: &mut Wire, after: &str) -> Result<()> {
+    let answers = wire.drain()?.len();
+    ensure!(answers == 0, "{after} got an answer: the listener is not as it must be");
+    Ok(())
+}
+
+fn expect_overflows(before: u64, n: usize) -> Result<()> {
+    let counted = listen_overflows()? - before;
+    ensure!(counted == n as u64, "ListenOverflows rose by {counted}, not by {n}");
+    Ok(())
+}
+
+fn nanos(took: Duration) -> u64 {
+    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,115 @@
+//! Measures one row of `cargo xtask bench` and prints the report as one line of JSON.
+//!
+//! The only argument is the job as JSON. The load is driven only in a VM; on this machine itself
+//! only what a tool takes to attach is measured.
+
+mod bpf;
+mod btf;
+mod load;
+mod net;
+mod tool;
+
+use std::{collections::HashMap, env, thread, time::Duration};
+
+use anyhow::{Context as _, Result};
+use guest_bench::{
+    job::{Hook, HookRuns, Job, Report, What},
+    stat::as_f64,
+};
+
+use crate::{bpf::Attached, btf::Btf, net::Wire, tool::Running};
+
+/// Handshakes after which the runs of programs are counted.
+const COUNTED: usize = 200;
+const STATISTICS: &str = "kernel/bpf_stats_enabled";
+
+fn main() -> Result<()> {
+    let job = env::args().nth(1).context("the argument is missing: a job as JSON")?;
+    let job: Job = serde_json::from_str(&job).context("the argument is no job")?;
+    println!("{}", serde_json::to_string(&measure(&job)?)?);
+    Ok(())
+}
+
+fn measure(job: &Job) -> Result<Report> {
+    let mut report = Report::default();
+    let driven = job.load.healthy > 0;
+    let mut wire = if driven { Some(Wire::new()?) } else { None };
+    if let Some(wire) = &mut wire {
+        // The first of everything costs more: slabs, routes, code not yet translated.
+        load::handshakes(wire, COUNTED)?;
+        report.before = load::drive(wire, job.load, None)?;
+    }
+    match &job.what {
+        What::Nothing => {
+            if let Some(wire) = &mut wire {
+                report.with = load::drive(wire, job.load, None)?;
+            }
+        }
+        What::Empty(hooks) => {
+            let btf = Btf::of_this_kernel()?;
+            let programs = attach(hooks, &btf)?;
+            if let Some(wire) = &mut wire {
+                report.with = load::drive(wire, job.load, None)?;
+                report.hooks = runs(wire, &btf, hooks)?;
+            }
+            drop(programs);
+        }
+        What::Tool(argv) => {
+            let settle = Duration::from_millis(job.settle_ms);
+            let mut running = Running::start(argv, settle, driven)?;
+            if let Some(wire) = &mut wire {
+                report.with = load::drive(wire, job.load, Some(&mut running))?;
+                let btf = Btf::of_this_kernel()?;
+                report.hooks = runs(wire, &btf, &[])?;
+            }
+            report.tool = Some(running.stop()?);
+            if let Some(wire) = wire.as_mut().filter(|_| job.floor) {
+                // Links are taken apart after a grace period.
+                thread::sleep(Duration::from_secs(1));
+                let hooks: Vec<_> = report.hooks.iter().map(|runs| runs.hook.clone()).collect();
+                let programs = attach(&hooks, &Btf::of_this_kernel()?)?;
+                report.floor = Some(load::drive(wire, job.load, None)?);
+                drop(programs);
+            }
+        }
+        What::Once(argv) => report.tool = Some(Running::once(argv)?),
+    }
+    Ok(report)
+}
+
+fn attach(hooks: &[Hook], btf: &Btf) -> Result<Vec<Attached>> {
+    hooks.iter().map(|hook| bpf::attach_empty(hook, btf)).collect()
+}
+
+/// How often each program runs for one handshake. Programs attached without a link are those of
+/// `unlinked`, in their order.
+fn runs(wire: &mut Wire, btf: &Btf, unlinked: &[Hook]) -> Result<Vec<HookRuns>> {
+    net::sysctl(STATISTICS, "1")?;
+    let before: HashMap<u32, u64> = bpf::run_counts()?.into_iter().collect();
+    load::handshakes(wire, COUNTED)?;
+    let after = bpf::run_counts()?;
+    net::sysctl(STATISTICS, "0")?;
+    let mut unlinked = unlinked.iter();
+    let mut links = bpf::links(btf)?;
+    let mut all = Vec::new();
+    for (program, count) in after {
+        let ran = count - before.get(&program).copied().unwrap_or(0);
+        let mut hooks: Vec<Hook> = Vec::new();
+        links.retain(|link| {
+            let its = link.program == program;
+            if its {
+                hooks.push(link.hook.clone());
+            }
+            !its
+        });
+        if hooks.is_empty() {
+            hooks.extend(unlinked.next().cloned());
+        }
+        // One program can be attached in several places: its runs are then shown at the first.
+        for (number, hook) in hooks.into_iter().enumerate() {
+            let ran = if number == 0 { ran } else { 0 };
+            all.push(HookRuns { hook, per_handshake: as_f64(ran) / as_f64(COUNTED as u64) });
+        }
+    }
+    Ok(all)
+}
