@@ -18,6 +18,7 @@ use ratatui::{
         cursor, execute,
         terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
     },
+    layout::{Position, Rect},
 };
 
 /// Whether the terminal is ours now. One for the process, as its terminal is: a panic of any
@@ -55,7 +56,9 @@ impl Screen {
 
     /// Forgets what was drawn, so that all of it is drawn again.
     pub(super) fn redraw(&mut self) -> Result<()> {
-        self.terminal.clear().context("cannot clear the terminal")
+        // Not `clear`, which asks the terminal where its cursor is and waits for the answer.
+        let area = self.terminal.size().map(|size| Rect::from((Position::ORIGIN, size)));
+        area.and_then(|area| self.terminal.resize(area)).context("cannot clear the terminal")
     }
 
     /// Draws one frame, as far as it differs from what is there.

@@ -16,10 +16,10 @@ pub enum Column {
     RecvQ,
     /// Longest accept queue.
     Longest,
-    /// Overflows in the last second.
-    Rate,
     /// Overflows since tracing began.
     Overflows,
+    /// Overflows in the last second.
+    Rate,
     /// Third ACKs answered by RST.
     Resets,
     /// Third ACKs dropped in the cookie path.
@@ -39,8 +39,8 @@ impl Column {
         Self::Owner,
         Self::RecvQ,
         Self::Longest,
-        Self::Rate,
         Self::Overflows,
+        Self::Rate,
         Self::Resets,
         Self::Cookies,
         Self::Syns,
@@ -68,7 +68,7 @@ impl Column {
             Self::Owner => "OWNER",
             Self::RecvQ => "Recv-Q",
             Self::Longest => "MAX",
-            Self::Rate => "OVF/s",
+            Self::Rate => "/s",
             Self::Overflows => "OVF",
             Self::Resets => "RST",
             Self::Cookies => "COOK",
@@ -81,11 +81,10 @@ impl Column {
     /// Least width, characters.
     pub const fn width(self) -> usize {
         match self {
-            Self::Listener => 14,
+            Self::Listener => 15,
             Self::Owner => 10,
             Self::RecvQ => 9,
             Self::Queue => 7,
-            Self::Rate => 5,
             _ => 4,
         }
     }

@@ -1,1 +1,305 @@
-//! Frames of the view.
+//! Frames of the view, at several sizes, and what keys do to them.
+
+use std::{collections::BTreeMap, env, fs, io};
+
+use overflow_common::{Event, Path, valid};
+use ratatui::{Terminal, backend::TestBackend};
+
+use super::*;
+use crate::{
+    decode::{Decoder, Observed},
+    listeners::{Listener, Namespace, Surroundings, Sysctls, sample},
+    model::{kernels, release::Release},
+    owner::{Cgroup, Owner, Process},
+    sink::live::{Full, Listened, LiveSink, Moment, Opening, Snapshot, Totals, Waits},
+    verdict::{self, VerdictId},
+};
+
+const SECOND: u64 = 1_000_000_000;
+const NETNS: u32 = 4_026_531_840;
+
+/// Compares with a file of `tests/data`; `UPDATE_EXPECT=1` writes it.
+fn expect(name: &str, got: &str) {
+    let path = format!("{}/tests/data/top-{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    if env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, got).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        got, expected,
+        "{name} differs; run again with UPDATE_EXPECT=1 and look at the diff"
+    );
+}
+
+/// What a terminal of this size shows.
+fn shown(top: &Shared, width: u16, height: u16) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| top.lock().draw(frame.buffer_mut())).unwrap();
+    let buffer = terminal.backend().buffer();
+    let line = |y| {
+        let cells = (0..width).map(|x| buffer[(x, y)].symbol());
+        cells.collect::<String>().trim_end().to_owned()
+    };
+    (0..height).map(line).fold(String::new(), |text, line| text + &line + "\n")
+}
+
+fn listener(local: &str, comm: &str, pid: u32) -> Listener {
+    let cgroup = Cgroup { unit: Some(format!("{comm}.service")), ..Cgroup::default() };
+    let process = Process { pid, ppid: 1, comm: comm.to_owned(), start: 1, cgroup };
+    let pids = (pid..pid + 3).collect();
+    let owner = Owner { processes: vec![process], pids };
+    Listener { netns: NETNS, owner: Some(owner), drops: Some(7), ..sample::listener(local) }
+}
+
+fn sysctls() -> Sysctls {
+    Sysctls {
+        somaxconn: Some(4096),
+        abort_on_overflow: Some(0),
+        syncookies: Some(1),
+        max_syn_backlog: Some(512),
+        synack_retries: Some(5),
+    }
+}
+
+fn inventory(listeners: Vec<Listener>) -> Inventory {
+    let namespace = Namespace { inum: NETNS, name: None, own: true };
+    let here = Surroundings { namespace, sysctls: sysctls(), counters: None };
+    let namespaces = BTreeMap::from([(NETNS, here)]);
+    Inventory { namespaces, listeners, ..Inventory::default() }.indexed()
+}
+
+fn host() -> Vec<Listener> {
+    vec![
+        Listener { recv_q: 3, ..listener("0.0.0.0:22", "sshd", 812) },
+        Listener { send_q: Some(4096), ..listener("127.0.0.1:5432", "postgres", 4_194_303) },
+        Listener { recv_q: 129, syn_recv: 2, ..listener("[::]:8080", "nginx", 1234) },
+    ]
+}
+
+/// A SYN that found the queue full.
+fn dropped_syn(client_port: u16, t_ns: u64) -> Observed {
+    let event = Event {
+        t_ns,
+        netns: NETNS,
+        client_port,
+        server_port: 8080,
+        kind: 1,
+        rung: 1,
+        family: 4,
+        path: Path::CONN_REQUEST,
+        valid: valid::ACCEPT_QUEUE,
+        before: overflow_common::Queue {
+            ack_backlog: 129,
+            max_ack_backlog: 128,
+            ..Event::EMPTY.before
+        },
+        ..Event::EMPTY
+    };
+    Decoder::default().decode(&event).unwrap()
+}
+
+fn opening() -> Opening {
+    Opening {
+        kernel: "6.12.117+deb13-cloud-amd64".to_owned(),
+        distro: String::new(),
+        rungs: vec![("SYN".to_owned(), "fentry".to_owned())],
+        filter: String::new(),
+        all: false,
+        summary: None,
+        notes: vec!["only listeners opened from now on are traced: start them anew".to_owned()],
+        wall_offset_ns: 0,
+        utc_offset_s: 0,
+    }
+}
+
+/// A view after the beginning, with its sink.
+fn begin(listeners: Vec<Listener>) -> (Shared, TopSink) {
+    let release = "6.12.117";
+    let kernel = kernels::by_release(release, &Release::parse(release).unwrap()).unwrap();
+    let options = Options::default();
+    let top = Top::new(Filter::default(), Some(kernel), &inventory(listeners), options);
+    let shared = Shared::new(top);
+    let mut sink = TopSink::new(shared.clone(), options, || {});
+    sink.open(&mut io::sink(), &opening()).unwrap();
+    (shared, sink)
+}
+
+fn second(sink: &mut TopSink, t_ns: u64, inventory: &Inventory, happened: &[(&Listener, Totals)]) {
+    let listeners = happened.iter().map(|(listener, totals)| Listened {
+        netns: NETNS,
+        place: listener.place(),
+        listeners: vec![*listener],
+        sysctls: Some(sysctls()),
+        totals,
+    });
+    let snapshot = Snapshot {
+        t_ns,
+        listeners: listeners.collect(),
+        inventory,
+        accepts: false,
+        suppressed: 0,
+        losses: Vec::new(),
+    };
+    sink.second(&mut io::sink(), &snapshot).unwrap();
+}
+
+fn full_totals(n: u64) -> Totals {
+    let mut waits = Waits::default();
+    (waits.buckets[9], waits.buckets[10], waits.buckets[12]) = (40, 20, 1);
+    waits.total_ns = 30_000_000;
+    Totals {
+        verdicts: BTreeMap::from([
+            (VerdictId::SynDropAcceptQueueFull, 1_200 * n),
+            (VerdictId::AckDropOverflowCookie, 2),
+            (VerdictId::AckResetOverflow, 3),
+        ]),
+        recv_q: Some((129, 128)),
+        recv_q_max: Some(129),
+        syn_queue_max: Some(4),
+        synack_retransmits: 5,
+        full: Some(Full { times: 2, total_ns: n * SECOND / 2, longest_ns: SECOND, now: true }),
+        waits: Some(waits),
+    }
+}
+
+/// Twelve seconds with a listener that overflows.
+fn busy() -> (Shared, TopSink) {
+    let (top, mut sink) = begin(host());
+    for n in 1..=12_u32 {
+        let mut listeners = host();
+        listeners[0].recv_q = n * 11;
+        let inventory = inventory(listeners);
+        let nginx = &host()[2];
+        let t_ns = u64::from(n) * SECOND;
+        if n >= 4 {
+            let port = 40_000 + u16::try_from(n).unwrap();
+            let observed = dropped_syn(port, t_ns - 1);
+            let connection = verdict::judge(observed.conn, std::slice::from_ref(&observed), None);
+            let stage = &connection.stages[0];
+            let moment = Moment { t_ns: t_ns - 1, observed: &observed, stage, listeners: &[nginx] };
+            sink.moment(&mut io::sink(), &moment).unwrap();
+            second(&mut sink, t_ns, &inventory, &[(nginx, full_totals(n.into()))]);
+        } else {
+            second(&mut sink, t_ns, &inventory, &[]);
+        }
+    }
+    (top, sink)
+}
+
+fn press(top: &Shared, actions: &[Action]) {
+    for action in actions {
+        assert!(!top.lock().act(*action), "{action:?} does not quit");
+    }
+}
+
+#[test]
+fn the_screen_of_80_by_24() {
+    let (top, _sink) = busy();
+    expect("80x24", &shown(&top, 80, 24));
+}
+
+#[test]
+fn a_narrow_and_a_wide_screen() {
+    let (top, _sink) = busy();
+    expect("40x12", &shown(&top, 40, 12));
+    expect("140x30", &shown(&top, 140, 30));
+}
+
+#[test]
+fn details_of_a_listener() {
+    let (top, _sink) = busy();
+    press(&top, &[Action::Details]);
+    expect("details", &shown(&top, 80, 44));
+    press(&top, &[Action::Last]);
+    let end = shown(&top, 80, 24);
+    assert!(end.contains("10.0.0.1") || end.contains("0.0.0.0:40004"), "{end}");
+    press(&top, &[Action::Back]);
+    assert!(shown(&top, 80, 24).contains("LISTENER"));
+}
+
+#[test]
+fn before_anything_happens_the_notes_are_shown() {
+    let (top, _sink) = begin(host());
+    let screen = shown(&top, 80, 24);
+    assert!(screen.contains("None so far."), "{screen}");
+    assert!(screen.contains("note: only listeners opened from now on"), "{screen}");
+    press(&top, &[Action::Help]);
+    expect("help", &shown(&top, 80, 24));
+}
+
+#[test]
+fn no_size_is_too_small_to_draw() {
+    let (top, mut sink) = busy();
+    let (inventory, losses) = (inventory(host()), vec![("records".to_owned(), 4)]);
+    let snapshot = Snapshot {
+        t_ns: 13 * SECOND,
+        listeners: Vec::new(),
+        inventory: &inventory,
+        accepts: false,
+        suppressed: 0,
+        losses,
+    };
+    sink.second(&mut io::sink(), &snapshot).unwrap();
+    for page in [Action::Back, Action::Details, Action::Help] {
+        press(&top, &[page]);
+        for width in 1..=90 {
+            for height in 1..=26 {
+                shown(&top, width, height);
+            }
+        }
+    }
+    press(&top, &[Action::Back]);
+    assert!(shown(&top, 80, 24).contains("lost: 4 records"));
+}
+
+#[test]
+fn the_mark_stays_with_its_listener_when_the_order_changes() {
+    let (top, _sink) = busy();
+    let marked = || {
+        let screen = shown(&top, 80, 24);
+        let line = screen.lines().find(|line| line.starts_with('>')).unwrap();
+        line.split_whitespace().next().unwrap().to_owned()
+    };
+    assert_eq!(marked(), ">*:8080", "the one that overflows comes first");
+    press(&top, &[Action::Down]);
+    assert_eq!(marked(), ">0.0.0.0:22");
+    press(&top, &[Action::Reverse]);
+    assert_eq!(marked(), ">0.0.0.0:22");
+    press(&top, &[Action::Last]);
+    assert_eq!(marked(), ">*:8080");
+    press(&top, &[Action::First, Action::SortPrevious, Action::SortPrevious, Action::SortPrevious]);
+    let screen = shown(&top, 80, 24);
+    assert!(screen.contains("sort:Recv-Q reversed"), "{screen}");
+    assert!(screen.lines().nth(2).unwrap().contains("postgres"), "{screen}");
+}
+
+#[test]
+fn idle_listeners_can_be_hidden_and_the_screen_held() {
+    let (top, mut sink) = busy();
+    press(&top, &[Action::Idle]);
+    let screen = shown(&top, 80, 24);
+    assert!(!screen.contains("postgres") && screen.contains("2 listeners"), "{screen}");
+    press(&top, &[Action::Pause]);
+    let held = shown(&top, 80, 24);
+    assert!(held.contains("PAUSED"), "{held}");
+    second(&mut sink, 20 * SECOND, &inventory(Vec::new()), &[]);
+    assert_eq!(shown(&top, 80, 24), held);
+    press(&top, &[Action::Pause]);
+    let screen = shown(&top, 80, 24);
+    assert!(screen.contains("No TCP listener.") && screen.contains("00:00:20"), "{screen}");
+}
+
+#[test]
+fn without_unicode_all_is_ascii_and_without_colour_there_is_none() {
+    let (top, _sink) = busy();
+    top.lock().options.unicode = false;
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    for page in [Action::Back, Action::Details, Action::Help] {
+        press(&top, &[page]);
+        terminal.draw(|frame| top.lock().draw(frame.buffer_mut())).unwrap();
+        for cell in terminal.backend().buffer().content() {
+            assert!(cell.symbol().is_ascii(), "{}", cell.symbol());
+            assert_eq!(cell.fg, ratatui::style::Color::Reset);
+        }
+    }
+}

@@ -17,7 +17,7 @@ const KEYS: &[(&str, &str)] = &[
 const COLUMNS: &[(&str, &str)] = &[
     ("Recv-Q", "accept queue length/limit now; full is above the limit"),
     ("MAX", "longest accept queue that was seen"),
-    ("OVF/s OVF", "overflows (as ListenOverflows counts) in the last second, and in all"),
+    ("OVF /s", "overflows (as ListenOverflows counts) in all, and in the last second"),
     ("RST", "third ACKs answered by RST (tcp_abort_on_overflow=1)"),
     ("COOK", "third ACKs dropped silently in the SYN-cookie path"),
     ("SYN", "SYNs dropped"),

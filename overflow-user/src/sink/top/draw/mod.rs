@@ -119,7 +119,6 @@ fn title(canvas: &mut Canvas<'_>, board: &Board, rows: &[&Row], held: bool) {
 fn footer(canvas: &mut Canvas<'_>, y: usize, view: &View) {
     let sort =
         format!("sort:{}{}", view.sort.title(), if view.reversed { " reversed" } else { "" });
-    let idle = if view.busy_only { "show idle" } else { "hide idle" };
     let keys: &[(&str, &str)] = match view.page {
         Page::Table => &[
             ("?", "help"),
@@ -128,7 +127,7 @@ fn footer(canvas: &mut Canvas<'_>, y: usize, view: &View) {
             ("Enter", "details"),
             ("</>", &sort),
             ("r", "reverse"),
-            ("a", idle),
+            ("a", "idle"),
             ("p", "pause"),
         ],
         Page::Details | Page::Help => &[("Esc", "back"), ("j/k", "scroll"), ("q", "quit")],

@@ -1,0 +1,182 @@
+//! `overflow top` in a terminal, on the running kernel: a listener that nobody accepts from, in a
+//! namespace of its own. The screen must show it with the kernel's own count, keys must work, and
+//! the terminal must be given back however the view ends.
+//!
+//! Needs the privileges of tracing; says so and passes where they are missing.
+
+mod terminal;
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::MetadataExt,
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::process::Signal;
+
+use terminal::Terminal;
+
+const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
+const SIZE: (u16, u16) = (24, 80);
+
+/// Runs in a network namespace of its own; `None` where none can be made.
+fn inside(test: impl FnOnce(u64) + Send + 'static) {
+    let run = || {
+        if let Err(why) = unshare(CloneFlags::CLONE_NEWNET) {
+            eprintln!("no namespace can be made here, nothing is tested: {why}");
+            return;
+        }
+        let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+        assert!(status.success());
+        test(fs::metadata("/proc/thread-self/ns/net").unwrap().ino());
+    };
+    // The namespace is the thread's; it goes away with it.
+    thread::spawn(run).join().unwrap();
+}
+
+/// Starts the view of a namespace; `None` where tracing is not possible.
+fn start(netns: u64, env: &[(&str, &str)]) -> Option<Terminal> {
+    let mut top = Terminal::start(&[OVERFLOW, "top", "--netns", &netns.to_string()], env, SIZE);
+    let text = top.wait("the view", |t| t.contains("LISTENER") || t.contains("overflow: "));
+    if text.contains("LISTENER") {
+        return Some(top);
+    }
+    assert_eq!(top.end().code(), Some(1), "{text}");
+    eprintln!("tracing is not possible here, nothing is tested: {text}");
+    None
+}
+
+fn counter(name: &str) -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
+    let mut rows = text.lines().filter(|l| l.starts_with("TcpExt:"));
+    let names = rows.next().unwrap().split_whitespace();
+    let values = rows.next().unwrap().split_whitespace();
+    names.zip(values).find(|(n, _)| *n == name).unwrap().1.parse().unwrap()
+}
+
+/// A listener with backlog 1, and clients that came once it was full.
+fn overflow() -> (TcpListener, Vec<TcpStream>) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(1).unwrap();
+    let listener = TcpListener::from(socket);
+    let server = listener.local_addr().unwrap();
+    let timeout = Duration::from_millis(100);
+    let clients = (0..5).filter_map(|_| TcpStream::connect_timeout(&server, timeout).ok());
+    let clients: Vec<TcpStream> = clients.collect();
+    assert_eq!(clients.len(), 2, "backlog 1 holds two");
+    (listener, clients)
+}
+
+#[test]
+fn the_screen_shows_the_listener_and_keys_work() {
+    inside(|netns| {
+        let Some(mut top) = start(netns, &[]) else { return };
+        let (listener, _clients) = overflow();
+        let place = listener.local_addr().unwrap().to_string();
+        let overflows = counter("ListenOverflows");
+        assert!(overflows >= 3, "{overflows}");
+        let line = |text: &str| {
+            let line = text.lines().find(|l| l.contains(&format!(">{place}")));
+            line.map(|l| l.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let dropped = overflows.to_string();
+        // LISTENER OWNER Recv-Q MAX OVF /s RST COOK SYN FULL QUEUE
+        let counted = |text: &str| line(text).is_some_and(|l| l[4] == dropped && l[8] == dropped);
+        let text = top.wait("the overflows", counted);
+        let columns = line(&text).unwrap();
+        assert!(columns[1].ends_with(&format!("/{}", std::process::id())), "{text}");
+        assert_eq!((columns[2].as_str(), columns[3].as_str()), ("2/1", "2"), "{text}");
+        assert!(columns.last().unwrap().contains('█'), "{text}");
+        assert!(text.contains("1 listener, 1 full"), "{text}");
+        assert!(text.contains(&format!("Recv-Q of {place}")), "{text}");
+        let shown = text.lines().filter(|l| l.contains("syn.drop.accept_queue_full"));
+        assert!(shown.clone().all(|l| l.ends_with("2/1")), "{text}");
+        assert_eq!(shown.count() as u64, overflows, "{text}");
+        assert_eq!(top.screen(|s| s.cell(2, 1).unwrap().inverse()), true, "the marked line");
+
+        top.keys("\r");
+        let text = top.wait("details", |t| t.contains("when full"));
+        assert!(text.contains("tcp_abort_on_overflow 0") || text.contains("somaxconn"), "{text}");
+        assert!(text.contains("Recv-Q 2/1"), "{text}");
+        top.keys("\x1b");
+        top.wait("the table", |t| t.contains("LISTENER"));
+        top.keys(">");
+        top.wait("another order", |t| t.contains("sort:/s"));
+        top.keys("?");
+        top.wait("help", |t| t.contains("hold the screen still"));
+        top.keys("?");
+        top.wait("the table again", |t| t.contains("sort:/s"));
+        top.resize(12, 40);
+        top.wait("a smaller screen", |t| {
+            let first = t.lines().nth(1).unwrap_or_default();
+            first.contains("LISTENER") && first.contains("Recv-Q") && !first.contains("FULL")
+        });
+        assert!(top.ended().is_none());
+
+        top.resize(24, 80);
+        top.keys("q");
+        assert!(top.end().success());
+        top.assert_restored();
+        let text = top.text();
+        assert!(text.contains(&format!("ListenOverflows {overflows}, Recv-Q 2/1")), "{text}");
+        assert!(text.contains("syn.drop.accept_queue_full"), "{text}");
+    });
+}
+
+#[test]
+fn signals_give_the_terminal_back() {
+    inside(|netns| {
+        for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+            let Some(mut top) = start(netns, &[("NO_COLOR", "1")]) else { return };
+            assert!(top.screen(vt100::Screen::alternate_screen));
+            let plain = top.screen(|s| {
+                let mut cells = (0..24).flat_map(|y| (0..80).filter_map(move |x| s.cell(y, x)));
+                cells.all(|cell| cell.fgcolor() == vt100::Color::Default)
+            });
+            assert!(plain, "NO_COLOR is respected");
+            top.signal(signal);
+            assert!(top.end().success(), "{}", top.text());
+            top.assert_restored();
+            assert!(top.text().contains("Nothing to report in"), "{}", top.text());
+        }
+    });
+}
+
+#[test]
+fn it_can_be_suspended_and_comes_back() {
+    inside(|netns| {
+        let Some(mut top) = start(netns, &[]) else { return };
+        for by_key in [true, false] {
+            if by_key {
+                top.keys("\x1a");
+            } else {
+                top.signal(Signal::TSTP);
+            }
+            top.wait("the other screen", |t| !t.contains("LISTENER"));
+            while top.state() != 'T' {
+                thread::sleep(Duration::from_millis(10));
+            }
+            top.assert_restored();
+            top.signal(Signal::CONT);
+            top.wait("the view again", |t| t.contains("LISTENER"));
+        }
+        top.keys("\x03");
+        assert!(top.end().success());
+        top.assert_restored();
+    });
+}
+
+#[test]
+fn without_a_terminal_it_says_what_to_do() {
+    let output = Command::new(OVERFLOW).arg("top").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains("needs a terminal") && error.contains("trace --summary 1"), "{error}");
+}
