@@ -145,13 +145,13 @@ impl Row {
 
     /// How much of `traced_ns` the accept queue was full, if anything tells.
     pub fn full_share(&self, traced_ns: u64) -> Option<FullShare> {
+        let (seen, seen_full) = self.seen;
         match self.totals.full {
             Some(full) if traced_ns > 0 => {
                 Some(FullShare::Traced(per_cent(full.total_ns, traced_ns)))
             }
-            Some(_) => None,
-            None if self.seen.0 > 0 => Some(FullShare::Sampled(per_cent(self.seen.1, self.seen.0))),
-            None => None,
+            None if seen > 0 => Some(FullShare::Sampled(per_cent(seen_full, seen))),
+            _ => None,
         }
     }
 }

@@ -107,7 +107,7 @@ impl View {
     pub fn act(&mut self, action: Action, board: &Board) {
         match action {
             Action::Up | Action::Down | Action::PageUp | Action::PageDown => {
-                self.step(action, board)
+                self.step(action, board);
             }
             Action::First | Action::Last if self.page == Page::Table => self.step(action, board),
             Action::First => self.scroll = 0,

@@ -101,33 +101,14 @@ fn holders(owner: &Owner) -> Vec<String> {
 }
 
 fn queues(text: &mut Text, board: &Board, row: &Row, forecast: Option<&Forecast>) {
+    let syn_queue_limit = forecast.and_then(|f| f.syn_queue_limit);
     for listener in &row.listeners {
-        let known = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
-        let limit = forecast.and_then(|f| f.syn_queue_limit);
-        let mut words = format!(
-            "Recv-Q {}/{}, SYN-Q {}/{}",
-            listener.recv_q,
-            known(listener.send_q),
-            listener.syn_recv,
-            known(limit)
-        );
-        if let Some(drops) = listener.drops {
-            words += &format!(", {drops} drops since it was opened");
-        }
-        if row.listeners.len() > 1 {
-            words += &format!(", socket {}", listener.inode);
-            words += &listener
-                .owner
-                .as_ref()
-                .map_or_else(String::new, |o| format!(" of {}", o.short(20)));
-        }
-        text.flow("queue", if listener.full() { Tone::Bad } else { Tone::Plain }, &words);
+        let tone = if listener.full() { Tone::Bad } else { Tone::Plain };
+        text.flow("queue", tone, &socket(listener, syn_queue_limit));
     }
-    let mut longest = format!("Recv-Q {}", row.longest);
-    if let Some(max) = row.totals.syn_queue_max {
-        longest += &format!(", SYN-Q {max}");
-    }
-    text.flow("longest", Tone::Plain, &longest);
+    let syn_queue = row.totals.syn_queue_max;
+    let syn_queue = syn_queue.map_or_else(String::new, |max| format!(", SYN-Q {max}"));
+    text.flow("longest", Tone::Plain, &format!("Recv-Q {}{syn_queue}", row.longest));
     let full = match (row.totals.full, row.full_share(board.traced_ns())) {
         (Some(full), Some(FullShare::Traced(share))) => {
             let now = if full.now { ", full now" } else { "" };
@@ -144,6 +125,22 @@ fn queues(text: &mut Text, board: &Board, row: &Row, forecast: Option<&Forecast>
         _ => String::new(),
     };
     text.flow("full", Tone::Plain, &full);
+}
+
+/// The queues of one socket; of several that share the address, which and whose it is.
+fn socket(listener: &Listener, syn_queue_limit: Option<u32>) -> String {
+    let known = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
+    let (send_q, syn_limit) = (known(listener.send_q), known(syn_queue_limit));
+    let mut facts = vec![
+        format!("Recv-Q {}/{send_q}", listener.recv_q),
+        format!("SYN-Q {}/{syn_limit}", listener.syn_recv),
+    ];
+    facts.extend(listener.drops.map(|n| format!("{n} drops since it was opened")));
+    if listener.group > 1 {
+        let owner = listener.owner.as_ref().map_or_else(|| "?".to_owned(), |o| o.short(20));
+        facts.push(format!("socket {} of {owner}", listener.inode));
+    }
+    facts.join(", ")
 }
 
 fn limits(text: &mut Text, board: &Board, row: &Row, forecast: Option<&Forecast>) {
@@ -184,11 +181,11 @@ fn limits(text: &mut Text, board: &Board, row: &Row, forecast: Option<&Forecast>
 
 fn verdicts(text: &mut Text, row: &Row) {
     text.blank();
-    let resent = row.totals.synack_retransmits;
-    let mut summary = format!("{} overflows since tracing began", row.totals.overflows());
-    if resent > 0 {
-        summary += &format!(", {resent} SYN-ACKs sent again");
-    }
+    let resent = match row.totals.synack_retransmits {
+        0 => String::new(),
+        n => format!(", {n} SYN-ACKs sent again"),
+    };
+    let summary = format!("{} overflows since tracing began{resent}", row.totals.overflows());
     text.flow("verdicts", Tone::Plain, &summary);
     for (id, count) in by_count(&row.totals.verdicts) {
         text.line(vec![

@@ -15,6 +15,8 @@ use crate::sink::{
 const VERDICT: usize = 27;
 const CLIENT: usize = 21;
 const RECV_Q: usize = 9;
+/// Columns that a whole line takes.
+const WHOLE: usize = 76;
 
 /// Draws as many as fit into these lines, those at `key` only if one is given.
 pub(super) fn list(
@@ -46,9 +48,16 @@ pub(super) fn parts(board: &Board, handshake: &Handshake, width: usize) -> Vec<(
     let verdict = format!("{}{}", if handshake.traced { "" } else { "~" }, handshake.id);
     let recv_q = handshake.recv_q.map_or_else(String::new, |(l, m)| queue(l, m, RECV_Q));
     let tone = tone(handshake.id);
+    let time = (Tone::Dim, format!("{} ", clock(handshake.t_ns, wall, utc)));
+    let port = handshake.server.port();
+    if width < WHOLE {
+        // What happened and where is worth more than who it was.
+        let rest = format!(" {recv_q} {port} {client}");
+        return vec![time, (tone, verdict), (Tone::Plain, rest)];
+    }
     vec![
-        (Tone::Dim, format!("{} ", clock(handshake.t_ns, wall, utc))),
-        (Tone::Plain, format!("{client:room$} {:<5} ", handshake.server.port())),
+        time,
+        (Tone::Plain, format!("{client:room$} {port:<5} ")),
         (tone, format!("{verdict:VERDICT$}")),
         (Tone::Plain, format!(" {recv_q:>RECV_Q$}")),
     ]
