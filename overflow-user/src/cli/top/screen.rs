@@ -11,19 +11,23 @@ use std::{
 
 use anyhow::{Context, Result};
 use ratatui::{
-    Terminal,
+    Terminal, TerminalOptions, Viewport,
     backend::CrosstermBackend,
     buffer::Buffer,
     crossterm::{
         cursor, execute,
-        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+        terminal::{
+            EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
+        },
     },
-    layout::{Position, Rect},
+    layout::Rect,
 };
 
 /// Whether the terminal is ours now. One for the process, as its terminal is: a panic of any
 /// thread gives it back.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+/// A serial line knows no size; every terminal has at least this one.
+const UNSIZED: Rect = Rect { x: 0, y: 0, width: 80, height: 24 };
 static HOOK: Once = Once::new();
 
 /// The terminal; given back when this is dropped.
@@ -42,7 +46,9 @@ impl Screen {
             }));
         });
         seize()?;
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()));
+        let viewport = if size().is_ok() { Viewport::Fullscreen } else { Viewport::Fixed(UNSIZED) };
+        let backend = CrosstermBackend::new(io::stdout());
+        let terminal = Terminal::with_options(backend, TerminalOptions { viewport });
         let terminal = terminal.inspect_err(|_| give_back());
         Ok(Self { terminal: terminal.context("cannot draw on the terminal")? })
     }
@@ -57,8 +63,8 @@ impl Screen {
     /// Forgets what was drawn, so that all of it is drawn again.
     pub(super) fn redraw(&mut self) -> Result<()> {
         // Not `clear`, which asks the terminal where its cursor is and waits for the answer.
-        let area = self.terminal.size().map(|size| Rect::from((Position::ORIGIN, size)));
-        area.and_then(|area| self.terminal.resize(area)).context("cannot clear the terminal")
+        let area = size().map_or(UNSIZED, |(width, height)| Rect::new(0, 0, width, height));
+        self.terminal.resize(area).context("cannot clear the terminal")
     }
 
     /// Draws one frame, as far as it differs from what is there.

@@ -110,10 +110,15 @@ fn title(canvas: &mut Canvas<'_>, board: &Board, rows: &[&Row], held: bool) {
     }
     parts.push((Tone::Plain, format!("  {} listener{plural}, ", rows.len())));
     parts.push((if full > 0 { Tone::Bad } else { Tone::Plain }, format!("{full} full")));
-    if let Some(filter) = board.opening.as_ref().map(|o| &o.filter).filter(|f| !f.is_empty()) {
+    let width = usize::from(canvas.area().width);
+    let used: usize = parts.iter().map(|(_, text)| text.chars().count()).sum();
+    if let Some(filter) = board.opening.as_ref().map(|o| &o.filter)
+        && !filter.is_empty()
+        && used + 2 + filter.chars().count() <= width
+    {
         parts.push((Tone::Dim, format!("  {filter}")));
     }
-    canvas.parts(0, 0, usize::from(canvas.area().width), &parts);
+    canvas.parts(0, 0, width, &parts);
 }
 
 fn footer(canvas: &mut Canvas<'_>, y: usize, view: &View) {
