@@ -1,19 +1,35 @@
 //! The only file that reads kernel memory: typed reads through a [`Field`].
 
-use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
 use overflow_common::{Field, Loss, Slot};
 
 use crate::emit;
 
-/// Reads a `T` at a kernel address.
+/// Reads a `T` at a kernel address into `value`, which a failure leaves zero. Failures are counted:
+/// what a report says is then marked as incomplete.
+///
+/// Not an `Option<T>`: the compiler leaves its payload uninitialised where there is none, and may
+/// calculate with it all the same, which verifiers refuse.
 #[inline(always)]
-pub fn at<T: Copy>(address: u64) -> Option<T> {
-    // SAFETY: the helper checks the address itself and fails instead of faulting.
-    let value = unsafe { bpf_probe_read_kernel(address as *const T) }.ok();
-    if value.is_none() {
+pub fn into<T: Copy>(address: u64, value: &mut T) -> bool {
+    let size = size_of::<T>() as u32;
+    // SAFETY: the helper writes just these bytes, and any bytes are a `T`: callers read integers
+    // and structures of integers. It checks the address itself and fails instead of faulting.
+    let failed = unsafe {
+        bpf_probe_read_kernel(core::ptr::from_mut(value).cast(), size, address as *const _)
+    };
+    if failed != 0 {
         emit::count(Loss::BadRead);
     }
-    value
+    failed == 0
+}
+
+/// As [`into`], for one integer.
+#[inline(always)]
+fn integer<T: Copy + Default + Into<u64>>(address: u64) -> u64 {
+    let mut value = T::default();
+    into(address, &mut value);
+    value.into()
 }
 
 /// Reads the integer `field` of the structure at `base`. `None` if this kernel has no such field.
@@ -22,10 +38,10 @@ pub fn field(base: u64, field: &Global<Field>) -> Option<u64> {
     let field = field.load();
     let address = base + field.offset();
     let raw = match field.size() {
-        1 => u64::from(at::<u8>(address)?),
-        2 => u64::from(at::<u16>(address)?),
-        4 => u64::from(at::<u32>(address)?),
-        8 => at::<u64>(address)?,
+        1 => integer::<u8>(address),
+        2 => integer::<u16>(address),
+        4 => integer::<u32>(address),
+        8 => integer::<u64>(address),
         _ => return None,
     };
     let value = raw >> (field.shift() & 63);

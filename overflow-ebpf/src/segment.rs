@@ -63,6 +63,24 @@ struct Tcp {
     flags: u8,
 }
 
+impl Headers {
+    const EMPTY: Self = Self {
+        ip: [0; size_of::<Ipv4>()],
+        tcp_after_ipv4: Tcp { source: 0, destination: 0, seq: 0, ack_seq: 0, offset: 0, flags: 0 },
+    };
+}
+
+impl Ipv6 {
+    const EMPTY: Self = Self {
+        version_class: [0; 4],
+        payload_length: 0,
+        next_header: 0,
+        hop_limit: 0,
+        source: [0; 16],
+        destination: [0; 16],
+    };
+}
+
 /// Where the IP header of `skb` is.
 #[derive(Clone, Copy)]
 pub enum At {
@@ -80,7 +98,10 @@ pub fn parse(skb: u64, at: At, event: &mut Event) -> Option<()> {
         At::NetworkHeader => read::field(skb, &SKB_HEAD)? + read::field(skb, &SKB_NETWORK_HEADER)?,
         At::Data => read::field(skb, &SKB_DATA)?,
     };
-    let headers: Headers = read::at(ip)?;
+    let mut headers = Headers::EMPTY;
+    if !read::into(ip, &mut headers) {
+        return None;
+    }
     let version = headers.ip[0] >> 4;
     let mut tcp = headers.tcp_after_ipv4;
     let tcp_length = if version == 4 {
@@ -91,18 +112,19 @@ pub fn parse(skb: u64, at: At, event: &mut Event) -> Option<()> {
         }
         let length = u32::from(header.version_ihl & 0xf) * 4;
         if length != size_of::<Ipv4>() as u32 {
-            tcp = read::at(ip + u64::from(length))?;
+            read::into(ip + u64::from(length), &mut tcp);
         }
         event.client[..4].copy_from_slice(&header.source);
         event.server[..4].copy_from_slice(&header.destination);
         u32::from(u16::from_be(header.total_length)).wrapping_sub(length)
     } else if version == 6 {
-        let header: Ipv6 = read::at(ip)?;
+        let mut header = Ipv6::EMPTY;
+        read::into(ip, &mut header);
         if header.next_header != IPPROTO_TCP {
             // Extension headers before TCP are not followed.
             return None;
         }
-        tcp = read::at(ip + size_of::<Ipv6>() as u64)?;
+        read::into(ip + size_of::<Ipv6>() as u64, &mut tcp);
         event.client = header.source;
         event.server = header.destination;
         u32::from(u16::from_be(header.payload_length))

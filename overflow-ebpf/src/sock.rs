@@ -112,8 +112,8 @@ pub fn tuple(sk: u64, event: &mut Event) -> Option<()> {
     event.netns = netns(sk)?;
     let v6 = read::field(sk, &SOCK_FAMILY)? == AF_INET6;
     if v6 && let Some(daddr) = read::address(sk, &SOCK_V6_DADDR) {
-        event.client = read::at(daddr)?;
-        event.server = read::at(read::address(sk, &SOCK_V6_RCV_SADDR)?)?;
+        read::into(daddr, &mut event.client);
+        read::into(read::address(sk, &SOCK_V6_RCV_SADDR)?, &mut event.server);
         event.family = 6;
         unmap(event);
     } else {

@@ -22,10 +22,12 @@ use crate::{
 /// accept queue neither is so.
 #[inline(always)]
 pub fn active_reset(child: u64, rung: Rung, bit: u32) {
-    let owned = read::field(child, &SOCK_SOCKET).is_some_and(|socket| socket != 0);
-    let flags = read::field(child, &SOCK_FLAGS).unwrap_or(0);
-    let dead = flags >> (FLAG_DEAD.load() & 63) & 1 != 0;
-    if !owned && !dead {
+    let (Some(socket), Some(flags)) =
+        (read::field(child, &SOCK_SOCKET), read::field(child, &SOCK_FLAGS))
+    else {
+        return;
+    };
+    if socket == 0 && flags >> (FLAG_DEAD.load() & 63) & 1 == 0 {
         child_moment(child, Kind::ActiveReset, rung, bit);
     }
 }

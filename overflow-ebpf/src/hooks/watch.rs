@@ -26,7 +26,6 @@ use crate::{
     maps::HURT,
     read::{self, Memory, Probed, Typed},
     segment::{self, ACK, At, SYN},
-    sock,
     state::PathState,
     watch::{Arguments, Watch},
 };

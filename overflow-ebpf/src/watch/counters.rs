@@ -36,10 +36,13 @@ impl Watch {
         if index == 0 {
             return 0;
         }
+        let stats = self.number(stats) + base;
         // ListenDrops comes next (user space has made sure of that).
-        let Some([overflows, drops]) = read::at::<[u64; 2]>(stats + base + index * 8) else {
+        let mut rows = [0_u64; 2];
+        if !read::into(stats + index * 8, &mut rows) {
             return 0;
-        };
+        }
+        let [overflows, drops] = rows;
         let last = &mut self.counted[place];
         let (known, before) = (last.net == net, *last);
         last.net = net;
@@ -53,7 +56,10 @@ impl Watch {
         }
         // Not the accept queue. What the SYN queue drops has a counter of its own.
         let index = u64::from(MIB_TCPREQQFULLDROP.load());
-        let Some(queue_full) = read::at::<u64>(stats + base + index * 8) else { return 0 };
+        let mut queue_full = 0_u64;
+        if !read::into(stats + index * 8, &mut queue_full) {
+            return 0;
+        }
         last.queue_full = queue_full;
         if !known {
             return 0;
