@@ -10,7 +10,7 @@ use std::{
     ptr::from_mut,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow};
 use guest_bench::job::{Hook, HookKind};
 
 use crate::btf::Btf;
@@ -28,6 +28,7 @@ const PROG_TYPE_TRACING: u32 = 26;
 const TRACE_RAW_TP: u32 = 23;
 const TRACE_FENTRY: u32 = 24;
 const TRACE_FEXIT: u32 = 25;
+const LINK_TYPE_RAW_TRACEPOINT: u32 = 1;
 const LINK_TYPE_TRACING: u32 = 2;
 const LINK_TYPE_PERF_EVENT: u32 = 7;
 const PERF_EVENT_KPROBE: u32 = 3;
@@ -67,18 +68,24 @@ pub fn attach_empty(hook: &Hook, btf: &Btf) -> Result<Attached> {
     match hook.kind {
         HookKind::Fentry => trace(TRACE_FENTRY, &hook.target, NOTHING),
         HookKind::Fexit => trace(TRACE_FEXIT, &hook.target, NOTHING),
-        HookKind::FexitReads => trace(TRACE_FEXIT, &hook.target, &read_queue(&hook.target, btf)?),
+        HookKind::FexitReads => {
+            read_queue(&hook.target, btf).and_then(|code| trace(TRACE_FEXIT, &hook.target, &code))
+        }
         HookKind::TpBtf => trace(TRACE_RAW_TP, &format!("btf_trace_{}", hook.target), NOTHING),
         HookKind::Kprobe | HookKind::Kretprobe => {
-            let program = load(PROG_TYPE_KPROBE, 0, 0, NOTHING)?;
-            let event = open_kprobe(&hook.target, hook.kind == HookKind::Kretprobe)?;
-            ioctl(&event, PERF_EVENT_IOC_SET_BPF, program.as_raw_fd())?;
-            ioctl(&event, PERF_EVENT_IOC_ENABLE, 0)?;
-            Ok(Attached { _link: event, _program: program })
+            probe(&hook.target, hook.kind == HookKind::Kretprobe)
         }
-        HookKind::Other => bail!("it is of no kind that is known here"),
+        HookKind::Other => Err(anyhow!("it is of no kind that is known here")),
     }
     .with_context(name)
+}
+
+fn probe(function: &str, on_return: bool) -> Result<Attached> {
+    let program = load(PROG_TYPE_KPROBE, 0, 0, NOTHING)?;
+    let event = open_kprobe(function, on_return)?;
+    ioctl(&event, PERF_EVENT_IOC_SET_BPF, program.as_raw_fd())?;
+    ioctl(&event, PERF_EVENT_IOC_ENABLE, 0)?;
+    Ok(Attached { _link: event, _program: program })
 }
 
 /// Reads `sk_ack_backlog` and `sk_max_ack_backlog` of the function's listener and compares them.
@@ -139,45 +146,50 @@ pub fn links(btf: &Btf) -> Result<Vec<Link>> {
 
 /// struct bpf_link_info: type, id, prog_id, then from byte 16 what depends on the type.
 fn describe(link: &OwnedFd, btf: &Btf) -> Result<Link> {
-    let mut name = [0u8; 128];
     let mut info = [0u64; 12];
-    // Only links of perf events take a buffer for a name, at byte 24, and its length at byte 32;
-    // with others these are outputs, so they are asked first without.
     get_info(link, &mut info)?;
     let [kind, _] = halves(info[0]);
     let [program, _] = halves(info[1]);
+    let [first, _] = halves(info[2]);
+    let [second, _] = halves(info[3]);
     let hook = match kind {
         LINK_TYPE_TRACING => {
-            let [how, _] = halves(info[2]);
-            let [id, _] = halves(info[3]);
             // A function of a module has its id in the module's own BTF.
-            let target = btf.name(id).unwrap_or_else(|| format!("BTF type {id}"));
-            let kind = match how {
-                _ if btf.name(id).is_none() => HookKind::Other,
-                TRACE_RAW_TP => HookKind::TpBtf,
+            let target = btf.name(second).unwrap_or_else(|| format!("BTF type {second}"));
+            let kind = match first {
+                _ if btf.name(second).is_none() => HookKind::Other,
                 TRACE_FENTRY => HookKind::Fentry,
                 TRACE_FEXIT => HookKind::Fexit,
                 _ => HookKind::Other,
             };
-            Hook { kind, target: target.trim_start_matches("btf_trace_").to_owned() }
+            Hook { kind, target }
         }
+        // Of typed programs too; the name's buffer and its length are asked for at byte 16.
+        LINK_TYPE_RAW_TRACEPOINT => Hook { kind: HookKind::TpBtf, target: name_in_info(link, 2)? },
+        // At byte 24.
         LINK_TYPE_PERF_EVENT => {
-            let [what, _] = halves(info[2]);
-            info = [0; 12];
-            info[3] = name.as_mut_ptr() as u64;
-            info[4] = name.len() as u64;
-            get_info(link, &mut info)?;
-            let kind = match what {
+            let kind = match first {
                 PERF_EVENT_KPROBE => HookKind::Kprobe,
                 PERF_EVENT_KRETPROBE => HookKind::Kretprobe,
                 _ => HookKind::Other,
             };
-            let end = name.iter().position(|&b| b == 0).unwrap_or(name.len());
-            Hook { kind, target: String::from_utf8_lossy(&name[..end]).into_owned() }
+            Hook { kind, target: name_in_info(link, 3)? }
         }
         other => Hook { kind: HookKind::Other, target: format!("link type {other}") },
     };
     Ok(Link { program, hook })
+}
+
+/// A name that the kernel writes into a buffer, which is told it at this word of bpf_link_info,
+/// with its length in the next.
+fn name_in_info(link: &OwnedFd, at: usize) -> Result<String> {
+    let mut name = [0u8; 128];
+    let mut info = [0u64; 12];
+    info[at] = name.as_mut_ptr() as u64;
+    info[at + 1] = name.len() as u64;
+    get_info(link, &mut info)?;
+    let end = name.iter().position(|&b| b == 0).unwrap_or(name.len());
+    Ok(String::from_utf8_lossy(&name[..end]).into_owned())
 }
 
 /// The two 32-bit fields of an aligned 64-bit word, lower address first: x86-64 is little-endian.

@@ -20,6 +20,8 @@ const SMALL: i32 = 8;
 const FULL: usize = 9;
 /// Requests that the SYN queue of such a listener takes before it answers by cookies.
 const REQUESTS: usize = 8;
+/// How often a client sends an ACK that is dropped.
+const REPEATS: usize = 24;
 /// Cookies are sent in pieces of this size.
 const COOKIES: usize = 25;
 /// Time for the tool to read what was traced.
@@ -157,27 +159,36 @@ fn ack_reset(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
     result
 }
 
-/// Third ACKs of requests in the SYN queue.
+/// Third ACKs of requests in the SYN queue. A request whose ACK is dropped stays, and its client
+/// sends more of them; one that is reset is gone.
 fn acks(wire: &mut Wire, n: usize, reset: bool, times: &mut Vec<u64>) -> Result<usize> {
     let listener = Listener::new(SMALL)?;
-    let batches = n.div_ceil(REQUESTS);
+    let repeats = if reset { 1 } else { REPEATS };
+    let batches = n.div_ceil((REQUESTS - 1) * repeats);
     fill(wire, FULL - 1)?;
     for _ in 0..batches {
         let mut clients = Vec::with_capacity(REQUESTS);
         for _ in 0..REQUESTS {
             clients.push(wire.half_open()?.0);
         }
-        // The SYN queue is full: this one gets in by a cookie, and the accept queue is full.
-        fill(wire, 1)?;
+        // The first of them takes the last place in the accept queue.
+        if let Some(first) = clients.pop() {
+            wire.ack(&first)?;
+            expect_silence(wire, "a third ACK")?;
+        }
         let before = listen_overflows()?;
-        for client in &clients {
+        for client in std::iter::repeat_n(&clients, repeats).flatten() {
             times.push(nanos(wire.ack(client)?));
         }
-        expect_overflows(before, REQUESTS)?;
+        expect_overflows(before, clients.len() * repeats)?;
         if reset {
             let answers = wire.drain()?;
             let resets = answers.iter().filter(|(_, answer)| *answer == Answer::Rst).count();
-            ensure!(resets == REQUESTS, "{resets} of {REQUESTS} ACKs were answered by an RST");
+            ensure!(
+                resets == clients.len(),
+                "{resets} of {} ACKs were answered by an RST",
+                clients.len()
+            );
         } else {
             expect_silence(wire, "a dropped ACK")?;
             for client in &clients {
@@ -187,7 +198,7 @@ fn acks(wire: &mut Wire, n: usize, reset: bool, times: &mut Vec<u64>) -> Result<
         empty(&listener, wire, 1)?;
     }
     empty(&listener, wire, FULL - 1)?;
-    Ok(batches * REQUESTS)
+    Ok(batches * (REQUESTS - 1) * repeats)
 }
 
 /// Third ACKs with a cookie.

@@ -9,7 +9,7 @@ mod load;
 mod net;
 mod tool;
 
-use std::{collections::HashMap, env, thread, time::Duration};
+use std::{collections::HashMap, env, process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use guest_bench::{
@@ -23,7 +23,17 @@ use crate::{bpf::Attached, btf::Btf, net::Wire, tool::Running};
 const COUNTED: usize = 200;
 const STATISTICS: &str = "kernel/bpf_stats_enabled";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match answer() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn answer() -> Result<()> {
     let job = env::args().nth(1).context("the argument is missing: a job as JSON")?;
     let job: Job = serde_json::from_str(&job).context("the argument is no job")?;
     println!("{}", serde_json::to_string(&measure(&job)?)?);

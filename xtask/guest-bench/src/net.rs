@@ -77,12 +77,11 @@ impl Wire {
              `cargo xtask bench`"
         );
         let device = open_tun()?;
-        for args in [
-            ["ifconfig", DEVICE, "10.99.0.1", "netmask", "255.255.255.0", "up"].as_slice(),
-            &["ifconfig", "lo", "127.0.0.1", "up"],
-        ] {
-            let status = Command::new("/bin/busybox").args(args).status().context("busybox")?;
-            ensure!(status.success(), "`busybox {}` failed", args.join(" "));
+        busybox(&["ifconfig", DEVICE, "10.99.0.1", "netmask", "255.255.255.0", "up"])?;
+        busybox(&["ifconfig", "lo", "127.0.0.1", "up"])?;
+        // pwru looks for what can be traced there.
+        if !Path::new("/sys/kernel/debug/tracing").exists() {
+            busybox(&["mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug"])?;
         }
         for (name, value) in SYSCTLS {
             sysctl(name, value)?;
@@ -198,6 +197,12 @@ fn counter(netstat: &str, group: &str, name: &str) -> Option<u64> {
     let (names, values) = (lines.next()?, lines.next()?);
     let at = names.split_whitespace().position(|n| n == name)?;
     values.split_whitespace().nth(at)?.parse().ok()
+}
+
+fn busybox(args: &[&str]) -> Result<()> {
+    let status = Command::new("/bin/busybox").args(args).status().context("cannot run busybox")?;
+    ensure!(status.success(), "`busybox {}` failed", args.join(" "));
+    Ok(())
 }
 
 fn builder() -> etherparse::PacketBuilderStep<etherparse::IpHeaders> {

@@ -249,7 +249,7 @@ fn compared(row: &Outcome, report: &Report) -> [String; 4] {
     let reference = row.reference.map(|r| [r.handshake, r.syn_dropped, r.ack_dropped]);
     let cell = |index: usize| {
         let here = added(report, SEGMENTS[index].1);
-        let there = reference.map(|there| there[index]);
+        let there = reference.and_then(|there| there[index]);
         match (here, there) {
             (Some(here), Some(there)) => {
                 format!("**{}** ({}{})", thousands(here), thousands(there), deviation(here, there))

@@ -130,14 +130,15 @@ fn segments(trace: &Report, targets: &mut Vec<Target>) {
             added(trace, *pick).map(real),
             why.unwrap_or_default(),
         ));
-        let records = if index == 0 { 0.0 } else { 1.0 };
+        // A cookie is a record of its own, before the ACK's.
+        let records = [0.0, 1.0, 1.0, 1.0, 2.0][index];
         let measured = trace.with.consumed.map(|_| lines);
         targets.push(at_most(
-            format!("default trace, {name}: lines beyond {records:.0}"),
+            format!("default trace, {name}: lines more or less than {records:.0}"),
             "lines",
             0.0,
-            // A header and the summary are lines too, and share among hundreds of segments.
-            measured.map(|lines| ((lines - records).abs() * 100.0).round() / 100.0),
+            // The clients' own RSTs to what is left half-open make some lines too, 1 in 24.
+            measured.map(|lines| ((lines - records).abs() * 10.0).floor() / 10.0),
             String::new(),
         ));
     }
