@@ -98,7 +98,7 @@ macro_rules! for_each_field {
             SOCK_MAX_ACK_BACKLOG: "sock", "sk_max_ack_backlog";
             SOCK_DROPS: "sock", "sk_drops.counter";
             SOCK_SOCKET: "sock", "sk_socket";
-            SOCK_FLAGS: "sock", "sk_flags";
+            SOCK_FLAGS: "sock", "__sk_common.skc_flags";
             ICSK_QLEN: "inet_connection_sock", "icsk_accept_queue.qlen.counter";
             ICSK_YOUNG: "inet_connection_sock", "icsk_accept_queue.young.counter";
             ICSK_DEFER_ACCEPT: "inet_connection_sock", "icsk_accept_queue.rskq_defer_accept";

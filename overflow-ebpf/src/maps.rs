@@ -43,7 +43,7 @@ pub static ADDRESSES: HashMap<[u8; 16], u8, 1024> = HashMap::new();
 pub static OTHERS: HashMap<ListenerKey, u8, 16384> = HashMap::new();
 
 /// Set once a third ACK was dropped and its request kept: from then on third ACKs that are taken
-/// are looked at too, for those that recover. User space clears it.
+/// are looked at too, for those that recover. User space clears it when none of them can any more.
 #[btf_map]
 pub static HURT: Array<u64, 1> = Array::new();
 

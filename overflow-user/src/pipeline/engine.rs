@@ -134,6 +134,11 @@ impl Engine {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Which listeners are asked for.
+    pub fn filter(&self) -> &Filter {
+        &self.options.filter
+    }
+
     /// Whether this record is about a listener that the inventory lacks.
     pub fn is_stranger(&self, event: &Event) -> bool {
         let about_a_listener = matches!(
@@ -200,18 +205,12 @@ impl Engine {
         self.limit.push(moment.clone());
         let limit = self.limit.syn_queue_limit();
         let mut over = Vec::new();
-        let known = self.stories.knows(&key);
         let connection = self.stories.add(&moment, limit, &mut over);
         for connection in over {
             self.sink.connection(out, &connection)?;
         }
         self.count(place, &moment);
         for stage in fresh(&connection, moment.t_ns) {
-            if stage.id == VerdictId::LaterListenerClosed && !known && !self.options.all {
-                // Any socket's close can send this RST; only a connection that was heard of
-                // before, or a look at everything, tells a listener's from others.
-                continue;
-            }
             let counted = self.places.entry(place).or_default();
             for totals in [&mut counted.total, &mut counted.recent] {
                 *totals.verdicts.entry(stage.id).or_default() += 1;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use overflow_common::Event;
+use overflow_common::{Event, Path};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -32,6 +32,10 @@ const WANTED: usize = 1024;
 /// While anything happens, what is known of the listeners is renewed so often: one can be closed
 /// and another opened at its address.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// While only some owners' listeners are asked for, all are looked at so often.
+const OWNERS_EVERY: Duration = Duration::from_secs(2);
+/// No request outlives its last SYN-ACK by more: TCP_RTO_MAX is 120 s.
+const HURT_FOR: Duration = Duration::from_secs(130);
 /// Records of the last segments may still be on their way when a command ends.
 const SETTLE: Duration = Duration::from_millis(100);
 /// Records that wait while listeners are looked for; more are lost, and counted.
@@ -70,6 +74,8 @@ pub struct Live<'a> {
     wanted: BTreeSet<u32>,
     /// Look at the listeners this often, whether anything happens or not.
     look_every: Option<Duration>,
+    /// When a third ACK was last dropped while its request stayed.
+    hurt: Option<Instant>,
 }
 
 impl<'a> Live<'a> {
@@ -81,6 +87,8 @@ impl<'a> Live<'a> {
         out: &'a mut dyn Write,
     ) -> Result<Self> {
         let ring = tracer.ring()?;
+        // The eBPF side leaves out known listeners of others: their owners may change.
+        let look_every = engine.filter().by_owner().then_some(OWNERS_EVERY);
         Ok(Self {
             tracer,
             ring,
@@ -97,7 +105,8 @@ impl<'a> Live<'a> {
             overrun: 0,
             losses: Vec::new(),
             wanted: BTreeSet::new(),
-            look_every: None,
+            look_every,
+            hurt: None,
         })
     }
 
@@ -105,6 +114,7 @@ impl<'a> Live<'a> {
     /// of the time. Such looks are not recorded.
     #[must_use]
     pub fn looking_every(self, look_every: Duration) -> Self {
+        let look_every = self.look_every.map_or(look_every, |every| every.min(look_every));
         Self { look_every: Some(look_every), ..self }
     }
 
@@ -174,6 +184,9 @@ impl<'a> Live<'a> {
     async fn events(&mut self) -> Result<ControlFlow<()>> {
         while let Some(event) = self.pending.front().copied() {
             self.eventful = true;
+            if event.path & Path::SYN_RECV_SOCK_NULL != 0 {
+                self.hurt = Some(Instant::now());
+            }
             if self.engine.is_stranger(&event) {
                 if self.wanted.len() < WANTED {
                     self.wanted.insert(event.netns);
@@ -225,6 +238,9 @@ impl<'a> Live<'a> {
 
     /// Hands the engine new listeners, unless nothing but their queues has changed.
     fn learn(&mut self, inventory: Inventory) -> Result<()> {
+        if self.engine.filter().by_owner() {
+            self.tracer.set_others(&self.engine.filter().others(&inventory.listeners))?;
+        }
         let identity = |l: &Listener| Listener { recv_q: 0, syn_recv: 0, drops: None, ..l.clone() };
         let identities: Vec<Listener> = inventory.listeners.iter().map(identity).collect();
         if identities != self.known {
@@ -245,6 +261,10 @@ impl<'a> Live<'a> {
             self.eventful = false;
             self.strangers.clear();
             self.renew().await?;
+        }
+        if self.hurt.is_some_and(|at| at.elapsed() > HURT_FOR) {
+            self.hurt = None;
+            self.tracer.forget_hurt()?;
         }
         self.count_losses()?;
         self.note(Frame::Tick(monotonic_ns()))

@@ -150,15 +150,11 @@ impl Tracer {
         Ok(())
     }
 
-    /// Whether a third ACK was dropped since this was last asked; from then on taken ones cost a
-    /// little more, so that those that recover are seen.
-    pub fn take_hurt(&mut self) -> Result<bool, ProbeError> {
+    /// Nobody whose third ACK was dropped can recover any more: third ACKs that are taken need not
+    /// be looked at, until one is dropped again.
+    pub fn forget_hurt(&mut self) -> Result<(), ProbeError> {
         let mut hurt: Array<_, u64> = map(&mut self.ebpf, "HURT")?;
-        let was = hurt.get(&0, 0).map_err(load_error)? != 0;
-        if was {
-            hurt.set(0, 0, 0).map_err(load_error)?;
-        }
-        Ok(was)
+        hurt.set(0, 0, 0).map_err(load_error)
     }
 
     /// By which rung each moment is traced, and why not by a better one.
