@@ -135,8 +135,8 @@ impl Column {
             Self::Owner => owner(row).map_or_else(|| "?".to_owned(), |o| o.short(width)),
             Self::RecvQ => match row.recv_q {
                 Some((len, limit)) => queue(len, limit, width),
-                None if row.open => "?".to_owned(),
-                None => "closed".to_owned(),
+                None if row.gone() => "closed".to_owned(),
+                None => "?".to_owned(),
             },
             Self::Longest => short(row.longest.into()),
             Self::Rate => short(row.overflow_rate().into()),

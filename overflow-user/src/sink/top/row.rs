@@ -88,7 +88,7 @@ impl Row {
         }
         // Where something happened, the kernel's own words are newer than the last look.
         let told = happened.and_then(|h| h.totals.recv_q).filter(|_| eventful);
-        if self.open && told.is_some() {
+        if told.is_some() && !self.gone() {
             self.recv_q = told;
         }
         let now = told.or(self.recv_q);
@@ -114,6 +114,12 @@ impl Row {
         self.recv_q = fullest.and_then(|l| Some((l.recv_q, l.send_q?)));
         self.limit = self.recv_q.map(|(_, limit)| limit);
         self.longest = self.longest.max(self.recv_q.map_or(0, |(len, _)| len));
+    }
+
+    /// Whether it was closed; one that was never seen, as in a namespace that cannot be entered,
+    /// is not known to be.
+    pub fn gone(&self) -> bool {
+        !self.open && !self.listeners.is_empty()
     }
 
     /// Limit of the accept queue, if it is or was known.
@@ -213,12 +219,23 @@ mod tests {
     #[test]
     fn a_listener_that_is_gone_has_no_queue() {
         let mut row = Row::new((1, "10.0.0.1:80".parse().unwrap()));
+        row.look(&[&listener("10.0.0.1:80")]);
         let full = dropped(1, (2, 1));
         row.second(&[], Some(&happened(&full)), 2);
         assert!(!row.open && row.recv_q.is_none() && !row.full());
         assert_eq!((row.longest, row.limit()), (2, Some(1)));
         row.second(&[], Some(&happened(&full)), 0);
         assert_eq!(row.queue.last(9).collect::<Vec<_>>(), [2, 0]);
+    }
+
+    #[test]
+    fn one_that_was_never_seen_has_the_queue_that_was_told() {
+        let mut row = Row::new((1, "10.0.0.1:80".parse().unwrap()));
+        let full = dropped(1, (2, 1));
+        row.second(&[], Some(&happened(&full)), 2);
+        assert!(!row.gone() && row.full());
+        row.second(&[], Some(&happened(&full)), 0);
+        assert_eq!((row.gone(), row.recv_q), (false, None));
     }
 
     #[test]

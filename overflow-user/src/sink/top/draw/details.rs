@@ -69,7 +69,7 @@ fn whose(text: &mut Text, board: &Board, row: &Row) {
         Some(n) if n.own => " (this one)".to_owned(),
         _ => String::new(),
     };
-    let closed = if row.open { "" } else { ", closed meanwhile" };
+    let closed = if row.gone() { ", closed meanwhile" } else { "" };
     text.flow(
         "listener",
         Tone::Strong,

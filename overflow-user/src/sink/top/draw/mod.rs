@@ -101,22 +101,25 @@ fn title(canvas: &mut Canvas<'_>, board: &Board, rows: &[&Row], held: bool) {
     if held {
         parts.push((Tone::Warn, " PAUSED".to_owned()));
     }
-    if let Some(opening) = &board.opening {
-        let time = clock(board.now_ns, opening.wall_offset_ns, opening.utc_offset_s);
-        let time = if board.now_ns > 0 { time } else { "--:--:--".to_owned() };
-        let by = rungs(&opening.rungs);
-        parts.push((Tone::Plain, format!(" {time}")));
-        parts.push((Tone::Dim, format!("  {} by {by}", opening.kernel)));
-    }
-    parts.push((Tone::Plain, format!("  {} listener{plural}, ", rows.len())));
+    let opening = board.opening.as_ref();
+    let time = opening.filter(|_| board.now_ns > 0).map_or_else(
+        || "--:--:--".to_owned(),
+        |o| clock(board.now_ns, o.wall_offset_ns, o.utc_offset_s),
+    );
+    parts.push((Tone::Plain, format!(" {time}  {} listener{plural}, ", rows.len())));
     parts.push((if full > 0 { Tone::Bad } else { Tone::Plain }, format!("{full} full")));
+    // Of what does not change, as much as there is room for.
     let width = usize::from(canvas.area().width);
-    let used: usize = parts.iter().map(|(_, text)| text.chars().count()).sum();
-    if let Some(filter) = board.opening.as_ref().map(|o| &o.filter)
-        && !filter.is_empty()
-        && used + 2 + filter.chars().count() <= width
-    {
-        parts.push((Tone::Dim, format!("  {filter}")));
+    let mut used: usize = parts.iter().map(|(_, text)| text.chars().count()).sum();
+    let fixed = opening.map_or_else(Default::default, |o| {
+        [o.filter.clone(), o.kernel.clone(), format!("by {}", rungs(&o.rungs))]
+    });
+    for text in fixed.iter().filter(|text| !text.is_empty()) {
+        let text = format!("  {text}");
+        used += text.chars().count();
+        if used <= width {
+            parts.push((Tone::Dim, text));
+        }
     }
     canvas.parts(0, 0, width, &parts);
 }

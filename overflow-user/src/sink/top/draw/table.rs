@@ -74,7 +74,7 @@ fn line(canvas: &mut Canvas<'_>, y: usize, columns: &[(Column, usize)], board: &
 
 fn tone(column: Column, row: &Row, text: &str) -> Tone {
     match column {
-        _ if !row.open || text == "0" || text == "0%" => Tone::Dim,
+        _ if row.gone() || text == "0" || text == "0%" => Tone::Dim,
         Column::RecvQ if row.full() => Tone::Bad,
         Column::Resets => Tone::Warn,
         Column::Rate | Column::Cookies | Column::Syns | Column::Overflows => Tone::Bad,
