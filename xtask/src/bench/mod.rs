@@ -44,6 +44,9 @@ pub struct BenchArgs {
     /// Only what is measured in the VM
     #[arg(long)]
     no_native: bool,
+    /// Only what is measured natively
+    #[arg(long, conflicts_with_all = ["only", "quick", "no_native"])]
+    no_vm: bool,
     /// Show the rows there are
     #[arg(long)]
     list: bool,
@@ -86,20 +89,18 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     setup::build_tools()?;
-    let part = args.quick || args.no_native || !args.only.is_empty();
+    let natively = !(args.quick || args.no_native || !args.only.is_empty());
+    let part = args.no_vm || !natively;
     choose(&mut rows, args)?;
     let peers = if rows.iter().any(|row| row.table == Table::Peers) {
         peers::obtain()
     } else {
         Ok(Peers { versions: Vec::new(), programs: Vec::new() })
     };
-    let (kernel, rows) = in_vm(&args.kernel, rows, &peers)?;
+    let (kernel, rows) =
+        if args.no_vm { (String::new(), Vec::new()) } else { in_vm(&args.kernel, rows, &peers)? };
     print!("{}", document::short(&rows));
-    let native = if args.quick || args.no_native || !args.only.is_empty() {
-        None
-    } else {
-        Some(native::measure()?)
-    };
+    let native = if natively { Some(native::measure()?) } else { None };
     let results = Results {
         kernel,
         qemu: version_of("qemu-system-x86_64")?,
@@ -123,6 +124,9 @@ fn choose(rows: &mut Vec<Row>, args: &BenchArgs) -> Result<()> {
     }
     if !args.only.is_empty() {
         rows.retain(|row| args.only.iter().any(|name| row.name == name));
+    }
+    if args.no_vm {
+        rows.clear();
     }
     if args.quick {
         rows.retain(|row| row.name == "trace");
