@@ -46,7 +46,7 @@ impl Screen {
             }));
         });
         seize()?;
-        let viewport = if size().is_ok() { Viewport::Fullscreen } else { Viewport::Fixed(UNSIZED) };
+        let viewport = sized().map_or(Viewport::Fixed(UNSIZED), |_| Viewport::Fullscreen);
         let backend = CrosstermBackend::new(io::stdout());
         let terminal = Terminal::with_options(backend, TerminalOptions { viewport });
         let terminal = terminal.inspect_err(|_| give_back());
@@ -63,8 +63,7 @@ impl Screen {
     /// Forgets what was drawn, so that all of it is drawn again.
     pub(super) fn redraw(&mut self) -> Result<()> {
         // Not `clear`, which asks the terminal where its cursor is and waits for the answer.
-        let area = size().map_or(UNSIZED, |(width, height)| Rect::new(0, 0, width, height));
-        self.terminal.resize(area).context("cannot clear the terminal")
+        self.terminal.resize(sized().unwrap_or(UNSIZED)).context("cannot clear the terminal")
     }
 
     /// Draws one frame, as far as it differs from what is there.
@@ -81,6 +80,12 @@ impl Drop for Screen {
     fn drop(&mut self) {
         give_back();
     }
+}
+
+/// The terminal's size, if it knows it.
+fn sized() -> Option<Rect> {
+    let (width, height) = size().ok()?;
+    (width > 0 && height > 0).then_some(Rect { x: 0, y: 0, width, height })
 }
 
 fn seize() -> Result<()> {
