@@ -16,6 +16,9 @@ pub struct Job {
     pub settle_ms: u64,
     /// Measure empty programs on the same hooks too, when the tool has gone.
     pub floor: bool,
+    /// The word by which the tool's lines are to name each kind of drop: of a SYN, of a third ACK,
+    /// one that is reset, one with a cookie. Empty if it names none.
+    pub verdicts: Vec<String>,
 }
 
 /// What is attached.
@@ -140,6 +143,8 @@ pub struct Consumed {
     pub lines_per_ack_reset: f64,
     /// Lines for one with a cookie.
     pub lines_per_cookie_dropped: f64,
+    /// Lines with the right verdict for one segment of each kind, as in [`Job::verdicts`].
+    pub exact: [f64; 4],
 }
 
 /// A hook and how often its program ran.
@@ -160,6 +165,8 @@ pub struct Tool {
     pub cpu_ns: u64,
     /// Resident when attached, KiB.
     pub rss_kib: u64,
+    /// Of these, pages of files: the program itself, mapped.
+    pub rss_file_kib: u64,
     /// The most that was ever resident, KiB.
     pub rss_most_kib: u64,
     /// Share of a CPU while nothing happens.

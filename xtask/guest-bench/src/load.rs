@@ -43,6 +43,7 @@ struct Times {
 struct Part {
     cpu_ns: f64,
     lines: u64,
+    exact: u64,
     n: usize,
 }
 
@@ -57,7 +58,12 @@ impl Part {
 }
 
 /// Drives the load.
-pub fn drive(wire: &mut Wire, amount: Amount, mut tool: Option<&mut Running>) -> Result<Load> {
+pub fn drive(
+    wire: &mut Wire,
+    amount: Amount,
+    verdicts: &[String],
+    mut tool: Option<&mut Running>,
+) -> Result<Load> {
     let mut times = Times::default();
     let mut parts: [Part; 5] = Default::default();
     for _ in 0..amount.rounds {
@@ -68,8 +74,12 @@ pub fn drive(wire: &mut Wire, amount: Amount, mut tool: Option<&mut Running>) ->
             (amount.drops, ack_reset),
             (amount.drops, cookie_dropped),
         ];
-        for ((n, work), part) in works.into_iter().zip(&mut parts) {
+        for (index, ((n, work), part)) in works.into_iter().zip(&mut parts).enumerate() {
             let before = tool.as_deref_mut().map(Running::consumed).transpose()?;
+            if let Some(tool) = tool.as_deref_mut() {
+                let verdict = index.checked_sub(1).and_then(|index| verdicts.get(index));
+                tool.expect(verdict.map_or("", String::as_str));
+            }
             let done = work(wire, n, &mut times)?;
             let Some(tool) = tool.as_deref_mut() else { continue };
             thread::sleep(PAUSE);
@@ -77,6 +87,7 @@ pub fn drive(wire: &mut Wire, amount: Amount, mut tool: Option<&mut Running>) ->
             let after = tool.consumed()?;
             part.n += done;
             part.lines += after.lines - before.lines;
+            part.exact += after.exact - before.exact;
             let idle = tool.idle() * (after.at - before.at).as_secs_f64() * 1e9;
             part.cpu_ns += as_f64(after.cpu_ns.saturating_sub(before.cpu_ns)) - idle;
         }
@@ -103,8 +114,8 @@ fn consumed(parts: &[Part; 5]) -> Consumed {
     let [healthy, drops @ ..] = parts;
     let all = Part {
         cpu_ns: drops.iter().map(|p| p.cpu_ns).sum(),
-        lines: 0,
         n: drops.iter().map(|p| p.n).sum(),
+        ..Part::default()
     };
     let [syn, ack, reset, cookie] = drops;
     Consumed {
@@ -115,6 +126,7 @@ fn consumed(parts: &[Part; 5]) -> Consumed {
         lines_per_ack_dropped: ack.lines_per_one(),
         lines_per_ack_reset: reset.lines_per_one(),
         lines_per_cookie_dropped: cookie.lines_per_one(),
+        exact: [syn, ack, reset, cookie].map(|part| part.per_one(as_f64(part.exact))),
     }
 }
 

@@ -47,19 +47,19 @@ fn measure(job: &Job) -> Result<Report> {
     if let Some(wire) = &mut wire {
         // The first of everything costs more: slabs, routes, code not yet translated.
         load::handshakes(wire, COUNTED)?;
-        report.before = load::drive(wire, job.load, None)?;
+        report.before = load::drive(wire, job.load, &[], None)?;
     }
     match &job.what {
         What::Nothing => {
             if let Some(wire) = &mut wire {
-                report.with = load::drive(wire, job.load, None)?;
+                report.with = load::drive(wire, job.load, &[], None)?;
             }
         }
         What::Empty(hooks) => {
             let btf = Btf::of_this_kernel()?;
             let programs = attach(hooks, &btf)?;
             if let Some(wire) = &mut wire {
-                report.with = load::drive(wire, job.load, None)?;
+                report.with = load::drive(wire, job.load, &[], None)?;
                 report.hooks = runs(wire, &btf, hooks)?;
             }
             drop(programs);
@@ -68,7 +68,7 @@ fn measure(job: &Job) -> Result<Report> {
             let settle = Duration::from_millis(job.settle_ms);
             let mut running = Running::start(argv, settle, driven)?;
             if let Some(wire) = &mut wire {
-                report.with = load::drive(wire, job.load, Some(&mut running))?;
+                report.with = load::drive(wire, job.load, &job.verdicts, Some(&mut running))?;
                 let btf = Btf::of_this_kernel()?;
                 report.hooks = runs(wire, &btf, &[])?;
             }
@@ -78,7 +78,7 @@ fn measure(job: &Job) -> Result<Report> {
                 thread::sleep(Duration::from_secs(1));
                 let hooks: Vec<_> = report.hooks.iter().map(|runs| runs.hook.clone()).collect();
                 let programs = attach(&hooks, &Btf::of_this_kernel()?)?;
-                report.floor = Some(load::drive(wire, job.load, None)?);
+                report.floor = Some(load::drive(wire, job.load, &[], None)?);
                 drop(programs);
             }
         }

@@ -31,6 +31,9 @@ pub struct Running {
     child: Child,
     stdout: File,
     lines: u64,
+    /// The word that lines are looked through for, and how many had it.
+    expected: String,
+    exact: u64,
     tool: Tool,
 }
 
@@ -40,6 +43,7 @@ pub struct Use {
     pub at: Instant,
     pub cpu_ns: u64,
     pub lines: u64,
+    pub exact: u64,
 }
 
 /// What shows that something new was attached.
@@ -58,7 +62,14 @@ impl Running {
         let begun = Instant::now();
         let child = spawn(argv)?;
         let stdout = File::open(STDOUT).with_context(|| format!("cannot open {STDOUT}"))?;
-        let mut running = Self { child, stdout, lines: 0, tool: Tool::default() };
+        let mut running = Self {
+            child,
+            stdout,
+            lines: 0,
+            expected: String::new(),
+            exact: 0,
+            tool: Tool::default(),
+        };
         let mut last = None;
         loop {
             thread::sleep(POLL);
@@ -82,6 +93,7 @@ impl Running {
         let used = as_f64(running.cpu_ns()? - cpu);
         running.tool.idle = used / 1e9 / before.elapsed().as_secs_f64();
         running.tool.rss_kib = running.status("VmRSS:")?;
+        running.tool.rss_file_kib = running.status("RssFile:")?;
         Ok(running)
     }
 
@@ -109,6 +121,11 @@ impl Running {
         })
     }
 
+    /// From now on, counts lines with this word.
+    pub fn expect(&mut self, word: &str) {
+        word.clone_into(&mut self.expected);
+    }
+
     /// Share of a CPU it uses while nothing happens.
     pub fn idle(&self) -> f64 {
         self.tool.idle
@@ -118,8 +135,11 @@ impl Running {
     pub fn consumed(&mut self) -> Result<Use> {
         let mut text = Vec::new();
         self.stdout.read_to_end(&mut text).with_context(|| format!("cannot read {STDOUT}"))?;
-        self.lines += text.split(|&byte| byte == b'\n').skip(1).count() as u64;
-        Ok(Use { at: Instant::now(), cpu_ns: self.cpu_ns()?, lines: self.lines })
+        let text = String::from_utf8_lossy(&text);
+        self.lines += text.lines().count() as u64;
+        let exact = |line: &&str| line.split_whitespace().any(|word| word == self.expected);
+        self.exact += text.lines().filter(exact).count() as u64;
+        Ok(Use { at: Instant::now(), cpu_ns: self.cpu_ns()?, lines: self.lines, exact: self.exact })
     }
 
     /// Asks it to end, as Ctrl-C would, and says what it took.

@@ -223,8 +223,12 @@ fn natively(native: &Native, text: &mut String) {
         ),
         Err(why) => writeln!(text, "- exec to attached: not measured: {why}"),
     };
-    if let Some(kib) = native.rss_idle_kib {
-        let _ = writeln!(text, "- resident when idle: {:.1} MiB", as_f64(kib) / 1024.0);
+    if let (Some(all), Some(file)) = (native.rss_idle_kib, native.rss_idle_file_kib) {
+        let [all, file] = [all, file].map(|kib| as_f64(kib) / 1024.0);
+        let _ = writeln!(
+            text,
+            "- resident when idle: {all:.1} MiB, of these {file:.1} MiB pages of the binary itself"
+        );
     }
     *text += "\n1,000,000 connections, all half-open at once, two records each:\n\n";
     *text += &header(&["replayed", "records/s of CPU", "CPU, s", "wall, s", "resident, MiB"]);

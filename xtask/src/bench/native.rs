@@ -26,8 +26,12 @@ pub struct Native {
     pub binary: u64,
     /// From exec to attached, ns of the wall clock; or why it cannot be measured here.
     pub attached: Result<Stat, String>,
+    /// CPU until then, ns.
+    pub cpu_to_attached_ns: Option<u64>,
     /// Resident when attached and idle, KiB.
     pub rss_idle_kib: Option<u64>,
+    /// Of these, pages of the binary itself.
+    pub rss_idle_file_kib: Option<u64>,
     /// Replays.
     pub replays: Vec<Replay>,
 }
@@ -60,13 +64,17 @@ pub fn measure() -> Result<Native> {
     let starts: Result<Vec<Tool>> = progress::step("starting overflow trace here", || {
         Ok((0..STARTS).map(|_| attach(&overflow)).collect())
     })?;
-    let (attached, rss_idle_kib) = match starts {
-        Ok(starts) => {
-            let rss = Stat::of(starts.iter().map(|tool| tool.rss_kib).collect());
-            (Ok(Stat::of(starts.iter().map(|t| t.attached_ns).collect())), Some(rss.median))
-        }
-        Err(e) => (Err(format!("{e:#}")), None),
+    let median = |field: fn(&Tool) -> u64| {
+        let starts = starts.as_ref().ok()?;
+        Some(Stat::of(starts.iter().map(field).collect()).median)
     };
+    let attached = match &starts {
+        Ok(starts) => Ok(Stat::of(starts.iter().map(|t| t.attached_ns).collect())),
+        Err(e) => Err(format!("{e:#}")),
+    };
+    let cpu_to_attached_ns = median(|t| t.cpu_ns);
+    let rss_idle_kib = median(|t| t.rss_kib);
+    let rss_idle_file_kib = median(|t| t.rss_file_kib);
     let replays = progress::step("replaying a million half-open connections", || {
         let mut replays = Vec::new();
         for (recording, kind) in [
@@ -82,7 +90,15 @@ pub fn measure() -> Result<Native> {
         }
         Ok(replays)
     })?;
-    Ok(Native { kernel, binary, attached, rss_idle_kib, replays })
+    Ok(Native {
+        kernel,
+        binary,
+        attached,
+        cpu_to_attached_ns,
+        rss_idle_kib,
+        rss_idle_file_kib,
+        replays,
+    })
 }
 
 fn attach(overflow: &Path) -> Result<Tool> {
@@ -99,7 +115,7 @@ fn replay(overflow: &Path, file: &Path, options: &str) -> Result<Tool> {
 
 /// A job of the guest's program, here.
 fn run(what: What) -> Result<Tool> {
-    let job = Job { what, load: NOTHING, settle_ms: 500, floor: false };
+    let job = Job { what, load: NOTHING, settle_ms: 500, floor: false, verdicts: Vec::new() };
     let json = serde_json::to_string(&job)?;
     let out = exec::output(Command::new(artifacts::guest_bench()?).arg(json))?;
     let report: Report = serde_json::from_str(&out).context("no report came back")?;

@@ -11,6 +11,14 @@ pub const SCRIPT: &str = "etc/full.bt";
 /// tracer pays at least.
 const FUNCTIONS: [&str; 3] = ["tcp_conn_request", "tcp_check_req", "tcp_v4_syn_recv_sock"];
 
+/// What `overflow trace` is to say of each kind of drop; inferred verdicts have a mark before them.
+const VERDICTS: [&str; 4] = [
+    "syn.drop.accept_queue_full",
+    "ack.drop.overflow",
+    "ack.reset.overflow",
+    "ack.drop.overflow.cookie",
+];
+
 /// One row.
 pub struct Row {
     /// By which `--only` names it.
@@ -107,7 +115,11 @@ fn overflow() -> Vec<Row> {
         name,
         title,
         table: Table::Overflow,
-        job: Job { floor: true, ..tool(&format!("/bin/overflow trace{options}")) },
+        job: Job {
+            floor: true,
+            verdicts: VERDICTS.map(str::to_owned).to_vec(),
+            ..tool(&format!("/bin/overflow trace{options}"))
+        },
         reference: None,
     };
     vec![
@@ -182,7 +194,7 @@ fn tool(line: &str) -> Job {
 }
 
 fn job(what: What, load: Amount) -> Job {
-    Job { what, load, settle_ms: 1500, floor: false }
+    Job { what, load, settle_ms: 1500, floor: false, verdicts: Vec::new() }
 }
 
 #[cfg(test)]

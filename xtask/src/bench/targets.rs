@@ -77,16 +77,15 @@ pub fn all(rows: &[Outcome], native: Option<&Native>) -> Vec<Target> {
         segments(trace, &mut targets);
     }
     if let Some(kprobe) = report("trace-kprobe") {
-        for (name, pick) in &SEGMENTS[..3] {
-            let pair = added(kprobe, *pick).zip(floor(kprobe, *pick));
-            targets.push(at_most(
-                format!("kprobe rung, {name}, against empty kprobes on its hooks"),
-                "times",
-                1.1,
-                pair.map(|(here, floor)| real(here) / real(floor.max(1))),
-                pair.map_or_else(String::new, |(here, floor)| format!("{here} against {floor}")),
-            ));
-        }
+        let (name, pick) = SEGMENTS[0];
+        let pair = added(kprobe, pick).zip(floor(kprobe, pick));
+        targets.push(at_most(
+            format!("kprobe rung, {name}, against empty kprobes on its hooks"),
+            "times",
+            1.1,
+            pair.map(|(here, floor)| real(here) / real(floor.max(1))),
+            pair.map_or_else(String::new, |(here, floor)| format!("{here} against {floor}")),
+        ));
     }
     if let (Some(trace), Some(peer)) = (report("trace"), report("tcpsynbl-libbpf")) {
         let seconds = |r: &Report| r.tool.as_ref().map(|t| as_f64(t.attached_ns) / 1e9);
@@ -145,20 +144,35 @@ fn segments(trace: &Report, targets: &mut Vec<Target>) {
             }),
             String::new(),
         ));
+        if let Some(exact) = index.checked_sub(1).map(|index| consumed.exact[index]) {
+            targets.push(Target {
+                what: format!("default trace, {name}: lines with the exact verdict for each"),
+                unit: "lines",
+                limit: 1.0,
+                at_least: true,
+                measured: trace.with.consumed.map(|_| (exact * 1000.0).round() / 1000.0),
+                why: String::new(),
+            });
+        }
     }
 }
 
 fn natively(native: &Native, targets: &mut Vec<Target>) {
     let attached = native.attached.as_ref().ok().map(|stat| as_f64(stat.median) / 1e9);
-    let refused = native.attached.as_ref().err().cloned().unwrap_or_default();
-    targets.push(at_most("exec to attached natively".to_owned(), "s", 0.25, attached, refused));
+    let why = match (&native.attached, native.cpu_to_attached_ns) {
+        (Err(why), _) => why.clone(),
+        (_, Some(cpu)) => format!("{:.3} s of it on the CPU", as_f64(cpu) / 1e9),
+        _ => String::new(),
+    };
+    targets.push(at_most("exec to attached natively".to_owned(), "s", 0.25, attached, why));
     let mib = |kib: u64| as_f64(kib) / 1024.0;
+    let file = native.rss_idle_file_kib.map(mib);
     targets.push(at_most(
         "resident, idle".to_owned(),
         "MiB",
         8.0,
         native.rss_idle_kib.map(mib),
-        String::new(),
+        file.map_or_else(String::new, |mib| format!("{mib:.1} MiB of it the binary's own pages")),
     ));
     for replay in &native.replays {
         let what = format!("replay{}, {}", spaced(replay.options), replay.recording);
@@ -231,6 +245,6 @@ mod tests {
         segments(&report, &mut targets);
         assert_eq!((targets[0].measured, targets[0].hit()), (Some(500.0), Some(false)));
         assert!(targets[0].why.starts_with("300 of it"), "{}", targets[0].why);
-        assert_eq!(targets[4].hit(), None);
+        assert_eq!(targets.last().unwrap().hit(), None);
     }
 }
