@@ -6,6 +6,7 @@
 //! [`lab`] makes the overflows; [`model`] predicts them.
 
 pub mod cli;
+pub mod confine;
 pub mod kernel;
 pub mod probe;
 pub mod decode;

@@ -186,8 +186,16 @@ pub struct Recording {
 impl Recording {
     /// Opens a recording and reads its header.
     pub fn open(path: &Path) -> Result<Self, RecordError> {
-        let failed = |source| RecordError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
+        Self::read(path, Self::file(path)?)
+    }
+
+    /// Opens a recording's file and reads nothing of it.
+    pub fn file(path: &Path) -> Result<File, RecordError> {
+        File::open(path).map_err(|source| RecordError::Io { path: path.to_owned(), source })
+    }
+
+    /// Reads the header of a recording that is open; errors name `path`.
+    pub fn read(path: &Path, file: File) -> Result<Self, RecordError> {
         let mut recording = Self {
             path: path.to_owned(),
             input: BufReader::with_capacity(BUFFER, file),

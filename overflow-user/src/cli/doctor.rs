@@ -10,6 +10,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
+    confine,
     kernel::{Kernel, VMLINUX_BTF},
     probe::{Moment, MomentStatus, TraceConfig, Tracer},
 };
@@ -41,8 +42,31 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         moment(&mut out, status)?;
     }
     writeln!(out)?;
+    rights(&mut out, &tracer)?;
+    writeln!(out)?;
     writeln!(out, "{}", summary(tracer.moments()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What this process may do now, and what a tracing one may do once it has attached.
+fn rights(out: &mut impl Write, tracer: &Tracer) -> Result<()> {
+    let missing = confine::names(!confine::effective()?);
+    if missing.is_empty() {
+        writeln!(out, "rights   every capability that is of use is held")?;
+    } else {
+        writeln!(out, "rights   not held: {}", missing.join(", "))?;
+    }
+    let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();
+    match confine::rehearse(&confine::Needs { maps: Some(maps), ..Default::default() }) {
+        Ok(confinement) => {
+            writeln!(out, "confine  once attached: {}", confinement.in_words())?;
+            for gap in confinement.gaps() {
+                wrap(out, 9, &gap)?;
+            }
+        }
+        Err(error) => writeln!(out, "confine  not possible here: {error}")?,
+    }
+    Ok(())
 }
 
 fn moment(out: &mut impl Write, status: &MomentStatus) -> io::Result<()> {

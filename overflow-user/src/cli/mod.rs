@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it could not do what was asked, or the lab's witnesses disagree; 2 bad
 //! usage.
 
+mod attribution;
 mod client;
 mod doctor;
 mod ends;
@@ -22,6 +23,8 @@ mod values;
 use std::{io, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::confine;
 
 /// Which path the Linux kernel took when a TCP listener's queue was full, and why.
 #[derive(Debug, Parser)]
@@ -43,6 +46,8 @@ enum Command {
     Predict(predict::PredictArgs),
     Explain(explain::ExplainArgs),
     Doctor(doctor::DoctorArgs),
+    #[command(name = confine::attribution::COMMAND, hide = true)]
+    Attribution(attribution::AttributionArgs),
 }
 
 impl Cli {
@@ -88,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Attribution(args) => attribution::run(&args),
     };
     match result {
         Ok(code) => code,

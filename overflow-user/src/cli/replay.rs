@@ -9,8 +9,9 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 
-use super::trace::{self, View};
+use super::trace::{self, Confining, View};
 use crate::{
+    confine::Needs,
     pipeline::report_losses,
     record::{Frame, Recording},
 };
@@ -32,11 +33,16 @@ pub struct ReplayArgs {
     file: PathBuf,
     #[command(flatten)]
     view: View,
+    #[command(flatten)]
+    confining: Confining,
 }
 
 pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let filter = args.view.filter()?;
-    let mut recording = Recording::open(&args.file)?;
+    let file = Recording::file(&args.file)?;
+    // Everything from here on depends on bytes that anybody may have written.
+    args.confining.confine(&Needs::default())?;
+    let mut recording = Recording::read(&args.file, file)?;
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
     let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());

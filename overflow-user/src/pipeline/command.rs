@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use rustix::process::Pid;
 use tokio::process::{Child, Command};
 
 /// A running command.
@@ -25,6 +26,11 @@ impl Traced {
             .spawn()
             .with_context(|| format!("cannot start `{text}`"))?;
         Ok(Self { text: text.to_owned(), child })
+    }
+
+    /// Its pid, until its end was seen.
+    pub fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(self.child.id()?.try_into().ok()?)
     }
 
     /// Waits for its end.

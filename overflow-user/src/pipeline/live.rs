@@ -13,13 +13,13 @@ use overflow_common::{Event, Path};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    task::spawn_blocking,
     time::{MissedTickBehavior, interval_at, sleep},
 };
 
 use super::{command::Traced, engine::Engine};
 use crate::{
-    listeners::{self, Inventory, Listener},
+    confine::{Attribution, Needs, confine},
+    listeners::{Inventory, Listener},
     probe::{RingReader, Tracer},
     record::{Frame, Recorder},
 };
@@ -57,6 +57,9 @@ pub struct Live<'a> {
     ring: RingReader,
     engine: Engine,
     recorder: Option<Recorder>,
+    attribution: Attribution,
+    /// Whether to be confined, and if so, whether listening sockets are to be answered.
+    confined: Option<bool>,
     out: &'a mut dyn Write,
     /// Records that came and are not yet with the engine.
     pending: VecDeque<Event>,
@@ -70,6 +73,8 @@ pub struct Live<'a> {
     strangers: BTreeSet<(u32, u16)>,
     eventful: bool,
     overrun: u64,
+    /// How often looking for listeners failed.
+    unanswered: u64,
     losses: Vec<(String, u64)>,
     wanted: BTreeSet<u32>,
     /// Look at the listeners this often, whether anything happens or not.
@@ -84,6 +89,7 @@ impl<'a> Live<'a> {
         mut tracer: Tracer,
         engine: Engine,
         recorder: Option<Recorder>,
+        attribution: Attribution,
         out: &'a mut dyn Write,
     ) -> Result<Self> {
         let ring = tracer.ring()?;
@@ -94,6 +100,8 @@ impl<'a> Live<'a> {
             ring,
             engine,
             recorder,
+            attribution,
+            confined: None,
             out,
             pending: VecDeque::new(),
             known: Vec::new(),
@@ -103,11 +111,19 @@ impl<'a> Live<'a> {
             strangers: BTreeSet::new(),
             eventful: false,
             overrun: 0,
+            unanswered: 0,
             losses: Vec::new(),
             wanted: BTreeSet::new(),
             look_every,
             hurt: None,
         })
+    }
+
+    /// Confines this process, which must have no other threads, before the first record is read;
+    /// `network`: listening TCP sockets that it has go on being answered.
+    #[must_use]
+    pub fn confined(self, network: bool) -> Self {
+        Self { confined: Some(network), ..self }
     }
 
     /// Keeps the queues of all listeners current too, as far as looking at them may take its part
@@ -126,8 +142,13 @@ impl<'a> Live<'a> {
         known: Inventory,
     ) -> Result<()> {
         self.learn(known)?;
-        let mut stop = pin!(stop);
         let mut command = ends.with.as_deref().map(Traced::start).transpose()?;
+        if let Some(network) = self.confined {
+            let maps: &(dyn Fn() -> bool + Sync) = &|| self.tracer.readable();
+            let ends = command.as_ref().and_then(Traced::pid);
+            confine(&Needs { maps: Some(maps), ends, network, terminal: false })?;
+        }
+        let mut stop = pin!(stop);
         let mut tick =
             interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -165,10 +186,8 @@ impl<'a> Live<'a> {
     }
 
     async fn finish(mut self, command: Option<Traced>) -> Result<()> {
-        let wanted = self.wanted.clone();
-        if let Ok(Ok(inventory)) = spawn_blocking(move || listeners::inventory(&wanted)).await {
-            self.learn(inventory)?;
-        }
+        let inventory = self.attribution.inventory(&self.wanted).await;
+        self.found(inventory)?;
         self.count_losses()?;
         self.note(Frame::End(monotonic_ns()))?;
         self.engine.close(self.out)?;
@@ -212,25 +231,32 @@ impl<'a> Live<'a> {
 
     /// Looks at the host's listeners again; meanwhile the ring is emptied.
     async fn renew(&mut self) -> Result<()> {
-        let (began, wanted) = (Instant::now(), self.wanted.clone());
-        let mut looking = pin!(spawn_blocking(move || listeners::inventory(&wanted)));
-        let (pending, overrun) = (&mut self.pending, &mut self.overrun);
-        let inventory = loop {
+        let began = Instant::now();
+        let inventory = {
+            let (pending, overrun) = (&mut self.pending, &mut self.overrun);
             let mut keep = |event| {
                 if pending.len() < WAITING { pending.push_back(event) } else { *overrun += 1 }
             };
-            tokio::select! {
-                found = &mut looking => break found.context("looking for listeners failed")?,
-                waited = self.ring.wait(&mut keep) => waited.context("cannot read the ring")?,
+            let mut looking = pin!(self.attribution.inventory(&self.wanted));
+            loop {
+                tokio::select! {
+                    found = &mut looking => break found,
+                    waited = self.ring.wait(&mut keep) => waited.context("cannot read the ring")?,
+                }
             }
         };
         self.renewed = Instant::now();
         self.spent += began.elapsed();
+        self.found(inventory)
+    }
+
+    fn found(&mut self, inventory: io::Result<Inventory>) -> Result<()> {
         match inventory {
             Ok(inventory) => self.learn(inventory),
             // What was known stays known.
             Err(error) => {
                 log::warn!("cannot list the listeners: {error}");
+                self.unanswered += 1;
                 Ok(())
             }
         }
@@ -276,6 +302,7 @@ impl<'a> Live<'a> {
         let own = [
             ("records of another build".to_owned(), self.ring.malformed()),
             ("records that found no room while listeners were looked for".to_owned(), self.overrun),
+            ("looks for listeners that failed, so owners may be old".to_owned(), self.unanswered),
         ];
         let losses: Vec<_> = kernel.chain(own).filter(|(_, n)| *n > 0).collect();
         if losses != self.losses {

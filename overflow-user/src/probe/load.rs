@@ -1,6 +1,6 @@
 //! Object + kernel facts -> attached programs.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, fs::File, net::IpAddr};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
@@ -13,7 +13,7 @@ use super::{
     climb::Climber,
     error::ProbeError,
     ladder::{Moment, MomentStatus, Scope},
-    ring::{Losses, RingReader, register},
+    ring::{Losses, RingReader, infos, register},
 };
 use crate::kernel::{Constant, Kernel};
 
@@ -64,6 +64,7 @@ pub struct Tracer {
     ebpf: Ebpf,
     moments: Vec<MomentStatus>,
     missing: Vec<String>,
+    infos: Vec<File>,
 }
 
 impl Tracer {
@@ -100,7 +101,8 @@ impl Tracer {
         loader.map_max_entries("EVENTS", config.ring_bytes.next_power_of_two().max(4096));
         let ebpf = loader.load(OBJECT)?;
 
-        let mut tracer = Self { ebpf, moments: Vec::new(), missing: kernel.facts.missing.clone() };
+        let missing = kernel.facts.missing.clone();
+        let mut tracer = Self { ebpf, moments: Vec::new(), missing, infos: Vec::new() };
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
         }
@@ -124,6 +126,7 @@ impl Tracer {
             return Err(ProbeError::NothingAttaches(why.unwrap_or_default()));
         }
         tracer.moments = moments;
+        tracer.infos = infos(&tracer.ebpf);
         Ok(tracer)
     }
 
@@ -193,7 +196,12 @@ impl Tracer {
 
     /// What the eBPF side could not report so far.
     pub fn losses(&self) -> Losses {
-        Losses::read(&self.ebpf)
+        Losses::read(&self.ebpf, &self.infos)
+    }
+
+    /// Whether the maps can be read, with the rights that the calling thread has now.
+    pub fn readable(&self) -> bool {
+        self.losses().known()
     }
 }
 

@@ -90,15 +90,20 @@ pub struct Losses {
 }
 
 impl Losses {
-    pub(super) fn read(ebpf: &Ebpf) -> Self {
+    pub(super) fn read(ebpf: &Ebpf, infos: &[fs::File]) -> Self {
         let count = |loss: Loss| -> Option<u64> {
             let map: PerCpuArray<_, u64> = ebpf.map("LOSSES")?.try_into().ok()?;
             Some(map.get(&(loss as u32), 0).ok()?.iter().sum())
         };
         let mut by_cause: Vec<_> =
             Loss::ALL.iter().map(|l| (l.as_str(), count(*l).unwrap_or(u64::MAX))).collect();
-        by_cause.push(("hook_missed", misses(ebpf)));
+        by_cause.push(("hook_missed", infos.iter().filter_map(misses).sum()));
         Self { by_cause }
+    }
+
+    /// Whether every count could be read.
+    pub(super) fn known(&self) -> bool {
+        self.by_cause.iter().all(|(_, n)| *n != u64::MAX)
     }
 
     /// All causes together.
@@ -107,15 +112,24 @@ impl Losses {
     }
 }
 
+/// The kernel's notes on each loaded program, open because nothing can be opened once this process
+/// is confined. They say what is true when they are read.
+pub(super) fn infos(ebpf: &Ebpf) -> Vec<fs::File> {
+    let of = |program: &Program| -> Option<fs::File> {
+        let fd = program.fd().ok()?.as_fd().as_raw_fd();
+        fs::File::open(format!("/proc/self/fdinfo/{fd}")).ok()
+    };
+    ebpf.programs().filter_map(|(_, program)| of(program)).collect()
+}
+
 /// How often the kernel skipped a program because it was already running on that CPU: a task was
 /// preempted inside it, and what came in between met the same hook. The kernel counts it per
 /// program (`bpf_prog_inc_misses_counter`, since v5.12) and shows it in fdinfo only.
-fn misses(ebpf: &Ebpf) -> u64 {
-    let of = |program: &Program| -> Option<u64> {
-        let fd = program.fd().ok()?.as_fd().as_raw_fd();
-        let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-        let line = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
-        line.trim().parse().ok()
-    };
-    ebpf.programs().filter_map(|(_, program)| of(program)).sum()
+fn misses(mut info: &fs::File) -> Option<u64> {
+    use io::{Read as _, Seek as _};
+    let mut text = String::new();
+    info.rewind().ok()?;
+    info.read_to_string(&mut text).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+    line.trim().parse().ok()
 }

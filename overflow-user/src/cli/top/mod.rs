@@ -24,6 +24,7 @@ use super::{
     values,
 };
 use crate::{
+    confine::Needs,
     pipeline::{Ends, Live, Options},
     sink::top::{Shared, Top, TopSink},
 };
@@ -82,11 +83,15 @@ pub(super) fn run(args: &TopArgs) -> Result<ExitCode> {
 async fn top(args: &TopArgs) -> Result<()> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
     let filter = args.selection.resolve()?;
-    let Attached { tracer, inventory, header } = trace::begin(&filter, &args.hooks, false).await?;
+    let attached = trace::begin(&filter, &args.hooks, false).await?;
+    let Attached { tracer, attribution, inventory, header } = attached;
     let text = style::options(true);
     // A kernel whose rules are not known is traced all the same.
     let view = Top::new(filter.clone(), host::kernel().ok(), &inventory, text);
     let view = Shared::new(view);
+    let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();
+    let needs = Needs { maps: Some(maps), terminal: true, ..Needs::default() };
+    args.hooks.confining.confine(&needs)?;
     let (quit, asked) = oneshot::channel();
     let ui = Ui::start(view.clone(), quit)?;
     let leave = ui.clone();
@@ -94,7 +99,7 @@ async fn top(args: &TopArgs) -> Result<()> {
     let mut out = BufWriter::new(io::stdout());
     let options = Options { filter, ..Options::default() };
     let engine = trace::engine(options, Box::new(sink), &header, &mut out)?;
-    let live = Live::new(tracer, engine, None, &mut out)?.looking_every(LOOK_EVERY);
+    let live = Live::new(tracer, engine, None, attribution, &mut out)?.looking_every(LOOK_EVERY);
     let ends = Ends { after: args.duration, with: None };
     let stop = async {
         tokio::select! {

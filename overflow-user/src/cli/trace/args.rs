@@ -10,6 +10,7 @@ use super::{
     select::Selection,
 };
 use crate::{
+    confine::{ConfineError, Needs, confine},
     pipeline::{Filter, Options},
     sink::live::{JsonLines, LiveSink, LiveText},
 };
@@ -60,6 +61,23 @@ pub struct Hooks {
     /// BTF of the running kernel, if it shows none itself
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
+    #[command(flatten)]
+    pub confining: Confining,
+}
+
+/// Whether this process gives up its rights before it reads what came from elsewhere.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Confining {
+    /// Keep all rights while reading what was traced; for debugging only
+    #[arg(long)]
+    pub no_confine: bool,
+}
+
+impl Confining {
+    /// Confines this process to what it needs, unless it was asked not to.
+    pub fn confine(self, needs: &Needs) -> Result<(), ConfineError> {
+        if self.no_confine { Ok(()) } else { confine(needs).map(drop) }
+    }
 }
 
 /// What is shown, and how: for live tracing and for a replay alike.

@@ -12,13 +12,14 @@ use std::{
 use anyhow::{Context, Result};
 use overflow_common::Rung;
 
-pub use args::{Hooks, TraceArgs, View};
+pub use args::{Confining, Hooks, TraceArgs, View};
 pub use select::Selection;
 
 use crate::{
+    confine::{Attribution, Needs, rehearse},
     decode::Decoder,
     kernel::{Facts, Kernel, Symbols},
-    listeners::{self, Inventory},
+    listeners::Inventory,
     pipeline::{self, Ends, Engine, Filter, Live, Options, Stop},
     probe::{Moment, TraceConfig, Tracer},
     record::{Header, Recorder},
@@ -39,7 +40,8 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let stop = Stop::catch().context("cannot catch signals")?;
     let filter = args.view.filter()?;
     let healthy = args.view.all || args.view.summary.is_some();
-    let Attached { tracer, inventory, header } = begin(&filter, &args.hooks, healthy).await?;
+    let Attached { tracer, attribution, inventory, header } =
+        begin(&filter, &args.hooks, healthy).await?;
     let recorder = match &args.record {
         Some(path) => Some(
             Recorder::create(path, &header)
@@ -53,13 +55,19 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let engine = engine(args.view.options(filter), args.view.sink(terminal), &header, &mut out)?;
     out.flush()?;
     let ends = Ends { after: args.duration, with: args.cmd.clone() };
-    Live::new(tracer, engine, recorder, &mut out)?.run(ends, stop.asked(), inventory).await
+    let mut live = Live::new(tracer, engine, recorder, attribution, &mut out)?;
+    if !args.hooks.confining.no_confine {
+        live = live.confined(false);
+    }
+    live.run(ends, stop.asked(), inventory).await
 }
 
 /// A tracer at work, and what was known when it began.
 pub struct Attached {
     /// Its programs are attached.
     pub tracer: Tracer,
+    /// Who looks at listeners from now on.
+    pub attribution: Attribution,
     /// The host's listeners.
     pub inventory: Inventory,
     /// What its frames are to be read with, and what a reader must know.
@@ -69,15 +77,20 @@ pub struct Attached {
 /// Attaches and looks for listeners. `healthy`: moments of healthy handshakes too.
 pub async fn begin(filter: &Filter, hooks: &Hooks, healthy: bool) -> Result<Attached> {
     let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
+    let confined = !hooks.confining.no_confine;
+    let mut attribution = Attribution::start(confined).context("cannot look for listeners")?;
     // Listeners are looked for while the programs are loaded.
-    let looking = tokio::task::spawn_blocking(move || listeners::inventory(&wanted));
+    attribution.ask(&wanted).await.context("cannot list listeners")?;
     let kernel = Kernel::inspect(hooks.btf.as_deref())?;
     let tracer = attach(hooks, healthy, &kernel, filter)?;
-    let inventory =
-        looking.await.context("looking for listeners failed")?.context("cannot list listeners")?;
+    let inventory = attribution.answer().await.context("cannot list listeners")?;
     let mut header = header(&kernel, &tracer);
     header.notes.extend(inventory.notes.iter().cloned());
-    Ok(Attached { tracer, inventory, header })
+    if confined {
+        let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();
+        header.notes.extend(rehearse(&Needs { maps: Some(maps), ..Needs::default() })?.gaps());
+    }
+    Ok(Attached { tracer, attribution, inventory, header })
 }
 
 /// The pipeline for frames recorded under `header`, with the opening words said to `sink`. Whether

@@ -1,0 +1,198 @@
+//! Attribution in a process of its own: it alone keeps the rights to look at every process and
+//! network namespace of the host, and never sees a packet.
+//!
+//! It is this program, started again with one end of two pipes. A request is the network
+//! namespaces that are looked for harder; the answer is an [`Inventory`], or why there is none. It
+//! ends when the pipes close, however the asking process ended.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Read, Write},
+    os::{fd::OwnedFd, unix::process::CommandExt},
+    process::{Child, Command, Stdio},
+};
+
+use nix::sys::signal::SigSet;
+use rustix::{
+    process::{Signal, set_parent_process_death_signal},
+    thread::CapabilitySet,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::unix::pipe::{Receiver, Sender},
+};
+
+use super::{ConfineError, caps, seccomp, wire};
+use crate::listeners::{self, Inventory};
+
+/// The hidden command that [`serve`]s.
+pub const COMMAND: &str = "attribution";
+/// Its flag that leaves it unconfined.
+pub const UNCONFINED: &str = "--no-confine";
+
+/// What finding owners takes: reading `/proc/PID/fd` and `/proc/PID/ns/net` of other users'
+/// processes, and entering their network namespaces.
+const RIGHTS: CapabilitySet =
+    CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH).union(CapabilitySet::SYS_ADMIN);
+
+/// A request is at most so long, bytes: the asking process may be in others' hands.
+const MAX_REQUEST: u32 = 64 << 10;
+
+type Answer = Result<Inventory, String>;
+
+/// The process that looks at listeners, from the asking side.
+#[derive(Debug)]
+pub struct Attribution {
+    process: Child,
+    requests: Sender,
+    answers: Receiver,
+}
+
+impl Attribution {
+    /// Starts it, from inside a runtime and before this process is confined.
+    pub fn start(confined: bool) -> io::Result<Self> {
+        let mut process = Command::new("/proc/self/exe")
+            .arg0("overflow")
+            .arg(COMMAND)
+            .args((!confined).then_some(UNCONFINED))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Ctrl-C is for the asking process, which then asks once more.
+            .process_group(0)
+            .spawn()?;
+        let (Some(requests), Some(answers)) = (process.stdin.take(), process.stdout.take()) else {
+            return Err(io::Error::other("it has no pipes"));
+        };
+        Ok(Self {
+            process,
+            requests: Sender::from_owned_fd(OwnedFd::from(requests))?,
+            answers: Receiver::from_owned_fd(OwnedFd::from(answers))?,
+        })
+    }
+
+    /// The listeners of this host now; `wanted` network namespaces are looked for harder. To be
+    /// awaited to its end, or the next answer is this one.
+    pub async fn inventory(&mut self, wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
+        self.ask(wanted).await?;
+        self.answer().await
+    }
+
+    /// Asks; it looks meanwhile. [`Self::answer`] must follow.
+    pub async fn ask(&mut self, wanted: &BTreeSet<u32>) -> io::Result<()> {
+        let asked = self.requests.write_all(&wire::pack(wanted)?).await;
+        asked.map_err(|error| self.gone(&error))
+    }
+
+    /// What it found.
+    pub async fn answer(&mut self) -> io::Result<Inventory> {
+        match self.read().await {
+            Ok(Ok(inventory)) => Ok(inventory.indexed()),
+            Ok(Err(why)) => Err(io::Error::other(why)),
+            Err(error) => Err(self.gone(&error)),
+        }
+    }
+
+    async fn read(&mut self) -> io::Result<Answer> {
+        let mut head = [0; 4];
+        self.answers.read_exact(&mut head).await?;
+        let mut body = vec![0; wire::announced(head, wire::MAX)?];
+        self.answers.read_exact(&mut body).await?;
+        wire::unpack(&body)
+    }
+
+    fn gone(&mut self, error: &io::Error) -> io::Error {
+        let how = match self.process.try_wait() {
+            Ok(Some(status)) => format!("it ended with {status}"),
+            _ => error.to_string(),
+        };
+        io::Error::new(error.kind(), format!("the process that looks for listeners: {how}"))
+    }
+}
+
+/// Looks at listeners for the process at the other end of stdin and stdout, until it closes them.
+///
+/// It is not under Landlock: that forbids reading `/proc/PID/fd` and `/proc/PID/ns` of processes
+/// that are not (`hook_ptrace_access_check` of security/landlock), which is all it is for.
+pub fn serve(confined: bool) -> Result<(), ConfineError> {
+    // Of use if the other end is killed while this one looks; otherwise the pipe tells.
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|e| ConfineError::step("cannot follow the asking process")(e.into()))?;
+    // A service manager sends SIGTERM to both, and the other end still has a last question.
+    SigSet::all()
+        .thread_block()
+        .map_err(|e| ConfineError::step("cannot block signals")(e.into()))?;
+    if confined {
+        caps::keep(RIGHTS).map_err(ConfineError::step("cannot drop capabilities"))?;
+        seccomp::restrict(seccomp::looker())
+            .map_err(ConfineError::step("cannot filter system calls"))?;
+    }
+    answer(io::stdin().lock(), io::stdout().lock(), |wanted| {
+        listeners::inventory(wanted).map_err(|e| e.to_string())
+    })
+    .map_err(ConfineError::step("cannot answer"))
+}
+
+/// Answers until the requests end.
+fn answer(
+    mut requests: impl Read,
+    mut answers: impl Write,
+    look: impl Fn(&BTreeSet<u32>) -> Answer,
+) -> io::Result<()> {
+    loop {
+        let mut head = [0; 4];
+        match requests.read_exact(&mut head) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            read => read?,
+        }
+        let mut body = vec![0; wire::announced(head, MAX_REQUEST)?];
+        requests.read_exact(&mut body)?;
+        let written = answers.write_all(&wire::pack(&look(&wire::unpack(&body)?))?);
+        match written.and_then(|()| answers.flush()) {
+            // Nobody waits for it any more.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(
+        requests: &[u8],
+        look: impl Fn(&BTreeSet<u32>) -> Answer,
+    ) -> (io::Result<()>, Vec<u8>) {
+        let mut answers = Vec::new();
+        (answer(requests, &mut answers, look), answers)
+    }
+
+    #[test]
+    fn each_request_has_its_answer() {
+        let wanted = |one: u32| wire::pack(&BTreeSet::from([one])).unwrap();
+        let requests = [wanted(3), wanted(4)].concat();
+        let look = |wanted: &BTreeSet<u32>| {
+            let mut inventory = Inventory::default();
+            inventory.notes.push("n".to_owned());
+            wanted.contains(&3).then_some(inventory).ok_or_else(|| "no procfs".to_owned())
+        };
+        let (ended, answers) = asked(&requests, look);
+        ended.unwrap();
+        let (head, rest) = answers.split_first_chunk().unwrap();
+        let (first, second) = rest.split_at(wire::announced(*head, wire::MAX).unwrap());
+        let first: Answer = wire::unpack(first).unwrap();
+        assert_eq!(first.unwrap().notes, ["n"]);
+        let second: Answer = wire::unpack(&second[4..]).unwrap();
+        assert_eq!(second.unwrap_err(), "no procfs");
+    }
+
+    #[test]
+    fn a_request_that_is_none_ends_it() {
+        let look = |_: &BTreeSet<u32>| Ok(Inventory::default());
+        for nonsense in [&b"\xff\xff\xff\xff"[..], b"\x02\0\0\0{}", b"\x09\0\0\0[1"] {
+            let (ended, answers) = asked(nonsense, look);
+            assert!(ended.is_err() && answers.is_empty());
+        }
+        assert!(asked(b"\x01", look).0.is_ok());
+    }
+}

@@ -1,0 +1,168 @@
+//! What a confined thread can still do, and what it cannot.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, Read, Write},
+    net::{TcpListener, TcpStream, UdpSocket},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    sched::{CloneFlags, setns, unshare},
+    sys::{ptrace, signal},
+    unistd::Pid,
+};
+
+use super::*;
+use crate::listeners;
+
+/// Runs `job` in a thread that is confined; `None` where the kernel cannot confine.
+fn confined<T: Send>(needs: &Needs, job: impl FnOnce() -> T + Send) -> Option<T> {
+    thread::scope(|scope| {
+        let worker = scope.spawn(|| thread_itself(needs).unwrap().seccomp.then(job));
+        worker.join().unwrap()
+    })
+}
+
+fn refused<T>(result: io::Result<T>) {
+    match result {
+        Ok(_) => panic!("it was allowed"),
+        Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EPERM), "{error}"),
+    }
+}
+
+#[test]
+fn the_host_is_out_of_reach() {
+    let file = File::open("/proc/self/ns/net").unwrap();
+    let done = confined(&Needs::default(), || {
+        refused(File::options().append(true).open("/etc/shadow"));
+        refused(File::open("/etc/hostname"));
+        refused(File::create("/tmp/overflow-confined"));
+        refused(fs::remove_file("/tmp/overflow-confined"));
+        refused(fs::create_dir("/tmp/overflow-confined"));
+        refused(fs::read_dir("/proc"));
+        refused(UdpSocket::bind("127.0.0.1:0"));
+        refused(TcpStream::connect("127.0.0.1:1"));
+        refused(Command::new("/bin/true").spawn());
+        refused(setns(&file, CloneFlags::CLONE_NEWNET).map_err(io::Error::from));
+        refused(unshare(CloneFlags::CLONE_NEWUSER).map_err(io::Error::from));
+        refused(ptrace::attach(Pid::parent()).map_err(io::Error::from));
+        refused(signal::kill(Pid::this(), None).map_err(io::Error::from));
+        refused(
+            rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
+                .map_err(io::Error::from),
+        );
+        assert!(thread::Builder::new().spawn(|| ()).is_err());
+        assert_eq!(effective().unwrap_err().raw_os_error(), Some(libc::EPERM));
+    });
+    if done.is_none() {
+        eprintln!("this kernel has no seccomp filters, nothing is tested");
+    }
+}
+
+#[test]
+fn what_is_open_stays_usable() {
+    let mut file = tempfile("usable");
+    let read = confined(&Needs::default(), || {
+        file.write_all(b"kept").unwrap();
+        rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        thread::sleep(Duration::from_millis(1));
+        (text, vec![1_u8; 4 << 20].len())
+    });
+    assert!(read.is_none_or(|read| read == ("kept".to_owned(), 4 << 20)));
+}
+
+#[test]
+fn a_socket_that_listens_answers_if_that_is_needed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap();
+    let mut client = TcpStream::connect(server).unwrap();
+    client.write_all(b"ping").unwrap();
+    let needs = Needs { network: true, ..Needs::default() };
+    let answered = confined(&needs, || {
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut request = [0; 4];
+        peer.read_exact(&mut request).unwrap();
+        peer.write_all(&request).unwrap();
+        refused(TcpListener::bind("127.0.0.1:0"));
+    });
+    if answered.is_some() {
+        let mut answer = [0; 4];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"ping");
+        let without = confined(&Needs::default(), || refused(listener.accept()));
+        assert!(without.is_some());
+    }
+}
+
+#[test]
+fn only_the_child_can_be_killed() {
+    let sleeper = || Command::new("sleep").arg("60").spawn().unwrap();
+    let (mut mine, mut other) = (sleeper(), sleeper());
+    let needs = Needs { ends: Some(rustix::process::Pid::from_child(&mine)), ..Needs::default() };
+    let done = confined(&needs, || {
+        refused(other.kill());
+        mine.kill().unwrap();
+        mine.wait().unwrap()
+    });
+    other.kill().unwrap();
+    other.wait().unwrap();
+    match done {
+        Some(status) => assert!(!status.success()),
+        None => mine.kill().unwrap(),
+    }
+}
+
+#[test]
+fn a_rehearsal_leaves_the_caller_free() {
+    let confinement = rehearse(&Needs::default()).unwrap();
+    assert!(confinement.kept.is_empty());
+    assert!(File::open("/proc/self/status").is_ok());
+    assert!(thread::spawn(|| ()).join().is_ok());
+}
+
+#[test]
+fn other_threads_are_not_left_out() {
+    // The test harness has threads of its own.
+    assert!(matches!(confine(&Needs::default()), Err(ConfineError::Threads(n)) if n > 1));
+}
+
+#[test]
+fn who_looks_at_listeners_can_look_and_no_more() {
+    let own = File::open("/proc/thread-self/ns/net").unwrap();
+    let uts = File::open("/proc/thread-self/ns/uts").unwrap();
+    let admin = effective().unwrap().contains(CapabilitySet::SYS_ADMIN);
+    let looked = thread::spawn(move || {
+        if !seccomp::restrict(seccomp::looker()).unwrap() {
+            return None;
+        }
+        let inventory = listeners::inventory(&BTreeSet::new()).unwrap();
+        refused(File::options().append(true).open("/etc/shadow"));
+        refused(File::create("/tmp/overflow-looker"));
+        refused(UdpSocket::bind("127.0.0.1:0"));
+        refused(Command::new("/bin/true").spawn());
+        refused(setns(&uts, CloneFlags::CLONE_NEWUTS).map_err(io::Error::from));
+        refused(setns(&uts, CloneFlags::empty()).map_err(io::Error::from));
+        refused(ptrace::attach(Pid::parent()).map_err(io::Error::from));
+        refused(signal::kill(Pid::this(), None).map_err(io::Error::from));
+        let entered = thread::spawn(move || setns(&own, CloneFlags::CLONE_NEWNET));
+        assert_eq!(entered.join().unwrap().is_ok(), admin);
+        Some(inventory.namespaces.values().any(|n| n.namespace.own))
+    });
+    match looked.join().unwrap() {
+        Some(own) => assert!(own, "it saw its own namespace"),
+        None => eprintln!("this kernel has no seccomp filters, nothing is tested"),
+    }
+}
+
+fn tempfile(name: &str) -> File {
+    let path = std::env::temp_dir().join(format!("overflow-{name}-{}", std::process::id()));
+    let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    file
+}
