@@ -77,8 +77,10 @@ const NETWORK: &[c_long] = &[
 
 /// Of a process that draws on its terminal: crossterm makes its own loop at the first key.
 const TERMINAL: &[c_long] = &[libc::SYS_epoll_create1, libc::SYS_eventfd2, libc::SYS_socketpair];
-/// `TCSETS`, `TCSETSW`, `TCSETSF` of include/uapi/asm-generic/ioctls.h; not TIOCSTI, which types.
-const TERMINAL_REQUESTS: [u64; 3] = [0x5402, 0x5403, 0x5404];
+/// `TCSETS`, `TCSETSW`, `TCSETSF` and `TCGETS2`, `TCSETS2`, `TCSETSW2`, `TCSETSF2` of
+/// include/uapi/asm-generic/ioctls.h; not TIOCSTI, which types.
+const TERMINAL_REQUESTS: [u64; 7] =
+    [0x5402, 0x5403, 0x5404, 0x802c_542a, 0x402c_542b, 0x402c_542c, 0x402c_542d];
 
 /// What a new thread calls before it does anything.
 const THREAD: &[c_long] =
