@@ -15,6 +15,7 @@ use overflow_common::Rung;
 pub use args::{Confining, Hooks, TraceArgs, View};
 pub use select::Selection;
 
+use super::OutputFormat;
 use crate::{
     confine::{Attribution, Needs, rehearse},
     decode::Decoder,
@@ -42,6 +43,12 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let healthy = args.view.all || args.view.summary.is_some();
     let Attached { tracer, attribution, inventory, header } =
         begin(&filter, &args.hooks, healthy).await?;
+    if args.view.output == OutputFormat::Json {
+        // Text has them in its header.
+        for note in &header.notes {
+            eprintln!("overflow: {note}");
+        }
+    }
     let recorder = match &args.record {
         Some(path) => Some(
             Recorder::create(path, &header)
