@@ -16,8 +16,8 @@ pub enum ProbeError {
     NoObject,
     /// Not allowed to load programs.
     #[error(
-        "not allowed to load eBPF programs ({0}); run as root, or with CAP_BPF, CAP_PERFMON and \
-         CAP_NET_ADMIN"
+        "not allowed to load eBPF programs ({0}); run as root, or with CAP_BPF and \
+         CAP_PERFMON, before 5.11 CAP_SYS_RESOURCE too"
     )]
     Privilege(String),
     /// The object could not be loaded at all.
