@@ -177,6 +177,7 @@ fn consumers(results: &Results, table: Table, text: &mut String) {
         "exec to attached, s",
         "of it CPU",
         "resident, MiB",
+        "at most",
         "own CPU per handshake",
         "per drop",
         "lines per handshake",
@@ -189,13 +190,19 @@ fn consumers(results: &Results, table: Table, text: &mut String) {
         let Ok(report) = &row.report else { continue };
         let (Some(tool), Some(consumed)) = (&report.tool, &report.with.consumed) else { continue };
         let seconds = |ns: u64| format!("{:.2}", as_f64(ns) / 1e9);
+        let mib = |kib: u64| format!("{:.1}", as_f64(kib) / 1024.0);
+        // What polls without pause uses all there is, whatever happens.
+        let own = |ns: f64| {
+            if tool.idle > 0.5 { "–".to_owned() } else { format!("{:.0}", ns.max(0.0)) }
+        };
         *text += &line(&[
             row.title.to_owned(),
             seconds(tool.attached_ns),
             seconds(tool.cpu_ns),
-            format!("{:.1}", as_f64(tool.rss_kib) / 1024.0),
-            format!("{:.0}", consumed.cpu_per_handshake),
-            format!("{:.0}", consumed.cpu_per_drop),
+            mib(tool.rss_kib),
+            mib(tool.rss_most_kib),
+            own(consumed.cpu_per_handshake),
+            own(consumed.cpu_per_drop),
             format!("{:.2}", consumed.lines_per_handshake),
             format!("{:.2}", consumed.lines_per_syn_dropped),
             format!("{:.2}", consumed.lines_per_ack_dropped),

@@ -100,7 +100,10 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     let (kernel, rows) =
         if args.no_vm { (String::new(), Vec::new()) } else { in_vm(&args.kernel, rows, &peers)? };
     print!("{}", document::short(&rows));
-    let native = if natively { Some(native::measure()?) } else { None };
+    // What the VM showed is kept whatever happens here.
+    let native = natively.then(native::measure).and_then(|measured| {
+        measured.map_err(|e| progress::note(&format!("not measured natively: {e:#}"))).ok()
+    });
     let results = Results {
         kernel,
         qemu: version_of("qemu-system-x86_64")?,
