@@ -12,8 +12,10 @@ mod event;
 mod layout;
 mod loss;
 mod path;
+mod tally;
 
 pub use event::{Event, Kind, Queue, Rung, valid};
 pub use layout::{Field, Slot};
 pub use loss::Loss;
 pub use path::Path;
+pub use tally::{Signature, Standing, Tally, Waiting};

@@ -12,14 +12,16 @@ pub enum Loss {
     PathInterrupted = 2,
     /// A kernel structure could not be read.
     BadRead = 3,
+    /// A count or a listener found no room in its map.
+    Uncounted = 4,
 }
 
 impl Loss {
     /// How many causes there are.
-    pub const COUNT: u32 = 4;
+    pub const COUNT: u32 = 5;
     /// All causes, in map order.
     pub const ALL: [Self; Self::COUNT as usize] =
-        [Self::RingFull, Self::BadHeader, Self::PathInterrupted, Self::BadRead];
+        [Self::RingFull, Self::BadHeader, Self::PathInterrupted, Self::BadRead, Self::Uncounted];
 
     /// The cause's name in output.
     pub const fn as_str(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Loss {
             Self::BadHeader => "bad_header",
             Self::PathInterrupted => "path_interrupted",
             Self::BadRead => "bad_read",
+            Self::Uncounted => "uncounted",
         }
     }
 }

@@ -42,6 +42,14 @@ pub static FILTER_NETNS: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static EMIT_ALL: Global<u8> = Global::new(0);
 
+/// 1: count moments and queues in the kernel.
+#[unsafe(no_mangle)]
+pub static AGGREGATE: Global<u8> = Global::new(0);
+
+/// 1: healthy moments are counted only, not reported.
+#[unsafe(no_mangle)]
+pub static QUIET: Global<u8> = Global::new(0);
+
 /// `TCP_LISTEN` of the kernel's enum, from BTF.
 #[unsafe(no_mangle)]
 pub static STATE_LISTEN: Global<u8> = Global::new(0);

@@ -25,6 +25,7 @@ mod read;
 mod segment;
 mod sock;
 mod state;
+mod tally;
 mod watch;
 
 #[unsafe(link_section = "license")]

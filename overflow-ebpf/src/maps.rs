@@ -1,10 +1,10 @@
 //! Every map.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
-use overflow_common::{Event, Loss};
+use overflow_common::{Event, Loss, Signature, Tally, Waiting};
 
 use crate::state::PathState;
 
@@ -41,6 +41,19 @@ pub static ADDRESSES: HashMap<[u8; 16], u8, 1024> = HashMap::new();
 /// set. One that nobody knows yet is traced.
 #[btf_map]
 pub static OTHERS: HashMap<ListenerKey, u8, 16384> = HashMap::new();
+
+/// Moments by signature; used if `AGGREGATE` is set.
+#[btf_map]
+pub static COUNTS: HashMap<Signature, u64, 16384> = HashMap::new();
+
+/// Accept queues, by the address of the listener's `struct sock`.
+#[btf_map]
+pub static TALLIES: HashMap<u64, Tally, 4096> = HashMap::new();
+
+/// Children in accept queues, by the address of their `struct sock`. The oldest make room: those of
+/// a listener that was closed are never taken.
+#[btf_map]
+pub static CHILDREN: LruHashMap<u64, Waiting, 65536> = LruHashMap::new();
 
 /// Set once a third ACK was dropped and its request kept: from then on third ACKs that are taken
 /// are looked at too, for those that recover. User space clears it when none of them can any more.

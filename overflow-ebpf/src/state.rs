@@ -3,14 +3,18 @@
 
 use aya_ebpf::EbpfContext;
 use aya_log_ebpf::debug;
-use overflow_common::{Event, Kind, Loss, Queue, Rung, valid};
+use overflow_common::{Event, Kind, Loss, Path, Queue, Rung, valid};
 
 use crate::{
     emit, filter,
+    globals::QUIET,
     maps::STATE,
     segment::{self, At},
-    sock,
+    sock, tally,
 };
+
+/// Nothing was refused where one of these is set.
+const HEALTHY: u32 = Path::REQSK_HASHED | Path::CHECK_REQ_CHILD | Path::COOKIE_CHECK_CHILD;
 
 /// What is known so far of the segment being handled.
 #[repr(C)]
@@ -119,10 +123,13 @@ impl PathState {
         self.event.path & bits != 0
     }
 
-    /// Sends the record and stops following the segment.
+    /// Counts and sends the record, and stops following the segment.
     #[inline(always)]
     pub fn finish(&mut self) {
-        emit::record(&self.event);
+        tally::moment(&self.event);
+        if QUIET.load() == 0 || !self.has(HEALTHY) {
+            emit::record(&self.event);
+        }
         self.skb = 0;
     }
 }

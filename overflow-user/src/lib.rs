@@ -20,5 +20,6 @@ pub mod model;
 pub mod owner;
 pub mod listeners;
 pub mod record;
+pub mod aggregates;
 pub mod pipeline;
 pub mod packet;

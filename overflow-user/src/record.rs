@@ -16,7 +16,7 @@ use overflow_common::Event;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::listeners::Inventory;
+use crate::{aggregates::Aggregates, listeners::Inventory};
 
 const MAGIC: &[u8; 8] = b"overflow";
 /// The format's version; a reader refuses later ones.
@@ -60,6 +60,8 @@ pub enum Frame {
     Event(Event),
     /// The listeners as they are from here on.
     Inventory(Box<Inventory>),
+    /// What was counted in the kernel, at this time: CLOCK_MONOTONIC nanoseconds.
+    Aggregates(u64, Box<Aggregates>),
     /// What was lost so far, by cause.
     Losses(Vec<(String, u64)>),
     /// A second went by: CLOCK_MONOTONIC nanoseconds.
@@ -141,6 +143,9 @@ impl Recorder {
         match frame {
             Frame::Event(event) => self.put(b'E', event.as_bytes()),
             Frame::Inventory(inventory) => self.put(b'I', &serde_json::to_vec(inventory)?),
+            Frame::Aggregates(t_ns, aggregates) => {
+                self.put(b'A', &serde_json::to_vec(&(t_ns, aggregates))?)
+            }
             Frame::Losses(losses) => self.put(b'L', &serde_json::to_vec(losses)?),
             Frame::Tick(t_ns) => self.put(b'T', &t_ns.to_le_bytes()),
             Frame::End(t_ns) => {
@@ -316,6 +321,10 @@ fn decode(kind: u8, payload: &[u8]) -> Option<Frame> {
         b'I' => {
             let inventory: Inventory = serde_json::from_slice(payload).ok()?;
             Frame::Inventory(Box::new(inventory.indexed()))
+        }
+        b'A' => {
+            let (t_ns, aggregates) = serde_json::from_slice(payload).ok()?;
+            Frame::Aggregates(t_ns, aggregates)
         }
         b'L' => Frame::Losses(serde_json::from_slice(payload).ok()?),
         b'T' => Frame::Tick(number()?),

@@ -12,10 +12,18 @@ use aya_ebpf::{
 use overflow_common::{Kind, Rung};
 
 use super::close::child_moment;
-use crate::{globals::ACCEPT_RETURN, read};
+use crate::{
+    globals::{ACCEPT_RETURN, QUIET},
+    read, tally,
+};
 
-fn accepted(child: u64, rung: Rung) {
-    if child != 0 {
+/// `listener` is 0 where the rung does not know it.
+fn accepted(child: u64, listener: u64, rung: Rung) {
+    if child == 0 {
+        return;
+    }
+    tally::accepted(child, listener);
+    if QUIET.load() == 0 {
         child_moment(child, Kind::Accept, rung, 0);
     }
 }
@@ -26,13 +34,13 @@ pub fn fexit_inet_csk_accept(ctx: FExitContext) -> u32 {
     let slot = ACCEPT_RETURN.load();
     if slot.exists() {
         let child = read::slot(ctx.as_ptr(), slot, 0);
-        accepted(child, Rung::Fentry);
+        accepted(child, ctx.arg(0), Rung::Fentry);
     }
     0
 }
 
 #[kretprobe]
 pub fn kretprobe_inet_csk_accept(ctx: RetProbeContext) -> u32 {
-    accepted(ctx.ret(), Rung::Kprobe);
+    accepted(ctx.ret(), 0, Rung::Kprobe);
     0
 }

@@ -17,6 +17,7 @@ use crate::{
     segment::{ACK, RST},
     sock,
     state::{self, PathState},
+    tally,
 };
 
 fn enter_check_req(listener: u64, skb: u64, req: u64, rung: Rung) {
@@ -69,6 +70,7 @@ fn exit(returned: u64, bits: [u32; 3], entered: u32) {
         }
     } else {
         state.mark(bits[2]);
+        tally::queued(state.event.sk, returned);
         state.finish();
     }
 }

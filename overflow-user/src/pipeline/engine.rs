@@ -15,6 +15,7 @@ use super::{
     stories::{Bounds, Stories},
 };
 use crate::{
+    aggregates::{self, Aggregates},
     correlate::Table,
     decode::{Decoder, Observed},
     listeners::{Inventory, Listener, Sysctls},
@@ -54,9 +55,37 @@ struct Counted {
     listeners: Vec<Listener>,
     sysctls: Option<Sysctls>,
     inventory: u64,
+    /// What the kernel had counted here when it was last asked, and when `recent` began.
+    exact: aggregates::Place,
+    exact_before: aggregates::Place,
 }
 
 impl Counted {
+    /// Takes what the kernel has counted here since it was attached.
+    fn exact(&mut self, now: aggregates::Place) {
+        for (id, count) in &now.verdicts {
+            let before = self.exact.verdicts.get(id).copied().unwrap_or(0);
+            for totals in [&mut self.total, &mut self.recent] {
+                let more = count.saturating_sub(before);
+                if more > 0 {
+                    *totals.verdicts.entry(*id).or_default() += more;
+                }
+            }
+        }
+        for (totals, before) in [
+            (&mut self.total, &aggregates::Place::default()),
+            (&mut self.recent, &self.exact_before),
+        ] {
+            totals.full = Some(now.full.since(&before.full));
+            totals.waits = Some(now.waits.since(&before.waits));
+            totals.recv_q = now.recv_q.or(totals.recv_q);
+            if now.recv_q.is_some() {
+                totals.recv_q_max = totals.recv_q_max.max(Some(now.recv_q_max));
+            }
+        }
+        self.exact = now;
+    }
+
     /// Remembers the listeners that connections to `server` belong to, if there are any.
     fn learn(&mut self, inventory: &Inventory, netns: u32, server: SocketAddr) {
         let known = inventory.find(netns, server);
@@ -88,6 +117,8 @@ pub struct Engine {
     shown: u64,
     suppressed: u64,
     connections: u64,
+    /// Whether the kernel counts SYNs, third ACKs and accept()s: then records are not counted.
+    exact: bool,
 }
 
 impl Engine {
@@ -110,6 +141,7 @@ impl Engine {
             shown: 0,
             suppressed: 0,
             connections: 0,
+            exact: false,
         }
     }
 
@@ -127,6 +159,7 @@ impl Engine {
                     }
                 }
             }
+            Frame::Aggregates(t_ns, aggregates) => self.aggregates(t_ns, &aggregates),
             Frame::Losses(losses) => self.losses = losses,
             Frame::Tick(t_ns) => self.tick(t_ns, out)?,
             Frame::End(t_ns) => self.last_ns = self.last_ns.max(t_ns),
@@ -212,8 +245,13 @@ impl Engine {
         self.count(place, &moment);
         for stage in fresh(&connection, moment.t_ns) {
             let counted = self.places.entry(place).or_default();
-            for totals in [&mut counted.total, &mut counted.recent] {
-                *totals.verdicts.entry(stage.id).or_default() += 1;
+            let by_kernel = self.exact
+                && matches!(moment.kind, Kind::Syn | Kind::Ack | Kind::Accept)
+                && (!stage.id.is_under("later") || stage.id == VerdictId::LaterAcceptedByApp);
+            if !by_kernel {
+                for totals in [&mut counted.total, &mut counted.recent] {
+                    *totals.verdicts.entry(stage.id).or_default() += 1;
+                }
             }
             if self.options.summary.is_none() && (self.options.all || abnormal(stage.id)) {
                 let flow = self.show(&moment, stage, out)?;
@@ -223,6 +261,29 @@ impl Engine {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    fn aggregates(&mut self, t_ns: u64, aggregates: &Aggregates) {
+        self.exact = true;
+        let limit = self.limit.syn_queue_limit();
+        for ((netns, local), now) in aggregates.places(&mut self.decoder, limit, t_ns) {
+            let listeners = self.inventory.find(netns, local);
+            let filter = &self.options.filter;
+            let meant = if listeners.is_empty() {
+                filter.address(netns, local) && !filter.by_owner()
+            } else {
+                listeners.iter().any(|l| filter.listener(l))
+            };
+            if !meant {
+                continue;
+            }
+            let counted = self.places.entry((netns, local)).or_default();
+            if counted.inventory != self.inventories {
+                counted.inventory = self.inventories;
+                counted.learn(&self.inventory, netns, local);
+            }
+            counted.exact(now);
+        }
     }
 
     /// Whether a record whose address has no known listener is about one all the same: it could
@@ -326,6 +387,7 @@ impl Engine {
         sink.interval(out, &interval)?;
         for counted in places.values_mut() {
             counted.recent = Totals::default();
+            counted.exact_before = counted.exact.clone();
         }
         Ok(())
     }

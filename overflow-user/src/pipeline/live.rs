@@ -153,6 +153,7 @@ impl<'a> Live<'a> {
             interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut time_is_up = pin!(sleep(ends.after.unwrap_or(Duration::MAX)));
+        self.aggregate()?;
         self.note(Frame::Tick(monotonic_ns()))?;
         loop {
             let ended = async {
@@ -189,6 +190,7 @@ impl<'a> Live<'a> {
         let inventory = self.attribution.inventory(&self.wanted).await;
         self.found(inventory)?;
         self.count_losses()?;
+        self.aggregate()?;
         self.note(Frame::End(monotonic_ns()))?;
         self.engine.close(self.out)?;
         self.out.flush()?;
@@ -293,7 +295,15 @@ impl<'a> Live<'a> {
             self.tracer.forget_hurt()?;
         }
         self.count_losses()?;
+        self.aggregate()?;
         self.note(Frame::Tick(monotonic_ns()))
+    }
+
+    fn aggregate(&mut self) -> Result<()> {
+        match self.tracer.aggregates()? {
+            Some(found) => self.note(Frame::Aggregates(monotonic_ns(), Box::new(found))),
+            None => Ok(()),
+        }
     }
 
     fn count_losses(&mut self) -> Result<()> {

@@ -7,7 +7,7 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError, RingBuf},
 };
 use aya_log::EbpfLogger;
-use overflow_common::Rung;
+use overflow_common::{Rung, Signature, Tally};
 
 use super::{
     climb::Climber,
@@ -15,7 +15,10 @@ use super::{
     ladder::{Moment, MomentStatus, Scope},
     ring::{Losses, RingReader, infos, register},
 };
-use crate::kernel::{Constant, Kernel};
+use crate::{
+    aggregates::Aggregates,
+    kernel::{Constant, Kernel},
+};
 
 /// The eBPF object; empty if the build was told to do without it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overflow"));
@@ -35,6 +38,10 @@ pub struct TraceConfig {
     pub others: bool,
     /// Healthy moments too: every handshake passes all hooks, and reports.
     pub all: bool,
+    /// Count moments and queues in the kernel too, see [`Tracer::aggregates`].
+    pub aggregate: bool,
+    /// Report no healthy moments: they are only counted.
+    pub quiet: bool,
     /// Only this rung, or the best one that attaches.
     pub rung: Option<Rung>,
     /// Bytes of the ring; rounded up to a power of two of pages by the kernel's rule.
@@ -52,6 +59,8 @@ impl Default for TraceConfig {
             netns: Vec::new(),
             others: false,
             all: false,
+            aggregate: false,
+            quiet: false,
             rung: None,
             ring_bytes: 1 << 20,
             debug: false,
@@ -64,6 +73,8 @@ pub struct Tracer {
     ebpf: Ebpf,
     moments: Vec<MomentStatus>,
     missing: Vec<String>,
+    /// Whether the eBPF side counts.
+    counts: bool,
     infos: Vec<File>,
 }
 
@@ -88,6 +99,8 @@ impl Tracer {
             ("FILTER_NETNS", !config.netns.is_empty()),
             ("FILTER_OTHERS", config.others),
             ("EMIT_ALL", config.all),
+            ("AGGREGATE", config.aggregate),
+            ("QUIET", config.quiet),
         ]
         .map(|(name, set)| (name, u8::from(set)));
         for (name, flag) in &flags {
@@ -102,7 +115,8 @@ impl Tracer {
         let ebpf = loader.load(OBJECT)?;
 
         let missing = kernel.facts.missing.clone();
-        let mut tracer = Self { ebpf, moments: Vec::new(), missing, infos: Vec::new() };
+        let counts = config.aggregate;
+        let mut tracer = Self { ebpf, moments: Vec::new(), missing, counts, infos: Vec::new() };
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
         }
@@ -151,6 +165,18 @@ impl Tracer {
             let _ = map.insert([netns, u32::from(port)], 1, 0);
         }
         Ok(())
+    }
+
+    /// What was counted in the kernel so far; `None` unless the configuration asked for it.
+    pub fn aggregates(&mut self) -> Result<Option<Aggregates>, ProbeError> {
+        if !self.counts {
+            return Ok(None);
+        }
+        let counts: HashMap<_, Signature, u64> = map(&mut self.ebpf, "COUNTS")?;
+        let counts = counts.iter().filter_map(Result::ok).collect();
+        let queues: HashMap<_, u64, Tally> = map(&mut self.ebpf, "TALLIES")?;
+        let queues = queues.iter().filter_map(Result::ok).collect();
+        Ok(Some(Aggregates { counts, queues }))
     }
 
     /// Nobody whose third ACK was dropped can recover any more: third ACKs that are taken need not

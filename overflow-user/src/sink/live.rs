@@ -6,6 +6,7 @@ use std::{
 };
 
 pub use super::{live_json::JsonLines, live_text::LiveText};
+pub use crate::aggregates::{Full, Waits};
 use crate::{
     decode::Observed,
     listeners::{Inventory, Listener, Sysctls},
@@ -65,39 +66,6 @@ pub struct Totals {
     pub full: Option<Full>,
     /// How long children waited in the accept queue; `None` if that is not traced.
     pub waits: Option<Waits>,
-}
-
-/// When an accept queue was full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Full {
-    /// How often it became full.
-    pub times: u64,
-    /// How long it was full in all, the spell that lasts included, nanoseconds.
-    pub total_ns: u64,
-    /// The longest spell, nanoseconds.
-    pub longest_ns: u64,
-    /// Whether it is full now.
-    pub now: bool,
-}
-
-/// Time from a child's way into the accept queue to `accept()`, as a histogram.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Waits {
-    /// How many waited less than 2^n microseconds, and no less than half of that; the last one
-    /// has all that waited longer.
-    pub buckets: [u64; Waits::BUCKETS],
-    /// All of it together, nanoseconds.
-    pub total_ns: u64,
-}
-
-impl Waits {
-    /// The last but one ends at 2^26 µs, 67 s.
-    pub const BUCKETS: usize = 28;
-
-    /// How many waited.
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
 }
 
 /// A listener with what happened there.

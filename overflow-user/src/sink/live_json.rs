@@ -15,6 +15,7 @@ use super::{
     wire,
 };
 use crate::{
+    aggregates::Waits,
     decode::Observed,
     verdict::{Connection, Known},
 };
@@ -60,11 +61,32 @@ struct Listener<'a> {
     synack_retransmits: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     accepts: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    full: Option<FullLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue_wait: Option<WaitLine>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     inodes: Vec<u64>,
     owner: Option<OwnerLine<'a>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     sysctls: BTreeMap<&'static str, u64>,
+}
+
+/// When the accept queue was full.
+#[derive(Serialize)]
+struct FullLine {
+    times: u64,
+    total_ns: u64,
+    longest_ns: u64,
+    now: bool,
+}
+
+/// From the way into the accept queue to accept().
+#[derive(Serialize)]
+struct WaitLine {
+    count: u64,
+    total_ns: u64,
+    below_us: BTreeMap<String, u64>,
 }
 
 impl LiveSink for JsonLines {
@@ -178,10 +200,29 @@ fn listener<'a>(
         syn_queue_max: totals.syn_queue_max,
         synack_retransmits: totals.synack_retransmits,
         accepts: accepts.then(|| totals.accepts()),
+        full: totals.full.map(|f| FullLine {
+            times: f.times,
+            total_ns: f.total_ns,
+            longest_ns: f.longest_ns,
+            now: f.now,
+        }),
+        queue_wait: totals.waits.map(|w| WaitLine {
+            count: w.count(),
+            total_ns: w.total_ns,
+            below_us: bounds(&w),
+        }),
         inodes: listened.listeners.iter().map(|l| l.inode).collect(),
         owner: OwnerLine::of(first.and_then(|l| l.owner.as_ref())),
         sysctls: listened.sysctls.as_ref().map(sysctl_names).unwrap_or_default(),
     }
+}
+
+/// Buckets that anybody is in: upper bound in microseconds to count; `inf` has no bound.
+fn bounds(waits: &Waits) -> BTreeMap<String, u64> {
+    let last = waits.buckets.len() - 1;
+    let bound = |i: usize| if i == last { "inf".to_owned() } else { (1_u64 << i).to_string() };
+    let some = waits.buckets.iter().enumerate().filter(|(_, n)| **n > 0);
+    some.map(|(i, n)| (bound(i), *n)).collect()
 }
 
 /// The hook that ended the record: a kernel function, or on the tracepoint rung a tracepoint.

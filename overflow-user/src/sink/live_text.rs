@@ -182,6 +182,23 @@ fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64,
         let rate = totals.accepts() as f64 / seconds;
         facts.push(format!("accept()\u{a0}{rate:.1}/s"));
     }
+    if let Some(full) = totals.full.filter(|f| f.times > 0) {
+        let (total, longest) = (period(full.total_ns), period(full.longest_ns));
+        let now = if full.now { ",\u{a0}still" } else { "" };
+        facts.push(format!(
+            "full\u{a0}{}\u{a0}times,\u{a0}{total}\u{a0}in\u{a0}all,\u{a0}longest\u{a0}{longest}{now}",
+            full.times
+        ));
+    }
+    if let Some(waits) = totals.waits.filter(|w| w.count() > 0) {
+        let below =
+            |per_mille| waits.below(per_mille).map_or("?".to_owned(), |us| period(us * 1000));
+        facts.push(format!(
+            "in\u{a0}queue\u{a0}until\u{a0}accept():\u{a0}half\u{a0}<{},\u{a0}99\u{a0}%\u{a0}<{}",
+            below(500),
+            below(990)
+        ));
+    }
     if let Some(sysctls) = listened.sysctls {
         let setting = |name: &str, value: Option<u8>| value.map(|v| format!("{name}={v}"));
         facts.extend(setting("abort", sysctls.abort_on_overflow));
@@ -192,6 +209,19 @@ fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64,
         let line = format!("{:indent$}  {count:>9}  {}", "", page.paint(tone(id), id.as_str()));
         page.line(&line);
     }
+}
+
+/// A period in its natural unit, two or three digits.
+fn period(ns: u64) -> String {
+    #[allow(clippy::cast_precision_loss)] // for people
+    let ns = ns as f64;
+    let (value, unit) = match ns {
+        ..1e3 => (ns, "ns"),
+        1e3..1e6 => (ns / 1e3, "µs"),
+        1e6..1e9 => (ns / 1e6, "ms"),
+        _ => (ns / 1e9, "s"),
+    };
+    if value < 10.0 { format!("{value:.1}\u{a0}{unit}") } else { format!("{value:.0}\u{a0}{unit}") }
 }
 
 /// The most frequent first.

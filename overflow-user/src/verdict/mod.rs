@@ -6,6 +6,14 @@ mod paths;
 mod rules;
 mod stage;
 
+use crate::{correlate::SynQueueLimit, decode::Observed};
+
 pub use id::VerdictId;
 pub use judge::judge;
 pub use stage::{Connection, Known, Stage, Values};
+
+/// The verdict on one moment alone, without the story it is part of.
+pub fn of_one(moment: &Observed, syn_queue_limit: Option<SynQueueLimit>) -> Option<VerdictId> {
+    let context = rules::Context { syn_queue_limit, ..rules::Context::default() };
+    rules::stage(moment, context).map(|stage| stage.id)
+}

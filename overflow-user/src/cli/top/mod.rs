@@ -83,7 +83,7 @@ pub(super) fn run(args: &TopArgs) -> Result<ExitCode> {
 async fn top(args: &TopArgs) -> Result<()> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
     let filter = args.selection.resolve()?;
-    let attached = trace::begin(&filter, &args.hooks, false).await?;
+    let attached = trace::begin(&filter, &args.hooks, trace::Detail::Counted).await?;
     let Attached { tracer, attribution, inventory, header } = attached;
     let text = style::options(true);
     // A kernel whose rules are not known is traced all the same.

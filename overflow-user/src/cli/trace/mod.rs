@@ -40,9 +40,13 @@ pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
 async fn trace(args: &TraceArgs) -> Result<()> {
     let stop = Stop::catch().context("cannot catch signals")?;
     let filter = args.view.filter()?;
-    let healthy = args.view.all || args.view.summary.is_some();
+    let detail = match (args.view.summary, args.view.all) {
+        (Some(_), _) => Detail::Counted,
+        (None, true) => Detail::Every,
+        (None, false) => Detail::Overflows,
+    };
     let Attached { tracer, attribution, inventory, header } =
-        begin(&filter, &args.hooks, healthy).await?;
+        begin(&filter, &args.hooks, detail).await?;
     if args.view.output == OutputFormat::Json {
         // Text has them in its header.
         for note in &header.notes {
@@ -81,15 +85,26 @@ pub struct Attached {
     pub header: Header,
 }
 
-/// Attaches and looks for listeners. `healthy`: moments of healthy handshakes too.
-pub async fn begin(filter: &Filter, hooks: &Hooks, healthy: bool) -> Result<Attached> {
+/// How closely to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Only what overflows: a healthy handshake costs next to nothing.
+    Overflows,
+    /// All hooks; healthy moments are counted in the kernel, and so are the queues.
+    Counted,
+    /// All hooks; every moment is reported, and counted.
+    Every,
+}
+
+/// Attaches and looks for listeners.
+pub async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Result<Attached> {
     let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
     let confined = !hooks.confining.no_confine;
     let mut attribution = Attribution::start(confined).context("cannot look for listeners")?;
     // Listeners are looked for while the programs are loaded.
     attribution.ask(&wanted).await.context("cannot list listeners")?;
     let kernel = Kernel::inspect(hooks.btf.as_deref())?;
-    let tracer = attach(hooks, healthy, &kernel, filter)?;
+    let tracer = attach(hooks, detail, &kernel, filter)?;
     let inventory = attribution.answer().await.context("cannot list listeners")?;
     let mut header = header(&kernel, &tracer);
     header.notes.extend(inventory.notes.iter().cloned());
@@ -135,8 +150,14 @@ pub fn engine(
 
 /// Attaches. Healthy moments are asked for if they are to be shown or counted, or are needed to
 /// judge the others.
-fn attach(hooks: &Hooks, healthy: bool, kernel: &Kernel, filter: &Filter) -> Result<Tracer> {
-    let mut config = TraceConfig { all: healthy, rung: hooks.rung, ..TraceConfig::default() };
+fn attach(hooks: &Hooks, detail: Detail, kernel: &Kernel, filter: &Filter) -> Result<Tracer> {
+    let mut config = TraceConfig {
+        all: detail != Detail::Overflows,
+        aggregate: detail != Detail::Overflows,
+        quiet: detail == Detail::Counted,
+        rung: hooks.rung,
+        ..TraceConfig::default()
+    };
     filter.push_down(&mut config);
     let tracer = Tracer::attach(kernel, &config)?;
     if config.all || !pipeline::needs_healthy(third_ack(&tracer), &kernel.facts.drop_reasons) {

@@ -1,0 +1,185 @@
+//! What is counted in the kernel, so that it is exact however much happens: moments by what they
+//! went through, and each listener's queue over time.
+
+use crate::{Event, Queue, valid};
+
+/// What decides a SYN's or third ACK's verdict, without whose it was: moments with the same
+/// signature have the same verdict, and are counted together.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize))]
+pub struct Signature {
+    /// Address of the listener's `struct sock`.
+    pub sk: u64,
+    /// [`Event::path`].
+    pub path: u32,
+    /// [`Event::valid`].
+    pub valid: u16,
+    /// [`Event::kind`].
+    pub kind: u8,
+    /// [`Event::rung`].
+    pub rung: u8,
+    /// How the queues stood, see [`Standing`].
+    pub standing: u8,
+    /// [`Event::tcp_flags`].
+    pub tcp_flags: u8,
+    /// [`Event::abort_on_overflow`].
+    pub abort_on_overflow: u8,
+    /// [`Event::syncookies`].
+    pub syncookies: u8,
+    /// [`Event::num_timeout`].
+    pub num_timeout: u8,
+    /// [`Event::defer_accept`].
+    pub defer_accept: u8,
+    /// Zero.
+    pub reserved: u16,
+    /// [`Event::drop_reason`].
+    pub drop_reason: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
+/// Bits of [`Signature::standing`].
+pub struct Standing;
+
+impl Standing {
+    /// The accept queue was longer than its limit before.
+    pub const ACCEPT_FULL_BEFORE: u8 = 1;
+    /// And after.
+    pub const ACCEPT_FULL_AFTER: u8 = 1 << 1;
+    /// The SYN queue was longer than the accept queue's limit before.
+    pub const SYN_ABOVE: u8 = 1 << 2;
+    /// Or just as long.
+    pub const SYN_AT: u8 = 1 << 3;
+    /// The segment had a payload.
+    pub const PAYLOAD: u8 = 1 << 4;
+}
+
+impl Signature {
+    /// That of a moment.
+    #[inline(always)]
+    pub fn of(event: &Event) -> Self {
+        let (before, after) = (event.before, event.after);
+        let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+        Self {
+            sk: event.sk,
+            path: event.path,
+            valid: event.valid,
+            kind: event.kind,
+            rung: event.rung,
+            standing: bit(
+                before.ack_backlog > before.max_ack_backlog,
+                Standing::ACCEPT_FULL_BEFORE,
+            ) | bit(
+                after.ack_backlog > after.max_ack_backlog,
+                Standing::ACCEPT_FULL_AFTER,
+            ) | bit(before.qlen > before.max_ack_backlog, Standing::SYN_ABOVE)
+                | bit(before.qlen == before.max_ack_backlog, Standing::SYN_AT)
+                | bit(event.payload_len != 0, Standing::PAYLOAD),
+            tcp_flags: event.tcp_flags,
+            abort_on_overflow: event.abort_on_overflow,
+            syncookies: event.syncookies,
+            num_timeout: event.num_timeout,
+            defer_accept: event.defer_accept,
+            reserved: 0,
+            drop_reason: event.drop_reason,
+            padding: 0,
+        }
+    }
+
+    /// A moment with this signature: queues and payload are of the smallest size that fits.
+    pub fn moment(&self) -> Event {
+        let has = |bit: u8| u32::from(self.standing & bit != 0);
+        let queue = |full: u8| Queue {
+            ack_backlog: 1 + has(full),
+            max_ack_backlog: 1,
+            qlen: has(Standing::SYN_AT) + 2 * has(Standing::SYN_ABOVE),
+            young: 0,
+        };
+        Event {
+            sk: self.sk,
+            path: self.path,
+            valid: self.valid & !valid::YOUNG,
+            kind: self.kind,
+            rung: self.rung,
+            before: queue(Standing::ACCEPT_FULL_BEFORE),
+            after: queue(Standing::ACCEPT_FULL_AFTER),
+            tcp_flags: self.tcp_flags,
+            payload_len: has(Standing::PAYLOAD),
+            abort_on_overflow: self.abort_on_overflow,
+            syncookies: self.syncookies,
+            num_timeout: self.num_timeout,
+            defer_accept: self.defer_accept,
+            drop_reason: self.drop_reason,
+            family: 4,
+            ..Event::EMPTY
+        }
+    }
+}
+
+/// A listener's accept queue since the trace began.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize))]
+pub struct Tally {
+    /// Local address: 4 bytes and zeros for an IPv4 socket, 16 bytes for an IPv6 socket.
+    pub address: [u8; 16],
+    /// Inode number of its network namespace.
+    pub netns: u32,
+    /// Local port, host order.
+    pub port: u16,
+    /// 4 or 6.
+    pub family: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// `sk_ack_backlog` and `sk_max_ack_backlog` when it last changed, connections.
+    pub len: u32,
+    /// See `len`.
+    pub max: u32,
+    /// Longest it was.
+    pub len_max: u32,
+    /// Zero.
+    pub padding: u32,
+    /// Since when it is full, CLOCK_MONOTONIC nanoseconds; 0 if it is not.
+    pub full_since_ns: u64,
+    /// How often it became full.
+    pub full_times: u64,
+    /// How long it was full, spells that are over, nanoseconds.
+    pub full_ns: u64,
+    /// The longest of them.
+    pub full_longest_ns: u64,
+    /// Children put into it.
+    pub queued: u64,
+    /// Children taken by accept().
+    pub accepted: u64,
+    /// How long those waited together, nanoseconds; without the ones that were there before.
+    pub wait_ns: u64,
+    /// How many waited less than 2^n microseconds and no less than half of that.
+    pub waits: [u64; Self::WAITS],
+}
+
+impl Tally {
+    /// The last but one ends at 2^26 µs, 67 s; the last has no end.
+    pub const WAITS: usize = 28;
+}
+
+/// A child in an accept queue.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Address of its listener's `struct sock`.
+    pub sk: u64,
+    /// Since when, CLOCK_MONOTONIC nanoseconds.
+    pub since_ns: u64,
+}
+
+const _: () = assert!(size_of::<Signature>() == 32);
+const _: () = assert!(size_of::<Tally>() == 40 + 7 * 8 + Tally::WAITS * 8);
+
+#[cfg(feature = "user")]
+// SAFETY: repr(C) integers without padding (sizes asserted above).
+unsafe impl aya::Pod for Signature {}
+
+#[cfg(feature = "user")]
+// SAFETY: as above.
+unsafe impl aya::Pod for Tally {}

@@ -1,0 +1,172 @@
+//! Counting in the kernel: what user space shows as aggregates, exact even if the ring is full.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use overflow_common::{Event, Loss, Signature, Tally, Waiting};
+
+use crate::{
+    emit,
+    globals::{
+        AGGREGATE, SOCK_ACK_BACKLOG, SOCK_FAMILY, SOCK_MAX_ACK_BACKLOG, SOCK_RCV_SADDR,
+        SOCK_V6_RCV_SADDR,
+    },
+    maps::{CHILDREN, COUNTS, TALLIES},
+    read, sock,
+};
+
+const AF_INET6: u64 = 10;
+
+/// Counts a SYN or a third ACK by what it went through.
+#[inline(always)]
+pub fn moment(event: &Event) {
+    if AGGREGATE.load() == 0 {
+        return;
+    }
+    let signature = Signature::of(event);
+    if let Some(count) = COUNTS.get_ptr_mut(signature) {
+        add(count, 1);
+        return;
+    }
+    if COUNTS.insert(signature, 1, 1).is_err() {
+        // Another CPU may have been first.
+        match COUNTS.get_ptr_mut(signature) {
+            Some(count) => add(count, 1),
+            None => emit::count(Loss::Uncounted),
+        }
+    }
+    let _ = of(event.sk);
+}
+
+/// `child` was put into the accept queue of `listener`.
+#[inline(always)]
+pub fn queued(listener: u64, child: u64) {
+    if AGGREGATE.load() == 0 {
+        return;
+    }
+    let Some(tally) = of(listener) else { return };
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if CHILDREN.insert(child, Waiting { sk: listener, since_ns: now }, 0).is_err() {
+        emit::count(Loss::Uncounted);
+    }
+    add(&raw mut tally.queued, 1);
+    length(tally, listener, now);
+}
+
+/// accept() took `child`, of `listener` (0 if that is not known).
+#[inline(always)]
+pub fn accepted(child: u64, listener: u64) {
+    if AGGREGATE.load() == 0 {
+        return;
+    }
+    let mut waiting = Waiting { sk: listener, since_ns: 0 };
+    // SAFETY: copied at once.
+    if let Some(known) = unsafe { CHILDREN.get(child) } {
+        waiting = *known;
+        let _ = CHILDREN.remove(child);
+    }
+    if waiting.sk == 0 {
+        return;
+    }
+    let Some(tally) = of(waiting.sk) else { return };
+    add(&raw mut tally.accepted, 1);
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    length(tally, waiting.sk, now);
+    // It was there before the trace, or it was taken before its ACK was done with.
+    if waiting.since_ns == 0 {
+        return;
+    }
+    let waited = now.wrapping_sub(waiting.since_ns);
+    add(&raw mut tally.wait_ns, waited);
+    let mut below = 0_usize;
+    let mut micros = waited / 1000;
+    // The verifiers of old kernels know no loops without end: five halvings find the highest bit.
+    for step in [16_u32, 8, 4, 2, 1] {
+        if micros >> step != 0 {
+            micros >>= step;
+            below += step as usize;
+        }
+    }
+    below += usize::from(micros != 0);
+    if let Some(bucket) = tally.waits.get_mut(below.min(Tally::WAITS - 1)) {
+        add(bucket, 1);
+    }
+}
+
+/// The queue's length has changed.
+#[inline(always)]
+fn length(tally: &mut Tally, listener: u64, now: u64) {
+    let (Some(len), Some(max)) =
+        (read::field(listener, &SOCK_ACK_BACKLOG), read::field(listener, &SOCK_MAX_ACK_BACKLOG))
+    else {
+        return;
+    };
+    tally.len = len as u32;
+    tally.max = max as u32;
+    if tally.len > tally.len_max {
+        tally.len_max = tally.len;
+    }
+    let since = tally.full_since_ns;
+    if len > max {
+        if since == 0 {
+            tally.full_since_ns = now;
+            add(&raw mut tally.full_times, 1);
+        }
+    } else if since != 0 {
+        tally.full_since_ns = 0;
+        let spell = now.wrapping_sub(since);
+        add(&raw mut tally.full_ns, spell);
+        if spell > tally.full_longest_ns {
+            tally.full_longest_ns = spell;
+        }
+    }
+}
+
+/// The listener's tally, begun if there is none. An address that was another listener's before
+/// starts anew.
+#[inline(always)]
+fn of(sk: u64) -> Option<&'static mut Tally> {
+    let port = sock::local_port(sk)?;
+    if let Some(tally) = TALLIES.get_ptr_mut(sk) {
+        // SAFETY: the entry stays while the program runs; racing CPUs lose a maximum, not memory.
+        let tally = unsafe { &mut *tally };
+        if tally.port == port {
+            return Some(tally);
+        }
+    }
+    let mut place = [0; 16];
+    let v6 = read::field(sk, &SOCK_FAMILY)? == AF_INET6;
+    if v6 {
+        read::into(read::address(sk, &SOCK_V6_RCV_SADDR)?, &mut place);
+    } else {
+        let address = read::field(sk, &SOCK_RCV_SADDR)? as u32;
+        place[..4].copy_from_slice(&address.to_ne_bytes());
+    }
+    let tally = Tally {
+        address: place,
+        netns: sock::netns(sk)?,
+        port,
+        family: if v6 { 6 } else { 4 },
+        ..Tally::default()
+    };
+    if TALLIES.insert(sk, tally, 0).is_err() {
+        emit::count(Loss::Uncounted);
+    }
+    // SAFETY: as above.
+    TALLIES.get_ptr_mut(sk).map(|tally| unsafe { &mut *tally })
+}
+
+/// Adds to a number that other CPUs add to as well.
+#[inline(always)]
+fn add(number: *mut u64, n: u64) {
+    // SAFETY: an aligned word of a map's value. BPF_XADD, which every kernel has; Rust offers no
+    // atomic addition for this target.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u64 *)({number} + 0) += {n}",
+            number = in(reg) number,
+            n = in(reg) n,
+            options(nostack, preserves_flags),
+        );
+    }
+}
