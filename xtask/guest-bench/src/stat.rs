@@ -35,6 +35,15 @@ impl Stat {
     }
 }
 
+impl Stat {
+    /// What is added at least, where that is noticeably less: when not every one took the same way.
+    pub fn least_added_to(&self, before: &Self) -> Option<i64> {
+        let usual = self.added_to(before)?;
+        let least = self.min.cast_signed() - before.min.cast_signed();
+        (usual - least >= NOISE).then_some(least)
+    }
+}
+
 /// Differences below this say nothing, instructions.
 const NOISE: i64 = 50;
 
@@ -62,5 +71,9 @@ mod tests {
         assert_eq!(Stat::of(vec![1400, 1404, 1404]).added_to(&before), Some(404));
         assert_eq!(Stat::of(vec![2088, 21_600, 21_700]).added_to(&before), Some(1088));
         assert_eq!(Stat::default().added_to(&before), None);
+        let two_ways = Stat::of(vec![1480, 1590, 1590]);
+        assert_eq!(two_ways.added_to(&before), Some(590));
+        assert_eq!(two_ways.least_added_to(&before), Some(480));
+        assert_eq!(Stat::of(vec![1400, 1404]).least_added_to(&before), None);
     }
 }

@@ -127,7 +127,9 @@ fn calibration(results: &Results, text: &mut String) {
 
 /// This tool.
 fn overflow(results: &Results, text: &mut String) {
-    *text += "\n## overflow\n\nInstructions added, in brackets the floor.\n\n";
+    *text += "\n## overflow\n\nInstructions added, in brackets the floor; and the least, where not \
+        every segment took the same way\n(the first round of handshakes comes before any overflow, \
+        the second after).\n\n";
     let mut columns = vec![""];
     columns.extend(SEGMENTS.map(|(name, _)| name));
     *text += &header(&columns);
@@ -137,7 +139,14 @@ fn overflow(results: &Results, text: &mut String) {
             Ok(report) => {
                 let mut cells = vec![row.title.to_owned()];
                 cells.extend(SEGMENTS.map(|(_, pick)| {
-                    format!("**{}** ({})", number(added(report, pick)), number(floor(report, pick)))
+                    let least = pick(&report.with).least_added_to(pick(&report.before));
+                    let least = least.map(|x| format!("; at least {}", thousands(x)));
+                    format!(
+                        "**{}** ({}{})",
+                        number(added(report, pick)),
+                        number(floor(report, pick)),
+                        least.unwrap_or_default()
+                    )
                 }));
                 line(&cells)
             }
