@@ -173,6 +173,14 @@ fn it_can_be_suspended_and_comes_back() {
 }
 
 #[test]
+fn it_ends_when_its_terminal_goes_away() {
+    inside(|netns| {
+        let Some(top) = start(netns, &[]) else { return };
+        assert!(top.hang_up().is_some(), "it goes on without a terminal");
+    });
+}
+
+#[test]
 fn without_a_terminal_it_says_what_to_do() {
     let output = Command::new(OVERFLOW).arg("top").output().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -6,12 +6,16 @@ use std::{
     io::{Read, Write},
     os::fd::OwnedFd,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
-    thread,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags, open},
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -24,7 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The terminal.
 pub struct Terminal {
     child: Child,
-    keyboard: File,
+    keyboard: Option<File>,
+    reader: Option<JoinHandle<()>>,
+    /// Tells the reader that the terminal goes away.
+    closed: Arc<AtomicBool>,
     /// The program's side, for its settings.
     side: OwnedFd,
     before: Termios,
@@ -57,15 +64,22 @@ impl Terminal {
         let (rows, cols) = (rows.try_into().unwrap(), cols.try_into().unwrap());
         let shown = Arc::new(Mutex::new(vt100::Parser::new(rows, cols, 0)));
         let mut output = File::from(master.try_clone().unwrap());
-        let writing = Arc::clone(&shown);
-        thread::spawn(move || {
+        let (writing, closed) = (Arc::clone(&shown), Arc::new(AtomicBool::new(false)));
+        let closing = Arc::clone(&closed);
+        let reader = thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // The last reader's side closing ends it, with an error on Linux.
-            while let Ok(n @ 1..) = output.read(&mut bytes) {
+            while !closing.load(Ordering::SeqCst) {
+                let mut wait = [PollFd::new(&output, PollFlags::IN)];
+                if poll(&mut wait, Some(&Timespec { tv_sec: 0, tv_nsec: 20_000_000 })) == Ok(0) {
+                    continue;
+                }
+                // When the program's side is closed this is an error on Linux.
+                let Ok(n @ 1..) = output.read(&mut bytes) else { return };
                 writing.lock().unwrap().process(&bytes[..n]);
             }
         });
-        Self { child, keyboard: File::from(master), side, before, shown }
+        let (keyboard, reader) = (Some(File::from(master)), Some(reader));
+        Self { child, keyboard, reader, closed, side, before, shown }
     }
 
     /// What is on the screen.
@@ -80,7 +94,7 @@ impl Terminal {
 
     /// Types.
     pub fn keys(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.keyboard.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits until the screen is as wanted, and returns its text.
@@ -115,6 +129,21 @@ impl Terminal {
         }
     }
 
+    /// Takes the terminal away, as a broken connection does; how the program ended, if it did.
+    pub fn hang_up(mut self) -> Option<ExitStatus> {
+        self.closed.store(true, Ordering::SeqCst);
+        self.reader.take().unwrap().join().unwrap();
+        self.keyboard = None;
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
+            if let Some(status) = self.ended() {
+                return Some(status);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+
     /// Sends the program a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
@@ -130,7 +159,7 @@ impl Terminal {
     pub fn resize(&self, rows: u16, cols: u16) {
         let (r, c) = (rows.try_into().unwrap(), cols.try_into().unwrap());
         self.shown.lock().unwrap().screen_mut().set_size(r, c);
-        resize(&self.keyboard, rows, cols);
+        resize(self.keyboard.as_ref().unwrap(), rows, cols);
     }
 
     /// Asserts that it is as it was before the program began.

@@ -65,11 +65,15 @@ pub struct TopArgs {
 /// Watches until it is told to stop.
 pub(super) fn run(args: &TopArgs) -> Result<ExitCode> {
     let dumb = env::var_os("TERM").is_some_and(|t| t == "dumb");
-    if !io::stdout().is_terminal() || dumb {
-        let what = if dumb { "TERM is `dumb`" } else { "stdout is none" };
+    let lacking = match (io::stdout().is_terminal(), io::stdin().is_terminal()) {
+        (false, _) => Some("stdout is none"),
+        (_, false) => Some("stdin is none"),
+        _ => dumb.then_some("TERM is `dumb`"),
+    };
+    if let Some(lacking) = lacking {
         bail!(
-            "`overflow top` needs a terminal that it can draw on, and {what}; use `overflow trace \
-             --summary 1` for aggregates line by line"
+            "`overflow top` needs a terminal to draw on and to read keys from, and {lacking}; use \
+             `overflow trace --summary 1` for aggregates line by line"
         );
     }
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -2,6 +2,7 @@
 //! not take its output, as over a bad line, holds up nothing else.
 
 use std::{
+    io,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -10,9 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use ratatui::crossterm::event::{self, Event};
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::{Signal, getpid, kill_process},
+};
 use tokio::sync::oneshot;
 
 use super::{
@@ -23,8 +28,11 @@ use crate::sink::top::Shared;
 
 /// The screen follows what is known so often; keys are followed at once.
 const DRAW_EVERY: Duration = Duration::from_millis(250);
-/// Signals are followed within this time.
-const POLL: Duration = Duration::from_millis(50);
+/// Signals and a changed size are followed within this time.
+const POLL: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// A thread that has not ended by then hangs on a terminal that is gone or takes nothing.
+const PATIENCE: Duration = Duration::from_secs(1);
+const NO_KEYS: &str = "cannot read the keyboard";
 
 /// The thread, as others see it.
 #[derive(Clone)]
@@ -67,11 +75,20 @@ impl Ui {
     pub(super) fn stop(&self) {
         self.asked.stop.store(true, Ordering::SeqCst);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let failure = match thread.map(JoinHandle::join) {
-            None | Some(Ok(Ok(()))) => return,
-            Some(Ok(Err(error))) => error,
+        let Some(thread) = thread else { return };
+        let since = Instant::now();
+        while !thread.is_finished() && since.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(5));
+        }
+        if !thread.is_finished() {
+            screen::give_back();
+            return;
+        }
+        let failure = match thread.join() {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
             // The panic has said what it is.
-            Some(Err(_)) => anyhow!("the view failed; use `overflow trace` meanwhile"),
+            Err(_) => anyhow!("the view failed; use `overflow trace` meanwhile"),
         };
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
@@ -118,10 +135,11 @@ fn draw(mut screen: Screen, view: &Shared, asks: &Asks) -> Result<()> {
             screen.draw(|buffer| view.lock().draw(buffer))?;
             (drawn, at_once) = (Some(Instant::now()), false);
         }
-        if !event::poll(POLL).context("cannot read the keyboard")? {
+        await_keys()?;
+        if !event::poll(Duration::ZERO).context(NO_KEYS)? {
             continue;
         }
-        match event::read().context("cannot read the keyboard")? {
+        match event::read().context(NO_KEYS)? {
             Event::Key(key) => match asked(key) {
                 Asked::View(action) => {
                     if view.lock().act(action) {
@@ -139,6 +157,21 @@ fn draw(mut screen: Screen, view: &Shared, asks: &Asks) -> Result<()> {
             Event::Resize(..) => at_once = true,
             _ => {}
         }
+    }
+    Ok(())
+}
+
+/// Waits a little for a key. A terminal that is gone is an error here: crossterm would read its end
+/// for ever.
+fn await_keys() -> Result<()> {
+    let stdin = io::stdin();
+    let mut keyboard = [PollFd::new(&stdin, PollFlags::IN)];
+    match poll(&mut keyboard, Some(&POLL)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error).context(NO_KEYS),
+    }
+    if keyboard[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+        bail!("{NO_KEYS}: the terminal is gone");
     }
     Ok(())
 }
