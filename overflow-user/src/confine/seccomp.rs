@@ -27,7 +27,6 @@ const READER: &[c_long] = &[
     libc::SYS_lseek,
     libc::SYS_close,
     libc::SYS_fstat,
-    libc::SYS_fcntl,
     libc::SYS_ppoll,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
@@ -102,6 +101,9 @@ const LOOKER_OLD: &[c_long] = &[libc::SYS_readlink, libc::SYS_stat, libc::SYS_ls
 #[cfg(not(target_arch = "x86_64"))]
 const LOOKER_OLD: &[c_long] = &[];
 
+/// Commands of fcntl(2). Not F_SETOWN and F_SETSIG: they send any signal to any process of the user.
+const FCNTL: [i32; 5] =
+    [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL, libc::F_DUPFD_CLOEXEC];
 /// Commands of bpf(2) for maps that are open, `enum bpf_cmd` of include/uapi/linux/bpf.h:
 /// `BPF_MAP_LOOKUP_ELEM`, `BPF_MAP_UPDATE_ELEM`, `BPF_MAP_DELETE_ELEM`, `BPF_MAP_GET_NEXT_KEY`.
 const MAP_COMMANDS: [u64; 4] = [1, 2, 3, 4];
@@ -119,6 +121,9 @@ pub(super) fn reader(needs: &Needs) -> Result<Allowed, Error> {
     let not_exec = without(2, libc::PROT_EXEC)?;
     allow_if(&mut allowed, libc::SYS_mmap, vec![not_exec.clone()])?;
     allow_if(&mut allowed, libc::SYS_mprotect, vec![not_exec])?;
+    for command in FCNTL {
+        allow_if(&mut allowed, libc::SYS_fcntl, vec![is(1, number(command))?])?;
+    }
     for request in REQUESTS {
         allow_if(&mut allowed, libc::SYS_ioctl, vec![is(1, request)?])?;
     }

@@ -51,6 +51,9 @@ fn the_host_is_out_of_reach() {
         refused(unshare(CloneFlags::CLONE_NEWUSER).map_err(io::Error::from));
         refused(ptrace::attach(Pid::parent()).map_err(io::Error::from));
         refused(signal::kill(Pid::this(), None).map_err(io::Error::from));
+        // Stands for F_SETOWN: without the filter a file that takes no seals is EINVAL.
+        let seal = rustix::fs::SealFlags::SEAL;
+        refused(rustix::fs::fcntl_add_seals(&file, seal).map_err(io::Error::from));
         refused(
             rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
                 .map_err(io::Error::from),
