@@ -38,11 +38,12 @@ fn inside(test: impl FnOnce(u64) + Send + 'static) {
     thread::spawn(run).join().unwrap();
 }
 
-/// Starts the view of a namespace; `None` where tracing is not possible, which `trace` tells.
+/// Starts the view of a namespace; `None` where tracing is not allowed, which `trace` tells.
 fn start(netns: u64, env: &[(&str, &str)]) -> Option<Terminal> {
     let trace = Command::new(OVERFLOW).args(["trace", "--duration", "0.1"]).output().unwrap();
     if !trace.status.success() {
         let why = String::from_utf8_lossy(&trace.stderr);
+        assert!(why.contains("not allowed") || why.contains("no hook attaches"), "{why}");
         eprintln!("tracing is not possible here, nothing is tested: {why}");
         return None;
     }

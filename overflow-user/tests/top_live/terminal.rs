@@ -41,11 +41,13 @@ pub struct Terminal {
 impl Terminal {
     /// Starts `program` with its arguments, in a session of its own whose terminal this is.
     pub fn start(program: &[&str], env: &[(&str, &str)], (rows, cols): (u16, u16)) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
-        let side = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        let side =
+            open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
         resize(&master, rows, cols);
         let before = tcgetattr(&side).unwrap();
         let stdio = || Stdio::from(side.try_clone().unwrap());

@@ -76,7 +76,9 @@ impl Row {
         self.look(looked);
         let mut eventful = false;
         let mut overflows = 0;
+        let mut peak = peak;
         if let Some(happened) = happened {
+            peak = peak.max(self.peak(happened.totals));
             overflows = happened.totals.overflows().saturating_sub(self.totals.overflows());
             eventful = events(happened.totals) != events(&self.totals);
             if self.listeners.is_empty() {
@@ -101,6 +103,15 @@ impl Row {
             self.seen.0 += 1;
             self.seen.1 += u64::from(longest > limit);
         }
+    }
+
+    /// What the totals tell of the longest queue since they were last taken: a new maximum, or
+    /// time spent full.
+    fn peak(&self, now: &Totals) -> u32 {
+        let longest = now.recv_q_max.filter(|max| Some(*max) > self.totals.recv_q_max);
+        let was_full = |t: &Totals| t.full.map_or(0, |f| f.total_ns);
+        let filled = self.limit.filter(|_| was_full(now) > was_full(&self.totals));
+        longest.unwrap_or(0).max(filled.map_or(0, |limit| limit.saturating_add(1)))
     }
 
     /// Takes a look at the listeners there; none if they are gone.
@@ -181,7 +192,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::listeners::sample::listener;
+    use crate::{listeners::sample::listener, sink::live::Full};
 
     fn happened(totals: &Totals) -> Listened<'_> {
         let place = "0.0.0.0:80".to_owned();
@@ -226,6 +237,21 @@ mod tests {
         assert_eq!((row.longest, row.limit()), (2, Some(1)));
         row.second(&[], Some(&happened(&full)), 0);
         assert_eq!(row.queue.last(9).collect::<Vec<_>>(), [2, 0]);
+    }
+
+    #[test]
+    fn a_second_spent_full_is_seen_though_the_queue_is_short_again() {
+        let mut row = Row::new((1, "0.0.0.0:80".parse().unwrap()));
+        let looked = Listener { recv_q: 3, ..listener("0.0.0.0:80") };
+        let full = |total_ns| Totals {
+            full: Some(Full { times: 1, total_ns, ..Full::default() }),
+            ..dropped(0, (1, 128))
+        };
+        for total_ns in [0, 5, 5] {
+            let totals = full(total_ns);
+            row.second(&[&looked], Some(&happened(&totals)), 0);
+        }
+        assert_eq!(row.queue.last(9).collect::<Vec<_>>(), [3, 129, 3]);
     }
 
     #[test]
