@@ -1,9 +1,9 @@
 //! Confinement: once the programs are attached, the process that reads what came from the network
 //! can no longer touch the host.
 //!
-//! Three walls, one behind the other: no capabilities and no new privileges ([`caps`]), no files
-//! ([`landlock`]), and only the system calls of a reader and writer of descriptors that are open
-//! already ([`seccomp`]). What must go on seeing the host, finding the owners of listeners, is
+//! Three walls, one behind the other: no capabilities and no new privileges (`caps`), no files
+//! (`landlock`), and only the system calls of a reader and writer of descriptors that are open
+//! already (`seccomp`). What must go on seeing the host, finding the owners of listeners, is
 //! done by a process of its own ([`Attribution`]), which never sees a packet.
 //!
 //! A refused call gets EPERM; it does not kill the process. The attempt gains nothing either way,
