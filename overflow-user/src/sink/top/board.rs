@@ -10,6 +10,7 @@ use crate::{
     listeners::{Inventory, Listener},
     model::kernels::Kernel,
     pipeline::Filter,
+    probe,
     sink::live::{Listened, Moment, Opening, Snapshot},
     verdict::{Known, VerdictId},
 };
@@ -120,11 +121,12 @@ impl Board {
         for key in looked.keys().chain(happened.keys()) {
             self.rows.entry(*key).or_insert_with(|| Row::new(*key));
         }
+        let timed = self.opening.as_ref().is_some_and(accepts);
         let peaks = std::mem::take(&mut self.peaks);
         for (key, row) in &mut self.rows {
             let looked = looked.get(key).map_or(&[][..], Vec::as_slice);
             let peak = peaks.get(key).copied().unwrap_or(0);
-            row.second(looked, happened.get(key).copied(), peak);
+            row.second(looked, happened.get(key).copied(), peak, timed);
         }
         // A listener that is gone and at which nothing happened is of no interest.
         self.rows.retain(|key, row| row.open || happened.contains_key(key));
@@ -143,6 +145,11 @@ impl Board {
         }
         groups
     }
+}
+
+/// Whether accept() is traced.
+fn accepts(opening: &Opening) -> bool {
+    opening.rungs.iter().any(|(m, rung)| m == probe::Moment::Accept.as_str() && !rung.is_empty())
 }
 
 /// `None` for what is no address; every place of a listener that is not known is one.

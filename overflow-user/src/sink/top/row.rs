@@ -71,8 +71,15 @@ impl Row {
     }
 
     /// Takes what is known at the end of a second: what was looked at (empty if it is gone), what
-    /// happened, and the longest queue of this second's shown moments.
-    pub fn second(&mut self, looked: &[&Listener], happened: Option<&Listened<'_>>, peak: u32) {
+    /// happened, and the longest queue of this second's shown moments. `timed`: the queue's comings
+    /// and goings are traced, so that time spent full is more than zeros.
+    pub fn second(
+        &mut self,
+        looked: &[&Listener],
+        happened: Option<&Listened<'_>>,
+        peak: u32,
+        timed: bool,
+    ) {
         self.look(looked);
         let mut eventful = false;
         let mut overflows = 0;
@@ -87,6 +94,7 @@ impl Row {
             }
             self.sysctls = happened.sysctls.or(self.sysctls);
             self.totals = happened.totals.clone();
+            self.totals.full = self.totals.full.filter(|_| timed);
         }
         // Where something happened, the kernel's own words are newer than the last look.
         let told = happened.and_then(|h| h.totals.recv_q).filter(|_| eventful);
@@ -213,14 +221,14 @@ mod tests {
         let key = (1, "0.0.0.0:80".parse().unwrap());
         let mut row = Row::new(key);
         let looked = Listener { recv_q: 3, ..listener("0.0.0.0:80") };
-        row.second(&[&looked], None, 0);
+        row.second(&[&looked], None, 0, true);
         assert_eq!((row.recv_q, row.full(), row.idle()), (Some((3, 128)), false, false));
         let full = dropped(40, (129, 128));
-        row.second(&[&looked], Some(&happened(&full)), 129);
+        row.second(&[&looked], Some(&happened(&full)), 129, true);
         assert_eq!((row.recv_q, row.full()), (Some((129, 128)), true));
         assert_eq!(row.overflow_rate(), 40);
         // Nothing new: the look counts again.
-        row.second(&[&looked], Some(&happened(&full)), 0);
+        row.second(&[&looked], Some(&happened(&full)), 0, true);
         assert_eq!((row.recv_q, row.overflow_rate()), (Some((3, 128)), 0));
         assert_eq!(row.queue.last(9).collect::<Vec<_>>(), [3, 129, 3]);
         assert_eq!((row.longest, row.count("syn.drop")), (129, 40));
@@ -232,10 +240,10 @@ mod tests {
         let mut row = Row::new((1, "10.0.0.1:80".parse().unwrap()));
         row.look(&[&listener("10.0.0.1:80")]);
         let full = dropped(1, (2, 1));
-        row.second(&[], Some(&happened(&full)), 2);
+        row.second(&[], Some(&happened(&full)), 2, true);
         assert!(!row.open && row.recv_q.is_none() && !row.full());
         assert_eq!((row.longest, row.limit()), (2, Some(1)));
-        row.second(&[], Some(&happened(&full)), 0);
+        row.second(&[], Some(&happened(&full)), 0, true);
         assert_eq!(row.queue.last(9).collect::<Vec<_>>(), [2, 0]);
     }
 
@@ -249,18 +257,22 @@ mod tests {
         };
         for total_ns in [0, 5, 5] {
             let totals = full(total_ns);
-            row.second(&[&looked], Some(&happened(&totals)), 0);
+            row.second(&[&looked], Some(&happened(&totals)), 0, true);
         }
         assert_eq!(row.queue.last(9).collect::<Vec<_>>(), [3, 129, 3]);
+        assert_eq!(row.full_share(1000), Some(FullShare::Traced(1)));
+        // Where accept() is not traced, zeros are no measurement.
+        row.second(&[&looked], Some(&happened(&full(0))), 0, false);
+        assert_eq!(row.full_share(1000), Some(FullShare::Sampled(25)));
     }
 
     #[test]
     fn one_that_was_never_seen_has_the_queue_that_was_told() {
         let mut row = Row::new((1, "10.0.0.1:80".parse().unwrap()));
         let full = dropped(1, (2, 1));
-        row.second(&[], Some(&happened(&full)), 2);
+        row.second(&[], Some(&happened(&full)), 2, true);
         assert!(!row.gone() && row.full());
-        row.second(&[], Some(&happened(&full)), 0);
+        row.second(&[], Some(&happened(&full)), 0, true);
         assert_eq!((row.gone(), row.recv_q), (false, None));
     }
 

@@ -11,6 +11,7 @@ use crate::{
     listeners::{Listener, Namespace, Surroundings, Sysctls, sample},
     model::{kernels, release::Release},
     owner::{Cgroup, Owner, Process},
+    probe,
     sink::live::{Full, Listened, LiveSink, Moment, Opening, Snapshot, Totals, Waits},
     verdict::{Known, Stage, Values, VerdictId},
 };
@@ -107,7 +108,7 @@ fn opening() -> Opening {
     Opening {
         kernel: "6.12.117+deb13-cloud-amd64".to_owned(),
         distro: String::new(),
-        rungs: vec![("SYN".to_owned(), "fentry".to_owned())],
+        rungs: vec![(probe::Moment::Accept.as_str().to_owned(), "fentry".to_owned())],
         filter: String::new(),
         all: false,
         summary: None,
