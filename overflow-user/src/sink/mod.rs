@@ -8,6 +8,7 @@ pub mod live;
 mod live_json;
 pub mod live_listeners;
 mod live_text;
+pub mod metrics;
 pub mod pcapng;
 pub mod text;
 pub mod top;

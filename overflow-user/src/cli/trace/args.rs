@@ -1,6 +1,6 @@
 //! What can be asked of `trace`, and what it shares with `replay`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, value_parser};
 use overflow_common::Rung;
@@ -12,7 +12,10 @@ use super::{
 use crate::{
     confine::{ConfineError, Needs, confine},
     pipeline::{Filter, Options},
-    sink::live::{JsonLines, LiveSink, LiveText},
+    sink::{
+        live::{JsonLines, LiveSink, LiveText},
+        metrics,
+    },
 };
 
 /// Trace abnormal handshakes of every TCP listener on this host, until Ctrl-C.
@@ -34,6 +37,7 @@ Examples:
   overflow trace --summary 10             aggregates every 10 s
   overflow trace --cmd 'wrk -c 500 http://127.0.0.1/' --record run.rec
   overflow trace --output json | jq 'select(.type==\"event\") | .id'
+  overflow trace --summary 60 --metrics-listen 9464
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
 pub struct TraceArgs {
@@ -48,6 +52,9 @@ pub struct TraceArgs {
     /// Also write everything that is traced to a file, for `overflow replay`
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
+    /// Also serve metrics for Prometheus here, at /metrics; on loopback unless ADDR is given
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics::listen)]
+    pub(super) metrics_listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(super) hooks: Hooks,
 }
@@ -178,7 +185,14 @@ mod tests {
     #[test]
     fn bad_usage_is_refused() {
         assert_eq!(parse("-4 -6").unwrap_err(), ErrorKind::ArgumentConflict);
-        for bad in ["-P 0", "--rung uprobe", "--summary 0", "--max-events 0", "--addr nowhere"] {
+        for bad in [
+            "-P 0",
+            "--rung uprobe",
+            "--summary 0",
+            "--max-events 0",
+            "--addr nowhere",
+            "--metrics-listen host",
+        ] {
             assert_eq!(parse(bad).unwrap_err(), ErrorKind::ValueValidation, "{bad}");
         }
     }

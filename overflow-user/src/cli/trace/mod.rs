@@ -6,7 +6,9 @@ mod select;
 use std::{
     collections::BTreeSet,
     io::{self, BufWriter, IsTerminal, Write},
+    net::SocketAddr,
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -24,8 +26,14 @@ use crate::{
     pipeline::{self, Ends, Engine, Filter, Live, Options, Stop},
     probe::{Moment, TraceConfig, Tracer},
     record::{Header, Recorder},
-    sink::live::{LiveSink, Opening},
+    sink::{
+        live::{LiveSink, Opening},
+        metrics::{Endpoint, Measured, Shared},
+    },
 };
+
+/// With metrics, the queues of quiet listeners are looked at so often.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Traces until it is told to stop.
 pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
@@ -40,6 +48,7 @@ pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
 async fn trace(args: &TraceArgs) -> Result<()> {
     let stop = Stop::catch().context("cannot catch signals")?;
     let filter = args.view.filter()?;
+    let numbers = args.metrics_listen.map(serve).transpose()?;
     let detail = match (args.view.summary, args.view.all) {
         (Some(_), _) => Detail::Counted,
         (None, true) => Detail::Every,
@@ -63,14 +72,32 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
     let mut out = BufWriter::new(stdout.lock());
-    let engine = engine(args.view.options(filter), args.view.sink(terminal), &header, &mut out)?;
+    let mut sink = args.view.sink(terminal);
+    let served = numbers.is_some();
+    if let Some(numbers) = numbers {
+        sink = Box::new(Measured::new(sink, numbers));
+    }
+    let engine = engine(args.view.options(filter), sink, &header, &mut out)?;
     out.flush()?;
     let ends = Ends { after: args.duration, with: args.cmd.clone() };
     let mut live = Live::new(tracer, engine, recorder, attribution, &mut out)?;
     if !args.hooks.confining.no_confine {
-        live = live.confined(false);
+        live = live.confined(served);
+    }
+    if served {
+        live = live.looking_every(LOOK_EVERY);
     }
     live.run(ends, stop.asked(), inventory).await
+}
+
+/// Serves what is to be measured.
+fn serve(address: SocketAddr) -> Result<Shared> {
+    let numbers = Shared::default();
+    let endpoint = Endpoint::bind(address, numbers.clone())
+        .with_context(|| format!("cannot serve metrics at {address}; choose another port?"))?;
+    eprintln!("overflow: metrics are at http://{}/metrics", endpoint.address()?);
+    tokio::spawn(endpoint.serve());
+    Ok(numbers)
 }
 
 /// A tracer at work, and what was known when it began.

@@ -1,0 +1,263 @@
+//! A row per listener, of no more listeners than a scraper can bear.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    listeners::Listener,
+    sink::live::{Full, Listened, Snapshot, Totals, Waits},
+    verdict::VerdictId,
+};
+
+/// Listeners that have a row of their own; what happens at more is summed up in one row.
+pub(super) const ROWS: usize = 1000;
+
+/// (inode number of the network namespace, address as `ss` writes it).
+type Key = (u32, String);
+
+/// Which listeners have a row of their own. A counter must not move from one row to another, or it
+/// would seem to start anew, so a row is kept for good once something has happened there.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    own: BTreeSet<Key>,
+}
+
+/// Whose numbers a row has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Whose {
+    /// Inode number of the network namespace; `None` for the row of the rest.
+    pub netns: Option<u32>,
+    /// Where it listens, or `other`.
+    pub listener: String,
+    /// Name of the main process that holds it.
+    pub process: String,
+    /// Short id of its container.
+    pub container: String,
+    /// UID of its pod.
+    pub pod_uid: String,
+}
+
+/// The accept queue and the SYN queue as they were last looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Queues {
+    /// Accept queue, connections; of a group of `SO_REUSEPORT` listeners the fullest.
+    pub length: u32,
+    /// Its limit, connections; it is full above it.
+    pub limit: Option<u32>,
+    /// Requests in SYN_RECV.
+    pub syn: u32,
+    /// Sockets that share the address.
+    pub sockets: u32,
+}
+
+/// What happened at one listener, or at several together.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sums {
+    pub verdicts: BTreeMap<VerdictId, u64>,
+    pub overflows: u64,
+    pub accepts: u64,
+    pub synack_retransmits: u64,
+    pub recv_q_max: Option<u32>,
+    pub full: Option<Full>,
+    pub waits: Option<Waits>,
+}
+
+/// One listener.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Row {
+    pub whose: Whose,
+    pub sums: Sums,
+    /// `None` if it is gone, and for the row of the rest.
+    pub queues: Option<Queues>,
+}
+
+impl Book {
+    /// The rows, and how many listeners share the last one.
+    pub(super) fn rows(&mut self, snapshot: &Snapshot<'_>) -> (Vec<Row>, usize) {
+        let mut queues = queues(snapshot);
+        let mut rows = Vec::new();
+        let mut rest = Row::default();
+        "other".clone_into(&mut rest.whose.listener);
+        let mut folded = 0;
+        for listened in &snapshot.listeners {
+            let key = (listened.netns, listened.place.clone());
+            let known = queues.remove(&key);
+            if self.own.contains(&key) || self.own.len() < ROWS {
+                self.own.insert(key);
+                let mut row = Row { whose: whose(listened), ..Row::default() };
+                row.sums.add(listened.totals);
+                row.queues = known.map(|(queues, _)| exact(queues, listened.totals));
+                rows.push(row);
+            } else {
+                rest.sums.add(listened.totals);
+                folded += 1;
+            }
+        }
+        let room = ROWS.saturating_sub(rows.len());
+        folded += queues.len().saturating_sub(room);
+        rows.extend(queues.into_iter().take(room).map(|((netns, listener), (queues, first))| {
+            Row {
+                whose: Whose::new(netns, listener, first),
+                sums: Sums::default(),
+                queues: Some(queues),
+            }
+        }));
+        if folded > 0 {
+            rows.push(rest);
+        }
+        (rows, folded)
+    }
+}
+
+impl Sums {
+    fn add(&mut self, totals: &Totals) {
+        for (id, count) in &totals.verdicts {
+            *self.verdicts.entry(*id).or_default() += count;
+        }
+        self.overflows += totals.overflows();
+        self.accepts += totals.accepts();
+        self.synack_retransmits += totals.synack_retransmits;
+        self.recv_q_max = self.recv_q_max.max(totals.recv_q_max);
+        if let Some(more) = totals.full {
+            let full = self.full.get_or_insert_default();
+            full.times += more.times;
+            full.total_ns += more.total_ns;
+        }
+        if let Some(more) = totals.waits {
+            let waits = self.waits.get_or_insert_default();
+            waits.total_ns += more.total_ns;
+            for (sum, n) in waits.buckets.iter_mut().zip(more.buckets) {
+                *sum += n;
+            }
+        }
+    }
+}
+
+impl Whose {
+    fn new(netns: u32, listener: String, first: Option<&Listener>) -> Self {
+        let main = first.and_then(|l| l.owner.as_ref()?.main());
+        let cgroup = main.map(|p| &p.cgroup);
+        Self {
+            netns: Some(netns),
+            listener,
+            process: main.map(|p| p.comm.clone()).unwrap_or_default(),
+            container: cgroup
+                .and_then(|c| Some(c.container.as_ref()?.short_id().to_owned()))
+                .unwrap_or_default(),
+            pod_uid: cgroup.and_then(|c| c.pod.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+fn whose(listened: &Listened<'_>) -> Whose {
+    let owned = listened.listeners.iter().find(|l| l.owner.is_some());
+    Whose::new(listened.netns, listened.place.clone(), owned.copied())
+}
+
+/// Where the kernel counts, it knows the queue better than the last look at it.
+fn exact(queues: Queues, totals: &Totals) -> Queues {
+    match totals.recv_q.filter(|_| totals.full.is_some()) {
+        Some((length, limit)) => Queues { length, limit: Some(limit), ..queues },
+        None => queues,
+    }
+}
+
+/// The queues of every listener, with a socket that has an owner, if any of them has.
+fn queues<'a>(snapshot: &Snapshot<'a>) -> BTreeMap<Key, (Queues, Option<&'a Listener>)> {
+    let mut found: BTreeMap<Key, (Queues, Option<&Listener>)> = BTreeMap::new();
+    for listener in &snapshot.inventory.listeners {
+        let (queues, first) = found.entry((listener.netns, listener.place())).or_default();
+        let room = |length: u32, limit: Option<u32>| {
+            limit.map_or(i64::MAX, |limit| i64::from(limit) - i64::from(length))
+        };
+        if queues.sockets == 0
+            || room(listener.recv_q, listener.send_q) < room(queues.length, queues.limit)
+        {
+            (queues.length, queues.limit) = (listener.recv_q, listener.send_q);
+        }
+        // Requests of a group are shown for each of it.
+        queues.syn = queues.syn.max(listener.syn_recv);
+        queues.sockets += 1;
+        if first.is_none_or(|l| l.owner.is_none()) {
+            *first = Some(listener);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listeners::{Inventory, sample};
+
+    fn snapshot<'a>(inventory: &'a Inventory, listeners: Vec<Listened<'a>>) -> Snapshot<'a> {
+        Snapshot {
+            t_ns: 0,
+            listeners,
+            inventory,
+            accepts: false,
+            suppressed: 0,
+            losses: Vec::new(),
+        }
+    }
+
+    fn listened(place: &str, totals: &'static Totals) -> Listened<'static> {
+        Listened { netns: 1, place: place.to_owned(), listeners: Vec::new(), sysctls: None, totals }
+    }
+
+    fn overflowed(n: u64) -> &'static Totals {
+        let verdicts = BTreeMap::from([(VerdictId::AckDropOverflow, n)]);
+        Box::leak(Box::new(Totals { verdicts, ..Totals::default() }))
+    }
+
+    #[test]
+    fn a_group_shows_its_fullest_socket() {
+        let listeners = vec![
+            Listener { recv_q: 100, ..sample::listener("0.0.0.0:80") },
+            Listener {
+                recv_q: 60,
+                send_q: Some(64),
+                syn_recv: 2,
+                ..sample::listener("0.0.0.0:80")
+            },
+        ];
+        let inventory = Inventory { listeners, ..Inventory::default() };
+        let (rows, folded) = Book::default().rows(&snapshot(&inventory, Vec::new()));
+        let expected = Queues { length: 60, limit: Some(64), syn: 2, sockets: 2 };
+        assert_eq!((rows.len(), folded, rows[0].queues), (1, 0, Some(expected)));
+        assert_eq!(rows[0].whose.listener, "0.0.0.0:80");
+    }
+
+    #[test]
+    fn more_listeners_than_rows_are_summed_up_and_never_change_rows() {
+        let inventory = Inventory::default();
+        let many: Vec<_> =
+            (0..ROWS + 2).map(|n| listened(&format!("0.0.0.0:{n}"), overflowed(1))).collect();
+        let mut book = Book::default();
+        let (rows, folded) = book.rows(&snapshot(&inventory, many));
+        assert_eq!((rows.len(), folded), (ROWS + 1, 2));
+        let last = rows.last().unwrap();
+        assert_eq!((last.whose.listener.as_str(), last.sums.overflows), ("other", 2));
+        let turned: Vec<_> =
+            (0..ROWS + 2).rev().map(|n| listened(&format!("0.0.0.0:{n}"), overflowed(3))).collect();
+        let (rows, _) = book.rows(&snapshot(&inventory, turned));
+        assert_eq!((rows.len(), rows.last().unwrap().sums.overflows), (ROWS + 1, 6));
+        let missing = |n: usize| !rows.iter().any(|r| r.whose.listener == format!("0.0.0.0:{n}"));
+        assert!(missing(ROWS) && missing(ROWS + 1) && !missing(0));
+    }
+
+    #[test]
+    fn quiet_listeners_give_way() {
+        let listeners = (1..=u16::try_from(ROWS).unwrap() + 5)
+            .map(|port| sample::listener(&format!("127.0.0.1:{port}")))
+            .collect();
+        let inventory = Inventory { listeners, ..Inventory::default() };
+        let eventful = vec![listened("127.0.0.1:1005", overflowed(1))];
+        let (rows, folded) = Book::default().rows(&snapshot(&inventory, eventful));
+        assert_eq!((rows.len(), folded), (ROWS + 1, 5));
+        assert_eq!(
+            (rows[0].whose.listener.as_str(), rows[0].sums.overflows),
+            ("127.0.0.1:1005", 1)
+        );
+        assert!(rows[0].queues.is_some());
+    }
+}

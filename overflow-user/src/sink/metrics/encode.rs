@@ -1,0 +1,147 @@
+//! Families -> the text that is scraped, in either of its two formats.
+
+use std::fmt;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text},
+    metrics::{MetricType, exemplar::Exemplar},
+    registry::{Registry, Unit},
+};
+
+use super::families::{Families, Sample, Value};
+
+/// What precedes every name.
+const PREFIX: &str = "overflow";
+
+/// A format of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// What Prometheus had before, and most other scrapers read.
+    Classic,
+}
+
+impl Format {
+    /// The better one of those that an `Accept` header names.
+    pub fn accepted(accept: &str) -> Self {
+        if accept.contains("application/openmetrics-text") {
+            Self::OpenMetrics
+        } else {
+            Self::Classic
+        }
+    }
+
+    /// As an answer's `Content-Type`.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// The page.
+pub fn encode(families: &Families, format: Format) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(families.clone()));
+    let mut page = String::new();
+    text::encode(&mut page, &registry)?;
+    Ok(match format {
+        Format::OpenMetrics => page,
+        Format::Classic => classic(&page),
+    })
+}
+
+impl Collector for Families {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for family in &self.0 {
+            let Some(first) = family.samples.first() else { continue };
+            let unit = family.seconds.then_some(Unit::Seconds);
+            let kind = kind(&first.value);
+            let mut metric =
+                encoder.encode_descriptor(family.name, family.help, unit.as_ref(), kind)?;
+            for sample in &family.samples {
+                write(&mut metric, sample)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn kind(value: &Value) -> MetricType {
+    match value {
+        Value::Count(_) | Value::Seconds(_) => MetricType::Counter,
+        Value::Gauge(_) => MetricType::Gauge,
+        Value::Info => MetricType::Info,
+        Value::Histogram { .. } => MetricType::Histogram,
+    }
+}
+
+fn write(metric: &mut MetricEncoder<'_>, sample: &Sample) -> fmt::Result {
+    let labels: Vec<(&str, String)> =
+        sample.labels.iter().map(|(name, value)| (*name, escaped(value))).collect();
+    if sample.value == Value::Info {
+        return metric.encode_info(&labels);
+    }
+    let none: Option<&Exemplar<NoLabelSet, f64>> = None;
+    if labels.is_empty() {
+        return number(metric, &sample.value, none);
+    }
+    number(&mut metric.encode_family(&labels)?, &sample.value, none)
+}
+
+/// The library writes values as they are, and a process may have any name.
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
+}
+
+fn number(
+    metric: &mut MetricEncoder<'_>,
+    value: &Value,
+    exemplar: Option<&Exemplar<NoLabelSet, f64>>,
+) -> fmt::Result {
+    match value {
+        Value::Count(count) => metric.encode_counter(count, exemplar),
+        Value::Seconds(seconds) => metric.encode_counter(seconds, exemplar),
+        Value::Gauge(now) => metric.encode_gauge(now),
+        Value::Info => Ok(()),
+        Value::Histogram { buckets, sum } => {
+            let count = buckets.iter().map(|(_, n)| n).sum();
+            // The library writes this bound as +Inf.
+            let finite = |bound: f64| bound.min(f64::MAX);
+            let buckets: Vec<_> = buckets.iter().map(|(bound, n)| (finite(*bound), *n)).collect();
+            metric.encode_histogram::<NoLabelSet>(*sum, count, &buckets, None)
+        }
+    }
+}
+
+/// OpenMetrics names a counter's family without `_total`, has units, and says where it ends; the
+/// older format knows none of it. The samples are the same.
+fn classic(page: &str) -> String {
+    let mut text = String::with_capacity(page.len());
+    let mut help = "";
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ').map_or("", |(_, help)| help);
+        } else if let Some((name, kind)) =
+            line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", kind),
+                "info" => ("_info", "gauge"),
+                _ => ("", kind),
+            };
+            for part in
+                ["# HELP ", name, suffix, " ", help, "\n# TYPE ", name, suffix, " ", kind, "\n"]
+            {
+                text.push_str(part);
+            }
+        } else if !line.starts_with("# ") {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}

@@ -1,0 +1,16 @@
+//! What was traced as numbers: a page of metrics that Prometheus and OpenMetrics scrapers read.
+//!
+//! The names and labels are a contract, see docs/metrics.md. No label comes from a client.
+
+mod book;
+mod encode;
+mod families;
+mod listen;
+mod server;
+mod sink;
+
+pub use encode::{Format, encode};
+pub use families::{Families, Family, Sample, Value};
+pub use listen::listen;
+pub use server::Endpoint;
+pub use sink::{Measured, Shared};
