@@ -50,6 +50,11 @@ pub static COUNTS: HashMap<Signature, u64, 16384> = HashMap::new();
 #[btf_map]
 pub static TALLIES: HashMap<u64, Tally, 4096> = HashMap::new();
 
+/// Where a new [`TALLIES`] entry is made: too large for the stack. Only what says whose it is is
+/// ever written.
+#[btf_map]
+pub static BLANK: PerCpuArray<Tally, 1> = PerCpuArray::new();
+
 /// Children in accept queues, by the address of their `struct sock`. The oldest make room: those of
 /// a listener that was closed are never taken.
 #[btf_map]

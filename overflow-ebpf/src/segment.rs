@@ -6,7 +6,8 @@ use overflow_common::{Event, Loss, valid};
 use crate::{
     emit,
     globals::{DEV_NET, SKB_DATA, SKB_DEV, SKB_HEAD, SKB_NETWORK_HEADER},
-    read, sock,
+    read::{self, Memory, Probed},
+    sock,
 };
 
 const IPPROTO_TCP: u8 = 6;
@@ -94,9 +95,15 @@ pub enum At {
 /// `None` if it is no TCP segment; unreadable headers are counted.
 #[inline(always)]
 pub fn parse(skb: u64, at: At, event: &mut Event) -> Option<()> {
+    parse_by::<Probed>(skb, at, event)
+}
+
+/// As [`parse`]; `M` is how `skb` may be read.
+#[inline(always)]
+pub fn parse_by<M: Memory>(skb: u64, at: At, event: &mut Event) -> Option<()> {
     let ip = match at {
-        At::NetworkHeader => read::field(skb, &SKB_HEAD)? + read::field(skb, &SKB_NETWORK_HEADER)?,
-        At::Data => read::field(skb, &SKB_DATA)?,
+        At::NetworkHeader => M::word(skb, &SKB_HEAD)? + M::word(skb, &SKB_NETWORK_HEADER)?,
+        At::Data => M::word(skb, &SKB_DATA)?,
     };
     let mut headers = Headers::EMPTY;
     if !read::into(ip, &mut headers) {

@@ -85,7 +85,7 @@ impl PathState {
     #[inline(always)]
     pub fn reset(&mut self, kind: Kind, rung: Rung) {
         self.skb = 0;
-        self.event = Event::EMPTY;
+        emit::clear(&raw mut self.event);
         emit::begin(&mut self.event, kind, rung);
     }
 

@@ -9,7 +9,7 @@ use crate::{
         AGGREGATE, SOCK_ACK_BACKLOG, SOCK_FAMILY, SOCK_MAX_ACK_BACKLOG, SOCK_RCV_SADDR,
         SOCK_V6_RCV_SADDR,
     },
-    maps::{CHILDREN, COUNTS, TALLIES},
+    maps::{BLANK, CHILDREN, COUNTS, TALLIES},
     read, sock,
 };
 
@@ -134,22 +134,20 @@ fn of(sk: u64) -> Option<&'static mut Tally> {
             return Some(tally);
         }
     }
-    let mut place = [0; 16];
+    // SAFETY: this CPU's own.
+    let blank = unsafe { &mut *BLANK.get_ptr_mut(0)? };
     let v6 = read::field(sk, &SOCK_FAMILY)? == AF_INET6;
+    blank.address = [0; 16];
     if v6 {
-        read::into(read::address(sk, &SOCK_V6_RCV_SADDR)?, &mut place);
+        read::into(read::address(sk, &SOCK_V6_RCV_SADDR)?, &mut blank.address);
     } else {
         let address = read::field(sk, &SOCK_RCV_SADDR)? as u32;
-        place[..4].copy_from_slice(&address.to_ne_bytes());
+        blank.address[..4].copy_from_slice(&address.to_ne_bytes());
     }
-    let tally = Tally {
-        address: place,
-        netns: sock::netns(sk)?,
-        port,
-        family: if v6 { 6 } else { 4 },
-        ..Tally::default()
-    };
-    if TALLIES.insert(sk, tally, 0).is_err() {
+    blank.netns = sock::netns(sk)?;
+    blank.port = port;
+    blank.family = if v6 { 6 } else { 4 };
+    if TALLIES.insert(sk, &*blank, 0).is_err() {
         emit::count(Loss::Uncounted);
     }
     // SAFETY: as above.

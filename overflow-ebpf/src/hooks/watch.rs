@@ -39,12 +39,19 @@ fn conn_request<M: Memory>(sk: u64, skb: u64, rung: Rung) {
     let Some(watch) = Watch::get() else { return };
     let changed = watch.changed::<M>(sk);
     if changed || watch.cookie == skb {
-        hurt_syn::<M>(watch, sk, skb, rung);
+        hurt_syn::<M>(sk, skb, rung);
     }
 }
 
+/// Not inlined: registers and stack that only this needs would cost the healthy ones too.
+#[inline(never)]
+fn hurt_syn<M: Memory>(sk: u64, skb: u64, rung: Rung) -> u32 {
+    u32::from(report_syn::<M>(sk, skb, rung).is_some())
+}
+
 #[inline(always)]
-fn hurt_syn<M: Memory>(watch: &mut Watch, sk: u64, skb: u64, rung: Rung) -> Option<()> {
+fn report_syn<M: Memory>(sk: u64, skb: u64, rung: Rung) -> Option<()> {
+    let watch = Watch::get()?;
     let cookie = watch.cookie == skb;
     watch.cookie = 0;
     let net = M::word(sk, &SOCK_NET)?;
@@ -85,7 +92,7 @@ fn hurt_syn<M: Memory>(watch: &mut Watch, sk: u64, skb: u64, rung: Rung) -> Opti
             event.before.qlen = qlen as u32;
             event.valid |= valid::SYN_QUEUE;
         }
-        segment::parse(skb, At::NetworkHeader, event).is_some() && filter::wants_segment(event)
+        segment::parse_by::<M>(skb, At::NetworkHeader, event).is_some() && filter::wants_segment(event)
     });
     Some(())
 }
@@ -95,17 +102,22 @@ fn hurt_syn<M: Memory>(watch: &mut Watch, sk: u64, skb: u64, rung: Rung) -> Opti
 fn syn_recv_sock<M: Memory>(of: Arguments, child: u64, v6: bool, rung: Rung) {
     if child != 0 {
         if HURT.get(0).is_some_and(|hurt| *hurt != 0) {
-            recovered::<M>(of, v6, rung);
+            recovered::<M>(of.sk, of.skb, of.req, v6, rung);
         }
-    } else if let Some(watch) = Watch::get() {
-        hurt_ack::<M>(watch, of, v6, rung);
+    } else {
+        hurt_ack::<M>(of.sk, of.skb, of.req, v6, rung);
     }
 }
 
 /// No child: the third ACK is dropped, or answered by RST.
+#[inline(never)]
+fn hurt_ack<M: Memory>(sk: u64, skb: u64, req: u64, v6: bool, rung: Rung) -> u32 {
+    u32::from(report_ack::<M>(sk, skb, req, v6, rung).is_some())
+}
+
 #[inline(always)]
-fn hurt_ack<M: Memory>(watch: &mut Watch, of: Arguments, v6: bool, rung: Rung) -> Option<()> {
-    let Arguments { sk, skb, req } = of;
+fn report_ack<M: Memory>(sk: u64, skb: u64, req: u64, v6: bool, rung: Rung) -> Option<()> {
+    let watch = Watch::get()?;
     // tcp_v6_syn_recv_sock hands IPv4 segments of a dual-stack listener to its IPv4 twin, which
     // has told already.
     if v6 && M::word(skb, &SKB_PROTOCOL)? == ETH_P_IP {
@@ -130,7 +142,7 @@ fn hurt_ack<M: Memory>(watch: &mut Watch, of: Arguments, v6: bool, rung: Rung) -
             event.abort_on_overflow = value as u8;
             event.valid |= valid::ABORT_ON_OVERFLOW;
         }
-        segment::parse(skb, At::NetworkHeader, event).is_some()
+        segment::parse_by::<M>(skb, At::NetworkHeader, event).is_some()
             && filter::wants_segment(event)
             // Fast Open tries a child at the SYN, which then goes on without it.
             && event.tcp_flags & (SYN | ACK) != SYN
@@ -155,9 +167,13 @@ fn hurt_ack<M: Memory>(watch: &mut Watch, of: Arguments, v6: bool, rung: Rung) -
 
 /// A child was made: of a request whose third ACK was dropped before? `acked` is set then, and by
 /// TCP_DEFER_ACCEPT (`tcp_check_req`).
+#[inline(never)]
+fn recovered<M: Memory>(sk: u64, skb: u64, req: u64, v6: bool, rung: Rung) -> u32 {
+    u32::from(report_recovery::<M>(sk, skb, req, v6, rung).is_some())
+}
+
 #[inline(always)]
-fn recovered<M: Memory>(of: Arguments, v6: bool, rung: Rung) -> Option<()> {
-    let Arguments { sk, skb, req } = of;
+fn report_recovery<M: Memory>(sk: u64, skb: u64, req: u64, v6: bool, rung: Rung) -> Option<()> {
     if read::field(req, &REQ_ACKED)? == 0 || M::word(req, &REQ_LISTENER)? == 0 {
         return None;
     }
@@ -181,7 +197,7 @@ fn recovered<M: Memory>(of: Arguments, v6: bool, rung: Rung) -> Option<()> {
             event.num_retrans = retrans as u8;
             event.valid |= valid::NUM_TIMEOUT;
         }
-        segment::parse(skb, At::NetworkHeader, event).is_some() && filter::wants_segment(event)
+        segment::parse_by::<M>(skb, At::NetworkHeader, event).is_some() && filter::wants_segment(event)
     });
     Some(())
 }
