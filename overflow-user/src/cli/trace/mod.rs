@@ -48,7 +48,7 @@ pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
 async fn trace(args: &TraceArgs) -> Result<()> {
     let stop = Stop::catch().context("cannot catch signals")?;
     let filter = args.view.filter()?;
-    let numbers = args.metrics_listen.map(serve).transpose()?;
+    let endpoint = args.metrics_listen.map(listen).transpose()?;
     let detail = match (args.view.summary, args.view.all) {
         (Some(_), _) => Detail::Counted,
         (None, true) => Detail::Every,
@@ -73,9 +73,9 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let terminal = stdout.is_terminal();
     let mut out = BufWriter::new(stdout.lock());
     let mut sink = args.view.sink(terminal);
-    let served = numbers.is_some();
-    if let Some(numbers) = numbers {
-        sink = Box::new(Measured::new(sink, numbers));
+    let served = endpoint.is_some();
+    if let Some((_, numbers)) = &endpoint {
+        sink = Box::new(Measured::new(sink, numbers.clone()));
     }
     let engine = engine(args.view.options(filter), sink, &header, &mut out)?;
     out.flush()?;
@@ -87,17 +87,21 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     if served {
         live = live.looking_every(LOOK_EVERY);
     }
+    if let Some((endpoint, _)) = endpoint {
+        // It begins when something is awaited, and that is after the process is confined: no
+        // request is read before.
+        tokio::spawn(endpoint.serve());
+    }
     live.run(ends, stop.asked(), inventory).await
 }
 
-/// Serves what is to be measured.
-fn serve(address: SocketAddr) -> Result<Shared> {
+/// Where what is to be measured will be served; requests wait.
+fn listen(address: SocketAddr) -> Result<(Endpoint, Shared)> {
     let numbers = Shared::default();
     let endpoint = Endpoint::bind(address, numbers.clone())
         .with_context(|| format!("cannot serve metrics at {address}; choose another port?"))?;
     eprintln!("overflow: metrics are at http://{}/metrics", endpoint.address()?);
-    tokio::spawn(endpoint.serve());
-    Ok(numbers)
+    Ok((endpoint, numbers))
 }
 
 /// A tracer at work, and what was known when it began.
