@@ -84,11 +84,17 @@ impl Book {
             if self.own.contains(&key) || self.own.len() < ROWS {
                 self.own.insert(key);
                 let mut row = Row { whose: whose(listened), ..Row::default() };
-                row.sums.add(listened.totals);
-                row.queues = known.map(|(queues, _)| exact(queues, listened.totals));
+                row.sums.add(listened.totals, snapshot.accepts);
+                row.queues = known.map(|(queues, _)| match listened.totals.recv_q {
+                    // Where the kernel counts, it knows better than the last look.
+                    Some((length, limit)) if row.sums.full.is_some() => {
+                        Queues { length, limit: Some(limit), ..queues }
+                    }
+                    _ => queues,
+                });
                 rows.push(row);
             } else {
-                rest.sums.add(listened.totals);
+                rest.sums.add(listened.totals, snapshot.accepts);
                 folded += 1;
             }
         }
@@ -109,7 +115,9 @@ impl Book {
 }
 
 impl Sums {
-    fn add(&mut self, totals: &Totals) {
+    /// Unless `accepts` are traced, what the kernel counted of the queue never shrinks, and is not
+    /// taken.
+    fn add(&mut self, totals: &Totals, accepts: bool) {
         for (id, count) in &totals.verdicts {
             *self.verdicts.entry(*id).or_default() += count;
         }
@@ -117,12 +125,12 @@ impl Sums {
         self.accepts += totals.accepts();
         self.synack_retransmits += totals.synack_retransmits;
         self.recv_q_max = self.recv_q_max.max(totals.recv_q_max);
-        if let Some(more) = totals.full {
+        if let Some(more) = totals.full.filter(|_| accepts) {
             let full = self.full.get_or_insert_default();
             full.times += more.times;
             full.total_ns += more.total_ns;
         }
-        if let Some(more) = totals.waits {
+        if let Some(more) = totals.waits.filter(|_| accepts) {
             let waits = self.waits.get_or_insert_default();
             waits.total_ns += more.total_ns;
             for (sum, n) in waits.buckets.iter_mut().zip(more.buckets) {
@@ -151,14 +159,6 @@ impl Whose {
 fn whose(listened: &Listened<'_>) -> Whose {
     let owned = listened.listeners.iter().find(|l| l.owner.is_some());
     Whose::new(listened.netns, listened.place.clone(), owned.copied())
-}
-
-/// Where the kernel counts, it knows the queue better than the last look at it.
-fn exact(queues: Queues, totals: &Totals) -> Queues {
-    match totals.recv_q.filter(|_| totals.full.is_some()) {
-        Some((length, limit)) => Queues { length, limit: Some(limit), ..queues },
-        None => queues,
-    }
 }
 
 /// The queues of every listener, with a socket that has an owner, if any of them has.
@@ -225,6 +225,27 @@ mod tests {
         let expected = Queues { length: 60, limit: Some(64), syn: 2, sockets: 2 };
         assert_eq!((rows.len(), folded, rows[0].queues), (1, 0, Some(expected)));
         assert_eq!(rows[0].whose.listener, "0.0.0.0:80");
+    }
+
+    #[test]
+    fn a_queue_that_is_never_seen_to_shrink_is_not_shown() {
+        let listeners = vec![sample::listener("0.0.0.0:80")];
+        let inventory = Inventory { listeners, ..Inventory::default() };
+        let counted = Totals {
+            recv_q: Some((9, 8)),
+            full: Some(Full::default()),
+            waits: Some(Waits::default()),
+            ..Totals::default()
+        };
+        let counted = Box::leak(Box::new(counted));
+        let mut snapshot = snapshot(&inventory, vec![listened("0.0.0.0:80", counted)]);
+        let shown = |snapshot: &Snapshot<'_>| {
+            let row = Book::default().rows(snapshot).0.remove(0);
+            (row.queues.unwrap().length, row.sums.full.is_some(), row.sums.waits.is_some())
+        };
+        assert_eq!(shown(&snapshot), (0, false, false));
+        snapshot.accepts = true;
+        assert_eq!(shown(&snapshot), (9, true, true));
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod families;
 mod listen;
 mod server;
 mod sink;
+#[cfg(test)]
+mod tests;
 
 pub use encode::{Format, encode};
 pub use families::{Families, Family, Sample, Value};

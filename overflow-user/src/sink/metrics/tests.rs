@@ -1,0 +1,200 @@
+//! The page as a scraper gets it, and who gets it.
+
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+};
+
+use super::*;
+use crate::{
+    listeners::{Inventory, Listener, sample},
+    owner::{Cgroup, Container, Owner, Process},
+    sink::live::{Full, JsonLines, Listened, LiveSink, Opening, Snapshot, Totals, Waits},
+    verdict::VerdictId,
+};
+
+fn owned(comm: &str) -> Listener {
+    let cgroup = Cgroup {
+        container: Some(Container { runtime: "docker".to_owned(), id: "web".to_owned() }),
+        pod: Some("8b1f".to_owned()),
+        ..Cgroup::default()
+    };
+    let process = Process { pid: 9, ppid: 1, comm: comm.to_owned(), start: 0, cgroup };
+    let owner = Some(Owner { processes: vec![process], pids: vec![9] });
+    Listener { recv_q: 3, send_q: Some(2), owner, ..sample::listener("0.0.0.0:80") }
+}
+
+/// The page after one second, of a listener that was full.
+fn shared(comm: &str) -> Shared {
+    let shared = Shared::default();
+    let mut sink = Measured::new(Box::new(JsonLines), shared.clone());
+    let opening = Opening {
+        kernel: "6.12.1".to_owned(),
+        distro: String::new(),
+        rungs: vec![
+            ("third ACK".to_owned(), "fentry".to_owned()),
+            ("SYN".to_owned(), String::new()),
+        ],
+        filter: String::new(),
+        all: true,
+        summary: None,
+        notes: Vec::new(),
+        wall_offset_ns: 0,
+        utc_offset_s: 0,
+    };
+    let mut out = Vec::new();
+    sink.open(&mut out, &opening).unwrap();
+    let mut waits = Waits { total_ns: 1_500_000, ..Waits::default() };
+    waits.buckets[10] = 2;
+    waits.buckets[Waits::BUCKETS - 1] = 1;
+    let totals = Totals {
+        verdicts: BTreeMap::from([
+            (VerdictId::AckDropOverflow, 7),
+            (VerdictId::SynDropAcceptQueueFull, 4),
+            (VerdictId::LaterAcceptedByApp, 3),
+        ]),
+        recv_q_max: Some(3),
+        synack_retransmits: 5,
+        full: Some(Full { times: 2, total_ns: 2_500_000_000, ..Full::default() }),
+        waits: Some(waits),
+        ..Totals::default()
+    };
+    let listener = owned(comm);
+    let inventory = Inventory {
+        listeners: vec![listener.clone(), sample::listener("[::1]:22")],
+        ..Inventory::default()
+    };
+    let listened = Listened {
+        netns: 1,
+        place: listener.place(),
+        listeners: vec![&listener],
+        sysctls: None,
+        totals: &totals,
+    };
+    let snapshot = Snapshot {
+        t_ns: 1,
+        listeners: vec![listened],
+        inventory: &inventory,
+        accepts: true,
+        suppressed: 0,
+        losses: vec![("ebpf ring full".to_owned(), 6)],
+    };
+    sink.second(&mut out, &snapshot).unwrap();
+    shared
+}
+
+fn has(page: &str, line: &str) {
+    assert!(page.lines().any(|l| l == line), "{line} is missing in\n{page}");
+}
+
+#[test]
+fn both_formats_have_the_same_samples() {
+    let shared = shared("nginx");
+    let open = encode(&shared.families(), Format::OpenMetrics).unwrap();
+    let classic = encode(&shared.families(), Format::Classic).unwrap();
+    let samples = |page: &str| -> Vec<String> {
+        page.lines().filter(|l| !l.starts_with('#')).map(str::to_owned).collect()
+    };
+    assert_eq!(samples(&open), samples(&classic));
+    let whose = r#"netns="1",listener="0.0.0.0:80",process="nginx",container="web",pod_uid="8b1f""#;
+    for line in [
+        r#"overflow_build_info{version="0.1.0",kernel="6.12.1"} 1"#,
+        r#"overflow_hook_info{moment="third ACK",rung="fentry"} 1"#,
+        r#"overflow_hook_info{moment="SYN",rung="none"} 1"#,
+        &format!(r#"overflow_listener_moments_total{{{whose},verdict="ack.drop.overflow"}} 7"#),
+        &format!("overflow_listener_overflows_total{{{whose}}} 11"),
+        r#"overflow_listener_overflows_total{netns="1",listener="[::1]:22"} 0"#,
+        &format!("overflow_listener_accepts_total{{{whose}}} 3"),
+        &format!("overflow_listener_synack_retransmits_total{{{whose}}} 5"),
+        &format!("overflow_listener_full_total{{{whose}}} 2"),
+        &format!("overflow_listener_full_seconds_total{{{whose}}} 2.5"),
+        &format!("overflow_listener_accept_queue_length{{{whose}}} 3"),
+        &format!("overflow_listener_accept_queue_limit{{{whose}}} 2"),
+        &format!("overflow_listener_queue_wait_seconds_sum{{{whose}}} 0.0015"),
+        &format!("overflow_listener_queue_wait_seconds_count{{{whose}}} 3"),
+        &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="0.000512",{whose}}} 0"#),
+        &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="0.001024",{whose}}} 2"#),
+        &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="+Inf",{whose}}} 3"#),
+        r#"overflow_losses_total{cause="ebpf ring full"} 6"#,
+        "overflow_suppressed_moments_total 0",
+        "overflow_folded_listeners 0",
+    ] {
+        has(&classic, line);
+    }
+}
+
+#[test]
+fn each_format_names_families_its_own_way() {
+    let families = shared("nginx").families();
+    let open = encode(&families, Format::OpenMetrics).unwrap();
+    has(&open, "# TYPE overflow_listener_full_seconds counter");
+    has(&open, "# UNIT overflow_listener_full_seconds seconds");
+    has(&open, "# TYPE overflow_build info");
+    assert!(open.ends_with("\n# EOF\n"));
+    let classic = encode(&families, Format::Classic).unwrap();
+    has(&classic, "# TYPE overflow_listener_full_seconds_total counter");
+    has(&classic, "# TYPE overflow_build_info gauge");
+    has(&classic, "# TYPE overflow_listener_queue_wait_seconds histogram");
+    assert!(!classic.contains("# UNIT") && !classic.contains("# EOF"));
+    let both = "text/plain;q=0.5,application/openmetrics-text;version=1.0.0";
+    assert_eq!(Format::accepted(both), Format::OpenMetrics);
+    assert_eq!(Format::accepted("*/*"), Format::Classic);
+}
+
+#[test]
+fn a_process_cannot_forge_lines_by_its_name() {
+    let page = encode(&shared("a\"} 1\nb\\").families(), Format::Classic).unwrap();
+    assert!(page.contains(r#",process="a\"} 1\nb\\","#), "{page}");
+    assert!(!page.lines().any(|l| l.starts_with('b')));
+}
+
+/// What a server on loopback answers to one request.
+fn answer(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn only_the_page_is_served() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), shared("nginx")).unwrap();
+        let address = endpoint.address().unwrap();
+        let serving = tokio::spawn(endpoint.serve());
+        let asked = tokio::task::spawn_blocking(move || {
+            let get = |what: &str| answer(address, &format!("{what} HTTP/1.1\r\nHost: x\r\n\r\n"));
+            let page = get("GET /metrics");
+            assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+            assert!(page.contains("content-type: text/plain; version=0.0.4"), "{page}");
+            assert!(page.contains("\noverflow_folded_listeners 0\n"), "{page}");
+            let open = answer(
+                address,
+                "GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text\r\n\r\n",
+            );
+            assert!(open.contains("application/openmetrics-text") && open.ends_with("# EOF\n"));
+            assert!(get("HEAD /metrics").ends_with("\r\n\r\n"));
+            assert!(get("GET /").contains("metrics are at /metrics"));
+            assert!(get("GET /etc/passwd").starts_with("HTTP/1.1 404"));
+            assert!(get("POST /metrics").starts_with("HTTP/1.1 405"));
+            assert!(answer(address, "nonsense\r\n\r\n").starts_with("HTTP/1.1 400"));
+            let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(40_000));
+            let mut refused = TcpStream::connect(address).unwrap();
+            let _ = refused.write_all(long.as_bytes());
+            let mut head = String::new();
+            let _ = refused.read_to_string(&mut head);
+            assert!(!head.starts_with("HTTP/1.1 200"), "{head}");
+            // Those that say nothing do not keep others out while there is room.
+            let silent: Vec<_> = (0..4).map(|_| TcpStream::connect(address).unwrap()).collect();
+            assert!(get("GET /metrics").starts_with("HTTP/1.1 200"));
+            for stream in silent {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        });
+        asked.await.unwrap();
+        serving.abort();
+    });
+}

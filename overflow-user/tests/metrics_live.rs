@@ -1,0 +1,140 @@
+//! `overflow trace --metrics-listen` on the running kernel, confined as always: what is scraped must
+//! equal the kernel's counters and the trace's own summary, and tell nothing of clients.
+//!
+//! Needs the privileges of tracing; says so and passes where they are missing.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::MetadataExt,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::process::{Pid, Signal, kill_process};
+
+const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
+/// The page is a second old at most; a loaded machine is slower.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn counter(name: &str) -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
+    let mut rows = text.lines().filter(|l| l.starts_with("TcpExt:"));
+    let names = rows.next().unwrap().split_whitespace();
+    let values = rows.next().unwrap().split_whitespace();
+    names.zip(values).find(|(n, _)| *n == name).unwrap().1.parse().unwrap()
+}
+
+/// Starts a trace of this thread's namespace with metrics. `None` where tracing is not possible.
+fn start() -> Option<(Child, SocketAddr)> {
+    let mut child = Command::new(OVERFLOW)
+        .args(["trace", "--netns", "self", "--metrics-listen", "127.0.0.1:0"])
+        .env("LC_ALL", "C.UTF-8")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    stderr.read_line(&mut said).unwrap();
+    let address = said.trim().strip_prefix("overflow: metrics are at http://");
+    let address = address.and_then(|a| a.strip_suffix("/metrics"));
+    let address = address.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
+    let began = Instant::now();
+    while !page(address).contains("overflow_hook_info") {
+        if child.try_wait().unwrap().is_some() {
+            let mut why = String::new();
+            stderr.read_to_string(&mut why).unwrap();
+            // Nothing else is a reason to test nothing.
+            assert!(why.contains("eBPF") || why.contains("no hook attaches"), "{why}");
+            eprintln!("tracing is not possible here, nothing is tested: {why}");
+            return None;
+        }
+        assert!(began.elapsed() < PATIENCE * 3, "no hook was attached");
+        thread::sleep(Duration::from_millis(100));
+    }
+    Some((child, address))
+}
+
+/// What a scraper gets; nothing if nobody answers.
+fn page(address: SocketAddr) -> String {
+    let mut page = String::new();
+    if let Ok(mut stream) = TcpStream::connect(address) {
+        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: overflow\r\n\r\n");
+        let _ = stream.read_to_string(&mut page);
+    }
+    page
+}
+
+fn overflow_and_scrape() {
+    if let Err(why) = unshare(CloneFlags::CLONE_NEWNET) {
+        eprintln!("no namespace can be made here, nothing is tested: {why}");
+        return;
+    }
+    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+    assert!(up.success());
+    let netns = fs::metadata("/proc/thread-self/ns/net").unwrap().ino();
+    let Some((mut child, address)) = start() else { return };
+
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(1).unwrap();
+    let listener = TcpListener::from(socket);
+    let server = listener.local_addr().unwrap();
+    let timeout = Duration::from_millis(100);
+    let clients: Vec<_> = (0..5).map(|_| TcpStream::connect_timeout(&server, timeout)).collect();
+    assert_eq!(clients.iter().filter(|c| c.is_ok()).count(), 2, "backlog 1 holds two");
+    let overflows = counter("ListenOverflows");
+    assert!(overflows >= 3, "{overflows}");
+
+    let sample = |page: &str, name: &str, more: &str| -> Option<u64> {
+        let whose = format!("overflow_listener_{name}{{netns=\"{netns}\",listener=\"{server}\"");
+        let line = page.lines().find(|l| l.starts_with(&whose) && l.contains(more))?;
+        line.rsplit_once(' ')?.1.parse().ok()
+    };
+    let began = Instant::now();
+    let scraped = loop {
+        let scraped = page(address);
+        let now = sample(&scraped, "overflows_total", "");
+        let limit = sample(&scraped, "accept_queue_limit", "");
+        if now == Some(overflows) && limit.is_some() {
+            break scraped;
+        }
+        assert!(began.elapsed() < PATIENCE, "{overflows} overflows are not in\n{scraped}");
+        thread::sleep(Duration::from_millis(100));
+    };
+    let dropped = sample(&scraped, "moments_total", "verdict=\"syn.drop.accept_queue_full\"");
+    assert_eq!(dropped, Some(overflows), "{scraped}");
+    assert_eq!(sample(&scraped, "accept_queue_length", "process=\""), Some(2), "{scraped}");
+    assert_eq!(sample(&scraped, "accept_queue_limit", "process=\""), Some(1), "{scraped}");
+    for client in clients.iter().flatten() {
+        let client = client.local_addr().unwrap().to_string();
+        assert!(!scraped.contains(&client), "{client} is in\n{scraped}");
+    }
+
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let mut shown = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(shown.contains(&format!("ListenOverflows {overflows},")), "{shown}");
+}
+
+#[test]
+fn what_is_scraped_is_what_the_kernel_counted() {
+    // The namespace is the thread's; it goes away with it.
+    thread::spawn(overflow_and_scrape).join().unwrap();
+}
+
+#[test]
+fn an_address_that_is_taken_is_said() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refused =
+        Command::new(OVERFLOW).args(["trace", "--metrics-listen", &address]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert!(why.contains(&format!("cannot serve metrics at {address}")), "{why}");
+}
