@@ -189,6 +189,12 @@ mod tests {
     use super::*;
     use crate::listeners::{Inventory, sample};
 
+    fn inventory(listeners: Vec<Listener>) -> Inventory {
+        let mut inventory = Inventory::default();
+        inventory.listeners = listeners;
+        inventory
+    }
+
     fn snapshot<'a>(inventory: &'a Inventory, listeners: Vec<Listened<'a>>) -> Snapshot<'a> {
         Snapshot {
             t_ns: 0,
@@ -220,7 +226,7 @@ mod tests {
                 ..sample::listener("0.0.0.0:80")
             },
         ];
-        let inventory = Inventory { listeners, ..Inventory::default() };
+        let inventory = inventory(listeners);
         let (rows, folded) = Book::default().rows(&snapshot(&inventory, Vec::new()));
         let expected = Queues { length: 60, limit: Some(64), syn: 2, sockets: 2 };
         assert_eq!((rows.len(), folded, rows[0].queues), (1, 0, Some(expected)));
@@ -230,7 +236,7 @@ mod tests {
     #[test]
     fn a_queue_that_is_never_seen_to_shrink_is_not_shown() {
         let listeners = vec![sample::listener("0.0.0.0:80")];
-        let inventory = Inventory { listeners, ..Inventory::default() };
+        let inventory = inventory(listeners);
         let counted = Totals {
             recv_q: Some((9, 8)),
             full: Some(Full::default()),
@@ -271,7 +277,7 @@ mod tests {
         let listeners = (1..=u16::try_from(ROWS).unwrap() + 5)
             .map(|port| sample::listener(&format!("127.0.0.1:{port}")))
             .collect();
-        let inventory = Inventory { listeners, ..Inventory::default() };
+        let inventory = inventory(listeners);
         let eventful = vec![listened("127.0.0.1:1005", overflowed(1))];
         let (rows, folded) = Book::default().rows(&snapshot(&inventory, eventful));
         assert_eq!((rows.len(), folded), (ROWS + 1, 5));

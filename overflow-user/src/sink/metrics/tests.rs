@@ -61,10 +61,8 @@ fn shared(comm: &str) -> Shared {
         ..Totals::default()
     };
     let listener = owned(comm);
-    let inventory = Inventory {
-        listeners: vec![listener.clone(), sample::listener("[::1]:22")],
-        ..Inventory::default()
-    };
+    let mut inventory = Inventory::default();
+    inventory.listeners = vec![listener.clone(), sample::listener("[::1]:22")];
     let listened = Listened {
         netns: 1,
         place: listener.place(),
