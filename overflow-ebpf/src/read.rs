@@ -1,5 +1,7 @@
 //! The only file that reads kernel memory: typed reads through a [`Field`].
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
 use overflow_common::{Field, Loss, Slot};
 
@@ -22,6 +24,14 @@ pub fn into<T: Copy>(address: u64, value: &mut T) -> bool {
         emit::count(Loss::BadRead);
     }
     failed == 0
+}
+
+/// As [`into`], for what need not be cleared before (a loop over its bytes, for a structure): the
+/// helper writes all of it even if it fails.
+#[inline(always)]
+pub fn fill<T: Copy>(address: u64, value: &mut MaybeUninit<T>) -> bool {
+    // SAFETY: `into` writes it and reads nothing of it.
+    into(address, unsafe { &mut *value.as_mut_ptr() })
 }
 
 /// As [`into`], for one integer.

@@ -1,6 +1,8 @@
 //! Addresses, ports and flags of a segment, from its headers. Offsets here are the wire format's
 //! (RFC 791, 8200, 9293), not the kernel's.
 
+use core::mem::MaybeUninit;
+
 use overflow_common::{Event, Loss, valid};
 
 use crate::{
@@ -49,7 +51,7 @@ struct Ipv6 {
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Headers {
-    ip: [u8; size_of::<Ipv4>()],
+    ip: Ipv4,
     tcp_after_ipv4: Tcp,
 }
 
@@ -62,24 +64,6 @@ struct Tcp {
     ack_seq: u32,
     offset: u8,
     flags: u8,
-}
-
-impl Headers {
-    const EMPTY: Self = Self {
-        ip: [0; size_of::<Ipv4>()],
-        tcp_after_ipv4: Tcp { source: 0, destination: 0, seq: 0, ack_seq: 0, offset: 0, flags: 0 },
-    };
-}
-
-impl Ipv6 {
-    const EMPTY: Self = Self {
-        version_class: [0; 4],
-        payload_length: 0,
-        next_header: 0,
-        hop_limit: 0,
-        source: [0; 16],
-        destination: [0; 16],
-    };
 }
 
 /// Where the IP header of `skb` is.
@@ -105,33 +89,42 @@ pub fn parse_by<M: Memory>(skb: u64, at: At, event: &mut Event) -> Option<()> {
         At::NetworkHeader => M::word(skb, &SKB_HEAD)? + M::word(skb, &SKB_NETWORK_HEADER)?,
         At::Data => M::word(skb, &SKB_DATA)?,
     };
-    let mut headers = Headers::EMPTY;
-    if !read::into(ip, &mut headers) {
+    let mut headers = MaybeUninit::uninit();
+    if !read::fill::<Headers>(ip, &mut headers) {
         return None;
     }
-    let version = headers.ip[0] >> 4;
+    // SAFETY: the helper has written it.
+    let headers = unsafe { headers.assume_init_ref() };
+    let version = headers.ip.version_ihl >> 4;
     let mut tcp = headers.tcp_after_ipv4;
     let tcp_length = if version == 4 {
-        // SAFETY: plain bytes, long enough, of a structure without padding or alignment.
-        let header: Ipv4 = unsafe { headers.ip.as_ptr().cast::<Ipv4>().read_unaligned() };
+        let header = &headers.ip;
         if header.protocol != IPPROTO_TCP {
             return None;
         }
         let length = u32::from(header.version_ihl & 0xf) * 4;
         if length != size_of::<Ipv4>() as u32 {
-            read::into(ip + u64::from(length), &mut tcp);
+            let mut at = MaybeUninit::uninit();
+            read::fill::<Tcp>(ip + u64::from(length), &mut at);
+            // SAFETY: as above.
+            tcp = unsafe { at.assume_init() };
         }
         event.client[..4].copy_from_slice(&header.source);
         event.server[..4].copy_from_slice(&header.destination);
         u32::from(u16::from_be(header.total_length)).wrapping_sub(length)
     } else if version == 6 {
-        let mut header = Ipv6::EMPTY;
-        read::into(ip, &mut header);
+        let mut header = MaybeUninit::uninit();
+        read::fill::<Ipv6>(ip, &mut header);
+        // SAFETY: as above.
+        let header = unsafe { header.assume_init_ref() };
         if header.next_header != IPPROTO_TCP {
             // Extension headers before TCP are not followed.
             return None;
         }
-        read::into(ip + size_of::<Ipv6>() as u64, &mut tcp);
+        let mut at = MaybeUninit::uninit();
+        read::fill::<Tcp>(ip + size_of::<Ipv6>() as u64, &mut at);
+        // SAFETY: as above.
+        tcp = unsafe { at.assume_init() };
         event.client = header.source;
         event.server = header.destination;
         u32::from(u16::from_be(header.payload_length))

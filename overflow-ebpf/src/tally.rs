@@ -1,7 +1,7 @@
 //! Counting in the kernel: what user space shows as aggregates, exact even if the ring is full.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use overflow_common::{Event, Loss, Signature, Tally, Waiting};
+use overflow_common::{Event, Kind, Loss, Signature, Tally, Waiting};
 
 use crate::{
     emit,
@@ -18,7 +18,8 @@ const AF_INET6: u64 = 10;
 /// Counts a SYN or a third ACK by what it went through.
 #[inline(always)]
 pub fn moment(event: &Event) {
-    if AGGREGATE.load() == 0 {
+    let counted = event.kind == Kind::Syn as u8 || event.kind == Kind::Ack as u8;
+    if AGGREGATE.load() == 0 || !counted {
         return;
     }
     let signature = Signature::of(event);
@@ -78,16 +79,7 @@ pub fn accepted(child: u64, listener: u64) {
     }
     let waited = now.wrapping_sub(waiting.since_ns);
     add(&raw mut tally.wait_ns, waited);
-    let mut below = 0_usize;
-    let mut micros = waited / 1000;
-    // The verifiers of old kernels know no loops without end: five halvings find the highest bit.
-    for step in [16_u32, 8, 4, 2, 1] {
-        if micros >> step != 0 {
-            micros >>= step;
-            below += step as usize;
-        }
-    }
-    below += usize::from(micros != 0);
+    let below = (u64::BITS - (waited / 1000).leading_zeros()) as usize;
     if let Some(bucket) = tally.waits.get_mut(below.min(Tally::WAITS - 1)) {
         add(bucket, 1);
     }

@@ -92,7 +92,8 @@ fn report_syn<M: Memory>(sk: u64, skb: u64, rung: Rung) -> Option<()> {
             event.before.qlen = qlen as u32;
             event.valid |= valid::SYN_QUEUE;
         }
-        segment::parse_by::<M>(skb, At::NetworkHeader, event).is_some() && filter::wants_segment(event)
+        segment::parse_by::<M>(skb, At::NetworkHeader, event).is_some()
+            && filter::wants_segment(event)
     });
     Some(())
 }
@@ -197,7 +198,8 @@ fn report_recovery<M: Memory>(sk: u64, skb: u64, req: u64, v6: bool, rung: Rung)
             event.num_retrans = retrans as u8;
             event.valid |= valid::NUM_TIMEOUT;
         }
-        segment::parse_by::<M>(skb, At::NetworkHeader, event).is_some() && filter::wants_segment(event)
+        segment::parse_by::<M>(skb, At::NetworkHeader, event).is_some()
+            && filter::wants_segment(event)
     });
     Some(())
 }

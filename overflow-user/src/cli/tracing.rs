@@ -56,7 +56,7 @@ impl Tracing {
             tracer.forward_logs()?;
         }
         let ring = tracer.ring()?;
-        let decoder = Decoder::new(&kernel.facts, kernel.symbols);
+        let decoder = Decoder::new(&kernel.facts, kernel.symbols().clone());
         let (stop, stopped) = oneshot::channel();
         let reader = tokio::spawn(read(ring, decoder, stopped));
         Ok(Self { tracer, reader, stop })

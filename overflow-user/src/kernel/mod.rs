@@ -7,6 +7,7 @@ mod symbols;
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use thiserror::Error;
@@ -52,8 +53,7 @@ pub struct Kernel {
     pub btf: Btf,
     /// What the eBPF side needs of them.
     pub facts: Facts,
-    /// Its text symbols.
-    pub symbols: Symbols,
+    symbols: OnceLock<Symbols>,
 }
 
 impl Kernel {
@@ -65,7 +65,13 @@ impl Kernel {
         let bad = |source| KernelError::BadBtf { path: path.to_owned(), source };
         let btf = Btf::parse(data).map_err(bad)?;
         let facts = Facts::resolve(&btf).map_err(bad)?;
-        Ok(Self { release: release(), distro: distro(), btf, facts, symbols: Symbols::read() })
+        Ok(Self { release: release(), distro: distro(), btf, facts, symbols: OnceLock::new() })
+    }
+
+    /// Its text symbols, read when they are first asked for: that takes longer than all the rest,
+    /// and only the tracepoint rung needs them.
+    pub fn symbols(&self) -> &Symbols {
+        self.symbols.get_or_init(Symbols::read)
     }
 }
 

@@ -61,8 +61,9 @@ struct Counted {
 }
 
 impl Counted {
-    /// Takes what the kernel has counted here since it was attached.
-    fn exact(&mut self, now: aggregates::Place) {
+    /// Takes what the kernel has counted here since it was attached. Without accept() in sight a
+    /// queue never seems to get shorter.
+    fn exact(&mut self, now: aggregates::Place, accepts: bool) {
         for (id, count) in &now.verdicts {
             let before = self.exact.verdicts.get(id).copied().unwrap_or(0);
             for totals in [&mut self.total, &mut self.recent] {
@@ -76,8 +77,8 @@ impl Counted {
             (&mut self.total, &aggregates::Place::default()),
             (&mut self.recent, &self.exact_before),
         ] {
-            totals.full = Some(now.full.since(&before.full));
-            totals.waits = Some(now.waits.since(&before.waits));
+            totals.full = accepts.then(|| now.full.since(&before.full));
+            totals.waits = accepts.then(|| now.waits.since(&before.waits));
             totals.recv_q = now.recv_q.or(totals.recv_q);
             if now.recv_q.is_some() {
                 totals.recv_q_max = totals.recv_q_max.max(Some(now.recv_q_max));
@@ -282,7 +283,7 @@ impl Engine {
                 counted.inventory = self.inventories;
                 counted.learn(&self.inventory, netns, local);
             }
-            counted.exact(now);
+            counted.exact(now, self.options.accepts);
         }
     }
 

@@ -85,7 +85,10 @@ impl Tracer {
             return Err(ProbeError::NoObject);
         }
         raise_memlock();
+        // Without it kprobes still work: the fields then come from the file given with --btf.
+        let btf = AyaBtf::from_sys_fs().ok();
         let mut loader = EbpfLoader::new();
+        loader.btf(btf.as_ref());
         for (name, constant) in &kernel.facts.constants {
             match constant {
                 Constant::Field(field) => loader.override_global(name, field, true),
@@ -128,8 +131,6 @@ impl Tracer {
         for address in &config.addresses {
             addresses.insert(bytes(*address), 1, 0).map_err(load_error)?;
         }
-        // Without it kprobes still work: the fields then come from the file given with --btf.
-        let btf = AyaBtf::from_sys_fs().ok();
         let scope = if config.all { Scope::Everything } else { Scope::Overflows };
         let mut climber = Climber::new(&mut tracer.ebpf, btf.as_ref(), kernel, scope);
         let in_scope = Moment::ALL.iter().filter(|m| !m.ladder(scope).is_empty());

@@ -155,8 +155,7 @@ pub fn engine(
     out: &mut dyn Write,
 ) -> Result<Engine> {
     let accept = Moment::Accept.as_str();
-    let traced = header.rungs.iter().any(|(m, rung)| m == accept && !rung.is_empty());
-    options.accepts = traced && (options.all || options.summary.is_some());
+    options.accepts = header.rungs.iter().any(|(m, rung)| m == accept && !rung.is_empty());
     let opening = Opening {
         kernel: header.kernel.clone(),
         distro: header.distro.clone(),
@@ -203,7 +202,8 @@ fn third_ack(tracer: &Tracer) -> Option<Rung> {
 }
 
 fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
-    let symbols = kernel.symbols.ranges().into_iter();
+    let located = third_ack(tracer) == Some(Rung::Tracepoint);
+    let symbols = if located { kernel.symbols().ranges() } else { Vec::new() }.into_iter();
     let rung = |r: Option<Rung>| r.map_or("", Rung::as_str).to_owned();
     let mut notes = Vec::new();
     if third_ack(tracer) == Some(Rung::Tracepoint) {
