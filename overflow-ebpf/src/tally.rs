@@ -85,6 +85,20 @@ pub fn accepted(child: u64, listener: u64) {
     }
 }
 
+/// `listener` goes away, and its queue with it.
+#[inline(always)]
+pub fn closed(listener: u64) {
+    if AGGREGATE.load() == 0 {
+        return;
+    }
+    if let Some(tally) = TALLIES.get_ptr_mut(listener) {
+        // SAFETY: a helper without arguments; the entry stays while the program runs.
+        let (tally, now) = unsafe { (&mut *tally, bpf_ktime_get_ns()) };
+        tally.len = 0;
+        end(tally, now);
+    }
+}
+
 /// The queue's length has changed.
 #[inline(always)]
 fn length(tally: &mut Tally, listener: u64, now: u64) {
@@ -98,19 +112,26 @@ fn length(tally: &mut Tally, listener: u64, now: u64) {
     if tally.len > tally.len_max {
         tally.len_max = tally.len;
     }
+    if len <= max {
+        end(tally, now);
+    } else if tally.full_since_ns == 0 {
+        tally.full_since_ns = now;
+        add(&raw mut tally.full_times, 1);
+    }
+}
+
+/// The queue is full no longer, if it was.
+#[inline(always)]
+fn end(tally: &mut Tally, now: u64) {
     let since = tally.full_since_ns;
-    if len > max {
-        if since == 0 {
-            tally.full_since_ns = now;
-            add(&raw mut tally.full_times, 1);
-        }
-    } else if since != 0 {
-        tally.full_since_ns = 0;
-        let spell = now.wrapping_sub(since);
-        add(&raw mut tally.full_ns, spell);
-        if spell > tally.full_longest_ns {
-            tally.full_longest_ns = spell;
-        }
+    if since == 0 {
+        return;
+    }
+    tally.full_since_ns = 0;
+    let spell = now.wrapping_sub(since);
+    add(&raw mut tally.full_ns, spell);
+    if spell > tally.full_longest_ns {
+        tally.full_longest_ns = spell;
     }
 }
 

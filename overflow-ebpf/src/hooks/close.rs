@@ -14,7 +14,7 @@ use overflow_common::{Event, Kind, Path, Rung};
 use crate::{
     emit, filter,
     globals::{FLAG_DEAD, SOCK_FLAGS, SOCK_SOCKET},
-    read, sock,
+    read, sock, tally,
 };
 
 /// `child` is the socket being reset. Applications' sockets are reset too, while they still have
@@ -47,6 +47,21 @@ pub fn child_moment(child: u64, kind: Kind, rung: Rung, bit: u32) {
     event.sk = child;
     event.sk_state = sock::state(child);
     emit::record(&event);
+}
+
+/// (sk): the listener's queue is emptied now, by nobody's accept().
+#[fentry(function = "inet_csk_listen_stop")]
+pub fn fentry_inet_csk_listen_stop(ctx: FEntryContext) -> u32 {
+    tally::closed(ctx.arg(0));
+    0
+}
+
+#[kprobe]
+pub fn kprobe_inet_csk_listen_stop(ctx: ProbeContext) -> u32 {
+    if let Some(listener) = ctx.arg(0) {
+        tally::closed(listener);
+    }
+    0
 }
 
 /// (sk, …): the rest differs between versions and is not needed.

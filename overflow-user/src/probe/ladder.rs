@@ -190,12 +190,18 @@ const REQUEST_REMOVED: &[Step] = &[
 const LISTENER_CLOSE: &[Step] = &[
     Step {
         rung: Rung::Fentry,
-        hooks: &[fentry("fentry_tcp_send_active_reset", "tcp_send_active_reset")],
+        hooks: &[
+            fentry("fentry_tcp_send_active_reset", "tcp_send_active_reset"),
+            extra(fentry("fentry_inet_csk_listen_stop", "inet_csk_listen_stop")),
+        ],
         blind: "",
     },
     Step {
         rung: Rung::Kprobe,
-        hooks: &[kprobe("kprobe_tcp_send_active_reset", "tcp_send_active_reset")],
+        hooks: &[
+            kprobe("kprobe_tcp_send_active_reset", "tcp_send_active_reset"),
+            extra(kprobe("kprobe_inet_csk_listen_stop", "inet_csk_listen_stop")),
+        ],
         blind: "",
     },
     Step { rung: Rung::Tracepoint, hooks: &[TP_SEND_RESET], blind: "" },
@@ -279,6 +285,10 @@ const fn tp(program: &'static str, target: &'static str) -> Hook {
 }
 /// IPv6's twin of a function: absent when the kernel has no IPv6 or has it as a module.
 const fn v6(hook: Hook) -> Hook {
+    extra(hook)
+}
+/// What the moment is traced without, too.
+const fn extra(hook: Hook) -> Hook {
     Hook { optional: true, ..hook }
 }
 
