@@ -92,7 +92,7 @@ impl Confining {
 pub struct View {
     #[command(flatten)]
     selection: Selection,
-    /// Show healthy handshakes too
+    /// Every handshake: healthy ones, and third ACKs ignored for other reasons than a full queue
     #[arg(short, long)]
     pub all: bool,
     /// Show only aggregates per listener, every so many seconds
