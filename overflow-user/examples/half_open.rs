@@ -76,7 +76,7 @@ fn write(file: &Path, connections: u32, dropped: bool) -> io::Result<u64> {
 /// What all records of one connection have in common.
 fn of(number: u32, begun: u64) -> Event {
     let mut client = [0; 16];
-    client[..4].copy_from_slice(&(0x0a00_0000 | number / 50_000).to_be_bytes());
+    client[..4].copy_from_slice(&(0x0a00_0000 | (number / 50_000)).to_be_bytes());
     let mut server = [0; 16];
     server[..4].copy_from_slice(&[192, 0, 2, 1]);
     Event {
