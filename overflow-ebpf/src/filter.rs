@@ -10,11 +10,16 @@ use crate::{
 /// Whether a listener on `port` (host order) in namespace `netns` is to be traced.
 #[inline(always)]
 pub fn wants(port: u16, netns: u32) -> bool {
-    // SAFETY (all three): the values are plain bytes that are only ever there or not.
-    (FILTER_PORT.load() == 0 || unsafe { PORTS.get(port) }.is_some())
-        && (FILTER_NETNS.load() == 0 || unsafe { NETNS.get(netns) }.is_some())
-        && (FILTER_OTHERS.load() == 0
-            || unsafe { OTHERS.get(ListenerKey { netns, port: port.into() }) }.is_none())
+    // SAFETY: the value is a plain byte that is only ever there or not.
+    let port_meant = || unsafe { PORTS.get(port) }.is_some();
+    // SAFETY: as above.
+    let netns_meant = || unsafe { NETNS.get(netns) }.is_some();
+    let listener = ListenerKey { netns, port: port.into() };
+    // SAFETY: as above.
+    let others = || unsafe { OTHERS.get(listener) }.is_some();
+    (FILTER_PORT.load() == 0 || port_meant())
+        && (FILTER_NETNS.load() == 0 || netns_meant())
+        && (FILTER_OTHERS.load() == 0 || !others())
 }
 
 /// Whether a segment with these headers is to be traced.
@@ -22,6 +27,6 @@ pub fn wants(port: u16, netns: u32) -> bool {
 pub fn wants_segment(event: &Event) -> bool {
     let family = FILTER_FAMILY.load();
     // SAFETY: as above.
-    (family == 0 || family == event.family)
-        && (FILTER_ADDRESS.load() == 0 || unsafe { ADDRESSES.get(event.server) }.is_some())
+    let address_meant = || unsafe { ADDRESSES.get(event.server) }.is_some();
+    (family == 0 || family == event.family) && (FILTER_ADDRESS.load() == 0 || address_meant())
 }

@@ -160,7 +160,8 @@ fn of(sk: u64) -> Option<&'static mut Tally> {
     blank.netns = sock::netns(sk)?;
     blank.port = port;
     blank.family = if v6 { 6 } else { 4 };
-    if TALLIES.insert(sk, &*blank, 0).is_err() {
+    let entry: &Tally = blank;
+    if TALLIES.insert(sk, entry, 0).is_err() {
         emit::count(Loss::Uncounted);
     }
     // SAFETY: as above.
