@@ -1,7 +1,7 @@
 //! The page as a scraper gets it, and who gets it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
 };
@@ -195,4 +195,34 @@ fn only_the_page_is_served() {
         asked.await.unwrap();
         serving.abort();
     });
+}
+
+#[test]
+fn rules_dashboard_and_document_name_what_is_served() {
+    let page = encode(&shared("nginx").families(), Format::Classic).unwrap();
+    let mut samples: BTreeSet<&str> = page
+        .lines()
+        .filter(|l| !l.starts_with('#'))
+        .filter_map(|l| l.split(['{', ' ']).next())
+        .collect();
+    let families: BTreeSet<&str> =
+        page.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    samples.extend(&families);
+    let named = |text: &'static str| -> BTreeSet<&str> {
+        text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'))
+            .filter(|word| word.starts_with("overflow_"))
+            .collect()
+    };
+    let document = named(include_str!("../../../../docs/metrics.md"));
+    for used in [
+        &document,
+        &named(include_str!("../../../../deploy/prometheus-alerts.yaml")),
+        &named(include_str!("../../../../deploy/grafana-dashboard.json")),
+    ] {
+        assert!(used.len() > 5, "{used:?}");
+        let unknown: Vec<_> = used.difference(&samples).collect();
+        assert!(unknown.is_empty(), "nobody serves {unknown:?}");
+    }
+    let missing: Vec<_> = families.difference(&document).collect();
+    assert!(missing.is_empty(), "the document lacks {missing:?}");
 }
