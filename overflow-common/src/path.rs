@@ -67,6 +67,8 @@ impl Path {
     pub const COUNTED_OVERFLOW: u32 = 1 << 28;
     /// `TCPReqQFullDrop` rose.
     pub const COUNTED_QUEUE_FULL: u32 = 1 << 29;
+    /// They were read for the first time: the queue, read when the SYN was done with, stands in.
+    pub const UNCOUNTED: u32 = 1 << 30;
 
     /// Whether any of `bits` is set.
     #[inline(always)]

@@ -61,7 +61,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         Some(kernel) => {
             let job_limit = Duration::from_secs(args.timeout);
             let virtual_time = args.virtual_time;
-            let options = Options { job_limit, virtual_time, ..Options::default() };
+            let options = Options { virtual_time, job_limit, ..Options::default() };
             through(&Vm::new(kernel, options)?, argv)
         }
     }

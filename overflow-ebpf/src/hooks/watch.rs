@@ -70,6 +70,7 @@ fn report_syn<M: Memory>(sk: u64, skb: u64, rung: Rung) -> Option<()> {
         if len <= max {
             return None;
         }
+        path |= Path::UNCOUNTED;
     } else if counted & Path::COUNTED_DROP == 0 {
         return None;
     } else {

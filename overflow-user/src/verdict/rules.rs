@@ -92,6 +92,11 @@ fn dropped_syn(moment: &Observed, context: Context) -> (VerdictId, Known) {
         };
         return (id, Known::Traced);
     }
+    if moment.path.has(Path::UNCOUNTED) {
+        let why = "the accept queue was full just after it; this CPU's counters, which prove it, \
+                   were read for the first time";
+        return (VerdictId::SynDropAcceptQueueFull, inferred(why));
+    }
     let (Some((len, max)), Some(qlen)) = (before.accept, before.qlen) else {
         return (VerdictId::SynDropOther, inferred("the queues could not be read on this kernel"));
     };

@@ -92,6 +92,59 @@ fn ack(path: u32) -> Observed {
     moment(Kind::Ack, path)
 }
 
+/// A trace of overflows alone: one reading of the queues, and this CPU's counters.
+const DROPPED: u32 = Path::CONN_REQUEST | Path::COUNTED | Path::COUNTED_DROP;
+const NO_CHILD: u32 = Path::SYN_RECV_SOCK_NULL | Path::COUNTED | Path::COUNTED_DROP;
+const OVERFLOWED: u32 = Path::COUNTED_OVERFLOW;
+
+#[test]
+fn counters_tell_drops_apart_whatever_the_queue_says() {
+    check(
+        vec![syn(DROPPED | OVERFLOWED)],
+        "syn.drop.accept_queue_full => syn.drop.accept_queue_full",
+    );
+    check(
+        vec![full(syn(DROPPED | Path::COUNTED_QUEUE_FULL))],
+        "syn.drop.syn_queue_full => syn.drop.syn_queue_full",
+    );
+    check(vec![full(syn(DROPPED))], "syn.drop.other => syn.drop.other");
+    check(
+        vec![full(syn(Path::CONN_REQUEST | Path::UNCOUNTED))],
+        "syn.drop.accept_queue_full? => syn.drop.accept_queue_full",
+    );
+    let request = NO_CHILD | Path::CHECK_REQ;
+    check(vec![ack(request | OVERFLOWED)], "ack.drop.overflow => later.pending");
+    check(vec![full(ack(request))], "ack.drop.child_failed => later.pending");
+    check(
+        vec![ack(request | OVERFLOWED | Path::SEND_RESET)],
+        "ack.reset.overflow => ack.reset.overflow",
+    );
+    check(
+        vec![full(ack(request | Path::SEND_RESET))],
+        "ack.reset.child_failed => ack.reset.child_failed",
+    );
+    let cookie = NO_CHILD | Path::COOKIE_CHECK;
+    check(
+        vec![syn(COOKIE), ack(cookie | OVERFLOWED)],
+        "syn.cookie ack.drop.overflow.cookie => later.phantom",
+    );
+    check(
+        vec![syn(COOKIE), full(ack(cookie))],
+        "syn.cookie ack.drop.child_failed => later.phantom",
+    );
+}
+
+#[test]
+fn an_ack_that_recovers_is_seen_by_its_child() {
+    check(
+        vec![
+            full(ack(NO_CHILD | OVERFLOWED | Path::CHECK_REQ)),
+            ack(Path::CHECK_REQ | Path::SYN_RECV_SOCK_CHILD),
+        ],
+        "ack.drop.overflow later.recovered ack.accepted => later.recovered",
+    );
+}
+
 #[test]
 fn request_path() {
     check(vec![syn(QUEUED), ack(TAKEN)], "syn.queued ack.accepted => ack.accepted");
