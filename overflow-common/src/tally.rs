@@ -11,6 +11,8 @@ use crate::{Event, Queue, valid};
 pub struct Signature {
     /// Address of the listener's `struct sock`.
     pub sk: u64,
+    /// [`Event::location`].
+    pub location: u64,
     /// [`Event::path`].
     pub path: u32,
     /// [`Event::valid`].
@@ -63,6 +65,7 @@ impl Signature {
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
         Self {
             sk: event.sk,
+            location: event.location,
             path: event.path,
             valid: event.valid,
             kind: event.kind,
@@ -98,6 +101,7 @@ impl Signature {
         };
         Event {
             sk: self.sk,
+            location: self.location,
             path: self.path,
             valid: self.valid & !valid::YOUNG,
             kind: self.kind,
@@ -173,7 +177,7 @@ pub struct Waiting {
     pub since_ns: u64,
 }
 
-const _: () = assert!(size_of::<Signature>() == 32);
+const _: () = assert!(size_of::<Signature>() == 40);
 const _: () = assert!(size_of::<Tally>() == 40 + 7 * 8 + Tally::WAITS * 8);
 
 #[cfg(feature = "user")]

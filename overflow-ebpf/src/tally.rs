@@ -19,7 +19,7 @@ const AF_INET6: u64 = 10;
 #[inline(always)]
 pub fn moment(event: &Event) {
     let counted = event.kind == Kind::Syn as u8 || event.kind == Kind::Ack as u8;
-    if AGGREGATE.load() == 0 || !counted {
+    if AGGREGATE.load() == 0 || !counted || event.sk == 0 {
         return;
     }
     let signature = Signature::of(event);
