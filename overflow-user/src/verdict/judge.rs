@@ -9,6 +9,7 @@ use super::{
 use crate::{
     correlate::SynQueueLimit,
     decode::{ConnKey, Observed},
+    packet::flags::RST,
 };
 
 /// `TCP_LISTEN` of include/net/tcp_states.h.
@@ -25,6 +26,7 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
     };
     let mut removed = None;
     let mut syn: Option<&Observed> = None;
+    let mut reset_unseen = false;
     for moment in story {
         let last = connection.last_handshake().map(|stage| stage.id);
         let accepted = has(&connection, VerdictId::LaterAcceptedByApp);
@@ -37,7 +39,12 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
             // The timer and the function it calls can both report; the first counts.
             Kind::RequestRemoved => removed = removed.or(Some(moment)),
             _ => {
-                let gone = removed.is_some() || has(&connection, VerdictId::LaterResetByClient);
+                let gone = removed.is_some()
+                    || reset_unseen
+                    || has(&connection, VerdictId::LaterResetByClient);
+                // What a RST that is not exact does to the request differs between kernels, and
+                // no tracepoint tells.
+                reset_unseen |= moment.rung == Rung::Tracepoint && moment.flags(RST, 0);
                 let context = Context { syn_queue_limit: limit, last, rcv_isn, gone, accepted };
                 if let Some(stage) = rules::stage(moment, context) {
                     if migrated(syn, moment) && !has(&connection, VerdictId::LaterMigrated) {
