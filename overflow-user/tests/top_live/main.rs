@@ -121,6 +121,8 @@ fn the_screen_shows_the_listener_and_keys_work() {
         assert!(top.ended().is_none());
 
         top.resize(24, 80);
+        // A key that comes together with the signal of a new size waits for the next key.
+        top.wait("the larger screen", |t| t.contains("FULL") && t.contains("sort:/s"));
         top.keys("q");
         assert!(top.end().success());
         top.assert_restored();
