@@ -148,8 +148,10 @@ fn effects(id: VerdictId) -> &'static [(&'static str, u64, u64)] {
         ],
         // The segment goes through the listener's cookie check first, where there was a cookie of
         // late, and fails it.
-        V::AckResetBadAck | V::LaterResetNoSocket => {
-            &[("OutRsts", 1, 1), ("SyncookiesFailed", 0, 1)]
+        V::AckResetBadAck => &[("OutRsts", 1, 1), ("SyncookiesFailed", 0, 1)],
+        // Tracepoints do not tell whether an inexact RST before it ended the request.
+        V::LaterResetNoSocket => {
+            &[("OutRsts", 1, 1), ("SyncookiesFailed", 0, 1), ("EmbryonicRsts", 0, 1)]
         }
         V::LaterListenerClosed => &[("OutRsts", 1, 1)],
         V::SynQueued
