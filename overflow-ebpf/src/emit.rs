@@ -23,7 +23,8 @@ const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 /// `BPF_RB_AVAIL_DATA`.
 const AVAIL_DATA: u64 = 0;
-/// Bytes in the ring above which its reader is woken; it looks by itself ten times a second.
+/// Bytes in the ring above which its reader is woken; it looks by itself
+/// twenty times a second (`LOOK_EVERY` in probe/ring.rs).
 const WAKE_ABOVE: u64 = 64 << 10;
 
 /// Sends a copy of a record. A full ring is counted.

@@ -12,7 +12,8 @@ use crate::{
     read,
 };
 
-const AF_INET6: u64 = 10;
+/// `AF_INET6` of include/linux/socket.h, as in `skc_family`.
+pub const AF_INET6: u64 = 10;
 
 /// `sk_state`; 0 if it cannot be read.
 #[inline(always)]

@@ -13,8 +13,6 @@ use crate::{
     read, sock,
 };
 
-const AF_INET6: u64 = 10;
-
 /// Counts a SYN or a third ACK by what it went through.
 #[inline(always)]
 pub fn moment(event: &Event) {
@@ -149,7 +147,7 @@ fn of(sk: u64) -> Option<&'static mut Tally> {
     }
     // SAFETY: this CPU's own.
     let blank = unsafe { &mut *BLANK.get_ptr_mut(0)? };
-    let v6 = read::field(sk, &SOCK_FAMILY)? == AF_INET6;
+    let v6 = read::field(sk, &SOCK_FAMILY)? == sock::AF_INET6;
     blank.address = [0; 16];
     if v6 {
         read::into(read::address(sk, &SOCK_V6_RCV_SADDR)?, &mut blank.address);

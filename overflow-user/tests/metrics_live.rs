@@ -3,6 +3,8 @@
 //!
 //! Needs the privileges of tracing; says so and passes where they are missing.
 
+mod live;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -13,20 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use live::{counter, overflow};
 use nix::sched::{CloneFlags, unshare};
 use rustix::process::{Pid, Signal, kill_process};
 
 const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
 /// The page is a second old at most; a loaded machine is slower.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn counter(name: &str) -> u64 {
-    let text = fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
-    let mut rows = text.lines().filter(|l| l.starts_with("TcpExt:"));
-    let names = rows.next().unwrap().split_whitespace();
-    let values = rows.next().unwrap().split_whitespace();
-    names.zip(values).find(|(n, _)| *n == name).unwrap().1.parse().unwrap()
-}
 
 /// Starts a trace of this thread's namespace with metrics. `None` where tracing is not possible.
 fn start() -> Option<(Child, SocketAddr)> {
@@ -79,14 +74,8 @@ fn overflow_and_scrape() {
     let netns = fs::metadata("/proc/thread-self/ns/net").unwrap().ino();
     let Some((mut child, address)) = start() else { return };
 
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-    socket.listen(1).unwrap();
-    let listener = TcpListener::from(socket);
+    let (listener, clients) = overflow();
     let server = listener.local_addr().unwrap();
-    let timeout = Duration::from_millis(100);
-    let clients: Vec<_> = (0..5).map(|_| TcpStream::connect_timeout(&server, timeout)).collect();
-    assert_eq!(clients.iter().filter(|c| c.is_ok()).count(), 2, "backlog 1 holds two");
     let overflows = counter("ListenOverflows");
     assert!(overflows >= 3, "{overflows}");
 
@@ -110,7 +99,7 @@ fn overflow_and_scrape() {
     assert_eq!(dropped, Some(overflows), "{scraped}");
     assert_eq!(sample(&scraped, "accept_queue_length", "process=\""), Some(2), "{scraped}");
     assert_eq!(sample(&scraped, "accept_queue_limit", "process=\""), Some(1), "{scraped}");
-    for client in clients.iter().flatten() {
+    for client in &clients {
         let client = client.local_addr().unwrap().to_string();
         assert!(!scraped.contains(&client), "{client} is in\n{scraped}");
     }

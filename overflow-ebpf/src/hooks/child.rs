@@ -24,8 +24,8 @@ fn syn_recv_sock(returned: u64) {
     mark(if returned == 0 { Path::SYN_RECV_SOCK_NULL } else { Path::SYN_RECV_SOCK_CHILD });
 }
 
-/// Seen on the cookie path only where the compiler has put it into `inet_csk_complete_hashdance`,
-/// of the same file (Debian's 6.12).
+/// Where the compiler has put it into `inet_csk_complete_hashdance`, of the same file (Debian's
+/// 6.12.117), only the cookie path still calls it.
 fn queue_add(returned: u64) {
     mark(if returned == 0 { Path::QUEUE_ADD_NULL } else { Path::QUEUE_ADD });
 }

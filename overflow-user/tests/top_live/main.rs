@@ -4,20 +4,16 @@
 //!
 //! Needs the privileges of tracing; says so and passes where they are missing.
 
+#[path = "../live/mod.rs"]
+mod live;
 mod terminal;
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::fs::MetadataExt,
-    process::Command,
-    thread,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::MetadataExt, process::Command, thread, time::Duration};
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::process::Signal;
 
+use live::{counter, overflow};
 use terminal::Terminal;
 
 const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
@@ -50,28 +46,6 @@ fn start(netns: u64, env: &[(&str, &str)]) -> Option<Terminal> {
     let mut top = Terminal::start(&[OVERFLOW, "top", "--netns", &netns.to_string()], env, SIZE);
     top.wait("the view", |text| text.contains("LISTENER"));
     Some(top)
-}
-
-fn counter(name: &str) -> u64 {
-    let text = fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
-    let mut rows = text.lines().filter(|l| l.starts_with("TcpExt:"));
-    let names = rows.next().unwrap().split_whitespace();
-    let values = rows.next().unwrap().split_whitespace();
-    names.zip(values).find(|(n, _)| *n == name).unwrap().1.parse().unwrap()
-}
-
-/// A listener with backlog 1, and clients that came once it was full.
-fn overflow() -> (TcpListener, Vec<TcpStream>) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-    socket.listen(1).unwrap();
-    let listener = TcpListener::from(socket);
-    let server = listener.local_addr().unwrap();
-    let timeout = Duration::from_millis(100);
-    let clients = (0..5).filter_map(|_| TcpStream::connect_timeout(&server, timeout).ok());
-    let clients: Vec<TcpStream> = clients.collect();
-    assert_eq!(clients.len(), 2, "backlog 1 holds two");
-    (listener, clients)
 }
 
 #[test]
