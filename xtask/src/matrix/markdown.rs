@@ -43,6 +43,7 @@ pub fn render(table: &Table) -> String {
     overview(table, &mut text);
     seed(table, &mut text);
     rungs(table, &mut text);
+    alike(table, &mut text);
     text += "\n## What came out\n";
     for scenario in &table.scenarios {
         outcome(table, scenario, &mut text);
@@ -168,6 +169,33 @@ fn rungs(table: &Table, text: &mut String) {
     }
 }
 
+/// Whether two rungs told the same.
+fn alike(table: &Table, text: &mut String) {
+    let (identical, compared) = table.alike();
+    if compared == 0 {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "\nfentry and kprobe: identical in {identical} of {compared} runs, each of a scenario or a \
+         cell of the seed experiment on the same kernel and family. Compared is each connection's \
+         every stage: how it is known, the functions gone through, every value read, how often it \
+         came again; and its outcome. Only times, and which client of a burst was which, may differ."
+    );
+    let mut differences: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for compared in &table.alike {
+        if let Some(difference) = &compared.difference {
+            differences.entry(difference).or_default().push(&compared.what);
+        }
+    }
+    if !differences.is_empty() {
+        *text += "\n";
+    }
+    for (difference, places) in differences {
+        let _ = writeln!(text, "- {}: {difference}.", places.join("; "));
+    }
+}
+
 /// Names of kernels, or that it is all of them.
 fn among(table: &Table, kernels: &[&str]) -> String {
     if kernels.len() == table.kernels.len() {
@@ -271,7 +299,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::matrix::{Family, cell::Place};
+    use crate::matrix::{Family, alike::Compared, cell::Place};
 
     fn table() -> Table {
         let hooks = |list: &[(&str, &str)]| {
@@ -298,6 +326,9 @@ mod tests {
         Table {
             kernels: vec![kernel("5.10-1"), kernel("6.1-1")],
             scenarios: vec![Scenario { name: "s".into(), shows: "Shows".into(), cells }],
+            alike: [None, Some("x is 1 by fentry, 2 by kprobe".to_owned())]
+                .map(|difference| Compared { what: "6.1-1, ipv4, r".to_owned(), difference })
+                .into(),
             ..Table::default()
         }
     }
@@ -313,6 +344,8 @@ mod tests {
             "- 5.10-1: 3 × `a`",
             "- by tracepoint: 3 × `b`",
             "- 5.10-1 tracepoint ipv4: b is odd",
+            "fentry and kprobe: identical in 1 of 2 runs",
+            "- 6.1-1, ipv4, r: x is 1 by fentry, 2 by kprobe.",
         ] {
             assert!(text.contains(expected), "{expected} is not in:\n{text}");
         }

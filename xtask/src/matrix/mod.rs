@@ -1,5 +1,6 @@
 //! `cargo xtask matrix`: scenarios × kernels × rungs × families, in VMs, as two documents.
 
+mod alike;
 mod cell;
 mod markdown;
 mod seed;
@@ -7,6 +8,7 @@ mod table;
 mod words;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -24,16 +26,19 @@ use crate::{
     vm::{JobOutput, Options},
     workspace,
 };
+use alike::Told;
 use cell::Place;
 use table::{Kernel, Table};
 
-/// The kernels of the documents. 5.10.223-1 is the last bootable one that holds the SYN queue full
+/// The kernels of the documents, oldest first. 5.10.223-1 is the last bootable one that holds the SYN queue full
 /// at the backlog; the newest 5.10 no longer does (3479c7549fb1).
 const KERNELS: &[&str] = &["5.10.223-1", "5.10", "6.1", "6.12", "6.18", "7.3"];
 
-/// Each rung and each family once. The seed experiment is run nowhere else.
-const QUICK: [Place; 3] = [
+/// Each rung and each family, and two rungs on the same family to be compared. The seed experiment
+/// is run nowhere else.
+const QUICK: [Place; 4] = [
     Place { rung: Rung::Fentry, family: Family::Ipv4 },
+    Place { rung: Rung::Kprobe, family: Family::Ipv4 },
     Place { rung: Rung::Kprobe, family: Family::Ipv6 },
     Place { rung: Rung::Tracepoint, family: Family::Mapped },
 ];
@@ -56,7 +61,7 @@ pub struct MatrixArgs {
     /// Machines at once
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: usize,
-    /// Each rung and each family once, not each with each
+    /// Each rung and each family, not each with each
     #[arg(long)]
     quick: bool,
     /// Run only what is not in target/matrix/ since overflow was built
@@ -128,6 +133,7 @@ struct Run {
     argv: Vec<String>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Scenarios,
     /// The seed experiment; an index of [`seed::PREFILLS`].
@@ -154,10 +160,10 @@ pub fn matrix(args: &MatrixArgs) -> Result<ExitCode> {
 }
 
 /// The part that `cargo xtask test` runs: the oldest and the newest kernel if none are named, each
-/// rung and each family once.
+/// rung and each family.
 pub fn subset(kernels: &[String], jobs: usize) -> Result<Checks> {
     let kernels = match kernels {
-        [] => ["5.10", "7.3"].map(str::to_owned).to_vec(),
+        [] => KERNELS.first().into_iter().chain(KERNELS.last()).map(|&k| k.to_owned()).collect(),
         named => named.to_vec(),
     };
     let plan = Plan { kernels, places: QUICK.to_vec(), scenarios: "all".to_owned(), resume: false };
@@ -262,23 +268,42 @@ fn take(runs: &[Run], kept: Vec<Option<JobOutput>>, ran: Ran, table: &mut Table)
     let number = table.kernels.len();
     let mut kernel = Kernel { version: ran.version.clone(), ..Kernel::default() };
     let mut outputs = ran.outputs.into_iter();
+    // By what was run, what each rung told of it.
+    let mut told: BTreeMap<(Family, Kind), BTreeMap<Rung, Told>> = BTreeMap::new();
     for (run, kept) in runs.iter().zip(kept) {
         let output = match kept {
             Some(output) => Ok(output),
             None => outputs.next().unwrap_or_else(|| Err(anyhow!("it was not run"))),
         };
         let place = run.place;
-        let taken = output.and_then(|output| match run.kind {
-            Kind::Scenarios => cell::read(&output).map(|read| {
-                kernel.hooks.entry(place.rung).or_default().extend(read.hooks);
-                table.add(number, place, read.scenarios);
-            }),
-            Kind::Seed(index) => {
-                seed::read(&output).map(|seen| kernel.add_seed(index, place, &seen))
+        let taken = output.and_then(|output| {
+            let by_rung = told.entry((place.family, run.kind)).or_default();
+            by_rung.insert(place.rung, alike::told(&output.stdout)?);
+            match run.kind {
+                Kind::Scenarios => cell::read(&output).map(|read| {
+                    kernel.hooks.entry(place.rung).or_default().extend(read.hooks);
+                    table.add(number, place, read.scenarios);
+                }),
+                Kind::Seed(index) => {
+                    seed::read(&output).map(|seen| kernel.add_seed(index, place, &seen))
+                }
             }
         });
         if let Err(e) = taken {
             table.failures.push(format!("{}, {}: {e:#}", ran.version, run.name));
+        }
+    }
+    for ((family, kind), by_rung) in told {
+        if let (Some(fentry), Some(kprobe)) =
+            (by_rung.get(&Rung::Fentry), by_rung.get(&Rung::Kprobe))
+        {
+            let place = match kind {
+                Kind::Scenarios => format!("{}, {}", kernel.name(), family.name()),
+                Kind::Seed(i) => {
+                    format!("{}, {}, prefill {}", kernel.name(), family.name(), seed::PREFILLS[i])
+                }
+            };
+            table.alike.extend(alike::compare(&place, fentry, kprobe));
         }
     }
     table.kernels.push(kernel);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Rung,
+    alike::Compared,
     cell::{Ended, Place, Stories},
     seed::{CELLS, MeasuredSeed, PREFILLS, Seeds},
     words,
@@ -23,6 +24,8 @@ pub struct Table {
     pub failures: Vec<String>,
     /// The seed experiment as it was measured elsewhere.
     pub measured: Vec<MeasuredSeed>,
+    /// What fentry and kprobe told of the same runs.
+    pub alike: Vec<Compared>,
 }
 
 /// A kernel that was booted.
@@ -118,7 +121,8 @@ impl Table {
         }
     }
 
-    /// Each cell, each kernel's seed experiment and each explanation is a check.
+    /// Each cell, each kernel's seed experiment, each comparison of two rungs and each explanation
+    /// is a check.
     pub fn check(&self) -> Checks {
         let mut checks = Checks::default();
         for failure in &self.failures {
@@ -138,7 +142,19 @@ impl Table {
                 )
             });
         }
+        for compared in &self.alike {
+            checks.check(compared.difference.is_none(), || {
+                let difference = compared.difference.as_deref().unwrap_or_default();
+                format!("{}: fentry and kprobe differ: {difference}", compared.what)
+            });
+        }
         checks
+    }
+
+    /// How many runs fentry and kprobe told the same of, and how many were compared.
+    pub fn alike(&self) -> (usize, usize) {
+        let same = self.alike.iter().filter(|c| c.difference.is_none()).count();
+        (same, self.alike.len())
     }
 
     fn check_scenario(&self, scenario: &Scenario, checks: &mut Checks) {
@@ -247,6 +263,13 @@ impl Table {
                 "difference": words::difference(&scenario.name)}));
             lines.extend(cells);
         }
+        let (identical, compared) = self.alike();
+        lines.push(json!({"type": "fentry and kprobe", "compared": compared,
+            "identical": identical}));
+        for compared in self.alike.iter().filter(|c| c.difference.is_some()) {
+            lines.push(json!({"type": "fentry and kprobe differ", "where": compared.what,
+                "difference": compared.difference}));
+        }
         for failure in &self.failures {
             lines.push(json!({"type": "failure", "why": failure}));
         }
@@ -300,6 +323,7 @@ mod tests {
             }],
             failures: Vec::new(),
             measured: vec![MeasuredSeed { kernel: "x", bootable: true, seeds: letters }],
+            alike: Vec::new(),
         }
     }
 
@@ -326,6 +350,11 @@ mod tests {
         seedless.kernels[0].add_seed(0, place(Rung::Kprobe), &[(); 4].map(|()| "B".to_owned()));
         seedless.failures.push("it died".to_owned());
         assert_eq!(seedless.check().failed(), 2);
+        let mut unlike = table(Vec::new());
+        for difference in [None, Some("a number".to_owned())] {
+            unlike.alike.push(Compared { what: "1, ipv4, r".to_owned(), difference });
+        }
+        assert_eq!((unlike.check().failed(), unlike.alike()), (1, (1, 2)));
     }
 
     #[test]
