@@ -66,9 +66,8 @@ pub enum LabError {
     },
     /// A sysctl is global on this kernel, or not there at all.
     #[error(
-        "net.{key} does not exist in a network namespace of its own: this kernel keeps it global \
-         (tcp_abort_on_overflow is per namespace since 4.15) or was built without it; the lab never \
-         changes global settings, so use a newer kernel"
+        "net.{key} does not exist in a network namespace on this kernel: {why}",
+        why = not_per_namespace(key)
     )]
     SysctlNotPerNamespace {
         /// Name below `net.`, with dots.
@@ -137,6 +136,32 @@ pub enum LabError {
     },
 }
 
+/// Why a namespace lacks a sysctl, and what to do about it.
+fn not_per_namespace(key: &str) -> &'static str {
+    match key {
+        // Commit f5769faeec36.
+        "core.optmem_max" => {
+            "until v6.8 it belongs to the whole host, whose settings the lab never changes; use v6.8 \
+             or later"
+        }
+        // Commit f870fa0b5768.
+        "mptcp.enabled" => {
+            "it has no MPTCP, which is in the kernel since v5.6 but only where CONFIG_MPTCP is set; \
+             use one built with it"
+        }
+        // Commit f9ac779f881c.
+        "ipv4.tcp_migrate_req" => "it came with v5.14; use v5.14 or later",
+        "ipv4.tcp_abort_on_overflow" => {
+            "until v4.15 it belongs to the whole host, whose settings the lab never changes; use \
+             v4.15 or later"
+        }
+        _ => {
+            "it belongs to the whole host, whose settings the lab never changes, or is not built in; \
+             use a newer kernel, or one built with it"
+        }
+    }
+}
+
 /// Puts the failed action's name beside an error.
 pub(super) trait During<T> {
     /// `what` is a noun phrase that reads before "failed".
@@ -176,5 +201,18 @@ mod tests {
             "a prefill of 3 can never be established: the accept queue holds min(backlog 1, \
              somaxconn 4096) + 1 connections; use at most 2"
         );
+    }
+
+    #[test]
+    fn a_missing_sysctl_is_explained_by_its_own_history() {
+        let text = |key: &str| LabError::SysctlNotPerNamespace { key: key.to_owned() }.to_string();
+        let optmem = text("core.optmem_max");
+        assert!(optmem.starts_with("net.core.optmem_max does not exist in a network namespace"));
+        assert!(optmem.contains("use v6.8 or later"), "{optmem}");
+        assert!(text("mptcp.enabled").contains("CONFIG_MPTCP"));
+        assert!(text("ipv4.tcp_abort_on_overflow").contains("v4.15"));
+        for other in ["core.optmem_max", "mptcp.enabled", "core.somaxconn"] {
+            assert!(!text(other).contains("4.15"), "{other}");
+        }
     }
 }

@@ -15,8 +15,8 @@ const ROUTE: &[Step] = &[
 ];
 
 /// `sk_clone_lock` charges the child for its copy of the filter (`sk_filter_charge` in
-/// net/core/filter.c) and gives up above net.core.optmem_max, which is the whole host's in 6.1 and the
-/// namespace's own in 6.12.
+/// net/core/filter.c) and gives up above net.core.optmem_max, which is the whole host's before v6.8
+/// (f5769faeec36) and the namespace's own since.
 const FILTER: &[Setup] = &[Setup::NeedsSysctl("core.optmem_max"), Setup::Filter];
 const NO_MEMORY: &[Step] = &[Step { at_ms: 50, action: Action::Sysctl("core.optmem_max", 16) }];
 
