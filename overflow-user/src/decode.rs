@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
 };
 
 use overflow_common::{Event, Kind, Path, Queue, Rung, valid};
@@ -78,9 +79,9 @@ pub struct Observed {
     /// `rskq_defer_accept`: timeouts for which a bare ACK is ignored.
     pub defer_accept: Option<u8>,
     /// Drop reason by name.
-    pub drop_reason: Option<String>,
+    pub drop_reason: Option<Arc<str>>,
     /// Reset reason by name.
-    pub reset_reason: Option<String>,
+    pub reset_reason: Option<Arc<str>>,
     /// The kernel function that freed the segment, if it is one we tell apart.
     pub freed_in: Option<&'static str>,
 }
@@ -88,8 +89,8 @@ pub struct Observed {
 /// Turns records into moments.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    drop_reasons: HashMap<u32, String>,
-    reset_reasons: HashMap<u32, String>,
+    drop_reasons: HashMap<u32, Arc<str>>,
+    reset_reasons: HashMap<u32, Arc<str>>,
     symbols: Symbols,
     unknown: u64,
 }
@@ -97,9 +98,12 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for records of the kernel with these facts.
     pub fn new(facts: &Facts, symbols: Symbols) -> Self {
+        let names = |all: &[(u32, String)]| {
+            all.iter().map(|(n, name)| (*n, Arc::from(name.as_str()))).collect()
+        };
         Self {
-            drop_reasons: facts.drop_reasons.iter().cloned().collect(),
-            reset_reasons: facts.reset_reasons.iter().cloned().collect(),
+            drop_reasons: names(&facts.drop_reasons),
+            reset_reasons: names(&facts.reset_reasons),
             symbols,
             unknown: 0,
         }
@@ -128,8 +132,8 @@ impl Decoder {
 
     fn try_decode(&self, e: &Event) -> Option<Observed> {
         let has = |bit: u16| e.valid & bit != 0;
-        let name = |names: &HashMap<u32, String>, n: u32| {
-            names.get(&n).cloned().unwrap_or_else(|| n.to_string())
+        let name = |names: &HashMap<u32, Arc<str>>, n: u32| {
+            names.get(&n).cloned().unwrap_or_else(|| n.to_string().into())
         };
         let queue = |q: &Queue| QueueView {
             accept: has(valid::ACCEPT_QUEUE).then_some((q.ack_backlog, q.max_ack_backlog)),

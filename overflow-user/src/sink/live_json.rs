@@ -99,7 +99,7 @@ impl LiveSink for JsonLines {
         let (observed, stage) = (moment.observed, moment.stage);
         let (known, why) = match &stage.known {
             Known::Traced => ("traced", None),
-            Known::Inferred(why) => ("inferred", Some(why.as_str())),
+            Known::Inferred(why) => ("inferred", Some(&**why)),
         };
         let first = moment.listeners.first();
         let line = Event {

@@ -64,7 +64,7 @@ fn syn_queue(stage: &Stage) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Known;
+    use crate::verdict::{Functions, Known};
 
     fn stage(id: VerdictId, syn: Option<u32>, ack: Option<u32>) -> Stage {
         let values = Values {
@@ -75,7 +75,7 @@ mod tests {
             abort_on_overflow_read: Some(false),
             ..Values::default()
         };
-        let path = Vec::new();
+        let path = Functions::new();
         Stage { id, t_ns: 0, known: Known::Traced, path, values, repeats_ns: Vec::new() }
     }
 

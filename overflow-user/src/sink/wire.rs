@@ -283,7 +283,7 @@ impl<'a> Connection<'a> {
         let stage = |s: &'a crate::verdict::Stage| {
             let (known, why) = match &s.known {
                 crate::verdict::Known::Traced => ("traced", None),
-                crate::verdict::Known::Inferred(why) => ("inferred", Some(why.as_str())),
+                crate::verdict::Known::Inferred(why) => ("inferred", Some(&**why)),
             };
             Stage {
                 id: s.id,

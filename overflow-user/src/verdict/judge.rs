@@ -3,7 +3,7 @@
 use overflow_common::{Kind, Path, Rung};
 
 use super::{
-    Connection, Known, Stage, Values, VerdictId,
+    Connection, Functions, Known, Stage, Values, VerdictId,
     rules::{self, Context},
 };
 use crate::{
@@ -49,7 +49,7 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
                 if let Some(stage) = rules::stage(moment, context) {
                     if migrated(syn, moment) && !has(&connection, VerdictId::LaterMigrated) {
                         let stage = Stage {
-                            path: vec!["reuseport_migrate_sock"],
+                            path: ["reuseport_migrate_sock"].into_iter().collect(),
                             ..later(VerdictId::LaterMigrated, moment)
                         };
                         push(&mut connection.stages, stage);
@@ -73,9 +73,9 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
         };
         let gone = Stage {
             path: if moment.path.has(Path::REQSK_TIMER) {
-                vec!["reqsk_timer_handler"]
+                ["reqsk_timer_handler"].into_iter().collect()
             } else {
-                vec!["inet_csk_reqsk_queue_drop"]
+                ["inet_csk_reqsk_queue_drop"].into_iter().collect()
             },
             ..later(id, moment)
         };
@@ -119,7 +119,7 @@ fn later(id: VerdictId, moment: &Observed) -> Stage {
         id,
         t_ns: moment.t_ns,
         known: Known::Traced,
-        path: Vec::new(),
+        path: Functions::new(),
         values: Values { num_timeout: moment.num_timeout, ..Values::default() },
         repeats_ns: Vec::new(),
     }

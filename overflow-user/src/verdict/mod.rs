@@ -10,7 +10,7 @@ use crate::{correlate::SynQueueLimit, decode::Observed};
 
 pub use id::VerdictId;
 pub use judge::judge;
-pub use stage::{Connection, Known, Stage, Values};
+pub use stage::{Connection, Functions, Known, Stage, Values};
 
 /// The verdict on one moment alone, without the story it is part of.
 pub fn of_one(moment: &Observed, syn_queue_limit: Option<SynQueueLimit>) -> Option<VerdictId> {

@@ -2,6 +2,7 @@
 
 use overflow_common::Path;
 
+use super::Functions;
 use crate::decode::Observed;
 
 /// A way through the kernel.
@@ -29,14 +30,14 @@ pub enum Via {
 
 /// The functions gone through, outermost first. `tcp_get_cookie_sock` has no hook of its own: it
 /// is the only caller of `tcp_v4_syn_recv_sock` inside `cookie_v4_check`.
-pub fn functions(moment: &Observed, via: Via) -> Vec<&'static str> {
+pub fn functions(moment: &Observed, via: Via) -> Functions {
     let v6 = moment.conn.client.is_ipv6();
     let pick = |four: &'static str, six: &'static str| if v6 { six } else { four };
     let rcv = pick("tcp_v4_rcv", "tcp_v6_rcv");
     let child = pick("tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock");
     let reset = pick("tcp_v4_send_reset", "tcp_v6_send_reset");
     let path = moment.path;
-    let mut out = Vec::with_capacity(5);
+    let mut out = Functions::new();
     match via {
         Via::SynQueued => {
             out.extend([rcv, "tcp_conn_request", "inet_csk_reqsk_queue_hash_add"]);

@@ -59,8 +59,8 @@ pub fn stage(moment: &Observed, context: Context) -> Option<Stage> {
 
 type Judged = (VerdictId, Known, Via);
 
-fn inferred(why: &str) -> Known {
-    Known::Inferred(why.to_owned())
+fn inferred(why: &'static str) -> Known {
+    Known::Inferred(why.into())
 }
 
 /// `tcp_conn_request`: its three ways out.

@@ -1,10 +1,14 @@
 //! The stages of one connection's life, each with the evidence for it.
 
-use std::net::SocketAddr;
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
+use arrayvec::ArrayVec;
 use serde::Serialize;
 
 use super::VerdictId;
+
+/// Kernel functions; no way through the kernel that is told apart has more.
+pub type Functions = ArrayVec<&'static str, 8>;
 
 /// How a verdict is known. Never guessed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +16,7 @@ pub enum Known {
     /// The kernel's branch itself was observed.
     Traced,
     /// Derived from tracepoints, counters or packets; the text says from what.
-    Inferred(String),
+    Inferred(Cow<'static, str>),
 }
 
 /// Kernel values read at the moment of the decision; `None` where the rung could not read them.
@@ -44,10 +48,10 @@ pub struct Values {
     pub num_timeout: Option<u8>,
     /// The kernel's drop reason for the segment, by its BTF name, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub drop_reason: Option<String>,
+    pub drop_reason: Option<Arc<str>>,
     /// The kernel's reset reason, by its BTF name, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reset_reason: Option<String>,
+    pub reset_reason: Option<Arc<str>>,
 }
 
 /// One stage of a connection's life.
@@ -60,7 +64,7 @@ pub struct Stage {
     /// How it is known.
     pub known: Known,
     /// Kernel functions gone through, outermost first.
-    pub path: Vec<&'static str>,
+    pub path: Functions,
     /// Kernel values at the decision.
     pub values: Values,
     /// How often the same thing happened again (retransmitted SYNs, repeated ACKs), with times.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     lab::{CellConfig, Observation},
-    verdict::{Connection, Known, Stage, Values, VerdictId},
+    verdict::{Connection, Functions, Known, Stage, Values, VerdictId},
 };
 
 /// The queues of one cell over time, as the packets show them.
@@ -277,8 +277,8 @@ fn inferred(id: VerdictId, t_ns: u64, why: String) -> Stage {
     Stage {
         id,
         t_ns,
-        known: Known::Inferred(why),
-        path: Vec::new(),
+        known: Known::Inferred(why.into()),
+        path: Functions::new(),
         values: Values::default(),
         repeats_ns: Vec::new(),
     }

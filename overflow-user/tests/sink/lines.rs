@@ -37,7 +37,7 @@ fn eventful() -> Vec<String> {
     lossy.losses = vec![Loss { what: "events".to_owned(), count: 2 }];
     let wrong = Cell::new(0, 1, 1, &[A, K, C]).report(|seen, traced| {
         traced[2].stages[1].id = VerdictId::AckResetOverflow;
-        traced[2].stages[1].values.drop_reason = Some("TCP_LISTEN_OVERFLOW".to_owned());
+        traced[2].stages[1].values.drop_reason = Some("TCP_LISTEN_OVERFLOW".into());
         seen.notes.push("a note".to_owned());
     });
     let cells = vec![untraced.report(|_, _| ()), lossy.report(|_, _| ()), wrong];

@@ -310,7 +310,7 @@ fn stage(config: &CellConfig, id: VerdictId, t_ns: u64, requests: u32, queued: u
         id,
         t_ns,
         known: Known::Traced,
-        path: path.to_vec(),
+        path: path.iter().copied().collect(),
         values: if later { Values::default() } else { values },
         repeats_ns: Vec::new(),
     }

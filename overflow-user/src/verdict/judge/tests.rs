@@ -139,7 +139,7 @@ fn on_tracepoints_a_reset_may_have_ended_the_request() {
     let mut reset = tp(ack(Path::TP_RECEIVE | Path::TP_KFREE_SKB));
     reset.segment = Some(Segment { flags: RST, seq: 100, ack_seq: 0, payload_len: 0 });
     let mut answered = tp(ack(Path::TP_KFREE_SKB | Path::TP_SEND_RESET));
-    answered.drop_reason = Some("TCP_FLAGS".to_owned());
+    answered.drop_reason = Some("TCP_FLAGS".into());
     let queued = tp(syn(Path::TP_SYNACK_REQUEST | Path::TP_CONSUME_SKB));
     check(vec![queued.clone(), answered.clone()], "syn.queued? ack.reset.bad_ack => later.pending");
     check(
