@@ -15,6 +15,7 @@ pub mod verdict;
 pub mod witness;
 pub mod explain;
 pub mod sink;
+pub mod export;
 pub mod lab;
 pub mod model;
 pub mod owner;

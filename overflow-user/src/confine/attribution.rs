@@ -12,7 +12,6 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use nix::sys::signal::SigSet;
 use rustix::{
     process::{Signal, set_parent_process_death_signal},
     thread::CapabilitySet,
@@ -22,7 +21,7 @@ use tokio::{
     net::unix::pipe::{Receiver, Sender},
 };
 
-use super::{ConfineError, caps, seccomp, wire};
+use super::{ConfineError, caps, ignore_signals, seccomp, wire};
 use crate::listeners::{self, Inventory};
 
 /// The hidden command that [`serve`]s.
@@ -118,9 +117,7 @@ pub fn serve(confined: bool) -> Result<(), ConfineError> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|e| ConfineError::step("cannot follow the asking process")(e.into()))?;
     // A service manager sends SIGTERM to both, and the other end still has a last question.
-    SigSet::all()
-        .thread_block()
-        .map_err(|e| ConfineError::step("cannot block signals")(e.into()))?;
+    ignore_signals()?;
     if confined {
         caps::keep(RIGHTS).map_err(ConfineError::step("cannot drop capabilities"))?;
         seccomp::restrict(seccomp::looker())

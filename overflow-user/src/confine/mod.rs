@@ -4,7 +4,8 @@
 //! Three walls, one behind the other: no capabilities and no new privileges (`caps`), no files
 //! (`landlock`), and only the system calls of a reader and writer of descriptors that are open
 //! already (`seccomp`). What must go on seeing the host, finding the owners of listeners, is
-//! done by a process of its own ([`Attribution`]), which never sees a packet.
+//! done by a process of its own ([`Attribution`]), which never sees a packet; so is sending to a
+//! collector ([`crate::export`]), by one that sees neither.
 //!
 //! A refused call gets EPERM; it does not kill the process. The attempt gains nothing either way,
 //! and code that meets a refusal can say so and finish the summary.
@@ -13,11 +14,12 @@ pub mod attribution;
 mod caps;
 mod landlock;
 mod seccomp;
-mod wire;
+pub(crate) mod wire;
 mod words;
 
 use std::{fs, io, thread, time::Duration};
 
+use nix::sys::signal::SigSet;
 use rustix::{
     process::Pid,
     thread::{CapabilitySet, set_no_new_privs},
@@ -69,7 +71,8 @@ pub enum ConfineError {
 }
 
 impl ConfineError {
-    fn step(step: &'static str) -> impl Fn(io::Error) -> Self {
+    /// A step that failed, to be told why.
+    pub(crate) fn step(step: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| Self::Step { step, source }
     }
 }
@@ -82,9 +85,32 @@ pub fn confine(needs: &Needs) -> Result<Confinement, ConfineError> {
 
 /// What [`confine`] would do here, found out by a thread that is confined and ends.
 pub fn rehearse(needs: &Needs) -> Result<Confinement, ConfineError> {
+    tried(|| thread_itself(needs))
+}
+
+/// Confines a process that sends to these TCP ports of any host, and finds hosts by their names, for
+/// good. It must have no other threads.
+pub(crate) fn confine_sender(ports: &[u16]) -> Result<Confinement, ConfineError> {
+    alone()?;
+    sender_itself(ports)
+}
+
+/// What [`confine_sender`] would do here, found out like [`rehearse`].
+pub fn rehearse_sender() -> Result<Confinement, ConfineError> {
+    tried(|| sender_itself(&[4318]))
+}
+
+/// Leaves the end of the calling process to the one at the other end of its pipes, and to SIGKILL.
+pub(crate) fn ignore_signals() -> Result<(), ConfineError> {
+    SigSet::all().thread_block().map_err(|e| ConfineError::step("cannot block signals")(e.into()))
+}
+
+fn tried(
+    confined: impl FnOnce() -> Result<Confinement, ConfineError> + Send,
+) -> Result<Confinement, ConfineError> {
     thread::scope(|scope| {
         let failed = |_| io::Error::other("the thread that tries it failed");
-        let tried = scope.spawn(|| thread_itself(needs)).join().map_err(failed);
+        let tried = scope.spawn(confined).join().map_err(failed);
         tried.map_err(ConfineError::step("cannot try confinement"))?
     })
 }
@@ -96,6 +122,17 @@ fn thread_itself(needs: &Needs) -> Result<Confinement, ConfineError> {
         caps::drop_all(needs.maps).map_err(ConfineError::step("cannot drop capabilities"))?;
     let landlock = landlock::restrict().map_err(ConfineError::step("cannot apply Landlock"))?;
     let seccomp = seccomp::restrict(seccomp::reader(needs))
+        .map_err(ConfineError::step("cannot filter system calls"))?;
+    Ok(Confinement { kept, landlock, seccomp })
+}
+
+fn sender_itself(ports: &[u16]) -> Result<Confinement, ConfineError> {
+    set_no_new_privs(true).map_err(|e| ConfineError::step("cannot set no_new_privs")(e.into()))?;
+    let kept = CapabilitySet::empty();
+    caps::keep(kept).map_err(ConfineError::step("cannot drop capabilities"))?;
+    let landlock =
+        landlock::restrict_sender(ports).map_err(ConfineError::step("cannot apply Landlock"))?;
+    let seccomp = seccomp::restrict(seccomp::sender())
         .map_err(ConfineError::step("cannot filter system calls"))?;
     Ok(Confinement { kept, landlock, seccomp })
 }

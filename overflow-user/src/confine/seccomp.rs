@@ -101,6 +101,22 @@ const LOOKER_OLD: &[c_long] = &[libc::SYS_readlink, libc::SYS_stat, libc::SYS_ls
 #[cfg(not(target_arch = "x86_64"))]
 const LOOKER_OLD: &[c_long] = &[];
 
+/// Of the process that sends to a collector: connecting, and asking for the host's address.
+const SENDER: &[c_long] = &[
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_recvmsg,
+    libc::SYS_shutdown,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_newfstatat,
+    libc::SYS_uname,
+];
+
 /// Commands of fcntl(2). Not F_SETOWN and F_SETSIG: they send any signal to any process of the user.
 const FCNTL: [i32; 5] =
     [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL, libc::F_DUPFD_CLOEXEC];
@@ -158,14 +174,32 @@ pub(super) fn looker() -> Result<Allowed, Error> {
     let mut allowed = reader(&Needs::default())?;
     allow(&mut allowed, LOOKER);
     allow(&mut allowed, LOOKER_OLD);
-    let writing = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
-    allow_if(&mut allowed, libc::SYS_openat, vec![without(2, writing)?])?;
-    #[cfg(target_arch = "x86_64")]
-    allow_if(&mut allowed, libc::SYS_open, vec![without(1, writing)?])?;
+    opens_to_read(&mut allowed)?;
     allow_if(&mut allowed, libc::SYS_setns, vec![is(1, number(libc::CLONE_NEWNET))?])?;
     allow_if(&mut allowed, libc::SYS_socket, vec![is(0, number(libc::AF_NETLINK))?])?;
     threads(&mut allowed)?;
     Ok(allowed)
+}
+
+/// What the process that sends to a collector may call: it opens, but only to read, and makes
+/// sockets of the Internet, no others.
+pub(super) fn sender() -> Result<Allowed, Error> {
+    let mut allowed = reader(&Needs::default())?;
+    allow(&mut allowed, SENDER);
+    opens_to_read(&mut allowed)?;
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        allow_if(&mut allowed, libc::SYS_socket, vec![is(0, number(family))?])?;
+    }
+    // Names are looked up in a thread of its own.
+    threads(&mut allowed)?;
+    Ok(allowed)
+}
+
+fn opens_to_read(allowed: &mut Allowed) -> Result<(), Error> {
+    let writing = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
+    #[cfg(target_arch = "x86_64")]
+    allow_if(allowed, libc::SYS_open, vec![without(1, writing)?])?;
+    allow_if(allowed, libc::SYS_openat, vec![without(2, writing)?])
 }
 
 /// Allows threads, not processes. clone3 is answered by a filter of its own.

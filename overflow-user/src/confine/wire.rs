@@ -5,10 +5,10 @@ use std::io;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// No message is longer: a length beyond it is nonsense.
-pub(super) const MAX: u32 = 64 << 20;
+pub(crate) const MAX: u32 = 64 << 20;
 
 /// A message with its length before it.
-pub(super) fn pack(message: &impl Serialize) -> io::Result<Vec<u8>> {
+pub(crate) fn pack(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 4];
     serde_json::to_writer(&mut bytes, message)?;
     let len = u32::try_from(bytes.len() - 4).ok().filter(|len| *len <= MAX);
@@ -18,7 +18,7 @@ pub(super) fn pack(message: &impl Serialize) -> io::Result<Vec<u8>> {
 }
 
 /// The length that these four bytes announce, if it is at most `limit`.
-pub(super) fn announced(head: [u8; 4], limit: u32) -> io::Result<usize> {
+pub(crate) fn announced(head: [u8; 4], limit: u32) -> io::Result<usize> {
     let len = u32::from_le_bytes(head);
     if len <= limit {
         Ok(len as usize)
@@ -28,7 +28,7 @@ pub(super) fn announced(head: [u8; 4], limit: u32) -> io::Result<usize> {
 }
 
 /// The message in a body.
-pub(super) fn unpack<T: DeserializeOwned>(body: &[u8]) -> io::Result<T> {
+pub(crate) fn unpack<T: DeserializeOwned>(body: &[u8]) -> io::Result<T> {
     Ok(serde_json::from_slice(body)?)
 }
 

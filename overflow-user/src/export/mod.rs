@@ -1,0 +1,18 @@
+//! Export by OTLP over HTTP: what [`crate::sink::otlp`] made goes to a collector, from a process of
+//! its own.
+//!
+//! The tracing process cannot connect once it is confined. It hands requests over a pipe to one
+//! that can connect to the collector and do nothing else, which keeps them while the collector is
+//! slow or away. Both queues are bounded: what finds no room is counted, and tracing never waits.
+
+mod lane;
+mod message;
+mod post;
+mod process;
+mod serve;
+mod settings;
+
+pub use message::{Fate, Report, Request, Signal};
+pub use process::{COMMAND, Export, Outbox, UNCONFINED};
+pub use serve::serve;
+pub use settings::{Settings, Target};

@@ -1,0 +1,226 @@
+//! The process that exports, from the tracing side.
+
+use std::{
+    io::{self, Write},
+    os::{fd::OwnedFd, unix::process::CommandExt},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::unix::pipe::{Receiver, Sender},
+    sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::{
+    Report, Request, Settings, Signal,
+    serve::{FLUSH, Setup},
+};
+use crate::confine::wire;
+
+/// The hidden command that [`super::serve`]s.
+pub const COMMAND: &str = "export";
+/// Its flag that leaves it unconfined.
+pub const UNCONFINED: &str = "--no-confine";
+
+/// Requests on their way to the other process; more are lost, and counted.
+const WAITING: usize = 16;
+/// A report is no longer, bytes: the other process talks to strangers.
+const MAX_REPORT: u32 = 64 << 10;
+/// The other process ends by itself after [`FLUSH`]; this is for a loaded machine.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The process, and what is known of its work.
+#[derive(Debug)]
+pub struct Export {
+    process: Child,
+    outbox: Outbox,
+    /// Until [`Self::begin`].
+    idle: Option<Idle>,
+    writer: Option<JoinHandle<()>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+/// Takes requests, and never waits.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    /// `None` is the end.
+    requests: mpsc::Sender<Option<Request>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    requests: mpsc::Receiver<Option<Request>>,
+    pipe: Sender,
+    reports: Receiver,
+}
+
+/// In items, by signal.
+#[derive(Debug, Default)]
+struct State {
+    handed: [u64; 2],
+    no_room: [u64; 2],
+    report: Report,
+    /// The end was asked for.
+    closing: bool,
+    /// Nothing is delivered any more.
+    over: bool,
+}
+
+impl Export {
+    /// Starts it, from inside a runtime and before this process is confined.
+    pub fn start(settings: &Settings, confined: bool) -> io::Result<Self> {
+        let mut process = Command::new("/proc/self/exe")
+            .arg0("overflow")
+            .arg(COMMAND)
+            .args((!confined).then_some(UNCONFINED))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Ctrl-C is for the tracing process, which then has last words.
+            .process_group(0)
+            .spawn()?;
+        let (Some(mut pipe), Some(reports)) = (process.stdin.take(), process.stdout.take()) else {
+            return Err(io::Error::other("it has no pipes"));
+        };
+        let setup = Setup { metrics: settings.metrics.clone(), logs: settings.logs.clone() };
+        // By the pipe, since others can read arguments, and headers may hold secrets.
+        pipe.write_all(&wire::pack(&setup)?)?;
+        let (sender, requests) = mpsc::channel(WAITING);
+        let idle = Idle {
+            requests,
+            pipe: Sender::from_owned_fd(OwnedFd::from(pipe))?,
+            reports: Receiver::from_owned_fd(OwnedFd::from(reports))?,
+        };
+        let outbox = Outbox { requests: sender, state: Arc::default() };
+        Ok(Self { process, outbox, idle: Some(idle), writer: None, reader: None })
+    }
+
+    /// Where requests go.
+    pub fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
+    /// Begins to hand requests over, when something is next awaited.
+    pub fn begin(&mut self) {
+        if let Some(Idle { requests, pipe, reports }) = self.idle.take() {
+            self.writer = Some(tokio::spawn(write(requests, pipe)));
+            self.reader = Some(tokio::spawn(read(reports, self.outbox.clone())));
+        }
+    }
+
+    /// Waits for what was handed over to be delivered, though not for long. What was not delivered
+    /// then is lost, and so is whatever follows.
+    pub async fn finish(&mut self) {
+        self.outbox.state().closing = true;
+        let (writer, reader) = (self.writer.take(), self.reader.take());
+        let requests = self.outbox.requests.clone();
+        let flush = async move {
+            let _ = requests.send(None).await;
+            for task in [writer, reader].into_iter().flatten() {
+                let _ = task.await;
+            }
+        };
+        let _ = timeout(FLUSH + GRACE, flush).await;
+        self.outbox.state().over = true;
+        let _ = self.process.try_wait();
+    }
+
+    /// What was lost so far, by cause, zeros included.
+    pub fn losses(&self) -> Vec<(String, u64)> {
+        self.outbox.losses()
+    }
+}
+
+impl Outbox {
+    /// Hands a request over; it is counted if there is no room.
+    pub fn send(&self, request: Request) {
+        let (at, items) = (request.signal as usize, u64::from(request.items));
+        let sent = self.requests.try_send(Some(request)).is_ok();
+        let mut state = self.state();
+        if sent && !state.over {
+            state.handed[at] += items;
+        } else {
+            state.no_room[at] += items;
+        }
+    }
+
+    /// Counts items that were never made, for want of room.
+    pub fn lose(&self, signal: Signal, items: u64) {
+        self.state().no_room[signal as usize] += items;
+    }
+
+    /// What was lost so far, by cause, zeros included.
+    pub fn losses(&self) -> Vec<(String, u64)> {
+        let state = &mut *self.state();
+        let mut losses = Vec::new();
+        for signal in Signal::ALL {
+            let fate = *state.report.of(signal);
+            let handed = state.handed[signal as usize];
+            let undelivered = if state.over {
+                handed.saturating_sub(fate.delivered + fate.refused)
+            } else {
+                fate.dropped
+            };
+            let what = match signal {
+                Signal::Metrics => "OTLP exports of metrics",
+                Signal::Logs => "OTLP log records",
+            };
+            let lost = state.no_room[signal as usize] + undelivered;
+            losses.push((format!("{what} not delivered"), lost));
+            losses.push((format!("{what} refused by the collector"), fate.refused));
+        }
+        losses
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn write(mut requests: mpsc::Receiver<Option<Request>>, mut pipe: Sender) {
+    // Without room in the channel, requests are refused and counted where they are made.
+    while let Some(Some(request)) = requests.recv().await {
+        let Ok(head) = request.head() else { continue };
+        if pipe.write_all(&head).await.is_err() || pipe.write_all(&request.body).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes reports until there are no more, and says on stderr when something changes.
+async fn read(mut reports: Receiver, outbox: Outbox) {
+    let mut trouble = None;
+    while let Ok(report) = next(&mut reports).await {
+        if report.trouble != trouble {
+            match (&trouble, &report.trouble) {
+                (None, Some(why)) => eprintln!("overflow: {}", why.replace(char::is_control, " ")),
+                (Some(_), None) => eprintln!("overflow: the collector gets everything again"),
+                // Why it fails may change with every attempt.
+                _ => {}
+            }
+            trouble.clone_from(&report.trouble);
+        }
+        outbox.state().report = report;
+    }
+    let mut state = outbox.state();
+    state.over = true;
+    if !state.closing {
+        eprintln!(
+            "overflow: the process that exports has ended, so nothing is exported any more; what \
+             was not delivered is counted as lost"
+        );
+    }
+}
+
+async fn next(reports: &mut Receiver) -> io::Result<Report> {
+    let mut head = [0; 4];
+    reports.read_exact(&mut head).await?;
+    let mut body = vec![0; wire::announced(head, MAX_REPORT)?];
+    reports.read_exact(&mut body).await?;
+    wire::unpack(&body)
+}
