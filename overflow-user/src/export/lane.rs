@@ -4,8 +4,9 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{Fate, Request};
 
-/// Requests that wait are no more than this together, bytes.
-const ROOM: usize = 8 << 20;
+/// Requests of a signal that wait are no more than this together, bytes: some 40,000 log records, or
+/// hours of metrics.
+pub(super) const ROOM: usize = 32 << 20;
 /// After the first failure this long; after each further one twice as long.
 const FIRST: Duration = Duration::from_secs(1);
 /// And no longer.

@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     Report, Request, Settings, Signal,
+    lane::ROOM,
     serve::{FLUSH, Setup},
 };
 use crate::confine::wire;
@@ -27,8 +28,6 @@ pub const COMMAND: &str = "export";
 /// Its flag that leaves it unconfined.
 pub const UNCONFINED: &str = "--no-confine";
 
-/// Requests on their way to the other process; more are lost, and counted.
-const WAITING: usize = 16;
 /// A report is no longer, bytes: the other process talks to strangers.
 const MAX_REPORT: u32 = 64 << 10;
 /// The other process ends by itself after [`FLUSH`]; this is for a loaded machine.
@@ -48,21 +47,23 @@ pub struct Export {
 /// Takes requests, and never waits.
 #[derive(Clone, Debug)]
 pub struct Outbox {
-    /// `None` is the end.
-    requests: mpsc::Sender<Option<Request>>,
+    /// `None` is the end. What waits is bounded by [`State::waiting`].
+    requests: mpsc::UnboundedSender<Option<Request>>,
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    requests: mpsc::Receiver<Option<Request>>,
+    requests: mpsc::UnboundedReceiver<Option<Request>>,
     pipe: Sender,
     reports: Receiver,
 }
 
-/// In items, by signal.
+/// Counts are in items, by signal.
 #[derive(Debug, Default)]
 struct State {
+    /// On their way to the other process, bytes.
+    waiting: usize,
     handed: [u64; 2],
     no_room: [u64; 2],
     report: Report,
@@ -90,7 +91,7 @@ impl Export {
         let setup = Setup { metrics: settings.metrics.clone(), logs: settings.logs.clone() };
         // By the pipe, since others can read arguments, and headers may hold secrets.
         pipe.write_all(&wire::pack(&setup)?)?;
-        let (sender, requests) = mpsc::channel(WAITING);
+        let (sender, requests) = mpsc::unbounded_channel();
         let idle = Idle {
             requests,
             pipe: Sender::from_owned_fd(OwnedFd::from(pipe))?,
@@ -108,7 +109,7 @@ impl Export {
     /// Begins to hand requests over, when something is next awaited.
     pub fn begin(&mut self) {
         if let Some(Idle { requests, pipe, reports }) = self.idle.take() {
-            self.writer = Some(tokio::spawn(write(requests, pipe)));
+            self.writer = Some(tokio::spawn(write(requests, pipe, self.outbox.clone())));
             self.reader = Some(tokio::spawn(read(reports, self.outbox.clone())));
         }
     }
@@ -120,7 +121,7 @@ impl Export {
         let (writer, reader) = (self.writer.take(), self.reader.take());
         let requests = self.outbox.requests.clone();
         let flush = async move {
-            let _ = requests.send(None).await;
+            let _ = requests.send(None);
             for task in [writer, reader].into_iter().flatten() {
                 let _ = task.await;
             }
@@ -140,18 +141,15 @@ impl Outbox {
     /// Hands a request over; it is counted if there is no room.
     pub fn send(&self, request: Request) {
         let (at, items) = (request.signal as usize, u64::from(request.items));
-        let sent = self.requests.try_send(Some(request)).is_ok();
+        let len = request.body.len();
         let mut state = self.state();
-        if sent && !state.over {
+        let room = !state.over && (state.waiting == 0 || state.waiting + len <= ROOM);
+        if room && self.requests.send(Some(request)).is_ok() {
+            state.waiting += len;
             state.handed[at] += items;
         } else {
             state.no_room[at] += items;
         }
-    }
-
-    /// Counts items that were never made, for want of room.
-    pub fn lose(&self, signal: Signal, items: u64) {
-        self.state().no_room[signal as usize] += items;
     }
 
     /// What was lost so far, by cause, zeros included.
@@ -182,13 +180,27 @@ impl Outbox {
     }
 }
 
-async fn write(mut requests: mpsc::Receiver<Option<Request>>, mut pipe: Sender) {
-    // Without room in the channel, requests are refused and counted where they are made.
+async fn write(
+    mut requests: mpsc::UnboundedReceiver<Option<Request>>,
+    mut pipe: Sender,
+    outbox: Outbox,
+) {
     while let Some(Some(request)) = requests.recv().await {
-        let Ok(head) = request.head() else { continue };
-        if pipe.write_all(&head).await.is_err() || pipe.write_all(&request.body).await.is_err() {
+        let written = match request.head() {
+            Ok(head) => {
+                async {
+                    pipe.write_all(&head).await?;
+                    pipe.write_all(&request.body).await
+                }
+                .await
+            }
+            Err(error) => Err(error),
+        };
+        if written.is_err() {
+            // Without a reader nothing more is delivered; the end of its reports says so.
             return;
         }
+        outbox.state().waiting -= request.body.len();
     }
 }
 

@@ -146,6 +146,10 @@ pub trait LiveSink {
     fn second(&mut self, _out: &mut dyn Write, _snapshot: &Snapshot<'_>) -> io::Result<()> {
         Ok(())
     }
+    /// Everything was handed over; only the summary follows.
+    fn ending(&mut self, _out: &mut dyn Write, _snapshot: &Snapshot<'_>) -> io::Result<()> {
+        Ok(())
+    }
     /// The summary.
     fn close(&mut self, out: &mut dyn Write, closing: &Closing<'_>) -> io::Result<()>;
 }

@@ -9,6 +9,7 @@ mod live_json;
 pub mod live_listeners;
 mod live_text;
 pub mod metrics;
+pub mod otlp;
 pub mod pcapng;
 pub mod text;
 pub mod top;

@@ -96,6 +96,18 @@ impl VerdictId {
         Self::ALL.iter().copied().find(|v| v.as_str() == s)
     }
 
+    /// Whether a handshake on which this happened did not go as it should.
+    pub fn is_abnormal(self) -> bool {
+        !matches!(
+            self,
+            Self::SynQueued
+                | Self::AckAccepted
+                | Self::AckAcceptedCookie
+                | Self::AckDropDeferAccept
+                | Self::LaterAcceptedByApp
+        )
+    }
+
     /// Whether the text form starts with `prefix` at a dot boundary: `syn.drop` covers
     /// `syn.drop.other`.
     pub fn is_under(self, prefix: &str) -> bool {

@@ -6,7 +6,7 @@ mod closing;
 mod stories;
 pub(super) mod style;
 pub(super) mod table;
-mod words;
+pub(super) mod words;
 
 use std::io::{self, Write};
 

@@ -35,7 +35,7 @@ pub(super) fn tone(verdict: &str) -> Tone {
 }
 
 /// What the kernel did at a stage, in words.
-pub(super) const fn effect(id: VerdictId) -> &'static str {
+pub(in crate::sink) const fn effect(id: VerdictId) -> &'static str {
     match id {
         VerdictId::SynQueued => "a request in the SYN queue",
         VerdictId::SynCookie => "answered by a SYN cookie, no request kept",
@@ -64,7 +64,7 @@ pub(super) const fn effect(id: VerdictId) -> &'static str {
 }
 
 /// What becomes of a connection, in words; empty where the id of the handshake says it all.
-pub(super) const fn outcome(id: VerdictId) -> &'static str {
+pub(in crate::sink) const fn outcome(id: VerdictId) -> &'static str {
     match id {
         VerdictId::LaterAcceptedByApp => "the application accepted it",
         VerdictId::LaterRecovered => "a slot became free in time",

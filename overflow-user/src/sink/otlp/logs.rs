@@ -1,0 +1,246 @@
+//! An abnormal handshake -> a log record.
+
+use std::net::SocketAddr;
+
+use opentelemetry_proto::tonic::{
+    collector::logs::v1::ExportLogsServiceRequest,
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber},
+    resource::v1::Resource,
+};
+
+use super::{list, number, scope, text};
+use crate::{
+    listeners::Listener,
+    sink::text::words,
+    verdict::{Connection, Known, Stage, VerdictId},
+};
+
+/// What kind of record it is.
+const EVENT: &str = "overflow.handshake";
+
+/// Whose listener a handshake was with, as it was known when something first went wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Whose {
+    /// Inode number of the network namespace.
+    pub(super) netns: u32,
+    /// Where it listens, if it is known.
+    listener: Option<String>,
+    process: Option<(String, u32)>,
+    container: Option<String>,
+    pod: Option<String>,
+}
+
+impl Whose {
+    /// What is known of the first of these listeners, which share an address.
+    pub(super) fn new(netns: u32, listeners: &[&Listener]) -> Self {
+        let first = listeners.first();
+        let main = first.and_then(|l| l.owner.as_ref()?.main());
+        Self {
+            netns,
+            listener: first.map(|l| l.place()),
+            process: main.map(|p| (p.comm.clone(), p.pid)),
+            container: main.and_then(|p| Some(p.cgroup.container.as_ref()?.id.clone())),
+            pod: main.and_then(|p| p.cgroup.pod.clone()),
+        }
+    }
+
+    fn attributes(&self, to: &mut Vec<KeyValue>) {
+        to.push(text("overflow.netns", self.netns.to_string()));
+        to.extend(self.listener.as_deref().map(|place| text("overflow.listener", place)));
+        if let Some((comm, pid)) = &self.process {
+            to.push(text("overflow.process", comm.as_str()));
+            to.push(number("process.pid", *pid));
+        }
+        to.extend(self.container.as_deref().map(|id| text("container.id", id)));
+        to.extend(self.pod.as_deref().map(|uid| text("k8s.pod.uid", uid)));
+    }
+}
+
+/// The record of one handshake. `wall` makes nanoseconds of the UNIX epoch of CLOCK_MONOTONIC.
+pub(super) fn record(
+    connection: &Connection,
+    whose: Option<&Whose>,
+    now_ns: u64,
+    wall: impl Fn(u64) -> u64,
+) -> LogRecord {
+    let severity = severity(connection);
+    let mut attributes = vec![
+        text("client.address", connection.client.ip().to_canonical().to_string()),
+        number("client.port", connection.client.port()),
+        text("server.address", connection.server.ip().to_canonical().to_string()),
+        number("server.port", connection.server.port()),
+        text("network.transport", "tcp"),
+        text("network.type", network(connection.client)),
+        list("overflow.stages", connection.stages.iter().map(|s| s.id.as_str())),
+    ];
+    attributes.extend(connection.outcome.map(|id| text("overflow.outcome", id.as_str())));
+    attributes.extend(connection.handshake().into_iter().flat_map(decisive));
+    let resent = i64::try_from(connection.synack_retransmits_ns.len()).unwrap_or(i64::MAX);
+    attributes.push(number("overflow.synack_retransmits", resent));
+    if let Some(whose) = whose {
+        whose.attributes(&mut attributes);
+    }
+    let body = Value::StringValue(sentence(connection));
+    LogRecord {
+        time_unix_nano: connection.stages.iter().map(|s| s.t_ns).min().map_or(0, &wall),
+        observed_time_unix_nano: wall(now_ns),
+        severity_number: severity.into(),
+        severity_text: if severity == SeverityNumber::Warn { "WARN" } else { "INFO" }.to_owned(),
+        body: Some(AnyValue { value: Some(body) }),
+        attributes,
+        event_name: EVENT.to_owned(),
+        ..LogRecord::default()
+    }
+}
+
+/// The records as one request.
+pub(super) fn request(records: Vec<LogRecord>, resource: &Resource) -> ExportLogsServiceRequest {
+    let scope_logs =
+        vec![ScopeLogs { scope: Some(scope()), log_records: records, ..ScopeLogs::default() }];
+    let resource = Some(resource.clone());
+    ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }],
+    }
+}
+
+/// What the stage that decided the handshake rests on.
+fn decisive(stage: &Stage) -> Vec<KeyValue> {
+    let values = &stage.values;
+    let mut found = vec![text("overflow.verdict", stage.id.as_str())];
+    match &stage.known {
+        Known::Traced => found.push(text("overflow.known", "traced")),
+        Known::Inferred(why) => {
+            found.push(text("overflow.known", "inferred"));
+            found.push(text("overflow.inferred_from", why.to_string()));
+        }
+    }
+    if !stage.path.is_empty() {
+        found.push(list("overflow.path", stage.path.iter().copied()));
+    }
+    let numbers = [
+        ("overflow.accept_queue.length", values.sk_ack_backlog),
+        ("overflow.accept_queue.limit", values.sk_max_ack_backlog),
+        ("overflow.syn_queue.length", values.syn_queue_len),
+        ("overflow.tcp_syncookies", values.syncookies.map(u32::from)),
+        ("overflow.tcp_abort_on_overflow", values.abort_on_overflow.map(u32::from)),
+    ];
+    found.extend(numbers.into_iter().filter_map(|(name, value)| Some(number(name, value?))));
+    found.extend(values.drop_reason.as_deref().map(|r| text("overflow.drop_reason", r)));
+    found.extend(values.reset_reason.as_deref().map(|r| text("overflow.reset_reason", r)));
+    let again = i64::try_from(stage.repeats_ns.len()).unwrap_or(i64::MAX);
+    found.push(number("overflow.repeats", again));
+    found
+}
+
+/// A handshake that came through after all is no warning.
+fn severity(connection: &Connection) -> SeverityNumber {
+    let last = connection.last_handshake().map(|stage| stage.id);
+    match last {
+        Some(VerdictId::AckAccepted | VerdictId::AckAcceptedCookie) => SeverityNumber::Info,
+        _ => SeverityNumber::Warn,
+    }
+}
+
+/// What happened, stage by stage, in the words that reports have.
+fn sentence(connection: &Connection) -> String {
+    let mut said: Vec<String> = Vec::new();
+    for stage in &connection.stages {
+        let words = words::effect(stage.id);
+        said.push(match stage.repeats_ns.len() {
+            0 => words.to_owned(),
+            n => format!("{words} ({} times)", n + 1),
+        });
+    }
+    let last = connection.stages.last().map(|s| s.id);
+    let outcome = connection.outcome.filter(|id| Some(*id) != last && id.is_under("later"));
+    said.extend(outcome.map(|id| match id {
+        VerdictId::LaterPending => "nothing more was heard of it".to_owned(),
+        id => words::outcome(id).to_owned(),
+    }));
+    format!("{} to {}: {}", connection.client, connection.server, said.join("; "))
+}
+
+fn network(address: SocketAddr) -> &'static str {
+    if address.ip().to_canonical().is_ipv4() { "ipv4" } else { "ipv6" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Values;
+
+    fn stage(id: VerdictId, t_ns: u64, repeats_ns: Vec<u64>) -> Stage {
+        let values = Values {
+            sk_ack_backlog: Some(2),
+            sk_max_ack_backlog: Some(1),
+            abort_on_overflow: Some(1),
+            ..Values::default()
+        };
+        Stage { id, t_ns, known: Known::Traced, path: Default::default(), values, repeats_ns }
+    }
+
+    fn connection(stages: Vec<Stage>, outcome: VerdictId) -> Connection {
+        Connection {
+            client: "[::ffff:192.0.2.1]:4000".parse().unwrap(),
+            server: "[2001:db8::1]:80".parse().unwrap(),
+            stages,
+            synack_retransmits_ns: Vec::new(),
+            outcome: Some(outcome),
+        }
+    }
+
+    fn value<'a>(record: &'a LogRecord, name: &str) -> Option<&'a Value> {
+        let found = record.attributes.iter().find(|a| a.key == name)?;
+        found.value.as_ref()?.value.as_ref()
+    }
+
+    #[test]
+    fn a_phantom_is_told_whole() {
+        let stages = vec![
+            stage(VerdictId::SynCookie, 10, vec![]),
+            stage(VerdictId::AckDropOverflowCookie, 30, vec![40, 50]),
+        ];
+        let connection = connection(stages, VerdictId::LaterPhantom);
+        let record = record(&connection, Some(&Whose::new(7, &[])), 99, |t| t + 1000);
+        assert_eq!((record.time_unix_nano, record.observed_time_unix_nano), (1010, 1099));
+        assert_eq!(record.severity_number(), SeverityNumber::Warn);
+        assert_eq!(
+            record.body.as_ref().unwrap().value,
+            Some(Value::StringValue(
+                "[::ffff:192.0.2.1]:4000 to [2001:db8::1]:80: answered by a SYN cookie, no request \
+                 kept; ACK dropped silently, nothing kept (3 times); the client believes it is \
+                 connected, the server has nothing"
+                    .to_owned()
+            ))
+        );
+        let text = |s: &str| Value::StringValue(s.to_owned());
+        for (name, expected) in [
+            ("client.address", text("192.0.2.1")),
+            ("client.port", Value::IntValue(4000)),
+            ("server.address", text("2001:db8::1")),
+            ("network.type", text("ipv4")),
+            ("overflow.outcome", text("later.phantom")),
+            ("overflow.verdict", text("ack.drop.overflow.cookie")),
+            ("overflow.accept_queue.length", Value::IntValue(2)),
+            ("overflow.repeats", Value::IntValue(2)),
+            ("overflow.netns", text("7")),
+        ] {
+            assert_eq!(value(&record, name), Some(&expected), "{name}");
+        }
+        let Some(Value::ArrayValue(stages)) = value(&record, "overflow.stages") else { panic!() };
+        assert_eq!(stages.values.len(), 2);
+        assert_eq!(value(&record, "overflow.drop_reason"), None);
+    }
+
+    #[test]
+    fn what_came_through_is_no_warning() {
+        let stages = vec![
+            stage(VerdictId::AckDropOverflow, 1, vec![]),
+            stage(VerdictId::LaterRecovered, 2, vec![]),
+            stage(VerdictId::AckAccepted, 2, vec![]),
+        ];
+        let connection = connection(stages, VerdictId::LaterRecovered);
+        assert_eq!(record(&connection, None, 3, |t| t).severity_number(), SeverityNumber::Info);
+    }
+}

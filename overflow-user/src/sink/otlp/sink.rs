@@ -1,0 +1,187 @@
+//! The live trace's way into requests.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{self, Write},
+    net::SocketAddr,
+};
+
+use opentelemetry_proto::tonic::{logs::v1::LogRecord, resource::v1::Resource};
+use prost::Message;
+
+use super::{
+    logs::{self, Whose},
+    metrics::{self, Times},
+    resource,
+};
+use crate::{
+    export::{Outbox, Request, Settings, Signal},
+    sink::{
+        live::{Closing, Interval, LiveSink, Moment, Opening, Snapshot},
+        metrics::Shared,
+    },
+    verdict::Connection,
+};
+
+/// Records of one request; the SDKs of OpenTelemetry send as many.
+const BATCH: usize = 512;
+/// Ticks come a little late rather than early.
+const EARLY_NS: u64 = 100_000_000;
+
+/// CLOCK_REALTIME minus CLOCK_MONOTONIC now, nanoseconds.
+type WallOffset = Box<dyn Fn() -> i64>;
+
+/// A sink of which the numbers and the abnormal handshakes are exported besides.
+pub struct Exported {
+    shown: Box<dyn LiveSink>,
+    numbers: Shared,
+    outbox: Outbox,
+    metrics: bool,
+    logs: bool,
+    every_ns: u64,
+    given: BTreeMap<String, String>,
+    host: String,
+    resource: Resource,
+    wall_offset: WallOffset,
+    wall_offset_ns: i64,
+    /// Whether only aggregates are shown; handshakes come all the same, to be exported.
+    aggregates_only: bool,
+    /// When the trace began, nanoseconds of the UNIX epoch.
+    since_ns: Option<u64>,
+    /// When metrics are due next, and now, CLOCK_MONOTONIC nanoseconds.
+    due_ns: u64,
+    now_ns: u64,
+    /// Of connections of which something was told, until all of it is: as many as the pipeline
+    /// remembers. `None` where connections of two namespaces have the same addresses.
+    whose: HashMap<(SocketAddr, SocketAddr), Option<Whose>>,
+    records: Vec<LogRecord>,
+}
+
+impl Exported {
+    /// Prints with `shown`, which sets `numbers` every second, and hands requests to `outbox`.
+    /// `host` is this host's name.
+    pub fn new(
+        shown: Box<dyn LiveSink>,
+        numbers: Shared,
+        settings: &Settings,
+        outbox: Outbox,
+        host: String,
+        wall_offset: WallOffset,
+    ) -> Self {
+        Self {
+            shown,
+            numbers,
+            outbox,
+            metrics: settings.metrics.is_some(),
+            logs: settings.logs.is_some(),
+            every_ns: u64::try_from(settings.every.as_nanos()).unwrap_or(u64::MAX),
+            given: settings.resource.clone(),
+            host,
+            resource: Resource::default(),
+            wall_offset_ns: wall_offset(),
+            wall_offset,
+            aggregates_only: false,
+            since_ns: None,
+            due_ns: 0,
+            now_ns: 0,
+            whose: HashMap::new(),
+            records: Vec::new(),
+        }
+    }
+
+    fn wall(&self, t_ns: u64) -> u64 {
+        t_ns.saturating_add_signed(self.wall_offset_ns)
+    }
+
+    fn send_metrics(&mut self) {
+        let now_ns = self.wall(self.now_ns);
+        let start_ns = self.since_ns.unwrap_or(now_ns);
+        let times = Times { start_ns, now_ns };
+        let body = metrics::request(&self.numbers.families(), &self.resource, times);
+        let body = body.encode_to_vec();
+        self.outbox.send(Request { signal: Signal::Metrics, items: 1, body });
+    }
+
+    fn send_logs(&mut self) {
+        let records = std::mem::take(&mut self.records);
+        if let Ok(items @ 1..) = u32::try_from(records.len()) {
+            let body = logs::request(records, &self.resource).encode_to_vec();
+            self.outbox.send(Request { signal: Signal::Logs, items, body });
+        }
+    }
+}
+
+impl LiveSink for Exported {
+    fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
+        self.resource = resource(&self.given, &opening.kernel, &self.host);
+        self.aggregates_only = opening.summary.is_some();
+        self.shown.open(out, opening)
+    }
+
+    fn moment(&mut self, out: &mut dyn Write, moment: &Moment<'_>) -> io::Result<()> {
+        if self.logs && moment.stage.id.is_abnormal() {
+            let key = moment.observed.conn;
+            let known = self
+                .whose
+                .entry((key.client, key.server))
+                .or_insert_with(|| Some(Whose::new(key.netns, moment.listeners)));
+            if known.as_ref().is_some_and(|whose| whose.netns != key.netns) {
+                *known = None;
+            }
+        }
+        if self.aggregates_only { Ok(()) } else { self.shown.moment(out, moment) }
+    }
+
+    fn connection(&mut self, out: &mut dyn Write, connection: &Connection) -> io::Result<()> {
+        if self.logs && connection.stages.iter().any(|stage| stage.id.is_abnormal()) {
+            let whose = self.whose.remove(&(connection.client, connection.server)).flatten();
+            let record =
+                logs::record(connection, whose.as_ref(), self.now_ns, |t_ns| self.wall(t_ns));
+            self.records.push(record);
+            if self.records.len() >= BATCH {
+                self.send_logs();
+            }
+        }
+        if self.aggregates_only { Ok(()) } else { self.shown.connection(out, connection) }
+    }
+
+    fn suppressed(&mut self, out: &mut dyn Write, count: u64) -> io::Result<()> {
+        if self.aggregates_only { Ok(()) } else { self.shown.suppressed(out, count) }
+    }
+
+    fn interval(&mut self, out: &mut dyn Write, interval: &Interval<'_>) -> io::Result<()> {
+        self.shown.interval(out, interval)
+    }
+
+    fn second(&mut self, out: &mut dyn Write, snapshot: &Snapshot<'_>) -> io::Result<()> {
+        self.shown.second(out, snapshot)?;
+        // The host's clock can be set, and stands still for CLOCK_MONOTONIC while it sleeps.
+        self.wall_offset_ns = (self.wall_offset)();
+        self.now_ns = snapshot.t_ns;
+        if self.since_ns.is_none() {
+            self.since_ns = Some(self.wall(snapshot.t_ns));
+            // The first comes soon: it tells that all is well.
+            self.due_ns = snapshot.t_ns + 1_000_000_000;
+        }
+        if self.metrics && snapshot.t_ns.saturating_add(EARLY_NS) >= self.due_ns {
+            self.due_ns = snapshot.t_ns.saturating_add(self.every_ns);
+            self.send_metrics();
+        }
+        self.send_logs();
+        Ok(())
+    }
+
+    fn ending(&mut self, out: &mut dyn Write, snapshot: &Snapshot<'_>) -> io::Result<()> {
+        self.shown.second(out, snapshot)?;
+        self.now_ns = snapshot.t_ns;
+        self.send_logs();
+        if self.metrics {
+            self.send_metrics();
+        }
+        self.shown.ending(out, snapshot)
+    }
+
+    fn close(&mut self, out: &mut dyn Write, closing: &Closing<'_>) -> io::Result<()> {
+        self.shown.close(out, closing)
+    }
+}
