@@ -8,6 +8,7 @@ mod client;
 mod doctor;
 mod ends;
 mod explain;
+mod export;
 mod host;
 mod lab;
 mod listeners;
@@ -24,7 +25,7 @@ use std::{io, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::confine;
+use crate::{confine, export as exporting};
 
 /// Which path the Linux kernel took when a TCP listener's queue was full, and why.
 #[derive(Debug, Parser)]
@@ -48,6 +49,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     #[command(name = confine::attribution::COMMAND, hide = true)]
     Attribution(attribution::AttributionArgs),
+    #[command(name = exporting::COMMAND, hide = true)]
+    Export(export::ExportArgs),
 }
 
 impl Cli {
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Attribution(args) => attribution::run(&args),
+        Command::Export(args) => export::run(&args),
     };
     match result {
         Ok(code) => code,

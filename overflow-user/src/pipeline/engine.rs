@@ -39,6 +39,8 @@ pub struct Options {
     pub filter: Filter,
     /// Whether accept() is traced.
     pub accepts: bool,
+    /// Hand abnormal handshakes to the sink even while only aggregates are shown.
+    pub handshakes: bool,
 }
 
 /// Where something happened: network namespace and the listener's address, or the connection's
@@ -184,12 +186,25 @@ impl Engine {
                 .is_some_and(|key| self.inventory.find(key.netns, key.server).is_empty())
     }
 
-    /// Prints what is left and the summary.
-    pub fn close(&mut self, out: &mut dyn Write) -> io::Result<()> {
+    /// Hands what is left to the sink. Only [`Self::close`] may follow, and losses.
+    pub fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.hand_over(out)?;
+        let losses = self.losses();
+        let Self { places, sink, options, inventory, suppressed, last_ns, .. } = self;
+        sink.ending(out, &snapshot(places, inventory, options, *last_ns, *suppressed, losses))
+    }
+
+    fn hand_over(&mut self, out: &mut dyn Write) -> io::Result<()> {
         self.end_second(out)?;
         for connection in self.stories.finish(self.limit.syn_queue_limit()) {
             self.sink.connection(out, &connection)?;
         }
+        Ok(())
+    }
+
+    /// Prints what is left and the summary.
+    pub fn close(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.hand_over(out)?;
         let seconds = seconds(self.begun_ns.unwrap_or(self.last_ns), self.last_ns);
         let losses = self.losses();
         let Self { places, sink, options, .. } = self;
@@ -254,11 +269,22 @@ impl Engine {
                     *totals.verdicts.entry(stage.id).or_default() += 1;
                 }
             }
-            if self.options.summary.is_none() && (self.options.all || abnormal(stage.id)) {
+            if phantom(&connection, stage, moment.t_ns) {
+                counted.total.phantoms += 1;
+                counted.recent.phantoms += 1;
+            }
+            let abnormal = stage.id.is_abnormal();
+            if self.options.summary.is_none() && (self.options.all || abnormal) {
                 let flow = self.show(&moment, stage, out)?;
                 if flow.is_break() {
                     return Ok(flow);
                 }
+            } else if self.options.handshakes && abnormal {
+                self.stories.mark_shown(&moment.conn);
+                let listeners = self.inventory.find(moment.conn.netns, moment.conn.server);
+                let t_ns = moment.t_ns;
+                let moment = Moment { t_ns, observed: &moment, stage, listeners: &listeners };
+                self.sink.moment(out, &moment)?;
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -362,15 +388,8 @@ impl Engine {
             self.sink.connection(out, &connection)?;
         }
         let losses = self.losses();
-        let snapshot = Snapshot {
-            t_ns,
-            listeners: listened(&self.places, |c| &c.total),
-            inventory: &self.inventory,
-            accepts: self.options.accepts,
-            suppressed: self.suppressed,
-            losses,
-        };
-        self.sink.second(out, &snapshot)?;
+        let Self { places, sink, options, inventory, suppressed, .. } = self;
+        sink.second(out, &snapshot(places, inventory, options, t_ns, *suppressed, losses))?;
         let Some(every) = self.options.summary else { return Ok(()) };
         let since = *self.interval_ns.get_or_insert(t_ns);
         // Ticks come a little late rather than early.
@@ -400,16 +419,34 @@ fn fresh(connection: &Connection, t_ns: u64) -> impl Iterator<Item = &Stage> {
     connection.stages.iter().filter(now)
 }
 
-/// Whether a handshake on which this happened did not go as it should.
-fn abnormal(id: VerdictId) -> bool {
-    !matches!(
-        id,
-        VerdictId::SynQueued
-            | VerdictId::AckAccepted
-            | VerdictId::AckAcceptedCookie
-            | VerdictId::AckDropDeferAccept
-            | VerdictId::LaterAcceptedByApp
-    )
+/// Whether this stage, of the moment at `t_ns`, is where the client was left alone with a connection
+/// that it believes established: the first time in a handshake that an ACK finds no room. What is
+/// sent on such a connection is dropped alike, and counts no more.
+fn phantom(connection: &Connection, stage: &Stage, t_ns: u64) -> bool {
+    let dropped = |id| matches!(id, VerdictId::AckDropOverflow | VerdictId::AckDropOverflowCookie);
+    let earlier = connection.stages.iter().rev().skip_while(|s| s.t_ns >= t_ns);
+    dropped(stage.id)
+        && stage.t_ns == t_ns
+        && stage.repeats_ns.is_empty()
+        && !earlier.take_while(|s| !s.id.is_under("syn")).any(|s| dropped(s.id))
+}
+
+fn snapshot<'a>(
+    places: &'a BTreeMap<Place, Counted>,
+    inventory: &'a Inventory,
+    options: &Options,
+    t_ns: u64,
+    suppressed: u64,
+    losses: Vec<(String, u64)>,
+) -> Snapshot<'a> {
+    Snapshot {
+        t_ns,
+        listeners: listened(places, |c| &c.total),
+        inventory,
+        accepts: options.accepts,
+        suppressed,
+        losses,
+    }
 }
 
 /// Listeners where something happened, those with the most overflows first.

@@ -19,6 +19,7 @@ use tokio::{
 use super::{command::Traced, engine::Engine};
 use crate::{
     confine::{Attribution, Needs, confine},
+    export::Export,
     listeners::{Inventory, Listener},
     probe::{RingReader, Tracer},
     record::{Frame, Recorder},
@@ -58,6 +59,7 @@ pub struct Live<'a> {
     engine: Engine,
     recorder: Option<Recorder>,
     attribution: Attribution,
+    export: Option<Export>,
     /// Whether to be confined, and if so, whether listening sockets are to be answered.
     confined: Option<bool>,
     out: &'a mut dyn Write,
@@ -101,6 +103,7 @@ impl<'a> Live<'a> {
             engine,
             recorder,
             attribution,
+            export: None,
             confined: None,
             out,
             pending: VecDeque::new(),
@@ -126,6 +129,12 @@ impl<'a> Live<'a> {
         Self { confined: Some(network), ..self }
     }
 
+    /// Counts what this does not deliver, and has it deliver all before the summary is printed.
+    #[must_use]
+    pub fn exporting(self, export: Option<Export>) -> Self {
+        Self { export, ..self }
+    }
+
     /// Keeps the queues of all listeners current too, as far as looking at them may take its part
     /// of the time. Such looks are not recorded.
     #[must_use]
@@ -147,6 +156,9 @@ impl<'a> Live<'a> {
             let maps: &(dyn Fn() -> bool + Sync) = &|| self.tracer.readable();
             let ends = command.as_ref().and_then(Traced::pid);
             confine(&Needs { maps: Some(maps), ends, network, terminal: false })?;
+        }
+        if let Some(export) = &mut self.export {
+            export.begin();
         }
         let mut stop = pin!(stop);
         let mut tick =
@@ -192,6 +204,12 @@ impl<'a> Live<'a> {
         self.count_losses()?;
         self.aggregate()?;
         self.note(Frame::End(monotonic_ns()))?;
+        if let Some(export) = &mut self.export {
+            self.engine.end(self.out)?;
+            self.out.flush()?;
+            export.finish().await;
+            self.count_losses()?;
+        }
         self.engine.close(self.out)?;
         self.out.flush()?;
         if let Some(command) = command {
@@ -318,6 +336,12 @@ impl<'a> Live<'a> {
         if losses != self.losses {
             self.losses.clone_from(&losses);
             self.note(Frame::Losses(losses))?;
+        }
+        if let Some(export) = &self.export {
+            // Nothing is missing from the trace, nor from a recording of it.
+            let undelivered = export.losses().into_iter().filter(|(_, n)| *n > 0);
+            let losses = self.losses.iter().cloned().chain(undelivered).collect();
+            let _ = self.engine.feed(Frame::Losses(losses), self.out)?;
         }
         Ok(())
     }

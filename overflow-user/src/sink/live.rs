@@ -62,6 +62,9 @@ pub struct Totals {
     pub syn_queue_max: Option<u32>,
     /// SYN-ACKs sent again.
     pub synack_retransmits: u64,
+    /// Connections that the client believed established while the server had none, since their
+    /// third ACK found the accept queue full. Those that got in later are among them.
+    pub phantoms: u64,
     /// When the accept queue was full; `None` if its comings and goings are not traced.
     pub full: Option<Full>,
     /// How long children waited in the accept queue; `None` if that is not traced.
@@ -169,6 +172,11 @@ impl Totals {
     /// Children taken by the application.
     pub fn accepts(&self) -> u64 {
         self.verdicts.get(&VerdictId::LaterAcceptedByApp).copied().unwrap_or(0)
+    }
+
+    /// Phantoms that got in later: a slot became free before the client or the kernel gave up.
+    pub fn recovered(&self) -> u64 {
+        self.verdicts.get(&VerdictId::LaterRecovered).copied().unwrap_or(0)
     }
 
     /// Verdicts as JSON has them.

@@ -54,6 +54,7 @@ struct Listener<'a> {
     t_ns: Option<u64>,
     duration_ms: u128,
     overflows: u64,
+    phantoms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     recv_q_max: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -196,6 +197,7 @@ fn listener<'a>(
         t_ns,
         duration_ms: Duration::from_secs_f64(seconds).as_millis(),
         overflows: totals.overflows(),
+        phantoms: totals.phantoms,
         recv_q_max: totals.recv_q_max,
         syn_queue_max: totals.syn_queue_max,
         synack_retransmits: totals.synack_retransmits,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    live::{Closing, Interval, Listened, LiveSink, Moment, Opening},
+    live::{Closing, Interval, Listened, LiveSink, Moment, Opening, Totals},
     live_listeners::whereabouts,
     text::{
         Options,
@@ -168,6 +168,7 @@ fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64,
     page.flow(margin, indent, Tone::Strong, &parts.join(", "));
 
     let mut facts = vec![format!("ListenOverflows\u{a0}{}", totals.overflows())];
+    facts.extend(phantoms(totals));
     if let (Some(max), Some((now, limit))) = (totals.recv_q_max, totals.recv_q) {
         facts.push(format!("Recv-Q\u{a0}{now}/{limit}\u{a0}(max\u{a0}{max})"));
     }
@@ -209,6 +210,15 @@ fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64,
         let line = format!("{:indent$}  {count:>9}  {}", "", page.paint(tone(id), id.as_str()));
         page.line(&line);
     }
+}
+
+/// How many clients were left with half a connection, and how many of them got in after all.
+fn phantoms(totals: &Totals) -> Option<String> {
+    let recovered = match totals.recovered() {
+        0 => String::new(),
+        n => format!("\u{a0}({n}\u{a0}recovered)"),
+    };
+    (totals.phantoms > 0).then(|| format!("phantoms\u{a0}{}{recovered}", totals.phantoms))
 }
 
 /// A period in its natural unit, two or three digits.

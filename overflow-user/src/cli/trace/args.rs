@@ -38,6 +38,7 @@ Examples:
   overflow trace --cmd 'wrk -c 500 http://127.0.0.1/' --record run.rec
   overflow trace --output json | jq 'select(.type==\"event\") | .id'
   overflow trace --summary 60 --metrics-listen 9464
+  overflow trace --summary 60 --otlp-endpoint http://localhost:4318
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
 pub struct TraceArgs {
@@ -55,6 +56,11 @@ pub struct TraceArgs {
     /// Also serve metrics for Prometheus here, at /metrics; on loopback unless ADDR is given
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics::listen)]
     pub(super) metrics_listen: Option<SocketAddr>,
+    /// Also send metrics and abnormal handshakes to an OpenTelemetry collector, by OTLP over HTTP;
+    /// without URL to that of OTEL_EXPORTER_OTLP_ENDPOINT, or to http://localhost:4318
+    #[arg(long, value_name = "URL", num_args = 0..=1)]
+    #[allow(clippy::option_option)] // not given, given alone, given with a value
+    pub(super) otlp_endpoint: Option<Option<String>>,
     #[command(flatten)]
     pub(super) hooks: Hooks,
 }
@@ -122,6 +128,7 @@ impl View {
             max_events_per_second: self.max_events_per_second,
             filter,
             accepts: false,
+            handshakes: false,
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use overflow_common::Rung;
 
 pub use args::{Confining, Hooks, TraceArgs, View};
@@ -21,6 +21,7 @@ use super::OutputFormat;
 use crate::{
     confine::{Attribution, Needs, rehearse},
     decode::Decoder,
+    export::{Export, Settings},
     kernel::{Facts, Kernel, Symbols},
     listeners::Inventory,
     pipeline::{self, Ends, Engine, Filter, Live, Options, Stop},
@@ -29,10 +30,11 @@ use crate::{
     sink::{
         live::{LiveSink, Opening},
         metrics::{Endpoint, Measured, Shared},
+        otlp::Exported,
     },
 };
 
-/// With metrics, the queues of quiet listeners are looked at so often.
+/// With metrics, however they are read, the queues of quiet listeners are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Traces until it is told to stop.
@@ -49,6 +51,7 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let stop = Stop::catch().context("cannot catch signals")?;
     let filter = args.view.filter()?;
     let endpoint = args.metrics_listen.map(listen).transpose()?;
+    let export = args.otlp_endpoint.as_ref().map(|url| export(url.as_deref())).transpose()?;
     let detail = match (args.view.summary, args.view.all) {
         (Some(_), _) => Detail::Counted,
         (None, true) => Detail::Every,
@@ -74,34 +77,60 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let mut out = BufWriter::new(stdout.lock());
     let mut sink = args.view.sink(terminal);
     let served = endpoint.is_some();
-    if let Some((_, numbers)) = &endpoint {
+    let measured = served || export.is_some();
+    let numbers = Shared::default();
+    if measured {
         sink = Box::new(Measured::new(sink, numbers.clone()));
     }
-    let engine = engine(args.view.options(filter), sink, &header, &mut out)?;
+    let mut options = args.view.options(filter);
+    let export = match export {
+        Some(settings) => {
+            let export = Export::start(&settings, !args.hooks.confining.no_confine)
+                .context("cannot start the process that exports")?;
+            options.handshakes = settings.logs.is_some();
+            sink = Box::new(Exported::new(
+                sink,
+                numbers.clone(),
+                &settings,
+                export.outbox(),
+                rustix::system::uname().nodename().to_string_lossy().into_owned(),
+                Box::new(pipeline::wall_offset_ns),
+            ));
+            Some(export)
+        }
+        None => None,
+    };
+    let engine = engine(options, sink, &header, &mut out)?;
     out.flush()?;
     let ends = Ends { after: args.duration, with: args.cmd.clone() };
-    let mut live = Live::new(tracer, engine, recorder, attribution, &mut out)?;
+    let mut live = Live::new(tracer, engine, recorder, attribution, &mut out)?.exporting(export);
     if !args.hooks.confining.no_confine {
         live = live.confined(served);
     }
-    if served {
+    if measured {
         live = live.looking_every(LOOK_EVERY);
     }
-    if let Some((endpoint, _)) = endpoint {
+    if let Some(endpoint) = endpoint {
         // It begins when something is awaited, and that is after the process is confined: no
         // request is read before.
-        tokio::spawn(endpoint.serve());
+        tokio::spawn(endpoint.serve(numbers));
     }
     live.run(ends, stop.asked(), inventory).await
 }
 
-/// Where what is to be measured will be served; requests wait.
-fn listen(address: SocketAddr) -> Result<(Endpoint, Shared)> {
-    let numbers = Shared::default();
-    let endpoint = Endpoint::bind(address, numbers.clone())
+/// Where what is measured will be served; requests wait.
+fn listen(address: SocketAddr) -> Result<Endpoint> {
+    let endpoint = Endpoint::bind(address)
         .with_context(|| format!("cannot serve metrics at {address}; choose another port?"))?;
     eprintln!("overflow: metrics are at http://{}/metrics", endpoint.address()?);
-    Ok((endpoint, numbers))
+    Ok(endpoint)
+}
+
+/// Where to export to, by the flag's URL and the environment.
+fn export(url: Option<&str>) -> Result<Settings> {
+    let settings = Settings::new(url, &|name| std::env::var(name).ok()).map_err(Error::msg)?;
+    eprintln!("overflow: {}", settings.in_words());
+    Ok(settings)
 }
 
 /// A tracer at work, and what was known when it began.

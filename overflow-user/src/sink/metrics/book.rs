@@ -56,6 +56,7 @@ pub(super) struct Sums {
     pub overflows: u64,
     pub accepts: u64,
     pub synack_retransmits: u64,
+    pub phantoms: u64,
     pub recv_q_max: Option<u32>,
     pub full: Option<Full>,
     pub waits: Option<Waits>,
@@ -124,6 +125,7 @@ impl Sums {
         self.overflows += totals.overflows();
         self.accepts += totals.accepts();
         self.synack_retransmits += totals.synack_retransmits;
+        self.phantoms += totals.phantoms;
         self.recv_q_max = self.recv_q_max.max(totals.recv_q_max);
         if let Some(more) = totals.full.filter(|_| accepts) {
             let full = self.full.get_or_insert_default();

@@ -122,6 +122,11 @@ impl Families {
             each(rows, |row| Some(Value::Count(row.sums.synack_retransmits))),
         );
         self.add(
+            "listener_phantoms",
+            "Connections that clients believed established while the server had none",
+            each(rows, |row| Some(Value::Count(row.sums.phantoms))),
+        );
+        self.add(
             "listener_accepts",
             "Connections that the application took by accept()",
             each(rows, |row| accepts.then_some(Value::Count(row.sums.accepts))),

@@ -40,15 +40,14 @@ const MAX_REQUEST: usize = 16 << 10;
 #[derive(Debug)]
 pub struct Endpoint {
     listener: TcpListener,
-    shared: Shared,
 }
 
 impl Endpoint {
     /// Listens at `address`, from inside a runtime and before this process is confined.
-    pub fn bind(address: SocketAddr, shared: Shared) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = Listening::bind(address)?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener: TcpListener::from_std(listener)?, shared })
+        Ok(Self { listener: TcpListener::from_std(listener)? })
     }
 
     /// Where it listens; the port is known even if 0 was asked for.
@@ -56,14 +55,14 @@ impl Endpoint {
         self.listener.local_addr()
     }
 
-    /// Answers for as long as it is awaited.
-    pub async fn serve(self) -> Infallible {
+    /// Answers with these numbers for as long as it is awaited.
+    pub async fn serve(self, numbers: Shared) -> Infallible {
         let room = Arc::new(Semaphore::new(AT_ONCE));
         loop {
             let permit = Arc::clone(&room).acquire_owned().await;
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let shared = self.shared.clone();
+                    let shared = numbers.clone();
                     tokio::spawn(async move {
                         answer(stream, shared).await;
                         drop(permit);

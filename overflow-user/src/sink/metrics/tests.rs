@@ -56,6 +56,7 @@ fn shared(comm: &str) -> Shared {
         ]),
         recv_q_max: Some(3),
         synack_retransmits: 5,
+        phantoms: 4,
         full: Some(Full { times: 2, total_ns: 2_500_000_000, ..Full::default() }),
         waits: Some(waits),
         ..Totals::default()
@@ -105,6 +106,7 @@ fn both_formats_have_the_same_samples() {
         r#"overflow_listener_overflows_total{netns="1",listener="[::1]:22"} 0"#,
         &format!("overflow_listener_accepts_total{{{whose}}} 3"),
         &format!("overflow_listener_synack_retransmits_total{{{whose}}} 5"),
+        &format!("overflow_listener_phantoms_total{{{whose}}} 4"),
         &format!("overflow_listener_full_total{{{whose}}} 2"),
         &format!("overflow_listener_full_seconds_total{{{whose}}} 2.5"),
         &format!("overflow_listener_accept_queue_length{{{whose}}} 3"),
@@ -160,9 +162,9 @@ fn answer(address: SocketAddr, request: &str) -> String {
 fn only_the_page_is_served() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), shared("nginx")).unwrap();
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = endpoint.address().unwrap();
-        let serving = tokio::spawn(endpoint.serve());
+        let serving = tokio::spawn(endpoint.serve(shared("nginx")));
         let asked = tokio::task::spawn_blocking(move || {
             let get = |what: &str| answer(address, &format!("{what} HTTP/1.1\r\nHost: x\r\n\r\n"));
             let page = get("GET /metrics");
