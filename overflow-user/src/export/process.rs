@@ -169,8 +169,8 @@ impl Outbox {
                 Signal::Logs => "OTLP log records",
             };
             let lost = state.no_room[signal as usize] + undelivered;
-            losses.push((format!("{what} not delivered"), lost));
-            losses.push((format!("{what} refused by the collector"), fate.refused));
+            losses.push((format!("{what} that were not delivered"), lost));
+            losses.push((format!("{what} that the collector refused"), fate.refused));
         }
         losses
     }
