@@ -112,6 +112,8 @@ pub struct Engine {
     places: BTreeMap<Place, Counted>,
     sink: Box<dyn LiveSink>,
     losses: Vec<(String, u64)>,
+    /// Until when records are known to have been lost, CLOCK_MONOTONIC nanoseconds.
+    lost_ns: Option<u64>,
     begun_ns: Option<u64>,
     last_ns: u64,
     interval_ns: Option<u64>,
@@ -137,6 +139,7 @@ impl Engine {
             places: BTreeMap::new(),
             sink,
             losses: Vec::new(),
+            lost_ns: None,
             begun_ns: None,
             last_ns: 0,
             interval_ns: None,
@@ -163,7 +166,12 @@ impl Engine {
                 }
             }
             Frame::Aggregates(t_ns, aggregates) => self.aggregates(t_ns, &aggregates),
-            Frame::Losses(losses) => self.losses = losses,
+            Frame::Losses(losses) => {
+                if !of_records(&losses).eq(of_records(&self.losses)) {
+                    self.lost_ns = Some(self.last_ns);
+                }
+                self.losses = losses;
+            }
             Frame::Tick(t_ns) => self.tick(t_ns, out)?,
             Frame::End(t_ns) => self.last_ns = self.last_ns.max(t_ns),
         }
@@ -197,9 +205,21 @@ impl Engine {
     fn hand_over(&mut self, out: &mut dyn Write) -> io::Result<()> {
         self.end_second(out)?;
         for connection in self.stories.finish(self.limit.syn_queue_limit()) {
-            self.sink.connection(out, &connection)?;
+            self.tell(connection, out)?;
         }
         Ok(())
+    }
+
+    /// Hands over a connection of which no more is heard. What became of it stays open if that
+    /// follows only from silence, and some of its records may have been lost.
+    fn tell(&mut self, mut connection: Connection, out: &mut dyn Write) -> io::Result<()> {
+        let begun = connection.stages.first().map(|stage| stage.t_ns);
+        if self.lost_ns.is_some_and(|lost| begun.is_none_or(|begun| begun <= lost)) {
+            let silent =
+                |id: &VerdictId| matches!(id, VerdictId::LaterPhantom | VerdictId::LaterPending);
+            connection.outcome = connection.outcome.filter(|id| !silent(id));
+        }
+        self.sink.connection(out, &connection)
     }
 
     /// Prints what is left and the summary.
@@ -223,6 +243,7 @@ impl Engine {
     pub fn lose(&mut self, what: &str, count: u64) {
         if count > 0 {
             self.losses.push((what.to_owned(), count));
+            self.lost_ns = Some(u64::MAX);
         }
     }
 
@@ -236,6 +257,7 @@ impl Engine {
 
     fn event(&mut self, event: &Event, out: &mut dyn Write) -> io::Result<ControlFlow<()>> {
         let Some(moment) = self.decoder.decode(event) else {
+            self.lost_ns = Some(self.last_ns);
             return Ok(ControlFlow::Continue(()));
         };
         self.begun_ns.get_or_insert(moment.t_ns);
@@ -256,7 +278,7 @@ impl Engine {
         let mut over = Vec::new();
         let connection = self.stories.add(&moment, limit, &mut over);
         for connection in over {
-            self.sink.connection(out, &connection)?;
+            self.tell(connection, out)?;
         }
         self.count(place, &moment);
         for stage in fresh(&connection, moment.t_ns) {
@@ -385,7 +407,7 @@ impl Engine {
             self.end_second(out)?;
         }
         for connection in self.stories.expire(t_ns, self.limit.syn_queue_limit()) {
-            self.sink.connection(out, &connection)?;
+            self.tell(connection, out)?;
         }
         let losses = self.losses();
         let Self { places, sink, options, inventory, suppressed, .. } = self;
@@ -411,6 +433,11 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Losses of records, by which something that happened is not seen. Others are of what is told.
+fn of_records(losses: &[(String, u64)]) -> impl Iterator<Item = &(String, u64)> {
+    losses.iter().filter(|(what, _)| what.starts_with("ebpf ") || what.starts_with("records "))
 }
 
 /// The stages that the moment at `t_ns` brought about.
