@@ -200,6 +200,43 @@ fn json_lines_are_as_documented() {
 }
 
 #[test]
+fn a_phantom_counts_once_for_each_handshake() {
+    let null = Bits::CHECK_REQ | Bits::CHECK_REQ_NULL | Bits::SYN_RECV_SOCK_NULL;
+    let cookie_null = Bits::COOKIE_CHECK | Bits::COOKIE_CHECK_NULL | Bits::SYN_RECV_SOCK_NULL;
+    let taken = Bits::CHECK_REQ | Bits::CHECK_REQ_CHILD;
+    let (queued, cookie) =
+        (Bits::CONN_REQUEST | Bits::REQSK_HASHED, Bits::CONN_REQUEST | Bits::COOKIE_INIT);
+    let mut frames = frames();
+    let end = frames.len() - 2;
+    let more = [
+        // Dropped, dropped again with data, then taken: one, that recovered.
+        (3001, Kind::Syn, queued),
+        (3001, Kind::Ack, null),
+        (3001, Kind::Ack, null),
+        (3001, Kind::Ack, taken),
+        // The client comes again from the same port, and what it sends finds no room either.
+        (3001, Kind::Syn, cookie),
+        (3001, Kind::Ack, cookie_null),
+        (3001, Kind::Ack, cookie_null),
+        // Reset: the client knows.
+        (3002, Kind::Syn, queued),
+        (3002, Kind::Ack, null | Bits::SEND_RESET),
+    ];
+    let times = 2 * SECOND + 10..;
+    let more = times.zip(more).map(|(t_ns, (port, kind, path))| event(t_ns, port, kind, path));
+    frames.splice(end..end, more);
+    let recorded = record("phantoms", &frames);
+    let shown = text(&replay(&recorded.0, &["--output", "json"]).stdout);
+    let listener = shown.lines().find(|l| l.contains(r#""type":"listener""#)).unwrap();
+    let listener: serde_json::Value = serde_json::from_str(listener).unwrap();
+    assert_eq!(listener["verdicts"]["ack.reset.overflow"], 1, "{shown}");
+    assert_eq!(listener["verdicts"]["later.recovered"], 1, "{shown}");
+    assert_eq!((&listener["phantoms"], &listener["overflows"]), (&4.into(), &11.into()), "{shown}");
+    let shown = text(&replay(&recorded.0, &[]).stdout).replace('\u{a0}', " ");
+    assert!(shown.contains(" phantoms 4 (1 recovered),"), "{shown}");
+}
+
+#[test]
 fn filters_choose_by_owner_and_address() {
     let recorded = record("filter", &frames());
     let lines = |options: &[&str]| {

@@ -12,7 +12,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// And no longer.
 const LONGEST: Duration = Duration::from_secs(30);
 /// A collector may ask for more, but for no more than this.
-const ASKED: Duration = Duration::from_secs(300);
+const ASKED: Duration = Duration::from_mins(5);
 
 /// What became of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]

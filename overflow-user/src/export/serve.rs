@@ -148,7 +148,8 @@ impl Office {
         report
     }
 
-    /// Delivers what comes; once `closing`, until there is no more or one attempt fails.
+    /// Delivers what comes. Once `closing`, until there is no more, or nobody there who says when to
+    /// come again.
     async fn drain(&self, signal: Signal, mut post: Post, mut closing: watch::Receiver<bool>) {
         let at = signal as usize;
         loop {
@@ -169,7 +170,7 @@ impl Office {
             *self.troubles[at].borrow_mut() = trouble(signal, &attempt);
             self.changed.notify_one();
             if !wait.is_zero() {
-                if ending {
+                if ending && !matches!(attempt, Attempt::Later { after: Some(_), .. }) {
                     return;
                 }
                 tokio::select! {

@@ -263,7 +263,7 @@ mod tests {
 
     fn check(asked: Option<&str>, environment: &[(&str, &str)], metrics: &str, logs: &str) {
         let found = places(&read(asked, environment).unwrap());
-        assert_eq!(found.map(|place| place.unwrap_or_default()), [metrics, logs]);
+        assert_eq!(found.map(Option::unwrap_or_default), [metrics, logs]);
     }
 
     #[test]

@@ -1,0 +1,252 @@
+//! `overflow trace --otlp-endpoint` on the running kernel, confined as always, against a collector
+//! that decodes what it gets: it must equal the kernel's counters and the trace's own summary, come
+//! again after a failure that may pass, and never hold up the trace.
+//!
+//! Needs the privileges of tracing; says so and passes where they are missing.
+
+mod collector;
+mod live;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    os::unix::fs::MetadataExt,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use collector::{Answer, Collector};
+use live::{counter, overflow};
+use nix::sched::{CloneFlags, unshare};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
+/// For what takes a second; a loaded machine is slower.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A trace of this thread's namespace that has printed its header.
+struct Trace {
+    child: Child,
+    stdout: Box<dyn BufRead>,
+}
+
+impl Trace {
+    /// `None` where tracing is not possible.
+    fn start(url: &str, args: &[&str]) -> Option<Self> {
+        let mut child = Command::new(OVERFLOW)
+            .args(["trace", "--netns", "self", "--otlp-endpoint", url])
+            .args(args)
+            .env("LC_ALL", "C.UTF-8")
+            .env("OTEL_METRIC_EXPORT_INTERVAL", "1000")
+            .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut head = String::new();
+        while !head.contains("TIME ") && !head.contains("Ctrl-C ends.") {
+            if stdout.read_line(&mut head).unwrap() == 0 {
+                let mut why = String::new();
+                child.stderr.take().unwrap().read_to_string(&mut why).unwrap();
+                assert_eq!(child.wait().unwrap().code(), Some(1));
+                // Nothing else is a reason to test nothing.
+                assert!(why.contains("eBPF") || why.contains("no hook attaches"), "{why}");
+                eprintln!("tracing is not possible here, nothing is tested: {why}");
+                return None;
+            }
+        }
+        let trace = Self { child, stdout: Box::new(stdout) };
+        wait_until("it is confined", || status(trace.pid(), "Seccomp") == "2");
+        Some(trace)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// The process that exports.
+    fn exporter(&self) -> Pid {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let is_it = |child: &&str| {
+            let line = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap();
+            line.split('\0').nth(1) == Some("export")
+        };
+        let found = children.split_whitespace().find(is_it).expect("a process that exports");
+        Pid::from_raw(found.parse().unwrap()).unwrap()
+    }
+
+    /// Interrupts it; what it still printed, its stderr, and how long it took.
+    fn finish(mut self) -> (String, String, Duration) {
+        let began = Instant::now();
+        kill_process(self.pid(), Signal::INT).unwrap();
+        let (mut out, mut err) = (String::new(), String::new());
+        self.stdout.read_to_string(&mut out).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{out}{err}");
+        (out.replace('\u{a0}', " "), err, began.elapsed())
+    }
+}
+
+/// A field of `/proc/PID/status`.
+fn status(pid: Pid, field: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_pid())).unwrap();
+    let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(":"));
+    line.unwrap_or_else(|| panic!("no {field} in {text}")).trim().to_owned()
+}
+
+fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < PATIENCE, "{what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs `test` in a network namespace of its own with its loopback up.
+fn in_namespace(test: fn()) {
+    let run = move || {
+        if let Err(why) = unshare(CloneFlags::CLONE_NEWNET) {
+            eprintln!("no namespace can be made here, nothing is tested: {why}");
+            return;
+        }
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+        assert!(up.success());
+        test();
+    };
+    // The namespace is the thread's; it goes away with it.
+    thread::spawn(run).join().unwrap();
+}
+
+fn exported_equals_counted(args: &[&str]) {
+    let netns = fs::metadata("/proc/thread-self/ns/net").unwrap().ino().to_string();
+    // The first request of each signal is turned away; it must come again.
+    let collector = Collector::start(&[Answer::Unavailable, Answer::Taken]);
+    let Some(trace) = Trace::start(&collector.url(), args) else { return };
+    let exporter = trace.exporter();
+    wait_until("the exporting process is confined", || status(exporter, "Seccomp") == "2");
+    for set in ["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"] {
+        assert_eq!(u64::from_str_radix(&status(exporter, set), 16), Ok(0), "{set}");
+    }
+    assert_eq!(status(exporter, "NoNewPrivs"), "1");
+
+    let (listener, clients) = overflow();
+    let server = listener.local_addr().unwrap();
+    let overflows = counter("ListenOverflows");
+    assert!(overflows >= 3, "{overflows}");
+    let place = server.to_string();
+    let whose = [("overflow.netns", netns.as_str()), ("overflow.listener", place.as_str())];
+    let now = |name: &str| collector.number(name, &whose);
+    wait_until("all overflows are exported", || {
+        now("overflow.listener.overflows") == Some(overflows)
+            && now("overflow.listener.accept_queue.limit").is_some()
+    });
+    let dropped = [whose[0], whose[1], ("overflow.verdict", "syn.drop.accept_queue_full")];
+    assert_eq!(collector.number("overflow.listener.moments", &dropped), Some(overflows));
+    assert_eq!(now("overflow.listener.accept_queue.length"), Some(2));
+    assert_eq!(now("overflow.listener.accept_queue.limit"), Some(1));
+    assert_eq!(now("overflow.listener.phantoms"), Some(0));
+    assert!(collector.turned_away("/v1/metrics"), "what was turned away comes again");
+    let metrics = collector.metrics();
+    for client in &clients {
+        let client = client.local_addr().unwrap();
+        assert!(!metrics.contains(&client.to_string()), "{client} is in {metrics}");
+    }
+
+    // Before the end a handshake can still go on, so no record was there yet.
+    assert_eq!(collector.records().len(), 0);
+    let (shown, said, _) = trace.finish();
+    assert!(shown.contains(&format!("ListenOverflows {overflows},")), "{shown}");
+    assert!(!said.contains("lost"), "{said}");
+    let records = collector.records();
+    assert_eq!(records.len(), 3, "one for each client that got no answer: {records:?}");
+    let mut segments = 0;
+    for record in &records {
+        assert_eq!(record.text("overflow.verdict"), "syn.drop.accept_queue_full");
+        assert_eq!(record.text("client.address"), "127.0.0.1");
+        assert_eq!(record.text("overflow.netns"), netns);
+        assert_eq!(record.text("overflow.listener"), place);
+        assert_eq!(record.number("server.port"), i64::from(server.port()));
+        assert_eq!(record.number("process.pid"), i64::from(std::process::id()));
+        segments += 1 + record.number("overflow.repeats");
+        let body = record.body();
+        assert!(body.contains("SYN dropped, the accept queue is full"), "{body}");
+        assert!(body.contains(&format!("127.0.0.1:{}", record.number("client.port"))), "{body}");
+    }
+    // Retransmitted while the summary was made, perhaps.
+    assert!(u64::try_from(segments).unwrap() >= overflows, "{records:?}");
+    assert_eq!(collector.resource("service.name").as_deref(), Some("overflow"));
+    assert_eq!(collector.resource("deployment.environment.name").as_deref(), Some("test"));
+    wait_until("it ends with the trace", || test_kill_process(exporter).is_err());
+}
+
+#[test]
+fn what_is_exported_is_what_the_kernel_counted() {
+    in_namespace(|| exported_equals_counted(&[]));
+}
+
+#[test]
+fn aggregates_alone_export_handshakes_all_the_same() {
+    in_namespace(|| exported_equals_counted(&["--summary", "60"]));
+}
+
+#[test]
+fn a_collector_that_never_answers_holds_nothing_up() {
+    in_namespace(|| {
+        let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", deaf.local_addr().unwrap());
+        let Some(trace) = Trace::start(&url, &[]) else { return };
+        let (_listener, _clients) = overflow();
+        thread::sleep(Duration::from_millis(300));
+        let (shown, said, took) = trace.finish();
+        assert!(shown.contains(&format!("ListenOverflows {},", counter("ListenOverflows"))));
+        assert!(said.contains("3 OTLP log records that were not delivered"), "{said}");
+        assert!(took < Duration::from_secs(8), "{took:?}");
+    });
+}
+
+#[test]
+fn the_trace_goes_on_without_the_process_that_exports() {
+    in_namespace(|| {
+        let collector = Collector::start(&[Answer::Taken]);
+        let Some(trace) = Trace::start(&collector.url(), &[]) else { return };
+        wait_until("metrics come", || !collector.metrics().is_empty());
+        kill_process(trace.exporter(), Signal::KILL).unwrap();
+        let (_listener, _clients) = overflow();
+        let (shown, said, _) = trace.finish();
+        assert!(shown.contains(&format!("ListenOverflows {},", counter("ListenOverflows"))));
+        assert!(said.contains("the process that exports has ended"), "{said}");
+        assert!(said.contains("3 OTLP log records that were not delivered"), "{said}");
+    });
+}
+
+#[test]
+fn what_the_collector_refuses_is_not_sent_again() {
+    in_namespace(|| {
+        let collector = Collector::start(&[Answer::Bad]);
+        let Some(trace) = Trace::start(&collector.url(), &[]) else { return };
+        let (_listener, _clients) = overflow();
+        let (_, said, _) = trace.finish();
+        assert!(said.contains("it answers 400 Bad Request: not like this"), "{said}");
+        assert!(said.contains("3 OTLP log records that the collector refused"), "{said}");
+        assert_eq!(collector.requests("/v1/logs"), 1);
+    });
+}
+
+#[test]
+fn what_is_not_spoken_is_said_at_once() {
+    let run = |url: &str, protocol: &str| {
+        let output = Command::new(OVERFLOW)
+            .args(["trace", "--otlp-endpoint", url])
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(run("https://localhost:4318", "").contains("https needs TLS"));
+    assert!(run("http://localhost:4317", "grpc").contains("only http/protobuf"));
+}
