@@ -77,7 +77,8 @@ impl Aggregates {
             let Some(at) = locals.get(&signature.sk) else { continue };
             let Some(moment) = decoder.decode(&signature.moment()) else { continue };
             if let Some(id) = verdict::of_one(&moment, limit) {
-                *places.entry(*at).or_default().verdicts.entry(id).or_default() += count;
+                let places = places.entry(*at).or_default();
+                add(places.verdicts.entry(id).or_default(), *count);
             }
         }
         for (_, tally) in &self.queues {
@@ -93,23 +94,29 @@ impl Place {
             0 => 0,
             since => now_ns.saturating_sub(since),
         };
-        self.full.times += tally.full_times;
-        self.full.total_ns += tally.full_ns + spell;
+        add(&mut self.full.times, tally.full_times);
+        add(&mut self.full.total_ns, tally.full_ns.saturating_add(spell));
         self.full.longest_ns = self.full.longest_ns.max(tally.full_longest_ns).max(spell);
         self.full.now |= tally.full_since_ns != 0;
         self.recv_q_max = self.recv_q_max.max(tally.len_max);
-        if tally.queued + tally.accepted > 0 && self.recv_q.is_none_or(|(len, _)| tally.len >= len)
+        if tally.queued.max(tally.accepted) > 0
+            && self.recv_q.is_none_or(|(len, _)| tally.len >= len)
         {
             self.recv_q = Some((tally.len, tally.max));
         }
         if tally.accepted > 0 {
-            *self.verdicts.entry(VerdictId::LaterAcceptedByApp).or_default() += tally.accepted;
+            add(self.verdicts.entry(VerdictId::LaterAcceptedByApp).or_default(), tally.accepted);
         }
-        self.waits.total_ns += tally.wait_ns;
+        add(&mut self.waits.total_ns, tally.wait_ns);
         for (sum, n) in self.waits.buckets.iter_mut().zip(tally.waits) {
-            *sum += n;
+            add(sum, n);
         }
     }
+}
+
+/// Sums of a recording that anybody may have made up stop at the end of the numbers.
+fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
 }
 
 impl Full {
@@ -130,7 +137,7 @@ impl Waits {
 
     /// How many waited.
     pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
+        self.buckets.iter().fold(0, |sum, n| sum.saturating_add(*n))
     }
 
     /// What was added since `earlier`.
@@ -146,11 +153,11 @@ impl Waits {
     /// The bound below which `per_mille` of all waited, microseconds: a power of two, `None` where
     /// it is not known, or nobody waited.
     pub fn below(&self, per_mille: u64) -> Option<u64> {
-        let count = self.count();
+        let count: u128 = self.buckets.iter().copied().map(u128::from).sum();
         let mut seen = 0;
         for (i, n) in self.buckets.iter().enumerate() {
-            seen += n;
-            if count > 0 && seen * 1000 >= count * per_mille {
+            seen += u128::from(*n);
+            if count > 0 && seen * 1000 >= count * u128::from(per_mille) {
                 return (i + 1 < self.buckets.len()).then(|| 1 << i);
             }
         }

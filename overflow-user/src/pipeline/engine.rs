@@ -71,7 +71,8 @@ impl Counted {
             for totals in [&mut self.total, &mut self.recent] {
                 let more = count.saturating_sub(before);
                 if more > 0 {
-                    *totals.verdicts.entry(*id).or_default() += more;
+                    let sum = totals.verdicts.entry(*id).or_default();
+                    *sum = sum.saturating_add(more);
                 }
             }
         }
@@ -288,7 +289,8 @@ impl Engine {
                 && (!stage.id.is_under("later") || stage.id == VerdictId::LaterAcceptedByApp);
             if !by_kernel {
                 for totals in [&mut counted.total, &mut counted.recent] {
-                    *totals.verdicts.entry(stage.id).or_default() += 1;
+                    let sum = totals.verdicts.entry(stage.id).or_default();
+                    *sum = sum.saturating_add(1);
                 }
             }
             if phantom(&connection, stage, moment.t_ns) {
@@ -415,7 +417,8 @@ impl Engine {
         let Some(every) = self.options.summary else { return Ok(()) };
         let since = *self.interval_ns.get_or_insert(t_ns);
         // Ticks come a little late rather than early.
-        if t_ns.saturating_sub(since) + 100_000_000 < every.saturating_mul(1_000_000_000) {
+        let nearly = every.saturating_mul(1_000_000_000).saturating_sub(100_000_000);
+        if t_ns.saturating_sub(since) < nearly {
             return Ok(());
         }
         self.interval_ns = Some(t_ns);

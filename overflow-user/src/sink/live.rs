@@ -166,7 +166,8 @@ impl Totals {
             VerdictId::AckResetOverflow,
             VerdictId::AckDropOverflowCookie,
         ];
-        counted.iter().filter_map(|id| self.verdicts.get(id)).sum()
+        let counts = counted.iter().filter_map(|id| self.verdicts.get(id));
+        counts.fold(0, |sum, n| sum.saturating_add(*n))
     }
 
     /// Children taken by the application.

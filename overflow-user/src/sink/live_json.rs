@@ -148,13 +148,14 @@ impl LiveSink for JsonLines {
         for listened in &closing.listeners {
             put(out, &listener(listened, None, closing.seconds, closing.accepts))?;
             for (id, count) in listened.totals.by_name() {
-                *verdicts.entry(id).or_default() += count;
+                let sum = verdicts.entry(id).or_default();
+                *sum = sum.saturating_add(count);
             }
         }
         let mut lost = 0;
         let not_shown = ("moments not shown for a limit on events".to_owned(), closing.suppressed);
         for (what, count) in closing.losses.iter().chain([&not_shown]).filter(|(_, n)| *n > 0) {
-            lost += count;
+            lost = count.saturating_add(lost);
             let loss = wire::Loss { v: wire::VERSION, run: None, what, count: *count };
             super::json::line(out, &wire::Line::Loss(loss))?;
         }
