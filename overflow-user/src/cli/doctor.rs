@@ -66,6 +66,15 @@ fn rights(out: &mut impl Write, tracer: &Tracer) -> Result<()> {
         }
         Err(error) => writeln!(out, "confine  not possible here: {error}")?,
     }
+    match confine::rehearse_sender() {
+        Ok(confinement) => {
+            writeln!(out, "export   by a process with {}", confinement.in_words())?;
+            for gap in confinement.sender_gaps() {
+                wrap(out, 9, &gap)?;
+            }
+        }
+        Err(error) => writeln!(out, "export   not possible here: {error}")?,
+    }
     Ok(())
 }
 

@@ -4,7 +4,8 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::{self, Read, Write},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket},
+    os::unix::net::UnixDatagram,
     process::Command,
     thread,
     time::Duration,
@@ -160,6 +161,44 @@ fn who_looks_at_listeners_can_look_and_no_more() {
     match looked.join().unwrap() {
         Some(own) => assert!(own, "it saw its own namespace"),
         None => eprintln!("this kernel has no seccomp filters, nothing is tested"),
+    }
+}
+
+#[test]
+fn who_sends_reaches_its_port_and_no_more() {
+    let (to, other) = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()).into();
+    let (to, other) = (to.local_addr().unwrap(), other.local_addr().unwrap());
+    let sent = thread::spawn(move || {
+        let confinement = sender_itself(&[to.port()]).unwrap();
+        assert!(confinement.kept.is_empty());
+        if !confinement.seccomp {
+            return false;
+        }
+        TcpStream::connect(to).unwrap();
+        assert!(("localhost", to.port()).to_socket_addrs().unwrap().next().is_some());
+        if confinement.landlock.is_some() {
+            let denied = |file: &str| File::open(file).unwrap_err().kind();
+            assert_eq!(denied("/etc/passwd"), io::ErrorKind::PermissionDenied);
+            assert_eq!(denied("/proc/self/environ"), io::ErrorKind::PermissionDenied);
+        }
+        if confinement.landlock >= Some(4) {
+            let refused = TcpStream::connect(other).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        }
+        refused(File::options().append(true).open("/etc/hosts"));
+        refused(File::create("/tmp/overflow-sender"));
+        refused(UnixDatagram::unbound());
+        // By Landlock, or by seccomp when it begins to listen.
+        let listening = TcpListener::bind("127.0.0.1:0").unwrap_err();
+        assert_eq!(listening.kind(), io::ErrorKind::PermissionDenied);
+        refused(Command::new("/bin/true").spawn());
+        refused(unshare(CloneFlags::CLONE_NEWUSER).map_err(io::Error::from));
+        refused(ptrace::attach(Pid::parent()).map_err(io::Error::from));
+        refused(signal::kill(Pid::this(), None).map_err(io::Error::from));
+        true
+    });
+    if !sent.join().unwrap() {
+        eprintln!("this kernel has no seccomp filters, nothing is tested");
     }
 }
 

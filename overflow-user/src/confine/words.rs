@@ -14,6 +14,20 @@ impl Confinement {
         format!("{kept}, no new privileges, {seccomp}, {landlock}")
     }
 
+    /// What is missing here of what holds the process that exports, as sentences.
+    pub fn sender_gaps(&self) -> Vec<String> {
+        let mut gaps = self.gaps();
+        // 4 is AccessNet::ConnectTcp's version.
+        if self.landlock.is_some_and(|version| version < 4) {
+            gaps.push(
+                "the process that exports is not held to the collector's port: that takes \
+                 Landlock 4, of v6.7"
+                    .to_owned(),
+            );
+        }
+        gaps
+    }
+
     /// What is missing here, as sentences; empty on a kernel that has it all.
     pub fn gaps(&self) -> Vec<String> {
         let mut gaps = Vec::new();
@@ -66,5 +80,8 @@ mod tests {
         );
         assert_eq!(old.gaps().len(), 2);
         assert!(old.gaps()[0].starts_with("CAP_BPF is kept"));
+        assert!(FULL.sender_gaps().is_empty());
+        let older = Confinement { landlock: Some(3), ..FULL };
+        assert!(older.gaps().is_empty() && older.sender_gaps()[0].contains("Landlock 4"));
     }
 }

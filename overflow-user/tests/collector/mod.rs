@@ -106,7 +106,7 @@ impl Collector {
     pub fn metrics(&self) -> String {
         let requests = self.taken("/v1/metrics");
         let decoded = requests.iter().map(|b| ExportMetricsServiceRequest::decode(&b[..]).unwrap());
-        decoded.map(|request| format!("{request:?}")).collect()
+        format!("{:?}", decoded.collect::<Vec<_>>())
     }
 
     /// All log records that were taken.

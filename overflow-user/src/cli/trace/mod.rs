@@ -19,7 +19,7 @@ pub use select::Selection;
 
 use super::OutputFormat;
 use crate::{
-    confine::{Attribution, Needs, rehearse},
+    confine::{Attribution, Needs, rehearse, rehearse_sender},
     decode::Decoder,
     export::{Export, Settings},
     kernel::{Facts, Kernel, Symbols},
@@ -57,8 +57,13 @@ async fn trace(args: &TraceArgs) -> Result<()> {
         (None, true) => Detail::Every,
         (None, false) => Detail::Overflows,
     };
-    let Attached { tracer, attribution, inventory, header } =
+    let Attached { tracer, attribution, inventory, mut header } =
         begin(&filter, &args.hooks, detail).await?;
+    if export.is_some() && !args.hooks.confining.no_confine {
+        let gaps = rehearse_sender()?.sender_gaps();
+        let new: Vec<_> = gaps.into_iter().filter(|gap| !header.notes.contains(gap)).collect();
+        header.notes.extend(new);
+    }
     if args.view.output == OutputFormat::Json {
         // Text has them in its header.
         for note in &header.notes {
