@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya_build::{Package, Toolchain, build_ebpf};
+use object::{build::elf, elf::SHT_STRTAB};
 
 /// Set in the second run, to the toolchain that builds the object.
 const INNER: &str = "OVERFLOW_EBPF_TOOLCHAIN";
@@ -85,7 +86,31 @@ fn build(toolchain: &str) -> Result<()> {
         root_dir: root_dir.to_str().context("the path of the workspace is not UTF-8")?,
         ..Package::default()
     };
-    build_ebpf([package], Toolchain::Custom(toolchain))
+    build_ebpf([package], Toolchain::Custom(toolchain))?;
+    strip(&path_var("OUT_DIR")?.join("overflow"))
+}
+
+/// Takes out of the object what nobody reads at run time, five sixths of it: DWARF, and the line
+/// numbers for the verifier's log. They are only made because BTF is made of them.
+fn strip(object: &Path) -> Result<()> {
+    let data = fs::read(object).with_context(|| format!("cannot read {}", object.display()))?;
+    let mut elf = elf::Builder::read(&*data).context("the eBPF object is not understood")?;
+    let unread = |name: &[u8]| {
+        let name = name.strip_prefix(b".rel").unwrap_or(name);
+        name.starts_with(b".debug_") || name == b".BTF.ext"
+    };
+    for section in elf.sections.iter_mut() {
+        section.delete |= unread(&section.name);
+    }
+    elf.delete_orphans();
+    // LLVM keeps the names of sections among those of symbols; the writer wants them apart.
+    let names = elf.sections.add();
+    names.name = b".shstrtab".as_slice().into();
+    names.sh_type = SHT_STRTAB;
+    names.data = elf::SectionData::SectionString;
+    let mut stripped = Vec::new();
+    elf.write(&mut stripped).context("the eBPF object cannot be written again")?;
+    fs::write(object, stripped).with_context(|| format!("cannot write {}", object.display()))
 }
 
 /// The name for `rustup run` of the toolchain cargo is running under.

@@ -123,6 +123,28 @@ macro_rules! for_each_field {
     };
 }
 
+/// Fields of [`for_each_field`] that are read without asking for their size, because it is the same
+/// on every kernel known: (name, bytes; of an integer whose low byte alone is read, 1).
+pub const EXACT_FIELDS: &[(&str, u8)] = &[
+    ("SOCK_NUM", 2),
+    ("SOCK_NET", 8),
+    ("SOCK_ACK_BACKLOG", 4),
+    ("SOCK_MAX_ACK_BACKLOG", 4),
+    ("SOCK_DROPS", 4),
+    ("NET_INUM", 4),
+    ("NET_STATISTICS", 8),
+    // `int` or `u8`, by version; its values fit the low byte.
+    ("NET_ABORT_ON_OVERFLOW", 1),
+    ("NET_SYNCOOKIES", 1),
+    ("REQ_LISTENER", 8),
+    // A bit, and given as the byte that holds it.
+    ("REQ_ACKED", 1),
+    ("SKB_HEAD", 8),
+    ("SKB_NETWORK_HEADER", 2),
+    ("SKB_PROTOCOL", 2),
+    ("SKB_DATA", 8),
+];
+
 /// Calls `$then!` with every argument and return slot that differs between kernels:
 /// `NAME: "function or btf_trace_*", what;` where `what` is `return` or a parameter's type, because
 /// BTF names the parameters of functions, but not those of tracepoints.

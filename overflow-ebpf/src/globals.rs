@@ -50,6 +50,14 @@ pub static AGGREGATE: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static QUIET: Global<u8> = Global::new(0);
 
+/// The bit of `REQ_ACKED`'s byte that is the field.
+#[unsafe(no_mangle)]
+pub static REQ_ACKED_MASK: Global<u8> = Global::new(0);
+
+/// SYNs to look at for a new listener: so many that every CPU is likely to have had one.
+#[unsafe(no_mangle)]
+pub static LESSONS: Global<u32> = Global::new(0);
+
 /// `TCP_LISTEN` of the kernel's enum, from BTF.
 #[unsafe(no_mangle)]
 pub static STATE_LISTEN: Global<u8> = Global::new(0);

@@ -1,7 +1,7 @@
 //! Every map.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    btf_maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use overflow_common::{Event, Loss, Signature, Tally, Waiting};
@@ -59,11 +59,6 @@ pub static BLANK: PerCpuArray<Tally, 1> = PerCpuArray::new();
 /// a listener that was closed are never taken.
 #[btf_map]
 pub static CHILDREN: LruHashMap<u64, Waiting, 65536> = LruHashMap::new();
-
-/// Set once a third ACK was dropped and its request kept: from then on third ACKs that are taken
-/// are looked at too, for those that recover. User space clears it when none of them can any more.
-#[btf_map]
-pub static HURT: Array<u64, 1> = Array::new();
 
 /// Listeners seen by `inet_sock_set_state`, for the tracepoint rung: [`ListenerKey`] to the
 /// address of the `struct sock`.

@@ -36,7 +36,7 @@ pub fn fill<T: Copy>(address: u64, value: &mut MaybeUninit<T>) -> bool {
 
 /// As [`into`], for one integer.
 #[inline(always)]
-fn integer<T: Copy + Default + Into<u64>>(address: u64) -> u64 {
+fn integer<T: Integer>(address: u64) -> u64 {
     let mut value = T::default();
     into(address, &mut value);
     value.into()
@@ -60,10 +60,18 @@ pub fn field(base: u64, field: &Global<Field>) -> Option<u64> {
 
 /// A way to read a structure's fields, for bodies that several rungs share.
 pub trait Memory {
-    /// The whole integer or pointer `field` of the structure at `base`: no bits are cut out.
-    /// `None` if this kernel has no such field.
-    fn word(base: u64, field: &Global<Field>) -> Option<u64>;
+    /// The whole integer or pointer `field` of the structure at `base`, which is a `T`: one of
+    /// `EXACT_FIELDS`, of which user space makes sure. Nothing but its offset is looked up then.
+    fn exact<T: Integer>(base: u64, field: &Global<Field>) -> u64;
 }
+
+/// How integers and pointers lie in the kernel's memory.
+pub trait Integer: Copy + Default + Into<u64> {}
+
+impl Integer for u8 {}
+impl Integer for u16 {}
+impl Integer for u32 {}
+impl Integer for u64 {}
 
 /// Plain loads, at a tenth of the cost: through pointers whose type the verifier knows, those of
 /// a BTF context and what they lead to. The kernel makes a faulting load read 0.
@@ -74,28 +82,28 @@ pub enum Probed {}
 
 impl Memory for Typed {
     #[inline(always)]
-    fn word(base: u64, field: &Global<Field>) -> Option<u64> {
-        let field = field.load();
-        let address = base + field.offset();
+    fn exact<T: Integer>(base: u64, field: &Global<Field>) -> u64 {
+        let address = (base + offset(field)) as *const T;
         // SAFETY: the verifier proves that the address lies in a structure of the pointer's type.
         // Volatile: no load may be moved to where another size is read.
-        unsafe {
-            match field.size() {
-                1 => Some(u64::from(core::ptr::read_volatile(address as *const u8))),
-                2 => Some(u64::from(core::ptr::read_volatile(address as *const u16))),
-                4 => Some(u64::from(core::ptr::read_volatile(address as *const u32))),
-                8 => Some(core::ptr::read_volatile(address as *const u64)),
-                _ => None,
-            }
-        }
+        unsafe { core::ptr::read_volatile(address) }.into()
     }
 }
 
 impl Memory for Probed {
     #[inline(always)]
-    fn word(base: u64, field: &Global<Field>) -> Option<u64> {
-        self::field(base, field)
+    fn exact<T: Integer>(base: u64, field: &Global<Field>) -> u64 {
+        integer::<T>(base + offset(field))
     }
+}
+
+/// Where a field lies, by one load: the low half of a [`Field`] (both bytes and halves come little
+/// end first on every machine this is built for).
+#[inline(always)]
+fn offset(field: &Global<Field>) -> u64 {
+    // SAFETY: inside of the field, which user space writes before load and nobody after. Volatile
+    // as `Global::load`, for the same reason.
+    unsafe { core::ptr::read_volatile(core::ptr::from_ref(field).cast::<u32>()) }.into()
 }
 
 /// The address of the structure `field` inside the structure at `base`.

@@ -86,8 +86,10 @@ pub fn parse(skb: u64, at: At, event: &mut Event) -> Option<()> {
 #[inline(always)]
 pub fn parse_by<M: Memory>(skb: u64, at: At, event: &mut Event) -> Option<()> {
     let ip = match at {
-        At::NetworkHeader => M::word(skb, &SKB_HEAD)? + M::word(skb, &SKB_NETWORK_HEADER)?,
-        At::Data => M::word(skb, &SKB_DATA)?,
+        At::NetworkHeader => {
+            M::exact::<u64>(skb, &SKB_HEAD) + M::exact::<u16>(skb, &SKB_NETWORK_HEADER)
+        }
+        At::Data => M::exact::<u64>(skb, &SKB_DATA),
     };
     let mut headers = MaybeUninit::uninit();
     if !read::fill::<Headers>(ip, &mut headers) {

@@ -10,7 +10,7 @@ use aya_ebpf::{
     macros::{fentry, kprobe},
     programs::{FEntryContext, ProbeContext},
 };
-use overflow_common::{Kind, Path, Rung, Slot, valid};
+use overflow_common::{Event, Kind, Path, Rung, Slot, valid};
 
 use crate::{
     filter,
@@ -27,7 +27,7 @@ use crate::{
 pub fn send_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
     if let Some(state) = PathState::following(skb) {
         state.mark(bit);
-        with_reason(state, reason);
+        with_reason(&mut state.event, reason);
         // tcp_check_req is still to return; after the other two nobody else ends the record.
         if state.has(Path::CHECK_REQ_LISTENER | Path::COOKIE_CHECK_LISTENER) {
             state.finish();
@@ -50,16 +50,16 @@ pub fn send_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
         state.event.sk_state = sock::state(sk);
     }
     state.mark(bit);
-    with_reason(state, reason);
+    with_reason(&mut state.event, reason);
     state.finish();
 }
 
 /// Notes why the RST is sent, if the kernel says so.
 #[inline(always)]
-pub fn with_reason(state: &mut PathState, reason: u64) {
+pub fn with_reason(event: &mut Event, reason: u64) {
     if reason != read::NO_REASON {
-        state.event.reset_reason = reason as u32;
-        state.event.valid |= valid::RESET_REASON;
+        event.reset_reason = reason as u32;
+        event.valid |= valid::RESET_REASON;
     }
 }
 

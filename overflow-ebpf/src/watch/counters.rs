@@ -2,6 +2,8 @@
 //! (`__NET_INC_STATS`), and a segment is handled on one. What they rose by on this CPU while the
 //! segment was handled says what became of it, whatever other CPUs do to the queues meanwhile.
 
+use core::mem::MaybeUninit;
+
 use overflow_common::Path;
 
 use crate::{
@@ -32,17 +34,17 @@ impl Watch {
         let place = self.place(net, COUNTED);
         let index = u64::from(MIB_LISTENOVERFLOWS.load());
         let Some(base) = self.this_cpu() else { return 0 };
-        let Some(stats) = M::word(net, &NET_STATISTICS) else { return 0 };
         if index == 0 {
             return 0;
         }
-        let stats = self.number(stats) + base;
+        let stats = self.number(M::exact::<u64>(net, &NET_STATISTICS)) + base;
         // ListenDrops comes next (user space has made sure of that).
-        let mut rows = [0_u64; 2];
-        if !read::into(stats + index * 8, &mut rows) {
+        let mut rows = MaybeUninit::uninit();
+        if !read::fill::<[u64; 2]>(stats + index * 8, &mut rows) {
             return 0;
         }
-        let [overflows, drops] = rows;
+        // SAFETY: the helper has written it.
+        let [overflows, drops] = unsafe { rows.assume_init() };
         let last = &mut self.counted[place];
         let (known, before) = (last.net == net, *last);
         last.net = net;

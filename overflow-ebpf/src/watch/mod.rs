@@ -3,12 +3,12 @@
 //! counters to prove what happened to the segment at hand.
 
 mod counters;
-mod seen;
+pub mod gate;
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 
 use counters::Counted;
-use seen::Seen;
+use gate::Seen;
 
 /// One slot per CPU. Everything from a SYN or ACK to its verdict runs in one softirq on one CPU,
 /// so nobody else touches the slot meanwhile.
@@ -28,7 +28,7 @@ pub struct Arguments {
     pub sk: u64,
     /// The segment.
     pub skb: u64,
-    /// The request, if the function has one.
+    /// The request.
     pub req: u64,
 }
 
@@ -36,12 +36,16 @@ pub struct Arguments {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Watch {
-    /// The SYN for which a cookie was just made; 0 for none.
+    /// The SYN for which a cookie was just made; 0 for none, see `gate`.
     pub cookie: u64,
-    /// The segment whose third ACK's record waits for its RST; 0 for none.
+    /// The third ACK that is to be answered by RST; 0 for none.
     pub reset_due: u64,
-    /// `tcp_conn_request`, on the kprobe rung.
-    pub conn_request: Arguments,
+    /// Its request.
+    pub refused: u64,
+    /// What this CPU counted for it, as path bits.
+    pub refused_counted: u64,
+    /// Listener and segment of `tcp_conn_request`, on the kprobe rung.
+    pub conn_request: (u64, u64),
     /// `tcp_v4_syn_recv_sock` and its IPv6 twin, on the kprobe rung.
     pub syn_recv_sock: Arguments,
     /// A pointer on its way to becoming a number.

@@ -1,6 +1,6 @@
 //! Our list of kernel fields, slots and enumerators, resolved from BTF. What is missing is named.
 
-use overflow_common::{Field, Slot, for_each_field, for_each_slot};
+use overflow_common::{EXACT_FIELDS, Field, Slot, for_each_field, for_each_slot};
 
 use super::btf::{Btf, BtfError};
 
@@ -22,6 +22,8 @@ pub struct Facts {
     pub constants: Vec<(&'static str, Constant)>,
     /// Fields this kernel does not have, as `structure.path`: a loss to be shown.
     pub missing: Vec<String>,
+    /// A field that is not of the size that the eBPF side takes for granted: nothing can be traced.
+    pub unfit: Option<String>,
     /// `enum skb_drop_reason`, by value, without the `SKB_DROP_REASON_` prefix.
     pub drop_reasons: Vec<(u32, String)>,
     /// `enum sk_rst_reason`, by value, without the `SK_RST_REASON_` prefix.
@@ -54,9 +56,20 @@ impl Facts {
     pub fn resolve(btf: &Btf) -> Result<Self, BtfError> {
         let mut facts = Self::default();
         for &(name, structure, path) in FIELDS {
-            let field = btf.field(structure, path)?;
+            let mut field = btf.field(structure, path)?;
+            if name == "REQ_ACKED"
+                && let Some(bit) = field
+            {
+                let (byte, mask) = byte_of(bit);
+                field = Some(byte);
+                facts.constants.push(("REQ_ACKED_MASK", Constant::Value(mask)));
+            }
             if field.is_none() {
                 facts.missing.push(format!("{structure}.{path}"));
+            }
+            let exact = EXACT_FIELDS.iter().find(|(exact, _)| *exact == name);
+            if exact.is_some_and(|(_, size)| !is_exactly(field, *size)) {
+                facts.unfit = Some(format!("{structure}.{path}"));
             }
             facts.constants.push((name, Constant::Field(field.unwrap_or(Field::MISSING))));
         }
@@ -82,6 +95,20 @@ impl Facts {
         facts.reset_reasons = reasons(btf, "sk_rst_reason", "SK_RST_REASON_")?;
         Ok(facts)
     }
+}
+
+/// The byte that holds a field of one bit, and the bit in it.
+fn byte_of(bit: Field) -> (Field, u8) {
+    let byte = bit.offset() as u32 + u32::from(bit.shift() / 8);
+    (Field::whole(byte, 1), 1 << (bit.shift() % 8))
+}
+
+/// Whether a load of `size` bytes gets the field, and it alone; of a longer integer, its low byte.
+fn is_exactly(field: Option<Field>, size: u8) -> bool {
+    field.is_some_and(|field| {
+        let whole = field.shift() == 0 && field.width() == field.size() * 8;
+        whole && (field.size() == size || size == 1)
+    })
 }
 
 /// Places of the counters in `struct linux_mib`. The eBPF side reads the first two with one load.

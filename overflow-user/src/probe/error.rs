@@ -20,6 +20,12 @@ pub enum ProbeError {
          CAP_PERFMON, before 5.11 CAP_SYS_RESOURCE too"
     )]
     Privilege(String),
+    /// The kernel's types are not those that the programs are made for.
+    #[error(
+        "this kernel's BTF has no {0} of the size that the eBPF programs read, so nothing can be \
+         traced; give the right BTF with --btf FILE, or use overflow on another kernel"
+    )]
+    Unfit(String),
     /// The object could not be loaded at all.
     #[error("cannot load the eBPF object: {0}")]
     Load(String),

@@ -357,6 +357,7 @@ const WATCH_SYN_FENTRY: &[Hook] = &[
     fexit("watch_tcp_conn_request", "tcp_conn_request"),
     fentry("watch_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
     v6(fentry("watch_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
+    fentry("watch_inet_csk_listen_start", "inet_csk_listen_start"),
 ];
 const WATCH_ACK_FENTRY: &[Hook] = &[
     fexit("watch_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
@@ -371,6 +372,7 @@ const WATCH_SYN_KPROBE: &[Hook] = &[
     kretprobe("kretprobe_watch_conn_request", "tcp_conn_request"),
     kprobe("kprobe_watch_cookie_init_sequence", "cookie_v4_init_sequence"),
     v6(kprobe("kprobe_watch_cookie_init_sequence", "cookie_v6_init_sequence")),
+    kprobe("kprobe_watch_listen_start", "inet_csk_listen_start"),
 ];
 const WATCH_ACK_KPROBE: &[Hook] = &[
     kprobe("kprobe_watch_syn_recv_sock", "tcp_v4_syn_recv_sock"),

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs::File, net::IpAddr};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
     maps::{Array, HashMap, MapData, MapError, RingBuf},
+    util::online_cpus,
 };
 use aya_log::EbpfLogger;
 use overflow_common::{Rung, Signature, Tally};
@@ -84,6 +85,9 @@ impl Tracer {
         if OBJECT.is_empty() {
             return Err(ProbeError::NoObject);
         }
+        if let Some(field) = &kernel.facts.unfit {
+            return Err(ProbeError::Unfit(field.clone()));
+        }
         raise_memlock();
         // Without it kprobes still work: the fields then come from the file given with --btf.
         let btf = AyaBtf::from_sys_fs().ok();
@@ -113,6 +117,10 @@ impl Tracer {
         // aya-log's levels count down from error, 1: at 0 every log statement is dead code.
         let log_level = if config.debug { u8::MAX } else { 0 };
         loader.override_global("FILTER_FAMILY", &family, true);
+        let cpus = online_cpus().map_or(1, |cpus| cpus.len());
+        // By chance alone one CPU in 3,000 has had none of so many.
+        let lessons = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(8);
+        loader.override_global("LESSONS", &lessons, true);
         loader.override_global("AYA_LOG_LEVEL", &log_level, true);
         loader.map_max_entries("EVENTS", config.ring_bytes.next_power_of_two().max(4096));
         let ebpf = loader.load(OBJECT)?;
@@ -183,7 +191,7 @@ impl Tracer {
     /// Nobody whose third ACK was dropped can recover any more: third ACKs that are taken need not
     /// be looked at, until one is dropped again.
     pub fn forget_hurt(&mut self) -> Result<(), ProbeError> {
-        let mut hurt: Array<_, u64> = map(&mut self.ebpf, "HURT")?;
+        let mut hurt: Array<_, u64> = map(&mut self.ebpf, ".data.hurt")?;
         hurt.set(0, 0, 0).map_err(load_error)
     }
 
