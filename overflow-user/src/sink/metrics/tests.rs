@@ -10,7 +10,10 @@ use super::*;
 use crate::{
     listeners::{Inventory, Listener, sample},
     owner::{Cgroup, Container, Owner, Process},
-    sink::live::{Full, JsonLines, Listened, LiveSink, Opening, Snapshot, Totals, Waits},
+    sink::{
+        live::{Full, JsonLines, Listened, LiveSink, Opening, Snapshot, Totals, Waits},
+        otlp::names,
+    },
     verdict::VerdictId,
 };
 
@@ -227,4 +230,28 @@ fn rules_dashboard_and_document_name_what_is_served() {
     }
     let missing: Vec<_> = families.difference(&document).collect();
     assert!(missing.is_empty(), "the document lacks {missing:?}");
+}
+
+#[test]
+fn the_document_has_the_names_of_opentelemetry_beside() {
+    let rows: Vec<&str> = include_str!("../../../../docs/metrics.md").lines().collect();
+    let beside = |otel: &str, own: &str| {
+        let has = |row: &&&str| row.contains(&format!("`{otel}`")) && row.contains(own);
+        assert!(rows.iter().find(has).is_some(), "no row has {otel} and {own}");
+    };
+    for family in &shared("nginx").families().0 {
+        if family.name == "build" {
+            // The resource tells.
+            assert!(names::metric(family.name, family.seconds).is_none());
+            continue;
+        }
+        let named = names::metric(family.name, family.seconds)
+            .unwrap_or_else(|| panic!("{} has no name in OpenTelemetry", family.name));
+        let unit = if family.seconds { "_seconds" } else { "" };
+        beside(named.name, &format!("`overflow_{}{unit}", family.name));
+        assert_eq!(named.unit == "s", family.seconds);
+        for (label, _) in family.samples.iter().flat_map(|sample| &sample.labels) {
+            beside(names::attribute(label), &format!("`{label}`"));
+        }
+    }
 }

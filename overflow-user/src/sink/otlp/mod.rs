@@ -5,7 +5,7 @@
 
 mod logs;
 mod metrics;
-mod names;
+pub(super) mod names;
 mod sink;
 
 use std::collections::BTreeMap;

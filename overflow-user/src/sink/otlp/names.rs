@@ -2,13 +2,13 @@
 //! names. Where one of its conventions names the same thing, its name is used.
 
 /// A metric's name and unit.
-pub(super) struct Named {
-    pub(super) name: &'static str,
-    pub(super) unit: &'static str,
+pub(in crate::sink) struct Named {
+    pub(in crate::sink) name: &'static str,
+    pub(in crate::sink) unit: &'static str,
 }
 
 /// The name of a family of the metrics page; `None` for what the resource tells.
-pub(super) fn metric(family: &str, seconds: bool) -> Option<Named> {
+pub(in crate::sink) fn metric(family: &str, seconds: bool) -> Option<Named> {
     let (name, unit) = match (family, seconds) {
         ("listener_moments", _) => ("overflow.listener.moments", "{segment}"),
         ("listener_overflows", _) => ("overflow.listener.overflows", "{segment}"),
@@ -40,7 +40,7 @@ pub(super) fn metric(family: &str, seconds: bool) -> Option<Named> {
 }
 
 /// The attribute for a label of the metrics page.
-pub(super) fn attribute(label: &str) -> &str {
+pub(in crate::sink) fn attribute(label: &str) -> &str {
     match label {
         "netns" => "overflow.netns",
         "listener" => "overflow.listener",
