@@ -33,8 +33,8 @@ pub struct Signature {
     pub num_timeout: u8,
     /// [`Event::defer_accept`].
     pub defer_accept: u8,
-    /// Zero.
-    pub reserved: u16,
+    /// [`Tally::port`] of the listener: its address alone may have been another's before.
+    pub port: u16,
     /// [`Event::drop_reason`].
     pub drop_reason: u32,
     /// Zero.
@@ -58,7 +58,7 @@ impl Standing {
 }
 
 impl Signature {
-    /// That of a moment.
+    /// That of a moment; without the port.
     #[inline(always)]
     pub fn of(event: &Event) -> Self {
         let (before, after) = (event.before, event.after);
@@ -84,7 +84,7 @@ impl Signature {
             syncookies: event.syncookies,
             num_timeout: event.num_timeout,
             defer_accept: event.defer_accept,
-            reserved: 0,
+            port: 0,
             drop_reason: event.drop_reason,
             padding: 0,
         }

@@ -20,7 +20,8 @@ pub fn moment(event: &Event) {
     if AGGREGATE.load() == 0 || !counted || event.sk == 0 {
         return;
     }
-    let signature = Signature::of(event);
+    let mut signature = Signature::of(event);
+    signature.port = sock::local_port(event.sk).unwrap_or_default();
     if let Some(count) = COUNTS.get_ptr_mut(signature) {
         add(count, 1);
         return;

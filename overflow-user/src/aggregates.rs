@@ -70,11 +70,15 @@ impl Aggregates {
         limit: Option<SynQueueLimit>,
         now_ns: u64,
     ) -> BTreeMap<(u32, SocketAddr), Place> {
-        let locals: HashMap<u64, (u32, SocketAddr)> =
-            self.queues.iter().map(|(sk, tally)| (*sk, (tally.netns, local(tally)))).collect();
+        // A closed listener's address in memory soon is another's.
+        let locals: HashMap<(u64, u16), (u32, SocketAddr)> = self
+            .queues
+            .iter()
+            .map(|(sk, tally)| ((*sk, tally.port), (tally.netns, local(tally))))
+            .collect();
         let mut places: BTreeMap<_, Place> = BTreeMap::new();
         for (signature, count) in &self.counts {
-            let Some(at) = locals.get(&signature.sk) else { continue };
+            let Some(at) = locals.get(&(signature.sk, signature.port)) else { continue };
             let Some(moment) = decoder.decode(&signature.moment()) else { continue };
             if let Some(id) = verdict::of_one(&moment, limit) {
                 let places = places.entry(*at).or_default();
@@ -195,16 +199,20 @@ mod tests {
         };
         event.before.ack_backlog = 129;
         event.before.max_ack_backlog = 128;
-        let dropped = Signature::of(&event);
+        let dropped = Signature { port: 80, ..Signature::of(&event) };
         event.path |= Path::SEND_RESET;
-        let reset = Signature::of(&event);
+        let reset = Signature { port: 80, ..Signature::of(&event) };
+        // Of a listener that was at this address before.
+        let earlier = Signature { port: 81, ..reset };
         let mut tally = Tally { netns: 1, port: 80, family: 4, len: 3, max: 2, ..Tally::default() };
         tally.address[0] = 127;
         tally.queued = 5;
         tally.full_times = 1;
         tally.full_since_ns = 40;
-        let aggregates =
-            Aggregates { counts: vec![(dropped, 300), (reset, 2)], queues: vec![(7, tally)] };
+        let aggregates = Aggregates {
+            counts: vec![(dropped, 300), (reset, 2), (earlier, 5)],
+            queues: vec![(7, tally)],
+        };
         let places = aggregates.places(&mut Decoder::default(), None, 100);
         let place = &places[&(1, "127.0.0.0:80".parse().unwrap())];
         let verdicts: Vec<_> = place.verdicts.iter().map(|(id, n)| (id.as_str(), *n)).collect();
