@@ -4,6 +4,8 @@
 //! `tests/data/lab-6.12.rec.gz` is what `overflow trace --all --record` wrote while every scenario of
 //! the lab ran on Debian's 6.12.117 by fentry, without the inventories and the counts.
 
+mod told;
+
 use std::{
     collections::BTreeMap, env, fs, fs::File, io::Read as _, path::PathBuf, process::Command,
 };
@@ -23,6 +25,7 @@ use overflow::{
 };
 use overflow_common::{Event, Kind, Signature, Tally};
 use serde_json::Value;
+use told::{Told, assert_true, connections};
 
 /// The dice always fall alike; a failure says which throw it was.
 const SEED: u64 = 20_261_122;
@@ -119,64 +122,6 @@ fn tell(
 
 fn everything() -> Options {
     Options { all: true, accepts: true, ..Options::default() }
-}
-
-/// What is told of one connection.
-struct Told {
-    /// The id and time of each stage, CLOCK_MONOTONIC nanoseconds.
-    stages: Vec<(VerdictId, u64)>,
-    outcome: Option<VerdictId>,
-    line: Value,
-}
-
-/// Connections by both ends: in the lab each has an address of its own.
-fn connections(lines: &[Value]) -> BTreeMap<(String, String), Told> {
-    let id = |value: &Value| value.as_str().map(|id| VerdictId::parse(id).expect(id));
-    let told = |line: &Value| {
-        let begun = line["t0_ns"].as_u64().unwrap();
-        let stages = line["stages"].as_array().unwrap().iter();
-        let stage = |s: &Value| (id(&s["id"]).unwrap(), begun + s["t_ns"].as_u64().unwrap());
-        Told {
-            stages: stages.map(stage).collect(),
-            outcome: id(&line["outcome"]),
-            line: line.clone(),
-        }
-    };
-    let end = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
-    let lines = lines.iter().filter(|line| line["type"] == "connection");
-    lines.map(|line| ((end(line, "client"), end(line, "server")), told(line))).collect()
-}
-
-/// Whether `id` may be told of a connection of which these are the stages, where some of its records
-/// are missing: one of them, or the rest of a family of one of them. Without what was before, an RST
-/// to late data is an RST to an ACK.
-fn admitted(id: VerdictId, stages: &[(VerdictId, u64)]) -> bool {
-    let family = id.as_str().strip_suffix(".other");
-    stages.iter().any(|(stage, _)| {
-        *stage == id
-            || family.is_some_and(|family| stage.is_under(family))
-            || (*stage == VerdictId::LaterResetNoSocket && id.is_under("ack.reset"))
-    })
-}
-
-/// Fails if something is told that does not follow from the whole.
-fn assert_true(part: &[Value], whole: &BTreeMap<(String, String), Told>, at: &str) {
-    for (key, told) in connections(part) {
-        let Some(truth) = whole.get(&key) else { panic!("{at}: made up: {}", told.line) };
-        let context = || format!("{at}: {}\nof: {}", told.line, truth.line);
-        for (i, &(id, t_ns)) in told.stages.iter().enumerate() {
-            assert!(admitted(id, &truth.stages), "{id}: {}", context());
-            let same = truth.stages.iter().position(|stage| *stage == (id, t_ns));
-            if let Some(same) = same {
-                let (a, b) = (&told.line["stages"][i], &truth.line["stages"][same]);
-                assert_eq!((&a["path"], &a["values"]), (&b["path"], &b["values"]), "{}", context());
-            }
-        }
-        let outcome = told.outcome;
-        let followed =
-            outcome.is_none_or(|o| Some(o) == truth.outcome || admitted(o, &truth.stages));
-        assert!(followed, "{outcome:?}: {}", context());
-    }
 }
 
 #[test]
@@ -326,7 +271,7 @@ fn made_up(frames: &[Frame], rng: &mut Rng) -> Vec<Frame> {
                     waits: [(); Tally::WAITS].map(|()| number(rng)),
                     ..Tally::default()
                 };
-                let signature = Signature { sk, ..Signature::of(&event(rng)) };
+                let signature = Signature { sk, port: tally.port, ..Signature::of(&event(rng)) };
                 let counts = vec![(signature, number(rng)), (signature, number(rng))];
                 let queues = vec![(sk, tally), (number(rng), tally)];
                 Frame::Aggregates(number(rng), Box::new(Aggregates { counts, queues }))

@@ -37,6 +37,19 @@ fn duration(text: &str, bare: f64) -> Result<Duration, String> {
     }
 }
 
+/// Bytes: `64K`, `8M`; from a page to 256 MiB.
+pub fn bytes(text: &str) -> Result<u32, String> {
+    const MOST: u32 = 256 << 20;
+    let (number, unit) = match text.strip_suffix(['K', 'M']) {
+        Some(number) if text.ends_with('K') => (number, 1 << 10),
+        Some(number) => (number, 1 << 20),
+        None => (text, 1),
+    };
+    let bytes = number.parse::<u32>().ok().and_then(|n| n.checked_mul(unit));
+    let fits = bytes.filter(|bytes| (4096..=MOST).contains(bytes));
+    fits.ok_or_else(|| "expected a size between 4K and 256M, such as 8M".to_owned())
+}
+
 /// A setting that a lab can run at several values: `0`, `1`, `both`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice(pub Vec<u8>);
@@ -82,6 +95,15 @@ mod tests {
         assert_eq!(seconds("0.5m"), Ok(Duration::from_secs(30)));
         for bad in ["", "x", "-1s", "3 parsecs", "1e9h", "NaN", "inf"] {
             assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(bytes("4096"), Ok(4096));
+        assert_eq!((bytes("64K"), bytes("256M")), (Ok(65_536), Ok(268_435_456)));
+        for bad in ["", "K", "1K", "257M", "8G", "-8M", "99999999999M", "4294967295K"] {
+            assert!(bytes(bad).is_err(), "{bad}");
         }
     }
 

@@ -74,6 +74,9 @@ pub struct Hooks {
     /// BTF of the running kernel, if it shows none itself
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
+    /// Memory for records on their way from the kernel; a burst that fills it loses some
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = values::bytes)]
+    pub ring_size: u32,
     #[command(flatten)]
     pub confining: Confining,
 }

@@ -220,6 +220,7 @@ fn attach(hooks: &Hooks, detail: Detail, kernel: &Kernel, filter: &Filter) -> Re
         aggregate: detail != Detail::Overflows,
         quiet: detail == Detail::Counted,
         rung: hooks.rung,
+        ring_bytes: hooks.ring_size,
         ..TraceConfig::default()
     };
     filter.push_down(&mut config);

@@ -1,0 +1,65 @@
+//! What JSON lines tell of connections, against what is told of them by somebody who saw all.
+
+use std::collections::BTreeMap;
+
+use overflow::verdict::VerdictId;
+use serde_json::Value;
+
+/// What is told of one connection.
+pub struct Told {
+    /// The id and time of each stage, CLOCK_MONOTONIC nanoseconds.
+    pub stages: Vec<(VerdictId, u64)>,
+    /// What became of it.
+    pub outcome: Option<VerdictId>,
+    line: Value,
+}
+
+/// Connections by both ends, which no two of them share.
+pub fn connections(lines: &[Value]) -> BTreeMap<(String, String), Told> {
+    let id = |value: &Value| value.as_str().map(|id| VerdictId::parse(id).expect(id));
+    let told = |line: &Value| {
+        let begun = line["t0_ns"].as_u64().unwrap();
+        let stages = line["stages"].as_array().unwrap().iter();
+        let stage = |s: &Value| (id(&s["id"]).unwrap(), begun + s["t_ns"].as_u64().unwrap());
+        Told {
+            stages: stages.map(stage).collect(),
+            outcome: id(&line["outcome"]),
+            line: line.clone(),
+        }
+    };
+    let end = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
+    let lines = lines.iter().filter(|line| line["type"] == "connection");
+    lines.map(|line| ((end(line, "client"), end(line, "server")), told(line))).collect()
+}
+
+/// Whether `id` may be told of a connection of which these are the stages, where some of its records
+/// are missing: one of them, or the rest of a family of one of them. Without what was before, an RST
+/// to late data is an RST to an ACK.
+fn admitted(id: VerdictId, stages: &[(VerdictId, u64)]) -> bool {
+    let family = id.as_str().strip_suffix(".other");
+    stages.iter().any(|(stage, _)| {
+        *stage == id
+            || family.is_some_and(|family| stage.is_under(family))
+            || (*stage == VerdictId::LaterResetNoSocket && id.is_under("ack.reset"))
+    })
+}
+
+/// Fails if something is told that does not follow from the whole.
+pub fn assert_true(part: &[Value], whole: &BTreeMap<(String, String), Told>, at: &str) {
+    for (key, told) in connections(part) {
+        let Some(truth) = whole.get(&key) else { panic!("{at}: made up: {}", told.line) };
+        let context = || format!("{at}: {}\nof: {}", told.line, truth.line);
+        for (i, &(id, t_ns)) in told.stages.iter().enumerate() {
+            assert!(admitted(id, &truth.stages), "{id}: {}", context());
+            let same = truth.stages.iter().position(|stage| *stage == (id, t_ns));
+            if let Some(same) = same {
+                let (a, b) = (&told.line["stages"][i], &truth.line["stages"][same]);
+                assert_eq!((&a["path"], &a["values"]), (&b["path"], &b["values"]), "{}", context());
+            }
+        }
+        let outcome = told.outcome;
+        let followed =
+            outcome.is_none_or(|o| Some(o) == truth.outcome || admitted(o, &truth.stages));
+        assert!(followed, "{outcome:?}: {}", context());
+    }
+}
