@@ -170,12 +170,16 @@ impl Office {
             *self.troubles[at].borrow_mut() = trouble(signal, &attempt);
             self.changed.notify_one();
             if !wait.is_zero() {
-                if ending && !matches!(attempt, Attempt::Later { after: Some(_), .. }) {
+                if matches!(attempt, Attempt::Later { after: Some(_), .. }) {
+                    // The end does not change when the collector wants it again.
+                    sleep(wait).await;
+                } else if ending {
                     return;
-                }
-                tokio::select! {
-                    () = sleep(wait) => {}
-                    _ = closing.changed() => {}
+                } else {
+                    tokio::select! {
+                        () = sleep(wait) => {}
+                        _ = closing.changed() => {}
+                    }
                 }
             }
         }

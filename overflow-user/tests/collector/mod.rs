@@ -20,6 +20,8 @@ use prost::Message;
 pub enum Answer {
     /// 200.
     Taken,
+    /// 200, and without a word the connection is closed.
+    TakenLast,
     /// 503, to be tried again in a second.
     Unavailable,
     /// 400, with a reason in text.
@@ -130,7 +132,8 @@ impl Collector {
     }
 
     fn taken(&self, path: &str) -> Vec<Vec<u8>> {
-        let taken = self.all(path).into_iter().filter(|g| g.answer == Answer::Taken);
+        let taken = [Answer::Taken, Answer::TakenLast];
+        let taken = self.all(path).into_iter().filter(|g| taken.contains(&g.answer));
         taken.map(|g| g.body).collect()
     }
 }
@@ -182,7 +185,7 @@ fn serve(stream: TcpStream, answers: &[Answer], got: &Mutex<Vec<Got>>) {
             answer
         };
         let response = match answer {
-            Answer::Taken => {
+            Answer::Taken | Answer::TakenLast => {
                 "200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
             }
             Answer::Unavailable => {
@@ -192,7 +195,8 @@ fn serve(stream: TcpStream, answers: &[Answer], got: &Mutex<Vec<Got>>) {
                 "400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nnot like this"
             }
         };
-        if writer.write_all(format!("HTTP/1.1 {response}").as_bytes()).is_err() {
+        let written = writer.write_all(format!("HTTP/1.1 {response}").as_bytes());
+        if written.is_err() || answer == Answer::TakenLast {
             return;
         }
     }

@@ -84,7 +84,7 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let served = endpoint.is_some();
     let measured = served || export.is_some();
     let numbers = Shared::default();
-    if measured {
+    if served {
         sink = Box::new(Measured::new(sink, numbers.clone()));
     }
     let mut options = args.view.options(filter);
@@ -95,7 +95,6 @@ async fn trace(args: &TraceArgs) -> Result<()> {
             options.handshakes = settings.logs.is_some();
             sink = Box::new(Exported::new(
                 sink,
-                numbers.clone(),
                 &settings,
                 export.outbox(),
                 rustix::system::uname().nodename().to_string_lossy().into_owned(),

@@ -15,4 +15,4 @@ pub use encode::{Format, encode};
 pub use families::{Families, Family, Sample, Value};
 pub use listen::listen;
 pub use server::Endpoint;
-pub use sink::{Measured, Shared};
+pub use sink::{Measured, Numbers, Shared};

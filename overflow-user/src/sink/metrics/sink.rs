@@ -26,24 +26,43 @@ impl Shared {
     }
 }
 
+/// What a trace tells, as families; of one trace.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    opening: Option<Opening>,
+    book: Book,
+}
+
+impl Numbers {
+    /// Takes what is said at once.
+    pub fn open(&mut self, opening: &Opening) {
+        self.opening = Some(opening.clone());
+    }
+
+    /// The families now.
+    pub fn families(&mut self, snapshot: &Snapshot<'_>) -> Families {
+        let (rows, folded) = self.book.rows(snapshot);
+        Families::new(self.opening.as_ref(), snapshot, &rows, folded)
+    }
+}
+
 /// A sink of which the numbers are shown as metrics besides.
 pub struct Measured {
     shown: Box<dyn LiveSink>,
     shared: Shared,
-    opening: Option<Opening>,
-    book: Book,
+    numbers: Numbers,
 }
 
 impl Measured {
     /// Prints with `shown`, and hands the numbers to `shared` every second.
     pub fn new(shown: Box<dyn LiveSink>, shared: Shared) -> Self {
-        Self { shown, shared, opening: None, book: Book::default() }
+        Self { shown, shared, numbers: Numbers::default() }
     }
 }
 
 impl LiveSink for Measured {
     fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
-        self.opening = Some(opening.clone());
+        self.numbers.open(opening);
         self.shown.open(out, opening)
     }
 
@@ -64,8 +83,7 @@ impl LiveSink for Measured {
     }
 
     fn second(&mut self, out: &mut dyn Write, snapshot: &Snapshot<'_>) -> io::Result<()> {
-        let (rows, folded) = self.book.rows(snapshot);
-        self.shared.set(Families::new(self.opening.as_ref(), snapshot, &rows, folded));
+        self.shared.set(self.numbers.families(snapshot));
         self.shown.second(out, snapshot)
     }
 

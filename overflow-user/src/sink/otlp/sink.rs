@@ -18,7 +18,7 @@ use crate::{
     export::{Outbox, Request, Settings, Signal},
     sink::{
         live::{Closing, Interval, LiveSink, Moment, Opening, Snapshot},
-        metrics::Shared,
+        metrics::Numbers,
     },
     verdict::Connection,
 };
@@ -34,7 +34,7 @@ type WallOffset = Box<dyn Fn() -> i64>;
 /// A sink of which the numbers and the abnormal handshakes are exported besides.
 pub struct Exported {
     shown: Box<dyn LiveSink>,
-    numbers: Shared,
+    numbers: Numbers,
     outbox: Outbox,
     metrics: bool,
     logs: bool,
@@ -58,11 +58,9 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// Prints with `shown`, which sets `numbers` every second, and hands requests to `outbox`.
-    /// `host` is this host's name.
+    /// Prints with `shown`, and hands requests to `outbox`. `host` is this host's name.
     pub fn new(
         shown: Box<dyn LiveSink>,
-        numbers: Shared,
         settings: &Settings,
         outbox: Outbox,
         host: String,
@@ -70,7 +68,7 @@ impl Exported {
     ) -> Self {
         Self {
             shown,
-            numbers,
+            numbers: Numbers::default(),
             outbox,
             metrics: settings.metrics.is_some(),
             logs: settings.logs.is_some(),
@@ -93,11 +91,11 @@ impl Exported {
         t_ns.saturating_add_signed(self.wall_offset_ns)
     }
 
-    fn send_metrics(&mut self) {
+    fn send_metrics(&mut self, snapshot: &Snapshot<'_>) {
         let now_ns = self.wall(self.now_ns);
         let start_ns = self.since_ns.unwrap_or(now_ns);
         let times = Times { start_ns, now_ns };
-        let body = metrics::request(&self.numbers.families(), &self.resource, times);
+        let body = metrics::request(&self.numbers.families(snapshot), &self.resource, times);
         let body = body.encode_to_vec();
         self.outbox.send(Request { signal: Signal::Metrics, items: 1, body });
     }
@@ -115,6 +113,7 @@ impl LiveSink for Exported {
     fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
         self.resource = resource(&self.given, &opening.kernel, &self.host);
         self.aggregates_only = opening.summary.is_some();
+        self.numbers.open(opening);
         self.shown.open(out, opening)
     }
 
@@ -165,18 +164,17 @@ impl LiveSink for Exported {
         }
         if self.metrics && snapshot.t_ns.saturating_add(EARLY_NS) >= self.due_ns {
             self.due_ns = snapshot.t_ns.saturating_add(self.every_ns);
-            self.send_metrics();
+            self.send_metrics(snapshot);
         }
         self.send_logs();
         Ok(())
     }
 
     fn ending(&mut self, out: &mut dyn Write, snapshot: &Snapshot<'_>) -> io::Result<()> {
-        self.shown.second(out, snapshot)?;
         self.now_ns = snapshot.t_ns;
         self.send_logs();
         if self.metrics {
-            self.send_metrics();
+            self.send_metrics(snapshot);
         }
         self.shown.ending(out, snapshot)
     }
