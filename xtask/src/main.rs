@@ -16,6 +16,7 @@ mod machine;
 mod matrix;
 mod mirrors;
 mod modules;
+mod no_btf;
 mod progress;
 mod run;
 mod setup;

@@ -13,8 +13,8 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     artifacts, exec,
-    kernels::Kernels,
-    labtest, matrix, progress, setup, tidy,
+    kernels::{self, Kernels},
+    labtest, matrix, no_btf, progress, setup, tidy,
     vm::{Options, Vm},
     workspace,
 };
@@ -49,6 +49,8 @@ enum Step {
     Native,
     /// The lab on Debian kernels in QEMU
     Vm,
+    /// Every scenario on a Debian kernel that hides its BTF, with `--btf FILE`
+    NoBtf,
     /// Every scenario by every rung, on the oldest and the newest kernel
     Matrix,
 }
@@ -97,7 +99,7 @@ pub fn test(args: &TestArgs) -> Result<ExitCode> {
     setup::build_tools()?;
     let wanted = |step: Step| {
         let chosen = args.only.is_empty() || args.only.contains(&step);
-        chosen && !(matches!(step, Step::Vm | Step::Matrix) && args.no_vm)
+        chosen && !(matches!(step, Step::Vm | Step::NoBtf | Step::Matrix) && args.no_vm)
     };
     let mut all = Checks::default();
     for &step in Step::value_variants().iter().filter(|step| wanted(**step)) {
@@ -135,6 +137,7 @@ fn run(step: Step, args: &TestArgs) -> Result<Checks> {
         Step::Unit => unit(),
         Step::Native => labtest::native(&artifacts::overflow()?),
         Step::Vm => vms(args),
+        Step::NoBtf => no_btf::check(args.kernels.first().map_or(kernels::DEFAULT, String::as_str)),
         Step::Matrix => matrix::subset(&args.kernels, 2),
     }
 }

@@ -29,6 +29,7 @@ use crate::{
 use alike::Told;
 use cell::Place;
 use table::{Kernel, Table};
+pub use words::may_be_unavailable;
 
 /// The kernels of the documents, oldest first. 5.10.223-1 is the last bootable one that holds the SYN queue full
 /// at the backlog; the newest 5.10 no longer does (3479c7549fb1).

@@ -1,0 +1,111 @@
+//! A kernel without BTF of its own: `--btf FILE` stands in, and kprobes see everything but what only
+//! BTF tracepoints show.
+//!
+//! Every kernel that boots here has BTF; one hides it under an empty directory. That is all the
+//! difference there is for overflow: trampolines and BTF tracepoints are looked up there.
+
+use anyhow::{Context as _, Result};
+use guest_init::plan::Job;
+
+use crate::{
+    exec, kernel_image,
+    lines::{self, Line},
+    matrix, progress,
+    test::Checks,
+    vm::{JobOutput, Options, Vm},
+};
+
+/// Where the guest keeps its BTF, to be given as a file.
+const FILE: &str = "/run/kernel.btf";
+/// A BTF that is cut off.
+const CUT: &str = "/run/cut.btf";
+
+/// The one moment that only a BTF tracepoint shows.
+const UNSEEN: &str = "SYN-ACK retransmission";
+
+/// Hides the kernel's BTF in a VM, then asks doctor and runs every scenario.
+pub fn check(kernel: &str) -> Result<Checks> {
+    let busybox = ("bin/busybox".to_owned(), kernel_image::busybox()?);
+    let options = Options {
+        label: Some("no-btf".into()),
+        virtual_time: true,
+        programs: vec![busybox],
+        ..Options::default()
+    };
+    let vm = Vm::new(kernel, options)?;
+    let own = "/sys/kernel/btf";
+    let hide = format!(
+        "busybox cp {own}/vmlinux {FILE} && busybox head -c 5000 {FILE} >{CUT} && \
+         busybox mount -t tmpfs none {own}"
+    );
+    let overflow = |line: &str| line.split(' ').map(str::to_owned).collect();
+    let argvs = [
+        ["busybox", "sh", "-c", &hide].map(str::to_owned).to_vec(),
+        overflow("overflow doctor"),
+        overflow(&format!("overflow doctor --btf {CUT}")),
+        overflow(&format!("overflow doctor --btf {FILE}")),
+        overflow(&format!("overflow lab --output json --btf {FILE} --scenario all")),
+        overflow(&format!("overflow lab --btf {FILE} --rung fentry --scenario centos7")),
+    ];
+    let jobs = argvs.map(|argv| Job { argv, ..Job::default() });
+    progress::note(&format!("booting {}, its BTF hidden", vm.image().release));
+    let outputs = vm.run(&jobs, &mut |_, _, _| false)?;
+    let [hidden, without, cut, with, lab, fentry] =
+        outputs.try_into().ok().context("the VM did not run every command")?;
+    let mut checks = Checks::default();
+    checks.check(hidden.code == 0, || exec::complaint(&hidden.stderr));
+    refused("doctor without BTF", &without, "shows no BTF at", &mut checks);
+    refused("doctor with half a BTF", &cut, "cannot use the BTF in", &mut checks);
+    doctor(&with, &mut checks);
+    judge(&lab, &mut checks)?;
+    refused("fentry with a file", &fentry, "shows no BTF of its own", &mut checks);
+    Ok(checks)
+}
+
+/// It must fail and say why in words.
+fn refused(what: &str, output: &JobOutput, why: &str, checks: &mut Checks) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    checks.check(output.code == 1 && said.contains(why), || {
+        format!("{what}: status {} and not {why:?} but: {said}", output.code)
+    });
+}
+
+/// What attaches by kprobes, and what does not attach and why, must be said.
+fn doctor(output: &JobOutput, checks: &mut Checks) {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for expected in [
+        format!("BTF {FILE}"),
+        "third ACK kprobe kprobe:tcp_check_req".to_owned(),
+        format!("{UNSEEN} unavailable not by tracepoint"),
+        "this kernel shows no BTF of its own in".to_owned(),
+        format!("Not observable here: {UNSEEN}."),
+    ] {
+        checks.check(words.contains(&expected), || {
+            let complaint = exec::complaint(&output.stderr);
+            format!("doctor --btf does not say {expected:?}: {text}{complaint}")
+        });
+    }
+}
+
+/// Every scenario must come out as foretold, traced by kprobes alone.
+fn judge(output: &JobOutput, checks: &mut Checks) -> Result<()> {
+    let lines = lines::read(&output.stdout)?;
+    let ended: Vec<_> = lines.iter().filter(|line| line.r#type == "scenario").collect();
+    checks.check(!ended.is_empty(), || exec::complaint(&output.stderr));
+    for line in ended {
+        let available = line.unavailable.as_deref().is_none_or(matrix::may_be_unavailable);
+        checks.check(available && line.holds != Some(false), || {
+            let name = line.scenario.as_deref().unwrap_or("?");
+            let why = line.unavailable.iter().chain(&line.differences).cloned();
+            format!("--btf, {name}: {}", why.collect::<Vec<_>>().join("; "))
+        });
+    }
+    let hooks: Vec<_> = lines.iter().flat_map(|line: &Line| &line.hooks).collect();
+    let kprobe = |hook: &str| hook.starts_with("kprobe:") || hook.starts_with("kretprobe:");
+    let other = hooks.iter().find(|hook| !kprobe(&hook.hook));
+    checks.check(!hooks.is_empty() && other.is_none(), || {
+        format!("--btf: not only kprobes: {:?}", other.map(|hook| &hook.hook))
+    });
+    Ok(())
+}
