@@ -222,7 +222,7 @@ fn phantoms(totals: &Totals) -> Option<String> {
 }
 
 /// A period in its natural unit, two or three digits.
-fn period(ns: u64) -> String {
+pub(super) fn period(ns: u64) -> String {
     #[allow(clippy::cast_precision_loss)] // for people
     let ns = ns as f64;
     let (value, unit) = match ns {

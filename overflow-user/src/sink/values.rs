@@ -1,5 +1,6 @@
 //! The kernel values of a stage in `ss` words, as text and capture show them.
 
+use super::live_text::period;
 use crate::verdict::{Stage, Values, VerdictId};
 
 /// The one comparison that decided a stage, short: `Recv-Q 2 > 1`.
@@ -28,6 +29,7 @@ pub(super) fn values(stage: &Stage) -> String {
         }
     }
     all.extend(values.num_timeout.filter(|n| *n > 0).map(|n| format!("num_timeout={n}")));
+    all.extend(values.queue_wait_ns.map(|ns| format!("{} in the accept queue", period(ns))));
     all.extend(values.drop_reason.as_ref().map(|r| format!("drop reason {r}")));
     all.extend(values.reset_reason.as_ref().map(|r| format!("reset reason {r}")));
     all.retain(|text| !text.is_empty());
@@ -97,6 +99,11 @@ mod tests {
         assert_eq!(text, "Recv-Q 2 > 1, tcp_abort_on_overflow=1 not read");
         let text = values(&stage(VerdictId::SynQueued, Some(0), Some(0)));
         assert_eq!(text, "SYN-Q 0 ≤ 1");
+        let accepted = Stage {
+            values: Values { queue_wait_ns: Some(1_234_000_000), ..Values::default() },
+            ..stage(VerdictId::LaterAcceptedByApp, None, None)
+        };
+        assert_eq!(values(&accepted), "1.2\u{a0}s in the accept queue");
         let cookie = Stage {
             values: Values {
                 syncookies: Some(1),

@@ -46,7 +46,10 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
                 // no tracepoint tells.
                 reset_unseen |= moment.rung == Rung::Tracepoint && moment.flags(RST, 0);
                 let context = Context { syn_queue_limit: limit, last, rcv_isn, gone, accepted };
-                if let Some(stage) = rules::stage(moment, context) {
+                if let Some(mut stage) = rules::stage(moment, context) {
+                    if stage.id == VerdictId::LaterAcceptedByApp {
+                        stage.values.queue_wait_ns = waited(&connection, moment.t_ns);
+                    }
                     if migrated(syn, moment) && !has(&connection, VerdictId::LaterMigrated) {
                         let stage = Stage {
                             path: ["reuseport_migrate_sock"].into_iter().collect(),
@@ -123,6 +126,18 @@ fn later(id: VerdictId, moment: &Observed) -> Stage {
         values: Values { num_timeout: moment.num_timeout, ..Values::default() },
         repeats_ns: Vec::new(),
     }
+}
+
+/// How long the child was in the accept queue when it was taken from it.
+fn waited(connection: &Connection, taken_ns: u64) -> Option<u64> {
+    let enqueued = |stage: &&Stage| {
+        matches!(
+            stage.id,
+            VerdictId::AckAccepted | VerdictId::AckAcceptedCookie | VerdictId::SynFastopen
+        )
+    };
+    let child = connection.stages.iter().rev().find(enqueued)?;
+    taken_ns.checked_sub(child.t_ns)
 }
 
 /// An ACK that is taken after an earlier one was dropped for want of room.

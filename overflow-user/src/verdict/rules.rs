@@ -427,6 +427,8 @@ fn values(moment: &Observed, id: VerdictId) -> Values {
         abort_on_overflow: moment.abort_on_overflow,
         abort_on_overflow_read: read,
         num_timeout: moment.num_timeout,
+        // Judged with the moments before.
+        queue_wait_ns: None,
         drop_reason: moment.drop_reason.clone(),
         reset_reason: moment.reset_reason.clone(),
     }

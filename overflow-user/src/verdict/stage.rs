@@ -46,6 +46,10 @@ pub struct Values {
     /// SYN-ACK timeouts of the request so far (`num_timeout`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_timeout: Option<u8>,
+    /// Time in the accept queue, from the child's creation to `accept()`, nanoseconds; `None` where
+    /// its creation was not seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_wait_ns: Option<u64>,
     /// The kernel's drop reason for the segment, by its BTF name, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_reason: Option<Arc<str>>,

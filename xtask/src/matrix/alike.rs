@@ -63,9 +63,13 @@ fn bare(connection: &Value) -> Value {
         .map(|stage| {
             let mut stage = stage.clone();
             stage["repeats"] = json!(count(&stage["repeats_ns"]));
-            if let Some(fields) = stage.as_object_mut() {
-                fields.retain(|name, _| !name.ends_with("_ns"));
-            }
+            let untimed = |value: &mut Value| {
+                if let Some(fields) = value.as_object_mut() {
+                    fields.retain(|name, _| !name.ends_with("_ns"));
+                }
+            };
+            untimed(&mut stage);
+            untimed(&mut stage["values"]);
             stage
         })
         .collect();

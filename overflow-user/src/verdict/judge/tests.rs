@@ -447,3 +447,27 @@ fn tracepoints_say_what_they_can() {
         "syn.queued? ack.accepted? => ack.accepted",
     );
 }
+
+#[test]
+fn time_in_the_queue_counts_from_the_child_that_got_in() {
+    let wait = |story: &[(Kind, u32, u64)]| {
+        let at = |&(kind, path, t_ns): &(Kind, u32, u64)| {
+            let m = Observed { t_ns, ..moment(kind, path) };
+            // The queue was full at the first ACK, and had room at the next.
+            if path & Path::CHECK_REQ_NULL == 0 { m } else { full(m) }
+        };
+        let story: Vec<_> = story.iter().map(at).collect();
+        let connection = judge(key(), &story, None);
+        let accepted = connection.stages.last().unwrap();
+        assert_eq!(accepted.id, VerdictId::LaterAcceptedByApp);
+        accepted.values.queue_wait_ns
+    };
+    let syn = (Kind::Syn, Path::CONN_REQUEST | Path::REQSK_HASHED, 0);
+    let null = Path::CHECK_REQ | Path::CHECK_REQ_NULL | Path::SYN_RECV_SOCK_NULL;
+    let child = Path::CHECK_REQ | Path::CHECK_REQ_CHILD | Path::SYN_RECV_SOCK_CHILD;
+    let accept = (Kind::Accept, 0, 900);
+    assert_eq!(wait(&[syn, (Kind::Ack, null, 200), (Kind::Ack, child, 700), accept]), Some(200));
+    let fast_open = Path::CONN_REQUEST | Path::SYN_RECV_SOCK_CHILD;
+    assert_eq!(wait(&[(Kind::Syn, fast_open, 100), accept]), Some(800));
+    assert_eq!(wait(&[accept]), None);
+}
