@@ -77,7 +77,13 @@ impl Post {
         // A connection that was kept may have been closed meanwhile: that is no failure.
         let mut new = self.connect().await?;
         let sent = new.send_request(self.request(body)?).await;
-        let response = sent.map_err(|e| e.to_string())?;
+        let response = sent.map_err(|error| {
+            if error.is_canceled() || error.is_incomplete_message() {
+                "it closed the connection without an answer to the request".to_owned()
+            } else {
+                error.to_string()
+            }
+        })?;
         self.read(new, response).await
     }
 
