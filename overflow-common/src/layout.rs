@@ -126,6 +126,7 @@ macro_rules! for_each_field {
 /// Fields of [`for_each_field`] that are read without asking for their size, because it is the same
 /// on every kernel known: (name, bytes; of an integer whose low byte alone is read, 1).
 pub const EXACT_FIELDS: &[(&str, u8)] = &[
+    ("SOCK_STATE", 1),
     ("SOCK_NUM", 2),
     ("SOCK_NET", 8),
     ("SOCK_ACK_BACKLOG", 4),

@@ -62,13 +62,14 @@ mod kind {
 }
 
 /// A parsed BTF blob.
+#[derive(Clone)]
 pub struct Btf {
     data: Vec<u8>,
     strings: std::ops::Range<usize>,
     /// Byte offset of each type; type 0 is void and has none.
     types: Vec<u32>,
-    /// (hash of name, kind, type id) of every named type, sorted.
-    by_name: Vec<(u64, u8, u32)>,
+    /// Every named type, sorted: hash of its name in the high half, id in the low.
+    by_name: Vec<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -113,7 +114,11 @@ impl Btf {
         let types_range = section(header(0)?, header(1)?)?;
         let strings = section(header(2)?, header(3)?)?;
 
-        let mut btf = Self { data, strings, types: vec![0], by_name: Vec::new() };
+        // A type takes 20 to 30 bytes.
+        let (types, by_name) = (types_range.len() / 20, types_range.len() / 30);
+        let (mut types, by_name) = (Vec::with_capacity(types), Vec::with_capacity(by_name));
+        types.push(0);
+        let mut btf = Self { data, strings, types, by_name };
         let mut at = types_range.start;
         while at < types_range.end {
             let ty = btf.type_at(at)?;
@@ -121,7 +126,7 @@ impl Btf {
             btf.types.push(u32::try_from(at).map_err(|_| damaged(at, "a smaller file"))?);
             let name = btf.name_at(at)?;
             if !name.is_empty() {
-                btf.by_name.push((hash(name), ty.kind, id));
+                btf.by_name.push(entry(hash(name), id));
             }
             at += 12 + Self::trailer(ty).ok_or(damaged(at, "a known type kind"))?;
         }
@@ -193,17 +198,18 @@ impl Btf {
 
     /// Ids of the types of `kind` named `name`.
     fn find(&self, kind: u8, name: &str) -> impl Iterator<Item = u32> {
-        let key = (hash(name.as_bytes()), kind, 0);
-        let start = self.by_name.partition_point(|entry| *entry < key);
+        let hash = hash(name.as_bytes());
+        let start = self.by_name.partition_point(|known| *known < entry(hash, 0));
         self.by_name[start..]
             .iter()
-            .take_while(move |(h, k, _)| *h == key.0 && *k == kind)
-            .map(|&(.., id)| id)
+            .take_while(move |known| **known >> 32 == u64::from(hash))
+            .filter_map(|known| u32::try_from(*known & u64::from(u32::MAX)).ok())
             .filter(move |&id| {
-                self.types
-                    .get(id as usize)
-                    .and_then(|&at| self.name_at(at as usize).ok())
-                    .is_some_and(|n| n == name.as_bytes())
+                let named = |at: usize| {
+                    let (ty, known) = (self.type_at(at).ok()?, self.name_at(at).ok()?);
+                    Some(ty.kind == kind && known == name.as_bytes())
+                };
+                self.types.get(id as usize).and_then(|&at| named(at as usize)) == Some(true)
             })
     }
 
@@ -323,23 +329,28 @@ impl Btf {
         Ok(None)
     }
 
-    /// Whether the kernel has a function of this name (one that is not always inlined).
-    pub fn has_function(&self, name: &str) -> bool {
-        self.find(kind::FUNC, name).next().is_some()
+    /// Id of the kernel's function of this name (one that is not always inlined).
+    pub fn function(&self, name: &str) -> Option<u32> {
+        self.find(kind::FUNC, name).next()
+    }
+
+    /// Id of the typedef of this name.
+    pub fn typedef(&self, name: &str) -> Option<u32> {
+        self.find(kind::TYPEDEF, name).next()
     }
 
     /// Parameter types of a function, or of a tracepoint given as `btf_trace_NAME` (without the
     /// leading `__data`). `None` if the kernel has neither.
     fn parameters(&self, name: &str) -> Result<Option<Vec<u32>>> {
         if name.starts_with("btf_trace_") {
-            let Some(id) = self.find(kind::TYPEDEF, name).next() else { return Ok(None) };
+            let Some(id) = self.typedef(name) else { return Ok(None) };
             let Some(pointer) = self.strip(id)?.filter(|t| t.kind == kind::PTR) else {
                 return Ok(None);
             };
             let types = self.prototype(pointer.size_or_id)?;
             return Ok(types.map(|t| t.into_iter().skip(1).collect()));
         }
-        let Some(id) = self.find(kind::FUNC, name).next() else { return Ok(None) };
+        let Some(id) = self.function(name) else { return Ok(None) };
         let Some(function) = self.get(id)? else { return Ok(None) };
         self.prototype(function.size_or_id)
     }
@@ -434,9 +445,13 @@ impl Btf {
 }
 
 /// FNV-1a: names are compared in full after the hash, so collisions cost time only.
-fn hash(name: &[u8]) -> u64 {
-    name.iter()
-        .fold(0xcbf2_9ce4_8422_2325, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+/// FNV-1a.
+fn hash(name: &[u8]) -> u32 {
+    name.iter().fold(0x811c_9dc5, |h, &b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193))
+}
+
+fn entry(hash: u32, id: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(id)
 }
 
 #[cfg(test)]

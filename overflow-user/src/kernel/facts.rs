@@ -99,7 +99,8 @@ impl Facts {
 
 /// The byte that holds a field of one bit, and the bit in it.
 fn byte_of(bit: Field) -> (Field, u8) {
-    let byte = bit.offset() as u32 + u32::from(bit.shift() / 8);
+    let byte = bit.offset() + u64::from(bit.shift() / 8);
+    let byte = u32::try_from(byte).unwrap_or(u32::MAX);
     (Field::whole(byte, 1), 1 << (bit.shift() % 8))
 }
 

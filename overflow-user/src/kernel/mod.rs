@@ -5,6 +5,7 @@ mod facts;
 mod symbols;
 
 use std::{
+    borrow::Cow,
     fs, io,
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -53,6 +54,8 @@ pub struct Kernel {
     pub btf: Btf,
     /// What the eBPF side needs of them.
     pub facts: Facts,
+    /// Whether `btf` is the running kernel's own, not a file's that stands in for it.
+    own: bool,
     symbols: OnceLock<Symbols>,
 }
 
@@ -63,9 +66,19 @@ impl Kernel {
         let data = fs::read(path)
             .map_err(|source| KernelError::NoBtf { path: path.to_owned(), source })?;
         let bad = |source| KernelError::BadBtf { path: path.to_owned(), source };
+        let own = btf.is_none();
         let btf = Btf::parse(data).map_err(bad)?;
         let facts = Facts::resolve(&btf).map_err(bad)?;
-        Ok(Self { release: release(), distro: distro(), btf, facts, symbols: OnceLock::new() })
+        Ok(Self { release: release(), distro: distro(), btf, facts, own, symbols: OnceLock::new() })
+    }
+
+    /// The running kernel's own types; `None` if it shows none.
+    pub fn own_btf(&self) -> Option<Cow<'_, Btf>> {
+        if self.own {
+            return Some(Cow::Borrowed(&self.btf));
+        }
+        let own = fs::read(VMLINUX_BTF).ok().and_then(|data| Btf::parse(data).ok());
+        own.map(Cow::Owned)
     }
 
     /// Its text symbols, read when they are first asked for: that takes longer than all the rest,

@@ -97,7 +97,7 @@ impl<'a> Climber<'a> {
     }
 
     fn attach(&mut self, hook: &Hook) -> Result<(), String> {
-        if hook.attach != Attach::TpBtf && !self.kernel.btf.has_function(hook.target) {
+        if hook.attach != Attach::TpBtf && self.kernel.btf.function(hook.target).is_none() {
             return Err("this kernel has no such function, or has it inlined".to_owned());
         }
         let program = self.ebpf.program_mut(hook.program).ok_or("not in the eBPF object")?;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs::File, net::IpAddr};
 
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader,
     maps::{Array, HashMap, MapData, MapError, RingBuf},
     util::online_cpus,
 };
@@ -15,6 +15,7 @@ use super::{
     error::ProbeError,
     ladder::{Moment, MomentStatus, Scope},
     ring::{Losses, RingReader, infos, register},
+    targets,
 };
 use crate::{
     aggregates::Aggregates,
@@ -89,10 +90,15 @@ impl Tracer {
             return Err(ProbeError::Unfit(field.clone()));
         }
         raise_memlock();
+        let scope = if config.all { Scope::Everything } else { Scope::Overflows };
+        let in_scope: Vec<_> =
+            Moment::ALL.iter().filter(|m| !m.ladder(scope).is_empty()).copied().collect();
         // Without it kprobes still work: the fields then come from the file given with --btf.
-        let btf = AyaBtf::from_sys_fs().ok();
+        let hooks = in_scope.iter().flat_map(|m| m.ladder(scope)).flat_map(|step| step.hooks);
+        let btf = kernel.own_btf().and_then(|own| targets::of(&own, hooks));
         let mut loader = EbpfLoader::new();
-        loader.btf(btf.as_ref());
+        // Nothing in the object is relocated by BTF: fields come as constants.
+        loader.btf(None);
         for (name, constant) in &kernel.facts.constants {
             match constant {
                 Constant::Field(field) => loader.override_global(name, field, true),
@@ -122,6 +128,15 @@ impl Tracer {
         let lessons = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(8);
         loader.override_global("LESSONS", &lessons, true);
         loader.override_global("AYA_LOG_LEVEL", &log_level, true);
+        // The kernel clears at once whatever a map could hold.
+        if !config.aggregate {
+            for counting in ["COUNTS", "TALLIES", "CHILDREN"] {
+                loader.map_max_entries(counting, 1);
+            }
+        }
+        if !config.others {
+            loader.map_max_entries("OTHERS", 1);
+        }
         loader.map_max_entries("EVENTS", config.ring_bytes.next_power_of_two().max(4096));
         let ebpf = loader.load(OBJECT)?;
 
@@ -139,10 +154,8 @@ impl Tracer {
         for address in &config.addresses {
             addresses.insert(bytes(*address), 1, 0).map_err(load_error)?;
         }
-        let scope = if config.all { Scope::Everything } else { Scope::Overflows };
         let mut climber = Climber::new(&mut tracer.ebpf, btf.as_ref(), kernel, scope);
-        let in_scope = Moment::ALL.iter().filter(|m| !m.ladder(scope).is_empty());
-        let moments: Vec<_> = in_scope.map(|m| climber.climb(*m, config.rung)).collect();
+        let moments: Vec<_> = in_scope.into_iter().map(|m| climber.climb(m, config.rung)).collect();
         if moments.iter().all(|m| m.rung.is_none()) {
             let why = moments.first().and_then(|m| m.refused.first());
             let why = why.map(|(rung, why)| format!("{}: {why}", rung.as_str()));

@@ -6,6 +6,7 @@ mod error;
 mod ladder;
 mod load;
 mod ring;
+mod targets;
 
 pub use error::ProbeError;
 pub use ladder::{HookStatus, Moment, MomentStatus, Scope};

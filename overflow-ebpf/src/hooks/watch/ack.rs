@@ -1,4 +1,4 @@
-//! A third ACK at the end of `tcp_v4_syn_recv_sock` or its IPv6 twin, and the RST that may answer it.
+//! A third ACK at the end of `tcp_v4_syn_recv_sock` or its IPv6 twin.
 
 use overflow_common::{Event, Kind, Loss, Path, valid};
 
@@ -8,7 +8,6 @@ use crate::{
     globals::{
         NET_ABORT_ON_OVERFLOW, REQ_LISTENER, REQ_NUM_RETRANS, REQ_NUM_TIMEOUT, SKB_PROTOCOL,
     },
-    hooks::reset,
     read,
     segment::{self, ACK, At, SYN},
     watch::{Watch, gate},
@@ -57,21 +56,21 @@ fn report<M: On>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
 
 /// A third ACK that got no child.
 #[derive(Clone, Copy)]
-struct Refused {
-    listener: Listener,
-    req: u64,
+pub struct Refused {
+    pub listener: Listener,
+    pub req: u64,
     /// It met a request, not the cookie check.
-    by_request: bool,
+    pub by_request: bool,
     /// `sysctl_tcp_abort_on_overflow`.
-    abort: u8,
+    pub abort: u8,
     /// What this CPU counted, as path bits.
-    counted: u32,
+    pub counted: u32,
 }
 
 impl Refused {
     /// Whether it is wanted.
     #[inline(always)]
-    fn tell<M: On>(self, skb: u64, event: &mut Event) -> bool {
+    pub fn tell<M: On>(self, skb: u64, event: &mut Event) -> bool {
         event.path = self.counted | Path::SYN_RECV_SOCK_NULL;
         event.path |= if self.by_request { Path::CHECK_REQ } else { Path::COOKIE_CHECK };
         event.req = self.req;
@@ -128,42 +127,4 @@ fn report_recovery<M: On>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
 #[inline(always)]
 fn told_by_ipv4<M: On>(skb: u64, v6: bool) -> bool {
     v6 && M::exact::<u16>(skb, &SKB_PROTOCOL) == ETH_P_IP
-}
-
-/// An RST answers a segment: the one that just got no child, or any other.
-#[inline(always)]
-pub fn send_reset<M: On>(sk: u64, skb: u64, reason: u64) {
-    let Some(watch) = Watch::get() else { return };
-    if watch.reset_due == skb && skb != 0 {
-        watch.reset_due = 0;
-        reset_by_overflow::<M>(sk, skb, reason);
-    } else {
-        reset::send_reset(sk, skb, reason, Path::SEND_RESET, M::RUNG);
-    }
-}
-
-/// `tcp_check_req` read the sysctl and resets; `sk` is the listener.
-#[inline(never)]
-fn reset_by_overflow<M: On>(sk: u64, skb: u64, reason: u64) -> u32 {
-    u32::from(report_reset::<M>(sk, skb, reason).is_some())
-}
-
-#[inline(always)]
-fn report_reset<M: On>(sk: u64, skb: u64, reason: u64) -> Option<()> {
-    let watch = Watch::get()?;
-    let net = Listener::net::<M>(sk);
-    let refused = Refused {
-        listener: Listener::at::<M>(sk, net)?,
-        req: watch.refused,
-        by_request: true,
-        abort: M::exact::<u8>(net, &NET_ABORT_ON_OVERFLOW) as u8,
-        counted: watch.refused_counted as u32,
-    };
-    emit::in_place(Kind::Ack, M::RUNG, |event| {
-        let wanted = refused.tell::<M>(skb, event);
-        event.path |= Path::SEND_RESET;
-        reset::with_reason(event, reason);
-        wanted
-    });
-    Some(())
 }

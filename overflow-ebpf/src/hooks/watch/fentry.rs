@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 
-use super::{ack, syn};
+use super::{ack, reset, syn};
 use crate::{
     globals::{SEND_RESET_REASON, SYN_RECV_SOCK_RETURN},
     read::{self, Typed},
@@ -104,13 +104,13 @@ fn accepted_v6(ctx: *mut c_void) -> u32 {
 #[fentry(function = "tcp_v4_send_reset")]
 pub fn watch_tcp_v4_send_reset(ctx: FEntryContext) -> u32 {
     let reason = read::slot(ctx.as_ptr(), SEND_RESET_REASON.load(), read::NO_REASON);
-    ack::send_reset::<Typed>(ctx.arg(0), ctx.arg(1), reason);
+    reset::send_reset::<Typed>(ctx.arg(0), ctx.arg(1), reason);
     0
 }
 
 #[fentry(function = "tcp_v6_send_reset")]
 pub fn watch_tcp_v6_send_reset(ctx: FEntryContext) -> u32 {
     let reason = read::slot(ctx.as_ptr(), SEND_RESET_REASON.load(), read::NO_REASON);
-    ack::send_reset::<Typed>(ctx.arg(0), ctx.arg(1), reason);
+    reset::send_reset::<Typed>(ctx.arg(0), ctx.arg(1), reason);
     0
 }

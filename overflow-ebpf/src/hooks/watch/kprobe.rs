@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use overflow_common::Slot;
 
-use super::{ack, syn};
+use super::{ack, reset, syn};
 use crate::{
     globals::SEND_RESET_REASON,
     read::{self, Probed},
@@ -108,7 +108,7 @@ pub fn kprobe_watch_send_reset(ctx: ProbeContext) -> u32 {
         _ => read::NO_REASON,
     };
     if let (Some(sk), Some(skb)) = (ctx.arg(0), ctx.arg(1)) {
-        ack::send_reset::<Probed>(sk, skb, reason);
+        reset::send_reset::<Probed>(sk, skb, reason);
     }
     0
 }

@@ -11,6 +11,7 @@
 mod ack;
 mod fentry;
 mod kprobe;
+mod reset;
 mod syn;
 
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_request_sock;
