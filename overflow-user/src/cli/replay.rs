@@ -52,6 +52,9 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let mut failure = None;
     let mut enough = false;
     loop {
+        while !enough && let Some(event) = recording.next_event() {
+            enough = engine.event(&event, &mut out)?.is_break();
+        }
         match recording.next_frame() {
             Ok(Some(Frame::Event(_) | Frame::Tick(_))) if enough => {}
             Ok(Some(frame)) => enough |= engine.feed(frame, &mut out)?.is_break(),

@@ -75,8 +75,9 @@ impl Table {
     }
 }
 
-/// A SYN that came when the queue held exactly `backlog` requests shows where the limit is.
-fn learn(moment: &Observed) -> Option<SynQueueLimit> {
+/// What this moment shows of the kernel's SYN queue limit: a SYN that came when the queue held
+/// exactly `backlog` requests shows where it is.
+pub fn learn(moment: &Observed) -> Option<SynQueueLimit> {
     let (_, max) = moment.before.accept?;
     if moment.kind != Kind::Syn || moment.before.qlen? != max || moment.syncookies? == 2 {
         return None;

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::*;
-use crate::verdict::{Functions, Known, Values};
+use crate::verdict::{Known, Values};
 
 fn connection(ids: &[VerdictId]) -> Connection {
     let stage = |id: &VerdictId| Stage {
         id: *id,
         t_ns: 0,
         known: Known::Traced,
-        path: Functions::new(),
+        path: &[],
         values: Values {
             sk_ack_backlog: Some(if id.is_under("syn") { 0 } else { 2 }),
             sk_max_ack_backlog: Some(1),

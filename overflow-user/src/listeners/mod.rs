@@ -155,9 +155,13 @@ impl Inventory {
     /// The listeners that connections to `server` in namespace `netns` belong to: one, or all of a
     /// group that shares the address; empty if none was known.
     pub fn find(&self, netns: u32, server: SocketAddr) -> Vec<&Listener> {
+        self.find_places(netns, server).into_iter().map(|i| &self.listeners[i]).collect()
+    }
+
+    /// The same, by where they are in `listeners`.
+    pub fn find_places(&self, netns: u32, server: SocketAddr) -> Vec<usize> {
         let Some(there) = self.index.get(&(netns, server.port())) else { return Vec::new() };
-        let found = best(&self.listeners, there.iter().copied(), server);
-        found.into_iter().map(|i| &self.listeners[i]).collect()
+        best(&self.listeners, there.iter().copied(), server)
     }
 
     /// Keeps the owners of an earlier inventory for sockets that nobody seems to hold any more: a

@@ -79,17 +79,32 @@ impl Owner {
     /// `nginx/1234`, and how many processes more: `nginx/1234+4`; in at most `room` characters,
     /// shortening the name first.
     pub fn short(&self, room: usize) -> String {
-        let Some(main) = self.main() else { return "?".to_owned() };
+        let mut text = String::new();
+        self.push_short(&mut text, room);
+        text
+    }
+
+    /// The same, at the end of `out`.
+    pub fn push_short(&self, out: &mut String, room: usize) {
+        let Some(main) = self.main() else { return out.push('?') };
         let others = self.pids.len() - 1;
-        let more = if others == 0 { String::new() } else { format!("+{others}") };
-        let long = format!("{}/{}{more}", main.comm, main.pid);
-        if long.chars().count() <= room {
-            return long;
+        let begin = out.len();
+        out.push_str(&main.comm);
+        out.push('/');
+        out.push_str(itoa::Buffer::new().format(main.pid));
+        if others > 0 {
+            out.push('+');
+            out.push_str(itoa::Buffer::new().format(others));
         }
+        if out[begin..].chars().count() <= room {
+            return;
+        }
+        out.truncate(begin);
+        let more = if others == 0 { String::new() } else { format!("+{others}") };
         let tail = format!("/{}", main.pid);
         let tail = if tail.len() + more.len() + 3 <= room { tail + &more } else { tail };
-        let name: String = main.comm.chars().take(room.saturating_sub(tail.len()).max(1)).collect();
-        name + &tail
+        out.extend(main.comm.chars().take(room.saturating_sub(tail.len()).max(1)));
+        out.push_str(&tail);
     }
 
     fn new(pids: Vec<u32>, processes: Vec<Process>) -> Self {

@@ -2,9 +2,8 @@
 //! clock and no kernel, so a replay of the same frames prints the same bytes.
 
 use std::{
-    collections::BTreeMap,
     io::{self, Write},
-    net::SocketAddr,
+    mem,
     ops::ControlFlow,
 };
 
@@ -12,15 +11,17 @@ use overflow_common::{Event, Kind, Rung};
 
 use super::{
     filter::Filter,
-    stories::{Bounds, Stories},
+    places::Places,
+    stories::{Bounds, Id, Stories},
+    whose::Whose,
 };
 use crate::{
-    aggregates::{self, Aggregates},
-    correlate::Table,
-    decode::{Decoder, Observed},
-    listeners::{Inventory, Listener, Sysctls},
+    aggregates::Aggregates,
+    correlate::{self, SynQueueLimit},
+    decode::{ConnKey, Decoder, Observed},
+    listeners::{Inventory, Listener},
     record::Frame,
-    sink::live::{Closing, Interval, Listened, LiveSink, Moment, Snapshot, Totals},
+    sink::live::{Closing, Interval, LiveSink, Moment, Snapshot},
     verdict::{Connection, Stage, VerdictId},
 };
 
@@ -43,74 +44,20 @@ pub struct Options {
     pub handshakes: bool,
 }
 
-/// Where something happened: network namespace and the listener's address, or the connection's
-/// where no listener is known.
-type Place = (u32, SocketAddr);
-
-/// What happened at one listener, in all and since the last aggregates were shown.
-#[derive(Default)]
-struct Counted {
-    total: Totals,
-    recent: Totals,
-    /// The listeners there when something last happened, of that inventory: they can be closed by
-    /// the time the summary is printed.
-    listeners: Vec<Listener>,
-    sysctls: Option<Sysctls>,
-    inventory: u64,
-    /// What the kernel had counted here when it was last asked, and when `recent` began.
-    exact: aggregates::Place,
-    exact_before: aggregates::Place,
-}
-
-impl Counted {
-    /// Takes what the kernel has counted here since it was attached. Without accept() in sight a
-    /// queue never seems to get shorter.
-    fn exact(&mut self, now: aggregates::Place, accepts: bool) {
-        for (id, count) in &now.verdicts {
-            let before = self.exact.verdicts.get(id).copied().unwrap_or(0);
-            for totals in [&mut self.total, &mut self.recent] {
-                let more = count.saturating_sub(before);
-                if more > 0 {
-                    let sum = totals.verdicts.entry(*id).or_default();
-                    *sum = sum.saturating_add(more);
-                }
-            }
-        }
-        for (totals, before) in [
-            (&mut self.total, &aggregates::Place::default()),
-            (&mut self.recent, &self.exact_before),
-        ] {
-            totals.full = accepts.then(|| now.full.since(&before.full));
-            totals.waits = accepts.then(|| now.waits.since(&before.waits));
-            totals.recv_q = now.recv_q.or(totals.recv_q);
-            if now.recv_q.is_some() {
-                totals.recv_q_max = totals.recv_q_max.max(Some(now.recv_q_max));
-            }
-        }
-        self.exact = now;
-    }
-
-    /// Remembers the listeners that connections to `server` belong to, if there are any.
-    fn learn(&mut self, inventory: &Inventory, netns: u32, server: SocketAddr) {
-        let known = inventory.find(netns, server);
-        if !known.is_empty() {
-            self.listeners = known.into_iter().cloned().collect();
-            self.sysctls = inventory.namespaces.get(&netns).map(|s| s.sysctls);
-        }
-    }
-}
-
 /// The pipeline.
 pub struct Engine {
     options: Options,
     decoder: Decoder,
-    /// Keeps no story: it learns where this kernel's SYN queue limit is.
-    limit: Table,
+    /// Where this kernel's SYN queue limit was seen to be.
+    limit: Option<SynQueueLimit>,
     stories: Stories,
+    /// Those of the connection that was judged last.
+    stages: Vec<Stage>,
     inventory: Inventory,
     /// How many inventories came.
     inventories: u64,
-    places: BTreeMap<Place, Counted>,
+    whose: Whose,
+    places: Places,
     sink: Box<dyn LiveSink>,
     losses: Vec<(String, u64)>,
     /// Until when records are known to have been lost, CLOCK_MONOTONIC nanoseconds.
@@ -133,11 +80,13 @@ impl Engine {
         Self {
             options,
             decoder,
-            limit: Table::new(0, 0),
+            limit: None,
             stories: Stories::new(Bounds::LIVE),
+            stages: Vec::new(),
             inventory: Inventory::default(),
             inventories: 0,
-            places: BTreeMap::new(),
+            whose: Whose::default(),
+            places: Places::default(),
             sink,
             losses: Vec::new(),
             lost_ns: None,
@@ -157,14 +106,11 @@ impl Engine {
         match frame {
             Frame::Event(event) => return self.event(&event, out),
             Frame::Inventory(inventory) => {
-                let earlier = std::mem::replace(&mut self.inventory, *inventory);
+                let earlier = mem::replace(&mut self.inventory, *inventory);
                 self.inventory.inherit_owners(earlier);
                 self.inventories += 1;
-                for (&(netns, server), counted) in &mut self.places {
-                    if counted.listeners.is_empty() {
-                        counted.learn(&self.inventory, netns, server);
-                    }
-                }
+                self.whose.clear();
+                self.places.learn(&self.inventory);
             }
             Frame::Aggregates(t_ns, aggregates) => self.aggregates(t_ns, &aggregates),
             Frame::Losses(losses) => {
@@ -185,14 +131,16 @@ impl Engine {
     }
 
     /// Whether this record is about a listener that the inventory lacks.
-    pub fn is_stranger(&self, event: &Event) -> bool {
+    pub fn is_stranger(&mut self, event: &Event) -> bool {
         let about_a_listener = matches!(
             Kind::from_u8(event.kind),
             Some(Kind::Syn | Kind::Ack | Kind::SynAckRetransmit)
         );
+        let Self { whose, inventory, options, .. } = self;
         about_a_listener
-            && Decoder::connection(event)
-                .is_some_and(|key| self.inventory.find(key.netns, key.server).is_empty())
+            && Decoder::connection(event).is_some_and(|key| {
+                whose.find(inventory, &options.filter, key.netns, key.server).listeners.is_empty()
+            })
     }
 
     /// Hands what is left to the sink. Only [`Self::close`] may follow, and losses.
@@ -205,22 +153,10 @@ impl Engine {
 
     fn hand_over(&mut self, out: &mut dyn Write) -> io::Result<()> {
         self.end_second(out)?;
-        for connection in self.stories.finish(self.limit.syn_queue_limit()) {
-            self.tell(connection, out)?;
-        }
-        Ok(())
-    }
-
-    /// Hands over a connection of which no more is heard. What became of it stays open if that
-    /// follows only from silence, and some of its records may have been lost.
-    fn tell(&mut self, mut connection: Connection, out: &mut dyn Write) -> io::Result<()> {
-        let begun = connection.stages.first().map(|stage| stage.t_ns);
-        if self.lost_ns.is_some_and(|lost| begun.is_none_or(|begun| begun <= lost)) {
-            let silent =
-                |id: &VerdictId| matches!(id, VerdictId::LaterPhantom | VerdictId::LaterPending);
-            connection.outcome = connection.outcome.filter(|id| !silent(id));
-        }
-        self.sink.connection(out, &connection)
+        let Self { stories, sink, limit, lost_ns, .. } = self;
+        let wanted = sink.wants_connections();
+        let mut over = |connection: &mut Connection| tell(&mut **sink, *lost_ns, connection, out);
+        stories.finish(*limit, wanted.then_some(&mut over))
     }
 
     /// Prints what is left and the summary.
@@ -231,7 +167,7 @@ impl Engine {
         let Self { places, sink, options, .. } = self;
         let closing = Closing {
             seconds,
-            listeners: listened(places, |c| &c.total),
+            listeners: places.listened(|c| &c.total),
             accepts: options.accepts,
             connections: self.connections,
             suppressed: self.suppressed,
@@ -256,59 +192,64 @@ impl Engine {
         self.losses.iter().cloned().chain(own).filter(|(_, count)| *count > 0).collect()
     }
 
-    fn event(&mut self, event: &Event, out: &mut dyn Write) -> io::Result<ControlFlow<()>> {
-        let Some(moment) = self.decoder.decode(event) else {
+    /// Takes one record. Breaks when no more are wanted.
+    pub fn event(&mut self, event: &Event, out: &mut dyn Write) -> io::Result<ControlFlow<()>> {
+        let decoded = self.decoder.decode(event);
+        let Some(moment) = &decoded else {
             self.lost_ns = Some(self.last_ns);
             return Ok(ControlFlow::Continue(()));
         };
         self.begun_ns.get_or_insert(moment.t_ns);
         self.last_ns = self.last_ns.max(moment.t_ns);
-        let key = moment.conn;
-        if !self.options.filter.address(key.netns, key.server) {
+        let ConnKey { netns, server, .. } = moment.conn;
+        let Self { whose, inventory, options, places, stories, sink, lost_ns, .. } = self;
+        let known = whose.find(inventory, &options.filter, netns, server);
+        if !known.meant || (known.listeners.is_empty() && !is_a_listeners(moment, stories)) {
             return Ok(ControlFlow::Continue(()));
         }
-        let listeners = self.inventory.find(key.netns, key.server);
-        if !self.options.filter.owner(&listeners)
-            || (listeners.is_empty() && !self.is_a_listeners(&moment))
-        {
-            return Ok(ControlFlow::Continue(()));
-        }
-        let place = (key.netns, listeners.first().map_or(key.server, |l| l.local));
-        self.limit.push(moment.clone());
-        let limit = self.limit.syn_queue_limit();
-        let mut over = Vec::new();
-        let connection = self.stories.add(&moment, limit, &mut over);
-        for connection in over {
-            self.tell(connection, out)?;
-        }
-        self.count(place, &moment);
-        for stage in fresh(&connection, moment.t_ns) {
-            let counted = self.places.entry(place).or_default();
+        let place = known.place(inventory, places, netns, server);
+        self.limit = correlate::learn(moment).or(self.limit);
+        let wanted = sink.wants_connections();
+        let mut over = |connection: &mut Connection| tell(&mut **sink, *lost_ns, connection, out);
+        let mut stages = mem::take(&mut self.stages);
+        let id = stories.add(moment, self.limit, &mut stages, wanted.then_some(&mut over))?;
+        let counted = places.counted(place);
+        counted.learn(inventory, self.inventories, netns, server);
+        counted.moment(moment);
+        let flow = self.stages(place, moment, id, &stages, out);
+        self.stages = stages;
+        flow
+    }
+
+    /// Counts and shows the stages that a moment brought about, of all of its connection.
+    fn stages(
+        &mut self,
+        place: usize,
+        moment: &Observed,
+        id: Id,
+        stages: &[Stage],
+        out: &mut dyn Write,
+    ) -> io::Result<ControlFlow<()>> {
+        for stage in fresh(stages, moment.t_ns) {
             let by_kernel = self.exact
                 && matches!(moment.kind, Kind::Syn | Kind::Ack | Kind::Accept)
                 && (!stage.id.is_under("later") || stage.id == VerdictId::LaterAcceptedByApp);
+            let counted = self.places.counted(place);
             if !by_kernel {
-                for totals in [&mut counted.total, &mut counted.recent] {
-                    let sum = totals.verdicts.entry(stage.id).or_default();
-                    *sum = sum.saturating_add(1);
-                }
+                counted.verdict(stage.id);
             }
-            if phantom(&connection, stage, moment.t_ns) {
-                counted.total.phantoms += 1;
-                counted.recent.phantoms += 1;
+            if phantom(stages, stage, moment.t_ns) {
+                counted.phantom();
             }
             let abnormal = stage.id.is_abnormal();
             if self.options.summary.is_none() && (self.options.all || abnormal) {
-                let flow = self.show(&moment, stage, out)?;
+                let flow = self.show(moment, id, stage, out)?;
                 if flow.is_break() {
                     return Ok(flow);
                 }
             } else if self.options.handshakes && abnormal {
-                self.stories.mark_shown(&moment.conn);
-                let listeners = self.inventory.find(moment.conn.netns, moment.conn.server);
-                let t_ns = moment.t_ns;
-                let moment = Moment { t_ns, observed: &moment, stage, listeners: &listeners };
-                self.sink.moment(out, &moment)?;
+                self.stories.mark_shown(id);
+                self.hand(moment, stage, out)?;
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -316,8 +257,7 @@ impl Engine {
 
     fn aggregates(&mut self, t_ns: u64, aggregates: &Aggregates) {
         self.exact = true;
-        let limit = self.limit.syn_queue_limit();
-        for ((netns, local), now) in aggregates.places(&mut self.decoder, limit, t_ns) {
+        for ((netns, local), now) in aggregates.places(&mut self.decoder, self.limit, t_ns) {
             let listeners = self.inventory.find(netns, local);
             let filter = &self.options.filter;
             let meant = if listeners.is_empty() {
@@ -328,46 +268,17 @@ impl Engine {
             if !meant {
                 continue;
             }
-            let counted = self.places.entry((netns, local)).or_default();
-            if counted.inventory != self.inventories {
-                counted.inventory = self.inventories;
-                counted.learn(&self.inventory, netns, local);
-            }
+            let place = self.places.number((netns, local));
+            let counted = self.places.counted(place);
+            counted.learn(&self.inventory, self.inventories, netns, local);
             counted.exact(now, self.options.accepts);
-        }
-    }
-
-    /// Whether a record whose address has no known listener is about one all the same: it could
-    /// have been closed meanwhile. An RST to somebody else's segment is not.
-    fn is_a_listeners(&self, moment: &Observed) -> bool {
-        match moment.kind {
-            Kind::Syn | Kind::Ack | Kind::SynAckRetransmit | Kind::RequestRemoved => true,
-            Kind::Reset | Kind::ActiveReset | Kind::Accept => self.stories.knows(&moment.conn),
-        }
-    }
-
-    fn count(&mut self, place: Place, moment: &Observed) {
-        let queues = [Some(moment.before), moment.after];
-        let counted = self.places.entry(place).or_default();
-        if counted.inventory != self.inventories {
-            counted.inventory = self.inventories;
-            counted.learn(&self.inventory, place.0, moment.conn.server);
-        }
-        for totals in [&mut counted.total, &mut counted.recent] {
-            totals.synack_retransmits += u64::from(moment.kind == Kind::SynAckRetransmit);
-            for queue in queues.iter().flatten() {
-                if let Some((len, limit)) = queue.accept {
-                    totals.recv_q_max = totals.recv_q_max.max(Some(len));
-                    totals.recv_q = Some((len, limit));
-                }
-                totals.syn_queue_max = totals.syn_queue_max.max(queue.qlen);
-            }
         }
     }
 
     fn show(
         &mut self,
         moment: &Observed,
+        id: Id,
         stage: &Stage,
         out: &mut dyn Write,
     ) -> io::Result<ControlFlow<()>> {
@@ -386,10 +297,8 @@ impl Engine {
             }
             self.second.1 += 1;
         }
-        self.connections += u64::from(self.stories.mark_shown(&moment.conn));
-        let listeners = self.inventory.find(moment.conn.netns, moment.conn.server);
-        let line = Moment { t_ns: moment.t_ns, observed: moment, stage, listeners: &listeners };
-        self.sink.moment(out, &line)?;
+        self.connections += u64::from(self.stories.mark_shown(id));
+        self.hand(moment, stage, out)?;
         self.shown += 1;
         if self.options.max_events.is_some_and(|most| self.shown >= most) {
             return Ok(ControlFlow::Break(()));
@@ -397,8 +306,29 @@ impl Engine {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Hands a moment to the sink.
+    fn hand(&mut self, moment: &Observed, stage: &Stage, out: &mut dyn Write) -> io::Result<()> {
+        let ConnKey { netns, server, .. } = moment.conn;
+        let known = self.whose.find(&self.inventory, &self.options.filter, netns, server);
+        let listener = |place: &usize| &self.inventory.listeners[*place];
+        let (one, group): ([&Listener; 1], Vec<&Listener>);
+        let listeners = match &*known.listeners {
+            [] => &[][..],
+            [place] => {
+                one = [listener(place)];
+                &one
+            }
+            places => {
+                group = places.iter().map(listener).collect();
+                &group
+            }
+        };
+        let line = Moment { t_ns: moment.t_ns, observed: moment, stage, listeners };
+        self.sink.moment(out, &line)
+    }
+
     fn end_second(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        let count = std::mem::take(&mut self.second.2);
+        let count = mem::take(&mut self.second.2);
         if count > 0 { self.sink.suppressed(out, count) } else { Ok(()) }
     }
 
@@ -408,9 +338,10 @@ impl Engine {
         if self.second.0 < t_ns / 1_000_000_000 {
             self.end_second(out)?;
         }
-        for connection in self.stories.expire(t_ns, self.limit.syn_queue_limit()) {
-            self.tell(connection, out)?;
-        }
+        let Self { stories, sink, limit, lost_ns, .. } = self;
+        let wanted = sink.wants_connections();
+        let mut over = |connection: &mut Connection| tell(&mut **sink, *lost_ns, connection, out);
+        stories.expire(t_ns, *limit, wanted.then_some(&mut over))?;
         let losses = self.losses();
         let Self { places, sink, options, inventory, suppressed, .. } = self;
         sink.second(out, &snapshot(places, inventory, options, t_ns, *suppressed, losses))?;
@@ -426,16 +357,39 @@ impl Engine {
         let interval = Interval {
             t_ns,
             seconds: seconds(since, t_ns),
-            listeners: listened(places, |c| &c.recent),
+            listeners: places.listened(|c| &c.recent),
             accepts: options.accepts,
         };
         sink.interval(out, &interval)?;
-        for counted in places.values_mut() {
-            counted.recent = Totals::default();
-            counted.exact_before = counted.exact.clone();
-        }
+        places.next_interval();
         Ok(())
     }
+}
+
+/// Whether a record whose address has no known listener is about one all the same: it could have
+/// been closed meanwhile. An RST to somebody else's segment is not.
+fn is_a_listeners(moment: &Observed, stories: &mut Stories) -> bool {
+    match moment.kind {
+        Kind::Syn | Kind::Ack | Kind::SynAckRetransmit | Kind::RequestRemoved => true,
+        Kind::Reset | Kind::ActiveReset | Kind::Accept => stories.knows(&moment.conn),
+    }
+}
+
+/// Hands over a connection of which no more is heard. What became of it stays open if that follows
+/// only from silence, and some of its records may have been lost.
+fn tell(
+    sink: &mut dyn LiveSink,
+    lost_ns: Option<u64>,
+    connection: &mut Connection,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let begun = connection.stages.first().map(|stage| stage.t_ns);
+    if lost_ns.is_some_and(|lost| begun.is_none_or(|begun| begun <= lost)) {
+        let silent =
+            |id: &VerdictId| matches!(id, VerdictId::LaterPhantom | VerdictId::LaterPending);
+        connection.outcome = connection.outcome.filter(|id| !silent(id));
+    }
+    sink.connection(out, connection)
 }
 
 /// Losses of records, by which something that happened is not seen. Others are of what is told.
@@ -444,17 +398,17 @@ fn of_records(losses: &[(String, u64)]) -> impl Iterator<Item = &(String, u64)> 
 }
 
 /// The stages that the moment at `t_ns` brought about.
-fn fresh(connection: &Connection, t_ns: u64) -> impl Iterator<Item = &Stage> {
+fn fresh(stages: &[Stage], t_ns: u64) -> impl Iterator<Item = &Stage> {
     let now = move |s: &&Stage| s.t_ns == t_ns || s.repeats_ns.last() == Some(&t_ns);
-    connection.stages.iter().filter(now)
+    stages.iter().filter(now)
 }
 
 /// Whether this stage, of the moment at `t_ns`, is where the client was left alone with a connection
 /// that it believes established: the first time in a handshake that an ACK finds no room. What is
 /// sent on such a connection is dropped alike, and counts no more.
-fn phantom(connection: &Connection, stage: &Stage, t_ns: u64) -> bool {
+fn phantom(stages: &[Stage], stage: &Stage, t_ns: u64) -> bool {
     let dropped = |id| matches!(id, VerdictId::AckDropOverflow | VerdictId::AckDropOverflowCookie);
-    let earlier = connection.stages.iter().rev().skip_while(|s| s.t_ns >= t_ns);
+    let earlier = stages.iter().rev().skip_while(|s| s.t_ns >= t_ns);
     dropped(stage.id)
         && stage.t_ns == t_ns
         && stage.repeats_ns.is_empty()
@@ -462,7 +416,7 @@ fn phantom(connection: &Connection, stage: &Stage, t_ns: u64) -> bool {
 }
 
 fn snapshot<'a>(
-    places: &'a BTreeMap<Place, Counted>,
+    places: &'a Places,
     inventory: &'a Inventory,
     options: &Options,
     t_ns: u64,
@@ -471,32 +425,12 @@ fn snapshot<'a>(
 ) -> Snapshot<'a> {
     Snapshot {
         t_ns,
-        listeners: listened(places, |c| &c.total),
+        listeners: places.listened(|c| &c.total),
         inventory,
         accepts: options.accepts,
         suppressed,
         losses,
     }
-}
-
-/// Listeners where something happened, those with the most overflows first.
-fn listened<'a>(
-    places: &'a BTreeMap<Place, Counted>,
-    which: impl Fn(&'a Counted) -> &'a Totals,
-) -> Vec<Listened<'a>> {
-    let eventful = |t: &Totals| !t.verdicts.is_empty() || t.synack_retransmits > 0;
-    let mut listened: Vec<Listened<'a>> = places
-        .iter()
-        .map(|(place, counted)| (place, counted, which(counted)))
-        .filter(|(_, _, totals)| eventful(totals))
-        .map(|((netns, local), counted, totals)| {
-            let listeners: Vec<&Listener> = counted.listeners.iter().collect();
-            let place = listeners.first().map_or_else(|| local.to_string(), |l| l.place());
-            Listened { netns: *netns, place, listeners, sysctls: counted.sysctls, totals }
-        })
-        .collect();
-    listened.sort_by_key(|l| std::cmp::Reverse(l.totals.overflows()));
-    listened
 }
 
 fn seconds(from_ns: u64, to_ns: u64) -> f64 {

@@ -5,7 +5,9 @@ mod command;
 mod engine;
 mod filter;
 mod live;
+mod places;
 mod stories;
+mod whose;
 
 pub use engine::{Engine, Options, needs_healthy};
 pub use filter::Filter;

@@ -139,6 +139,10 @@ pub trait LiveSink {
     fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()>;
     /// A moment.
     fn moment(&mut self, out: &mut dyn Write, moment: &Moment<'_>) -> io::Result<()>;
+    /// Whether anything is done with connections: judging a million of them takes its time.
+    fn wants_connections(&self) -> bool {
+        true
+    }
     /// A connection of which no more will be heard.
     fn connection(&mut self, out: &mut dyn Write, connection: &Connection) -> io::Result<()>;
     /// So many moments were left out in the second that went by.

@@ -112,7 +112,7 @@ impl LiveSink for JsonLines {
                 hook: hook(observed),
                 client: Some(observed.conn.client.to_string()),
                 server: Some(observed.conn.server.to_string()),
-                path: &stage.path,
+                path: stage.path,
                 values: &stage.values,
             },
             netns: observed.conn.netns,

@@ -3,18 +3,18 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    net::SocketAddr,
 };
 
 use super::{
     live::{Closing, Interval, Listened, LiveSink, Moment, Opening, Totals},
+    live_line::{CLIENT, Lines, VERDICT, push_owner},
     live_listeners::whereabouts,
     text::{
         Options,
         style::{Page, Tone},
     },
 };
-use crate::verdict::{Connection, Known, VerdictId};
+use crate::verdict::{Connection, VerdictId};
 
 /// Prints text.
 #[derive(Debug)]
@@ -22,28 +22,17 @@ pub struct LiveText {
     opts: Options,
     wall_offset_ns: i64,
     utc_offset_s: i32,
+    lines: Lines,
 }
 
-/// Width of a line's longest columns; the owner takes what is left of 80.
-const CLIENT: usize = 21;
-const VERDICT: usize = 24;
 impl LiveText {
     /// Text set with these options.
     pub fn new(opts: Options) -> Self {
-        Self { opts, wall_offset_ns: 0, utc_offset_s: 0 }
+        Self { opts, wall_offset_ns: 0, utc_offset_s: 0, lines: Lines::new(opts, 0, 0) }
     }
 
     fn clock(&self, t_ns: u64) -> String {
         clock(t_ns, self.wall_offset_ns, self.utc_offset_s)
-    }
-
-    fn wide(&self) -> bool {
-        self.opts.width > 80
-    }
-
-    fn client(&self, client: SocketAddr) -> String {
-        let text = client.to_string();
-        if self.wide() { text } else { elide(&text, CLIENT) }
     }
 }
 
@@ -51,6 +40,7 @@ impl LiveSink for LiveText {
     fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
         self.wall_offset_ns = opening.wall_offset_ns;
         self.utc_offset_s = opening.utc_offset_s;
+        self.lines = Lines::new(self.opts, self.wall_offset_ns, self.utc_offset_s);
         let mut page = Page::new(self.opts);
         let what = match (&opening.summary, opening.all) {
             (Some(seconds), _) => format!("Aggregates of TCP listeners every {seconds} s"),
@@ -82,24 +72,11 @@ impl LiveSink for LiveText {
     }
 
     fn moment(&mut self, out: &mut dyn Write, moment: &Moment<'_>) -> io::Result<()> {
-        let mut page = Page::new(self.opts);
-        let stage = moment.stage;
-        let client = self.client(moment.observed.conn.client);
-        let port = moment.observed.conn.server.port();
-        let inferred = if stage.known == Known::Traced { "" } else { "~" };
-        let verdict = format!("{inferred}{}", stage.id);
-        let queue = match (stage.values.sk_ack_backlog, stage.values.sk_max_ack_backlog) {
-            (Some(len), Some(max)) => format!("{len}/{max}"),
-            _ => "-".to_owned(),
-        };
-        let before = format!("{} {client:CLIENT$} {port:<5} ", self.clock(moment.t_ns));
-        let after = format!("{:pad$} {queue:6}", "", pad = VERDICT.saturating_sub(verdict.len()));
-        let used = before.chars().count() + verdict.len() + after.chars().count() + 1;
-        let room = if self.wide() { 80 } else { 80_usize.saturating_sub(used) };
-        let owner = owner(moment.listeners, room, self.wide());
-        let line = format!("{before}{}{after} {owner}", page.paint(tone(stage.id), &verdict));
-        page.line(&line);
-        page.write_to(out)
+        out.write_all(self.lines.moment(moment).as_bytes())
+    }
+
+    fn wants_connections(&self) -> bool {
+        false
     }
 
     /// Nothing: each of its moments had a line.
@@ -160,7 +137,8 @@ pub(super) fn clock(t_ns: u64, wall_offset_ns: i64, utc_offset_s: i32) -> String
 fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64, accepts: bool) {
     let totals = listened.totals;
     let indent = margin.len();
-    let owner = owner(&listened.listeners, 40, true);
+    let mut owner = String::new();
+    push_owner(&mut owner, &listened.listeners, 40, true);
     let mut parts = vec![listened.place.clone(), owner];
     let place = whereabouts(listened.listeners.first().and_then(|l| l.owner.as_ref()));
     parts.extend((!place.is_empty()).then_some(place));
@@ -239,19 +217,6 @@ pub(super) fn by_count(verdicts: &BTreeMap<VerdictId, u64>) -> Vec<(VerdictId, u
     let mut sorted: Vec<_> = verdicts.iter().map(|(id, n)| (*id, *n)).collect();
     sorted.sort_by_key(|(id, n)| (std::cmp::Reverse(*n), *id));
     sorted
-}
-
-/// The owner in `room` characters; of listeners that share an address, how many there are.
-fn owner(listeners: &[&crate::listeners::Listener], room: usize, group: bool) -> String {
-    let Some(first) = listeners.first() else { return "?".to_owned() };
-    let Some(owner) = &first.owner else { return "?".to_owned() };
-    let others = listeners.len() - 1;
-    let more = if group && others > 0 {
-        format!(" (or {others} more by SO_REUSEPORT)")
-    } else {
-        String::new()
-    };
-    owner.short(room) + &more
 }
 
 /// Those in use, as words.

@@ -6,6 +6,7 @@ mod annotate;
 pub mod json;
 pub mod live;
 mod live_json;
+mod live_line;
 pub mod live_listeners;
 mod live_text;
 pub mod metrics;

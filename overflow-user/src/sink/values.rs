@@ -66,7 +66,7 @@ fn syn_queue(stage: &Stage) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::{Functions, Known};
+    use crate::verdict::Known;
 
     fn stage(id: VerdictId, syn: Option<u32>, ack: Option<u32>) -> Stage {
         let values = Values {
@@ -77,7 +77,7 @@ mod tests {
             abort_on_overflow_read: Some(false),
             ..Values::default()
         };
-        let path = Functions::new();
+        let path = &[];
         Stage { id, t_ns: 0, known: Known::Traced, path, values, repeats_ns: Vec::new() }
     }
 

@@ -290,7 +290,7 @@ impl<'a> Connection<'a> {
                 t_ns: since(&s.t_ns),
                 known,
                 why,
-                path: &s.path,
+                path: s.path,
                 values: &s.values,
                 repeats_ns: s.repeats_ns.iter().map(since).collect(),
             }

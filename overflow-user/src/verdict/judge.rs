@@ -3,7 +3,7 @@
 use overflow_common::{Kind, Path, Rung};
 
 use super::{
-    Connection, Functions, Known, Stage, Values, VerdictId,
+    Connection, Known, Stage, Values, VerdictId,
     rules::{self, Context},
 };
 use crate::{
@@ -17,19 +17,28 @@ const TCP_LISTEN: u8 = 10;
 
 /// Judges one connection. `story` is in order of time.
 pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> Connection {
-    let mut connection = Connection {
-        client: key.client,
-        server: key.server,
-        stages: Vec::new(),
-        synack_retransmits_ns: Vec::new(),
-        outcome: None,
-    };
+    let mut connection = Connection::default();
+    judge_into(&mut connection, key, story, limit);
+    connection
+}
+
+/// The same, in the place of an earlier judgement, whose memory is used again.
+pub fn judge_into(
+    connection: &mut Connection,
+    key: ConnKey,
+    story: &[Observed],
+    limit: Option<SynQueueLimit>,
+) {
+    connection.client = key.client;
+    connection.server = key.server;
+    connection.stages.clear();
+    connection.synack_retransmits_ns.clear();
     let mut removed = None;
     let mut syn: Option<&Observed> = None;
     let mut reset_unseen = false;
     for moment in story {
         let last = connection.last_handshake().map(|stage| stage.id);
-        let accepted = has(&connection, VerdictId::LaterAcceptedByApp);
+        let accepted = has(connection, VerdictId::LaterAcceptedByApp);
         let rcv_isn = syn.and_then(|s| s.segment).map(|segment| segment.seq);
         if moment.kind == Kind::Syn {
             syn = Some(moment);
@@ -41,18 +50,18 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
             _ => {
                 let gone = removed.is_some()
                     || reset_unseen
-                    || has(&connection, VerdictId::LaterResetByClient);
+                    || has(connection, VerdictId::LaterResetByClient);
                 // What a RST that is not exact does to the request differs between kernels, and
                 // no tracepoint tells.
                 reset_unseen |= moment.rung == Rung::Tracepoint && moment.flags(RST, 0);
                 let context = Context { syn_queue_limit: limit, last, rcv_isn, gone, accepted };
                 if let Some(mut stage) = rules::stage(moment, context) {
                     if stage.id == VerdictId::LaterAcceptedByApp {
-                        stage.values.queue_wait_ns = waited(&connection, moment.t_ns);
+                        stage.values.queue_wait_ns = waited(connection, moment.t_ns);
                     }
-                    if migrated(syn, moment) && !has(&connection, VerdictId::LaterMigrated) {
+                    if migrated(syn, moment) && !has(connection, VerdictId::LaterMigrated) {
                         let stage = Stage {
-                            path: ["reuseport_migrate_sock"].into_iter().collect(),
+                            path: &["reuseport_migrate_sock"],
                             ..later(VerdictId::LaterMigrated, moment)
                         };
                         push(&mut connection.stages, stage);
@@ -67,7 +76,7 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
     }
     if let Some(moment) = removed
         && unfinished(connection.last_handshake().map(|s| s.id))
-        && !has(&connection, VerdictId::LaterResetByClient)
+        && !has(connection, VerdictId::LaterResetByClient)
     {
         let id = if moment.sk_state == 0 || moment.sk_state == TCP_LISTEN {
             VerdictId::LaterRequestExpired
@@ -76,17 +85,16 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
         };
         let gone = Stage {
             path: if moment.path.has(Path::REQSK_TIMER) {
-                ["reqsk_timer_handler"].into_iter().collect()
+                &["reqsk_timer_handler"]
             } else {
-                ["inet_csk_reqsk_queue_drop"].into_iter().collect()
+                &["inet_csk_reqsk_queue_drop"]
             },
             ..later(id, moment)
         };
         push(&mut connection.stages, gone);
         connection.stages.sort_by_key(|stage| stage.t_ns);
     }
-    connection.outcome = outcome(&connection);
-    connection
+    connection.outcome = outcome(connection);
 }
 
 fn has(connection: &Connection, id: VerdictId) -> bool {
@@ -122,7 +130,7 @@ fn later(id: VerdictId, moment: &Observed) -> Stage {
         id,
         t_ns: moment.t_ns,
         known: Known::Traced,
-        path: Functions::new(),
+        path: &[],
         values: Values { num_timeout: moment.num_timeout, ..Values::default() },
         repeats_ns: Vec::new(),
     }

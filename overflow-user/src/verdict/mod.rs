@@ -9,7 +9,7 @@ mod stage;
 use crate::{correlate::SynQueueLimit, decode::Observed};
 
 pub use id::VerdictId;
-pub use judge::judge;
+pub use judge::{judge, judge_into};
 pub use stage::{Connection, Functions, Known, Stage, Values};
 
 /// The verdict on one moment alone, without the story it is part of.

@@ -28,54 +28,105 @@ pub enum Via {
     Accept,
 }
 
+/// Every way, in the order in which a table is indexed by them.
+const VIAS: [Via; 9] = [
+    Via::SynQueued,
+    Via::SynCookie,
+    Via::SynFastopen,
+    Via::SynDropped,
+    Via::Request,
+    Via::Cookie,
+    Via::Listener,
+    Via::Close,
+    Via::Accept,
+];
+
+/// What else decides which functions were gone through, a bit each.
+const CHECK_REQ: usize = 1;
+const CHILD: usize = 2;
+const QUEUE_ADD: usize = 4;
+const RESET: usize = 8;
+
 /// The functions gone through, outermost first. `tcp_get_cookie_sock` has no hook of its own: it
 /// is the only caller of `tcp_v4_syn_recv_sock` inside `cookie_v4_check`.
 pub fn functions(moment: &Observed, via: Via) -> Functions {
-    let v6 = moment.conn.client.is_ipv6();
-    let pick = |four: &'static str, six: &'static str| if v6 { six } else { four };
-    let rcv = pick("tcp_v4_rcv", "tcp_v6_rcv");
-    let child = pick("tcp_v4_syn_recv_sock", "tcp_v6_syn_recv_sock");
-    let reset = pick("tcp_v4_send_reset", "tcp_v6_send_reset");
     let path = moment.path;
-    let mut out = Functions::new();
-    match via {
-        Via::SynQueued => {
-            out.extend([rcv, "tcp_conn_request", "inet_csk_reqsk_queue_hash_add"]);
+    let traced = path.has(Path::CHECK_REQ | Path::COOKIE_CHECK);
+    let tried = path.has(Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD);
+    let bit = |set: bool, bit: usize| if set { bit } else { 0 };
+    let bits = bit(path.has(Path::CHECK_REQ), CHECK_REQ)
+        | bit(tried || !traced, CHILD)
+        | bit(path.has(Path::QUEUE_ADD), QUEUE_ADD)
+        | bit(path.has(Path::SEND_RESET | Path::TP_SEND_RESET), RESET);
+    let way = &WAYS[via as usize][usize::from(moment.conn.client.is_ipv6())][bits];
+    &way.names[..way.len]
+}
+
+/// Functions in order, made when this is compiled.
+#[derive(Clone, Copy)]
+struct Way {
+    names: [&'static str; 7],
+    len: usize,
+}
+
+static WAYS: [[[Way; 16]; 2]; VIAS.len()] = {
+    let mut ways = [[[Way { names: [""; 7], len: 0 }; 16]; 2]; VIAS.len()];
+    let mut via = 0;
+    while via < VIAS.len() {
+        assert!(VIAS[via] as usize == via);
+        let mut bits = 0;
+        while bits < 16 {
+            ways[via][0][bits] = way(VIAS[via], false, bits);
+            ways[via][1][bits] = way(VIAS[via], true, bits);
+            bits += 1;
         }
-        Via::SynCookie => {
-            let init = pick("cookie_v4_init_sequence", "cookie_v6_init_sequence");
-            out.extend([rcv, "tcp_conn_request", init]);
-        }
-        Via::SynFastopen => {
-            out.extend([rcv, "tcp_conn_request", "tcp_try_fastopen", child]);
-        }
-        Via::SynDropped => out.extend([rcv, "tcp_conn_request"]),
-        Via::Request | Via::Cookie => {
-            out.push(rcv);
-            // A segment can meet its request first, and then, refused there, the cookie check.
-            if via == Via::Request || path.has(Path::CHECK_REQ) {
-                out.push("tcp_check_req");
-            }
-            if via == Via::Cookie {
-                out.push(pick("cookie_v4_check", "cookie_v6_check"));
-            }
-            let traced = path.has(Path::CHECK_REQ | Path::COOKIE_CHECK);
-            if path.has(Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD) || !traced {
-                if via == Via::Cookie {
-                    out.push("tcp_get_cookie_sock");
-                }
-                out.push(child);
-            }
-            if path.has(Path::QUEUE_ADD) {
-                out.push("inet_csk_reqsk_queue_add");
-            }
-        }
-        Via::Listener => out.push(rcv),
-        Via::Close => out.extend(["inet_csk_listen_stop", "tcp_send_active_reset"]),
-        Via::Accept => out.push("inet_csk_accept"),
+        via += 1;
     }
-    if via != Via::Close && path.has(Path::SEND_RESET | Path::TP_SEND_RESET) {
-        out.push(reset);
+    ways
+};
+
+const fn way(via: Via, v6: bool, bits: usize) -> Way {
+    let way = Way { names: [""; 7], len: 0 };
+    let rcv = if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" };
+    let child = if v6 { "tcp_v6_syn_recv_sock" } else { "tcp_v4_syn_recv_sock" };
+    let init = if v6 { "cookie_v6_init_sequence" } else { "cookie_v4_init_sequence" };
+    let check = if v6 { "cookie_v6_check" } else { "cookie_v4_check" };
+    let reset = if v6 { "tcp_v6_send_reset" } else { "tcp_v4_send_reset" };
+    let way = match via {
+        Via::SynQueued => way.and(rcv).and("tcp_conn_request").and("inet_csk_reqsk_queue_hash_add"),
+        Via::SynCookie => way.and(rcv).and("tcp_conn_request").and(init),
+        Via::SynFastopen => way.and(rcv).and("tcp_conn_request").and("tcp_try_fastopen").and(child),
+        Via::SynDropped => way.and(rcv).and("tcp_conn_request"),
+        Via::Request => way
+            .and(rcv)
+            .and("tcp_check_req")
+            .and_if(bits & CHILD != 0, child)
+            .and_if(bits & QUEUE_ADD != 0, "inet_csk_reqsk_queue_add"),
+        // A segment can meet its request first, and then, refused there, the cookie check.
+        Via::Cookie => way
+            .and(rcv)
+            .and_if(bits & CHECK_REQ != 0, "tcp_check_req")
+            .and(check)
+            .and_if(bits & CHILD != 0, "tcp_get_cookie_sock")
+            .and_if(bits & CHILD != 0, child)
+            .and_if(bits & QUEUE_ADD != 0, "inet_csk_reqsk_queue_add"),
+        Via::Listener => way.and(rcv),
+        Via::Close => return way.and("inet_csk_listen_stop").and("tcp_send_active_reset"),
+        Via::Accept => way.and("inet_csk_accept"),
+    };
+    way.and_if(bits & RESET != 0, reset)
+}
+
+impl Way {
+    const fn and(self, name: &'static str) -> Self {
+        self.and_if(true, name)
     }
-    out
+
+    const fn and_if(mut self, condition: bool, name: &'static str) -> Self {
+        if condition {
+            self.names[self.len] = name;
+            self.len += 1;
+        }
+        self
+    }
 }

@@ -1,14 +1,17 @@
 //! The stages of one connection's life, each with the evidence for it.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
-use arrayvec::ArrayVec;
 use serde::Serialize;
 
 use super::VerdictId;
 
-/// Kernel functions; no way through the kernel that is told apart has more.
-pub type Functions = ArrayVec<&'static str, 8>;
+/// Kernel functions, outermost first.
+pub type Functions = &'static [&'static str];
 
 /// How a verdict is known. Never guessed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +91,20 @@ pub struct Connection {
     pub synack_retransmits_ns: Vec<u64>,
     /// What became of it; the last stage's id where nothing came later.
     pub outcome: Option<VerdictId>,
+}
+
+impl Default for Connection {
+    /// Nobody's, of which nothing is known.
+    fn default() -> Self {
+        let nobody = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        Self {
+            client: nobody,
+            server: nobody,
+            stages: Vec::new(),
+            synack_retransmits_ns: Vec::new(),
+            outcome: None,
+        }
+    }
 }
 
 impl Connection {

@@ -170,7 +170,7 @@ fn effects(id: VerdictId) -> &'static [(&'static str, u64, u64)] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::{Functions, Known, Stage, Values};
+    use crate::verdict::{Known, Stage, Values};
 
     const MS: u64 = 1_000_000;
 
@@ -180,7 +180,7 @@ mod tests {
             id: VerdictId::parse(id).unwrap(),
             t_ns: times[0] * MS,
             known: Known::Traced,
-            path: Functions::new(),
+            path: &[],
             values: Values::default(),
             repeats_ns: times[1..].iter().map(|t| t * MS).collect(),
         };

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     lab::{CellConfig, Observation},
-    verdict::{Connection, Functions, Known, Stage, Values, VerdictId},
+    verdict::{Connection, Known, Stage, Values, VerdictId},
 };
 
 /// The queues of one cell over time, as the packets show them.
@@ -278,7 +278,7 @@ fn inferred(id: VerdictId, t_ns: u64, why: String) -> Stage {
         id,
         t_ns,
         known: Known::Inferred(why.into()),
-        path: Functions::new(),
+        path: &[],
         values: Values::default(),
         repeats_ns: Vec::new(),
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{script, *};
 use crate::{
     lab::{ListenerQueue, ServerSocket},
-    verdict::{Functions, Values},
+    verdict::Values,
 };
 
 /// One connection of a cell: what the tracer says (`id@ms`, more words for more stages), what the
@@ -110,7 +110,7 @@ fn stage(word: &str) -> Stage {
         id: VerdictId::parse(id).unwrap(),
         t_ns: times.next().unwrap(),
         known: Known::Traced,
-        path: Functions::new(),
+        path: &[],
         values: Values::default(),
         repeats_ns: times.collect(),
     }

@@ -279,7 +279,7 @@ impl Made {
 }
 
 fn stage(config: &CellConfig, id: VerdictId, t_ns: u64, requests: u32, queued: u32) -> Stage {
-    let path: &[&str] = match id {
+    let path: &'static [&'static str] = match id {
         VerdictId::SynQueued => {
             &["tcp_v4_rcv", "tcp_conn_request", "inet_csk_reqsk_queue_hash_add"]
         }
@@ -310,7 +310,7 @@ fn stage(config: &CellConfig, id: VerdictId, t_ns: u64, requests: u32, queued: u
         id,
         t_ns,
         known: Known::Traced,
-        path: path.iter().copied().collect(),
+        path,
         values: if later { Values::default() } else { values },
         repeats_ns: Vec::new(),
     }

@@ -159,14 +159,14 @@ fn covers(seen: VerdictId, id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::{Functions, Known, Stage, Values};
+    use crate::verdict::{Known, Stage, Values};
 
     fn connection(story: &str) -> Connection {
         let stage = |(id, times): (&str, Option<usize>)| Stage {
             id: VerdictId::parse(id).unwrap(),
             t_ns: 0,
             known: Known::Traced,
-            path: Functions::new(),
+            path: &[],
             values: Values::default(),
             repeats_ns: vec![0; times.unwrap_or(1) - 1],
         };

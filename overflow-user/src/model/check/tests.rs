@@ -9,7 +9,7 @@ use crate::{
         Packet,
         flags::{ACK, PSH, SYN},
     },
-    verdict::{Functions, Known, Values},
+    verdict::{Known, Values},
 };
 
 const BURST: u64 = 1_000_000_000;
@@ -82,7 +82,7 @@ fn stage(id: VerdictId, ms: u64) -> Stage {
         id,
         t_ns: BURST + ms * 1_000_000,
         known: Known::Traced,
-        path: Functions::new(),
+        path: &[],
         values: Values::default(),
         repeats_ns: Vec::new(),
     }

@@ -70,6 +70,10 @@ impl LiveSink for Measured {
         self.shown.moment(out, moment)
     }
 
+    fn wants_connections(&self) -> bool {
+        self.shown.wants_connections()
+    }
+
     fn connection(&mut self, out: &mut dyn Write, connection: &Connection) -> io::Result<()> {
         self.shown.connection(out, connection)
     }

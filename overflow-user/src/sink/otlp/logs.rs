@@ -168,7 +168,7 @@ fn network(address: SocketAddr) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::{Functions, Values};
+    use crate::verdict::Values;
 
     fn stage(id: VerdictId, t_ns: u64, repeats_ns: Vec<u64>) -> Stage {
         let values = Values {
@@ -177,7 +177,7 @@ mod tests {
             abort_on_overflow: Some(1),
             ..Values::default()
         };
-        Stage { id, t_ns, known: Known::Traced, path: Functions::new(), values, repeats_ns }
+        Stage { id, t_ns, known: Known::Traced, path: &[], values, repeats_ns }
     }
 
     fn connection(stages: Vec<Stage>, outcome: VerdictId) -> Connection {

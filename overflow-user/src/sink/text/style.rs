@@ -35,7 +35,7 @@ pub(in crate::sink) enum Tone {
 }
 
 impl Tone {
-    const fn code(self) -> &'static str {
+    pub(in crate::sink) const fn code(self) -> &'static str {
         match self {
             Self::Plain => "",
             Self::Good => "32",

@@ -59,6 +59,10 @@ impl LiveSink for TopSink {
         Ok(())
     }
 
+    fn wants_connections(&self) -> bool {
+        false
+    }
+
     /// Nothing: each of its moments was shown.
     fn connection(&mut self, _: &mut dyn Write, _: &Connection) -> io::Result<()> {
         Ok(())

@@ -13,7 +13,7 @@ use crate::{
     owner::{Cgroup, Owner, Process},
     probe,
     sink::live::{Full, Listened, LiveSink, Moment, Opening, Snapshot, Totals, Waits},
-    verdict::{Functions, Known, Stage, Values, VerdictId},
+    verdict::{Known, Stage, Values, VerdictId},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -100,7 +100,7 @@ fn segment(client_port: u16, t_ns: u64) -> Observed {
 fn stage(id: VerdictId, t_ns: u64) -> Stage {
     let values =
         Values { sk_ack_backlog: Some(129), sk_max_ack_backlog: Some(128), ..Values::default() };
-    let (known, path, repeats_ns) = (Known::Traced, Functions::new(), Vec::new());
+    let (known, path, repeats_ns) = (Known::Traced, &[], Vec::new());
     Stage { id, t_ns, known, path, values, repeats_ns }
 }
 

@@ -1,0 +1,367 @@
+//! Stories by connection, packed: a connection is a block, with more of them if its moments do not
+//! fit; all connections stand in one line.
+
+use std::{
+    hash::BuildHasher,
+    iter,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use foldhash::fast::RandomState;
+
+use super::{
+    Bounds,
+    blocks::{Blocks, Id, NONE, number, set_number},
+    index::Index,
+    moment::{self, Earlier},
+    servers::Servers,
+    shape::{Shape, Shapes},
+};
+use crate::decode::{ConnKey, Observed};
+
+/// Blocks that must be left before a story gets longer: as many as one moment can need.
+pub const RESERVE: usize = Blocks::needed(moment::LONGEST + REST_OF_IPV6 + TIMES) + 1;
+/// Moments that fit into any story.
+pub const MOMENTS: usize = (Blocks::LONGEST - REST_OF_IPV6 - TIMES) / moment::LONGEST;
+
+/// A block's head: the client's address (of IPv6, its first four bytes) and port, the server's
+/// number, and the next connection in line.
+const ADDRESS: usize = 0;
+const PORT: usize = 4;
+const SERVER: usize = 6;
+const NEXT: usize = 9;
+
+/// The head's flags. Something of it was shown.
+const SHOWN: u8 = 1;
+/// The client's address goes on in the first bytes of the text.
+const IPV6: u8 = 2;
+/// The story's times do not follow from its moments, and stand before these.
+const TIMED: u8 = 4;
+
+/// Bytes of an IPv6 address that are in the text, and of times.
+const REST_OF_IPV6: usize = 12;
+const TIMES: usize = 16;
+
+/// One connection's moments, unpacked.
+#[derive(Default)]
+pub struct Story {
+    /// In order of time.
+    pub moments: Vec<Observed>,
+    /// The number of each one's shape; `None` for one that is not to be kept.
+    pub numbers: Vec<Option<u32>>,
+    /// When the connection got into line, nanoseconds.
+    pub queued_ns: u64,
+    /// When it was last heard of, nanoseconds.
+    pub last_ns: u64,
+}
+
+/// The stories.
+pub struct Store {
+    blocks: Blocks,
+    index: Index,
+    hasher: RandomState,
+    servers: Servers,
+    shapes: Shapes,
+    first: Id,
+    last: Id,
+    len: usize,
+    connections: usize,
+    /// What times are counted from.
+    base_ns: u64,
+    /// The text of the story that was unpacked last, where its moments end, and what they tell of
+    /// a later one.
+    text: Vec<u8>,
+    end: Earlier,
+    buffer: Vec<u8>,
+}
+
+impl Store {
+    /// Nothing yet.
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            blocks: Blocks::new(bounds.blocks.max(2 * RESERVE)),
+            index: Index::new(bounds.connections),
+            hasher: RandomState::default(),
+            servers: Servers::new(bounds.servers),
+            shapes: Shapes::new(bounds.shapes),
+            first: NONE,
+            last: NONE,
+            len: 0,
+            connections: bounds.connections.max(1),
+            base_ns: 0,
+            text: Vec::new(),
+            end: Earlier::default(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Whether there is room for a moment more, of whatever connection.
+    pub fn has_room(&self) -> bool {
+        self.blocks.left() >= RESERVE
+    }
+
+    /// Whether there is room for a connection more, to this server.
+    pub fn takes(&mut self, key: &ConnKey) -> bool {
+        self.len < self.connections && self.servers.take((key.netns, key.server))
+    }
+
+    /// The connection with this key.
+    pub fn find(&mut self, key: &ConnKey) -> Option<Id> {
+        let server = self.servers.find((key.netns, key.server))?;
+        let hash = self.hash(key.client, server);
+        self.index.find(hash, |id| {
+            let head = self.blocks.head(id);
+            number(head, SERVER) == server && self.client(id) == key.client
+        })
+    }
+
+    /// Adds a connection that is not there, at the end of the line. There must be room.
+    pub fn begin(&mut self, key: &ConnKey, t_ns: u64, story: &mut Story) -> Id {
+        if self.len == 0 {
+            self.base_ns = t_ns;
+        }
+        let server = self.servers.number((key.netns, key.server));
+        let id = self.blocks.take();
+        self.text.clear();
+        let first = match key.client.ip() {
+            IpAddr::V4(ip) => ip.octets(),
+            IpAddr::V6(ip) => {
+                let octets = ip.octets();
+                self.text.extend_from_slice(&octets[4..]);
+                self.blocks.set_flags(id, IPV6);
+                [octets[0], octets[1], octets[2], octets[3]]
+            }
+        };
+        let head = self.blocks.head_mut(id);
+        head[ADDRESS..PORT].copy_from_slice(&first);
+        head[PORT..SERVER].copy_from_slice(&key.client.port().to_le_bytes());
+        set_number(head, SERVER, server);
+        self.blocks.set_text(id, &self.text);
+        self.join(id);
+        self.len += 1;
+        if self.index.is_full() {
+            self.rebuild();
+        } else {
+            self.index.insert(self.hash(key.client, server), id);
+        }
+        story.moments.clear();
+        story.numbers.clear();
+        (story.queued_ns, story.last_ns) = (t_ns, t_ns);
+        self.end = Earlier { t_ns: self.base_ns, seq: 0 };
+        id
+    }
+
+    /// Whose connection it is.
+    pub fn key(&self, id: Id) -> ConnKey {
+        let (netns, server) = self.servers.server(number(self.blocks.head(id), SERVER));
+        ConnKey { netns, client: self.client(id), server }
+    }
+
+    /// Unpacks a story.
+    pub fn load(&mut self, id: Id, story: &mut Story) {
+        story.moments.clear();
+        story.numbers.clear();
+        let conn = self.key(id);
+        let text = self.blocks.text(id, &mut self.buffer);
+        let (mut at, times) = preface(self.blocks.flags(id), text);
+        let mut earlier = Earlier { t_ns: self.base_ns, seq: 0 };
+        while at < text.len() {
+            let number = moment::number(text, &mut at);
+            let shape = self.shapes.shape(number);
+            story.moments.push(moment::read(text, &mut at, shape, conn, &mut earlier));
+            story.numbers.push(Some(number));
+        }
+        let ends = story.moments.first().zip(story.moments.last());
+        let ends = ends.map(|(first, last)| (first.t_ns, last.t_ns));
+        (story.queued_ns, story.last_ns) = times.or(ends).unwrap_or_default();
+        self.end = earlier;
+        self.text.clear();
+        self.text.extend_from_slice(text);
+    }
+
+    /// Adds a moment to the end of a story without unpacking it: only one that is later than all
+    /// of it, and while it has fewer than so many. There must be room.
+    pub fn append(&mut self, id: Id, moment: &Observed, most: usize) -> bool {
+        let flags = self.blocks.flags(id);
+        let text = self.blocks.text(id, &mut self.buffer);
+        let (mut at, _) = preface(flags, text);
+        let mut earlier = Earlier { t_ns: self.base_ns, seq: 0 };
+        let mut moments = 0;
+        while at < text.len() {
+            let shape = self.shapes.shape(moment::number(text, &mut at));
+            moment::skip(text, &mut at, shape, &mut earlier);
+            moments += 1;
+        }
+        if flags & TIMED != 0 || moments == 0 || moments >= most || earlier.t_ns >= moment.t_ns {
+            return false;
+        }
+        self.text.clear();
+        self.text.extend_from_slice(text);
+        let shape = Shape::of(moment);
+        let Some(number) = self.shapes.number(&shape) else { return false };
+        moment::write(&mut self.text, number, &shape, moment, &mut earlier);
+        self.blocks.set_text(id, &self.text);
+        true
+    }
+
+    /// Packs the story that was unpacked, or begun, just before; `appended` if nothing but a
+    /// moment was added to its end. There must be room.
+    pub fn save(&mut self, id: Id, story: &Story, appended: bool) {
+        let kept =
+            || story.moments.iter().zip(&story.numbers).filter_map(|(m, n)| Some((m, (*n)?)));
+        let ends = kept().next().zip(kept().next_back());
+        let ends = ends.map(|((first, _), (last, _))| (first.t_ns, last.t_ns));
+        let timed = ends != Some((story.queued_ns, story.last_ns));
+        let flags = self.blocks.flags(id);
+        let from = if appended && !timed && flags & TIMED == 0 {
+            kept().count().saturating_sub(1)
+        } else {
+            self.text.truncate(if flags & IPV6 == 0 { 0 } else { REST_OF_IPV6 });
+            if timed {
+                self.text.extend_from_slice(&story.queued_ns.to_le_bytes());
+                self.text.extend_from_slice(&story.last_ns.to_le_bytes());
+            }
+            self.blocks.set_flags(id, flags & !TIMED | if timed { TIMED } else { 0 });
+            self.end = Earlier { t_ns: self.base_ns, seq: 0 };
+            0
+        };
+        for (moment, number) in kept().skip(from) {
+            let shape = self.shapes.shape(number);
+            moment::write(&mut self.text, number, shape, moment, &mut self.end);
+        }
+        self.blocks.set_text(id, &self.text);
+    }
+
+    /// The number of a moment's shape, for one moment more; `None` if there are too many shapes.
+    pub fn shape(&mut self, moment: &Observed) -> Option<u32> {
+        self.shapes.number(&Shape::of(moment))
+    }
+
+    /// A moment less has this shape.
+    pub fn release(&mut self, shape: Option<u32>) {
+        if let Some(number) = shape {
+            self.shapes.release(number);
+        }
+    }
+
+    /// The first in line.
+    pub fn first(&self) -> Option<Id> {
+        (self.first != NONE).then_some(self.first)
+    }
+
+    /// All in line.
+    pub fn line(&self) -> impl Iterator<Item = Id> {
+        let next = |id: &Id| Some(number(self.blocks.head(*id), NEXT)).filter(|id| *id != NONE);
+        iter::successors(self.first(), next)
+    }
+
+    /// Puts the first in line to its end.
+    pub fn requeue(&mut self) {
+        let id = self.first;
+        self.leave();
+        self.join(id);
+    }
+
+    /// Removes the first in line, whose story this is.
+    pub fn remove_first(&mut self, story: &Story) {
+        let id = self.first;
+        let server = number(self.blocks.head(id), SERVER);
+        self.index.remove(self.hash(self.client(id), server), id);
+        story.numbers.iter().for_each(|shape| self.release(*shape));
+        self.servers.release(server);
+        self.leave();
+        self.blocks.give(id);
+        self.len -= 1;
+    }
+
+    /// Whether anything of it was shown.
+    pub fn shown(&self, id: Id) -> bool {
+        self.blocks.flags(id) & SHOWN != 0
+    }
+
+    /// Notes that something of it was shown.
+    pub fn mark_shown(&mut self, id: Id) {
+        self.blocks.set_flags(id, self.blocks.flags(id) | SHOWN);
+    }
+
+    /// When its first moment was that is kept, nanoseconds.
+    pub fn begun_ns(&mut self, id: Id) -> Option<u64> {
+        let text = self.blocks.text(id, &mut self.buffer);
+        let (mut at, _) = preface(self.blocks.flags(id), text);
+        (at < text.len()).then(|| {
+            moment::number(text, &mut at);
+            moment::time(text, &mut at, self.base_ns)
+        })
+    }
+
+    /// Gives the memory back by which connections are found. From here on, none is.
+    pub fn seal(&mut self) {
+        self.index.clear();
+    }
+
+    fn client(&self, id: Id) -> SocketAddr {
+        let head = self.blocks.head(id);
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| head[ADDRESS + i]);
+        let port = u16::from_le_bytes([head[PORT], head[PORT + 1]]);
+        if self.blocks.flags(id) & IPV6 == 0 {
+            return SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), port);
+        }
+        let mut octets = [0; 16];
+        octets[..4].copy_from_slice(&[a, b, c, d]);
+        // A text begins in its first block, and no shorter than this.
+        octets[4..].copy_from_slice(&self.blocks.beginning(id)[..REST_OF_IPV6]);
+        SocketAddr::new(Ipv6Addr::from(octets).into(), port)
+    }
+
+    fn hash(&self, client: SocketAddr, server: u32) -> u64 {
+        let place = u64::from(client.port()) << 32 | u64::from(server);
+        match client.ip() {
+            IpAddr::V4(ip) => self.hasher.hash_one((u32::from(ip), place)),
+            IpAddr::V6(ip) => self.hasher.hash_one((u128::from(ip), place)),
+        }
+    }
+
+    /// In the order of the line, which is that of memory.
+    fn rebuild(&mut self) {
+        let mut index = std::mem::replace(&mut self.index, Index::new(0));
+        index.rebuild(
+            self.len,
+            self.line().map(|id| {
+                let server = number(self.blocks.head(id), SERVER);
+                (self.hash(self.client(id), server), id)
+            }),
+        );
+        self.index = index;
+    }
+
+    fn join(&mut self, id: Id) {
+        set_number(self.blocks.head_mut(id), NEXT, NONE);
+        if self.last == NONE {
+            self.first = id;
+        } else {
+            set_number(self.blocks.head_mut(self.last), NEXT, id);
+        }
+        self.last = id;
+    }
+
+    fn leave(&mut self) {
+        self.first = number(self.blocks.head(self.first), NEXT);
+        if self.first == NONE {
+            self.last = NONE;
+        }
+    }
+}
+
+/// Where the moments begin in a text with these flags, and the times if they stand before them.
+fn preface(flags: u8, text: &[u8]) -> (usize, Option<(u64, u64)>) {
+    let at = if flags & IPV6 == 0 { 0 } else { REST_OF_IPV6 };
+    if flags & TIMED == 0 {
+        return (at, None);
+    }
+    let time = |at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&text[at..at + 8]);
+        u64::from_le_bytes(bytes)
+    };
+    (at + TIMES, Some((time(at), time(at + 8))))
+}

@@ -1,0 +1,379 @@
+//! Packed stories against plain ones: the same judgements, whatever happens in whatever order.
+
+use std::collections::{HashMap, VecDeque};
+
+use fastrand::Rng;
+use overflow_common::{Event, Path, valid};
+
+use super::*;
+use crate::{
+    decode::Decoder,
+    kernel::{Facts, Symbols},
+    verdict::VerdictId,
+};
+
+const SECOND: u64 = 1_000_000_000;
+
+const FEW: Bounds = Bounds { connections: 9, blocks: 1000, moments: 4, shapes: 100, servers: 9 };
+
+fn dropped_syn(client_port: u16, t_ns: u64) -> Observed {
+    let event = Event {
+        t_ns,
+        client_port,
+        kind: 1,
+        rung: 1,
+        family: 4,
+        path: Path::CONN_REQUEST,
+        ..Event::EMPTY
+    };
+    Decoder::default().decode(&event).unwrap()
+}
+
+/// Adds a moment and marks it as shown: the stages, whether it was the first shown, and the
+/// connections that were forgotten for it.
+fn add(stories: &mut Stories, moment: &Observed) -> (Vec<Stage>, bool, Vec<Connection>) {
+    let mut stages = Vec::new();
+    let mut over = Vec::new();
+    let mut take = |connection: &mut Connection| {
+        over.push(connection.clone());
+        Ok(())
+    };
+    let id = stories.add(moment, None, &mut stages, Some(&mut take)).unwrap();
+    let first = stories.mark_shown(id);
+    (stages, first, over)
+}
+
+fn expire(stories: &mut Stories, now_ns: u64) -> Vec<Connection> {
+    let mut over = Vec::new();
+    let mut take = |connection: &mut Connection| {
+        over.push(connection.clone());
+        Ok(())
+    };
+    stories.expire(now_ns, None, Some(&mut take)).unwrap();
+    over
+}
+
+fn finish(stories: &mut Stories) -> Vec<Connection> {
+    let mut over = Vec::new();
+    let mut take = |connection: &mut Connection| {
+        over.push(connection.clone());
+        Ok(())
+    };
+    stories.finish(None, Some(&mut take)).unwrap();
+    over
+}
+
+fn ports(connections: &[Connection]) -> Vec<u16> {
+    connections.iter().map(|c| c.client.port()).collect()
+}
+
+#[test]
+fn the_quietest_is_forgotten_and_counted() {
+    let mut stories = Stories::new(Bounds { connections: 2, ..FEW });
+    let mut forgotten = Vec::new();
+    for port in [1, 2, 3] {
+        let moment = dropped_syn(port, u64::from(port));
+        let (stages, first, over) = add(&mut stories, &moment);
+        assert_eq!((stages[0].id, first), (VerdictId::SynDropOther, true));
+        forgotten.extend(over);
+    }
+    assert!(!add(&mut stories, &dropped_syn(3, 4)).1);
+    assert_eq!(ports(&forgotten), [1]);
+    assert_eq!(stories.losses()[0].1, 1);
+    assert_eq!(ports(&finish(&mut stories)), [2, 3]);
+    assert!(finish(&mut stories).is_empty());
+}
+
+#[test]
+fn silence_ends_a_connection_but_a_word_keeps_it() {
+    let mut stories = Stories::new(FEW);
+    for (port, t_ns) in [(1, 0), (2, 0), (1, IDLE_NS / 2)] {
+        assert!(add(&mut stories, &dropped_syn(port, t_ns)).2.is_empty());
+    }
+    assert!(expire(&mut stories, IDLE_NS - 1).is_empty());
+    assert_eq!(ports(&expire(&mut stories, IDLE_NS)), [2]);
+    let ended = expire(&mut stories, IDLE_NS * 2);
+    assert_eq!(ended[0].stages[0].repeats_ns, [IDLE_NS / 2]);
+}
+
+#[test]
+fn moments_are_bounded_too() {
+    let mut stories = Stories::new(Bounds { moments: 3, ..FEW });
+    let mut last = None;
+    for t_ns in 0..10 {
+        last = Some(add(&mut stories, &dropped_syn(1, t_ns)).0);
+    }
+    assert_eq!(last.unwrap()[0].repeats_ns, [1, 9]);
+    assert_eq!(stories.losses()[1].1, 7);
+}
+
+#[test]
+fn without_room_for_its_shape_a_moment_is_judged_but_not_kept() {
+    let mut stories = Stories::new(Bounds { shapes: 1, ..FEW });
+    add(&mut stories, &dropped_syn(1, 5));
+    let other =
+        Observed { path: Path(Path::CONN_REQUEST | Path::COOKIE_INIT), ..dropped_syn(1, 6) };
+    assert_eq!(add(&mut stories, &other).0.len(), 2);
+    assert_eq!(add(&mut stories, &dropped_syn(1, 7)).0[0].repeats_ns, [7]);
+    assert_eq!(stories.losses()[2].1, 1);
+}
+
+/// A million half-open connections over IPv4, as a flood leaves them, all fit.
+#[test]
+fn two_moments_of_a_half_open_connection_take_one_block() {
+    let limit = 4_194_304;
+    let bounds = Bounds { connections: 1000, blocks: 1000 + RESERVE, ..Bounds::LIVE };
+    let mut stories = Stories::new(bounds);
+    let mut event = Event { rung: 1, family: 4, netns: 4_026_531_840, ..Event::EMPTY };
+    event.valid = valid::ACCEPT_QUEUE
+        | valid::SYN_QUEUE
+        | valid::YOUNG
+        | valid::SEGMENT
+        | valid::AFTER
+        | valid::SYNCOOKIES;
+    let mut decoder = Decoder::default();
+    for (round, kind) in [(0, 1), (1, 2)] {
+        for port in 0..1000_u16 {
+            event.client_port = port;
+            event.kind = kind;
+            // An hour after the first.
+            event.t_ns = 3600 * SECOND * u64::from(port > 0) + 2 * SECOND * u64::from(round);
+            event.seq = u32::from(port).wrapping_mul(2_654_435_761).wrapping_add(round);
+            (event.tcp_flags, event.path) = if kind == 1 {
+                (2, Path::CONN_REQUEST | Path::REQSK_HASHED)
+            } else {
+                (16, Path::CHECK_REQ | Path::SYN_RECV_SOCK_NULL | Path::CHECK_REQ_NULL)
+            };
+            event.before.ack_backlog = if kind == 1 { 0 } else { limit + 1 };
+            event.before.max_ack_backlog = limit;
+            event.before.qlen = 1_000_000 + u32::from(port);
+            event.before.young = event.before.qlen - 1000;
+            event.after = event.before;
+            let (_, first, over) = add(&mut stories, &decoder.decode(&event).unwrap());
+            assert_eq!((first, over.len()), (kind == 1, 0));
+        }
+    }
+    assert_eq!(stories.losses().map(|(_, count)| count), [0, 0, 0]);
+    assert_eq!(finish(&mut stories).len(), 1000);
+}
+
+/// The same without packing: what the packed ones are held against.
+struct Plain {
+    by_key: HashMap<ConnKey, PlainStory>,
+    queue: VecDeque<(u64, ConnKey)>,
+    bounds: Bounds,
+    forgotten: u64,
+    merged: u64,
+}
+
+#[derive(Default)]
+struct PlainStory {
+    moments: Vec<Observed>,
+    last_ns: u64,
+    shown: bool,
+}
+
+impl Plain {
+    fn add(&mut self, moment: &Observed) -> (Connection, Vec<Connection>) {
+        let key = moment.conn;
+        let mut over = Vec::new();
+        if !self.by_key.contains_key(&key) {
+            while self.by_key.len() >= self.bounds.connections {
+                self.forgotten += 1;
+                over.extend(self.pop());
+            }
+            self.queue.push_back((moment.t_ns, key));
+        }
+        let story = self
+            .by_key
+            .entry(key)
+            .or_insert_with(|| PlainStory { last_ns: moment.t_ns, ..PlainStory::default() });
+        story.last_ns = story.last_ns.max(moment.t_ns);
+        if story.moments.len() >= self.bounds.moments {
+            story.moments.pop();
+            self.merged += 1;
+        }
+        let at = story.moments.partition_point(|m| m.t_ns <= moment.t_ns);
+        story.moments.insert(at, moment.clone());
+        (verdict::judge(key, &story.moments, None), over)
+    }
+
+    fn expire(&mut self, now_ns: u64) -> Vec<Connection> {
+        let mut over = Vec::new();
+        while let Some(&(queued_ns, key)) = self.queue.front() {
+            if queued_ns.saturating_add(IDLE_NS) > now_ns {
+                break;
+            }
+            let last_ns = self.by_key[&key].last_ns;
+            if last_ns > queued_ns {
+                self.queue.pop_front();
+                self.queue.push_back((last_ns, key));
+            } else {
+                over.extend(self.pop());
+            }
+        }
+        over
+    }
+
+    fn finish(&mut self) -> Vec<Connection> {
+        let mut left: Vec<(ConnKey, PlainStory)> = self.by_key.drain().collect();
+        self.queue.clear();
+        left.sort_by_key(|(key, story)| (story.moments.first().map(|m| m.t_ns), *key));
+        let shown = left.into_iter().filter(|(_, story)| story.shown);
+        shown.map(|(key, story)| verdict::judge(key, &story.moments, None)).collect()
+    }
+
+    fn pop(&mut self) -> Option<Connection> {
+        let (_, key) = self.queue.pop_front()?;
+        let story = self.by_key.remove(&key)?;
+        story.shown.then(|| verdict::judge(key, &story.moments, None))
+    }
+}
+
+/// Any record at all, mostly of the kinds that make a story.
+fn any(rng: &mut Rng, t_ns: u64, clients: u16) -> Event {
+    let queue = |rng: &mut Rng| {
+        let limit = [0, 1, 128, u32::MAX][rng.usize(..4)];
+        let around = limit.wrapping_add(rng.u32(..3)).wrapping_sub(1);
+        overflow_common::Queue {
+            ack_backlog: if rng.bool() { around } else { rng.u32(..) >> rng.u32(..32) },
+            max_ack_backlog: limit,
+            qlen: rng.u32(..) >> rng.u32(..32),
+            young: rng.u32(..) >> rng.u32(..32),
+        }
+    };
+    let before = queue(rng);
+    let after = if rng.bool() { before } else { queue(rng) };
+    let paths = [
+        Path::CONN_REQUEST | Path::REQSK_HASHED,
+        Path::CONN_REQUEST | Path::COOKIE_INIT,
+        Path::CONN_REQUEST,
+        Path::CHECK_REQ | Path::SYN_RECV_SOCK_NULL | Path::CHECK_REQ_NULL,
+        Path::CHECK_REQ | Path::SYN_RECV_SOCK_CHILD | Path::QUEUE_ADD | Path::CHECK_REQ_CHILD,
+        Path::COOKIE_CHECK | Path::SYN_RECV_SOCK_NULL | Path::COOKIE_CHECK_NULL,
+        Path::REQSK_DROP,
+        Path::TP_SYNACK_REQUEST,
+        Path::TP_KFREE_SKB,
+        Path::TP_KFREE_SKB | Path::TP_SEND_RESET,
+        Path::TP_ESTABLISHED,
+        rng.u32(..),
+    ];
+    let mut event = Event {
+        t_ns,
+        sk: rng.u64(..3),
+        req: rng.u64(..),
+        location: 0,
+        netns: rng.u32(1..3),
+        path: paths[rng.usize(..paths.len())],
+        drop_reason: rng.u32(..3),
+        reset_reason: rng.u32(..3),
+        seq: [1, 2, 3, rng.u32(..)][rng.usize(..4)],
+        ack_seq: rng.u32(..),
+        payload_len: rng.u32(..3) * 700,
+        before,
+        after,
+        client_port: rng.u16(..clients),
+        server_port: rng.u16(80..82),
+        valid: if rng.bool() { u16::MAX } else { rng.u16(..) },
+        kind: rng.u8(1..=7),
+        rung: rng.u8(1..=3),
+        family: [4, 6][rng.usize(..2)],
+        tcp_flags: [0x02, 0x10, 0x10, 0x04, 0x18][rng.usize(..5)],
+        abort_on_overflow: rng.u8(..2),
+        syncookies: rng.u8(..3),
+        num_timeout: rng.u8(..3),
+        defer_accept: rng.u8(..3),
+        sk_state: [0, 7, 10][rng.usize(..3)],
+        ..Event::EMPTY
+    };
+    event.client[..2].copy_from_slice(&[rng.u8(..2), 1]);
+    event.client[13] = rng.u8(..2);
+    event
+}
+
+#[test]
+fn packed_stories_are_judged_as_plain_ones() {
+    let facts = Facts {
+        drop_reasons: vec![(1, "TCP_LISTEN_OVERFLOW".into()), (2, "NO_SOCKET".into())],
+        reset_reasons: vec![(1, "TCP_ABORT_ON_DATA".into())],
+        ..Facts::default()
+    };
+    let mut decoder = Decoder::new(&facts, Symbols::default());
+    let mut rng = Rng::with_seed(20_26);
+    for round in 0..60_u16 {
+        let connections = [3, 40, 100_000][usize::from(round % 3)];
+        let moments = 2 + usize::from(round);
+        let bounds = Bounds { connections, blocks: 1 << 16, moments, shapes: 1 << 15, servers: 9 };
+        let mut packed = Stories::new(bounds);
+        let mut plain = Plain {
+            by_key: HashMap::new(),
+            queue: VecDeque::new(),
+            bounds,
+            forgotten: 0,
+            merged: 0,
+        };
+        let clients = 1 + round % 7 * 5;
+        let mut now = SECOND * u64::from(round);
+        for _ in 0..600 {
+            now += rng.u64(..SECOND) >> rng.u32(..20) << if rng.u8(..50) == 0 { 8 } else { 0 };
+            let late = if rng.u8(..4) == 0 { rng.u64(..2 * SECOND) } else { 0 };
+            let event = any(&mut rng, now.saturating_sub(late), clients);
+            let moment = decoder.decode(&event).unwrap();
+            let (expected, forgotten) = plain.add(&moment);
+            let mut over = Vec::new();
+            let mut take = |connection: &mut Connection| {
+                over.push(connection.clone());
+                Ok(())
+            };
+            let mut stages = Vec::new();
+            let id = packed.add(&moment, None, &mut stages, Some(&mut take)).unwrap();
+            if stages.is_empty() {
+                // It can have brought about none.
+                let of_now =
+                    |s: &Stage| s.t_ns == moment.t_ns || s.repeats_ns.contains(&moment.t_ns);
+                assert!(!expected.stages.iter().any(of_now));
+            } else {
+                assert_eq!(stages, expected.stages);
+            }
+            assert_eq!(over, forgotten);
+            if rng.bool() {
+                let shown = &mut plain.by_key.get_mut(&moment.conn).unwrap().shown;
+                assert_eq!(packed.mark_shown(id), !mem::replace(shown, true));
+            }
+            assert!(packed.knows(&moment.conn));
+            if rng.u8(..8) == 0 {
+                assert_eq!(expire(&mut packed, now), plain.expire(now));
+            }
+        }
+        let losses = packed.losses().map(|(_, count)| count);
+        assert_eq!(losses, [plain.forgotten, plain.merged, 0]);
+        assert_eq!(finish(&mut packed), plain.finish());
+    }
+}
+
+/// When anything runs out, the quietest connections go, whoever needs the room.
+#[test]
+fn memory_is_bounded_whatever_comes() {
+    let [forgotten, _, shapeless] =
+        flood(Bounds { connections: 1 << 20, blocks: 60, shapes: 20, ..FEW });
+    assert!(forgotten > 0 && shapeless > 0, "{forgotten} {shapeless}");
+    let [forgotten, ..] = flood(Bounds { connections: 1 << 20, servers: 3, ..FEW });
+    assert!(forgotten > 0);
+}
+
+/// Records of all kinds from 20 clients to 8 servers: what was lost.
+fn flood(bounds: Bounds) -> [u64; 3] {
+    let mut decoder = Decoder::default();
+    let mut rng = Rng::with_seed(7);
+    let mut stories = Stories::new(Bounds { moments: 48, ..bounds });
+    for i in 0..10_000 {
+        let clients = rng.u16(1..20);
+        let event = any(&mut rng, i * SECOND / 10, clients);
+        add(&mut stories, &decoder.decode(&event).unwrap());
+        if i % 100 == 0 {
+            expire(&mut stories, i * SECOND / 10);
+        }
+    }
+    assert!(!finish(&mut stories).is_empty());
+    stories.losses().map(|(_, count)| count)
+}
