@@ -24,3 +24,4 @@ pub mod record;
 pub mod aggregates;
 pub mod pipeline;
 pub mod packet;
+mod pages;

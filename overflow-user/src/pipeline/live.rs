@@ -21,6 +21,7 @@ use crate::{
     confine::{Attribution, Needs, confine},
     export::Export,
     listeners::{Inventory, Listener},
+    pages,
     probe::{RingReader, Tracer},
     record::{Frame, Recorder},
 };
@@ -152,6 +153,7 @@ impl<'a> Live<'a> {
     ) -> Result<()> {
         self.learn(known)?;
         let mut command = ends.with.as_deref().map(Traced::start).transpose()?;
+        pages::give_back();
         if let Some(network) = self.confined {
             let maps: &(dyn Fn() -> bool + Sync) = &|| self.tracer.readable();
             let ends = command.as_ref().and_then(Traced::pid);
