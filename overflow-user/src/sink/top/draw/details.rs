@@ -181,11 +181,13 @@ fn limits(text: &mut Text, board: &Board, row: &Row, forecast: Option<&Forecast>
 
 fn verdicts(text: &mut Text, row: &Row) {
     text.blank();
-    let resent = match row.totals.synack_retransmits {
-        0 => String::new(),
-        n => format!(", {n} SYN-ACKs sent again"),
-    };
-    let summary = format!("{} overflows since tracing began{resent}", row.totals.overflows());
+    let more = |n: u64, what: &str| if n > 0 { format!(", {n} {what}") } else { String::new() };
+    let summary = format!(
+        "{} overflows since tracing began{}{}",
+        row.totals.overflows(),
+        more(row.totals.phantoms, "phantoms"),
+        more(row.totals.synack_retransmits, "SYN-ACKs resent"),
+    );
     text.flow("verdicts", Tone::Plain, &summary);
     for (id, count) in by_count(&row.totals.verdicts) {
         text.line(vec![
