@@ -17,7 +17,7 @@ use super::{
     link::Link,
     listener,
     netns::Namespace,
-    sockopt,
+    rules, sockopt,
     steps::{Application, Sides, since},
     sysctl,
 };
@@ -78,6 +78,15 @@ impl Cell {
             })
         })?;
         let link = Link::build(&server, &client, addresses, &config)?;
+        let ipv6 = config.family.listens_on_ipv6();
+        server.run_blocking(move || async move {
+            for setup in script.setup {
+                if let Setup::Unroutable(mark) = *setup {
+                    rules::unroutable(mark, ipv6).await?;
+                }
+            }
+            Ok(())
+        })?;
         Ok(Self { config, addresses, server, client, link })
     }
 

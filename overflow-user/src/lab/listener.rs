@@ -49,7 +49,11 @@ fn set_up(socket: &Socket, script: &Script) -> io::Result<()> {
             // BPF_RET | BPF_K: lets all of each packet pass.
             Setup::Filter => socket.attach_filter(&[SockFilter::new(0x06, 0, 0, u32::MAX)])?,
             Setup::ReusePort => socket.set_reuse_port(true)?,
-            Setup::Mptcp | Setup::Sysctl(..) | Setup::NeedsSysctl(_) | Setup::ClientSysctl(..) => {}
+            Setup::Mptcp
+            | Setup::Sysctl(..)
+            | Setup::NeedsSysctl(_)
+            | Setup::ClientSysctl(..)
+            | Setup::Unroutable(_) => {}
         }
     }
     Ok(())

@@ -29,6 +29,8 @@ pub enum Setup {
     FastOpen(u32),
     /// `SO_MARK` of the listener: its requests keep the mark, and are routed by it.
     Mark(u32),
+    /// Everything with this mark is unroutable at the server (a rule of policy routing).
+    Unroutable(u32),
     /// A socket filter that lets everything pass; each child's copy is charged to it.
     Filter,
     /// `IPPROTO_MPTCP` on both sides.

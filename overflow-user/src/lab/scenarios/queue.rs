@@ -8,6 +8,9 @@ use crate::lab::{Action, CellConfig, Script, Setup, Step};
 /// Eight requests are admitted, two children: `listen(1)` after the SYNs, before the third ACKs.
 pub(super) const SHRINK: Step = Step { at_ms: 80, action: Action::Listen(1) };
 
+/// Requests carry their listener's mark, and are routed by it.
+const MARK: u32 = 7;
+
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "centos7",
@@ -134,6 +137,23 @@ pub(super) const ALL: &[Scenario] = &[
             stories: &[(4, "syn.queued ack.accepted later.listener_closed"), (1, "syn.drop.other")],
         }],
         counters: &[("ListenOverflows", 0), ("ListenDrops", 1), ("TCPReqQFullDrop", 0)],
+    },
+    Scenario {
+        name: "syn-without-route",
+        shows: "A SYN is dropped although both queues have room: its SYN-ACK has no route back",
+        config: CellConfig {
+            backlog: 5,
+            clients: 2,
+            hold: Duration::from_millis(700),
+            script: Script {
+                name: "",
+                setup: &[Setup::Mark(MARK), Setup::Unroutable(MARK)],
+                steps: &[],
+            },
+            ..CellConfig::SEED
+        },
+        alternatives: &[Alternative { when: When::Always, stories: &[(2, "syn.drop.other")] }],
+        counters: &[("ListenOverflows", 0), ("ListenDrops", 2), ("PassiveOpens", 0)],
     },
     Scenario {
         name: "backlog-0",

@@ -86,6 +86,26 @@ pub(super) const ALL: &[Scenario] = &[
         counters: &[("PAWSEstabRejected", 1), ("OutRsts", 0)],
     },
     Scenario {
+        name: "no-flags",
+        shows: "A segment without ACK, SYN and RST meets its request and is dropped without a word",
+        config: CellConfig {
+            script: script(&[Step {
+                at_ms: 0,
+                action: Action::Craft(&[Crafted {
+                    handshake: true,
+                    timestamps: false,
+                    segments: &[Segment { flags: flags::PSH, ..Segment::ACK }, THEN_THE_RIGHT_ONE],
+                }]),
+            }]),
+            ..ALONE
+        },
+        alternatives: &[Alternative {
+            when: When::Always,
+            stories: &[(1, "syn.queued ack.drop.other ack.accepted later.listener_closed")],
+        }],
+        counters: &[("OutRsts", 0), ("ListenDrops", 0), ("PassiveOpens", 1)],
+    },
+    Scenario {
         name: "bad-syn",
         shows: "A SYN inside the window of its request is answered by RST and ends the request",
         config: CellConfig {
