@@ -175,6 +175,15 @@ pub fn tp_kfree_skb(ctx: BtfTracePointContext) -> u32 {
 #[inline(always)]
 fn dropped(skb: u64, location: u64, reason: u64, rx_sk: u64) -> Option<()> {
     let state = followed(skb)?;
+    // In the receive queue of a connection it was taken; what is freed is the queue, much later.
+    let owner = read::field(skb, &SKB_SK).unwrap_or(0);
+    if owner != 0 {
+        let owner = sock::state(owner);
+        if owner != STATE_LISTEN.load() && owner != STATE_NEW_SYN_RECV.load() {
+            state.skb = 0;
+            return None;
+        }
+    }
     state.mark(Path::TP_KFREE_SKB);
     state.event.location = location;
     if reason != read::NO_REASON {
@@ -197,7 +206,7 @@ fn dropped(skb: u64, location: u64, reason: u64, rx_sk: u64) -> Option<()> {
 }
 
 /// The followed state, by the segment's address alone: its headers may be gone by the time it is
-/// freed, and between arrival and free the address cannot be reused.
+/// freed, and between arrival and free the address cannot be used again.
 #[inline(always)]
 fn followed(skb: u64) -> Option<&'static mut PathState> {
     let state = PathState::get()?;
