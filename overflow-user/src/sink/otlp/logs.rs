@@ -133,11 +133,15 @@ fn decisive(stage: &Stage) -> Vec<KeyValue> {
     found
 }
 
-/// A handshake that came through after all is no warning.
+/// A handshake that came through after all is no warning, unless the connection was never accepted.
 fn severity(connection: &Connection) -> SeverityNumber {
-    let last = connection.last_handshake().map(|stage| stage.id);
-    match last {
-        Some(VerdictId::AckAccepted | VerdictId::AckAcceptedCookie) => SeverityNumber::Info,
+    match connection.outcome {
+        Some(
+            VerdictId::AckAccepted
+            | VerdictId::AckAcceptedCookie
+            | VerdictId::LaterRecovered
+            | VerdictId::LaterAcceptedByApp,
+        ) => SeverityNumber::Info,
         _ => SeverityNumber::Warn,
     }
 }
@@ -241,6 +245,13 @@ mod tests {
             stage(VerdictId::AckAccepted, 2, vec![]),
         ];
         let connection = connection(stages, VerdictId::LaterRecovered);
-        assert_eq!(record(&connection, None, 3, |t| t).severity_number(), SeverityNumber::Info);
+        let severity =
+            |connection: &Connection| record(connection, None, 3, |t| t).severity_number();
+        assert_eq!(severity(&connection), SeverityNumber::Info);
+        let mut stages = connection.stages.clone();
+        stages.push(stage(VerdictId::LaterListenerClosed, 4, vec![]));
+        let outcome = Some(VerdictId::LaterListenerClosed);
+        let closed = Connection { stages, outcome, ..connection.clone() };
+        assert_eq!(severity(&closed), SeverityNumber::Warn);
     }
 }
