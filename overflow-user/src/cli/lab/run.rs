@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A burst that was not concurrent shows something else than was asked; so often it is tried.
-const ATTEMPTS: u32 = 3;
+pub(super) const ATTEMPTS: u32 = 3;
 /// How the run ended.
 pub enum Finished {
     /// All cells ran.

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::{LabArgs, run::Finished};
+use super::{
+    LabArgs,
+    run::{ATTEMPTS, Finished},
+};
 use crate::{
     cli::{OutputFormat, tracing},
     correlate::SynQueueLimit,
@@ -105,6 +108,11 @@ pub(super) fn run(
             None => report = Some(ran),
         }
     }
+    if let Some(report) = &mut report
+        && !again(&mut ended, report, &lab)?
+    {
+        return Ok(super::interrupted());
+    }
     if let Some(report) = &report {
         super::save(capture, report, args)?;
     }
@@ -121,6 +129,38 @@ pub(super) fn run(
     }
     let good = ended.iter().all(|e| e.holds(cells) != Some(false));
     Ok(ExitCode::from(u8::from(!good)))
+}
+
+/// Runs those again that did not come out as foretold while records were lost: what was not seen is
+/// no proof of anything. False if it was interrupted.
+fn again(
+    ended: &mut [Ended],
+    report: &mut Report,
+    lab: impl Fn(Vec<CellConfig>) -> Result<Finished>,
+) -> Result<bool> {
+    for _ in 1..ATTEMPTS {
+        let unseen: Vec<usize> =
+            (0..ended.len()).filter(|i| ended[*i].lacks_records(&report.cells)).collect();
+        for batch in unseen.chunks(BATCH) {
+            let configs = batch.iter().map(|i| ended[*i].config.clone()).collect();
+            let Finished::Report(ran) = lab(configs)? else { return Ok(false) };
+            for (&i, mut cell) in batch.iter().zip(ran.cells) {
+                let Outcome::Ran { cell: number, .. } = ended[i].outcome else { continue };
+                let before = &report.cells[number];
+                let note = format!("run again: {} records were lost before", lost(before));
+                cell.observation.notes.push(note);
+                cell.observation.attempts += before.observation.attempts;
+                let differences = differences(ended[i].scenario, &cell)?;
+                ended[i].outcome = Outcome::Ran { cell: number, differences };
+                report.cells[number] = cell;
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn lost(cell: &CellReport) -> u64 {
+    cell.losses.iter().map(|loss| loss.count).sum()
 }
 
 /// The scenarios asked for, each once, with those this kernel cannot run marked.
@@ -208,6 +248,12 @@ impl Ended {
             }
             Outcome::Unavailable(_) => None,
         }
+    }
+
+    /// Whether it did not come out as foretold, perhaps because something was not seen.
+    fn lacks_records(&self, cells: &[CellReport]) -> bool {
+        let Outcome::Ran { cell, .. } = &self.outcome else { return false };
+        self.holds(cells) == Some(false) && cells.get(*cell).is_some_and(|cell| lost(cell) > 0)
     }
 }
 
@@ -312,4 +358,69 @@ fn line(out: &mut impl Write, line: &impl Serialize) -> Result<()> {
     serde_json::to_writer(&mut *out, line)?;
     out.write_all(b"\n")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::{
+        lab::{LinkKind, ListenerQueue, Observation, Timeline},
+        sink::{HookInUse, Host, Loss},
+    };
+
+    /// A run in which nothing was seen, and so many records were lost.
+    fn nothing_seen(configs: Vec<CellConfig>, lost: u64) -> Report {
+        let cell = |config| {
+            let observation = Observation {
+                server: ([10, 7, 0, 1], 12345).into(),
+                clients: Vec::new(),
+                server_sockets: Vec::new(),
+                queue: (ListenerQueue::default(), ListenerQueue::default()),
+                counters: std::collections::BTreeMap::new(),
+                packets: Vec::new(),
+                capture_drops: 0,
+                link_drops: 0,
+                link: LinkKind::Netem,
+                notes: Vec::new(),
+                concurrent: true,
+                attempts: 1,
+                timeline: Timeline::default(),
+            };
+            let hook = Moment::ThirdAck.as_str();
+            let hooks = vec![HookInUse { moment: hook, rung: "fentry", hook: String::new() }];
+            let losses = vec![Loss { what: "ebpf ring_full".to_owned(), count: lost }];
+            CellReport::new(config, observation, Vec::new(), None, hooks, losses)
+        };
+        let host = Host { kernel: String::new(), distro: None };
+        Report { host, cells: configs.into_iter().map(cell).collect() }
+    }
+
+    /// The numbers of records lost in each run, the first of them before.
+    fn attempts(lost: &[u64]) -> (u32, Vec<String>) {
+        let scenario = Scenario::find("centos7").unwrap();
+        let config = scenario.cell();
+        let mut report = nothing_seen(vec![config.clone()], lost[0]);
+        let differences = differences(scenario, &report.cells[0]).unwrap();
+        assert!(!differences.is_empty());
+        let mut ended =
+            [Ended { scenario, config, outcome: Outcome::Ran { cell: 0, differences } }];
+        let next = RefCell::new(lost[1..].iter());
+        let lab = |configs| {
+            let lost = next.borrow_mut().next().expect("one run too many");
+            Ok(Finished::Report(nothing_seen(configs, *lost)))
+        };
+        assert!(again(&mut ended, &mut report, lab).unwrap());
+        let observation = &report.cells[0].observation;
+        (observation.attempts, observation.notes.clone())
+    }
+
+    #[test]
+    fn only_what_may_not_have_been_seen_is_tried_again() {
+        assert_eq!(attempts(&[0]), (1, vec![]));
+        let note = |lost| vec![format!("run again: {lost} records were lost before")];
+        assert_eq!(attempts(&[7, 0]), (2, note(7)));
+        assert_eq!(attempts(&[7, 2, 1]), (3, note(2)));
+    }
 }
