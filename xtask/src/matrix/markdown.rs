@@ -32,8 +32,9 @@ was answered.
 
 Rows marked *measured* are kernels that do not boot here: CentOS 7 and RHEL 8 and the stable
 releases 4.4 and 5.4 were built from source and measured by packet capture alone, as
-`overflow-user/tests/data/ground-truth/README.md` tells. *Booted* rows were traced here, by every
-rung and family with the same outcome.
+`overflow-user/tests/data/ground-truth/README.md` tells. *Booted* rows were traced here, with the same
+outcome each time: by fentry and by kprobe on IPv4, by kprobe on IPv6, by tracepoints for IPv4 clients
+of a dual-stack listener.
 ";
 
 /// The whole document.

@@ -26,8 +26,9 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ),
     (
         "reuseport-migration",
-        "`net.ipv4.tcp_migrate_req` exists since v5.14 (f9ac779f881c); before, the requests of a \
-         closed listener die with it.",
+        "Requests move to another listener since v5.14 (`reuseport_migrate_sock`, with the sysctl \
+         `net.ipv4.tcp_migrate_req`, f9ac779f881c). Debian's 5.10 has the sysctl but not the \
+         function: there the requests of a closed listener die with it.",
     ),
 ];
 

@@ -57,7 +57,8 @@ pub(super) const ALL: &[Scenario] = &[
                     (3, "syn.queued later.migrated ack.drop.overflow"),
                 ],
             },
-            // 5.10.262 has the sysctl, but drops the request at the third ACK all the same.
+            // Debian's 5.10 has the sysctl but no reuseport_migrate_sock: the request is dropped at its
+            // third ACK.
             Alternative {
                 when: When::Always,
                 stories: &[(5, "syn.queued later.request_orphaned later.reset_no_socket")],
