@@ -29,6 +29,9 @@ const MAX_PAYLOAD: u32 = 64 << 20;
 /// the processor's cache until they are done with.
 const BUFFER: usize = 64 << 10;
 
+/// Events that are handed out at once.
+const AT_ONCE: usize = 32;
+
 /// What decoding and printing need besides the frames.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -265,22 +268,26 @@ impl Recording {
         }
     }
 
-    /// The next frame if it is a sound event and all of it has been read, as is so for most:
-    /// quicker than [`Self::next_frame`], which is to be asked if there is none.
-    pub fn next_event(&mut self) -> Option<Event> {
+    /// The next frames as long as they are sound events that have been read already, as most are:
+    /// quicker than [`Self::next_frame`], which is to be asked if there are none.
+    pub fn next_events(&mut self, events: &mut Vec<Event>) -> bool {
+        events.clear();
         if self.ended {
-            return None;
+            return false;
         }
-        let frame = self.input.buffer().get(..SUM + 4)?;
-        let (summed, sum) = frame.split_at(SUM);
-        if summed[..EVENT.len()] != EVENT || crc32fast::hash(summed).to_le_bytes() != *sum {
-            return None;
+        let buffer = self.input.buffer();
+        for frame in buffer.chunks_exact(SUM + 4).take(AT_ONCE) {
+            let (summed, sum) = frame.split_at(SUM);
+            if summed[..EVENT.len()] != EVENT || crc32fast::hash(summed).to_le_bytes() != *sum {
+                break;
+            }
+            events.extend(Event::from_bytes(&summed[EVENT.len()..]));
         }
-        let event = Event::from_bytes(&summed[EVENT.len()..])?;
-        self.input.consume(SUM + 4);
-        self.at += (SUM + 4) as u64;
-        self.frames += 1;
-        Some(event)
+        let read = events.len() * (SUM + 4);
+        self.input.consume(read);
+        self.at += read as u64;
+        self.frames += events.len() as u64;
+        !events.is_empty()
     }
 
     fn preamble(&mut self) -> Result<(), RecordError> {

@@ -51,9 +51,16 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
         trace::engine(args.view.options(filter), args.view.sink(terminal), &header, &mut out)?;
     let mut failure = None;
     let mut enough = false;
+    let mut events = Vec::new();
     loop {
-        while !enough && let Some(event) = recording.next_event() {
-            enough = engine.event(&event, &mut out)?.is_break();
+        while !enough && recording.next_events(&mut events) {
+            engine.expect(&events);
+            for event in &events {
+                enough = engine.event(event, &mut out)?.is_break();
+                if enough {
+                    break;
+                }
+            }
         }
         match recording.next_frame() {
             Ok(Some(Frame::Event(_) | Frame::Tick(_))) if enough => {}

@@ -192,6 +192,11 @@ impl Engine {
         self.losses.iter().cloned().chain(own).filter(|(_, count)| *count > 0).collect()
     }
 
+    /// Makes ready for records that will be taken next; a few dozen at a time.
+    pub fn expect(&self, events: &[Event]) {
+        self.stories.expect(events.iter().filter_map(Decoder::connection));
+    }
+
     /// Takes one record. Breaks when no more are wanted.
     pub fn event(&mut self, event: &Event, out: &mut dyn Write) -> io::Result<ControlFlow<()>> {
         let decoded = self.decoder.decode(event);

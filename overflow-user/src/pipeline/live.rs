@@ -42,6 +42,8 @@ const HURT_FOR: Duration = Duration::from_secs(130);
 const SETTLE: Duration = Duration::from_millis(100);
 /// Records that wait while listeners are looked for; more are lost, and counted.
 const WAITING: usize = 1 << 18;
+/// Records that are made ready for at once.
+const AHEAD_OF_TAKING: usize = 32;
 const NOT_RECORDED: &str = "cannot write the recording";
 
 /// What ends a live trace, besides a signal.
@@ -223,7 +225,13 @@ impl<'a> Live<'a> {
 
     /// Hands the pending records to the engine; breaks when it wants no more.
     async fn events(&mut self) -> Result<ControlFlow<()>> {
+        let mut taken = 0;
         while let Some(event) = self.pending.front().copied() {
+            if taken % AHEAD_OF_TAKING == 0 {
+                let next = self.pending.as_slices().0;
+                self.engine.expect(&next[..next.len().min(AHEAD_OF_TAKING)]);
+            }
+            taken += 1;
             self.eventful = true;
             if event.path & Path::SYN_RECV_SOCK_NULL != 0 {
                 self.hurt = Some(Instant::now());
@@ -240,7 +248,7 @@ impl<'a> Live<'a> {
             if let Some(recorder) = &mut self.recorder {
                 recorder.write(&Frame::Event(event)).context(NOT_RECORDED)?;
             }
-            if self.engine.feed(Frame::Event(event), self.out)?.is_break() {
+            if self.engine.event(&event, self.out)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }

@@ -62,10 +62,10 @@ fn read_by(path: &Path, quick: bool) -> (Vec<Frame>, u64, Option<RecordError>) {
         Ok(recording) => recording,
         Err(error) => return (Vec::new(), 0, Some(error)),
     };
-    let mut frames = Vec::new();
+    let (mut frames, mut events) = (Vec::new(), Vec::new());
     loop {
-        if quick && let Some(event) = recording.next_event() {
-            frames.push(Frame::Event(event));
+        if quick && recording.next_events(&mut events) {
+            frames.extend(events.iter().copied().map(Frame::Event));
             continue;
         }
         match recording.next_frame() {

@@ -108,6 +108,11 @@ impl VerdictId {
         )
     }
 
+    /// Whether it is about the time after the handshake: all of `later`.
+    pub fn is_later(self) -> bool {
+        self >= Self::LaterAcceptedByApp
+    }
+
     /// Whether the text form starts with `prefix` at a dot boundary: `syn.drop` covers
     /// `syn.drop.other`.
     pub fn is_under(self, prefix: &str) -> bool {
@@ -136,6 +141,7 @@ mod tests {
     #[test]
     fn ids_are_unique_and_parse_back() {
         for (i, v) in VerdictId::ALL.iter().enumerate() {
+            assert_eq!(v.is_later(), v.is_under("later"), "{v}");
             assert_eq!(VerdictId::parse(v.as_str()), Some(*v));
             assert!(VerdictId::ALL[i + 1..].iter().all(|w| w.as_str() != v.as_str()));
         }

@@ -55,21 +55,26 @@ pub fn judge_into(
                 // no tracepoint tells.
                 reset_unseen |= moment.rung == Rung::Tracepoint && moment.flags(RST, 0);
                 let context = Context { syn_queue_limit: limit, last, rcv_isn, gone, accepted };
-                if let Some(mut stage) = rules::stage(moment, context) {
-                    if stage.id == VerdictId::LaterAcceptedByApp {
-                        stage.values.queue_wait_ns = waited(connection, moment.t_ns);
-                    }
+                if let Some(judged) = rules::judged(moment, context) {
+                    let id = judged.0;
                     if migrated(syn, moment) && !has(connection, VerdictId::LaterMigrated) {
-                        let stage = Stage {
+                        push(&mut connection.stages, VerdictId::LaterMigrated, moment, || Stage {
                             path: &["reuseport_migrate_sock"],
                             ..later(VerdictId::LaterMigrated, moment)
-                        };
-                        push(&mut connection.stages, stage);
+                        });
                     }
-                    if recovered(last, stage.id) {
-                        push(&mut connection.stages, later(VerdictId::LaterRecovered, moment));
+                    if recovered(last, id) {
+                        let id = VerdictId::LaterRecovered;
+                        push(&mut connection.stages, id, moment, || later(id, moment));
                     }
-                    push(&mut connection.stages, stage);
+                    let queue_wait_ns = (id == VerdictId::LaterAcceptedByApp)
+                        .then(|| waited(connection, moment.t_ns))
+                        .flatten();
+                    push(&mut connection.stages, id, moment, || {
+                        let mut stage = rules::stage(moment, judged);
+                        stage.values.queue_wait_ns = queue_wait_ns;
+                        stage
+                    });
                 }
             }
         }
@@ -83,15 +88,14 @@ pub fn judge_into(
         } else {
             VerdictId::LaterRequestOrphaned
         };
-        let gone = Stage {
+        push(&mut connection.stages, id, moment, || Stage {
             path: if moment.path.has(Path::REQSK_TIMER) {
                 &["reqsk_timer_handler"]
             } else {
                 &["inet_csk_reqsk_queue_drop"]
             },
             ..later(id, moment)
-        };
-        push(&mut connection.stages, gone);
+        });
         connection.stages.sort_by_key(|stage| stage.t_ns);
     }
     connection.outcome = outcome(connection);
@@ -118,10 +122,10 @@ fn migrated(syn: Option<&Observed>, moment: &Observed) -> bool {
 }
 
 /// The same thing again is a repetition of the stage, not a new one.
-fn push(stages: &mut Vec<Stage>, stage: Stage) {
+fn push(stages: &mut Vec<Stage>, id: VerdictId, moment: &Observed, stage: impl FnOnce() -> Stage) {
     match stages.last_mut() {
-        Some(last) if last.id == stage.id => last.repeats_ns.push(stage.t_ns),
-        _ => stages.push(stage),
+        Some(last) if last.id == id => last.repeats_ns.push(moment.t_ns),
+        _ => stages.push(stage()),
     }
 }
 

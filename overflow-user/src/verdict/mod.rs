@@ -15,5 +15,5 @@ pub use stage::{Connection, Functions, Known, Stage, Values};
 /// The verdict on one moment alone, without the story it is part of.
 pub fn of_one(moment: &Observed, syn_queue_limit: Option<SynQueueLimit>) -> Option<VerdictId> {
     let context = rules::Context { syn_queue_limit, ..rules::Context::default() };
-    rules::stage(moment, context).map(|stage| stage.id)
+    rules::judged(moment, context).map(|(id, ..)| id)
 }

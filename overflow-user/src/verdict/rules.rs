@@ -28,11 +28,14 @@ pub struct Context {
     pub accepted: bool,
 }
 
-/// The stage that this moment is, or `None` if it is none of its own (a SYN that meets its
-/// request, the peer's RST, a retransmitted SYN-ACK).
-pub fn stage(moment: &Observed, context: Context) -> Option<Stage> {
+/// What a moment is, how that is known, and which way it went.
+pub type Judged = (VerdictId, Known, Via);
+
+/// Which stage this moment is, or `None` if it is none of its own (a SYN that meets its request,
+/// the peer's RST, a retransmitted SYN-ACK).
+pub fn judged(moment: &Observed, context: Context) -> Option<Judged> {
     let tracepoint = moment.rung == Rung::Tracepoint;
-    let judged = match (moment.kind, tracepoint) {
+    Some(match (moment.kind, tracepoint) {
         (Kind::Syn, false) => syn(moment, context),
         (Kind::Syn, true) => syn_by_tracepoints(moment, context)?,
         (Kind::Ack, false) => ack(moment, context)?,
@@ -45,19 +48,20 @@ pub fn stage(moment: &Observed, context: Context) -> Option<Stage> {
         (Kind::ActiveReset, _) => (VerdictId::LaterListenerClosed, Known::Traced, Via::Close),
         (Kind::Accept, _) => (VerdictId::LaterAcceptedByApp, Known::Traced, Via::Accept),
         (Kind::SynAckRetransmit | Kind::RequestRemoved, _) => return None,
-    };
-    let (id, known, via) = judged;
-    Some(Stage {
+    })
+}
+
+/// That stage with its evidence.
+pub fn stage(moment: &Observed, (id, known, via): Judged) -> Stage {
+    Stage {
         id,
         t_ns: moment.t_ns,
         known,
         path: paths::functions(moment, via),
         values: values(moment, id),
         repeats_ns: Vec::new(),
-    })
+    }
 }
-
-type Judged = (VerdictId, Known, Via);
 
 fn inferred(why: &'static str) -> Known {
     Known::Inferred(why.into())

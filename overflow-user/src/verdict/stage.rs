@@ -116,12 +116,12 @@ impl Connection {
         if !drop(&last) {
             return Some(last);
         }
-        let stages = self.stages.iter().rev().filter(|s| !s.id.is_under("later"));
+        let stages = self.stages.iter().rev().filter(|s| !s.id.is_later());
         stages.take_while(drop).last()
     }
 
     /// The last of its `syn.*` and `ack.*` stages.
     pub fn last_handshake(&self) -> Option<&Stage> {
-        self.stages.iter().rev().find(|s| !s.id.is_under("later"))
+        self.stages.iter().rev().find(|s| !s.id.is_later())
     }
 }

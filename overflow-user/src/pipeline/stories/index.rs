@@ -45,6 +45,13 @@ impl Index {
         None
     }
 
+    /// A number that may have this hash, where it is looked for first.
+    pub fn guess(&self, hash: u64) -> Option<Id> {
+        let slot = self.slots[self.probe(hash).next()?];
+        (slot >> NUMBER_BITS == tag(hash) && slot > GONE)
+            .then(|| (slot & ((1 << NUMBER_BITS) - 1)) - FIRST)
+    }
+
     /// Whether a number more needs the table to be built anew, with [`Self::rebuild`].
     pub fn is_full(&self) -> bool {
         (self.filled + 1) * 8 > self.slots.len() * 7

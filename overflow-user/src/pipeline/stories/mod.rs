@@ -11,7 +11,7 @@ mod servers;
 mod shape;
 mod store;
 
-use std::{io, mem};
+use std::{hint, io, mem, slice};
 
 use overflow_common::Kind;
 
@@ -88,6 +88,12 @@ impl Stories {
         self.store.find(key).is_some()
     }
 
+    /// Brings into the processor's cache what finding these connections takes. Memory is waited for
+    /// once for many of them that way, instead of once for each.
+    pub fn expect(&self, keys: impl Iterator<Item = ConnKey>) {
+        hint::black_box(keys.fold(0, |all, key| all ^ self.store.touch(&key)));
+    }
+
     /// Adds a moment and judges its connection anew: all its stages are put into `stages`, unless
     /// the moment can have brought about none. Returns the connection's number, which is good until
     /// the next call. `over` is handed connections that had to be forgotten for it.
@@ -116,7 +122,14 @@ impl Stories {
             while !self.store.takes(&key) {
                 self.forget(limit, &mut over)?;
             }
-            self.store.begin(&key, moment.t_ns, &mut self.story)
+            let id = self.store.begin(&key, moment.t_ns, &mut self.story);
+            if self.store.append(id, moment, self.bounds.moments) {
+                mem::swap(&mut self.judged.stages, stages);
+                verdict::judge_into(&mut self.judged, key, slice::from_ref(moment), limit);
+                mem::swap(&mut self.judged.stages, stages);
+                return Ok(id);
+            }
+            id
         };
         let story = &mut self.story;
         story.last_ns = story.last_ns.max(moment.t_ns);
@@ -135,7 +148,7 @@ impl Stories {
         story.numbers.insert(at, shape);
         self.store.save(id, story, appended && shape.is_some());
         mem::swap(&mut self.judged.stages, stages);
-        verdict::judge_into(&mut self.judged, key, &story.moments, limit);
+        verdict::judge_into(&mut self.judged, key, &self.story.moments, limit);
         mem::swap(&mut self.judged.stages, stages);
         Ok(id)
     }

@@ -29,6 +29,12 @@ impl Servers {
         self.numbers.len() < self.most || self.find(server).is_some()
     }
 
+    /// The number of the server that was asked for last, if it is this one.
+    pub fn latest(&self, server: &Server) -> Option<u32> {
+        let (there, _) = self.by_number.get(self.latest as usize)?;
+        (there == server).then_some(self.latest)
+    }
+
     /// The number of a server that has connections.
     pub fn find(&mut self, server: Server) -> Option<u32> {
         match self.by_number.get(self.latest as usize) {

@@ -115,6 +115,14 @@ impl Store {
         })
     }
 
+    /// Reads what finding this connection will read, to have it in the processor's cache then. The
+    /// result means nothing.
+    pub fn touch(&self, key: &ConnKey) -> u8 {
+        let server = self.servers.latest(&(key.netns, key.server));
+        let hash = server.map(|server| self.hash(key.client, server));
+        hash.and_then(|hash| self.index.guess(hash)).map_or(0, |id| self.blocks.head(id)[ADDRESS])
+    }
+
     /// Adds a connection that is not there, at the end of the line. There must be room.
     pub fn begin(&mut self, key: &ConnKey, t_ns: u64, story: &mut Story) -> Id {
         if self.len == 0 {
@@ -179,8 +187,8 @@ impl Store {
         self.text.extend_from_slice(text);
     }
 
-    /// Adds a moment to the end of a story without unpacking it: only one that is later than all
-    /// of it, and while it has fewer than so many. There must be room.
+    /// Adds a moment to the end of a story, or begins it, without unpacking it: only one that is
+    /// later than all of it, and while it has fewer than so many. There must be room.
     pub fn append(&mut self, id: Id, moment: &Observed, most: usize) -> bool {
         let flags = self.blocks.flags(id);
         let text = self.blocks.text(id, &mut self.buffer);
@@ -192,7 +200,8 @@ impl Store {
             moment::skip(text, &mut at, shape, &mut earlier);
             moments += 1;
         }
-        if flags & TIMED != 0 || moments == 0 || moments >= most || earlier.t_ns >= moment.t_ns {
+        let later = moments == 0 || earlier.t_ns < moment.t_ns;
+        if flags & TIMED != 0 || !later || moments >= most {
             return false;
         }
         self.text.clear();
