@@ -358,7 +358,7 @@ fn the_command_says_what_is_wrong_and_fails() {
             recorder.write(&frame).unwrap();
         }
         drop(recorder);
-        let (code, errors, _) = replay(&[&["--all"][..], &["--summary", "1"]][round % 2]);
+        let (code, errors, _) = replay([&["--all"][..], &["--summary", "1"]][round % 2]);
         assert_eq!(code, Some(0), "round {round}: {errors}");
     }
 }

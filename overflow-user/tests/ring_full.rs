@@ -29,7 +29,7 @@ const CLIENTS: usize = 800;
 /// Room for some 26 records.
 const SMALL: &str = "4K";
 const LARGE: &str = "64M";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Trace {
     child: Child,

@@ -42,7 +42,9 @@ impl Host {
             let made = unshare(CloneFlags::CLONE_NEWNET);
             let tid = rustix::thread::gettid().as_raw_nonzero().get();
             ready.send(made.map(|()| tid)).unwrap();
-            todo.into_iter().for_each(|job| job());
+            for job in todo {
+                job();
+            }
         });
         match made.recv().unwrap() {
             Ok(tid) => Some(Self { jobs, tid }),
@@ -172,8 +174,9 @@ fn handshakes(told: &[Value]) -> BTreeMap<String, (String, Value)> {
     let connections = told.iter().filter(|line| line["type"] == "connection");
     connections
         .map(|line| {
-            let ids = line["stages"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap());
-            let handshake = ids.filter(|id| !id.starts_with("later.")).next_back();
+            let mut ids =
+                line["stages"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap());
+            let handshake = ids.rfind(|id| !id.starts_with("later."));
             let client = line["client"].as_str().unwrap().to_owned();
             (client, (handshake.unwrap_or("none").to_owned(), line["outcome"].clone()))
         })
