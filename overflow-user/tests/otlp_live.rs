@@ -67,16 +67,20 @@ impl Trace {
         Pid::from_child(&self.child)
     }
 
-    /// The process that exports.
+    /// The process that exports. Its parent goes on before execve has set its arguments.
     fn exporter(&self) -> Pid {
         let pid = self.child.id();
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-        let is_it = |child: &&str| {
-            let line = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap();
-            line.split('\0').nth(1) == Some("export")
+        let find = || {
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+            let is_it = |child: &&str| {
+                let line = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap();
+                line.split('\0').nth(1) == Some("export")
+            };
+            let found = children.split_whitespace().find(is_it)?;
+            Pid::from_raw(found.parse().unwrap())
         };
-        let found = children.split_whitespace().find(is_it).expect("a process that exports");
-        Pid::from_raw(found.parse().unwrap()).unwrap()
+        wait_until("there is a process that exports", || find().is_some());
+        find().unwrap()
     }
 
     /// Interrupts it; what it still printed, its stderr, and how long it took.
