@@ -32,6 +32,14 @@ struct Trace {
     stdout: Box<dyn BufRead>,
 }
 
+impl Drop for Trace {
+    fn drop(&mut self) {
+        // A test that failed leaves none behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Trace {
     /// `None` where tracing is not possible.
     fn start(url: &str, args: &[&str]) -> Option<Self> {
