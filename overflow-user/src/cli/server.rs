@@ -106,7 +106,7 @@ async fn serve(args: &ServerArgs) -> Result<Served> {
         ..TraceConfig::default()
     };
     // Before the listener: the tracepoint rung learns of listeners as they come.
-    let tracing = Tracing::start(args.btf.as_deref(), &config)
+    let tracing = Tracing::start(args.btf.as_deref(), &config, false)
         .context("the server's connections cannot be traced")?;
     let mut server = Server::open(address, args.backlog)?;
     announce(args, address, &tracing);

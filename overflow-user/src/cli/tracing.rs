@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use overflow_common::Kind;
+use overflow_common::{Event, Kind};
 use tokio::{sync::oneshot, task::JoinHandle};
 
+use super::trace;
 use crate::{
     correlate::Table,
     decode::{Decoder, Observed},
     kernel::Kernel,
     probe::{Moment, RingReader, TraceConfig, Tracer},
+    record::Header,
     sink::{HookInUse, Loss},
     witness::Sight,
 };
@@ -26,12 +28,14 @@ const SETTLE: std::time::Duration = std::time::Duration::from_millis(100);
 pub(super) struct Tracing {
     tracer: Tracer,
     reader: JoinHandle<Read>,
+    header: Header,
     stop: oneshot::Sender<()>,
 }
 
 /// What the reader collected.
 struct Read {
     table: Table,
+    records: Vec<Event>,
     undecoded: u64,
 }
 
@@ -41,6 +45,9 @@ pub(super) struct Traced {
     pub(super) table: Table,
     /// What could not be seen.
     pub(super) sight: Sight,
+    /// The records as they came, if they were to be kept, and what decoding them needs.
+    pub(super) records: Vec<Event>,
+    pub(super) header: Header,
     /// The hooks that attached.
     pub(super) hooks: Vec<HookInUse>,
     /// What was lost, zeroes included.
@@ -48,8 +55,8 @@ pub(super) struct Traced {
 }
 
 impl Tracing {
-    /// Attaches, from inside a runtime; `btf` stands in for the kernel's own.
-    pub(super) fn start(btf: Option<&Path>, config: &TraceConfig) -> Result<Self> {
+    /// Attaches, from inside a runtime; `btf` stands in for the kernel's own; `keep` the records.
+    pub(super) fn start(btf: Option<&Path>, config: &TraceConfig, keep: bool) -> Result<Self> {
         let kernel = Kernel::inspect(btf)?;
         let mut tracer = Tracer::attach(&kernel, config)?;
         if config.debug {
@@ -57,9 +64,10 @@ impl Tracing {
         }
         let ring = tracer.ring()?;
         let decoder = Decoder::new(&kernel.facts, kernel.symbols().clone());
+        let header = trace::header(&kernel, &tracer);
         let (stop, stopped) = oneshot::channel();
-        let reader = tokio::spawn(read(ring, decoder, stopped));
-        Ok(Self { tracer, reader, stop })
+        let reader = tokio::spawn(read(ring, decoder, keep, stopped));
+        Ok(Self { tracer, reader, header, stop })
     }
 
     /// Traces another network namespace, by inode number.
@@ -88,17 +96,29 @@ impl Tracing {
         losses.push(loss("moments that found no room", read.table.evicted()));
         let sight =
             Sight { lost: losses.iter().map(|l| l.count).sum(), blind_to: blind_to(&self.tracer) };
-        Ok(Traced { table: read.table, sight, hooks: hooks(&self.tracer), losses })
+        Ok(Traced {
+            table: read.table,
+            sight,
+            records: read.records,
+            header: self.header,
+            hooks: hooks(&self.tracer),
+            losses,
+        })
     }
 }
 
 async fn read(
     mut ring: RingReader,
     mut decoder: Decoder,
+    keep: bool,
     mut stopped: oneshot::Receiver<()>,
 ) -> Read {
     let mut table = Table::new(MAX_CONNECTIONS, MAX_MOMENTS);
+    let mut records = Vec::new();
     let mut take = |event| {
+        if keep {
+            records.push(event);
+        }
         if let Some(moment) = decoder.decode(&event) {
             table.push(moment);
         }
@@ -115,7 +135,7 @@ async fn read(
     }
     ring.drain(&mut take);
     let undecoded = decoder.unknown() + ring.malformed();
-    Read { table, undecoded }
+    Read { table, records, undecoded }
 }
 
 fn hooks(tracer: &Tracer) -> Vec<HookInUse> {

@@ -84,13 +84,16 @@ pub struct LabArgs {
     /// Write the packets, annotated with the verdicts, as pcapng
     #[arg(long, value_name = "FILE")]
     pub(super) pcap: Option<PathBuf>,
+    /// Write every record of the tracer to a file, for `overflow replay`
+    #[arg(long, value_name = "FILE")]
+    pub(super) record: Option<PathBuf>,
     /// Compare every connection with what the kernel model foretells; a difference exits 1
     #[arg(long)]
     pub(super) check_model: bool,
     /// Run N scenarios drawn by lot instead; those that disagree are cut down to the smallest one
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..), conflicts_with_all =
         ["scenario", "clients", "backlog", "delay", "abort_on_overflow", "syncookies", "somaxconn",
-        "prefill", "payload", "hold", "output", "pcap"])]
+        "prefill", "payload", "hold", "output", "pcap", "record"])]
     pub(super) random: Option<u32>,
     /// Draw the scenarios of an earlier --random again
     #[arg(long, value_name = "S", requires = "random")]

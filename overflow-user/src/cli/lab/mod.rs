@@ -6,6 +6,7 @@ mod progress;
 mod random;
 mod run;
 mod scenarios;
+mod tape;
 
 use std::{
     fs::File,
@@ -17,6 +18,7 @@ use anyhow::{Context, Result};
 
 pub use args::{LabArgs, RungChoice};
 use run::Finished;
+use tape::Tape;
 
 use super::OutputFormat;
 use crate::sink::{self, Report, pcapng};
@@ -39,19 +41,23 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let lab = |configs| runtime.block_on(run::run(args, configs));
+    let tape = Tape::new(args.record.clone());
+    let lab = |configs| runtime.block_on(run::run(args, configs, &tape));
     // Before anything runs: a kernel that the model does not know is no reason to wait either.
     let model = if args.check_model { Some(check::Model::of_this_host()?) } else { None };
     if let Some(n) = args.random {
         return random::run(args, n, model, lab);
     }
     if !args.scenario.is_empty() {
-        return scenarios::run(args, capture, lab);
+        let code = scenarios::run(args, capture, lab)?;
+        tape.end()?;
+        return Ok(code);
     }
     let report = match lab(args.cells())? {
         Finished::Report(report) => report,
         Finished::Interrupted => return Ok(interrupted()),
     };
+    tape.end()?;
     save(capture, &report, args)?;
     print(&report, args)?;
     let foretold = model.is_none_or(|mut model| {

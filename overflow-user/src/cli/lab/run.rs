@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 
-use super::{LabArgs, progress::Line};
+use super::{LabArgs, progress::Line, tape::Tape};
 use crate::{
     cli::{
         ends,
@@ -36,16 +36,17 @@ pub enum Finished {
 }
 
 /// Runs these cells side by side; `args` say how to trace them.
-pub async fn run(args: &LabArgs, configs: Vec<CellConfig>) -> Result<Finished> {
+pub async fn run(args: &LabArgs, configs: Vec<CellConfig>, tape: &Tape) -> Result<Finished> {
     tokio::select! {
-        report = all(args, configs) => report.map(Finished::Report),
+        report = all(args, configs, tape) => report.map(Finished::Report),
         _ = ends::interrupted() => Ok(Finished::Interrupted),
     }
 }
 
-async fn all(args: &LabArgs, configs: Vec<CellConfig>) -> Result<Report> {
+async fn all(args: &LabArgs, configs: Vec<CellConfig>, tape: &Tape) -> Result<Report> {
     let prepared = prepare(&configs)?;
-    let mut tracing = match Tracing::start(args.btf.as_deref(), &trace_config(args, &prepared)) {
+    let config = trace_config(args, &prepared);
+    let mut tracing = match Tracing::start(args.btf.as_deref(), &config, tape.wanted()) {
         Ok(tracing) => Some(tracing),
         Err(error) => {
             eprintln!("overflow: {error:#}");
@@ -66,6 +67,9 @@ async fn all(args: &LabArgs, configs: Vec<CellConfig>) -> Result<Report> {
         Some(tracing) => Some(tracing.finish().await?),
         None => None,
     };
+    if let Some(traced) = &traced {
+        tape.add(&traced.header, &traced.records)?;
+    }
     let host = Host {
         kernel: kernel::release(),
         distro: Some(kernel::distro()).filter(|d| !d.is_empty()),

@@ -235,7 +235,8 @@ fn third_ack(tracer: &Tracer) -> Option<Rung> {
     tracer.moments().iter().find(|m| m.moment == Moment::ThirdAck)?.rung
 }
 
-fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
+/// What decoding needs besides the records.
+pub fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
     let located = third_ack(tracer) == Some(Rung::Tracepoint);
     let symbols = if located { kernel.symbols().ranges() } else { Vec::new() }.into_iter();
     let rung = |r: Option<Rung>| r.map_or("", Rung::as_str).to_owned();

@@ -1,0 +1,59 @@
+//! `--record`: the tracer's records of all cells in one file.
+
+use std::{
+    cell::{Cell, RefCell},
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result};
+use overflow_common::Event;
+
+use crate::record::{Frame, Header, Recorder};
+
+/// The file, if one was asked for.
+pub(super) struct Tape {
+    path: Option<PathBuf>,
+    /// Begun with the first records: only then is it known what was traced, and by which hooks.
+    recorder: RefCell<Option<Recorder>>,
+    last_ns: Cell<u64>,
+}
+
+impl Tape {
+    /// Writes nothing yet.
+    pub(super) fn new(path: Option<PathBuf>) -> Self {
+        Self { path, recorder: RefCell::default(), last_ns: Cell::new(0) }
+    }
+
+    /// Whether records are to be kept for it.
+    pub(super) fn wanted(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// Adds what was traced of some cells.
+    pub(super) fn add(&self, header: &Header, records: &[Event]) -> Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let write = || -> std::io::Result<()> {
+            let mut recorder = self.recorder.borrow_mut();
+            let recorder = match &mut *recorder {
+                Some(recorder) => recorder,
+                none => none.insert(Recorder::create(path, header)?),
+            };
+            for record in records {
+                self.last_ns.set(self.last_ns.get().max(record.t_ns));
+                recorder.write(&Frame::Event(*record))?;
+            }
+            Ok(())
+        };
+        write().with_context(|| format!("cannot record to {}", path.display()))
+    }
+
+    /// Ends the recording.
+    pub(super) fn end(&self) -> Result<()> {
+        match (&self.path, &mut *self.recorder.borrow_mut()) {
+            (Some(path), Some(recorder)) => recorder
+                .write(&Frame::End(self.last_ns.get()))
+                .with_context(|| format!("cannot record to {}", path.display())),
+            _ => Ok(()),
+        }
+    }
+}
