@@ -99,7 +99,7 @@ fn strip(object: &Path) -> Result<()> {
         let name = name.strip_prefix(b".rel").unwrap_or(name);
         name.starts_with(b".debug_") || name == b".BTF.ext"
     };
-    for section in elf.sections.iter_mut() {
+    for section in &mut elf.sections {
         section.delete |= unread(&section.name);
     }
     elf.delete_orphans();

@@ -72,7 +72,7 @@ Anonymous:             4 kB
 Anonymous:             0 kB
 5000-6000 r--p 00000000 fe:00 8                          /opt/other
 Anonymous:             0 kB
-6000-7000 r--p 00000000 00:00 0 
+6000-7000 r--p 00000000 00:00 0
 Anonymous:             0 kB
 ";
         assert_eq!(unchanged(smaps, Path::new("/opt/over flow")), [(0x1000, 0x2000)]);

@@ -24,6 +24,30 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct JsonLines;
 
+/// The `run` line of a live trace.
+#[derive(Serialize)]
+struct Run<'a> {
+    r#type: &'static str,
+    v: u32,
+    tool: &'static str,
+    kernel: &'a str,
+    distro: Option<&'a str>,
+    filter: &'a str,
+    all: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary_s: Option<u64>,
+    wall_offset_ns: i64,
+    hooks: Vec<MomentLine<'a>>,
+    notes: &'a [String],
+}
+
+/// A kernel moment and the rung that traces it.
+#[derive(Serialize)]
+struct MomentLine<'a> {
+    moment: &'a str,
+    rung: &'a str,
+}
+
 /// An `event` line of a live trace.
 #[derive(Serialize)]
 struct Event<'a> {
@@ -91,9 +115,22 @@ struct WaitLine {
 }
 
 impl LiveSink for JsonLines {
-    /// Nothing: a reader of lines needs no header.
-    fn open(&mut self, _: &mut dyn Write, _: &Opening) -> io::Result<()> {
-        Ok(())
+    fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
+        let hooks = opening.rungs.iter().filter(|(_, rung)| !rung.is_empty());
+        let line = Run {
+            r#type: "run",
+            v: wire::VERSION,
+            tool: concat!("overflow ", env!("CARGO_PKG_VERSION")),
+            kernel: &opening.kernel,
+            distro: Some(&*opening.distro).filter(|distro| !distro.is_empty()),
+            filter: &opening.filter,
+            all: opening.all,
+            summary_s: opening.summary,
+            wall_offset_ns: opening.wall_offset_ns,
+            hooks: hooks.map(|(moment, rung)| MomentLine { moment, rung }).collect(),
+            notes: &opening.notes,
+        };
+        put(out, &line)
     }
 
     fn moment(&mut self, out: &mut dyn Write, moment: &Moment<'_>) -> io::Result<()> {
