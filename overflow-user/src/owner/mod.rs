@@ -87,7 +87,7 @@ impl Owner {
     /// The same, at the end of `out`.
     pub fn push_short(&self, out: &mut String, room: usize) {
         let Some(main) = self.main() else { return out.push('?') };
-        let others = self.pids.len() - 1;
+        let others = self.pids.len().saturating_sub(1);
         let begin = out.len();
         out.push_str(&main.comm);
         out.push('/');

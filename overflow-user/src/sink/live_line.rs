@@ -8,8 +8,13 @@ use super::{
     live_text::{clock, elide, tone},
     text::{Options, style::Tone},
 };
-use crate::{listeners::Listener, verdict::Known};
+use crate::{
+    listeners::Listener,
+    verdict::{Known, VerdictId},
+};
 
+/// The clock with the space behind it.
+const CLOCK: usize = 9;
 /// Width of a line's longest columns; the owner takes what is left of 80.
 pub const CLIENT: usize = 21;
 pub const VERDICT: usize = 24;
@@ -23,71 +28,95 @@ pub struct Lines {
     /// Which second of the wall clock `clock` tells.
     second: Option<i64>,
     clock: String,
+    /// What stands behind the client, and of what it was made.
+    tail: String,
+    of: Option<TailOf>,
     line: String,
+}
+
+/// All that decides what stands behind the client.
+#[derive(Debug, PartialEq, Eq)]
+struct TailOf {
+    id: VerdictId,
+    traced: bool,
+    port: u16,
+    queue: Option<(u32, u32)>,
+    listeners: usize,
+    /// Name and pid of the process that is named, and how many there are.
+    owner: Option<(Option<(String, u32)>, usize)>,
 }
 
 impl Lines {
     /// Set with these options; see [`clock`] for the offsets.
     pub fn new(opts: Options, wall_offset_ns: i64, utc_offset_s: i32) -> Self {
-        let (clock, line) = (String::new(), String::new());
-        Self { opts, wall_offset_ns, utc_offset_s, second: None, clock, line }
+        let (clock, tail, line) = (String::new(), String::new(), String::new());
+        Self { opts, wall_offset_ns, utc_offset_s, second: None, clock, tail, of: None, line }
     }
 
     /// The line of this moment, with its end.
     pub fn moment(&mut self, moment: &Moment<'_>) -> &str {
-        let stage = moment.stage;
-        let wide = self.opts.width > 80;
         self.tell(moment.t_ns);
+        if !self.of.as_ref().is_some_and(|of| of.fits(moment)) {
+            self.set_tail(moment);
+            self.of = Some(TailOf::new(moment));
+        }
         let line = &mut self.line;
         line.clear();
         line.push_str(&self.clock);
         line.push(' ');
         let begin = line.len();
         push_address(line, moment.observed.conn.client);
-        if !wide && line.len() - begin > CLIENT {
+        if self.opts.width <= 80 && line.len() - begin > CLIENT {
             let short = elide(&line[begin..], CLIENT);
             line.replace_range(begin.., &short);
         }
-        pad(line, begin + CLIENT + 1);
-        let begin = line.len();
-        push_number(line, moment.observed.conn.server.port());
-        pad(line, begin + 6);
-        let (color, code) = (self.opts.color, tone(stage.id).code());
-        let color = color && tone(stage.id) != Tone::Plain;
-        let mut used = line.len();
-        if color {
-            line.push_str("\x1b[");
-            line.push_str(code);
-            line.push('m');
-        }
-        let begin = line.len();
-        if stage.known != Known::Traced {
-            line.push('~');
-        }
-        line.push_str(stage.id.as_str());
-        let verdict = line.len() - begin;
-        if color {
-            line.push_str("\x1b[0m");
-        }
-        let begin = line.len();
-        pad(line, begin + VERDICT.saturating_sub(verdict) + 1);
-        let queue = line.len();
-        match (stage.values.sk_ack_backlog, stage.values.sk_max_ack_backlog) {
-            (Some(len), Some(max)) => {
-                push_number(line, len);
-                line.push('/');
-                push_number(line, max);
-            }
-            _ => line.push('-'),
-        }
-        pad(line, queue + 6);
-        used += verdict + line.len() - begin + 1;
-        line.push(' ');
-        let room = if wide { 80 } else { 80_usize.saturating_sub(used) };
-        push_owner(line, moment.listeners, room, wide);
-        line.truncate(line.trim_end().len());
-        line.push('\n');
+        pad(line, begin + CLIENT);
+        line.push_str(&self.tail);
         line
+    }
+
+    /// Puts together what stands behind the client.
+    fn set_tail(&mut self, moment: &Moment<'_>) {
+        let stage = moment.stage;
+        let wide = self.opts.width > 80;
+        let tail = &mut self.tail;
+        tail.clear();
+        tail.push(' ');
+        push_number(tail, moment.observed.conn.server.port());
+        pad(tail, 7);
+        // The client has no more than its column, or else the owner has all the room it wants.
+        let mut used = CLOCK + CLIENT + tail.len();
+        let color = self.opts.color && tone(stage.id) != Tone::Plain;
+        if color {
+            let _ = write!(tail, "\x1b[{}m", tone(stage.id).code());
+        }
+        let begin = tail.len();
+        if stage.known != Known::Traced {
+            tail.push('~');
+        }
+        tail.push_str(stage.id.as_str());
+        let verdict = tail.len() - begin;
+        if color {
+            tail.push_str("\x1b[0m");
+        }
+        let begin = tail.len();
+        pad(tail, begin + VERDICT.saturating_sub(verdict) + 1);
+        let queue = tail.len();
+        match queue_of(moment) {
+            Some((len, max)) => {
+                push_number(tail, len);
+                tail.push('/');
+                push_number(tail, max);
+            }
+            None => tail.push('-'),
+        }
+        pad(tail, queue + 6);
+        used += verdict + tail.len() - begin + 1;
+        tail.push(' ');
+        let room = if wide { 80 } else { 80_usize.saturating_sub(used) };
+        push_owner(tail, moment.listeners, room, wide);
+        tail.truncate(tail.trim_end().len());
+        tail.push('\n');
     }
 
     /// Sets the clock.
@@ -99,6 +128,44 @@ impl Lines {
             self.second = second;
         }
     }
+}
+
+impl TailOf {
+    fn new(moment: &Moment<'_>) -> Self {
+        let owner = main_of(moment);
+        Self {
+            id: moment.stage.id,
+            traced: moment.stage.known == Known::Traced,
+            port: moment.observed.conn.server.port(),
+            queue: queue_of(moment),
+            listeners: moment.listeners.len(),
+            owner: owner
+                .map(|(main, count)| (main.map(|(name, pid)| (name.to_owned(), pid)), count)),
+        }
+    }
+
+    fn fits(&self, moment: &Moment<'_>) -> bool {
+        let owner = self
+            .owner
+            .as_ref()
+            .map(|(main, count)| (main.as_ref().map(|(name, pid)| (name.as_str(), *pid)), *count));
+        self.id == moment.stage.id
+            && self.traced == (moment.stage.known == Known::Traced)
+            && self.port == moment.observed.conn.server.port()
+            && self.queue == queue_of(moment)
+            && self.listeners == moment.listeners.len()
+            && owner == main_of(moment)
+    }
+}
+
+/// The process that is named as the owner, if any is, and how many there are.
+fn main_of<'a>(moment: &Moment<'a>) -> Option<(Option<(&'a str, u32)>, usize)> {
+    let owner = moment.listeners.first()?.owner.as_ref()?;
+    Some((owner.main().map(|main| (main.comm.as_str(), main.pid)), owner.pids.len()))
+}
+
+fn queue_of(moment: &Moment<'_>) -> Option<(u32, u32)> {
+    moment.stage.values.sk_ack_backlog.zip(moment.stage.values.sk_max_ack_backlog)
 }
 
 /// The owner in `room` characters; of listeners that share an address, how many there are.
@@ -134,5 +201,75 @@ fn pad(out: &mut String, to: usize) {
     const SPACES: &str = "                                ";
     while out.len() < to {
         out.push_str(&SPACES[..(to - out.len()).min(SPACES.len())]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use overflow_common::Event;
+
+    use super::*;
+    use crate::{
+        decode::Decoder,
+        listeners::sample::listener,
+        owner::{Cgroup, Owner, Process},
+        verdict::{Stage, Values},
+    };
+
+    /// What is kept from the line before must not be seen.
+    #[test]
+    fn a_line_does_not_depend_on_those_before_it() {
+        let mut rng = fastrand::Rng::with_seed(11);
+        let owned = |comm: &str, pids: &[u32]| {
+            let process = Process {
+                pid: pids[0],
+                ppid: 1,
+                comm: comm.to_owned(),
+                start: 1,
+                cgroup: Cgroup::default(),
+            };
+            let owner = Some(Owner { processes: vec![process], pids: pids.to_vec() });
+            Listener { owner, ..listener("0.0.0.0:80") }
+        };
+        let (a, b, c) = (owned("nginx", &[7]), owned("a-long-name", &[7]), owned("nginx", &[7, 8]));
+        let nobody = listener("0.0.0.0:80");
+        let groups: [&[&Listener]; 6] = [&[], &[&nobody], &[&a], &[&b], &[&c], &[&a, &b]];
+        for options in [(80, false), (80, true), (200, false)] {
+            let opts = Options { width: options.0, color: options.1, unicode: true };
+            let mut kept = Lines::new(opts, 5, 3600);
+            for _ in 0..2000 {
+                let mut event = Event {
+                    t_ns: rng.u64(..3_000_000_000),
+                    client_port: rng.u16(..),
+                    server_port: [80, 65_535][rng.usize(..2)],
+                    kind: 1,
+                    rung: 1,
+                    family: [4, 6][rng.usize(..2)],
+                    ..Event::EMPTY
+                };
+                event.client.fill_with(|| rng.u8(..) >> rng.u8(..8));
+                let observed = Decoder::default().decode(&event).unwrap();
+                let read = rng.u8(..4) > 0;
+                let stage = Stage {
+                    id: [VerdictId::SynQueued, VerdictId::AckDropOverflow][rng.usize(..2)],
+                    t_ns: event.t_ns,
+                    known: [Known::Traced, Known::Inferred("why".into())][rng.usize(..2)].clone(),
+                    path: &[],
+                    values: Values {
+                        sk_ack_backlog: read.then_some(rng.u32(128..130)),
+                        sk_max_ack_backlog: Some(128),
+                        ..Values::default()
+                    },
+                    repeats_ns: Vec::new(),
+                };
+                let listeners = groups[rng.usize(..groups.len())];
+                let moment =
+                    Moment { t_ns: event.t_ns, observed: &observed, stage: &stage, listeners };
+                let fresh = Lines::new(opts, 5, 3600).moment(&moment).to_owned();
+                assert_eq!(kept.moment(&moment), fresh);
+                let client = observed.conn.client.to_string();
+                assert!(client.len() > CLIENT || fresh[CLOCK..].starts_with(&client), "{fresh}");
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Memory in blocks of one size, so that what is remembered is bounded to the byte and nothing is
 //! lost between pieces of different sizes. A block is named by its number.
 
-use std::iter;
+use std::{iter, mem};
 
 /// A block's number; fits into three bytes.
 pub type Id = u32;
@@ -134,16 +134,35 @@ impl Blocks {
         &self.block(id)[TEXT..]
     }
 
+    /// Puts more at the end of the text. There must be as many blocks left as [`Self::set_text`]
+    /// needs for all of it.
+    pub fn push_text(&mut self, id: Id, more: &[u8], buffer: &mut Vec<u8>) {
+        let length = self.length(id);
+        if length + more.len() <= BLOCK - TEXT {
+            let at = TEXT + length;
+            self.block_mut(id)[at..at + more.len()].copy_from_slice(more);
+            self.set_length(id, length + more.len());
+            return;
+        }
+        let mut all = mem::take(buffer);
+        if length <= BLOCK - TEXT {
+            all.clear();
+            all.extend_from_slice(&self.block(id)[TEXT..TEXT + length]);
+        } else {
+            self.text(id, &mut all);
+        }
+        all.extend_from_slice(more);
+        self.set_text(id, &all);
+        *buffer = all;
+    }
+
     /// Replaces the text. There must be [`Self::needed`] blocks, those counted that it has now.
     pub fn set_text(&mut self, id: Id, text: &[u8]) {
         let mut blocks: Vec<Id> = Vec::new();
         if self.length(id) > BLOCK - TEXT {
             blocks.extend(self.chain(id).skip(1));
         }
-        let word = self.length_word(id) & !LENGTH_BITS;
-        let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
-        assert!(length <= LENGTH_BITS, "a text is at most {LENGTH_BITS} bytes long");
-        self.set_length_word(id, word | length);
+        self.set_length(id, text.len());
         if text.len() <= BLOCK - TEXT {
             self.block_mut(id)[TEXT..TEXT + text.len()].copy_from_slice(text);
             for id in blocks {
@@ -175,6 +194,13 @@ impl Blocks {
 
     fn length(&self, id: Id) -> usize {
         usize::from(self.length_word(id) & LENGTH_BITS)
+    }
+
+    fn set_length(&mut self, id: Id, length: usize) {
+        let length = u16::try_from(length).unwrap_or(u16::MAX);
+        assert!(length <= LENGTH_BITS, "a text is at most {LENGTH_BITS} bytes long");
+        let flags = self.length_word(id) & !LENGTH_BITS;
+        self.set_length_word(id, flags | length);
     }
 
     fn length_word(&self, id: Id) -> u16 {
@@ -232,7 +258,12 @@ mod tests {
             assert_eq!(200 - blocks.left(), 1 + Blocks::needed(length), "{length}");
             assert_eq!((blocks.flags(id), blocks.head(id)), (0b1010, &[7; HEAD][..]));
         }
-        blocks.set_text(id, &[1; 500]);
+        let mut whole = Vec::new();
+        for length in (0..40).chain(0..40) {
+            whole.resize(whole.len() + length, 7);
+            blocks.push_text(id, &vec![7; length], &mut buffer);
+            assert_eq!(blocks.text(id, &mut buffer), whole);
+        }
         blocks.give(id);
         assert_eq!((blocks.left(), blocks.text(other, &mut buffer)), (199, &b"other"[..]));
     }

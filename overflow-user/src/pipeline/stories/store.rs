@@ -68,10 +68,9 @@ pub struct Store {
     connections: usize,
     /// What times are counted from.
     base_ns: u64,
-    /// The text of the story that was unpacked last, where its moments end, and what they tell of
-    /// a later one.
-    text: Vec<u8>,
+    /// What the moments of the story that was unpacked last tell of a later one.
     end: Earlier,
+    text: Vec<u8>,
     buffer: Vec<u8>,
 }
 
@@ -183,8 +182,6 @@ impl Store {
         let ends = ends.map(|(first, last)| (first.t_ns, last.t_ns));
         (story.queued_ns, story.last_ns) = times.or(ends).unwrap_or_default();
         self.end = earlier;
-        self.text.clear();
-        self.text.extend_from_slice(text);
     }
 
     /// Adds a moment to the end of a story, or begins it, without unpacking it: only one that is
@@ -204,12 +201,11 @@ impl Store {
         if flags & TIMED != 0 || !later || moments >= most {
             return false;
         }
-        self.text.clear();
-        self.text.extend_from_slice(text);
         let shape = Shape::of(moment);
         let Some(number) = self.shapes.number(&shape) else { return false };
+        self.text.clear();
         moment::write(&mut self.text, number, &shape, moment, &mut earlier);
-        self.blocks.set_text(id, &self.text);
+        self.blocks.push_text(id, &self.text, &mut self.buffer);
         true
     }
 
@@ -222,10 +218,14 @@ impl Store {
         let ends = ends.map(|((first, _), (last, _))| (first.t_ns, last.t_ns));
         let timed = ends != Some((story.queued_ns, story.last_ns));
         let flags = self.blocks.flags(id);
-        let from = if appended && !timed && flags & TIMED == 0 {
+        self.text.clear();
+        let append = appended && !timed && flags & TIMED == 0;
+        let from = if append {
             kept().count().saturating_sub(1)
         } else {
-            self.text.truncate(if flags & IPV6 == 0 { 0 } else { REST_OF_IPV6 });
+            if flags & IPV6 != 0 {
+                self.text.extend_from_slice(&self.blocks.beginning(id)[..REST_OF_IPV6]);
+            }
             if timed {
                 self.text.extend_from_slice(&story.queued_ns.to_le_bytes());
                 self.text.extend_from_slice(&story.last_ns.to_le_bytes());
@@ -238,7 +238,11 @@ impl Store {
             let shape = self.shapes.shape(number);
             moment::write(&mut self.text, number, shape, moment, &mut self.end);
         }
-        self.blocks.set_text(id, &self.text);
+        if append {
+            self.blocks.push_text(id, &self.text, &mut self.buffer);
+        } else {
+            self.blocks.set_text(id, &self.text);
+        }
     }
 
     /// The number of a moment's shape, for one moment more; `None` if there are too many shapes.
