@@ -1,9 +1,13 @@
-//! Whether fentry and kprobe told the same of the same run: every stage with the functions gone
-//! through and the values read, but for times.
+//! Whether fentry and kprobe told the same of the same run: every record with the path and the values
+//! read, and every stage made of them, but for times and addresses.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use overflow_common::{Event, Queue};
 use serde_json::{Value, json};
 
 use crate::lines;
@@ -21,21 +25,76 @@ pub struct Compared {
     pub difference: Option<String>,
 }
 
-/// What the connections of an output are, but for times and names.
-pub fn told(stdout: &[u8]) -> Result<Told> {
+/// What the connections of an output are, but for times and names, with their records from the
+/// `recording` of the same run.
+pub fn told(stdout: &[u8], recording: &[u8]) -> Result<Told> {
     let mut told = Told::new();
+    let records = records(recording)?;
+    let mut found = 0;
     for line in String::from_utf8_lossy(stdout).lines() {
         let line: Value = serde_json::from_str(line).context("a line is not JSON")?;
         if line["type"] == "connection" {
             let run = line["run"].as_str().context("a connection of no run")?;
-            told.entry(run.to_owned()).or_default().push(bare(&line));
+            let end = |name: &str| line[name].as_str().unwrap_or_default().parse().ok();
+            let ends = end("client").zip(end("server"));
+            let records = ends.and_then(|ends| records.get(&ends)).map_or(&[][..], Vec::as_slice);
+            found += records.len();
+            let mut bare = bare(&line);
+            bare["records"] = records.iter().map(raw).collect();
+            told.entry(run.to_owned()).or_default().push(bare);
         }
     }
+    ensure!(found > 0 || recording.is_empty(), "the recording is of other connections");
     for connections in told.values_mut() {
         leave_race_out(connections);
         connections.sort_by_cached_key(Value::to_string);
     }
     Ok(told)
+}
+
+/// Client and server.
+type Ends = (SocketAddr, SocketAddr);
+
+/// The records of a recording of `overflow lab --record`, by connection, in order of time. The file
+/// is a preamble of 16 bytes and frames: kind, length, payload, sum.
+fn records(recording: &[u8]) -> Result<BTreeMap<Ends, Vec<Event>>> {
+    let mut records: BTreeMap<Ends, Vec<Event>> = BTreeMap::new();
+    let mut rest = recording.get(16..).unwrap_or_default();
+    while let Some((&[kind, a, b, c, d], after)) = rest.split_first_chunk::<5>() {
+        let length = u32::from_le_bytes([a, b, c, d]) as usize;
+        let payload = after.get(..length).context("the recording is cut off")?;
+        rest = after.get(length + 4..).context("the recording is cut off")?;
+        if kind == b'E' {
+            let event = Event::from_bytes(payload).context("a record is too short")?;
+            let address = |bytes: [u8; 16]| match (event.family, bytes) {
+                (4, [a, b, c, d, ..]) => IpAddr::from([a, b, c, d]),
+                _ => IpAddr::from(bytes),
+            };
+            let client = SocketAddr::new(address(event.client), event.client_port);
+            let server = SocketAddr::new(address(event.server), event.server_port);
+            records.entry((client, server)).or_default().push(event);
+        }
+    }
+    for list in records.values_mut() {
+        list.sort_by_key(|event| event.t_ns);
+    }
+    Ok(records)
+}
+
+/// A record without times, addresses, sequence numbers and the rung itself.
+fn raw(event: &Event) -> Value {
+    let queue = |q: Queue| {
+        json!({"ack_backlog": q.ack_backlog, "max_ack_backlog": q.max_ack_backlog,
+            "qlen": q.qlen, "young": q.young})
+    };
+    json!({"kind": event.kind, "path": event.path, "valid": event.valid,
+        "before": queue(event.before), "after": queue(event.after), "family": event.family,
+        "tcp_flags": event.tcp_flags, "payload_len": event.payload_len,
+        "drop_reason": event.drop_reason, "reset_reason": event.reset_reason,
+        "located": event.location != 0, "request": event.req != 0, "sk_state": event.sk_state,
+        "abort_on_overflow": event.abort_on_overflow, "syncookies": event.syncookies,
+        "num_timeout": event.num_timeout, "num_retrans": event.num_retrans,
+        "defer_accept": event.defer_accept})
 }
 
 /// Every run that one of them told of; `place` says where it was run.
@@ -93,6 +152,11 @@ fn leave_race_out(connections: &mut [Value]) {
         let child = stage["id"].as_str().is_some_and(|id| lines::under(id, "ack.accepted"));
         if let Some(values) = stage["values"].as_object_mut().filter(|_| child) {
             values.remove("sk_ack_backlog");
+        }
+    }
+    for record in connections.iter_mut().filter_map(|c| c["records"].as_array_mut()).flatten() {
+        for queue in ["before", "after"] {
+            record[queue]["ack_backlog"] = Value::Null;
         }
     }
 }
@@ -160,7 +224,7 @@ mod tests {
     }
 
     fn check(fentry: &[String], kprobe: &[String], expect: Option<&str>) {
-        let told = |lines: &[String]| told(lines.join("\n").as_bytes()).unwrap();
+        let told = |lines: &[String]| told(lines.join("\n").as_bytes(), &[]).unwrap();
         let compared = compare("6.1-1, ipv4", &told(fentry), &told(kprobe));
         let [one] = &compared[..] else { panic!("{compared:?}") };
         assert_eq!(one.what, "6.1-1, ipv4, r");
@@ -200,5 +264,40 @@ mod tests {
         let two = [line(1, 10, 2, &[]), line(2, 10, 2, &[])];
         check(&one, &two, Some("1 connections by fentry, 2 by kprobe"));
         check(&one, &[], Some("only fentry told of it"));
+    }
+
+    #[test]
+    fn every_value_of_a_record_counts_but_not_when_and_where_it_was_made() {
+        let recording = |event: Event| {
+            let mut file = vec![0; 16];
+            for (kind, payload) in [(b'H', &b"{}"[..]), (b'E', event.as_bytes()), (b'X', &[0; 8])] {
+                file.push(kind);
+                file.extend(u32::try_from(payload.len()).unwrap().to_le_bytes());
+                file.extend(payload);
+                file.extend([0; 4]);
+            }
+            file
+        };
+        let line = json!({"type": "connection", "run": "r", "client": "10.7.0.2:1",
+            "server": "10.7.0.1:80", "stages": []});
+        let told = |event| told(line.to_string().as_bytes(), &recording(event)).unwrap();
+        let mut one = Event { client_port: 1, server_port: 80, family: 4, rung: 1, ..Event::EMPTY };
+        one.client[..4].copy_from_slice(&[10, 7, 0, 2]);
+        one.server[..4].copy_from_slice(&[10, 7, 0, 1]);
+        let differ = |other: Event| compare("k", &told(one), &told(other))[0].difference.clone();
+        assert_eq!(told(one)["r"][0]["records"].as_array().map(Vec::len), Some(1));
+        assert_eq!(differ(Event { t_ns: 9, sk: 9, req: 0, cpu: 1, seq: 5, rung: 2, ..one }), None);
+        for other in [
+            Event { path: 1, ..one },
+            Event { valid: 1, ..one },
+            Event { num_timeout: 1, ..one },
+            Event { tcp_flags: 1, ..one },
+            Event { after: Queue { qlen: 1, ..one.after }, ..one },
+        ] {
+            let said = differ(other).unwrap_or_default();
+            assert!(said.starts_with("1 connections differ: /records/0/"), "{said}");
+        }
+        let cut = recording(one);
+        assert!(super::told(line.to_string().as_bytes(), &cut[..cut.len() - 2]).is_err());
     }
 }

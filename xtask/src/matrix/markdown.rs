@@ -180,10 +180,11 @@ fn alike(table: &Table, text: &mut String) {
         text,
         "\nfentry and kprobe: identical in {identical} of {compared} runs, each of a scenario or a \
          cell of the seed experiment on the same kernel and family. Compared is each connection's \
-         every stage: how it is known, the functions gone through, every value read, how often it \
-         came again; and its outcome. Only times may differ, and which client of a burst was which; \
-         and, where the application accepts meanwhile, the length of the queue that a child finds, \
-         which is a race between `accept()` and the next segment."
+         every record: the path, which values were read, and each of them; and its every stage: how \
+         it is known, the functions gone through, how often it came again. Only times, addresses and \
+         sequence numbers may differ, and which client of a burst was which; and, where the \
+         application accepts meanwhile, the length of the accept queue, which is a race between \
+         `accept()` and the next segment."
     );
     let mut differences: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for compared in &table.alike {

@@ -44,6 +44,9 @@ const QUICK: [Place; 4] = [
     Place { rung: Rung::Tracepoint, family: Family::Mapped },
 ];
 
+/// The tracer's records of a run: what is compared between rungs.
+const RECORDING: &str = "run.rec";
+
 /// Arguments of `cargo xtask matrix`.
 #[derive(Args)]
 pub struct MatrixArgs {
@@ -243,8 +246,13 @@ impl Plan {
         for &place in &self.places {
             let (rung, family) = (place.rung.name(), place.family.name());
             let mut add = |what: &str, kind, rest: String| {
-                let line =
-                    format!("overflow lab --output json --rung {rung} --family {family} {rest}");
+                let record = match place.rung {
+                    Rung::Tracepoint => String::new(),
+                    Rung::Fentry | Rung::Kprobe => format!(" --record {RECORDING}"),
+                };
+                let line = format!(
+                    "overflow lab --output json --rung {rung} --family {family} {rest}{record}"
+                );
                 runs.push(Run {
                     name: format!("{rung}-{family}-{what}"),
                     place,
@@ -278,8 +286,12 @@ fn take(runs: &[Run], kept: Vec<Option<JobOutput>>, ran: Ran, table: &mut Table)
         };
         let place = run.place;
         let taken = output.and_then(|output| {
-            let by_rung = told.entry((place.family, run.kind)).or_default();
-            by_rung.insert(place.rung, alike::told(&output.stdout)?);
+            if place.rung != Rung::Tracepoint {
+                let recording = output.files.iter().find(|(name, _)| name == RECORDING);
+                let recording = &recording.context("it left no recording")?.1;
+                let by_rung = told.entry((place.family, run.kind)).or_default();
+                by_rung.insert(place.rung, alike::told(&output.stdout, recording)?);
+            }
             match run.kind {
                 Kind::Scenarios => cell::read(&output).map(|read| {
                     kernel.hooks.entry(place.rung).or_default().extend(read.hooks);
@@ -323,13 +335,18 @@ fn kept(kernel: &str, run: &Run, newer_than: SystemTime) -> Option<JobOutput> {
     }
     let stdout = fs::read(&path).ok()?;
     let whole = String::from_utf8_lossy(&stdout).contains("\"type\":\"summary\"");
-    whole.then(|| JobOutput { stdout, ..JobOutput::default() })
+    let recording = fs::read(path.with_extension("rec")).ok();
+    let files = recording.map(|bytes| (RECORDING.to_owned(), bytes)).into_iter().collect();
+    whole.then(|| JobOutput { stdout, files, ..JobOutput::default() })
 }
 
 fn keep(kernel: &str, name: &str, output: &JobOutput) -> Result<()> {
     let dir = kept_in(kernel);
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    for (ending, bytes) in [("jsonl", &output.stdout), ("stderr", &output.stderr)] {
+    let recording = output.files.iter().find(|(name, _)| name == RECORDING);
+    let recording = recording.map(|(_, bytes)| ("rec", bytes));
+    let said = [("jsonl", &output.stdout), ("stderr", &output.stderr)];
+    for (ending, bytes) in said.into_iter().chain(recording) {
         let path = dir.join(format!("{name}.{ending}"));
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }
