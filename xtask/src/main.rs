@@ -7,6 +7,7 @@ mod exec;
 mod expected;
 mod fleet;
 mod ground_truth;
+mod guest;
 mod initramfs;
 mod kernel_image;
 mod kernels;
@@ -20,6 +21,9 @@ mod no_btf;
 mod progress;
 mod run;
 mod setup;
+mod soak;
+mod storm;
+mod storm_document;
 mod test;
 mod tidy;
 mod tools;
@@ -62,6 +66,12 @@ enum Verb {
     #[command(after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
         cargo xtask bench --only trace,full-bt")]
     Bench(bench::BenchArgs),
+    /// Flood listeners in a VM: are the tool's counts the kernel's, and every loss told?
+    #[command(after_help = "Examples:\n  cargo xtask storm\n  \
+        cargo xtask storm --rung tracepoint --smp 2 --syns 100000")]
+    Storm(storm::StormArgs),
+    /// Trace mixed load in a VM for a long time: does the memory stay flat?
+    Soak(soak::SoakArgs),
     /// Boot a kernel with a shell on this terminal; `overflow` is in its PATH
     #[command(after_help = "Examples:\n  cargo xtask vm 6.1\n  \
         cargo xtask vm 6.1 -- overflow doctor\n  cargo xtask vm 5.10 -- uname -r")]
@@ -82,6 +92,8 @@ fn main() -> ExitCode {
         Verb::GroundTruth(args) => ground_truth::ground_truth(&args),
         Verb::Matrix(args) => matrix::matrix(&args),
         Verb::Bench(args) => bench::bench(&args),
+        Verb::Storm(args) => storm::storm(&args),
+        Verb::Soak(args) => soak::soak(&args),
         Verb::Vm { kernel, command } => run::shell(&kernel, &command),
     };
     result.unwrap_or_else(|e| {

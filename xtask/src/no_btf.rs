@@ -38,7 +38,8 @@ pub fn check(kernel: &str) -> Result<Checks> {
         "busybox cp {own}/vmlinux {FILE} && busybox head -c 5000 {FILE} >{CUT} && \
          busybox mount -t tmpfs none {own}"
     );
-    let overflow = |line: &str| line.split(' ').map(str::to_owned).collect();
+    let overflow = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let centos7 = format!("overflow lab --btf {FILE} --scenario centos7");
     let argvs = [
         ["busybox", "sh", "-c", &hide].map(str::to_owned).to_vec(),
         overflow("overflow doctor"),
@@ -46,11 +47,13 @@ pub fn check(kernel: &str) -> Result<Checks> {
         overflow(&format!("overflow doctor --btf {FILE}")),
         overflow(&format!("overflow lab --output json --btf {FILE} --scenario all")),
         overflow(&format!("overflow lab --btf {FILE} --rung fentry --scenario centos7")),
+        [overflow(&format!("overflow trace --output json --btf {FILE} --cmd")), vec![centos7]]
+            .concat(),
     ];
     let jobs = argvs.map(|argv| Job { argv, ..Job::default() });
     progress::note(&format!("booting {}, its BTF hidden", vm.image().release));
     let outputs = vm.run(&jobs, &mut |_, _, _| false)?;
-    let [hidden, without, cut, with, lab, fentry] =
+    let [hidden, without, cut, with, lab, fentry, trace] =
         outputs.try_into().ok().context("the VM did not run every command")?;
     let mut checks = Checks::default();
     checks.check(hidden.code == 0, || exec::complaint(&hidden.stderr));
@@ -59,7 +62,24 @@ pub fn check(kernel: &str) -> Result<Checks> {
     doctor(&with, &mut checks);
     judge(&lab, &mut checks)?;
     refused("fentry with a file", &fentry, "shows no BTF of its own", &mut checks);
+    overflows(&trace, &mut checks)?;
     Ok(checks)
+}
+
+/// A trace of overflows alone, by the smaller set of hooks, sees three third ACKs reset.
+fn overflows(output: &JobOutput, checks: &mut Checks) -> Result<()> {
+    let told: Vec<serde_json::Value> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).context("a line of the trace is not JSON"))
+        .collect::<Result<_>>()?;
+    let reset = |line: &&serde_json::Value| {
+        line["type"] == "event" && line["id"] == "ack.reset.overflow" && line["known"] == "traced"
+    };
+    let resets = told.iter().filter(reset).count();
+    checks.check(output.code == 0 && resets == 3, || {
+        format!("trace --btf: {resets} RSTs instead of 3; {}", exec::complaint(&output.stderr))
+    });
+    Ok(())
 }
 
 /// It must fail and say why in words.

@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     artifacts, exec,
     kernels::{self, Kernels},
-    labtest, matrix, no_btf, progress, setup, tidy,
+    labtest, matrix, no_btf, progress, setup, storm, tidy,
     vm::{Options, Vm},
     workspace,
 };
@@ -53,7 +53,12 @@ enum Step {
     NoBtf,
     /// Every scenario by every rung, on the oldest and the newest kernel
     Matrix,
+    /// A small storm: are the tool's counts the kernel's, and every loss told?
+    Storm,
 }
+
+/// Segments of the small storm.
+const SMALL_STORM: usize = 20_000;
 
 /// Outcomes of single checks.
 #[derive(Debug, Default)]
@@ -99,7 +104,8 @@ pub fn test(args: &TestArgs) -> Result<ExitCode> {
     setup::build_tools()?;
     let wanted = |step: Step| {
         let chosen = args.only.is_empty() || args.only.contains(&step);
-        chosen && !(matches!(step, Step::Vm | Step::NoBtf | Step::Matrix) && args.no_vm)
+        chosen
+            && !(matches!(step, Step::Vm | Step::NoBtf | Step::Matrix | Step::Storm) && args.no_vm)
     };
     let mut all = Checks::default();
     for &step in Step::value_variants().iter().filter(|step| wanted(**step)) {
@@ -137,9 +143,15 @@ fn run(step: Step, args: &TestArgs) -> Result<Checks> {
         Step::Unit => unit(),
         Step::Native => labtest::native(&artifacts::overflow()?),
         Step::Vm => vms(args),
-        Step::NoBtf => no_btf::check(args.kernels.first().map_or(kernels::DEFAULT, String::as_str)),
+        Step::NoBtf => no_btf::check(kernel(args)),
         Step::Matrix => matrix::subset(&args.kernels, 2),
+        Step::Storm => storm::check(kernel(args), SMALL_STORM),
     }
+}
+
+/// The kernel for what one kernel is enough for.
+fn kernel(args: &TestArgs) -> &str {
+    args.kernels.first().map_or(kernels::DEFAULT, String::as_str)
 }
 
 /// A lint as a whole is one check.

@@ -1,4 +1,7 @@
-//! What `cargo xtask bench` asks of the program in its VM, and what that program answers.
+//! What xtask asks of the program in its VMs, and what that program answers.
 
 pub mod job;
+pub mod memory;
+pub mod soak;
 pub mod stat;
+pub mod storm;

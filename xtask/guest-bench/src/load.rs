@@ -2,14 +2,14 @@
 
 use std::{thread, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use guest_bench::{
     job::{Amount, Consumed, Load},
     stat::{Stat, as_f64},
 };
 
 use crate::{
-    net::{Answer, Listener, Wire, listen_overflows, sysctl},
+    net::{Answer, Client, Listener, Wire, counters, listen_overflows, sysctl},
     tool::Running,
 };
 
@@ -24,12 +24,24 @@ const REQUESTS: usize = 8;
 const REPEATS: usize = 24;
 /// Cookies are sent in pieces of this size.
 const COOKIES: usize = 25;
+/// Answers that the device has room for, and some more.
+const ANSWERS: usize = 400;
 /// Time for the tool to read what was traced.
 const PAUSE: Duration = Duration::from_millis(300);
 
+/// Ways to overflow: the verdict that names each, and the work that brings it about.
+pub const WAYS: [(&str, Work); 6] = [
+    ("syn.drop.accept_queue_full", syn_dropped),
+    ("syn.cookie", syn_cookie),
+    ("syn.drop.syn_queue_full", syn_queue_full),
+    ("ack.drop.overflow", ack_dropped),
+    ("ack.reset.overflow", ack_reset),
+    ("ack.drop.overflow.cookie", crowded_cookie_dropped),
+];
+
 /// Everything timed so far.
 #[derive(Default)]
-struct Times {
+pub struct Times {
     syn: Vec<u64>,
     ack: Vec<u64>,
     syn_dropped: Vec<u64>,
@@ -131,10 +143,10 @@ fn consumed(parts: &[Part; 5]) -> Consumed {
 }
 
 /// Some part of the load; how many segments or handshakes it made of those asked for.
-type Work = fn(&mut Wire, usize, &mut Times) -> Result<usize>;
+pub type Work = fn(&mut Wire, usize, &mut Times) -> Result<usize>;
 
 fn healthy(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
-    let listener = Listener::new(ROOMY)?;
+    let listener = wire.listen(ROOMY)?;
     for _ in 0..n {
         let (client, syn) = wire.half_open()?;
         let ack = wire.ack(&client)?;
@@ -147,17 +159,84 @@ fn healthy(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
 }
 
 fn syn_dropped(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
-    let listener = Listener::new(SMALL)?;
+    while_full(wire, n, |wire| {
+        for _ in 0..n {
+            times.syn_dropped.push(nanos(wire.syn()?.1));
+        }
+        Ok(())
+    })
+}
+
+/// Does something that must raise `ListenOverflows` by `n` while the accept queue is full; `n`.
+pub fn while_full(
+    wire: &mut Wire,
+    n: usize,
+    work: impl FnOnce(&mut Wire) -> Result<()>,
+) -> Result<usize> {
+    let listener = wire.listen(SMALL)?;
     fill(wire, FULL)?;
     let before = listen_overflows()?;
-    for _ in 0..n {
-        let (_, took) = wire.syn()?;
-        times.syn_dropped.push(nanos(took));
-    }
+    work(wire)?;
     expect_silence(wire, "a dropped SYN")?;
     expect_overflows(before, n)?;
     empty(&listener, wire, FULL)?;
     Ok(n)
+}
+
+/// SYNs to a full SYN queue, without cookies.
+fn syn_queue_full(wire: &mut Wire, n: usize, _: &mut Times) -> Result<usize> {
+    sysctl("net/ipv4/tcp_syncookies", "0")?;
+    let done = while_crowded(wire, n);
+    sysctl("net/ipv4/tcp_syncookies", "1")?;
+    done
+}
+
+/// The same, each answered by a cookie.
+fn syn_cookie(wire: &mut Wire, n: usize, _: &mut Times) -> Result<usize> {
+    while_crowded(wire, n)
+}
+
+/// SYNs to a full SYN queue. Those in it get their SYN-ACKs again meanwhile, so that what is
+/// answered proves nothing.
+fn while_crowded(wire: &mut Wire, n: usize) -> Result<usize> {
+    let listener = wire.listen(SMALL)?;
+    let before = turned_away()?;
+    let queued = crowd(wire)?;
+    // The first one was sent to find out whether the queue is full.
+    for number in 1..n {
+        wire.syn()?;
+        if number.is_multiple_of(ANSWERS) {
+            wire.drain()?;
+        }
+    }
+    let counted = turned_away()? - before;
+    ensure!(counted == n as u64, "the SYN queue turned {counted} away, not {n}");
+    abandon(wire, &queued)?;
+    empty(&listener, wire, 0)?;
+    Ok(n)
+}
+
+/// Fills the SYN queue, and sends one SYN more. Kernels differ by one in what they call full.
+fn crowd(wire: &mut Wire) -> Result<Vec<Client>> {
+    let before = turned_away()?;
+    let mut queued = Vec::with_capacity(REQUESTS + 1);
+    loop {
+        let client = wire.try_half_open()?;
+        if turned_away()? > before {
+            return Ok(queued);
+        }
+        queued.push(client.context("a SYN was neither answered nor counted as dropped")?);
+        ensure!(queued.len() <= REQUESTS + 1, "the SYN queue does not become full");
+    }
+}
+
+/// SYNs that found the SYN queue full.
+fn turned_away() -> Result<u64> {
+    counters(["TCPReqQFullDrop", "TCPReqQFullDoCookies"]).map(|[drop, cookie]| drop + cookie)
+}
+
+fn abandon(wire: &mut Wire, clients: &[Client]) -> Result<()> {
+    clients.iter().try_for_each(|client| wire.reset(client))
 }
 
 fn ack_dropped(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
@@ -174,7 +253,7 @@ fn ack_reset(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
 /// Third ACKs of requests in the SYN queue. A request whose ACK is dropped stays, and its client
 /// sends more of them; one that is reset is gone.
 fn acks(wire: &mut Wire, n: usize, reset: bool, times: &mut Vec<u64>) -> Result<usize> {
-    let listener = Listener::new(SMALL)?;
+    let listener = wire.listen(SMALL)?;
     let repeats = if reset { 1 } else { REPEATS };
     let batches = n.div_ceil((REQUESTS - 1) * repeats);
     fill(wire, FULL - 1)?;
@@ -203,9 +282,7 @@ fn acks(wire: &mut Wire, n: usize, reset: bool, times: &mut Vec<u64>) -> Result<
             );
         } else {
             expect_silence(wire, "a dropped ACK")?;
-            for client in &clients {
-                wire.reset(client)?;
-            }
+            abandon(wire, &clients)?;
         }
         empty(&listener, wire, 1)?;
     }
@@ -213,14 +290,31 @@ fn acks(wire: &mut Wire, n: usize, reset: bool, times: &mut Vec<u64>) -> Result<
     Ok(batches * (REQUESTS - 1) * repeats)
 }
 
-/// Third ACKs with a cookie.
+/// Third ACKs with a cookie, which every SYN is answered by (`tcp_syncookies=2`).
 fn cookie_dropped(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
-    let listener = Listener::new(SMALL)?;
-    let batches = n.div_ceil(COOKIES);
-    // 2: every SYN is answered by a cookie.
     sysctl("net/ipv4/tcp_syncookies", "2")?;
+    let done = cookies(wire, n, &mut times.cookie_dropped, |_| Ok(Vec::new()));
+    sysctl("net/ipv4/tcp_syncookies", "1")?;
+    done
+}
+
+/// The same, but SYNs are answered by a cookie only because the SYN queue is full.
+fn crowded_cookie_dropped(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
+    cookies(wire, n, &mut times.cookie_dropped, crowd)
+}
+
+/// Third ACKs with a cookie; `prepare` brings about that SYNs are answered so.
+fn cookies(
+    wire: &mut Wire,
+    n: usize,
+    times: &mut Vec<u64>,
+    prepare: fn(&mut Wire) -> Result<Vec<Client>>,
+) -> Result<usize> {
+    let listener = wire.listen(SMALL)?;
+    let batches = n.div_ceil(COOKIES);
     fill(wire, FULL - 1)?;
     for _ in 0..batches {
+        let queued = prepare(wire)?;
         let mut clients = Vec::with_capacity(COOKIES);
         for _ in 0..COOKIES {
             clients.push(wire.half_open()?.0);
@@ -228,14 +322,14 @@ fn cookie_dropped(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize>
         fill(wire, 1)?;
         let before = listen_overflows()?;
         for client in &clients {
-            times.cookie_dropped.push(nanos(wire.ack(client)?));
+            times.push(nanos(wire.ack(client)?));
         }
         expect_silence(wire, "a dropped ACK with a cookie")?;
         expect_overflows(before, COOKIES)?;
+        abandon(wire, &queued)?;
         empty(&listener, wire, 1)?;
     }
     empty(&listener, wire, FULL - 1)?;
-    sysctl("net/ipv4/tcp_syncookies", "1")?;
     Ok(batches * COOKIES)
 }
 

@@ -1,21 +1,27 @@
-//! Measures one row of `cargo xtask bench` and prints the report as one line of JSON.
+//! Does what xtask asks and prints the report as one line of JSON: `guest-bench JSON` measures one
+//! row of `cargo xtask bench`, `guest-bench storm JSON` and `guest-bench soak JSON` do as they say.
 //!
-//! The only argument is the job as JSON. The load is driven only in a VM; on this machine itself
-//! only what a tool takes to attach is measured.
+//! The load is driven only in a VM; on this machine itself only what a tool takes to attach is
+//! measured.
 
 mod bpf;
 mod btf;
+mod flood;
 mod load;
+mod mixed;
 mod net;
+mod procfs;
+mod said;
 mod tool;
 
 use std::{collections::HashMap, env, process::ExitCode, thread, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use guest_bench::{
     job::{Hook, HookRuns, Job, Report, What},
     stat::as_f64,
 };
+use serde::de::DeserializeOwned;
 
 use crate::{bpf::Attached, btf::Btf, net::Wire, tool::Running};
 
@@ -34,10 +40,19 @@ fn main() -> ExitCode {
 }
 
 fn answer() -> Result<()> {
-    let job = env::args().nth(1).context("the argument is missing: a job as JSON")?;
-    let job: Job = serde_json::from_str(&job).context("the argument is no job")?;
-    println!("{}", serde_json::to_string(&measure(&job)?)?);
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let report = match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [job] => serde_json::to_string(&measure(&job_of(job)?)?),
+        ["storm", job] => serde_json::to_string(&flood::storm(&job_of(job)?)?),
+        ["soak", job] => serde_json::to_string(&mixed::soak(&job_of(job)?)?),
+        _ => bail!("the argument is missing: a job as JSON"),
+    };
+    println!("{}", report?);
     Ok(())
+}
+
+fn job_of<T: DeserializeOwned>(json: &str) -> Result<T> {
+    serde_json::from_str(json).context("the argument is no job")
 }
 
 fn measure(job: &Job) -> Result<Report> {

@@ -9,13 +9,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use guest_bench::{job::Tool, stat::as_f64};
+use guest_bench::{job::Tool, memory::Memory, stat::as_f64};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::bpf;
+use crate::{bpf, procfs};
 
 /// Where its output goes: not into the job's directory, whose files are sent to the host.
-const STDOUT: &str = "/run/guest-bench.out";
+pub const STDOUT: &str = "/run/guest-bench.out";
 const STDERR: &str = "/run/guest-bench.err";
 const PATH: &str = "/bin:/usr/bin:/usr/sbin";
 /// How often it is looked whether something new is attached: dear enough to be felt if it were
@@ -142,6 +142,16 @@ impl Running {
         Ok(Use { at: Instant::now(), cpu_ns: self.cpu_ns()?, lines: self.lines, exact: self.exact })
     }
 
+    /// What it and its children have in memory.
+    pub fn memory(&self) -> Result<Memory> {
+        procfs::memory(self.child.id())
+    }
+
+    /// From now on, the most that was resident is counted anew.
+    pub fn forget_peak(&self) -> Result<()> {
+        procfs::forget_peak(self.child.id())
+    }
+
     /// Asks it to end, as Ctrl-C would, and says what it took.
     pub fn stop(mut self) -> Result<Tool> {
         self.tool.rss_most_kib = self.status("VmHWM:")?;
@@ -201,9 +211,7 @@ impl Running {
     }
 
     fn status(&self, name: &str) -> Result<u64> {
-        let path = format!("/proc/{}/status", self.child.id());
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        kib(&text, name).with_context(|| format!("{path} has no {name}"))
+        procfs::status(self.child.id(), name)
     }
 }
 
@@ -240,12 +248,6 @@ fn schedstat(text: &str) -> Option<u64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// A line of /proc/PID/status in kB.
-fn kib(status: &str, name: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
-}
-
 fn nanos(took: Duration) -> u64 {
     u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -256,9 +258,6 @@ mod tests {
 
     #[test]
     fn proc_files_are_read() {
-        let status = "Name:\ttool\nVmHWM:\t    7104 kB\nVmRSS:\t    6940 kB\n";
-        assert_eq!((kib(status, "VmRSS:"), kib(status, "VmHWM:")), (Some(6940), Some(7104)));
-        assert_eq!(kib(status, "VmSwap:"), None);
         assert_eq!(schedstat("123456 78 9\n"), Some(123_456));
         assert_eq!(schedstat(""), None);
     }

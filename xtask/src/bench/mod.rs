@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::{
     artifacts, exec,
     fleet::{self, Batch},
-    kernel_image, progress, setup,
+    guest, progress, setup,
     vm::{JobOutput, Options},
     workspace,
 };
@@ -144,10 +144,7 @@ fn choose(rows: &mut Vec<Row>, args: &BenchArgs) -> Result<()> {
 fn in_vm(kernel: &str, rows: Vec<Row>, peers: &Result<Peers>) -> Result<(String, Vec<Outcome>)> {
     let (possible, impossible): (Vec<Row>, Vec<Row>) =
         rows.into_iter().partition(|row| row.table != Table::Peers || peers.is_ok());
-    let mut programs = vec![
-        ("bin/guest-bench".to_owned(), artifacts::guest_bench()?),
-        ("bin/busybox".to_owned(), kernel_image::busybox()?),
-    ];
+    let mut programs = guest::programs()?;
     let with_peers = possible.iter().any(|row| row.table == Table::Peers);
     if let (true, Ok(peers)) = (with_peers, peers) {
         programs.extend(peers.programs.iter().cloned());
@@ -165,9 +162,7 @@ fn in_vm(kernel: &str, rows: Vec<Row>, peers: &Result<Peers>) -> Result<(String,
         job_limit: Duration::from_mins(30),
         ..Options::default()
     };
-    let argv = |row: &Row| -> Result<Vec<String>> {
-        Ok(vec!["guest-bench".to_owned(), serde_json::to_string(&row.job)?])
-    };
+    let argv = |row: &Row| guest::argv(&[], &row.job);
     let jobs = possible.iter().map(argv).collect::<Result<_>>()?;
     let batch = Batch { kernel: kernel.to_owned(), jobs };
     let ended = |_: usize, job: usize, _: &JobOutput| {
@@ -177,7 +172,7 @@ fn in_vm(kernel: &str, rows: Vec<Row>, peers: &Result<Peers>) -> Result<(String,
     let mut outcomes: Vec<Outcome> = possible
         .iter()
         .zip(ran.outputs)
-        .map(|(row, output)| outcome(row, output.and_then(|output| read(&output))))
+        .map(|(row, output)| outcome(row, output.and_then(|output| guest::report(&output))))
         .collect();
     if let Err(why) = peers {
         let failed = |row| outcome(row, Err(anyhow::anyhow!("{why:#}")));
@@ -195,13 +190,6 @@ fn outcome(row: &Row, report: Result<Report>) -> Outcome {
         reference: row.reference,
         report: report.map_err(|e| format!("{e:#}")),
     }
-}
-
-fn read(output: &JobOutput) -> Result<Report> {
-    if output.code != 0 {
-        bail!("{}", exec::complaint(&output.stderr));
-    }
-    serde_json::from_slice(&output.stdout).context("the report is not as expected")
 }
 
 fn version_of(program: &str) -> Result<String> {

@@ -1,0 +1,245 @@
+//! Compares what the tool said of a storm with what the kernel counted and what was sent. Pure.
+
+use std::{collections::BTreeMap, fmt};
+
+use guest_bench::storm::Account;
+
+use super::Counts;
+
+/// What remembered connections may take besides the process itself, KiB: docs/requirements.md,
+/// "Memory".
+const BOUND_KIB: u64 = 52 * 1024;
+
+/// Verdicts at which the kernel raises `ListenOverflows`.
+const OVERFLOWS: &[&str] = &[
+    "syn.drop.accept_queue_full",
+    "ack.drop.overflow",
+    "ack.reset.overflow",
+    "ack.drop.overflow.cookie",
+];
+/// Further verdicts at which it raises `ListenDrops` (`tcp_listendrop`).
+const OTHER_DROPS: &[&str] = &[
+    "syn.drop.syn_queue_full",
+    "syn.drop.other",
+    "ack.drop.child_failed",
+    "ack.reset.child_failed",
+];
+/// Verdicts that are no event unless every handshake is shown.
+const HEALTHY: &[&str] = &[
+    "syn.queued",
+    "ack.accepted",
+    "ack.accepted.cookie",
+    "ack.drop.defer_accept",
+    "later.accepted_by_app",
+];
+
+/// One comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What is compared.
+    pub what: String,
+    /// What it must be.
+    pub expected: String,
+    /// What it is.
+    pub found: String,
+    /// Whether that is right.
+    pub passed: bool,
+}
+
+impl Finding {
+    /// Something that could not be done.
+    pub fn failure(why: &str) -> Self {
+        Self {
+            what: "the storm".to_owned(),
+            expected: "a report".to_owned(),
+            found: why.to_owned(),
+            passed: false,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, expected, found, .. } = self;
+        write!(f, "{what}: {found}, expected {expected}")
+    }
+}
+
+/// Everything that is compared.
+pub fn judge(account: &Account, counts: Counts) -> Vec<Finding> {
+    let said = &account.said;
+    let lost: u64 = said.losses.values().sum();
+    // What counts from records may lack as many as were lost, and no more.
+    let missing = if counts == Counts::Records { lost } else { 0 };
+    let sum = |ids: &[&str]| total(&said.verdicts, |id| ids.contains(&id));
+    let counter = |name: &str| account.counters.get(name).copied().unwrap_or_default();
+    let overflows = sum(OVERFLOWS);
+    let mut findings = vec![
+        count("ListenOverflows", counter("ListenOverflows"), overflows, missing),
+        count("ListenDrops", counter("ListenDrops"), overflows + sum(OTHER_DROPS), missing),
+        count(
+            "TCPReqQFullDrop",
+            counter("TCPReqQFullDrop"),
+            sum(&["syn.drop.syn_queue_full"]),
+            missing,
+        ),
+        count(
+            "TCPReqQFullDoCookies",
+            counter("TCPReqQFullDoCookies"),
+            sum(&["syn.cookie"]),
+            missing,
+        ),
+        count("`overflows` of the listeners", counter("ListenOverflows"), said.overflows, missing),
+    ];
+    // More cookies than those meant as such: third ACKs that are dropped with one.
+    let sent = account.sent.iter().filter(|(verdict, _)| *verdict != "syn.cookie");
+    findings.extend(sent.map(|(verdict, sent)| {
+        count(&format!("sent as {verdict}"), *sent, sum(&[verdict]), missing)
+    }));
+    if !said.intervals.is_empty() {
+        let all = total(&said.verdicts, |_| true);
+        findings.push(count("sum of the intervals", all, total(&said.intervals, |_| true), 0));
+    }
+    findings.extend(shown(account, counts, lost));
+    findings.push(count("sum of all losses, in the summary", lost + said.not_shown, said.lost, 0));
+    findings.push(memory(account));
+    findings
+}
+
+/// Every event is shown, kept back by a limit, or lost. None where only aggregates are shown.
+fn shown(account: &Account, counts: Counts, lost: u64) -> Option<Finding> {
+    let said = &account.said;
+    let shown: u64 = said.events.values().sum();
+    if shown == 0 {
+        return None;
+    }
+    let all = said.events.keys().any(|id| HEALTHY.contains(&id.as_str()));
+    let moments = total(&said.verdicts, |id| all || !HEALTHY.contains(&id));
+    let found = format!("{shown} shown + {} not shown + {lost} lost", said.not_shown);
+    let accounted = shown + said.not_shown;
+    let (expected, passed) = match counts {
+        // Those lost are in no count of the tool; that the kernel's are covered is checked above.
+        Counts::Records => {
+            let drops = account.counters.get("ListenDrops").copied().unwrap_or_default();
+            let cookies = account.counters.get("TCPReqQFullDoCookies").copied().unwrap_or_default();
+            let least = drops + cookies;
+            let found_all = accounted == moments && accounted + lost >= least;
+            (format!("{moments} counted, at least {least} by the kernel"), found_all)
+        }
+        // Records of other moments are lost as well.
+        Counts::Kernel => {
+            let exact = accounted == moments;
+            let covered = lost > 0 && accounted <= moments && accounted + lost >= moments;
+            (format!("{moments} counted"), exact || covered)
+        }
+    };
+    Some(Finding { what: "events".to_owned(), expected, found, passed })
+}
+
+fn memory(account: &Account) -> Finding {
+    let (before, most) = (account.before.rss_kib, account.after.most_kib);
+    Finding {
+        what: "resident at most, KiB".to_owned(),
+        expected: format!("≤ {} ({before} before + {BOUND_KIB})", before + BOUND_KIB),
+        found: most.to_string(),
+        passed: most > 0 && most <= before + BOUND_KIB,
+    }
+}
+
+/// Equal, but for at most so many that are missing.
+fn count(what: &str, expected: u64, found: u64, missing: u64) -> Finding {
+    let passed = found <= expected && expected - found <= missing;
+    let short = expected.saturating_sub(found);
+    let said =
+        if passed && short > 0 { format!("{found} ({short} lost)") } else { found.to_string() };
+    Finding { what: what.to_owned(), expected: expected.to_string(), found: said, passed }
+}
+
+fn total(counts: &BTreeMap<String, u64>, which: impl Fn(&str) -> bool) -> u64 {
+    counts.iter().filter(|(id, _)| which(id)).map(|(_, n)| n).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use guest_bench::{memory::Memory, storm::Said};
+
+    use super::*;
+
+    fn map(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
+        pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect()
+    }
+
+    fn account() -> Account {
+        Account {
+            sent: map(&[("syn.drop.accept_queue_full", 100)]),
+            counters: map(&[
+                ("ListenOverflows", 100),
+                ("ListenDrops", 107),
+                ("TCPReqQFullDrop", 7),
+                ("TCPReqQFullDoCookies", 3),
+            ]),
+            said: Said {
+                events: map(&[("syn.drop.accept_queue_full", 10)]),
+                verdicts: map(&[
+                    ("syn.drop.accept_queue_full", 100),
+                    ("syn.drop.syn_queue_full", 7),
+                    ("syn.cookie", 3),
+                    ("ack.accepted", 9),
+                ]),
+                overflows: 100,
+                not_shown: 100,
+                lost: 100,
+                ..Said::default()
+            },
+            before: Memory { rss_kib: 10_000, ..Memory::default() },
+            after: Memory { most_kib: 12_000, ..Memory::default() },
+            ..Account::default()
+        }
+    }
+
+    fn failed(account: &Account, counts: Counts) -> Vec<String> {
+        let findings = judge(account, counts).into_iter();
+        findings.filter(|finding| !finding.passed).map(|finding| finding.what).collect()
+    }
+
+    #[test]
+    fn what_agrees_passes() {
+        assert!(failed(&account(), Counts::Kernel).is_empty());
+        assert!(failed(&account(), Counts::Records).is_empty());
+    }
+
+    #[test]
+    fn each_disagreement_is_found() {
+        let changed = |change: fn(&mut Account)| {
+            let mut account = account();
+            change(&mut account);
+            failed(&account, Counts::Kernel)
+        };
+        assert_eq!(changed(|a| a.said.overflows = 99), ["`overflows` of the listeners"]);
+        assert_eq!(
+            changed(|a| a.said.not_shown = 99),
+            ["events", "sum of all losses, in the summary"]
+        );
+        assert_eq!(changed(|a| a.after.most_kib = 70_000), ["resident at most, KiB"]);
+        assert_eq!(
+            changed(|a| a.said.intervals = map(&[("syn.cookie", 1)])),
+            ["sum of the intervals"]
+        );
+        let twice = changed(|a| *a.said.verdicts.get_mut("syn.cookie").unwrap() += 1);
+        assert_eq!(twice, ["TCPReqQFullDoCookies", "events"]);
+    }
+
+    #[test]
+    fn only_counts_from_records_may_lack_what_was_lost() {
+        let mut account = account();
+        *account.said.verdicts.get_mut("syn.drop.accept_queue_full").unwrap() = 96;
+        account.said.overflows = 96;
+        account.said.not_shown = 96;
+        account.said.losses = map(&[("ebpf ring_full", 4)]);
+        assert!(failed(&account, Counts::Records).is_empty());
+        assert!(failed(&account, Counts::Kernel).contains(&"ListenOverflows".to_owned()));
+        account.said.losses = map(&[("ebpf ring_full", 3)]);
+        account.said.lost = 99;
+        assert!(failed(&account, Counts::Records).contains(&"ListenOverflows".to_owned()));
+    }
+}
