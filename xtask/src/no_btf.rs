@@ -35,8 +35,8 @@ pub fn check(kernel: &str) -> Result<Checks> {
     let vm = Vm::new(kernel, options)?;
     let own = "/sys/kernel/btf";
     let hide = format!(
-        "busybox cp {own}/vmlinux {FILE} && busybox head -c 5000 {FILE} >{CUT} && \
-         busybox mount -t tmpfs none {own}"
+        "busybox --install -s /bin && cp {own}/vmlinux {FILE} && head -c 5000 {FILE} >{CUT} && \
+         mount -t tmpfs none {own}"
     );
     let overflow = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let centos7 = format!("overflow lab --btf {FILE} --scenario centos7");
