@@ -25,9 +25,8 @@ pub struct Lines {
     opts: Options,
     wall_offset_ns: i64,
     utc_offset_s: i32,
-    /// Which second of the wall clock `clock` tells.
+    /// Which second of the wall clock the line begins with.
     second: Option<i64>,
-    clock: String,
     /// What stands behind the client, and of what it was made.
     tail: String,
     of: Option<TailOf>,
@@ -49,8 +48,8 @@ struct TailOf {
 impl Lines {
     /// Set with these options; see [`clock`] for the offsets.
     pub fn new(opts: Options, wall_offset_ns: i64, utc_offset_s: i32) -> Self {
-        let (clock, tail, line) = (String::new(), String::new(), String::new());
-        Self { opts, wall_offset_ns, utc_offset_s, second: None, clock, tail, of: None, line }
+        let (tail, line) = (String::new(), String::new());
+        Self { opts, wall_offset_ns, utc_offset_s, second: None, tail, of: None, line }
     }
 
     /// The line of this moment, with its end.
@@ -61,9 +60,8 @@ impl Lines {
             self.of = Some(TailOf::new(moment));
         }
         let line = &mut self.line;
-        line.clear();
-        line.push_str(&self.clock);
-        line.push(' ');
+        // The clock stays.
+        line.truncate(CLOCK);
         let begin = line.len();
         push_address(line, moment.observed.conn.client);
         if self.opts.width <= 80 && line.len() - begin > CLIENT {
@@ -124,7 +122,7 @@ impl Lines {
         let wall = i64::try_from(t_ns).ok().and_then(|t_ns| t_ns.checked_add(self.wall_offset_ns));
         let second = wall.map(|ns| ns.div_euclid(1_000_000_000));
         if second.is_none() || second != self.second {
-            self.clock = clock(t_ns, self.wall_offset_ns, self.utc_offset_s);
+            self.line = clock(t_ns, self.wall_offset_ns, self.utc_offset_s) + " ";
             self.second = second;
         }
     }
@@ -186,10 +184,21 @@ fn push_address(out: &mut String, address: SocketAddr) {
         return;
     };
     for (octet, mark) in v4.ip().octets().into_iter().zip(['.', '.', '.', ':']) {
-        push_number(out, octet);
+        push_short(out, octet.into());
         out.push(mark);
     }
-    push_number(out, v4.port());
+    push_short(out, v4.port());
+}
+
+/// Digit by digit: quicker than copying so few.
+fn push_short(out: &mut String, number: u16) {
+    let mut begun = false;
+    for unit in [10_000, 1000, 100, 10, 1] {
+        begun |= number >= unit || unit == 1;
+        if begun {
+            out.push(char::from(b'0' + (number / unit % 10).to_le_bytes()[0]));
+        }
+    }
 }
 
 fn push_number(out: &mut String, number: impl itoa::Integer) {
@@ -198,9 +207,8 @@ fn push_number(out: &mut String, number: impl itoa::Integer) {
 
 /// Spaces until the text has so many bytes.
 fn pad(out: &mut String, to: usize) {
-    const SPACES: &str = "                                ";
     while out.len() < to {
-        out.push_str(&SPACES[..(to - out.len()).min(SPACES.len())]);
+        out.push(' ');
     }
 }
 

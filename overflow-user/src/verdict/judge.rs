@@ -23,10 +23,10 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
 }
 
 /// The same, in the place of an earlier judgement, whose memory is used again.
-pub fn judge_into(
+pub fn judge_into<'a>(
     connection: &mut Connection,
     key: ConnKey,
-    story: &[Observed],
+    story: impl IntoIterator<Item = &'a Observed>,
     limit: Option<SynQueueLimit>,
 ) {
     connection.client = key.client;

@@ -11,7 +11,7 @@ mod servers;
 mod shape;
 mod store;
 
-use std::{hint, io, mem, slice};
+use std::{hint, io, mem};
 
 use overflow_common::Kind;
 
@@ -125,7 +125,7 @@ impl Stories {
             let id = self.store.begin(&key, moment.t_ns, &mut self.story);
             if self.store.append(id, moment, self.bounds.moments) {
                 mem::swap(&mut self.judged.stages, stages);
-                verdict::judge_into(&mut self.judged, key, slice::from_ref(moment), limit);
+                verdict::judge_into(&mut self.judged, key, [moment], limit);
                 mem::swap(&mut self.judged.stages, stages);
                 return Ok(id);
             }
@@ -141,15 +141,23 @@ impl Stories {
         }
         // Several CPUs write into one ring: records of one connection can arrive out of order.
         let at = story.moments.partition_point(|m| m.t_ns <= moment.t_ns);
-        let appended = at == story.moments.len() && !merge;
         let shape = self.store.shape(moment);
         self.shapeless += u64::from(shape.is_none());
-        story.moments.insert(at, moment.clone());
-        story.numbers.insert(at, shape);
-        self.store.save(id, story, appended && shape.is_some());
+        let (earlier, later) = story.moments.split_at(at);
         mem::swap(&mut self.judged.stages, stages);
-        verdict::judge_into(&mut self.judged, key, &self.story.moments, limit);
+        let all = earlier.iter().chain([moment]).chain(later);
+        verdict::judge_into(&mut self.judged, key, all, limit);
         mem::swap(&mut self.judged.stages, stages);
+        match shape {
+            Some(shape) if later.is_empty() && !merge && !story.timed => {
+                self.store.push(id, moment, shape);
+            }
+            _ => {
+                story.moments.insert(at, moment.clone());
+                story.numbers.insert(at, shape);
+                self.store.save(id, story);
+            }
+        }
         Ok(id)
     }
 
@@ -180,7 +188,7 @@ impl Stories {
                 // Back in line; the order is near enough to that of the last moments.
                 self.store.requeue();
                 story.queued_ns = story.last_ns;
-                self.store.save(id, story, false);
+                self.store.save(id, story);
             } else {
                 self.forgotten += 1;
                 self.pop(id, limit, &mut over)?;

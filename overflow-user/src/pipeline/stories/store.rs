@@ -53,6 +53,8 @@ pub struct Story {
     pub queued_ns: u64,
     /// When it was last heard of, nanoseconds.
     pub last_ns: u64,
+    /// Whether these times were told, and are not those of the first moment and the last.
+    pub timed: bool,
 }
 
 /// The stories.
@@ -153,7 +155,7 @@ impl Store {
         }
         story.moments.clear();
         story.numbers.clear();
-        (story.queued_ns, story.last_ns) = (t_ns, t_ns);
+        (story.queued_ns, story.last_ns, story.timed) = (t_ns, t_ns, false);
         self.end = Earlier { t_ns: self.base_ns, seq: 0 };
         id
     }
@@ -180,6 +182,7 @@ impl Store {
         }
         let ends = story.moments.first().zip(story.moments.last());
         let ends = ends.map(|(first, last)| (first.t_ns, last.t_ns));
+        story.timed = times.is_some();
         (story.queued_ns, story.last_ns) = times.or(ends).unwrap_or_default();
         self.end = earlier;
     }
@@ -209,9 +212,17 @@ impl Store {
         true
     }
 
-    /// Packs the story that was unpacked, or begun, just before; `appended` if nothing but a
-    /// moment was added to its end. There must be room.
-    pub fn save(&mut self, id: Id, story: &Story, appended: bool) {
+    /// Adds a moment of this shape to the end of the story that was unpacked, or begun, just before,
+    /// and that is not timed. There must be room.
+    pub fn push(&mut self, id: Id, moment: &Observed, shape: u32) {
+        self.text.clear();
+        let mut end = self.end;
+        moment::write(&mut self.text, shape, self.shapes.shape(shape), moment, &mut end);
+        self.blocks.push_text(id, &self.text, &mut self.buffer);
+    }
+
+    /// Packs a story anew. There must be room.
+    pub fn save(&mut self, id: Id, story: &Story) {
         let kept =
             || story.moments.iter().zip(&story.numbers).filter_map(|(m, n)| Some((m, (*n)?)));
         let ends = kept().next().zip(kept().next_back());
@@ -219,30 +230,20 @@ impl Store {
         let timed = ends != Some((story.queued_ns, story.last_ns));
         let flags = self.blocks.flags(id);
         self.text.clear();
-        let append = appended && !timed && flags & TIMED == 0;
-        let from = if append {
-            kept().count().saturating_sub(1)
-        } else {
-            if flags & IPV6 != 0 {
-                self.text.extend_from_slice(&self.blocks.beginning(id)[..REST_OF_IPV6]);
-            }
-            if timed {
-                self.text.extend_from_slice(&story.queued_ns.to_le_bytes());
-                self.text.extend_from_slice(&story.last_ns.to_le_bytes());
-            }
-            self.blocks.set_flags(id, flags & !TIMED | if timed { TIMED } else { 0 });
-            self.end = Earlier { t_ns: self.base_ns, seq: 0 };
-            0
-        };
-        for (moment, number) in kept().skip(from) {
+        if flags & IPV6 != 0 {
+            self.text.extend_from_slice(&self.blocks.beginning(id)[..REST_OF_IPV6]);
+        }
+        if timed {
+            self.text.extend_from_slice(&story.queued_ns.to_le_bytes());
+            self.text.extend_from_slice(&story.last_ns.to_le_bytes());
+        }
+        self.blocks.set_flags(id, flags & !TIMED | if timed { TIMED } else { 0 });
+        let mut end = Earlier { t_ns: self.base_ns, seq: 0 };
+        for (moment, number) in kept() {
             let shape = self.shapes.shape(number);
-            moment::write(&mut self.text, number, shape, moment, &mut self.end);
+            moment::write(&mut self.text, number, shape, moment, &mut end);
         }
-        if append {
-            self.blocks.push_text(id, &self.text, &mut self.buffer);
-        } else {
-            self.blocks.set_text(id, &self.text);
-        }
+        self.blocks.set_text(id, &self.text);
     }
 
     /// The number of a moment's shape, for one moment more; `None` if there are too many shapes.
