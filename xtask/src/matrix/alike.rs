@@ -26,30 +26,58 @@ pub struct Compared {
 }
 
 /// What the connections of an output are, but for times and names, with their records from the
-/// `recording` of the same run.
+/// `recording` of the same run: in the order in which each has them, and, with the lengths of the
+/// queues, which depend on whose turn it was, as one heap.
 pub fn told(stdout: &[u8], recording: &[u8]) -> Result<Told> {
-    let mut told = Told::new();
+    let text = String::from_utf8_lossy(stdout);
+    let lines = text.lines().map(|line| serde_json::from_str(line).context("a line is not JSON"));
+    let lines: Vec<Value> = lines.collect::<Result<_>>()?;
     let records = records(recording)?;
+    let ends = ends(&lines);
     let mut found = 0;
-    for line in String::from_utf8_lossy(stdout).lines() {
-        let line: Value = serde_json::from_str(line).context("a line is not JSON")?;
-        if line["type"] == "connection" {
-            let run = line["run"].as_str().context("a connection of no run")?;
-            let end = |name: &str| line[name].as_str().unwrap_or_default().parse().ok();
-            let ends = end("client").zip(end("server"));
-            let records = ends.and_then(|ends| records.get(&ends)).map_or(&[][..], Vec::as_slice);
-            found += records.len();
-            let mut bare = bare(&line);
-            bare["records"] = records.iter().map(raw).collect();
-            told.entry(run.to_owned()).or_default().push(bare);
-        }
+    let mut told = Told::new();
+    let mut heaps: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for line in lines.iter().filter(|line| line["type"] == "connection") {
+        let run = line["run"].as_str().context("a connection of no run")?;
+        let address = |name: &str| line[name].as_str().unwrap_or_default().parse().ok();
+        let key = address("client").zip(address("server"));
+        let records = key.and_then(|key| records.get(&key)).map_or(&[][..], Vec::as_slice);
+        // What comes after the hold depends on when the tracer was stopped.
+        let end = ends.get(run).copied().unwrap_or(u64::MAX);
+        let records: Vec<&Event> = records.iter().take_while(|r| r.t_ns < end).collect();
+        found += records.len();
+        heaps.entry(run.to_owned()).or_default().extend(records.iter().map(|r| raw(r)));
+        let mut bare = bare(line);
+        bare["records"] = records.iter().map(|r| without_lengths(raw(r))).collect();
+        told.entry(run.to_owned()).or_default().push(bare);
     }
     ensure!(found > 0 || recording.is_empty(), "the recording is of other connections");
-    for connections in told.values_mut() {
-        leave_race_out(connections);
+    for (run, connections) in &mut told {
+        let mut heap = heaps.remove(run).unwrap_or_default();
+        leave_race_out(connections, &mut heap);
         connections.sort_by_cached_key(Value::to_string);
+        heap.sort_by_cached_key(Value::to_string);
+        connections.push(json!({"all_records": heap}));
     }
     Ok(told)
+}
+
+/// When the hold of each run was over, CLOCK_MONOTONIC nanoseconds.
+fn ends(lines: &[Value]) -> BTreeMap<&str, u64> {
+    let mut begun: BTreeMap<&str, u64> = BTreeMap::new();
+    for line in lines.iter().filter(|line| line["phase"] == "burst") {
+        if let (Some(run), Some(t_ns)) = (line["run"].as_str(), line["t0_ns"].as_u64()) {
+            let first = begun.entry(run).or_insert(t_ns);
+            *first = t_ns.min(*first);
+        }
+    }
+    let runs = lines.iter().filter(|line| line["type"] == "run");
+    let end = |line| {
+        let line: &Value = line;
+        let run = line["run"].as_str()?;
+        Some((run, begun.get(run)? + line["hold_ms"].as_u64()? * 1_000_000))
+    };
+    runs.filter_map(end).collect()
 }
 
 /// Client and server.
@@ -97,6 +125,16 @@ fn raw(event: &Event) -> Value {
         "defer_accept": event.defer_accept})
 }
 
+/// The record without what other connections have a say in.
+fn without_lengths(mut record: Value) -> Value {
+    for queue in ["before", "after"] {
+        for length in ["ack_backlog", "qlen", "young"] {
+            record[queue][length] = Value::Null;
+        }
+    }
+    record
+}
+
 /// Every run that one of them told of; `place` says where it was run.
 pub fn compare(place: &str, fentry: &Told, kprobe: &Told) -> Vec<Compared> {
     let mut runs: Vec<_> = fentry.keys().chain(kprobe.keys()).collect();
@@ -142,7 +180,7 @@ fn bare(connection: &Value) -> Value {
 
 /// Where the application accepts meanwhile, the length of the queue that a child finds is a race
 /// between `accept()` and the next segment, which has nothing to do with the rung.
-fn leave_race_out(connections: &mut [Value]) {
+fn leave_race_out(connections: &mut [Value], records: &mut [Value]) {
     let stages = |c: &Value| c["stages"].as_array().cloned().unwrap_or_default();
     let taken = |stage: &Value| stage["id"] == "later.accepted_by_app";
     if !connections.iter().any(|c| stages(c).iter().any(taken)) {
@@ -154,7 +192,7 @@ fn leave_race_out(connections: &mut [Value]) {
             values.remove("sk_ack_backlog");
         }
     }
-    for record in connections.iter_mut().filter_map(|c| c["records"].as_array_mut()).flatten() {
+    for record in records {
         for queue in ["before", "after"] {
             record[queue]["ack_backlog"] = Value::Null;
         }
@@ -166,7 +204,7 @@ fn difference(fentry: &[Value], kprobe: &[Value]) -> Option<String> {
         return None;
     }
     if fentry.len() != kprobe.len() {
-        let (a, b) = (fentry.len(), kprobe.len());
+        let (a, b) = (fentry.len() - 1, kprobe.len() - 1);
         return Some(format!("{a} connections by fentry, {b} by kprobe"));
     }
     let only = |one: &[Value], other: &[Value]| {
@@ -182,7 +220,7 @@ fn difference(fentry: &[Value], kprobe: &[Value]) -> Option<String> {
     };
     let (a, b) = (only(fentry, kprobe), only(kprobe, fentry));
     let first = a.iter().zip(&b).find_map(|(a, b)| first_difference("", a, b));
-    Some(format!("{} connections differ: {}", a.len(), first.unwrap_or_default()))
+    Some(first.unwrap_or_default())
 }
 
 /// Where two values differ first, and by what: `/stages/1/values/syn_queue_len is 3 by fentry, 4 by
@@ -246,15 +284,14 @@ mod tests {
             [json!({"type": "connection", "run": "r", "stages": stages}).to_string()]
         };
         check(&told(0, "later.accepted_by_app"), &told(1, "later.accepted_by_app"), None);
-        let differ = "1 connections differ: /stages/0/values/sk_ack_backlog is 0 by fentry, 1 by \
-                      kprobe";
+        let differ = "/stages/0/values/sk_ack_backlog is 0 by fentry, 1 by kprobe";
         check(&told(0, "later.listener_closed"), &told(1, "later.listener_closed"), Some(differ));
     }
 
     #[test]
     fn values_repeats_numbers_and_silence_are() {
         let one = [line(1, 10, 2, &[])];
-        let at = |what: &str| format!("1 connections differ: /stages/0/{what}");
+        let at = |what: &str| format!("/stages/0/{what}");
         let queue = at("values/syn_queue_len is 2 by fentry, 3 by kprobe");
         check(&one, &[line(1, 10, 3, &[])], Some(&queue));
         check(&one, &[line(1, 10, 2, &[7])], Some(&at("repeats is 0 by fentry, 1 by kprobe")));
@@ -295,7 +332,7 @@ mod tests {
             Event { after: Queue { qlen: 1, ..one.after }, ..one },
         ] {
             let said = differ(other).unwrap_or_default();
-            assert!(said.starts_with("1 connections differ: /records/0/"), "{said}");
+            assert!(said.contains("records/0/"), "{said}");
         }
         let cut = recording(one);
         assert!(super::told(line.to_string().as_bytes(), &cut[..cut.len() - 2]).is_err());

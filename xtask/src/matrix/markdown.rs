@@ -182,8 +182,9 @@ fn alike(table: &Table, text: &mut String) {
          cell of the seed experiment on the same kernel and family. Compared is each connection's \
          every record: the path, which values were read, and each of them; and its every stage: how \
          it is known, the functions gone through, how often it came again. Only times, addresses and \
-         sequence numbers may differ, and which client of a burst was which; and, where the \
-         application accepts meanwhile, the length of the accept queue, which is a race between \
+         sequence numbers may differ, and which client of a burst was which, or first when timers \
+         fire together; and, where the application accepts meanwhile, the length of the accept \
+         queue, which is a race between \
          `accept()` and the next segment."
     );
     let mut differences: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
