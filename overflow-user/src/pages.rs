@@ -85,8 +85,12 @@ Anonymous:             0 kB
             let line = status.lines().find_map(|line| line.strip_prefix("RssFile:")).unwrap();
             line.trim().trim_end_matches(" kB").parse::<u32>().unwrap()
         };
-        let before = file_pages();
-        give_back();
-        assert!(file_pages() < before);
+        // Other threads fetch pages meanwhile.
+        let fewer = || {
+            let before = file_pages();
+            give_back();
+            file_pages() < before
+        };
+        assert!((0..100).any(|_| fewer()));
     }
 }

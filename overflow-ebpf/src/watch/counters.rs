@@ -4,9 +4,10 @@
 
 use core::mem::MaybeUninit;
 
-use overflow_common::Path;
+use overflow_common::{Loss, Path};
 
 use crate::{
+    emit,
     globals::{ARRAY_PPTRS, MIB_LISTENOVERFLOWS, MIB_TCPREQQFULLDROP, NET_STATISTICS},
     read::{self, Memory},
 };
@@ -27,8 +28,9 @@ impl Watch {
     /// What this CPU's counters of network namespace `net` rose by since they were last read, as
     /// path bits; 0 if they were not read before, or cannot be.
     ///
-    /// They are read after every event that makes them rise, so what is found is due to the
-    /// segment at hand.
+    /// They are read after every event that makes them rise (a SYN, a third ACK, an ICMP error that
+    /// meets a request), so what is found is due to the segment at hand. What no hook sees: SYNs to a
+    /// broadcast address, and third ACKs that SMC drops before TCP (`smc_tcp_syn_recv_sock`).
     #[inline(always)]
     pub fn counted<M: Memory>(&mut self, net: u64) -> u32 {
         let place = self.place(net, COUNTED);
@@ -46,7 +48,13 @@ impl Watch {
         // SAFETY: the helper has written it.
         let [overflows, drops] = unsafe { rows.assume_init() };
         let last = &mut self.counted[place];
-        let (known, before) = (last.net == net, *last);
+        let before = *last;
+        // A namespace made anew at an old one's address begins at zero.
+        let known = before.net == net && before.drops <= drops && before.overflows <= overflows;
+        if before.net != 0 && before.net != net {
+            // Two namespaces in one place: what the other counts until it is back cannot be told.
+            emit::count(Loss::Uncounted);
+        }
         last.net = net;
         last.overflows = overflows;
         last.drops = drops;

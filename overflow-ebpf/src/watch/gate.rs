@@ -10,15 +10,21 @@ use crate::globals::LESSONS;
 struct Reasons {
     /// SYNs for which a cookie was made and `tcp_conn_request` is not over, on all CPUs together.
     cookies: Word,
-    /// How many are to be looked at in vain so that each CPU learns its counters of a namespace
-    /// before it counts a drop there: more with each new listener, less with each look.
+    /// How many are to be looked at for nothing else, so that each CPU learns its counters of a
+    /// namespace before it counts a drop there: more with each new listener, one less with each. May
+    /// fall below zero where CPUs take the last one together.
     lessons: Word,
+    /// Listeners opened so far: one at an old one's address is another.
+    opened: Word,
 }
 
-static REASONS: Reasons = Reasons { cookies: Word::new(0), lessons: Word::new(FIRST_LESSONS) };
+static REASONS: Reasons =
+    Reasons { cookies: Word::new(0), lessons: Word::new(FIRST_LESSONS), opened: Word::new(0) };
 
 /// SYNs to look at for the listeners that are there when tracing starts.
 const FIRST_LESSONS: u64 = 256;
+/// No more than so many at once.
+const ENOUGH_LESSONS: i64 = 1 << 16;
 
 /// Set once a third ACK was dropped and its request kept: from then on third ACKs that are taken
 /// are looked at too, for those that recover. User space clears it when none of them can any more;
@@ -29,21 +35,24 @@ static HURT: Word = Word::new(0);
 /// Whether SYNs are to be looked at whose listener has never dropped anything.
 #[inline(always)]
 pub fn look() -> bool {
-    REASONS.cookies.load() != 0 || REASONS.lessons.load() != 0
+    REASONS.cookies.load() != 0 || REASONS.lessons.load().cast_signed() > 0
 }
 
 /// A listener was opened, perhaps in a namespace whose counters nobody has read.
 #[inline(always)]
 pub fn opened() {
-    REASONS.lessons.store(LESSONS.load().into());
+    REASONS.opened.add(1);
+    // Where listeners come faster than SYNs, there are enough.
+    if REASONS.lessons.load().cast_signed() < ENOUGH_LESSONS {
+        REASONS.lessons.add(LESSONS.load().into());
+    }
 }
 
-/// A SYN was looked at. CPUs that do so together count as one.
+/// A SYN was looked at for nothing else.
 #[inline(always)]
-pub fn looked() {
-    let lessons = REASONS.lessons.load();
-    if lessons != 0 {
-        REASONS.lessons.store(lessons - 1);
+pub fn learned() {
+    if REASONS.lessons.load().cast_signed() > 0 {
+        REASONS.lessons.add(u64::MAX);
     }
 }
 
@@ -101,16 +110,18 @@ impl Word {
 #[derive(Clone, Copy)]
 pub struct Seen {
     sk: u64,
+    /// `sk_drops`, and in the high half how many listeners had been opened.
     drops: u64,
 }
 
 impl Watch {
-    /// Whether `sk_drops` of this listener is not what this CPU last saw. Every drop of a SYN or a
-    /// third ACK counts there (`tcp_listendrop`, since v4.7, commit 9caad864151e), so if it is the
-    /// same, nothing was dropped. If not, another CPU may have dropped something.
+    /// Whether `sk_drops` of this listener is not what this CPU last saw, or another listener may be
+    /// at its address. Every drop of a SYN or a third ACK counts there (`tcp_listendrop`), so if it
+    /// is the same, nothing was dropped. If not, another CPU may have dropped something.
     #[inline(always)]
     pub fn changed(&mut self, sk: u64, drops: u64) -> bool {
         let place = self.place(sk, SEEN);
+        let drops = REASONS.opened.load() << 32 | drops;
         let seen = &mut self.seen[place];
         if seen.sk == sk && seen.drops == drops {
             return false;

@@ -17,8 +17,8 @@ pub static WATCH: PerCpuArray<Watch, 1> = PerCpuArray::new();
 
 /// Listeners that are remembered per CPU; two in one place cost time, never exactness.
 const SEEN: usize = 64;
-/// Network namespaces that are remembered per CPU.
-const COUNTED: usize = 32;
+/// Network namespaces that are remembered per CPU; two in one place are counted as a loss.
+const COUNTED: usize = 128;
 
 /// Arguments of a function that is being executed, for the kretprobe at its end.
 #[repr(C)]
@@ -46,6 +46,8 @@ pub struct Watch {
     pub refused_counted: u64,
     /// Listener and segment of `tcp_conn_request`, on the kprobe rung.
     pub conn_request: (u64, u64),
+    /// The network namespace of the request that `tcp_req_err` is about.
+    pub errored: u64,
     /// `tcp_v4_syn_recv_sock` and its IPv6 twin, on the kprobe rung.
     pub syn_recv_sock: Arguments,
     /// A pointer on its way to becoming a number.
@@ -67,8 +69,9 @@ impl Watch {
     /// The bits of `address` that tell structures apart, below `places`.
     #[inline(always)]
     fn place(&mut self, address: u64, places: usize) -> usize {
-        // Slabs align what we look at to cache lines.
-        ((self.number(address) >> 6) as usize) & (places - 1)
+        // Structures of one slab differ in a few bits only, at regular distances: Fibonacci hashing.
+        let spread = self.number(address).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (spread >> 48) as usize & (places - 1)
     }
 
     /// A pointer as a plain number. Verifiers let nobody calculate with pointers; what was written

@@ -445,7 +445,6 @@ impl Btf {
 }
 
 /// FNV-1a: names are compared in full after the hash, so collisions cost time only.
-/// FNV-1a.
 fn hash(name: &[u8]) -> u32 {
     name.iter().fold(0x811c_9dc5, |h, &b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193))
 }

@@ -22,8 +22,9 @@ pub struct Facts {
     pub constants: Vec<(&'static str, Constant)>,
     /// Fields this kernel does not have, as `structure.path`: a loss to be shown.
     pub missing: Vec<String>,
-    /// A field that is not of the size that the eBPF side takes for granted: nothing can be traced.
-    pub unfit: Option<String>,
+    /// Fields that are not of the size that the eBPF side takes for granted, or without which its
+    /// proofs fail: (global, `structure.path`).
+    pub unfit: Vec<(&'static str, String)>,
     /// `enum skb_drop_reason`, by value, without the `SKB_DROP_REASON_` prefix.
     pub drop_reasons: Vec<(u32, String)>,
     /// `enum sk_rst_reason`, by value, without the `SK_RST_REASON_` prefix.
@@ -69,7 +70,7 @@ impl Facts {
             }
             let exact = EXACT_FIELDS.iter().find(|(exact, _)| *exact == name);
             if exact.is_some_and(|(_, size)| !is_exactly(field, *size)) {
-                facts.unfit = Some(format!("{structure}.{path}"));
+                facts.unfit.push((name, format!("{structure}.{path}")));
             }
             facts.constants.push((name, Constant::Field(field.unwrap_or(Field::MISSING))));
         }
@@ -89,7 +90,11 @@ impl Facts {
         }
         match counters(btf)? {
             Some(counters) => facts.constants.extend(counters),
-            None => facts.missing.push("LINUX_MIB_LISTENOVERFLOWS".to_owned()),
+            None => {
+                let name = "LINUX_MIB_LISTENOVERFLOWS";
+                facts.missing.push(name.to_owned());
+                facts.unfit.push((name, name.to_owned()));
+            }
         }
         facts.drop_reasons = reasons(btf, "skb_drop_reason", "SKB_DROP_REASON_")?;
         facts.reset_reasons = reasons(btf, "sk_rst_reason", "SK_RST_REASON_")?;

@@ -45,6 +45,14 @@ impl<'a> Climber<'a> {
                 refused.push((step.rung, "another rung was asked for".to_owned()));
                 continue;
             }
+            if self.scope == Scope::Overflows
+                && step.rung != Rung::Tracepoint
+                && let Some((_, field)) = self.kernel.facts.unfit.first()
+            {
+                let why = format!("this kernel's BTF has no {field} of the size that it reads");
+                refused.push((step.rung, why));
+                continue;
+            }
             match self.step(step) {
                 Ok(hooks) => {
                     let (rung, blind) = (Some(step.rung), step.blind);

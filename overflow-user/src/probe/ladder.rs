@@ -358,6 +358,8 @@ const WATCH_SYN_FENTRY: &[Hook] = &[
     fentry("watch_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
     v6(fentry("watch_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
     fentry("watch_inet_csk_listen_start", "inet_csk_listen_start"),
+    extra(fentry("watch_tcp_req_err", "tcp_req_err")),
+    extra(fexit("watch_tcp_req_err_exit", "tcp_req_err")),
 ];
 const WATCH_ACK_FENTRY: &[Hook] = &[
     fexit("watch_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
@@ -373,6 +375,8 @@ const WATCH_SYN_KPROBE: &[Hook] = &[
     kprobe("kprobe_watch_cookie_init_sequence", "cookie_v4_init_sequence"),
     v6(kprobe("kprobe_watch_cookie_init_sequence", "cookie_v6_init_sequence")),
     kprobe("kprobe_watch_listen_start", "inet_csk_listen_start"),
+    extra(kprobe("kprobe_watch_req_err", "tcp_req_err")),
+    extra(kretprobe("kretprobe_watch_req_err", "tcp_req_err")),
 ];
 const WATCH_ACK_KPROBE: &[Hook] = &[
     kprobe("kprobe_watch_syn_recv_sock", "tcp_v4_syn_recv_sock"),

@@ -86,7 +86,8 @@ impl Tracer {
         if OBJECT.is_empty() {
             return Err(ProbeError::NoObject);
         }
-        if let Some(field) = &kernel.facts.unfit {
+        // Segments are read by every program; without the others only some hooks are of no use.
+        if let Some((_, field)) = kernel.facts.unfit.iter().find(|(n, _)| n.starts_with("SKB_")) {
             return Err(ProbeError::Unfit(field.clone()));
         }
         raise_memlock();

@@ -1,4 +1,4 @@
-//! The ring's reader: the only file of user space with unsafe code.
+//! The ring's reader.
 
 use std::{
     fs, io,

@@ -46,11 +46,14 @@ fn report<M: On>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
         watch.refused_counted = counted.into();
         return Some(());
     }
-    if by_request {
-        gate::set_hurt();
-    }
     let refused = Refused { listener, req, by_request, abort, counted };
-    emit::in_place(Kind::Ack, M::RUNG, |event| refused.tell::<M>(skb, event));
+    emit::in_place(Kind::Ack, M::RUNG, |event| {
+        let wanted = refused.tell::<M>(skb, event);
+        if wanted && by_request {
+            gate::set_hurt();
+        }
+        wanted
+    });
     Some(())
 }
 

@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 
-use super::{ack, reset, syn};
+use super::{ack, error, reset, syn};
 use crate::{
     globals::{SEND_RESET_REASON, SYN_RECV_SOCK_RETURN},
     read::{self, Typed},
@@ -47,6 +47,19 @@ pub fn watch_cookie_v4_init_sequence(ctx: FEntryContext) -> u32 {
 #[fentry(function = "cookie_v6_init_sequence")]
 pub fn watch_cookie_v6_init_sequence(ctx: FEntryContext) -> u32 {
     Watch::cookie(ctx.arg(0));
+    0
+}
+
+/// (sk, seq, abort), for both families.
+#[fentry(function = "tcp_req_err")]
+pub fn watch_tcp_req_err(ctx: FEntryContext) -> u32 {
+    error::begins::<Typed>(ctx.arg(0));
+    0
+}
+
+#[fexit(function = "tcp_req_err")]
+pub fn watch_tcp_req_err_exit(_ctx: FExitContext) -> u32 {
+    error::is_over();
     0
 }
 

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use overflow_common::Slot;
 
-use super::{ack, reset, syn};
+use super::{ack, error, reset, syn};
 use crate::{
     globals::SEND_RESET_REASON,
     read::{self, Probed},
@@ -54,6 +54,21 @@ pub fn kprobe_watch_cookie_init_sequence(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// For both families.
+#[kprobe]
+pub fn kprobe_watch_req_err(ctx: ProbeContext) -> u32 {
+    if let Some(sk) = ctx.arg(0) {
+        error::begins::<Probed>(sk);
+    }
+    0
+}
+
+#[kretprobe]
+pub fn kretprobe_watch_req_err(_ctx: RetProbeContext) -> u32 {
+    error::is_over();
+    0
+}
+
 /// For both families: the IPv6 function calls the IPv4 one with the same arguments.
 #[kprobe]
 pub fn kprobe_watch_syn_recv_sock(ctx: ProbeContext) -> u32 {
@@ -90,6 +105,8 @@ fn returned(child: u64, v6: bool) {
 fn refused(v6: bool) -> u32 {
     let Some(watch) = Watch::get() else { return 0 };
     let Arguments { sk, skb, req } = watch.syn_recv_sock;
+    // Not twice: the return of the IPv6 function follows that of the IPv4 one which it called.
+    watch.syn_recv_sock.sk = 0;
     if sk == 0 { 0 } else { ack::refused::<Probed>(sk, skb, req, v6) }
 }
 

@@ -9,6 +9,7 @@
 //! fexit and kprobe: 5.10. `tcp_v4_syn_recv_sock` with seven arguments as in `child.rs`.
 
 mod ack;
+mod error;
 mod fentry;
 mod kprobe;
 mod reset;

@@ -8,6 +8,7 @@ use crate::{
     globals::{NET_ABORT_ON_OVERFLOW, NET_INUM, SOCK_STATE},
     hooks::reset,
     segment::{self, At},
+    state::PathState,
     watch::Watch,
 };
 
@@ -64,15 +65,18 @@ fn report_other<M: On>(sk: u64, skb: u64, reason: u64) -> Option<()> {
         let netns = M::exact::<u32>(Listener::net::<M>(sk), &NET_INUM) as u32;
         (netns, M::exact::<u8>(sk, &SOCK_STATE) as u8)
     };
-    emit::in_place(Kind::Reset, M::RUNG, |event| {
-        event.path = Path::SEND_RESET;
-        event.netns = netns;
-        event.sk = sk;
-        event.sk_state = state;
-        reset::with_reason(event, reason);
-        segment::parse_by::<M>(skb, At::NetworkHeader, event).is_some()
-            && filter::wants(event.server_port, netns)
-            && filter::wants_segment(event)
-    });
+    // Not in the ring: a scan may cause many that are filtered out, whose places would be lost.
+    let scratch = PathState::get()?;
+    scratch.reset(Kind::Reset, M::RUNG);
+    let event = &mut scratch.event;
+    event.path = Path::SEND_RESET;
+    event.netns = netns;
+    event.sk = sk;
+    event.sk_state = state;
+    reset::with_reason(event, reason);
+    segment::parse_by::<M>(skb, At::NetworkHeader, event)?;
+    if filter::wants(event.server_port, netns) && filter::wants_segment(event) {
+        emit::record(event);
+    }
     Some(())
 }

@@ -23,8 +23,15 @@ pub fn suspect<M: On>(sk: u64) -> bool {
 #[inline(always)]
 pub fn look<M: On>(sk: u64, skb: u64) -> u32 {
     let Some(watch) = Watch::get() else { return 0 };
-    gate::looked();
-    let changed = watch.changed(sk, M::exact::<u32>(sk, &SOCK_DROPS));
+    if watch.reset_due == skb {
+        // No third ACK, but a SYN with Fast Open that got no child: no RST answers it.
+        watch.reset_due = 0;
+    }
+    let drops = M::exact::<u32>(sk, &SOCK_DROPS);
+    if drops == 0 {
+        gate::learned();
+    }
+    let changed = watch.changed(sk, drops);
     if changed || watch.cookie == skb {
         return hurt::<M>(sk, skb);
     }
