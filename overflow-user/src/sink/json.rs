@@ -18,8 +18,9 @@ pub(super) const TOOL: &str = concat!("overflow ", env!("CARGO_PKG_VERSION"));
 
 /// Writes one line.
 pub fn line(out: &mut dyn Write, line: &Line<'_>) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
-    out.write_all(b"\n")
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    out.write_all(&text)
 }
 
 /// Writes a cell: `run`, `connection`s, `listener`, `loss`es. May be called as each cell ends.

@@ -299,6 +299,8 @@ fn hook(observed: &Observed) -> &'static str {
 }
 
 fn put(out: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
-    out.write_all(b"\n")
+    // Whole: the writer is asked once for each line, not for each of its words.
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    out.write_all(&text)
 }
