@@ -17,13 +17,15 @@ const INTRODUCTION: &str = "# Storm and soak
 Written by `cargo xtask storm` and `cargo xtask soak`; do not edit. The same figures as data are in
 `storm.json`.
 
-A storm is a few hundred thousand segments that the queues drop or refuse, from many addresses and
+A storm is hundreds of thousands of segments that the queues drop or refuse, from many addresses and
 ports, as fast as the machine takes them, while `overflow trace` runs in the same VM: six in ten are
-SYNs to a full accept queue, the rest are SYNs to a full SYN queue without cookies, third ACKs
-dropped, answered by an RST (`tcp_abort_on_overflow=1`), and dropped with their SYN cookie. Then the
-tool's counts are compared with the kernel's counters, and with what was sent. Where the tool counts
-from records, it may lack as many as it says were lost, and no more; where it counts in the kernel,
-none. The bound of memory is that of [requirements.md](requirements.md#memory).
+SYNs to a full accept queue; the rest are SYNs to a full SYN queue, answered by a cookie or dropped,
+and third ACKs dropped, answered by an RST (`tcp_abort_on_overflow=1`), or dropped with their cookie.
+Then the tool's counts are compared with the kernel's counters, and with what was sent. Where the
+tool counts from records, it may lack as many as it says were lost, and no more; where it counts in
+the kernel, none. Every event is shown, or counted as not shown, or as lost. The bound of memory is
+that of [requirements.md](requirements.md#memory) on top of what the tool had before the storm.
+The VM's clock advances by four nanoseconds for each instruction, and skips idle time.
 ";
 
 /// Everything in the document.

@@ -58,7 +58,7 @@ enum Step {
 }
 
 /// Segments of the small storm.
-const SMALL_STORM: usize = 20_000;
+const SMALL_STORM: usize = 10_000;
 
 /// Outcomes of single checks.
 #[derive(Debug, Default)]
