@@ -40,12 +40,14 @@ impl Stat {
     pub fn least_added_to(&self, before: &Self) -> Option<i64> {
         let usual = self.added_to(before)?;
         let least = self.min.cast_signed() - before.min.cast_signed();
-        (usual - least >= NOISE).then_some(least)
+        (usual - least >= NOTICEABLE).then_some(least)
     }
 }
 
 /// Differences below this say nothing, instructions.
 const NOISE: i64 = 50;
+/// Ways apart by this are not the same; one way repeats to a few instructions.
+const NOTICEABLE: i64 = 30;
 
 /// For means and rates, where the last bits of a large count do not matter.
 #[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]

@@ -105,6 +105,10 @@ pub fn all(rows: &[Outcome], native: Option<&Native>) -> Vec<Target> {
     targets
 }
 
+fn why_least(index: usize) -> &'static str {
+    if index == 0 { "before any third ACK is dropped, or 130 s after the last" } else { "" }
+}
+
 fn segments(trace: &Report, targets: &mut Vec<Target>) {
     let consumed = trace.with.consumed.unwrap_or_default();
     let lines = [
@@ -129,6 +133,15 @@ fn segments(trace: &Report, targets: &mut Vec<Target>) {
             added(trace, *pick).map(real),
             why.unwrap_or_default(),
         ));
+        if let Some(least) = pick(&trace.with).least_added_to(pick(&trace.before)) {
+            targets.push(at_most(
+                format!("default trace, {name}, at least"),
+                "instructions",
+                limit,
+                Some(real(least)),
+                why_least(index).to_owned(),
+            ));
+        }
         let records = if index == 0 { 0.0 } else { 1.0 };
         // A cookie may have a line of its own, before the ACK's.
         let most = if index == 4 { 2.0 } else { records };
