@@ -25,6 +25,9 @@ use crate::{
 
 /// Records of one request; the SDKs of OpenTelemetry send as many.
 const BATCH: usize = 512;
+/// Connections whose listeners are remembered until they are exported; the records of more are
+/// without them.
+const MOST_WHOSE: usize = 65_536;
 /// Ticks come a little late rather than early.
 const EARLY_NS: u64 = 100_000_000;
 
@@ -119,13 +122,16 @@ impl LiveSink for Exported {
 
     fn moment(&mut self, out: &mut dyn Write, moment: &Moment<'_>) -> io::Result<()> {
         if self.logs && moment.stage.id.is_abnormal() {
-            let key = moment.observed.conn;
-            let known = self
-                .whose
-                .entry((key.client, key.server))
-                .or_insert_with(|| Some(Whose::new(key.netns, moment.listeners)));
-            if known.as_ref().is_some_and(|whose| whose.netns != key.netns) {
-                *known = None;
+            let conn = moment.observed.conn;
+            let key = (conn.client, conn.server);
+            if self.whose.len() < MOST_WHOSE || self.whose.contains_key(&key) {
+                let known = self
+                    .whose
+                    .entry(key)
+                    .or_insert_with(|| Some(Whose::new(conn.netns, moment.listeners)));
+                if known.as_ref().is_some_and(|whose| whose.netns != conn.netns) {
+                    *known = None;
+                }
             }
         }
         if self.aggregates_only { Ok(()) } else { self.shown.moment(out, moment) }
