@@ -88,13 +88,12 @@ impl Facts {
             Some(bit) => facts.constants.push(("FLAG_DEAD", Constant::Value(bit))),
             None => facts.missing.push("SOCK_DEAD".to_owned()),
         }
-        match counters(btf)? {
-            Some(counters) => facts.constants.extend(counters),
-            None => {
-                let name = "LINUX_MIB_LISTENOVERFLOWS";
-                facts.missing.push(name.to_owned());
-                facts.unfit.push((name, name.to_owned()));
-            }
+        if let Some(counters) = counters(btf)? {
+            facts.constants.extend(counters);
+        } else {
+            let name = "LINUX_MIB_LISTENOVERFLOWS";
+            facts.missing.push(name.to_owned());
+            facts.unfit.push((name, name.to_owned()));
         }
         facts.drop_reasons = reasons(btf, "skb_drop_reason", "SKB_DROP_REASON_")?;
         facts.reset_reasons = reasons(btf, "sk_rst_reason", "SK_RST_REASON_")?;
