@@ -182,7 +182,7 @@ fn local(tally: &Tally) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use overflow_common::{Event, Path, valid};
+    use overflow_common::{Event, Path, Rung, valid};
 
     use super::*;
 
@@ -204,13 +204,17 @@ mod tests {
         let reset = Signature { port: 80, ..Signature::of(&event) };
         // Of a listener that was at this address before.
         let earlier = Signature { port: 81, ..reset };
+        // Only its story tells what it was: its record is counted, and this is not.
+        event.rung = Rung::Tracepoint as u8;
+        event.path = Path::TP_RECEIVE | Path::TP_KFREE_SKB;
+        let freed = Signature { port: 80, ..Signature::of(&event) };
         let mut tally = Tally { netns: 1, port: 80, family: 4, len: 3, max: 2, ..Tally::default() };
         tally.address[0] = 127;
         tally.queued = 5;
         tally.full_times = 1;
         tally.full_since_ns = 40;
         let aggregates = Aggregates {
-            counts: vec![(dropped, 300), (reset, 2), (earlier, 5)],
+            counts: vec![(dropped, 300), (reset, 2), (earlier, 5), (freed, 7)],
             queues: vec![(7, tally)],
         };
         let places = aggregates.places(&mut Decoder::default(), None, 100);

@@ -22,7 +22,7 @@ use crate::{
     listeners::{Inventory, Listener},
     record::Frame,
     sink::live::{Closing, Interval, LiveSink, Moment, Snapshot},
-    verdict::{Connection, Stage, VerdictId},
+    verdict::{self, Connection, Stage, VerdictId},
 };
 
 /// What to show.
@@ -236,9 +236,7 @@ impl Engine {
         out: &mut dyn Write,
     ) -> io::Result<ControlFlow<()>> {
         for stage in fresh(stages, moment.t_ns) {
-            let by_kernel = self.exact
-                && matches!(moment.kind, Kind::Syn | Kind::Ack | Kind::Accept)
-                && (!stage.id.is_under("later") || stage.id == VerdictId::LaterAcceptedByApp);
+            let by_kernel = self.exact && counted_by_kernel(moment, stage.id, self.limit);
             let counted = self.places.counted(place);
             if !by_kernel {
                 counted.verdict(stage.id);
@@ -377,6 +375,18 @@ fn is_a_listeners(moment: &Observed, stories: &mut Stories) -> bool {
     match moment.kind {
         Kind::Syn | Kind::Ack | Kind::SynAckRetransmit | Kind::RequestRemoved => true,
         Kind::Reset | Kind::ActiveReset | Kind::Accept => stories.knows(&moment.conn),
+    }
+}
+
+/// Whether a verdict of this moment is in the kernel's counts. What a story adds to its moments is
+/// not (`later.recovered`), nor what only the story tells.
+fn counted_by_kernel(moment: &Observed, id: VerdictId, limit: Option<SynQueueLimit>) -> bool {
+    match moment.kind {
+        Kind::Accept => id == VerdictId::LaterAcceptedByApp,
+        Kind::Syn | Kind::Ack => {
+            verdict::of_one(moment, limit).is_some_and(|alone| alone == id || !id.is_under("later"))
+        }
+        _ => false,
     }
 }
 
