@@ -19,6 +19,8 @@ struct Line {
     verdicts: BTreeMap<String, u64>,
     #[serde(default)]
     overflows: u64,
+    #[serde(default)]
+    synack_retransmits: u64,
     what: Option<String>,
     #[serde(default)]
     count: u64,
@@ -38,7 +40,10 @@ pub fn read(output: impl BufRead) -> Result<Said> {
             "event" => *said.events.entry(line.id.unwrap_or_default()).or_default() += 1,
             "listener" => {
                 let over = line.t_ns.is_none();
-                said.overflows += if over { line.overflows } else { 0 };
+                if over {
+                    said.overflows += line.overflows;
+                    said.synack_retransmits += line.synack_retransmits;
+                }
                 let sums = if over { &mut said.verdicts } else { &mut said.intervals };
                 for (id, count) in line.verdicts {
                     *sums.entry(id).or_default() += count;

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::memory::Memory;
 
-/// Counters of the kernel that a storm raises, as in /proc/net/netstat.
-pub const COUNTERS: [&str; 4] =
-    ["ListenOverflows", "ListenDrops", "TCPReqQFullDrop", "TCPReqQFullDoCookies"];
+/// Counters of the kernel that a storm raises, as in /proc/net/netstat. The last one is raised by
+/// SYN-ACKs sent again (`tcp_rtx_synack`), and by nothing else here.
+pub const COUNTERS: [&str; 5] =
+    ["ListenOverflows", "ListenDrops", "TCPReqQFullDrop", "TCPReqQFullDoCookies", "TCPSynRetrans"];
 
 /// One storm while a tool traces.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +54,8 @@ pub struct Said {
     pub intervals: BTreeMap<String, u64>,
     /// `overflows` of all listeners over all the time.
     pub overflows: u64,
+    /// `synack_retransmits`, the same.
+    pub synack_retransmits: u64,
     /// Losses by cause; what was not shown for a limit on events is in `not_shown`.
     pub losses: BTreeMap<String, u64>,
     /// Moments not shown for a limit on events.
