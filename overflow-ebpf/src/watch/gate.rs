@@ -11,8 +11,8 @@ struct Reasons {
     /// SYNs for which a cookie was made and `tcp_conn_request` is not over, on all CPUs together.
     cookies: Word,
     /// How many are to be looked at for nothing else, so that each CPU learns its counters of a
-    /// namespace before it counts a drop there: more with each new listener, one less with each. May
-    /// fall below zero where CPUs take the last one together.
+    /// namespace before it counts a drop there: more with each new listener, one less with each. Falls
+    /// below zero where CPUs take the last one together, until the next look.
     lessons: Word,
     /// Listeners opened so far: one at an old one's address is another.
     opened: Word,
@@ -35,7 +35,7 @@ static HURT: Word = Word::new(0);
 /// Whether SYNs are to be looked at whose listener has never dropped anything.
 #[inline(always)]
 pub fn look() -> bool {
-    REASONS.cookies.load() != 0 || REASONS.lessons.load().cast_signed() > 0
+    REASONS.cookies.load() | REASONS.lessons.load() != 0
 }
 
 /// A listener was opened, perhaps in a namespace whose counters nobody has read.
@@ -51,8 +51,10 @@ pub fn opened() {
 /// A SYN was looked at for nothing else.
 #[inline(always)]
 pub fn learned() {
-    if REASONS.lessons.load().cast_signed() > 0 {
-        REASONS.lessons.add(u64::MAX);
+    match REASONS.lessons.load().cast_signed() {
+        0 => {}
+        1.. => REASONS.lessons.add(u64::MAX),
+        _ => REASONS.lessons.store(0),
     }
 }
 
