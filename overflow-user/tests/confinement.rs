@@ -3,6 +3,8 @@
 //!
 //! Needs the privileges of tracing; says so and passes where they are missing.
 
+mod namespace;
+
 use std::{
     env,
     ffi::OsStr,
@@ -15,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sched::{CloneFlags, unshare};
+use namespace::in_namespace;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
@@ -105,21 +107,6 @@ fn wait_until(what: &str, done: impl Fn() -> bool) {
 
 fn filtered(pid: Pid) -> bool {
     status(pid, "Seccomp") == "2"
-}
-
-/// Runs `test` in a network namespace of its own with its loopback up.
-fn in_namespace(test: fn()) {
-    let run = move || {
-        if let Err(why) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("no namespace can be made here, nothing is tested: {why}");
-            return;
-        }
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
-        assert!(up.success());
-        test();
-    };
-    // The namespace is the thread's; it goes away with it.
-    thread::spawn(run).join().unwrap();
 }
 
 /// Fills a listener with backlog 1 and leaves it full for a moment.

@@ -6,6 +6,7 @@
 
 mod collector;
 mod live;
+mod namespace;
 
 use std::{
     fs,
@@ -19,7 +20,7 @@ use std::{
 
 use collector::{Answer, Collector};
 use live::{counter, overflow};
-use nix::sched::{CloneFlags, unshare};
+use namespace::in_namespace;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
@@ -116,21 +117,6 @@ fn wait_until(what: &str, done: impl Fn() -> bool) {
         assert!(began.elapsed() < PATIENCE, "{what}");
         thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// Runs `test` in a network namespace of its own with its loopback up.
-fn in_namespace(test: fn()) {
-    let run = move || {
-        if let Err(why) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("no namespace can be made here, nothing is tested: {why}");
-            return;
-        }
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
-        assert!(up.success());
-        test();
-    };
-    // The namespace is the thread's; it goes away with it.
-    thread::spawn(run).join().unwrap();
 }
 
 fn exported_equals_counted(args: &[&str]) {

@@ -10,8 +10,9 @@ use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use counters::Counted;
 use gate::Seen;
 
-/// One slot per CPU. Everything from a SYN or ACK to its verdict runs in one softirq on one CPU,
-/// so nobody else touches the slot meanwhile.
+/// One slot per CPU. Everything from a SYN or ACK to its verdict runs in one softirq on one CPU, so
+/// nobody else touches the slot meanwhile; but for an RST from a socket's backlog, which a process
+/// sends and a softirq may interrupt.
 #[btf_map]
 pub static WATCH: PerCpuArray<Watch, 1> = PerCpuArray::new();
 
