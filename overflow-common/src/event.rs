@@ -122,10 +122,16 @@ pub enum Kind {
     SynAckRetransmit = 4,
     /// A request was removed outside of such a decision: it expired or its listener went away.
     RequestRemoved = 5,
-    /// A child was reset by `tcp_send_active_reset`: its listener was closed.
+    /// A child that nobody had accepted was reset by `tcp_send_active_reset`.
     ActiveReset = 6,
     /// The application took a child with `accept()` (`inet_csk_accept`).
     Accept = 7,
+    /// An ICMP error removed a request (`tcp_req_err`).
+    IcmpError = 8,
+    /// A request was destroyed from outside (`tcp_abort`: `SOCK_DESTROY`, as `ss -K` asks for).
+    Destroyed = 9,
+    /// The client's RST ended a child that nobody had accepted (`tcp_reset`).
+    PeerReset = 10,
 }
 
 /// How the record was obtained.
@@ -151,6 +157,9 @@ impl Kind {
             5 => Self::RequestRemoved,
             6 => Self::ActiveReset,
             7 => Self::Accept,
+            8 => Self::IcmpError,
+            9 => Self::Destroyed,
+            10 => Self::PeerReset,
             _ => return None,
         })
     }

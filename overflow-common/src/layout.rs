@@ -111,6 +111,7 @@ macro_rules! for_each_field {
             REQ_LISTENER: "request_sock", "__req_common.skc_listener";
             REQ_TIMER: "request_sock", "rsk_timer";
             REQ_ACKED: "inet_request_sock", "acked";
+            REQ_SNT_ISN: "tcp_request_sock", "snt_isn";
             SKB_HEAD: "sk_buff", "head";
             SKB_DATA: "sk_buff", "data";
             SKB_SK: "sk_buff", "sk";

@@ -1,6 +1,7 @@
 //! The listener's close: `inet_csk_listen_stop` disconnects every child nobody accepted, and
-//! `tcp_send_active_reset` (net/ipv4/tcp_output.c) resets its client. Not to be confused with the
-//! RST of an overflow, which is `tcp_v4_send_reset`'s.
+//! `tcp_send_active_reset` (net/ipv4/tcp_output.c) resets its client. `SOCK_DESTROY` and keepalive
+//! reset such a child while its listener is open. Not to be confused with the RST of an overflow,
+//! which is `tcp_v4_send_reset`'s.
 //!
 //! # Minimum kernel version
 //! fentry and kprobe: 5.10.
@@ -17,18 +18,17 @@ use crate::{
     read, sock, tally,
 };
 
-/// `child` is the socket being reset. Applications' sockets are reset too, while they still have
-/// theirs (`sk_socket`) or after they were orphaned (`SOCK_DEAD`); of a child that waits in the
-/// accept queue neither is so.
+/// A record about `child` if it waits in the accept queue. An application's socket has a `sk_socket`,
+/// an orphaned one is `SOCK_DEAD`; of a child that nobody has accepted neither is so.
 #[inline(always)]
-pub fn active_reset(child: u64, rung: Rung, bit: u32) {
+pub fn waiting(child: u64, kind: Kind, rung: Rung, bit: u32) {
     let (Some(socket), Some(flags)) =
         (read::field(child, &SOCK_SOCKET), read::field(child, &SOCK_FLAGS))
     else {
         return;
     };
     if socket == 0 && flags >> (FLAG_DEAD.load() & 63) & 1 == 0 {
-        child_moment(child, Kind::ActiveReset, rung, bit);
+        child_moment(child, kind, rung, bit);
     }
 }
 
@@ -67,14 +67,14 @@ pub fn kprobe_inet_csk_listen_stop(ctx: ProbeContext) -> u32 {
 /// (sk, …): the rest differs between versions and is not needed.
 #[fentry(function = "tcp_send_active_reset")]
 pub fn fentry_tcp_send_active_reset(ctx: FEntryContext) -> u32 {
-    active_reset(ctx.arg(0), Rung::Fentry, Path::SEND_RESET);
+    waiting(ctx.arg(0), Kind::ActiveReset, Rung::Fentry, Path::SEND_RESET);
     0
 }
 
 #[kprobe]
 pub fn kprobe_tcp_send_active_reset(ctx: ProbeContext) -> u32 {
     if let Some(child) = ctx.arg(0) {
-        active_reset(child, Rung::Kprobe, Path::SEND_RESET);
+        waiting(child, Kind::ActiveReset, Rung::Kprobe, Path::SEND_RESET);
     }
     0
 }

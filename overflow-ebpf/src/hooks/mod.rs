@@ -4,6 +4,7 @@ mod accept;
 mod ack;
 mod child;
 mod close;
+mod ended;
 mod request;
 mod reset;
 mod retransmit;

@@ -220,7 +220,7 @@ pub fn tp_tcp_send_reset(ctx: BtfTracePointContext) -> u32 {
     let reason = read::slot(ctx.as_ptr(), TP_SEND_RESET_REASON.load(), read::NO_REASON);
     // Both can be NULL, and the verifier wants to see that each is looked at.
     if skb == 0 && sk != 0 {
-        close::active_reset(sk, Rung::Tracepoint, Path::TP_SEND_RESET);
+        close::waiting(sk, Kind::ActiveReset, Rung::Tracepoint, Path::TP_SEND_RESET);
     } else if skb != 0 {
         reset::send_reset(sk, skb, reason, Path::TP_SEND_RESET, Rung::Tracepoint);
     }

@@ -159,7 +159,7 @@ fn blind_to(tracer: &Tracer) -> Vec<&'static str> {
 }
 
 /// Every moment there are hooks for.
-pub(super) const MOMENTS: [Moment; 7] = [
+pub(super) const MOMENTS: [Moment; 8] = [
     Moment::Syn,
     Moment::ThirdAck,
     Moment::Reset,
@@ -167,6 +167,7 @@ pub(super) const MOMENTS: [Moment; 7] = [
     Moment::RequestRemoved,
     Moment::ListenerClose,
     Moment::Accept,
+    Moment::PeerReset,
 ];
 
 /// Families of verdicts that only the hooks of this moment show.
@@ -175,8 +176,14 @@ pub(super) const fn families(moment: Moment) -> &'static [&'static str] {
         Moment::Syn => &["syn"],
         Moment::ThirdAck => &["ack", "later.migrated", "later.reset_by_client"],
         Moment::Reset => &["later.reset_no_socket"],
-        Moment::RequestRemoved => &["later.request_expired", "later.request_orphaned"],
-        Moment::ListenerClose => &["later.listener_closed"],
+        Moment::RequestRemoved => &[
+            "later.request_expired",
+            "later.request_orphaned",
+            "later.request_icmp_error",
+            "later.request_destroyed",
+        ],
+        Moment::ListenerClose => &["later.listener_closed", "later.reset_by_server"],
+        Moment::PeerReset => &["later.reset_in_queue"],
         Moment::Accept => &["later.accepted_by_app"],
         Moment::SynAckRetransmit => &[],
     }

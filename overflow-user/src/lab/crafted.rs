@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep, TcpHeader, TcpOptionElement};
+use etherparse::{
+    Icmpv4Type, Icmpv6Type, IpHeaders, PacketBuilder, PacketBuilderStep, TcpHeader,
+    TcpOptionElement, err::packet::BuildWriteError, icmpv4, icmpv6,
+};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::{
     io::unix::AsyncFd,
@@ -57,12 +60,21 @@ pub struct Segment {
     pub tsval: i32,
     /// Payload, bytes.
     pub payload: usize,
+    /// Nothing of all that, but an ICMP error about the SYN-ACK: that its receiver is unreachable.
+    pub unreachable: bool,
 }
 
 impl Segment {
     /// The third ACK as it should be.
-    pub const ACK: Self =
-        Self { after_ms: 0, flags: flags::ACK, seq: 0, ack: 0, tsval: 1, payload: 0 };
+    pub const ACK: Self = Self {
+        after_ms: 0,
+        flags: flags::ACK,
+        seq: 0,
+        ack: 0,
+        tsval: 1,
+        payload: 0,
+        unreachable: false,
+    };
 }
 
 /// Plays crafted connection number `index` (from 0), from a thread of the clients' namespace.
@@ -85,6 +97,10 @@ pub(super) async fn play(
     }
     for segment in script.segments {
         sleep(Duration::from_millis(segment.after_ms)).await;
+        if segment.unreachable {
+            hand.unreachable()?;
+            continue;
+        }
         let seq = hand.isn.wrapping_add(1).wrapping_add_signed(segment.seq);
         let ack = match segment.flags & flags::ACK {
             0 => 0,
@@ -133,32 +149,45 @@ impl Hand {
                 .map_err(|e| io::Error::other(e.to_string()))
                 .during(what())?;
         }
-        let packet = self.ip().tcp_header(tcp);
-        let mut bytes = Vec::with_capacity(packet.size(payload));
-        packet
+        let mut bytes = Vec::new();
+        ip(self.local, self.server)
+            .tcp_header(tcp)
             .write(&mut bytes, &vec![0; payload])
             .map_err(|e| io::Error::other(e.to_string()))
             .during(what())?;
-        // The port of a raw socket's destination is a protocol number, or 0.
-        let to = SockAddr::from(SocketAddr::new(self.server.ip(), 0));
-        self.raw.send_to(&bytes, &to).during(what())?;
-        Ok(())
+        self.put(&bytes).during(what())
     }
 
-    fn ip(&self) -> PacketBuilderStep<IpHeaders> {
-        const TTL: u8 = 64;
-        match (self.local.ip(), self.server.ip()) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => {
-                PacketBuilder::ipv4(from.octets(), to.octets(), TTL)
-            }
-            (from, to) => {
-                let six = |ip: IpAddr| match ip {
-                    IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-                    IpAddr::V6(ip) => ip.octets(),
-                };
-                PacketBuilder::ipv6(six(from), six(to), TTL)
-            }
+    /// An ICMP error about the SYN-ACK, of a kind that the kernel takes for final: host unreachable,
+    /// which `tcp_v4_err` is told by its code, and for `icmpv6_err_convert` port unreachable.
+    fn unreachable(&self) -> Result<(), LabError> {
+        let what = || format!("sending an ICMP error from {}", self.local);
+        let not_written = |e: BuildWriteError| io::Error::other(e.to_string());
+        let mut quoted = Vec::new();
+        let (server, port) = (self.server.port(), self.local.port());
+        ip(self.server, self.local)
+            .tcp_header(TcpHeader::new(server, port, self.peer_isn, WINDOW))
+            .write(&mut quoted, &[])
+            .map_err(not_written)
+            .during(what())?;
+        let mut bytes = Vec::new();
+        let error = ip(self.local, self.server);
+        if self.local.is_ipv4() {
+            let host = Icmpv4Type::DestinationUnreachable(icmpv4::DestUnreachableHeader::Host);
+            error.icmpv4(host).write(&mut bytes, &quoted)
+        } else {
+            let port = Icmpv6Type::DestinationUnreachable(icmpv6::DestUnreachableCode::Port);
+            error.icmpv6(port).write(&mut bytes, &quoted)
         }
+        .map_err(not_written)
+        .during(what())?;
+        self.put(&bytes).during(what())
+    }
+
+    fn put(&self, packet: &[u8]) -> io::Result<()> {
+        // The port of a raw socket's destination is a protocol number, or 0.
+        let to = SockAddr::from(SocketAddr::new(self.server.ip(), 0));
+        self.raw.send_to(packet, &to).map(drop)
     }
 
     /// Waits for the SYN-ACK; its sequence number.
@@ -181,6 +210,21 @@ impl Hand {
                 Ok(Err(error)) => return Err(error).during(what),
                 Err(_would_block) => {}
             }
+        }
+    }
+}
+
+/// The IP header of a packet.
+fn ip(from: SocketAddr, to: SocketAddr) -> PacketBuilderStep<IpHeaders> {
+    const TTL: u8 = 64;
+    match (from.ip(), to.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => PacketBuilder::ipv4(from.octets(), to.octets(), TTL),
+        (from, to) => {
+            let six = |ip: IpAddr| match ip {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                IpAddr::V6(ip) => ip.octets(),
+            };
+            PacketBuilder::ipv6(six(from), six(to), TTL)
         }
     }
 }

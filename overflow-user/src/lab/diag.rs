@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr};
 
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_sock_diag::{
     SockDiagMessage,
@@ -13,6 +13,9 @@ use netlink_packet_sock_diag::{
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIAG};
 
 use super::{LabError, proc_tcp, tcp_state};
+
+/// `SOCK_DESTROY` of include/uapi/linux/sock_diag.h.
+const SOCK_DESTROY: u16 = 21;
 
 /// A TCP socket or request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,11 +62,68 @@ pub(super) fn dump(ipv6: bool) -> Result<Dump, LabError> {
     }
 }
 
-fn by_netlink(ipv6: bool) -> io::Result<Vec<TcpSocket>> {
+/// Destroys the sockets and requests of local `port` in the calling thread's namespace, but for the
+/// listener (`tcp_abort` in net/ipv4/tcp.c).
+pub(super) fn destroy(ipv6: bool, port: u16) -> Result<(), LabError> {
+    let mut doomed = dump(ipv6)?.sockets;
+    doomed.retain(|s| s.local.port() == port && !s.is_listener());
+    // The dump is in the order of a hash table, whose key is drawn by lot.
+    doomed.sort_by_key(|s| s.peer);
+    let destroyed = || {
+        let socket = connected()?;
+        doomed.iter().try_for_each(|one| destroy_one(&socket, one))
+    };
+    destroyed().map_err(|source| match source.raw_os_error() {
+        Some(libc::EOPNOTSUPP) => LabError::NoDestroy,
+        _ => LabError::Io { what: "SOCK_DESTROY".into(), source },
+    })
+}
+
+fn destroy_one(socket: &Socket, one: &TcpSocket) -> io::Result<()> {
+    let mut socket_id = if one.peer.is_ipv6() { SocketId::new_v6() } else { SocketId::new_v4() };
+    socket_id.source_address = one.local.ip();
+    socket_id.source_port = one.local.port();
+    socket_id.destination_address = one.peer.ip();
+    socket_id.destination_port = one.peer.port();
+    // INET_DIAG_NOCOOKIE: whichever it is.
+    socket_id.cookie = [0xff; 8];
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    let mut message = request(header, socket_id);
+    message.header.message_type = SOCK_DESTROY;
+    send(socket, &message)?;
+    let (bytes, _) = socket.recv_from_full()?;
+    let answer = NetlinkMessage::<SockDiagMessage>::deserialize(&bytes)
+        .map_err(|e| io::Error::other(e.to_string()))?;
+    match answer.payload {
+        // Gone by itself meanwhile.
+        NetlinkPayload::Error(error) if error.to_io().raw_os_error() == Some(libc::ENOENT) => {
+            Ok(())
+        }
+        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
+        _ => Ok(()),
+    }
+}
+
+fn connected() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&NetlinkAddr::new(0, 0))?;
-    socket.send(&request(ipv6), 0)?;
+    Ok(socket)
+}
+
+fn send(socket: &Socket, message: &NetlinkMessage<SockDiagMessage>) -> io::Result<()> {
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    socket.send(&bytes, 0).map(drop)
+}
+
+fn by_netlink(ipv6: bool) -> io::Result<Vec<TcpSocket>> {
+    let socket = connected()?;
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let any = if ipv6 { SocketId::new_v6() } else { SocketId::new_v4() };
+    send(&socket, &request(header, any))?;
     let mut sockets = Vec::new();
     loop {
         let (bytes, _) = socket.recv_from_full()?;
@@ -86,23 +146,20 @@ fn by_netlink(ipv6: bool) -> io::Result<Vec<TcpSocket>> {
     }
 }
 
-fn request(ipv6: bool) -> Vec<u8> {
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+/// About the TCP sockets of this address, in whatever state.
+fn request(header: NetlinkHeader, socket_id: SocketId) -> NetlinkMessage<SockDiagMessage> {
     let request = InetRequest {
-        family: if ipv6 { AF_INET6 } else { AF_INET },
+        family: if socket_id.source_address.is_ipv6() { AF_INET6 } else { AF_INET },
         protocol: IPPROTO_TCP,
         extensions: ExtensionFlags::empty(),
         // SYN_RECV covers requests: inet_diag_dump_icsk adds TCPF_NEW_SYN_RECV to it (since 4.4,
         // commit 079096f103fa).
         states: StateFlags::all(),
-        socket_id: if ipv6 { SocketId::new_v6() } else { SocketId::new_v4() },
+        socket_id,
     };
     let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
     message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    bytes
+    message
 }
 
 fn describe(response: &InetResponse) -> TcpSocket {

@@ -85,6 +85,12 @@ pub enum LabError {
         /// What the kernel answered.
         source: io::Error,
     },
+    /// `SOCK_DESTROY` is not built in.
+    #[error(
+        "SOCK_DESTROY is not supported by this kernel: it was built without \
+         CONFIG_INET_DIAG_DESTROY; use one built with it"
+    )]
+    NoDestroy,
     /// Neither way to link the namespaces works.
     #[error(
         "the two namespaces cannot be linked: {netem}; and {tun}; load the modules veth and \

@@ -1,8 +1,8 @@
 //! The server: a listener that never calls `accept()`.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
-use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, TcpKeepalive, Type};
 
 use super::{
     LabError, ListenerQueue, Script, ServerSocket, Setup, diag, error::During, sockopt, tcp_state,
@@ -49,6 +49,11 @@ fn set_up(socket: &Socket, script: &Script) -> io::Result<()> {
             // BPF_RET | BPF_K: lets all of each packet pass.
             Setup::Filter => socket.attach_filter(&[SockFilter::new(0x06, 0, 0, u32::MAX)])?,
             Setup::ReusePort => socket.set_reuse_port(true)?,
+            Setup::KeepAlive(seconds) => {
+                let every = Duration::from_secs(seconds.into());
+                let keepalive = TcpKeepalive::new().with_time(every).with_interval(every);
+                socket.set_tcp_keepalive(&keepalive.with_retries(1))?;
+            }
             Setup::Mptcp
             | Setup::Sysctl(..)
             | Setup::NeedsSysctl(_)

@@ -37,6 +37,9 @@ pub enum Setup {
     Mptcp,
     /// `SO_REUSEPORT`.
     ReusePort,
+    /// `SO_KEEPALIVE` of the listener, which its children inherit: a probe after this many seconds
+    /// of silence, and no patience after it but as many seconds again.
+    KeepAlive(u32),
 }
 
 /// Something done at a certain time.
@@ -73,6 +76,9 @@ pub enum Action {
         /// Bytes in each.
         bytes: usize,
     },
+    /// Destroys everything that the server has of the port but the listener (`SOCK_DESTROY`, as
+    /// `ss -K`).
+    Destroy,
     /// Connections made by hand; the steps go on meanwhile.
     Craft(&'static [Crafted]),
 }

@@ -9,7 +9,7 @@ use super::{
     Action, CellConfig, ClientView, LabError,
     clients::Client,
     clock::monotonic_ns,
-    crafted,
+    crafted, diag,
     error::During,
     family::Addresses,
     listener,
@@ -131,6 +131,10 @@ impl Application {
                 for client in burst {
                     client.send_now(segments, bytes);
                 }
+            }
+            Action::Destroy => {
+                let port = sides.config.port;
+                sides.server.run(move || async move { diag::destroy(ipv6, port) }).await?;
             }
             Action::Craft(scripts) => {
                 let (from, delay) = (sides.addresses.crafted, sides.config.delay);

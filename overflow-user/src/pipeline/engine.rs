@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     aggregates::Aggregates,
-    correlate::{self, SynQueueLimit},
+    correlate::{Learner, SynQueueLimit},
     decode::{ConnKey, Decoder, Observed},
     listeners::{Inventory, Listener},
     record::Frame,
@@ -49,7 +49,7 @@ pub struct Engine {
     options: Options,
     decoder: Decoder,
     /// Where this kernel's SYN queue limit was seen to be.
-    limit: Option<SynQueueLimit>,
+    limit: Learner,
     stories: Stories,
     /// Those of the connection that was judged last.
     stages: Vec<Stage>,
@@ -80,7 +80,7 @@ impl Engine {
         Self {
             options,
             decoder,
-            limit: None,
+            limit: Learner::default(),
             stories: Stories::new(Bounds::LIVE),
             stages: Vec::new(),
             inventory: Inventory::default(),
@@ -156,7 +156,7 @@ impl Engine {
         let Self { stories, sink, limit, lost_ns, .. } = self;
         let wanted = sink.wants_connections();
         let mut over = |connection: &mut Connection| tell(&mut **sink, *lost_ns, connection, out);
-        stories.finish(*limit, wanted.then_some(&mut over))
+        stories.finish(limit.limit(), wanted.then_some(&mut over))
     }
 
     /// Prints what is left and the summary.
@@ -213,11 +213,12 @@ impl Engine {
             return Ok(ControlFlow::Continue(()));
         }
         let place = known.place(inventory, places, netns, server);
-        self.limit = correlate::learn(moment).or(self.limit);
+        self.limit.learn(moment);
+        let limit = self.limit.limit();
         let wanted = sink.wants_connections();
         let mut over = |connection: &mut Connection| tell(&mut **sink, *lost_ns, connection, out);
         let mut stages = mem::take(&mut self.stages);
-        let id = stories.add(moment, self.limit, &mut stages, wanted.then_some(&mut over))?;
+        let id = stories.add(moment, limit, &mut stages, wanted.then_some(&mut over))?;
         let counted = places.counted(place);
         counted.learn(inventory, self.inventories, netns, server);
         counted.moment(moment);
@@ -236,7 +237,7 @@ impl Engine {
         out: &mut dyn Write,
     ) -> io::Result<ControlFlow<()>> {
         for stage in fresh(stages, moment.t_ns) {
-            let by_kernel = self.exact && counted_by_kernel(moment, stage.id, self.limit);
+            let by_kernel = self.exact && counted_by_kernel(moment, stage.id, self.limit.limit());
             let counted = self.places.counted(place);
             if !by_kernel {
                 counted.verdict(stage.id);
@@ -260,7 +261,8 @@ impl Engine {
 
     fn aggregates(&mut self, t_ns: u64, aggregates: &Aggregates) {
         self.exact = true;
-        for ((netns, local), now) in aggregates.places(&mut self.decoder, self.limit, t_ns) {
+        for ((netns, local), now) in aggregates.places(&mut self.decoder, self.limit.limit(), t_ns)
+        {
             let listeners = self.inventory.find(netns, local);
             let filter = &self.options.filter;
             let meant = if listeners.is_empty() {
@@ -344,7 +346,7 @@ impl Engine {
         let Self { stories, sink, limit, lost_ns, .. } = self;
         let wanted = sink.wants_connections();
         let mut over = |connection: &mut Connection| tell(&mut **sink, *lost_ns, connection, out);
-        stories.expire(t_ns, *limit, wanted.then_some(&mut over))?;
+        stories.expire(t_ns, limit.limit(), wanted.then_some(&mut over))?;
         let losses = self.losses();
         let Self { places, sink, options, inventory, suppressed, .. } = self;
         sink.second(out, &snapshot(places, inventory, options, t_ns, *suppressed, losses))?;
@@ -373,8 +375,15 @@ impl Engine {
 /// been closed meanwhile. An RST to somebody else's segment is not.
 fn is_a_listeners(moment: &Observed, stories: &mut Stories) -> bool {
     match moment.kind {
-        Kind::Syn | Kind::Ack | Kind::SynAckRetransmit | Kind::RequestRemoved => true,
-        Kind::Reset | Kind::ActiveReset | Kind::Accept => stories.knows(&moment.conn),
+        Kind::Syn
+        | Kind::Ack
+        | Kind::SynAckRetransmit
+        | Kind::RequestRemoved
+        | Kind::IcmpError
+        | Kind::Destroyed => true,
+        Kind::Reset | Kind::ActiveReset | Kind::Accept | Kind::PeerReset => {
+            stories.knows(&moment.conn)
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Moment {
     ListenerClose,
     /// The application accepts a child.
     Accept,
+    /// The client resets a child that nobody has accepted.
+    PeerReset,
 }
 
 /// How much of a handshake is traced.
@@ -129,6 +131,7 @@ impl Moment {
         Self::RequestRemoved,
         Self::ListenerClose,
         Self::Accept,
+        Self::PeerReset,
     ];
 
     /// The moment's name in output.
@@ -141,6 +144,7 @@ impl Moment {
             Self::RequestRemoved => "request removal",
             Self::ListenerClose => "listener close",
             Self::Accept => "accept()",
+            Self::PeerReset => "RST to a waiting child",
         }
     }
 
@@ -158,7 +162,8 @@ impl Moment {
             (Self::RequestRemoved, Scope::Overflows) => WATCH_REQUEST_REMOVED,
             (Self::ListenerClose, _) => LISTENER_CLOSE,
             (Self::Accept, Scope::Everything) => ACCEPT,
-            (Self::Accept, Scope::Overflows) => &[],
+            (Self::PeerReset, Scope::Everything) => PEER_RESET,
+            (Self::Accept | Self::PeerReset, Scope::Overflows) => &[],
         }
     }
 }
@@ -181,6 +186,11 @@ const RESET: &[Step] = &[
 const SYN_ACK_RETRANSMIT: &[Step] = &[Step {
     rung: Rung::Tracepoint,
     hooks: &[tp("tp_tcp_retransmit_synack", "tcp_retransmit_synack")],
+    blind: "",
+}];
+const PEER_RESET: &[Step] = &[Step {
+    rung: Rung::Tracepoint,
+    hooks: &[tp("tp_tcp_receive_reset", "tcp_receive_reset")],
     blind: "",
 }];
 const REQUEST_REMOVED: &[Step] = &[
@@ -238,7 +248,7 @@ const WATCH_RESET: &[Step] = &[
 const WATCH_REQUEST_REMOVED: &[Step] = &[
     Step {
         rung: Rung::Fentry,
-        hooks: &[fexit("fexit_reqsk_timer_handler", "reqsk_timer_handler")],
+        hooks: &[fexit("fexit_reqsk_timer_handler", "reqsk_timer_handler"), ABORT_FENTRY],
         blind: "",
     },
     Step {
@@ -246,6 +256,7 @@ const WATCH_REQUEST_REMOVED: &[Step] = &[
         hooks: &[
             kprobe("kprobe_reqsk_timer_handler", "reqsk_timer_handler"),
             kretprobe("kretprobe_reqsk_timer_handler", "reqsk_timer_handler"),
+            ABORT_KPROBE,
         ],
         blind: "",
     },
@@ -344,6 +355,8 @@ const REQUEST_KPROBE: &[Hook] = &[
     kprobe("kprobe_reqsk_queue_drop", "inet_csk_reqsk_queue_drop"),
     kprobe("kprobe_reqsk_timer_handler", "reqsk_timer_handler"),
     kretprobe("kretprobe_reqsk_timer_handler", "reqsk_timer_handler"),
+    extra(kprobe("kprobe_tcp_req_err", "tcp_req_err")),
+    ABORT_KPROBE,
 ];
 const RESET_FENTRY: &[Hook] = &[
     fentry("fentry_tcp_v4_send_reset", "tcp_v4_send_reset"),
@@ -352,7 +365,13 @@ const RESET_FENTRY: &[Hook] = &[
 const REQUEST_FENTRY: &[Hook] = &[
     fentry("fentry_reqsk_queue_drop", "inet_csk_reqsk_queue_drop"),
     fexit("fexit_reqsk_timer_handler", "reqsk_timer_handler"),
+    extra(fentry("fentry_tcp_req_err", "tcp_req_err")),
+    ABORT_FENTRY,
 ];
+/// Absent where a kernel is built without `CONFIG_INET_DIAG_DESTROY` and everything else that needs
+/// it.
+const ABORT_FENTRY: Hook = extra(fentry("fentry_tcp_abort", "tcp_abort"));
+const ABORT_KPROBE: Hook = extra(kprobe("kprobe_tcp_abort", "tcp_abort"));
 const WATCH_SYN_FENTRY: &[Hook] = &[
     fexit("watch_tcp_conn_request", "tcp_conn_request"),
     fentry("watch_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
@@ -364,11 +383,13 @@ const WATCH_SYN_FENTRY: &[Hook] = &[
 const WATCH_ACK_FENTRY: &[Hook] = &[
     fexit("watch_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
     v6(fexit("watch_tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
+    // A refused ACK's record waits for its RST.
+    WATCH_V4_SEND_RESET,
+    WATCH_V6_SEND_RESET,
 ];
-const WATCH_RESET_FENTRY: &[Hook] = &[
-    fentry("watch_tcp_v4_send_reset", "tcp_v4_send_reset"),
-    v6(fentry("watch_tcp_v6_send_reset", "tcp_v6_send_reset")),
-];
+const WATCH_RESET_FENTRY: &[Hook] = &[WATCH_V4_SEND_RESET, WATCH_V6_SEND_RESET];
+const WATCH_V4_SEND_RESET: Hook = fentry("watch_tcp_v4_send_reset", "tcp_v4_send_reset");
+const WATCH_V6_SEND_RESET: Hook = v6(fentry("watch_tcp_v6_send_reset", "tcp_v6_send_reset"));
 const WATCH_SYN_KPROBE: &[Hook] = &[
     kprobe("kprobe_watch_conn_request", "tcp_conn_request"),
     kretprobe("kretprobe_watch_conn_request", "tcp_conn_request"),
@@ -383,11 +404,12 @@ const WATCH_ACK_KPROBE: &[Hook] = &[
     kretprobe("kretprobe_watch_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
     v6(kprobe("kprobe_watch_syn_recv_sock", "tcp_v6_syn_recv_sock")),
     v6(kretprobe("kretprobe_watch_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
+    WATCH_V4_SEND_RESET_KPROBE,
+    WATCH_V6_SEND_RESET_KPROBE,
 ];
-const WATCH_RESET_KPROBE: &[Hook] = &[
-    kprobe("kprobe_watch_send_reset", "tcp_v4_send_reset"),
-    v6(kprobe("kprobe_watch_send_reset", "tcp_v6_send_reset")),
-];
+const WATCH_RESET_KPROBE: &[Hook] = &[WATCH_V4_SEND_RESET_KPROBE, WATCH_V6_SEND_RESET_KPROBE];
+const WATCH_V4_SEND_RESET_KPROBE: Hook = kprobe("kprobe_watch_send_reset", "tcp_v4_send_reset");
+const WATCH_V6_SEND_RESET_KPROBE: Hook = v6(kprobe("kprobe_watch_send_reset", "tcp_v6_send_reset"));
 const TP_SET_STATE: Hook = tp("tp_inet_sock_set_state", "inet_sock_set_state");
 const TP_RECEIVE: Hook = tp("tp_netif_receive_skb", "netif_receive_skb");
 const TP_QUEUE: Hook = tp("tp_net_dev_queue", "net_dev_queue");

@@ -295,6 +295,9 @@ fn hook(observed: &Observed) -> &'static str {
         Kind::RequestRemoved => "inet_csk_reqsk_queue_drop",
         Kind::ActiveReset => "tcp_send_active_reset",
         Kind::Accept => "inet_csk_accept",
+        Kind::IcmpError => "tcp_req_err",
+        Kind::Destroyed => "tcp_abort",
+        Kind::PeerReset => "tcp_receive_reset",
     }
 }
 

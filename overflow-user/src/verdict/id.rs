@@ -77,9 +77,18 @@ verdict_ids! {
     LaterRequestOrphaned = "later.request_orphaned",
     /// The client's own RST removed the request.
     LaterResetByClient = "later.reset_by_client",
+    /// An ICMP error about its SYN-ACK removed the request.
+    LaterRequestIcmpError = "later.request_icmp_error",
+    /// The request was destroyed from outside (`SOCK_DESTROY`, `ss -K`).
+    LaterRequestDestroyed = "later.request_destroyed",
     /// The listener went away, and the request was taken over by another of its `SO_REUSEPORT`
     /// group.
     LaterMigrated = "later.migrated",
+    /// The client's RST ended the child in the accept queue, where it stays until `accept()`.
+    LaterResetInQueue = "later.reset_in_queue",
+    /// The kernel reset the child in the accept queue while its listener was open (`SOCK_DESTROY`,
+    /// or its keepalive ran out).
+    LaterResetByServer = "later.reset_by_server",
     /// The client's data met no socket and was answered by RST.
     LaterResetNoSocket = "later.reset_no_socket",
     /// The listener was closed with the connection unaccepted (`tcp_send_active_reset`).

@@ -12,6 +12,13 @@ use crate::{
     packet::flags::RST,
 };
 
+/// Stages that say of themselves why a request is gone.
+const ENDS_OF_A_REQUEST: [VerdictId; 3] = [
+    VerdictId::LaterResetByClient,
+    VerdictId::LaterRequestIcmpError,
+    VerdictId::LaterRequestDestroyed,
+];
+
 /// `TCP_LISTEN` of include/net/tcp_states.h.
 const TCP_LISTEN: u8 = 10;
 
@@ -50,7 +57,7 @@ pub fn judge_into<'a>(
             _ => {
                 let gone = removed.is_some()
                     || reset_unseen
-                    || has(connection, VerdictId::LaterResetByClient);
+                    || ENDS_OF_A_REQUEST.iter().any(|id| has(connection, *id));
                 // What a RST that is not exact does to the request differs between kernels, and
                 // no tracepoint tells.
                 reset_unseen |= moment.rung == Rung::Tracepoint && moment.flags(RST, 0);
@@ -67,6 +74,14 @@ pub fn judge_into<'a>(
                         let id = VerdictId::LaterRecovered;
                         push(&mut connection.stages, id, moment, || later(id, moment));
                     }
+                    // MPTCP resets the children of its listener before inet_csk_listen_stop
+                    // disconnects them and resets them again (mptcp_subflow_queue_clean).
+                    if id == VerdictId::LaterListenerClosed
+                        && let Some(last) = connection.stages.last_mut()
+                        && last.id == VerdictId::LaterResetByServer
+                    {
+                        last.id = id;
+                    }
                     let queue_wait_ns = (id == VerdictId::LaterAcceptedByApp)
                         .then(|| waited(connection, moment.t_ns))
                         .flatten();
@@ -81,7 +96,7 @@ pub fn judge_into<'a>(
     }
     if let Some(moment) = removed
         && unfinished(connection.last_handshake().map(|s| s.id))
-        && !has(connection, VerdictId::LaterResetByClient)
+        && !ENDS_OF_A_REQUEST.iter().any(|id| has(connection, *id))
     {
         let id = if moment.sk_state == 0 || moment.sk_state == TCP_LISTEN {
             VerdictId::LaterRequestExpired

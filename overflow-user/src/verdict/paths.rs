@@ -26,10 +26,18 @@ pub enum Via {
     Close,
     /// The application's accept().
     Accept,
+    /// A waiting child reset by its own kernel.
+    Reset,
+    /// A waiting child reset by its client.
+    PeerReset,
+    /// An ICMP error to a request.
+    IcmpError,
+    /// A request destroyed from outside.
+    Destroyed,
 }
 
 /// Every way, in the order in which a table is indexed by them.
-const VIAS: [Via; 9] = [
+const VIAS: [Via; 13] = [
     Via::SynQueued,
     Via::SynCookie,
     Via::SynFastopen,
@@ -39,6 +47,10 @@ const VIAS: [Via; 9] = [
     Via::Listener,
     Via::Close,
     Via::Accept,
+    Via::Reset,
+    Via::PeerReset,
+    Via::IcmpError,
+    Via::Destroyed,
 ];
 
 /// What else decides which functions were gone through, a bit each.
@@ -88,6 +100,7 @@ static WAYS: [[[Way; 16]; 2]; VIAS.len()] = {
 const fn way(via: Via, v6: bool, bits: usize) -> Way {
     let way = Way { names: [""; 7], len: 0 };
     let rcv = if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" };
+    let err = if v6 { "tcp_v6_err" } else { "tcp_v4_err" };
     let child = if v6 { "tcp_v6_syn_recv_sock" } else { "tcp_v4_syn_recv_sock" };
     let init = if v6 { "cookie_v6_init_sequence" } else { "cookie_v4_init_sequence" };
     let check = if v6 { "cookie_v6_check" } else { "cookie_v4_check" };
@@ -113,6 +126,11 @@ const fn way(via: Via, v6: bool, bits: usize) -> Way {
         Via::Listener => way.and(rcv),
         Via::Close => return way.and("inet_csk_listen_stop").and("tcp_send_active_reset"),
         Via::Accept => way.and("inet_csk_accept"),
+        // Both of its callers, tcp_abort and tcp_keepalive_timer, come to the same.
+        Via::Reset => return way.and("tcp_send_active_reset"),
+        Via::PeerReset => way.and(rcv).and("tcp_reset"),
+        Via::IcmpError => way.and(err).and("tcp_req_err").and("inet_csk_reqsk_queue_drop"),
+        Via::Destroyed => way.and("tcp_abort").and("inet_csk_reqsk_queue_drop"),
     };
     way.and_if(bits & RESET != 0, reset)
 }

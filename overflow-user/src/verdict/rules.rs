@@ -13,6 +13,9 @@ use crate::{
     packet::flags::{ACK, RST, SYN},
 };
 
+/// `TCP_CLOSE` of include/net/tcp_states.h.
+const TCP_CLOSE: u8 = 7;
+
 /// What the rules know besides the moment itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Context {
@@ -45,8 +48,15 @@ pub fn judged(moment: &Observed, context: Context) -> Option<Judged> {
         // Its port was closed before the SYN came: no overflow, no connection.
         (Kind::Reset, _) if moment.flags(SYN, ACK) => return None,
         (Kind::Reset, _) => (late_reset(moment, context), Known::Traced, Via::Listener),
+        // inet_csk_listen_stop disconnects a child: it is CLOSE before its RST is sent.
+        (Kind::ActiveReset, _) if !matches!(moment.sk_state, 0 | TCP_CLOSE) => {
+            (VerdictId::LaterResetByServer, Known::Traced, Via::Reset)
+        }
         (Kind::ActiveReset, _) => (VerdictId::LaterListenerClosed, Known::Traced, Via::Close),
+        (Kind::PeerReset, _) => (VerdictId::LaterResetInQueue, Known::Traced, Via::PeerReset),
         (Kind::Accept, _) => (VerdictId::LaterAcceptedByApp, Known::Traced, Via::Accept),
+        (Kind::IcmpError, _) => (VerdictId::LaterRequestIcmpError, Known::Traced, Via::IcmpError),
+        (Kind::Destroyed, _) => (VerdictId::LaterRequestDestroyed, Known::Traced, Via::Destroyed),
         (Kind::SynAckRetransmit | Kind::RequestRemoved, _) => return None,
     })
 }

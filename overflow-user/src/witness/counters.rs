@@ -153,7 +153,9 @@ fn effects(id: VerdictId) -> &'static [(&'static str, u64, u64)] {
         V::LaterResetNoSocket => {
             &[("OutRsts", 1, 1), ("SyncookiesFailed", 0, 1), ("EmbryonicRsts", 0, 1)]
         }
-        V::LaterListenerClosed => &[("OutRsts", 1, 1)],
+        V::LaterListenerClosed | V::LaterResetByServer => &[("OutRsts", 1, 1)],
+        // tcp_req_err ends with tcp_listendrop.
+        V::LaterRequestIcmpError => &[("ListenDrops", 1, 1)],
         V::SynQueued
         | V::AckDropPaws
         | V::AckDropOutOfWindow
@@ -161,6 +163,8 @@ fn effects(id: VerdictId) -> &'static [(&'static str, u64, u64)] {
         | V::LaterRecovered
         | V::LaterRequestExpired
         | V::LaterRequestOrphaned
+        | V::LaterRequestDestroyed
+        | V::LaterResetInQueue
         | V::LaterMigrated
         | V::LaterPhantom
         | V::LaterPending => &[],

@@ -23,6 +23,8 @@ pub struct Flow {
     pub active_resets: Vec<u64>,
     /// RSTs with ACK flag in answer to a SYN: nobody listens.
     pub refusals: Vec<u64>,
+    /// When the client's first RST after the SYN-ACK reached the server.
+    pub client_reset: Option<u64>,
     /// When the server first acknowledged data, or sent data or FIN of its own: only a socket
     /// that was created does so.
     pub served: Option<u64>,
@@ -56,6 +58,7 @@ impl Flow {
         self.acks.retain(|a| a.t_ns < close);
         self.resets.retain(|r| r.t_ns < close);
         self.refusals.retain(before);
+        self.client_reset = self.client_reset.filter(before);
         self.served = self.served.filter(before);
     }
 }
@@ -115,6 +118,7 @@ impl Building {
             resets: Vec::new(),
             active_resets: Vec::new(),
             refusals: Vec::new(),
+            client_reset: None,
             served: None,
         };
         Self { flow, client_isn: 0, server_isns: Vec::new(), acked: Vec::new() }
@@ -124,6 +128,10 @@ impl Building {
         if packet.has(flags::SYN, flags::ACK | flags::RST) {
             self.client_isn = packet.seq;
             self.flow.syns.push(packet.t_ns);
+        } else if packet.has(flags::RST, 0) {
+            if !self.server_isns.is_empty() {
+                self.flow.client_reset.get_or_insert(packet.t_ns);
+            }
         } else if packet.has(flags::ACK, flags::RST) {
             // A SYN too, if it carries an ACK: the client answers a SYN-ACK with it.
             self.acked.push(packet.ack);

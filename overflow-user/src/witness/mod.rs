@@ -236,7 +236,14 @@ fn by_packets(judged: &Judged, observation: &Observation) -> Option<String> {
     // The request was gone before its ACK came, which then was refused: both are on the wire.
     let refused_late = matches!(account.picture, Picture::AckReset | Picture::DataReset)
         && judged.connection.stages.iter().any(|s| s.id == VerdictId::LaterResetNoSocket);
-    (!account.admits(verdict) && !refused_late)
+    // The request was ended without a word on the wire, before its next SYN-ACK was due: that it is
+    // gone, sock_diag says as well.
+    let died_quietly = account.picture == Picture::AckSilent
+        && Picture::AckResent.admits().contains(&verdict)
+        && judged.connection.stages.iter().any(|s| {
+            matches!(s.id, VerdictId::LaterRequestDestroyed | VerdictId::LaterRequestIcmpError)
+        });
+    (!account.admits(verdict) && !refused_late && !died_quietly)
         .then(|| format!("the tracer says {verdict}, the packets show {}", account.picture.words()))
 }
 
@@ -276,6 +283,10 @@ fn ends_it(id: VerdictId) -> bool {
         VerdictId::LaterRequestExpired
             | VerdictId::LaterRequestOrphaned
             | VerdictId::LaterResetByClient
+            | VerdictId::LaterRequestIcmpError
+            | VerdictId::LaterRequestDestroyed
+            | VerdictId::LaterResetInQueue
+            | VerdictId::LaterResetByServer
             | VerdictId::LaterResetNoSocket
             | VerdictId::LaterListenerClosed
     )

@@ -35,6 +35,8 @@ pub enum Picture {
     AckSilent,
     /// As [`Self::AckSilent`], but the capture ended before a kept request had to show itself.
     AckSilentShort,
+    /// Nothing after the third ACK but the client's own RST, after which silence tells nothing.
+    AckThenClientReset,
     /// Nothing after the third ACK, then a RST in answer to data.
     DataReset,
     /// A socket existed: it acknowledged data, or was reset when the listener closed.
@@ -53,7 +55,7 @@ impl Picture {
             Self::AckResent => "ack.drop.overflow",
             Self::AckSilent => "ack.drop.overflow.cookie",
             Self::AckSilentShort => "ack.drop",
-            Self::DataReset => "ack",
+            Self::DataReset | Self::AckThenClientReset => "ack",
             Self::Accepted => "ack.accepted",
         }
     }
@@ -106,6 +108,18 @@ impl Picture {
                 V::AckDropLostRace,
                 V::AckDropOther,
             ],
+            Self::AckThenClientReset => &[
+                V::AckAccepted,
+                V::AckAcceptedCookie,
+                V::AckDropOverflow,
+                V::AckDropOverflowCookie,
+                V::AckDropDeferAccept,
+                V::AckDropChildFailed,
+                V::AckDropPaws,
+                V::AckDropOutOfWindow,
+                V::AckDropLostRace,
+                V::AckDropOther,
+            ],
             // The refused data is itself an ACK, so it may be the verdict; or the verdict fell on
             // the bare ACK, and what was left of the connection had no socket any more.
             Self::DataReset => &[
@@ -135,6 +149,7 @@ impl Picture {
             Self::AckResent => "the SYN-ACK sent again after the third ACK",
             Self::AckSilent => "silence after the third ACK, and at the listener's close",
             Self::AckSilentShort => "silence after the third ACK, watched too short to tell more",
+            Self::AckThenClientReset => "silence after the third ACK, until the client's own RST",
             Self::DataReset => "silence after the third ACK, then a RST in answer to data",
             Self::Accepted => {
                 "a socket that acknowledged data or was reset at the listener's close"
@@ -255,6 +270,9 @@ fn picture(flow: &Flow, watched: u64, jitter: u64) -> Picture {
         timeout *= 2;
         due += timeout;
     }
+    if flow.client_reset.is_some_and(|t| t < due) {
+        return Picture::AckThenClientReset;
+    }
     if due + TIMER_SLACK_NS < watched { Picture::AckSilent } else { Picture::AckSilentShort }
 }
 
@@ -303,6 +321,14 @@ mod tests {
     fn a_late_answer_is_no_drop() {
         check(0, "0>S 1000>S 1000<SA 1200>A 3000<RA", "ack.accepted");
         check(0, "0>S 1000>S 1000<SA 1200>A 1200<R", "ack.reset");
+    }
+
+    #[test]
+    fn silence_after_the_clients_own_rst_tells_nothing() {
+        check(0, "0>S 0<SA 200>A 400>R", "ack");
+        // The next SYN-ACK of a request was due before it.
+        check(0, "0>S 0<SA 200>A 2400>R", "ack.drop.overflow.cookie");
+        check(0, "0>S 0<SA 400>R", "syn");
     }
 
     #[test]
@@ -376,7 +402,14 @@ mod tests {
     #[test]
     fn admitted_verdicts_lie_under_the_family_or_beside_the_id() {
         use Picture as P;
-        for picture in [P::SynUnanswered, P::SynAckOnly, P::AckReset, P::StrayReset, P::DataReset] {
+        for picture in [
+            P::SynUnanswered,
+            P::SynAckOnly,
+            P::AckReset,
+            P::StrayReset,
+            P::DataReset,
+            P::AckThenClientReset,
+        ] {
             let family = picture.text();
             assert!(picture.admits().iter().all(|id| id.is_under(family)), "{family}");
         }

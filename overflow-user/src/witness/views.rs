@@ -104,6 +104,10 @@ fn expected(verdict: VerdictId, synack_resent: bool) -> (Option<Server>, Client)
         | V::LaterRequestExpired
         | V::LaterRequestOrphaned
         | V::LaterResetByClient
+        | V::LaterRequestIcmpError
+        | V::LaterRequestDestroyed
+        | V::LaterResetInQueue
+        | V::LaterResetByServer
         | V::LaterResetNoSocket
         | V::LaterListenerClosed => (Some(Server::Nothing), Client::Anything),
         // Both paths, with a request and with a cookie, end in these: the server keeps a request

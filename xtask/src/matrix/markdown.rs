@@ -219,7 +219,7 @@ fn hooks_line(kernel: &Kernel, rung: Rung) -> Option<String> {
         Rung::Tracepoint => &["tp_btf"],
     };
     let foreign = hooks.iter().map(|(_, hook)| hook).filter(|hook| {
-        if hook.as_str() == words::ALWAYS_TRACEPOINT {
+        if words::ALWAYS_TRACEPOINTS.contains(&hook.as_str()) {
             return false;
         }
         let kind = hook.split(':').next().unwrap_or_default();

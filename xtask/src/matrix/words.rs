@@ -33,10 +33,11 @@ const DIFFERENCES: &[(&str, &str)] = &[
 ];
 
 /// Parts of the reasons for which a scenario may be unavailable.
-const UNAVAILABLE: &[&str] = &["does not exist in a network namespace"];
+const UNAVAILABLE: &[&str] = &["does not exist in a network namespace", "no hook in use shows"];
 
-/// The hook that every rung has in common.
-pub const ALWAYS_TRACEPOINT: &str = "tp_btf:tcp_retransmit_synack";
+/// The hooks that every rung has in common.
+pub const ALWAYS_TRACEPOINTS: &[&str] =
+    &["tp_btf:tcp_retransmit_synack", "tp_btf:tcp_receive_reset"];
 
 /// Why kernels differ on a scenario, if it is known.
 pub fn difference(scenario: &str) -> Option<&'static str> {
@@ -56,7 +57,8 @@ pub fn rung(rung: Rung) -> &'static str {
         Rung::Tracepoint => {
             "Sees no branch but what happens around it. No tracepoint tells of `accept()` or of a \
              request's end, so `later.accepted_by_app`, `later.request_expired` and \
-             `later.request_orphaned` are missing. Drops and resets other than those of an \
+             `later.request_orphaned` are missing, and what ends in `later.request_icmp_error` or \
+             `later.request_destroyed` cannot be shown. Drops and resets other than those of an \
              overflow are `ack.drop.other` and `ack.reset.other` where the kernel's reasons do not \
              tell them apart: `kfree_skb` has reasons since v5.17 (c504e5c2f964), `tcp_send_reset` \
              since v6.10 (5691276b39da)."

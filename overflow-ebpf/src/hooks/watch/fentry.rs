@@ -53,7 +53,7 @@ pub fn watch_cookie_v6_init_sequence(ctx: FEntryContext) -> u32 {
 /// (sk, seq, abort), for both families.
 #[fentry(function = "tcp_req_err")]
 pub fn watch_tcp_req_err(ctx: FEntryContext) -> u32 {
-    error::begins::<Typed>(ctx.arg(0));
+    error::begins::<Typed>(ctx.arg(0), ctx.arg(1), ctx.arg(2));
     0
 }
 

@@ -57,8 +57,8 @@ pub fn kprobe_watch_cookie_init_sequence(ctx: ProbeContext) -> u32 {
 /// For both families.
 #[kprobe]
 pub fn kprobe_watch_req_err(ctx: ProbeContext) -> u32 {
-    if let Some(sk) = ctx.arg(0) {
-        error::begins::<Probed>(sk);
+    if let (Some(req), Some(seq), Some(abort)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
+        error::begins::<Probed>(req, seq, abort);
     }
     0
 }

@@ -38,7 +38,7 @@ struct Ended {
 enum Outcome {
     /// It ran; what differs from what must come out, one sentence each.
     Ran { cell: usize, differences: Vec<String> },
-    /// This kernel cannot run it; why.
+    /// This kernel cannot run it, or no hook can show it; why.
     Unavailable(String),
 }
 
@@ -100,8 +100,15 @@ pub(super) fn run(
         let Finished::Report(ran) = lab(configs)? else { return Ok(super::interrupted()) };
         let cells = report.as_ref().map_or(0, |r| r.cells.len());
         for ((&i, cell), number) in batch.iter().zip(&ran.cells).zip(cells..) {
-            let differences = differences(ended[i].scenario, cell)?;
-            ended[i].outcome = Outcome::Ran { cell: number, differences };
+            ended[i].outcome = if let Some(id) = ended[i].scenario.unseen(&blind_to(cell)) {
+                Outcome::Unavailable(format!(
+                    "no hook in use shows {id}, and without it the witnesses' accounts do not add \
+                     up; use fentry or kprobe (see `overflow doctor`)"
+                ))
+            } else {
+                let differences = differences(ended[i].scenario, cell)?;
+                Outcome::Ran { cell: number, differences }
+            };
         }
         match &mut report {
             Some(report) => report.cells.extend(ran.cells),
@@ -120,7 +127,9 @@ pub(super) fn run(
     match args.output {
         OutputFormat::Json => json(&ended, report.as_ref())?,
         OutputFormat::Text => {
-            if let (Some(report), [_]) = (&report, &ended[..]) {
+            if let (Some(report), [Ended { outcome: Outcome::Ran { .. }, .. }]) =
+                (&report, &ended[..])
+            {
                 super::print(report, args)?;
                 println!();
             }

@@ -2,13 +2,34 @@
 
 use std::time::Duration;
 
-use super::{Alternative, Scenario, When};
+use super::{Alternative, Scenario, When, queue::SHRINK};
 use crate::{
     lab::{Action, CellConfig, Crafted, Script, Segment, Step},
     packet::flags,
 };
 
 pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "cookies-always",
+        shows: "With tcp_syncookies=2 no request is kept, and abort=1 resets nobody however large the \
+                SYN queue",
+        config: CellConfig {
+            abort_on_overflow: 1,
+            syncookies: 2,
+            backlog: 8,
+            hold: Duration::from_secs(2),
+            script: Script { name: "", setup: &[], steps: &[SHRINK] },
+            ..CellConfig::SEED
+        },
+        alternatives: &[Alternative {
+            when: When::Always,
+            stories: &[
+                (2, "syn.cookie ack.accepted.cookie later.listener_closed"),
+                (3, "syn.cookie ack.drop.overflow.cookie"),
+            ],
+        }],
+        counters: &[("SyncookiesSent", 5), ("ListenOverflows", 3), ("EmbryonicRsts", 0)],
+    },
     Scenario {
         name: "phantom-with-data",
         shows: "A cookie's client sends two segments: the first is dropped like its ACK, the second \

@@ -51,7 +51,6 @@ impl Alternative {
     }
 
     /// Every verdict that its stories name.
-    #[cfg(test)]
     pub(super) fn ids(&self) -> impl Iterator<Item = VerdictId> {
         let steps = self.stories.iter().flat_map(|(_, story)| steps(story));
         steps.map(|(id, _)| VerdictId::parse(id).unwrap_or_else(|| panic!("{id} is no verdict")))

@@ -3,6 +3,7 @@
 
 mod child;
 mod cookie;
+mod ended;
 mod expect;
 mod life;
 mod queue;
@@ -12,6 +13,7 @@ mod variant;
 pub use expect::{Alternative, Evidence, When, text};
 
 use super::CellConfig;
+use crate::verdict::VerdictId;
 
 /// A scenario.
 #[derive(Clone, Debug)]
@@ -31,7 +33,7 @@ pub struct Scenario {
 impl Scenario {
     /// Every scenario, in the order of the documentation.
     pub fn all() -> impl Iterator<Item = &'static Self> {
-        [queue::ALL, life::ALL, child::ALL, cookie::ALL, segment::ALL, variant::ALL]
+        [queue::ALL, life::ALL, child::ALL, cookie::ALL, segment::ALL, ended::ALL, variant::ALL]
             .into_iter()
             .flatten()
     }
@@ -39,6 +41,15 @@ impl Scenario {
     /// The scenario of this name.
     pub fn find(name: &str) -> Option<&'static Self> {
         Self::all().find(|s| s.name == name)
+    }
+
+    /// A stage of it that none of the hooks in use shows, and without which the other witnesses'
+    /// accounts do not add up: they see that a request is gone, and nothing says why.
+    pub fn unseen(&self, blind_to: &[&str]) -> Option<VerdictId> {
+        let silent_ends = [VerdictId::LaterRequestIcmpError, VerdictId::LaterRequestDestroyed];
+        let blind = |id: &VerdictId| blind_to.iter().any(|family| id.is_under(family));
+        let expected: Vec<_> = self.alternatives.iter().flat_map(Alternative::ids).collect();
+        silent_ends.into_iter().find(|id| expected.contains(id) && blind(id))
     }
 
     /// Its cell, complete.
@@ -54,7 +65,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{lab::Action, verdict::VerdictId};
+    use crate::lab::Action;
 
     #[test]
     fn names_are_unique_and_found() {

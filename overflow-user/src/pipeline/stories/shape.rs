@@ -47,7 +47,8 @@ pub enum After {
 
 impl Shape {
     /// The shape of this moment. Left out is what no rule reads: `req`, `ack_seq`, the SYN queue
-    /// after the decision; the socket where it is no listener; and of a timer's moments all but
+    /// after the decision; the socket where it is no listener, but for the state of a child that is
+    /// reset; and of a timer's moments all but
     /// which it was and how the request stood.
     pub fn of(m: &Observed) -> Self {
         let bare = Self {
@@ -86,6 +87,7 @@ impl Shape {
         Self {
             path: m.path.0,
             sk: if matches!(m.kind, Kind::Syn | Kind::Ack) { m.sk } else { 0 },
+            sk_state: if m.kind == Kind::ActiveReset { m.sk_state } else { 0 },
             segment: m.segment.map(|s| (s.flags, s.payload_len > 0)),
             limit: m.before.accept.map(|(_, limit)| limit),
             after,
@@ -115,7 +117,7 @@ pub struct Shapes {
 
 impl Shapes {
     /// More than there are kinds.
-    const KINDS: usize = 8;
+    const KINDS: usize = 11;
 
     /// At most so many.
     pub fn new(most: usize) -> Self {

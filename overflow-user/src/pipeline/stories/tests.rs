@@ -275,7 +275,7 @@ fn any(rng: &mut Rng, t_ns: u64, clients: u16) -> Event {
         client_port: rng.u16(..clients),
         server_port: rng.u16(80..82),
         valid: if rng.bool() { u16::MAX } else { rng.u16(..) },
-        kind: rng.u8(1..=7),
+        kind: rng.u8(1..=10),
         rung: rng.u8(1..=3),
         family: [4, 6][rng.usize(..2)],
         tcp_flags: [0x02, 0x10, 0x10, 0x04, 0x18][rng.usize(..5)],
@@ -283,7 +283,7 @@ fn any(rng: &mut Rng, t_ns: u64, clients: u16) -> Event {
         syncookies: rng.u8(..3),
         num_timeout: rng.u8(..3),
         defer_accept: rng.u8(..3),
-        sk_state: [0, 7, 10][rng.usize(..3)],
+        sk_state: [0, 1, 7, 10][rng.usize(..4)],
         ..Event::EMPTY
     };
     event.client[..2].copy_from_slice(&[rng.u8(..2), 1]);

@@ -355,10 +355,44 @@ fn another_listener_decides() {
     check(vec![syn(COOKIE), taken], "syn.cookie ack.accepted.cookie => ack.accepted.cookie");
 }
 
+/// The listener's close: its child is CLOSE before it is reset.
+fn close() -> Observed {
+    Observed { sk_state: 7, ..moment(Kind::ActiveReset, Path::SEND_RESET) }
+}
+
+#[test]
+fn ended_from_outside() {
+    let removed = || moment(Kind::RequestRemoved, Path::REQSK_DROP);
+    check(
+        vec![syn(QUEUED), moment(Kind::IcmpError, 0), removed()],
+        "syn.queued later.request_icmp_error => later.request_icmp_error",
+    );
+    let late = Path::COOKIE_CHECK | Path::COOKIE_CHECK_LISTENER | Path::SEND_RESET;
+    check(
+        vec![syn(QUEUED), full(ack(REFUSED)), moment(Kind::Destroyed, 0), removed(), ack(late)],
+        "syn.queued ack.drop.overflow later.request_destroyed later.reset_no_socket \
+         => later.reset_no_socket",
+    );
+    let established = Observed { sk_state: 1, ..close() };
+    check(
+        vec![syn(QUEUED), ack(TAKEN), established.clone()],
+        "syn.queued ack.accepted later.reset_by_server => later.reset_by_server",
+    );
+    // MPTCP's listener resets its children twice.
+    check(
+        vec![syn(QUEUED), ack(TAKEN), established, close()],
+        "syn.queued ack.accepted later.listener_closed+1 => later.listener_closed",
+    );
+    check(
+        vec![syn(QUEUED), ack(TAKEN), moment(Kind::PeerReset, 0), moment(Kind::Accept, 0)],
+        "syn.queued ack.accepted later.reset_in_queue later.accepted_by_app \
+         => later.accepted_by_app",
+    );
+}
+
 #[test]
 fn later_life() {
     let retransmit = || moment(Kind::SynAckRetransmit, 0);
-    let close = || moment(Kind::ActiveReset, Path::SEND_RESET);
     check(
         vec![
             syn(QUEUED),
