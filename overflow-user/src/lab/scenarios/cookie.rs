@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Alternative, Scenario, When, queue::SHRINK};
+use super::{Alternative, Scenario, When, queue::SHRINK, steps};
 use crate::{
     lab::{Action, CellConfig, Crafted, Script, Segment, Step},
     packet::flags,
@@ -18,7 +18,7 @@ pub(super) const ALL: &[Scenario] = &[
             syncookies: 2,
             backlog: 8,
             hold: Duration::from_secs(2),
-            script: Script { name: "", setup: &[], steps: &[SHRINK] },
+            script: steps(&[SHRINK]),
             ..CellConfig::SEED
         },
         alternatives: &[Alternative {
@@ -36,11 +36,10 @@ pub(super) const ALL: &[Scenario] = &[
                 fails the cookie check and is answered by RST",
         config: CellConfig {
             hold: Duration::from_millis(1800),
-            script: Script {
-                name: "",
-                setup: &[],
-                steps: &[Step { at_ms: 500, action: Action::Send { segments: 2, bytes: 1000 } }],
-            },
+            script: steps(&[Step {
+                at_ms: 500,
+                action: Action::Send { segments: 2, bytes: 1000 },
+            }]),
             ..CellConfig::SEED
         },
         alternatives: &[
@@ -70,14 +69,10 @@ pub(super) const ALL: &[Scenario] = &[
             // As many as find room at once.
             clients: 4,
             hold: Duration::from_millis(1800),
-            script: Script {
-                name: "",
-                setup: &[],
-                steps: &[
-                    Step { at_ms: 500, action: Action::Accept },
-                    Step { at_ms: 800, action: Action::Send { segments: 1, bytes: 100 } },
-                ],
-            },
+            script: steps(&[
+                Step { at_ms: 500, action: Action::Accept },
+                Step { at_ms: 800, action: Action::Send { segments: 1, bytes: 100 } },
+            ]),
             ..CellConfig::SEED
         },
         alternatives: &[

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Alternative, Scenario, When, queue::SHRINK};
+use super::{Alternative, Scenario, When, queue::SHRINK, steps};
 use crate::{
-    lab::{Action, CellConfig, Crafted, Script, Segment, Setup, Step},
+    lab::{Action, CellConfig, Script, Segment, Setup, Step},
     packet::flags,
 };
 
@@ -18,18 +18,7 @@ pub(super) const ALL: &[Scenario] = &[
                 both queues are empty",
         config: CellConfig {
             hold: Duration::from_millis(1500),
-            script: Script {
-                name: "",
-                setup: &[],
-                steps: &[Step {
-                    at_ms: 0,
-                    action: Action::Craft(&[Crafted {
-                        handshake: true,
-                        timestamps: false,
-                        segments: &[Segment { unreachable: true, ..Segment::ACK }],
-                    }]),
-                }],
-            },
+            script: steps(&[by_hand!(Segment { unreachable: true, ..Segment::ACK })]),
             ..ALONE
         },
         alternatives: &[Alternative {
@@ -44,11 +33,7 @@ pub(super) const ALL: &[Scenario] = &[
         config: CellConfig {
             backlog: 8,
             hold: Duration::from_millis(2500),
-            script: Script {
-                name: "",
-                setup: &[],
-                steps: &[SHRINK, Step { at_ms: 600, action: Action::Destroy }],
-            },
+            script: steps(&[SHRINK, Step { at_ms: 600, action: Action::Destroy }]),
             ..CellConfig::SEED
         },
         alternatives: &[Alternative {
@@ -69,14 +54,7 @@ pub(super) const ALL: &[Scenario] = &[
             script: Script {
                 name: "",
                 setup: &[Setup::KeepAlive(1)],
-                steps: &[Step {
-                    at_ms: 0,
-                    action: Action::Craft(&[Crafted {
-                        handshake: true,
-                        timestamps: false,
-                        segments: &[Segment::ACK],
-                    }]),
-                }],
+                steps: &[by_hand!(Segment::ACK)],
             },
             ..ALONE
         },
@@ -92,24 +70,13 @@ pub(super) const ALL: &[Scenario] = &[
                 accept() hands it out",
         config: CellConfig {
             hold: Duration::from_millis(1500),
-            script: Script {
-                name: "",
-                setup: &[],
-                steps: &[
-                    Step {
-                        at_ms: 0,
-                        action: Action::Craft(&[Crafted {
-                            handshake: true,
-                            timestamps: false,
-                            segments: &[
-                                Segment::ACK,
-                                Segment { after_ms: 200, flags: flags::RST, ..Segment::ACK },
-                            ],
-                        }]),
-                    },
-                    Step { at_ms: 1000, action: Action::Accept },
-                ],
-            },
+            script: steps(&[
+                by_hand!(
+                    Segment::ACK,
+                    Segment { after_ms: 200, flags: flags::RST, ..Segment::ACK }
+                ),
+                Step { at_ms: 1000, action: Action::Accept },
+            ]),
             ..ALONE
         },
         alternatives: &[Alternative {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Alternative, Scenario, When, queue::SHRINK};
+use super::{Alternative, Scenario, When, queue::SHRINK, steps};
 use crate::lab::{Action, CellConfig, Script, Setup, Step};
 
 const ONE_RETRY: Setup = Setup::Sysctl("ipv4.tcp_synack_retries", 1);
@@ -16,11 +16,7 @@ pub(super) const ALL: &[Scenario] = &[
             // As many as find room at once: three would come before the application is back.
             clients: 4,
             hold: Duration::from_secs(5),
-            script: Script {
-                name: "",
-                setup: &[],
-                steps: &[SHRINK, Step { at_ms: 2000, action: Action::Accept }],
-            },
+            script: steps(&[SHRINK, Step { at_ms: 2000, action: Action::Accept }]),
             ..CellConfig::SEED
         },
         alternatives: &[Alternative {
@@ -105,11 +101,7 @@ pub(super) const ALL: &[Scenario] = &[
         config: CellConfig {
             backlog: 8,
             hold: Duration::from_millis(2500),
-            script: Script {
-                name: "",
-                setup: &[],
-                steps: &[SHRINK, Step { at_ms: 600, action: Action::Close }],
-            },
+            script: steps(&[SHRINK, Step { at_ms: 600, action: Action::Close }]),
             ..CellConfig::SEED
         },
         alternatives: &[Alternative {

@@ -1,6 +1,23 @@
 //! Every way out of the kernel's handshake code, provoked on purpose: scenarios as data, each with
 //! what must come out of it.
 
+/// What a client made by hand sends after its SYN-ACK, as the step that begins it; with timestamps or
+/// without.
+macro_rules! by_hand {
+    (timestamps; $($segment:expr),+ $(,)?) => { by_hand!(true; $($segment),+) };
+    ($with_timestamps:literal; $($segment:expr),+) => {
+        crate::lab::Step {
+            at_ms: 0,
+            action: crate::lab::Action::Craft(&[crate::lab::Crafted {
+                handshake: true,
+                timestamps: $with_timestamps,
+                segments: &[$($segment),+],
+            }]),
+        }
+    };
+    ($($segment:expr),+ $(,)?) => { by_hand!(false; $($segment),+) };
+}
+
 mod child;
 mod cookie;
 mod ended;
@@ -12,7 +29,7 @@ mod variant;
 
 pub use expect::{Alternative, Evidence, When, text};
 
-use super::CellConfig;
+use super::{CellConfig, Script, Step};
 use crate::verdict::VerdictId;
 
 /// A scenario.
@@ -58,6 +75,11 @@ impl Scenario {
         config.script.name = self.name;
         config
     }
+}
+
+/// A script without any difference at the beginning.
+const fn steps(steps: &'static [Step]) -> Script {
+    Script { name: "", setup: &[], steps }
 }
 
 #[cfg(test)]

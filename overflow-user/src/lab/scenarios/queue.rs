@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Alternative, Scenario, When};
+use super::{Alternative, Scenario, When, steps};
 use crate::lab::{Action, CellConfig, Script, Setup, Step};
 
 /// Eight requests are admitted, two children: `listen(1)` after the SYNs, before the third ACKs.
@@ -20,7 +20,7 @@ pub(super) const ALL: &[Scenario] = &[
             abort_on_overflow: 1,
             backlog: 8,
             hold: Duration::from_secs(2),
-            script: Script { name: "", setup: &[], steps: &[SHRINK] },
+            script: steps(&[SHRINK]),
             ..CellConfig::SEED
         },
         alternatives: &[Alternative {
@@ -38,7 +38,7 @@ pub(super) const ALL: &[Scenario] = &[
         config: CellConfig {
             backlog: 8,
             hold: Duration::from_millis(2500),
-            script: Script { name: "", setup: &[], steps: &[SHRINK] },
+            script: steps(&[SHRINK]),
             ..CellConfig::SEED
         },
         alternatives: &[Alternative {
@@ -57,14 +57,10 @@ pub(super) const ALL: &[Scenario] = &[
         config: CellConfig {
             backlog: 8,
             hold: Duration::from_millis(2500),
-            script: Script {
-                name: "",
-                setup: &[],
-                steps: &[
-                    SHRINK,
-                    Step { at_ms: 600, action: Action::Sysctl("ipv4.tcp_abort_on_overflow", 1) },
-                ],
-            },
+            script: steps(&[
+                SHRINK,
+                Step { at_ms: 600, action: Action::Sysctl("ipv4.tcp_abort_on_overflow", 1) },
+            ]),
             ..CellConfig::SEED
         },
         alternatives: &[Alternative {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Alternative, Scenario, When, queue::SHRINK};
+use super::{Alternative, Scenario, When, queue::SHRINK, steps};
 use crate::{
-    lab::{Action, CellConfig, Crafted, Script, Segment, Step},
+    lab::{CellConfig, Segment, Step},
     packet::flags,
 };
 
@@ -17,10 +17,6 @@ const ALONE: CellConfig = CellConfig {
     ..CellConfig::SEED
 };
 
-const fn script(steps: &'static [Step]) -> Script {
-    Script { name: "", setup: &[], steps }
-}
-
 /// The third ACK as it should be, 200 ms after what went wrong.
 const THEN_THE_RIGHT_ONE: Segment = Segment { after_ms: 200, ..Segment::ACK };
 
@@ -29,14 +25,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "bad-ack",
         shows: "A third ACK that acknowledges something else is answered by RST; the request stays",
         config: CellConfig {
-            script: script(&[Step {
-                at_ms: 0,
-                action: Action::Craft(&[Crafted {
-                    handshake: true,
-                    timestamps: false,
-                    segments: &[Segment { ack: 1000, ..Segment::ACK }, THEN_THE_RIGHT_ONE],
-                }]),
-            }]),
+            script: steps(&[by_hand!(Segment { ack: 1000, ..Segment::ACK }, THEN_THE_RIGHT_ONE)]),
             ..ALONE
         },
         alternatives: &[Alternative {
@@ -49,14 +38,10 @@ pub(super) const ALL: &[Scenario] = &[
         name: "bad-sequence",
         shows: "A third ACK outside of the window is dropped, and answered by an ACK",
         config: CellConfig {
-            script: script(&[Step {
-                at_ms: 0,
-                action: Action::Craft(&[Crafted {
-                    handshake: true,
-                    timestamps: false,
-                    segments: &[Segment { seq: 1_000_000, ..Segment::ACK }, THEN_THE_RIGHT_ONE],
-                }]),
-            }]),
+            script: steps(&[by_hand!(
+                Segment { seq: 1_000_000, ..Segment::ACK },
+                THEN_THE_RIGHT_ONE
+            )]),
             ..ALONE
         },
         alternatives: &[Alternative {
@@ -69,14 +54,11 @@ pub(super) const ALL: &[Scenario] = &[
         name: "paws",
         shows: "A third ACK with a timestamp from the past is dropped (PAWS)",
         config: CellConfig {
-            script: script(&[Step {
-                at_ms: 0,
-                action: Action::Craft(&[Crafted {
-                    handshake: true,
-                    timestamps: true,
-                    segments: &[Segment { tsval: -500_000, ..Segment::ACK }, THEN_THE_RIGHT_ONE],
-                }]),
-            }]),
+            script: steps(&[by_hand!(
+                timestamps;
+                Segment { tsval: -500_000, ..Segment::ACK },
+                THEN_THE_RIGHT_ONE
+            )]),
             ..ALONE
         },
         alternatives: &[Alternative {
@@ -89,14 +71,10 @@ pub(super) const ALL: &[Scenario] = &[
         name: "no-flags",
         shows: "A segment without ACK, SYN and RST meets its request and is dropped without a word",
         config: CellConfig {
-            script: script(&[Step {
-                at_ms: 0,
-                action: Action::Craft(&[Crafted {
-                    handshake: true,
-                    timestamps: false,
-                    segments: &[Segment { flags: flags::PSH, ..Segment::ACK }, THEN_THE_RIGHT_ONE],
-                }]),
-            }]),
+            script: steps(&[by_hand!(
+                Segment { flags: flags::PSH, ..Segment::ACK },
+                THEN_THE_RIGHT_ONE
+            )]),
             ..ALONE
         },
         alternatives: &[Alternative {
@@ -109,14 +87,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "bad-syn",
         shows: "A SYN inside the window of its request is answered by RST and ends the request",
         config: CellConfig {
-            script: script(&[Step {
-                at_ms: 0,
-                action: Action::Craft(&[Crafted {
-                    handshake: true,
-                    timestamps: false,
-                    segments: &[Segment { flags: flags::SYN | flags::ACK, ..Segment::ACK }],
-                }]),
-            }]),
+            script: steps(&[by_hand!(Segment { flags: flags::SYN | flags::ACK, ..Segment::ACK })]),
             ..ALONE
         },
         alternatives: &[Alternative {
@@ -129,14 +100,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "client-reset",
         shows: "The client's own RST ends the request: EmbryonicRsts counts it, no RST was sent",
         config: CellConfig {
-            script: script(&[Step {
-                at_ms: 0,
-                action: Action::Craft(&[Crafted {
-                    handshake: true,
-                    timestamps: false,
-                    segments: &[Segment { flags: flags::RST, ..Segment::ACK }],
-                }]),
-            }]),
+            script: steps(&[by_hand!(Segment { flags: flags::RST, ..Segment::ACK })]),
             ..ALONE
         },
         alternatives: &[Alternative {
@@ -150,17 +114,10 @@ pub(super) const ALL: &[Scenario] = &[
         shows: "A RST in the window but not at its edge: ends the request, or since 2026 only draws \
                 a challenge ACK",
         config: CellConfig {
-            script: script(&[Step {
-                at_ms: 0,
-                action: Action::Craft(&[Crafted {
-                    handshake: true,
-                    timestamps: false,
-                    segments: &[
-                        Segment { flags: flags::RST, seq: 100, ..Segment::ACK },
-                        THEN_THE_RIGHT_ONE,
-                    ],
-                }]),
-            }]),
+            script: steps(&[by_hand!(
+                Segment { flags: flags::RST, seq: 100, ..Segment::ACK },
+                THEN_THE_RIGHT_ONE
+            )]),
             ..ALONE
         },
         alternatives: &[
@@ -186,18 +143,11 @@ pub(super) const ALL: &[Scenario] = &[
             backlog: 8,
             clients: 2,
             hold: Duration::from_millis(2500),
-            script: script(&[
-                Step {
-                    at_ms: 0,
-                    action: Action::Craft(&[Crafted {
-                        handshake: true,
-                        timestamps: false,
-                        segments: &[
-                            Segment { after_ms: 300, ..Segment::ACK },
-                            Segment { after_ms: 100, ..Segment::ACK },
-                        ],
-                    }]),
-                },
+            script: steps(&[
+                by_hand!(
+                    Segment { after_ms: 300, ..Segment::ACK },
+                    Segment { after_ms: 100, ..Segment::ACK }
+                ),
                 SHRINK_LATER,
             ]),
             ..CellConfig::SEED

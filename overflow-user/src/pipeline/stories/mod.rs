@@ -13,7 +13,7 @@ mod store;
 
 use std::{hint, io, mem};
 
-use overflow_common::Kind;
+use overflow_common::{Kind, Path};
 
 pub use self::blocks::Id;
 use self::store::{MOMENTS, RESERVE, Store, Story};
@@ -117,6 +117,10 @@ impl Stories {
                 return Ok(id);
             }
             self.store.load(id, &mut self.story);
+            if begins_anew(&self.story.moments, moment) {
+                self.tell(id, limit, &mut over)?;
+                self.store.restart(id, moment.t_ns, &mut self.story);
+            }
             id
         } else {
             while !self.store.takes(&key) {
@@ -238,6 +242,18 @@ impl Stories {
 
     /// Lets go of the first in line, which is unpacked.
     fn pop(&mut self, id: Id, limit: Option<SynQueueLimit>, over: &mut Over<'_>) -> io::Result<()> {
+        self.tell(id, limit, over)?;
+        self.store.remove_first(&self.story);
+        Ok(())
+    }
+
+    /// Hands over a connection, which is unpacked, if anything of it was shown.
+    fn tell(
+        &mut self,
+        id: Id,
+        limit: Option<SynQueueLimit>,
+        over: &mut Over<'_>,
+    ) -> io::Result<()> {
         if let Some(over) = over
             && self.store.shown(id)
         {
@@ -245,9 +261,25 @@ impl Stories {
             verdict::judge_into(&mut self.judged, key, &self.story.moments, limit);
             over(&mut self.judged)?;
         }
-        self.store.remove_first(&self.story);
         Ok(())
     }
+}
+
+/// Whether a moment is the SYN of the client's next connection from the same port: its sequence
+/// number is that of no SYN in the story, nor the one before any third ACK's.
+fn begins_anew(story: &[Observed], moment: &Observed) -> bool {
+    let isn = |m: &Observed| match (m.kind, m.segment) {
+        (Kind::Syn, Some(segment)) => Some(segment.seq),
+        (Kind::Ack, Some(segment)) => Some(segment.seq.wrapping_sub(1)),
+        _ => None,
+    };
+    // By tracepoints a SYN that its connection's request refuses is one too.
+    if moment.kind != Kind::Syn || moment.path.has(Path::TP_KFREE_SKB) {
+        return false;
+    }
+    let mut known = story.iter().filter_map(isn).peekable();
+    isn(moment).is_some_and(|new| known.peek().is_some() && known.all(|old| old != new))
+        && story.last().is_some_and(|last| last.t_ns < moment.t_ns)
 }
 
 #[cfg(test)]

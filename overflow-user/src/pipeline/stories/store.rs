@@ -246,6 +246,16 @@ impl Store {
         self.blocks.set_text(id, &self.text);
     }
 
+    /// Empties the story that was unpacked just before, for the next connection with the same key. Its
+    /// place in line stays; it must be packed anew.
+    pub fn restart(&mut self, id: Id, t_ns: u64, story: &mut Story) {
+        story.numbers.iter().for_each(|shape| self.release(*shape));
+        story.moments.clear();
+        story.numbers.clear();
+        (story.last_ns, story.timed) = (t_ns, true);
+        self.blocks.set_flags(id, self.blocks.flags(id) & !SHOWN);
+    }
+
     /// The number of a moment's shape, for one moment more; `None` if there are too many shapes.
     pub fn shape(&mut self, moment: &Observed) -> Option<u32> {
         self.shapes.number(&Shape::of(moment))

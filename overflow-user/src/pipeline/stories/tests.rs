@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use fastrand::Rng;
-use overflow_common::{Event, Path, valid};
+use overflow_common::{Event, valid};
 
 use super::*;
 use crate::{
@@ -157,6 +157,33 @@ fn two_moments_of_a_half_open_connection_take_one_block() {
     assert_eq!(finish(&mut stories).len(), 1000);
 }
 
+/// A port is used again: the next connection is not the last one's continuation, a SYN sent again is.
+#[test]
+fn the_next_connection_from_a_port_is_another() {
+    let mut decoder = Decoder::default();
+    let mut stories = Stories::new(FEW);
+    let mut at = |stories: &mut Stories, t_ns, seq| {
+        let event = Event {
+            t_ns,
+            kind: Kind::Syn as u8,
+            rung: 1,
+            family: 4,
+            path: Path::CONN_REQUEST,
+            seq,
+            valid: u16::MAX,
+            ..Event::EMPTY
+        };
+        let (stages, first, over) = add(stories, &decoder.decode(&event).unwrap());
+        (stages.iter().map(|s| 1 + s.repeats_ns.len()).sum::<usize>(), first, over.len())
+    };
+    assert_eq!(at(&mut stories, SECOND, 7), (1, true, 0));
+    assert_eq!(at(&mut stories, 2 * SECOND, 7), (2, false, 0));
+    assert_eq!(at(&mut stories, 4 * SECOND, 8), (1, true, 1));
+    assert_eq!(at(&mut stories, 5 * SECOND, 8), (2, false, 0));
+    assert_eq!(stories.losses().map(|(_, count)| count), [0, 0, 0]);
+    assert_eq!(finish(&mut stories).len(), 1);
+}
+
 /// The same without packing: what the packed ones are held against.
 struct Plain {
     by_key: HashMap<ConnKey, PlainStory>,
@@ -188,6 +215,10 @@ impl Plain {
             .by_key
             .entry(key)
             .or_insert_with(|| PlainStory { last_ns: moment.t_ns, ..PlainStory::default() });
+        if begins_anew(&story.moments, moment) {
+            over.extend(story.shown.then(|| verdict::judge(key, &story.moments, None)));
+            *story = PlainStory { last_ns: moment.t_ns, ..PlainStory::default() };
+        }
         story.last_ns = story.last_ns.max(moment.t_ns);
         if story.moments.len() >= self.bounds.moments {
             story.moments.pop();
