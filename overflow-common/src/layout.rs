@@ -112,6 +112,7 @@ macro_rules! for_each_field {
             REQ_TIMER: "request_sock", "rsk_timer";
             REQ_ACKED: "inet_request_sock", "acked";
             REQ_SNT_ISN: "tcp_request_sock", "snt_isn";
+            TCP_IS_MPTCP: "tcp_sock", "is_mptcp";
             SKB_HEAD: "sk_buff", "head";
             SKB_DATA: "sk_buff", "data";
             SKB_SK: "sk_buff", "sk";
@@ -146,6 +147,9 @@ pub const EXACT_FIELDS: &[(&str, u8)] = &[
     ("SKB_PROTOCOL", 2),
     ("SKB_DATA", 8),
 ];
+
+/// Fields of [`for_each_field`] that kernels lack on purpose: built without what they belong to.
+pub const OPTIONAL_FIELDS: &[&str] = &["TCP_IS_MPTCP"];
 
 /// Calls `$then!` with every argument and return slot that differs between kernels:
 /// `NAME: "function or btf_trace_*", what;` where `what` is `return` or a parameter's type, because

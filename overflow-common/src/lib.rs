@@ -15,7 +15,7 @@ mod path;
 mod tally;
 
 pub use event::{Event, Kind, Queue, Rung, valid};
-pub use layout::{EXACT_FIELDS, Field, Slot};
+pub use layout::{EXACT_FIELDS, Field, OPTIONAL_FIELDS, Slot};
 pub use loss::Loss;
 pub use path::Path;
 pub use tally::{Signature, Standing, Tally, Waiting};

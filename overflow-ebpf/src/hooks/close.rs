@@ -14,7 +14,7 @@ use overflow_common::{Event, Kind, Path, Rung};
 
 use crate::{
     emit, filter,
-    globals::{FLAG_DEAD, SOCK_FLAGS, SOCK_SOCKET},
+    globals::{FLAG_DEAD, SOCK_FLAGS, SOCK_SOCKET, TCP_IS_MPTCP},
     read, sock, tally,
 };
 
@@ -27,14 +27,21 @@ pub fn waiting(child: u64, kind: Kind, rung: Rung, bit: u32) {
     else {
         return;
     };
-    if socket == 0 && flags >> (FLAG_DEAD.load() & 63) & 1 == 0 {
-        child_moment(child, kind, rung, bit);
+    if socket != 0 || flags >> (FLAG_DEAD.load() & 63) & 1 != 0 {
+        return;
     }
+    // An MPTCP listener resets its children in whatever state they are (mptcp_subflow_queue_clean)
+    // before inet_csk_listen_stop does: it tells nothing of them.
+    let state = match read::field(child, &TCP_IS_MPTCP) {
+        Some(1..) => 0,
+        _ => sock::state(child),
+    };
+    child_moment(child, state, kind, rung, bit);
 }
 
 /// A record about a child socket.
 #[inline(always)]
-pub fn child_moment(child: u64, kind: Kind, rung: Rung, bit: u32) {
+pub fn child_moment(child: u64, state: u8, kind: Kind, rung: Rung, bit: u32) {
     let mut event = Event::EMPTY;
     if sock::child_tuple(child, &mut event).is_none()
         || !filter::wants(event.server_port, event.netns)
@@ -45,7 +52,7 @@ pub fn child_moment(child: u64, kind: Kind, rung: Rung, bit: u32) {
     emit::begin(&mut event, kind, rung);
     event.path = bit;
     event.sk = child;
-    event.sk_state = sock::state(child);
+    event.sk_state = state;
     emit::record(&event);
 }
 

@@ -1,6 +1,6 @@
 //! Our list of kernel fields, slots and enumerators, resolved from BTF. What is missing is named.
 
-use overflow_common::{EXACT_FIELDS, Field, Slot, for_each_field, for_each_slot};
+use overflow_common::{EXACT_FIELDS, Field, OPTIONAL_FIELDS, Slot, for_each_field, for_each_slot};
 
 use super::btf::{Btf, BtfError};
 
@@ -65,7 +65,7 @@ impl Facts {
                 field = Some(byte);
                 facts.constants.push(("REQ_ACKED_MASK", Constant::Value(mask)));
             }
-            if field.is_none() {
+            if field.is_none() && !OPTIONAL_FIELDS.contains(&name) {
                 facts.missing.push(format!("{structure}.{path}"));
             }
             let exact = EXACT_FIELDS.iter().find(|(exact, _)| *exact == name);

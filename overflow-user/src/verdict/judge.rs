@@ -74,14 +74,6 @@ pub fn judge_into<'a>(
                         let id = VerdictId::LaterRecovered;
                         push(&mut connection.stages, id, moment, || later(id, moment));
                     }
-                    // MPTCP resets the children of its listener before inet_csk_listen_stop
-                    // disconnects them and resets them again (mptcp_subflow_queue_clean).
-                    if id == VerdictId::LaterListenerClosed
-                        && let Some(last) = connection.stages.last_mut()
-                        && last.id == VerdictId::LaterResetByServer
-                    {
-                        last.id = id;
-                    }
                     let queue_wait_ns = (id == VerdictId::LaterAcceptedByApp)
                         .then(|| waited(connection, moment.t_ns))
                         .flatten();

@@ -49,10 +49,15 @@ pub fn judged(moment: &Observed, context: Context) -> Option<Judged> {
         (Kind::Reset, _) if moment.flags(SYN, ACK) => return None,
         (Kind::Reset, _) => (late_reset(moment, context), Known::Traced, Via::Listener),
         // inet_csk_listen_stop disconnects a child: it is CLOSE before its RST is sent.
-        (Kind::ActiveReset, _) if !matches!(moment.sk_state, 0 | TCP_CLOSE) => {
-            (VerdictId::LaterResetByServer, Known::Traced, Via::Reset)
-        }
-        (Kind::ActiveReset, _) => (VerdictId::LaterListenerClosed, Known::Traced, Via::Close),
+        (Kind::ActiveReset, _) => match moment.sk_state {
+            TCP_CLOSE => (VerdictId::LaterListenerClosed, Known::Traced, Via::Close),
+            0 => {
+                let why = "a child of an MPTCP listener, which is reset alike by its close, \
+                           SOCK_DESTROY and keepalive; by far the most often by its close";
+                (VerdictId::LaterListenerClosed, inferred(why), Via::Close)
+            }
+            _ => (VerdictId::LaterResetByServer, Known::Traced, Via::Reset),
+        },
         (Kind::PeerReset, _) => (VerdictId::LaterResetInQueue, Known::Traced, Via::PeerReset),
         (Kind::Accept, _) => (VerdictId::LaterAcceptedByApp, Known::Traced, Via::Accept),
         (Kind::IcmpError, _) => (VerdictId::LaterRequestIcmpError, Known::Traced, Via::IcmpError),
