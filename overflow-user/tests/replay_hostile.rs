@@ -1,8 +1,8 @@
 //! Recordings that are cut, damaged, incomplete or made up, through the whole pipeline: nothing
 //! panics, every loss is told, and what is told of a connection never contradicts the whole.
 //!
-//! `tests/data/lab-6.12.rec.gz` is what `overflow trace --all --record` wrote while every scenario of
-//! the lab ran on Debian's 6.12.117 by fentry, without the inventories and the counts.
+//! `tests/data/lab-6.12.rec.gz` is what `overflow lab --scenario all --rung fentry --record` wrote on
+//! Debian's 6.12.117.
 
 mod told;
 

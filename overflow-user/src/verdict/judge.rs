@@ -40,7 +40,7 @@ pub fn judge_into<'a>(
     connection.server = key.server;
     connection.stages.clear();
     connection.synack_retransmits_ns.clear();
-    let mut removed = None;
+    let (mut removed, mut ended) = (false, None);
     let mut syn: Option<&Observed> = None;
     let mut reset_unseen = false;
     for moment in story {
@@ -52,10 +52,15 @@ pub fn judge_into<'a>(
         }
         match moment.kind {
             Kind::SynAckRetransmit => connection.synack_retransmits_ns.push(moment.t_ns),
-            // The timer and the function it calls can both report; the first counts.
-            Kind::RequestRemoved => removed = removed.or(Some(moment)),
+            // The timer and the function it calls both report, but the function has other callers:
+            // it alone says why only where the listener is gone.
+            Kind::RequestRemoved => {
+                removed = true;
+                let tells = moment.path.has(Path::REQSK_TIMER) || orphans(moment);
+                ended = ended.or(tells.then_some(moment));
+            }
             _ => {
-                let gone = removed.is_some()
+                let gone = removed
                     || reset_unseen
                     || ENDS_OF_A_REQUEST.iter().any(|id| has(connection, *id));
                 // What a RST that is not exact does to the request differs between kernels, and
@@ -86,14 +91,14 @@ pub fn judge_into<'a>(
             }
         }
     }
-    if let Some(moment) = removed
+    if let Some(moment) = ended
         && unfinished(connection.last_handshake().map(|s| s.id))
         && !ENDS_OF_A_REQUEST.iter().any(|id| has(connection, *id))
     {
-        let id = if moment.sk_state == 0 || moment.sk_state == TCP_LISTEN {
-            VerdictId::LaterRequestExpired
-        } else {
+        let id = if orphans(moment) {
             VerdictId::LaterRequestOrphaned
+        } else {
+            VerdictId::LaterRequestExpired
         };
         push(&mut connection.stages, id, moment, || Stage {
             path: if moment.path.has(Path::REQSK_TIMER) {
@@ -105,7 +110,12 @@ pub fn judge_into<'a>(
         });
         connection.stages.sort_by_key(|stage| stage.t_ns);
     }
-    connection.outcome = outcome(connection);
+    connection.outcome = outcome(connection, removed);
+}
+
+/// Whether a request was removed whose listener no longer listens.
+fn orphans(moment: &Observed) -> bool {
+    !matches!(moment.sk_state, 0 | TCP_LISTEN)
 }
 
 fn has(connection: &Connection, id: VerdictId) -> bool {
@@ -182,8 +192,8 @@ fn unfinished(last: Option<VerdictId>) -> bool {
 }
 
 /// What became of it: the last thing that happened to it, or, where nothing can happen any more,
-/// what that means.
-fn outcome(connection: &Connection) -> Option<VerdictId> {
+/// what that means. Of a request that was `removed` nothing is pending, even if nobody saw why.
+fn outcome(connection: &Connection, removed: bool) -> Option<VerdictId> {
     let last = connection.stages.last()?.id;
     Some(match last {
         VerdictId::AckDropOverflowCookie => VerdictId::LaterPhantom,
@@ -191,7 +201,7 @@ fn outcome(connection: &Connection) -> Option<VerdictId> {
         VerdictId::AckDropChildFailed | VerdictId::AckDropOther if by_cookie(connection) => {
             VerdictId::LaterPhantom
         }
-        id if unfinished(Some(id)) => VerdictId::LaterPending,
+        id if unfinished(Some(id)) && !removed => VerdictId::LaterPending,
         // The recovery is told just before the ACK that was taken.
         VerdictId::AckAccepted | VerdictId::AckAcceptedCookie
             if connection.stages.iter().any(|s| s.id == VerdictId::LaterRecovered) =>

@@ -373,6 +373,8 @@ fn ended_from_outside() {
         "syn.queued ack.drop.overflow later.request_destroyed later.reset_no_socket \
          => later.reset_no_socket",
     );
+    // Seen is that it was removed, not by what.
+    check(vec![syn(QUEUED), removed()], "syn.queued => syn.queued");
     let established = Observed { sk_state: 1, ..close() };
     check(
         vec![syn(QUEUED), ack(TAKEN), established],
