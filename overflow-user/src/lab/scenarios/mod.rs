@@ -61,9 +61,13 @@ impl Scenario {
     }
 
     /// A stage of it that none of the hooks in use shows, and without which the other witnesses'
-    /// accounts do not add up: they see that a request is gone, and nothing says why.
+    /// accounts do not add up: they see that a request or a child is gone, and nothing says why.
     pub fn unseen(&self, blind_to: &[&str]) -> Option<VerdictId> {
-        let silent_ends = [VerdictId::LaterRequestIcmpError, VerdictId::LaterRequestDestroyed];
+        let silent_ends = [
+            VerdictId::LaterRequestIcmpError,
+            VerdictId::LaterRequestDestroyed,
+            VerdictId::LaterResetInQueue,
+        ];
         let blind = |id: &VerdictId| blind_to.iter().any(|family| id.is_under(family));
         let expected: Vec<_> = self.alternatives.iter().flat_map(Alternative::ids).collect();
         silent_ends.into_iter().find(|id| expected.contains(id) && blind(id))
