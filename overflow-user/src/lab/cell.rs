@@ -10,7 +10,7 @@ use super::{
     clients::{self, Client},
     clock::monotonic_ns,
     concurrent::concurrent,
-    counters,
+    counters, diag,
     error::During,
     family::Addresses,
     files,
@@ -285,6 +285,7 @@ fn apply(config: &CellConfig) -> Result<(), LabError> {
         match setup {
             Setup::Sysctl(key, value) => sysctl::set(key, *value)?,
             Setup::NeedsSysctl(key) => sysctl::read(key).map(drop)?,
+            Setup::NeedsDestroy => diag::can_destroy()?,
             _ => {}
         }
     }

@@ -57,6 +57,7 @@ fn set_up(socket: &Socket, script: &Script) -> io::Result<()> {
             Setup::Mptcp
             | Setup::Sysctl(..)
             | Setup::NeedsSysctl(_)
+            | Setup::NeedsDestroy
             | Setup::ClientSysctl(..)
             | Setup::Unroutable(_) => {}
         }

@@ -20,6 +20,8 @@ pub enum Setup {
     Sysctl(&'static str, u32),
     /// A sysctl that must belong to the namespace, because a step will change it.
     NeedsSysctl(&'static str),
+    /// A step will destroy sockets.
+    NeedsDestroy,
     /// A sysctl of the clients' namespace.
     ClientSysctl(&'static str, u32),
     /// `TCP_DEFER_ACCEPT`, seconds.

@@ -183,7 +183,7 @@ fn chosen(args: &LabArgs) -> Result<Vec<Ended>> {
         config.port = args.port();
         let outcome = match Cell::prepare(config.clone(), 0) {
             Ok(_) => Outcome::Ran { cell: 0, differences: Vec::new() },
-            Err(error @ LabError::SysctlNotPerNamespace { .. }) => {
+            Err(error @ (LabError::SysctlNotPerNamespace { .. } | LabError::NoDestroy)) => {
                 Outcome::Unavailable(error.to_string())
             }
             Err(error) => return Err(error.into()),

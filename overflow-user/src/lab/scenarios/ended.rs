@@ -33,7 +33,11 @@ pub(super) const ALL: &[Scenario] = &[
         config: CellConfig {
             backlog: 8,
             hold: Duration::from_millis(2500),
-            script: steps(&[SHRINK, Step { at_ms: 600, action: Action::Destroy }]),
+            script: Script {
+                name: "",
+                setup: &[Setup::NeedsDestroy],
+                steps: &[SHRINK, Step { at_ms: 600, action: Action::Destroy }],
+            },
             ..CellConfig::SEED
         },
         alternatives: &[Alternative {
