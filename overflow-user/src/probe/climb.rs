@@ -38,7 +38,13 @@ impl<'a> Climber<'a> {
     pub fn climb(&mut self, moment: Moment, only: Option<Rung>) -> MomentStatus {
         let mut refused = Vec::new();
         let ladder = moment.ladder(self.scope);
-        for step in ladder {
+        // Hooks of two rungs on the same moment would tell of everything twice.
+        let shared = ladder.iter().position(|step| self.has(step));
+        for (i, step) in ladder.iter().enumerate() {
+            if shared.is_some_and(|shared| i < shared) {
+                refused.push((step.rung, "another moment needs the hooks below".to_owned()));
+                continue;
+            }
             // What one rung alone can show is traced by it whichever rung is asked for.
             let sole = ladder.len() == 1;
             if only.is_some_and(|rung| rung != step.rung && !sole) {
@@ -62,6 +68,12 @@ impl<'a> Climber<'a> {
             }
         }
         MomentStatus { moment, rung: None, blind: "", hooks: Vec::new(), refused }
+    }
+
+    /// Whether a step's programs are attached already, for another moment.
+    fn has(&self, step: &Step) -> bool {
+        let attached = |hook: &Hook| self.done.get(&(hook.program, hook.target)) == Some(&Ok(()));
+        step.hooks.iter().all(|hook| hook.optional || attached(hook))
     }
 
     /// Attaches all programs of a step, or none of them.

@@ -4,6 +4,7 @@ use overflow_common::{Kind, Path, Rung};
 
 use super::{
     Connection, Known, Stage, Values, VerdictId,
+    paths::Via,
     rules::{self, Context},
 };
 use crate::{
@@ -40,9 +41,8 @@ pub fn judge_into<'a>(
     connection.server = key.server;
     connection.stages.clear();
     connection.synack_retransmits_ns.clear();
-    let (mut removed, mut ended) = (false, None);
+    let mut request = Request::default();
     let mut syn: Option<&Observed> = None;
-    let mut reset_unseen = false;
     for moment in story {
         let last = connection.last_handshake().map(|stage| stage.id);
         let accepted = has(connection, VerdictId::LaterAcceptedByApp);
@@ -55,20 +55,25 @@ pub fn judge_into<'a>(
             // The timer and the function it calls both report, but the function has other callers:
             // it alone says why only where the listener is gone.
             Kind::RequestRemoved => {
-                removed = true;
+                request.removed = true;
                 let tells = moment.path.has(Path::REQSK_TIMER) || orphans(moment);
-                ended = ended.or(tells.then_some(moment));
+                request.ended = request.ended.or(tells.then_some(moment));
             }
             _ => {
-                let gone = removed
-                    || reset_unseen
-                    || ENDS_OF_A_REQUEST.iter().any(|id| has(connection, *id));
+                let gone = request.removed || request.reset_unseen || request.was_ended(connection);
                 // What a RST that is not exact does to the request differs between kernels, and
                 // no tracepoint tells.
-                reset_unseen |= moment.rung == Rung::Tracepoint && moment.flags(RST, 0);
+                request.reset_unseen |= moment.rung == Rung::Tracepoint && moment.flags(RST, 0);
                 let context = Context { syn_queue_limit: limit, last, rcv_isn, gone, accepted };
                 if let Some(judged) = rules::judged(moment, context) {
-                    let id = judged.0;
+                    let (id, _, via) = judged;
+                    // It is there, so it is another than the one that ended before.
+                    if id == VerdictId::SynQueued
+                        || (via == Via::Request && id != VerdictId::LaterResetByClient)
+                    {
+                        request.settle(connection);
+                        request = Request { from: connection.stages.len(), ..Request::default() };
+                    }
                     if migrated(syn, moment) && !has(connection, VerdictId::LaterMigrated) {
                         push(&mut connection.stages, VerdictId::LaterMigrated, moment, || Stage {
                             path: &["reuseport_migrate_sock"],
@@ -91,10 +96,37 @@ pub fn judge_into<'a>(
             }
         }
     }
-    if let Some(moment) = ended
-        && unfinished(connection.last_handshake().map(|s| s.id))
-        && !ENDS_OF_A_REQUEST.iter().any(|id| has(connection, *id))
-    {
+    request.settle(connection);
+    connection.outcome = outcome(connection, request.removed);
+}
+
+/// The request a connection has, or had last.
+#[derive(Default)]
+struct Request<'a> {
+    /// How many stages the connection had when it was first heard of.
+    from: usize,
+    /// Whether it was removed.
+    removed: bool,
+    /// Whether a RST met it of which nothing tells what it did.
+    reset_unseen: bool,
+    /// The moment that tells how it ended.
+    ended: Option<&'a Observed>,
+}
+
+impl Request<'_> {
+    /// Whether a stage says of itself why it is gone.
+    fn was_ended(&self, connection: &Connection) -> bool {
+        let stages = connection.stages.iter().skip(self.from);
+        stages.into_iter().any(|stage| ENDS_OF_A_REQUEST.contains(&stage.id))
+    }
+
+    /// Adds the stage of its end to those of its connection, if none says it yet.
+    fn settle(&self, connection: &mut Connection) {
+        let Some(moment) = self.ended else { return };
+        let last = connection.last_handshake().map(|stage| stage.id);
+        if !unfinished(last) || self.was_ended(connection) {
+            return;
+        }
         let id = if orphans(moment) {
             VerdictId::LaterRequestOrphaned
         } else {
@@ -110,7 +142,6 @@ pub fn judge_into<'a>(
         });
         connection.stages.sort_by_key(|stage| stage.t_ns);
     }
-    connection.outcome = outcome(connection, removed);
 }
 
 /// Whether a request was removed whose listener no longer listens.

@@ -44,7 +44,7 @@ pub fn judged(moment: &Observed, context: Context) -> Option<Judged> {
         (Kind::Ack, false) => ack(moment, context)?,
         (Kind::Ack, true) => ack_by_tracepoints(moment, context)?,
         // The application's socket, or the kernel for it, resets what was accepted long ago.
-        (Kind::ActiveReset, _) if context.accepted => return None,
+        (Kind::ActiveReset | Kind::PeerReset, _) if context.accepted => return None,
         // Its port was closed before the SYN came: no overflow, no connection.
         (Kind::Reset, _) if moment.flags(SYN, ACK) => return None,
         (Kind::Reset, _) => (late_reset(moment, context), Known::Traced, Via::Listener),
@@ -266,6 +266,8 @@ fn deferred(moment: &Observed) -> bool {
 fn late_reset(moment: &Observed, context: Context) -> VerdictId {
     match context.last {
         Some(_) if context.gone => VerdictId::LaterResetNoSocket,
+        // A trace of overflows alone saw its end and nothing before.
+        None if context.gone && moment.rung != Rung::Tracepoint => VerdictId::LaterResetNoSocket,
         // A pending request's segment meets tcp_check_req: this one found the request gone.
         Some(VerdictId::SynQueued)
             if moment.rung != Rung::Tracepoint && !moment.path.has(Path::CHECK_REQ) =>

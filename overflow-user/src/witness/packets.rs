@@ -270,7 +270,7 @@ fn picture(flow: &Flow, watched: u64, jitter: u64) -> Picture {
         timeout *= 2;
         due += timeout;
     }
-    if flow.client_reset.is_some_and(|t| t < due) {
+    if flow.client_reset.is_some_and(|t| (third.t_ns..due).contains(&t)) {
         return Picture::AckThenClientReset;
     }
     if due + TIMER_SLACK_NS < watched { Picture::AckSilent } else { Picture::AckSilentShort }

@@ -20,6 +20,7 @@ use self::store::{MOMENTS, RESERVE, Store, Story};
 use crate::{
     correlate::SynQueueLimit,
     decode::{ConnKey, Observed},
+    packet::flags::SYN,
     verdict::{self, Connection, Stage},
 };
 
@@ -265,21 +266,33 @@ impl Stories {
     }
 }
 
-/// Whether a moment is the SYN of the client's next connection from the same port: its sequence
-/// number is that of no SYN in the story, nor the one before any third ACK's.
+/// Whether a moment is of the client's next connection from the same port: its SYN, or, where those
+/// that go well are not seen, its third ACK. The sequence number tells.
 fn begins_anew(story: &[Observed], moment: &Observed) -> bool {
-    let isn = |m: &Observed| match (m.kind, m.segment) {
-        (Kind::Syn, Some(segment)) => Some(segment.seq),
-        (Kind::Ack, Some(segment)) => Some(segment.seq.wrapping_sub(1)),
-        _ => None,
+    let Some(new) = isn(moment) else { return false };
+    let near = match moment.kind {
+        // Sent again, a SYN has the same.
+        Kind::Syn => 0,
+        // A child was tried, so it lies in the window, which is not scaled before that.
+        _ if moment.path.has(Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD) => 0xffff,
+        _ => return false,
     };
-    // By tracepoints a SYN that its connection's request refuses is one too.
-    if moment.kind != Kind::Syn || moment.path.has(Path::TP_KFREE_SKB) {
-        return false;
-    }
+    let other = |old: u32| new.wrapping_sub(old).min(old.wrapping_sub(new)) > near;
     let mut known = story.iter().filter_map(isn).peekable();
-    isn(moment).is_some_and(|new| known.peek().is_some() && known.all(|old| old != new))
+    known.peek().is_some()
+        && known.all(other)
         && story.last().is_some_and(|last| last.t_ns < moment.t_ns)
+}
+
+/// The sequence number of the SYN of a connection, as far as this moment shows it.
+fn isn(moment: &Observed) -> Option<u32> {
+    let segment = moment.segment?;
+    match moment.kind {
+        // By tracepoints a SYN that its connection's request refuses is one too.
+        Kind::Syn if !moment.path.has(Path::TP_KFREE_SKB) => Some(segment.seq),
+        Kind::Ack if !moment.flags(SYN, 0) => Some(segment.seq.wrapping_sub(1)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

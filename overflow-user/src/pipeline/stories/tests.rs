@@ -162,13 +162,17 @@ fn two_moments_of_a_half_open_connection_take_one_block() {
 fn the_next_connection_from_a_port_is_another() {
     let mut decoder = Decoder::default();
     let mut stories = Stories::new(FEW);
-    let mut at = |stories: &mut Stories, t_ns, seq| {
+    let refused = Path::CHECK_REQ | Path::SYN_RECV_SOCK_NULL | Path::CHECK_REQ_NULL;
+    let syn = (Kind::Syn, 0x02, Path::CONN_REQUEST);
+    let ack = (Kind::Ack, 0x10, refused);
+    let mut at = |stories: &mut Stories, seconds, (kind, tcp_flags, path), seq| {
         let event = Event {
-            t_ns,
-            kind: Kind::Syn as u8,
+            t_ns: seconds * SECOND,
+            kind: kind as u8,
             rung: 1,
             family: 4,
-            path: Path::CONN_REQUEST,
+            tcp_flags,
+            path,
             seq,
             valid: u16::MAX,
             ..Event::EMPTY
@@ -176,10 +180,16 @@ fn the_next_connection_from_a_port_is_another() {
         let (stages, first, over) = add(stories, &decoder.decode(&event).unwrap());
         (stages.iter().map(|s| 1 + s.repeats_ns.len()).sum::<usize>(), first, over.len())
     };
-    assert_eq!(at(&mut stories, SECOND, 7), (1, true, 0));
-    assert_eq!(at(&mut stories, 2 * SECOND, 7), (2, false, 0));
-    assert_eq!(at(&mut stories, 4 * SECOND, 8), (1, true, 1));
-    assert_eq!(at(&mut stories, 5 * SECOND, 8), (2, false, 0));
+    assert_eq!(at(&mut stories, 1, syn, 7), (1, true, 0));
+    assert_eq!(at(&mut stories, 2, syn, 7), (2, false, 0));
+    assert_eq!(at(&mut stories, 4, syn, 8), (1, true, 1));
+    assert_eq!(at(&mut stories, 5, syn, 8), (2, false, 0));
+    // Its third ACK, and data that lies in the window.
+    assert_eq!(at(&mut stories, 6, ack, 9), (3, false, 0));
+    assert_eq!(at(&mut stories, 7, ack, 1409), (4, false, 0));
+    // Of this one nobody saw the SYN.
+    assert_eq!(at(&mut stories, 8, ack, 1 << 20), (1, true, 1));
+    assert_eq!(at(&mut stories, 9, ack, 1 << 20), (2, false, 0));
     assert_eq!(stories.losses().map(|(_, count)| count), [0, 0, 0]);
     assert_eq!(finish(&mut stories).len(), 1);
 }

@@ -373,6 +373,38 @@ fn ended_from_outside() {
         "syn.queued ack.drop.overflow later.request_destroyed later.reset_no_socket \
          => later.reset_no_socket",
     );
+    // The client sends its SYN again, and the second request has an end of its own.
+    let expired = || moment(Kind::RequestRemoved, Path::REQSK_TIMER);
+    check(
+        vec![
+            syn(QUEUED),
+            moment(Kind::IcmpError, 0),
+            removed(),
+            syn(QUEUED),
+            full(ack(REFUSED)),
+            expired(),
+        ],
+        "syn.queued later.request_icmp_error syn.queued ack.drop.overflow later.request_expired \
+         => later.request_expired",
+    );
+    check(
+        vec![moment(Kind::IcmpError, 0), full(ack(REFUSED)), expired()],
+        "later.request_icmp_error ack.drop.overflow later.request_expired \
+         => later.request_expired",
+    );
+    check(
+        vec![syn(QUEUED), expired(), syn(QUEUED), full(ack(REFUSED))],
+        "syn.queued later.request_expired syn.queued ack.drop.overflow => later.pending",
+    );
+    // What a trace of overflows alone sees of it.
+    check(
+        vec![moment(Kind::Destroyed, 0), moment(Kind::Reset, Path::SEND_RESET)],
+        "later.request_destroyed later.reset_no_socket => later.reset_no_socket",
+    );
+    check(
+        vec![syn(QUEUED), ack(TAKEN), moment(Kind::Accept, 0), moment(Kind::PeerReset, 0)],
+        "syn.queued ack.accepted later.accepted_by_app => later.accepted_by_app",
+    );
     // Seen is that it was removed, not by what.
     check(vec![syn(QUEUED), removed()], "syn.queued => syn.queued");
     let established = Observed { sk_state: 1, ..close() };
