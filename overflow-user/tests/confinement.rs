@@ -4,12 +4,13 @@
 //! Needs the privileges of tracing; says so and passes where they are missing.
 
 mod namespace;
+mod tracing;
 
 use std::{
     env,
     ffi::OsStr,
     fs::{self, File},
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
@@ -19,6 +20,7 @@ use std::{
 
 use namespace::in_namespace;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use tracing::traced;
 
 const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
 /// CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN of include/uapi/linux/capability.h.
@@ -33,27 +35,9 @@ struct Trace {
 impl Trace {
     /// `None` where tracing is not possible.
     fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Option<Self> {
-        let mut child = Command::new(OVERFLOW)
-            .args(["trace", "--netns", "self"])
-            .args(args)
-            .env("LC_ALL", "C.UTF-8")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut head = String::new();
-        while !head.contains("TIME ") {
-            if stdout.read_line(&mut head).unwrap() == 0 {
-                let mut why = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut why).unwrap();
-                assert_eq!(child.wait().unwrap().code(), Some(1));
-                // Nothing else is a reason to test nothing.
-                assert!(why.contains("eBPF") || why.contains("no hook attaches"), "{why}");
-                eprintln!("tracing is not possible here, nothing is tested: {why}");
-                return None;
-            }
-        }
+        let mut command = Command::new(OVERFLOW);
+        command.args(["trace", "--netns", "self"]).args(args);
+        let (child, stdout, _) = traced(&mut command, "TIME ")?;
         Some(Self { child, stdout })
     }
 

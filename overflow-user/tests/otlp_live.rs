@@ -7,13 +7,14 @@
 mod collector;
 mod live;
 mod namespace;
+mod tracing;
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, Read},
     net::TcpListener,
     os::unix::fs::MetadataExt,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     thread,
     time::{Duration, Instant},
 };
@@ -22,6 +23,7 @@ use collector::{Answer, Collector};
 use live::{counter, overflow};
 use namespace::in_namespace;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use tracing::traced;
 
 const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
 /// For what takes a second; a loaded machine is slower.
@@ -44,29 +46,13 @@ impl Drop for Trace {
 impl Trace {
     /// `None` where tracing is not possible.
     fn start(url: &str, args: &[&str]) -> Option<Self> {
-        let mut child = Command::new(OVERFLOW)
+        let mut command = Command::new(OVERFLOW);
+        command
             .args(["trace", "--netns", "self", "--otlp-endpoint", url])
             .args(args)
-            .env("LC_ALL", "C.UTF-8")
             .env("OTEL_METRIC_EXPORT_INTERVAL", "1000")
-            .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut head = String::new();
-        while !head.contains("TIME ") && !head.contains("Ctrl-C ends.") {
-            if stdout.read_line(&mut head).unwrap() == 0 {
-                let mut why = String::new();
-                child.stderr.take().unwrap().read_to_string(&mut why).unwrap();
-                assert_eq!(child.wait().unwrap().code(), Some(1));
-                // Nothing else is a reason to test nothing.
-                assert!(why.contains("eBPF") || why.contains("no hook attaches"), "{why}");
-                eprintln!("tracing is not possible here, nothing is tested: {why}");
-                return None;
-            }
-        }
+            .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test");
+        let (child, stdout, _) = traced(&mut command, "Ctrl-C ends.")?;
         let trace = Self { child, stdout: Box::new(stdout) };
         wait_until("it is confined", || status(trace.pid(), "Seccomp") == "2");
         Some(trace)

@@ -5,7 +5,7 @@ use std::{process::Command, thread};
 use nix::sched::{CloneFlags, unshare};
 
 /// Runs `test` in a network namespace of its own with its loopback up.
-pub fn in_namespace(test: fn()) {
+pub fn in_namespace(test: impl FnOnce() + Send + 'static) {
     let run = move || {
         if let Err(why) = unshare(CloneFlags::CLONE_NEWNET) {
             eprintln!("no namespace can be made here, nothing is tested: {why}");

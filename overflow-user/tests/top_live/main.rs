@@ -6,32 +6,24 @@
 
 #[path = "../live/mod.rs"]
 mod live;
+#[path = "../namespace/mod.rs"]
+mod namespace;
 mod terminal;
 
 use std::{fs, os::unix::fs::MetadataExt, process::Command, thread, time::Duration};
 
-use nix::sched::{CloneFlags, unshare};
 use rustix::process::Signal;
 
 use live::{counter, overflow};
+use namespace::in_namespace;
 use terminal::Terminal;
 
 const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
 const SIZE: (u16, u16) = (24, 80);
 
-/// Runs in a network namespace of its own; `None` where none can be made.
+/// Runs in a network namespace of its own, whose inode number it is told.
 fn inside(test: impl FnOnce(u64) + Send + 'static) {
-    let run = || {
-        if let Err(why) = unshare(CloneFlags::CLONE_NEWNET) {
-            eprintln!("no namespace can be made here, nothing is tested: {why}");
-            return;
-        }
-        let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
-        assert!(status.success());
-        test(fs::metadata("/proc/thread-self/ns/net").unwrap().ino());
-    };
-    // The namespace is the thread's; it goes away with it.
-    thread::spawn(run).join().unwrap();
+    in_namespace(|| test(fs::metadata("/proc/thread-self/ns/net").unwrap().ino()));
 }
 
 /// Starts the view of a namespace; `None` where tracing is not allowed, which `trace` tells.
