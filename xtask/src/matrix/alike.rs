@@ -26,8 +26,9 @@ pub struct Compared {
 }
 
 /// What the connections of an output are, but for times and names, with their records from the
-/// `recording` of the same run: in the order in which each has them, and, with the lengths of the
-/// queues, which depend on whose turn it was, as one heap.
+/// `recording` of the same run: in the order in which each has them. The lengths of the queues depend
+/// on whose turn it was, and timers that fire together take turns as they like: with their lengths,
+/// stages and records are one heap of all connections.
 pub fn told(stdout: &[u8], recording: &[u8]) -> Result<Told> {
     let text = String::from_utf8_lossy(stdout);
     let lines = text.lines().map(|line| serde_json::from_str(line).context("a line is not JSON"));
@@ -36,7 +37,7 @@ pub fn told(stdout: &[u8], recording: &[u8]) -> Result<Told> {
     let ends = ends(&lines);
     let mut found = 0;
     let mut told = Told::new();
-    let mut heaps: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut heaps: BTreeMap<String, Heap> = BTreeMap::new();
     for line in lines.iter().filter(|line| line["type"] == "connection") {
         let run = line["run"].as_str().context("a connection of no run")?;
         let address = |name: &str| line[name].as_str().unwrap_or_default().parse().ok();
@@ -46,18 +47,28 @@ pub fn told(stdout: &[u8], recording: &[u8]) -> Result<Told> {
         let end = ends.get(run).copied().unwrap_or(u64::MAX);
         let records: Vec<&Event> = records.iter().take_while(|r| r.t_ns < end).collect();
         found += records.len();
-        heaps.entry(run.to_owned()).or_default().extend(records.iter().map(|r| raw(r)));
+        let heap = heaps.entry(run.to_owned()).or_default();
+        heap.records.extend(records.iter().map(|r| raw(r)));
         let mut bare = bare(line);
+        for stage in bare["stages"].as_array_mut().into_iter().flatten() {
+            heap.stages.push(json!({"id": stage["id"], "values": stage["values"]}));
+            for length in ["sk_ack_backlog", "syn_queue_len", "syn_queue_young"] {
+                if let Some(value) = stage["values"].get_mut(length) {
+                    *value = Value::Null;
+                }
+            }
+        }
         bare["records"] = records.iter().map(|r| without_lengths(raw(r))).collect();
         told.entry(run.to_owned()).or_default().push(bare);
     }
     ensure!(found > 0 || recording.is_empty(), "the recording is of other connections");
     for (run, connections) in &mut told {
         let mut heap = heaps.remove(run).unwrap_or_default();
-        leave_race_out(connections, &mut heap);
+        heap.leave_race_out();
         connections.sort_by_cached_key(Value::to_string);
-        heap.sort_by_cached_key(Value::to_string);
-        connections.push(json!({"all_records": heap}));
+        heap.records.sort_by_cached_key(Value::to_string);
+        heap.stages.sort_by_cached_key(Value::to_string);
+        connections.push(json!({"all_records": heap.records, "all_stages": heap.stages}));
     }
     Ok(told)
 }
@@ -178,23 +189,32 @@ fn bare(connection: &Value) -> Value {
     })
 }
 
-/// Where the application accepts meanwhile, the length of the queue that a child finds is a race
-/// between `accept()` and the next segment, which has nothing to do with the rung.
-fn leave_race_out(connections: &mut [Value], records: &mut [Value]) {
-    let stages = |c: &Value| c["stages"].as_array().cloned().unwrap_or_default();
-    let taken = |stage: &Value| stage["id"] == "later.accepted_by_app";
-    if !connections.iter().any(|c| stages(c).iter().any(taken)) {
-        return;
-    }
-    for stage in connections.iter_mut().filter_map(|c| c["stages"].as_array_mut()).flatten() {
-        let child = stage["id"].as_str().is_some_and(|id| lines::under(id, "ack.accepted"));
-        if let Some(values) = stage["values"].as_object_mut().filter(|_| child) {
-            values.remove("sk_ack_backlog");
+/// What all connections of a run have together.
+#[derive(Default)]
+struct Heap {
+    /// Their records.
+    records: Vec<Value>,
+    /// Their stages: what each is, and the values it was told from.
+    stages: Vec<Value>,
+}
+
+impl Heap {
+    /// Where the application accepts meanwhile, the length of the queue that a child finds is a race
+    /// between `accept()` and the next segment, which has nothing to do with the rung.
+    fn leave_race_out(&mut self) {
+        if !self.stages.iter().any(|stage| stage["id"] == "later.accepted_by_app") {
+            return;
         }
-    }
-    for record in records {
-        for queue in ["before", "after"] {
-            record[queue]["ack_backlog"] = Value::Null;
+        for stage in &mut self.stages {
+            let child = stage["id"].as_str().is_some_and(|id| lines::under(id, "ack.accepted"));
+            if let Some(values) = stage["values"].as_object_mut().filter(|_| child) {
+                values.remove("sk_ack_backlog");
+            }
+        }
+        for record in &mut self.records {
+            for queue in ["before", "after"] {
+                record[queue]["ack_backlog"] = Value::Null;
+            }
         }
     }
 }
@@ -277,6 +297,21 @@ mod tests {
     }
 
     #[test]
+    fn whose_timer_fires_first_is_no_difference() {
+        let connection = |client: u16, found: u32, then: u32| {
+            let stage = |id: &str, qlen: u32| json!({"id": id, "values": {"syn_queue_len": qlen}});
+            let stages = [stage("syn.queued", found), stage("ack.reset.overflow", then)];
+            json!({"type": "connection", "run": "r", "client": format!("10.7.0.2:{client}"),
+                "stages": stages})
+            .to_string()
+        };
+        let one = [connection(1, 0, 2), connection(2, 1, 1)];
+        check(&one, &[connection(1, 0, 1), connection(2, 1, 2)], None);
+        let differ = "/all_stages/1/values/syn_queue_len is 2 by fentry, 1 by kprobe";
+        check(&one, &[connection(1, 0, 1), connection(2, 1, 1)], Some(differ));
+    }
+
+    #[test]
     fn a_race_with_the_application_is_no_difference() {
         let told = |queue: u32, taken: &str| {
             let stages = json!([{"id": "ack.accepted.cookie", "values": {"sk_ack_backlog": queue}},
@@ -284,7 +319,7 @@ mod tests {
             [json!({"type": "connection", "run": "r", "stages": stages}).to_string()]
         };
         check(&told(0, "later.accepted_by_app"), &told(1, "later.accepted_by_app"), None);
-        let differ = "/stages/0/values/sk_ack_backlog is 0 by fentry, 1 by kprobe";
+        let differ = "/all_stages/0/values/sk_ack_backlog is 0 by fentry, 1 by kprobe";
         check(&told(0, "later.listener_closed"), &told(1, "later.listener_closed"), Some(differ));
     }
 
@@ -292,12 +327,12 @@ mod tests {
     fn values_repeats_numbers_and_silence_are() {
         let one = [line(1, 10, 2, &[])];
         let at = |what: &str| format!("/stages/0/{what}");
-        let queue = at("values/syn_queue_len is 2 by fentry, 3 by kprobe");
-        check(&one, &[line(1, 10, 3, &[])], Some(&queue));
+        let queue = "/all_stages/0/values/syn_queue_len is 2 by fentry, 3 by kprobe";
+        check(&one, &[line(1, 10, 3, &[])], Some(queue));
         check(&one, &[line(1, 10, 2, &[7])], Some(&at("repeats is 0 by fentry, 1 by kprobe")));
         let absent = line(1, 10, 2, &[]).replace("\"syn_queue_len\":2", "");
-        let gone = at("values/syn_queue_len is 2 by fentry, null by kprobe");
-        check(&one, &[absent], Some(&gone));
+        let gone = "/all_stages/0/values/syn_queue_len is 2 by fentry, null by kprobe";
+        check(&one, &[absent], Some(gone));
         let two = [line(1, 10, 2, &[]), line(2, 10, 2, &[])];
         check(&one, &two, Some("1 connections by fentry, 2 by kprobe"));
         check(&one, &[], Some("only fentry told of it"));
