@@ -28,7 +28,7 @@ const SEED: &str = "
 Backlog 1, five clients at once, delay 200 ms, nobody accepts; 8 s. One letter for each client: **A**
 in the accept queue, **R** reset on the third ACK, **D** third ACK dropped and SYN-ACK sent again,
 **C** third ACK with a cookie dropped silently, **S** SYN dropped throughout; `*` a retransmitted SYN
-was answered.
+was answered: whose comes first is a matter of timers that fire together, so these are written first.
 
 Rows marked *measured* are kernels that do not boot here: CentOS 7 and RHEL 8 and the stable
 releases 4.4 and 5.4 were built from source and measured by packet capture alone, as

@@ -85,7 +85,9 @@ pub fn measured() -> Result<Vec<MeasuredSeed>> {
     Ok(found)
 }
 
-/// One letter a connection; a star where only a retransmitted SYN was answered.
+/// One letter a connection; a star where only a retransmitted SYN was answered. Whose retransmitted
+/// SYN comes first, and finds the room that one of them finds, is a matter of timers that fire
+/// together: of the clients whose first SYN was dropped, those with a star come first.
 fn letters(classes: &[String]) -> String {
     let letter = |class: &String| {
         let (word, late) = match class.strip_suffix("(syn_rexmit)") {
@@ -103,7 +105,13 @@ fn letters(classes: &[String]) -> String {
         };
         format!("{letter}{late}")
     };
-    classes.iter().map(letter).collect::<Vec<_>>().join(" ")
+    let mut letters: Vec<String> = classes.iter().map(letter).collect();
+    let retried = |letter: &String| letter == "S" || letter.ends_with('*');
+    let mut again: Vec<String> = letters.iter().filter(|l| retried(l)).cloned().collect();
+    again.sort_by_key(|letter| letter == "S");
+    let places = letters.iter_mut().filter(|l| retried(l));
+    places.zip(again).for_each(|(place, letter)| *place = letter);
+    letters.join(" ")
 }
 
 #[cfg(test)]
@@ -127,5 +135,7 @@ mod tests {
     fn classes_become_letters() {
         let classes = ["ACCEPTED", "RST_ON_ACK(syn_rexmit)", "SYN_DROPPED"].map(str::to_owned);
         assert_eq!(letters(&classes), "A R* S");
+        let classes = ["SYN_DROPPED", "ACCEPTED", "ACCEPTED(syn_rexmit)"].map(str::to_owned);
+        assert_eq!(letters(&classes), "A* A S");
     }
 }
