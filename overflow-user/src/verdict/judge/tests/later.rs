@@ -1,0 +1,141 @@
+//! What becomes of a connection after its handshake, and of a request without one.
+
+use super::*;
+
+/// The listener's close: its child is CLOSE before it is reset.
+fn close() -> Observed {
+    Observed { sk_state: 7, ..moment(Kind::ActiveReset, Path::SEND_RESET) }
+}
+
+#[test]
+fn ended_from_outside() {
+    let removed = || moment(Kind::RequestRemoved, Path::REQSK_DROP);
+    check(
+        vec![syn(QUEUED), moment(Kind::IcmpError, 0), removed()],
+        "syn.queued later.request_icmp_error => later.request_icmp_error",
+    );
+    let late = Path::COOKIE_CHECK | Path::COOKIE_CHECK_LISTENER | Path::SEND_RESET;
+    check(
+        vec![syn(QUEUED), full(ack(REFUSED)), moment(Kind::Destroyed, 0), removed(), ack(late)],
+        "syn.queued ack.drop.overflow later.request_destroyed later.reset_no_socket \
+         => later.reset_no_socket",
+    );
+    // The client sends its SYN again, and the second request has an end of its own.
+    let expired = || moment(Kind::RequestRemoved, Path::REQSK_TIMER);
+    check(
+        vec![
+            syn(QUEUED),
+            moment(Kind::IcmpError, 0),
+            removed(),
+            syn(QUEUED),
+            full(ack(REFUSED)),
+            expired(),
+        ],
+        "syn.queued later.request_icmp_error syn.queued ack.drop.overflow later.request_expired \
+         => later.request_expired",
+    );
+    check(
+        vec![moment(Kind::IcmpError, 0), full(ack(REFUSED)), expired()],
+        "later.request_icmp_error ack.drop.overflow later.request_expired \
+         => later.request_expired",
+    );
+    check(
+        vec![syn(QUEUED), expired(), syn(QUEUED), full(ack(REFUSED))],
+        "syn.queued later.request_expired syn.queued ack.drop.overflow => later.pending",
+    );
+    // What a trace of overflows alone sees of it.
+    check(
+        vec![moment(Kind::Destroyed, 0), moment(Kind::Reset, Path::SEND_RESET)],
+        "later.request_destroyed later.reset_no_socket => later.reset_no_socket",
+    );
+    check(
+        vec![syn(QUEUED), ack(TAKEN), moment(Kind::Accept, 0), moment(Kind::PeerReset, 0)],
+        "syn.queued ack.accepted later.accepted_by_app => later.accepted_by_app",
+    );
+    // Seen is that it was removed, not by what.
+    check(vec![syn(QUEUED), removed()], "syn.queued => syn.queued");
+    let established = Observed { sk_state: 1, ..close() };
+    check(
+        vec![syn(QUEUED), ack(TAKEN), established],
+        "syn.queued ack.accepted later.reset_by_server => later.reset_by_server",
+    );
+    // MPTCP's listener resets its children twice, whatever state they are in.
+    let by_mptcp = Observed { sk_state: 0, ..close() };
+    check(
+        vec![syn(QUEUED), ack(TAKEN), by_mptcp, close()],
+        "syn.queued ack.accepted later.listener_closed?+1 => later.listener_closed",
+    );
+    check(
+        vec![syn(QUEUED), ack(TAKEN), moment(Kind::PeerReset, 0), moment(Kind::Accept, 0)],
+        "syn.queued ack.accepted later.reset_in_queue later.accepted_by_app \
+         => later.accepted_by_app",
+    );
+}
+
+#[test]
+fn later_life() {
+    let retransmit = || moment(Kind::SynAckRetransmit, 0);
+    check(
+        vec![
+            syn(QUEUED),
+            full(ack(REFUSED)),
+            retransmit(),
+            full(ack(REFUSED)),
+            ack(TAKEN),
+            close(),
+        ],
+        "syn.queued ack.drop.overflow+1 later.recovered ack.accepted later.listener_closed \
+         => later.listener_closed",
+    );
+    check(
+        vec![syn(QUEUED), full(ack(REFUSED)), ack(TAKEN)],
+        "syn.queued ack.drop.overflow later.recovered ack.accepted => later.recovered",
+    );
+    check(
+        vec![
+            syn(QUEUED),
+            full(ack(REFUSED)),
+            moment(Kind::RequestRemoved, Path::REQSK_DROP),
+            moment(Kind::RequestRemoved, Path::REQSK_TIMER),
+        ],
+        "syn.queued ack.drop.overflow later.request_expired => later.request_expired",
+    );
+    let orphaned = Observed { sk_state: 7, ..moment(Kind::RequestRemoved, Path::REQSK_TIMER) };
+    check(
+        vec![syn(QUEUED), full(ack(REFUSED)), orphaned],
+        "syn.queued ack.drop.overflow later.request_orphaned => later.request_orphaned",
+    );
+    // What the application accepted is its own to reset.
+    check(
+        vec![syn(QUEUED), ack(TAKEN), moment(Kind::Accept, 0), close()],
+        "syn.queued ack.accepted later.accepted_by_app => later.accepted_by_app",
+    );
+    check(
+        vec![syn(QUEUED), ack(TAKEN), moment(Kind::Accept, 0)],
+        "syn.queued ack.accepted later.accepted_by_app => later.accepted_by_app",
+    );
+}
+
+#[test]
+fn time_in_the_queue_counts_from_the_child_that_got_in() {
+    let wait = |story: &[(Kind, u32, u64)]| {
+        let at = |&(kind, path, t_ns): &(Kind, u32, u64)| {
+            let m = Observed { t_ns, ..moment(kind, path) };
+            // The queue was full at the first ACK, and had room at the next.
+            if path & Path::CHECK_REQ_NULL == 0 { m } else { full(m) }
+        };
+        let story: Vec<_> = story.iter().map(at).collect();
+        let connection = judge(key(), &story, None);
+        let accepted = connection.stages.last().unwrap();
+        assert_eq!(accepted.id, VerdictId::LaterAcceptedByApp);
+        accepted.values.queue_wait_ns
+    };
+    let syn = (Kind::Syn, Path::CONN_REQUEST | Path::REQSK_HASHED, 0);
+    let null = Path::CHECK_REQ | Path::CHECK_REQ_NULL | Path::SYN_RECV_SOCK_NULL;
+    let child = Path::CHECK_REQ | Path::CHECK_REQ_CHILD | Path::SYN_RECV_SOCK_CHILD;
+    let accept = (Kind::Accept, 0, 900);
+    assert_eq!(wait(&[syn, (Kind::Ack, null, 200), (Kind::Ack, child, 700), accept]), Some(200));
+    let fast_open = Path::CONN_REQUEST | Path::SYN_RECV_SOCK_CHILD;
+    assert_eq!(wait(&[(Kind::Syn, fast_open, 100), accept]), Some(800));
+    assert_eq!(wait(&[accept]), None);
+}
