@@ -30,8 +30,9 @@ pub fn waiting(child: u64, kind: Kind, rung: Rung, bit: u32) {
     if socket != 0 || flags >> (FLAG_DEAD.load() & 63) & 1 != 0 {
         return;
     }
-    // An MPTCP listener resets its children in whatever state they are (mptcp_subflow_queue_clean)
-    // before inet_csk_listen_stop does: it tells nothing of them.
+    // An MPTCP listener resets its children in whatever state they are (mptcp_subflow_queue_clean
+    // in net/mptcp/subflow.c; seen from 6.1 to 7.3) before inet_csk_listen_stop does: it tells
+    // nothing of them.
     let state = match read::field(child, &TCP_IS_MPTCP) {
         Some(1..) => 0,
         _ => sock::state(child),

@@ -368,8 +368,7 @@ const REQUEST_FENTRY: &[Hook] = &[
     extra(fentry("fentry_tcp_req_err", "tcp_req_err")),
     ABORT_FENTRY,
 ];
-/// Absent where a kernel is built without `CONFIG_INET_DIAG_DESTROY` and everything else that needs
-/// it.
+/// Extra: how a request expires is seen without it.
 const ABORT_FENTRY: Hook = extra(fentry("fentry_tcp_abort", "tcp_abort"));
 const ABORT_KPROBE: Hook = extra(kprobe("kprobe_tcp_abort", "tcp_abort"));
 const WATCH_SYN_FENTRY: &[Hook] = &[

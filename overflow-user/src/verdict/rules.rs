@@ -48,7 +48,8 @@ pub fn judged(moment: &Observed, context: Context) -> Option<Judged> {
         // Its port was closed before the SYN came: no overflow, no connection.
         (Kind::Reset, _) if moment.flags(SYN, ACK) => return None,
         (Kind::Reset, _) => (late_reset(moment, context), Known::Traced, Via::Listener),
-        // inet_csk_listen_stop disconnects a child: it is CLOSE before its RST is sent.
+        // inet_csk_listen_stop disconnects a child, and tcp_disconnect (net/ipv4/tcp.c) sets CLOSE
+        // before it sends the RST; seen from 5.10 to 7.3.
         (Kind::ActiveReset, _) => match moment.sk_state {
             TCP_CLOSE => (VerdictId::LaterListenerClosed, Known::Traced, Via::Close),
             0 => {

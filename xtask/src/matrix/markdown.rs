@@ -153,7 +153,7 @@ fn seed_row(kernel: &str, seeds: &Seeds, row: usize, text: &mut String) {
 
 fn rungs(table: &Table, text: &mut String) {
     *text += "\n## What each rung sees\n\nSYN-ACK retransmissions are always seen by \
-              `tp_btf:tcp_retransmit_synack`.\n\n";
+              `tp_btf:tcp_retransmit_synack`, RSTs to waiting children by `tp_btf:tcp_receive_reset`.\n\n";
     let rungs: BTreeSet<Rung> =
         table.kernels.iter().flat_map(|k| k.hooks.keys().copied()).collect();
     for rung in rungs {
