@@ -17,10 +17,12 @@ mod machine;
 mod matrix;
 mod mirrors;
 mod modules;
+mod needs;
 mod no_btf;
 mod progress;
 mod run;
 mod setup;
+mod skips;
 mod soak;
 mod storm;
 mod storm_document;
@@ -51,8 +53,11 @@ enum Verb {
         cargo xtask run --vm 6.12 -- --output json\n  cargo xtask run --vm 5.10.223-1")]
     Run(run::RunArgs),
     /// Check everything: tidiness, format, lints, unit tests, the lab here and in VMs
-    #[command(after_help = "The last line is `N passed, N failed`; the exit status is 0 only if \
-        nothing failed.")]
+    #[command(
+        after_help = "The last line is `N passed, N failed, N skipped`, after a line for each \
+        that was skipped; the exit status is 0 only if nothing failed. What was skipped although it \
+        could run here has failed."
+    )]
     Test(test::TestArgs),
     /// Run measured scenarios again in VMs: is each connection's fate as it was measured?
     #[command(after_help = "Examples:\n  cargo xtask ground-truth\n  \

@@ -118,6 +118,12 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     }
     let dir = if part { workspace::target().join("bench") } else { workspace::root().join("docs") };
     write(&dir, &results)?;
+    let missing = results.rows.iter().filter(|row| row.report.is_err()).count()
+        + usize::from(natively && results.native.is_none());
+    if missing > 0 {
+        progress::note(&format!("{missing} of what was to be measured is missing, see above"));
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

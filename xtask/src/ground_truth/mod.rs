@@ -105,8 +105,8 @@ pub fn ground_truth(args: &GroundTruthArgs) -> Result<ExitCode> {
                 }
             }
         }
-        good &= unlike.is_empty();
         let scenarios: Vec<_> = groups.iter().flat_map(|group| &group.scenarios).collect();
+        good &= unlike.is_empty() && !scenarios.is_empty();
         report(&ran.version, &scenarios, &totals, &unlike);
     }
     progress::note(&format!("what the lab said lies in {}", logs().display()));

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
@@ -289,6 +289,7 @@ fn take(runs: &[Run], kept: Vec<Option<JobOutput>>, ran: Ran, table: &mut Table)
             if place.rung != Rung::Tracepoint {
                 let recording = output.files.iter().find(|(name, _)| name == RECORDING);
                 let recording = &recording.context("it left no recording")?.1;
+                ensure!(!recording.is_empty(), "its recording is empty");
                 let by_rung = told.entry((place.family, run.kind)).or_default();
                 by_rung.insert(place.rung, alike::told(&output.stdout, recording)?);
             }
