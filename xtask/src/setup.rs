@@ -1,4 +1,4 @@
-//! What building needs and a fresh machine lacks: rust-src, the musl target, bpf-linker.
+//! What building needs and a fresh machine lacks: rust-src, two targets, bpf-linker.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -13,12 +13,16 @@ use crate::{
 /// bpf-linker releases known to work with the aya this workspace uses.
 const BPF_LINKER: &str = "^0.13";
 
+/// The target that proves that overflow-core asks no system for anything.
+pub const PURE_TARGET: &str = "wasm32-unknown-unknown";
+
 /// Installs everything a build needs; does nothing, silently, where it is there already.
 pub fn build_tools() -> Result<()> {
     tools::ensure(&[CC])?;
     let toolchain = Toolchain::current()?;
     toolchain.ensure_rust_src()?;
-    toolchain.ensure_target()?;
+    toolchain.ensure_target(&toolchain.static_target(), "for the static binary")?;
+    toolchain.ensure_target(PURE_TARGET, "to check that overflow-core is pure")?;
     toolchain.ensure_bpf_linker()
 }
 
@@ -65,14 +69,13 @@ impl Toolchain {
         })
     }
 
-    fn ensure_target(&self) -> Result<()> {
-        let target = self.static_target();
-        if self.sysroot.join("lib/rustlib").join(&target).is_dir() {
+    fn ensure_target(&self, target: &str, what_for: &str) -> Result<()> {
+        if self.sysroot.join("lib/rustlib").join(target).is_dir() {
             return Ok(());
         }
-        let why = format!("the target {target}, for the static binary");
+        let why = format!("the target {target}, {what_for}");
         progress::step(&format!("installing {why}"), || {
-            self.rustup(&["target", "add", &target], &why)
+            self.rustup(&["target", "add", target], &why)
         })
     }
 

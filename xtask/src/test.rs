@@ -47,6 +47,8 @@ enum Step {
     Clippy,
     /// clippy on the eBPF programs, for their target
     ClippyEbpf,
+    /// The pure part of the tool, built for a target that has no system
+    Wasm,
     /// Unit tests and recorded events
     Unit,
     /// The lab on this kernel
@@ -157,6 +159,7 @@ impl Step {
             | Self::Fmt
             | Self::Clippy
             | Self::ClippyEbpf
+            | Self::Wasm
             | Self::Unit
             | Self::Native => false,
         }
@@ -178,6 +181,7 @@ fn run(step: Step, args: &TestArgs, here: &dyn Needs) -> Result<Checks> {
             "-Dwarnings",
         ])),
         Step::ClippyEbpf => clippy_ebpf(),
+        Step::Wasm => wasm(),
         Step::Unit => unit(here),
         Step::Native => labtest::native(&artifacts::overflow()?, here),
         Step::Vm => vms(args),
@@ -209,6 +213,15 @@ fn clippy_ebpf() -> Result<Checks> {
             .args(["--", "-Dwarnings"])
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\"\x1f-Cdebuginfo=2"),
+    )
+}
+
+/// overflow-core takes no input but its arguments: it builds where there is no kernel to ask.
+fn wasm() -> Result<Checks> {
+    lint(
+        workspace::cargo()
+            .args(["build", "--quiet", "--package", "overflow-core"])
+            .args(["--target", setup::PURE_TARGET]),
     )
 }
 
