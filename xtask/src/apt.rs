@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     exec,
     mirrors::Mirrors,
-    progress,
+    packages, progress,
     tools::{self, APT_GET, DPKG_DEB},
     workspace,
 };
@@ -53,8 +53,9 @@ impl Apt {
             let sub = dir.join(sub);
             fs::create_dir_all(&sub).with_context(|| format!("cannot make {}", sub.display()))?;
         }
-        let lock = File::create(dir.join("lock")).and_then(|file| file.lock().map(|()| file));
+        let lock = File::create(dir.join("lock"));
         let lock = lock.with_context(|| format!("cannot lock {}", dir.display()))?;
+        let lock = packages::wait_for_lock(lock, &dir.display().to_string())?;
         let mirrors = Mirrors::of_this_system()?;
         let config = dir.join("apt.conf");
         let apt = Self { dir, config, mirror: mirrors.archive.clone(), _lock: lock };
@@ -204,9 +205,8 @@ fn keyring() -> Result<PathBuf> {
         return Ok(path);
     }
     if rustix::process::geteuid().is_root() {
-        let install = ["install", "-y", "--no-install-recommends", "debian-archive-keyring"];
         progress::step("installing debian-archive-keyring, to verify kernel packages", || {
-            exec::run(Command::new("apt-get").arg("-q").args(install))
+            packages::install(&["debian-archive-keyring"])
         })?;
     }
     let Some(path) = find() else {

@@ -19,6 +19,7 @@ mod mirrors;
 mod modules;
 mod needs;
 mod no_btf;
+mod packages;
 mod progress;
 mod run;
 mod setup;
