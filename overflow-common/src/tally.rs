@@ -7,7 +7,7 @@ use crate::{Event, Queue, valid};
 /// signature have the same verdict, and are counted together.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Signature {
     /// Address of the listener's `struct sock`.
     pub sk: u64,
@@ -124,7 +124,7 @@ impl Signature {
 /// A listener's accept queue since the trace began.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Tally {
     /// Local address: 4 bytes and zeros for an IPv4 socket, 16 bytes for an IPv6 socket.
     pub address: [u8; 16],

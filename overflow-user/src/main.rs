@@ -1,5 +1,7 @@
 //! The `overflow` command.
 
+mod cli;
+
 fn main() -> std::process::ExitCode {
-    overflow::cli::main()
+    cli::main()
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use crate::confine::attribution::serve;
+use overflow::confine::attribution::serve;
 
 /// Look at listeners for the process at the other end of stdin and stdout.
 #[derive(Debug, Args)]

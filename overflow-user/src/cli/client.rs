@@ -13,10 +13,8 @@ use serde::Serialize;
 use tokio::task::LocalSet;
 
 use super::{OutputFormat, ends, values};
-use crate::{
-    lab::{ClientView, ends::Clients},
-    sink::wire::VERSION,
-};
+use overflow_core::wire::VERSION;
+use overflow_lab::{ClientView, ends::Clients};
 
 /// Connect many clients at once, and show what each of them believes.
 ///

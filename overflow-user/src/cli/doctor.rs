@@ -9,11 +9,11 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 
-use crate::{
+use overflow::{
     confine,
-    kernel::{Kernel, VMLINUX_BTF},
     probe::{Moment, MomentStatus, TraceConfig, Tracer},
 };
+use overflow_host::kernel::{Kernel, VMLINUX_BTF};
 
 /// Show which hooks attach on this kernel, why others do not, and which verdicts are exact.
 ///

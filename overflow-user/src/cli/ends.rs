@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::verdict::{Connection, Known, Stage};
+use overflow_core::verdict::{Connection, Known, Stage};
 
 /// Waits for SIGINT or SIGTERM.
 pub(super) async fn interrupted() -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use crate::export::serve;
+use overflow::export::serve;
 
 /// Send what comes over stdin to a collector, and report on stdout.
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use crate::model::{
+use overflow_core::model::{
     kernels::{self, Kernel},
     release::Release,
 };

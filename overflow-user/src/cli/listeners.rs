@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::{OutputFormat, host, style, trace::Selection};
-use crate::{listeners, sink::live_listeners};
+use overflow::sink::live_listeners;
 
 /// Show every TCP listener with its queues, its real limits and its owner.
 ///
@@ -46,7 +46,8 @@ pub(super) fn run(args: &ListenersArgs) -> Result<ExitCode> {
     let filter = args.selection.resolve()?;
     let kernel = host::kernel()?;
     let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
-    let mut inventory = listeners::inventory(&wanted).context("cannot list the listeners")?;
+    let mut inventory =
+        overflow_host::listeners::inventory(&wanted).context("cannot list the listeners")?;
     inventory.listeners.retain(|listener| filter.listener(listener));
     let inventory = inventory.indexed();
     for note in &inventory.notes {

@@ -25,7 +25,8 @@ use std::{io, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{confine, export as exporting};
+use overflow::confine;
+use overflow::export as exporting;
 
 /// Which path the Linux kernel took when a TCP listener's queue was full, and why.
 #[derive(Debug, Parser)]

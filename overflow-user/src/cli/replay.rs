@@ -10,11 +10,8 @@ use anyhow::Result;
 use clap::Args;
 
 use super::trace::{self, Confining, View};
-use crate::{
-    confine::Needs,
-    pipeline::report_losses,
-    record::{Frame, Recording},
-};
+use overflow::{confine::Needs, pipeline::report_losses};
+use overflow_core::recording::{Frame, Recording};
 
 /// Show a recording of `overflow trace --record`.
 ///
@@ -39,7 +36,7 @@ pub struct ReplayArgs {
 
 pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let filter = args.view.filter()?;
-    let file = Recording::file(&args.file)?;
+    let file = overflow_host::recordings::file(&args.file)?;
     // Everything from here on depends on bytes that anybody may have written.
     args.confining.confine(&Needs::default())?;
     let mut recording = Recording::read(&args.file, file)?;

@@ -17,14 +17,14 @@ use super::{
     tracing::{Tracing, until_close},
     values,
 };
-use crate::{
-    lab::{
-        ListenerQueue,
-        ends::{Server, Settings, own_netns},
-    },
-    probe::TraceConfig,
-    sink::wire,
+use overflow::probe::TraceConfig;
+use overflow_core::{
     verdict::{self, Connection},
+    wire,
+};
+use overflow_lab::{
+    ListenerQueue,
+    ends::{Server, Settings, own_netns},
 };
 
 /// Resets of a listener's close are traced this long after it.
@@ -189,7 +189,7 @@ impl Served {
     }
 
     fn json(&self, out: &mut impl Write) -> io::Result<()> {
-        use crate::sink::json::line;
+        use overflow_core::wire::line;
         for connection in &self.connections {
             line(out, &wire::Line::Connection(wire::Connection::of(connection)))?;
         }

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use crate::sink::text::Options;
+use overflow_core::text::style::Options;
 
 /// Options for text on stdout; `terminal` says whether that is a terminal.
 pub fn options(terminal: bool) -> Options {

@@ -7,15 +7,15 @@ use overflow_common::{Event, Kind};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::trace;
-use crate::{
-    correlate::Table,
+use overflow::probe::{Moment, RingReader, TraceConfig, Tracer};
+use overflow_core::{
     decode::{Decoder, Observed},
-    kernel::Kernel,
-    probe::{Moment, RingReader, TraceConfig, Tracer},
-    record::Header,
-    sink::{HookInUse, Loss},
-    witness::Sight,
+    recording::Header,
+    table::Table,
+    wire::HookInUse,
 };
+use overflow_host::kernel::Kernel;
+use overflow_lab::{report::Loss, witness::Sight};
 
 /// More than any cell can have: its clients are bounded by its source ports.
 const MAX_CONNECTIONS: usize = 1 << 17;

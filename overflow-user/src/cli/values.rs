@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lab::scenarios::Scenario;
+use overflow_lab::scenarios::Scenario;
 
 /// `200ms`, `1.5s`; a bare number means seconds.
 pub fn seconds(text: &str) -> Result<Duration, String> {

@@ -22,7 +22,8 @@ use tokio::{
 };
 
 use super::{ConfineError, caps, ignore_signals, seccomp, wire};
-use crate::listeners::{self, Inventory};
+use overflow_core::listeners::Inventory;
+use overflow_host::listeners;
 
 /// The hidden command that [`serve`]s.
 pub const COMMAND: &str = "attribution";

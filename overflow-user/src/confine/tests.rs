@@ -18,7 +18,7 @@ use nix::{
 };
 
 use super::*;
-use crate::listeners;
+use overflow_core::listeners;
 
 /// Runs `job` in a thread that is confined; `None` where the kernel cannot confine.
 fn confined<T: Send>(needs: &Needs, job: impl FnOnce() -> T + Send) -> Option<T> {

@@ -9,19 +9,15 @@ use std::{
 
 use overflow_common::{Event, Kind, Rung};
 
-use super::{
-    filter::Filter,
-    places::Places,
-    stories::{Bounds, Id, Stories},
-    whose::Whose,
-};
-use crate::{
+use super::{filter::Filter, places::Places, whose::Whose};
+use crate::sink::live::{Closing, Interval, LiveSink, Moment, Snapshot};
+use overflow_core::{
     aggregates::Aggregates,
-    correlate::{Learner, SynQueueLimit},
+    connections::{Bounds, Id, Stories},
     decode::{ConnKey, Decoder, Observed},
     listeners::{Inventory, Listener},
-    record::Frame,
-    sink::live::{Closing, Interval, LiveSink, Moment, Snapshot},
+    recording::Frame,
+    syn_limit::{Learner, SynQueueLimit},
     verdict::{self, Connection, Stage, VerdictId},
 };
 

@@ -5,7 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use crate::{listeners::Listener, owner::Process, probe::TraceConfig};
+use crate::probe::TraceConfig;
+use overflow_core::{listeners::Listener, owner::Process};
 
 /// What was asked for; empty lists mean everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,7 +135,7 @@ fn in_cgroup(process: &Process, asked: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
+    use overflow_core::{
         listeners::sample::listener,
         owner::{Cgroup, Container, Owner},
     };

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    fs::File,
     io::{self, Write},
     ops::ControlFlow,
     pin::pin,
@@ -20,10 +21,12 @@ use super::{command::Traced, engine::Engine};
 use crate::{
     confine::{Attribution, Needs, confine},
     export::Export,
-    listeners::{Inventory, Listener},
     pages,
     probe::{RingReader, Tracer},
-    record::{Frame, Recorder},
+};
+use overflow_core::{
+    listeners::{Inventory, Listener},
+    recording::{Frame, Recorder},
 };
 
 /// Looking for listeners may take one part in so many of the time, and at first this much more.
@@ -60,7 +63,7 @@ pub struct Live<'a> {
     tracer: Tracer,
     ring: RingReader,
     engine: Engine,
-    recorder: Option<Recorder>,
+    recorder: Option<Recorder<File>>,
     attribution: Attribution,
     export: Option<Export>,
     /// Whether to be confined, and if so, whether listening sockets are to be answered.
@@ -93,7 +96,7 @@ impl<'a> Live<'a> {
     pub fn new(
         mut tracer: Tracer,
         engine: Engine,
-        recorder: Option<Recorder>,
+        recorder: Option<Recorder<File>>,
         attribution: Attribution,
         out: &'a mut dyn Write,
     ) -> Result<Self> {

@@ -6,7 +6,6 @@ mod engine;
 mod filter;
 mod live;
 mod places;
-mod stories;
 mod whose;
 
 pub use engine::{Engine, Options, needs_healthy};

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use overflow_common::Kind;
 
-use crate::{
+use crate::sink::live::{Listened, Totals};
+use overflow_core::{
     aggregates,
     decode::Observed,
     listeners::{Inventory, Listener, Sysctls},
-    sink::live::{Listened, Totals},
     verdict::VerdictId,
 };
 

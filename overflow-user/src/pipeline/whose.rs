@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr};
 use foldhash::fast::RandomState;
 
 use super::{filter::Filter, places::Places};
-use crate::listeners::{Inventory, Listener};
+use overflow_core::listeners::{Inventory, Listener};
 
 /// More addresses than these are looked up again.
 const MOST: usize = 1 << 14;

@@ -12,7 +12,7 @@ use super::{
     error::refusal,
     ladder::{Attach, Hook, HookStatus, Moment, MomentStatus, Scope, Step},
 };
-use crate::kernel::{Kernel, VMLINUX_BTF};
+use overflow_host::kernel::{Kernel, VMLINUX_BTF};
 
 /// A hook that two moments share is attached once.
 pub struct Climber<'a> {

@@ -17,10 +17,8 @@ use super::{
     ring::{Losses, RingReader, infos, register},
     targets,
 };
-use crate::{
-    aggregates::Aggregates,
-    kernel::{Constant, Kernel},
-};
+use overflow_core::{aggregates::Aggregates, kernel::Constant};
+use overflow_host::kernel::Kernel;
 
 /// The eBPF object; empty if the build was told to do without it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overflow"));

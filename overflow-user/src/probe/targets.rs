@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use aya::{Btf as AyaBtf, Endianness};
 
 use super::ladder::{Attach, Hook};
-use crate::kernel::Btf;
+use overflow_core::kernel::Btf;
 
 /// Kinds of include/uapi/linux/btf.h.
 const FWD: u32 = 7;

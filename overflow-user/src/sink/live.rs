@@ -6,8 +6,8 @@ use std::{
 };
 
 pub use super::{live_json::JsonLines, live_text::LiveText};
-pub use crate::aggregates::{Full, Waits};
-use crate::{
+pub use overflow_core::aggregates::{Full, Waits};
+use overflow_core::{
     decode::Observed,
     listeners::{Inventory, Listener, Sysctls},
     verdict::{Connection, Stage, VerdictId},

@@ -12,12 +12,12 @@ use serde::Serialize;
 use super::{
     live::{Closing, Interval, Listened, LiveSink, Moment, Opening, Totals},
     live_listeners::{OwnerLine, sysctl_names},
-    wire,
 };
-use crate::{
+use overflow_core::{
     aggregates::Waits,
     decode::Observed,
     verdict::{Connection, Known},
+    wire,
 };
 
 /// Prints JSON lines.
@@ -164,7 +164,7 @@ impl LiveSink for JsonLines {
     }
 
     fn connection(&mut self, out: &mut dyn Write, connection: &Connection) -> io::Result<()> {
-        super::json::line(out, &wire::Line::Connection(wire::Connection::of(connection)))
+        wire::line(out, &wire::Line::Connection(wire::Connection::of(connection)))
     }
 
     /// Nothing now: the summary has the count.
@@ -194,7 +194,7 @@ impl LiveSink for JsonLines {
         for (what, count) in closing.losses.iter().chain([&not_shown]).filter(|(_, n)| *n > 0) {
             lost = count.saturating_add(lost);
             let loss = wire::Loss { v: wire::VERSION, run: None, what, count: *count };
-            super::json::line(out, &wire::Line::Loss(loss))?;
+            wire::line(out, &wire::Line::Loss(loss))?;
         }
         let summary = wire::Summary {
             v: wire::VERSION,
@@ -205,7 +205,7 @@ impl LiveSink for JsonLines {
             lost,
             agree: None,
         };
-        super::json::line(out, &wire::Line::Summary(summary))
+        wire::line(out, &wire::Line::Summary(summary))
     }
 }
 

@@ -6,10 +6,10 @@ use std::{fmt::Write as _, net::SocketAddr};
 use super::{
     live::Moment,
     live_text::{clock, elide, tone},
-    text::{Options, style::Tone},
 };
-use crate::{
+use overflow_core::{
     listeners::Listener,
+    text::style::{Options, Tone},
     verdict::{Known, VerdictId},
 };
 
@@ -217,10 +217,11 @@ mod tests {
     use overflow_common::Event;
 
     use super::*;
-    use crate::{
+    use overflow_core::{
         decode::Decoder,
         listeners::sample::listener,
         owner::{Cgroup, Owner, Process},
+        text::style::{Options, Tone},
         verdict::{Stage, Values},
     };
 

@@ -7,21 +7,18 @@ use std::{
 
 use serde::Serialize;
 
-use super::{
-    text::{
-        Options,
-        style::{Page, Tone},
-        table::{Column, Field, table},
-    },
-    wire,
-};
-use crate::{
+use overflow_core::{
     listeners::{
         Forecast, Inventory, Listener, Surroundings, Sysctls,
         forecast::{self, forecast},
     },
     model::kernels::Kernel,
     owner::Owner,
+    text::{
+        style::{Options, Page, Tone},
+        table::{Column, Field, table},
+    },
+    wire,
 };
 
 /// A `listener` line's owner.

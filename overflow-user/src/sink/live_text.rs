@@ -9,12 +9,14 @@ use super::{
     live::{Closing, Interval, Listened, LiveSink, Moment, Opening, Totals},
     live_line::{CLIENT, Lines, VERDICT, push_owner},
     live_listeners::whereabouts,
-    text::{
-        Options,
-        style::{Page, Tone},
-    },
 };
-use crate::verdict::{Connection, VerdictId};
+use overflow_core::{
+    text::{
+        duration::period,
+        style::{Options, Page, Tone},
+    },
+    verdict::{Connection, VerdictId},
+};
 
 /// Prints text.
 #[derive(Debug)]
@@ -197,19 +199,6 @@ fn phantoms(totals: &Totals) -> Option<String> {
         n => format!("\u{a0}({n}\u{a0}recovered)"),
     };
     (totals.phantoms > 0).then(|| format!("phantoms\u{a0}{}{recovered}", totals.phantoms))
-}
-
-/// A period in its natural unit, two or three digits.
-pub(super) fn period(ns: u64) -> String {
-    #[allow(clippy::cast_precision_loss)] // for people
-    let ns = ns as f64;
-    let (value, unit) = match ns {
-        ..1e3 => (ns, "ns"),
-        1e3..1e6 => (ns / 1e3, "µs"),
-        1e6..1e9 => (ns / 1e6, "ms"),
-        _ => (ns / 1e9, "s"),
-    };
-    if value < 10.0 { format!("{value:.1}\u{a0}{unit}") } else { format!("{value:.0}\u{a0}{unit}") }
 }
 
 /// The most frequent first.

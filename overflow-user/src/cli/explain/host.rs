@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 
 use super::page::Page;
-use crate::{
-    cli,
+use crate::cli;
+use overflow_core::{
     explain::{
         Lang,
         host::{Forecast, Listening, advice, forecast},
@@ -18,7 +18,8 @@ use crate::{
 
 pub(super) fn explain(page: &mut Page) -> Result<()> {
     let kernel = cli::host::kernel()?;
-    let found = listeners::inventory(&BTreeSet::new()).context("cannot list the listeners")?;
+    let found = overflow_host::listeners::inventory(&BTreeSet::new())
+        .context("cannot list the listeners")?;
     about_kernel(page, &kernel);
     let mut forecasts = Vec::new();
     let mut namespaces: Vec<&Surroundings> = found.namespaces.values().collect();

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::explain::{Lang, docs, topics::Topic};
+use overflow_core::explain::{Lang, docs, topics::Topic};
 use page::Page;
 
 /// Explain a verdict or a kernel feature, or what this host's listeners do when they overflow.

@@ -1,6 +1,6 @@
 //! The knowledge base as text of at most 80 columns, Chinese characters counting as two.
 
-use crate::explain::{
+use overflow_core::explain::{
     Lang,
     topics::{FEATURES, Topic, VERDICTS},
 };

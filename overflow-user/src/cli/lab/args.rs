@@ -9,7 +9,7 @@ use super::super::{
     OutputFormat,
     values::{self, Choice},
 };
-use crate::lab::{CellConfig, Family, Script};
+use overflow_lab::{CellConfig, Family, Script};
 
 /// Overflow a listener on purpose, and show for every connection which path the kernel took.
 ///

@@ -5,15 +5,13 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use anyhow::{Context, Result};
 
 use super::super::{host, tracing};
-use crate::{
-    lab::Phase,
-    model::{
-        check::{self, Checked, Difference, NotChecked},
-        features::Features,
-        time::MS,
-    },
-    sink::{CellReport, Report},
+use overflow_core::{
+    model::{features::Features, scenario::Phase, time::MS},
     verdict::{Connection, Stage, VerdictId},
+};
+use overflow_lab::{
+    model_check::{self, Checked, Difference, NotChecked},
+    report::{CellReport, Report},
 };
 
 /// One cell's comparison.
@@ -36,7 +34,7 @@ impl Model {
     pub(super) fn learn(&mut self, cells: &[CellReport]) {
         let judged = cells.iter().flat_map(|c| &c.judgement.connections);
         self.features =
-            check::as_observed(self.features, judged.flat_map(|j| &j.connection.stages));
+            model_check::as_observed(self.features, judged.flat_map(|j| &j.connection.stages));
     }
 
     /// Compares one cell.
@@ -44,7 +42,7 @@ impl Model {
         let traced: Vec<&Connection> =
             cell.judgement.connections.iter().map(|j| &j.connection).collect();
         let blind_to = blind_to(cell);
-        check::check(self.features, &cell.config, &cell.observation, &traced, &blind_to)
+        model_check::check(self.features, &cell.config, &cell.observation, &traced, &blind_to)
     }
 
     /// The whole report as text, and whether the model was right everywhere.

@@ -21,7 +21,7 @@ use run::Finished;
 use tape::Tape;
 
 use super::OutputFormat;
-use crate::sink::{self, Report, pcapng};
+use overflow_lab::report::{Report, json, pcapng, text};
 
 /// Runs the lab. Exit code 1 if witnesses disagree, or the model with them.
 pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
@@ -89,9 +89,9 @@ fn print(report: &Report, args: &LabArgs) -> Result<()> {
     let terminal = stdout.is_terminal();
     let mut out = io::BufWriter::new(stdout.lock());
     match args.output {
-        OutputFormat::Json => sink::json::report(&mut out, report)?,
+        OutputFormat::Json => json::report(&mut out, report)?,
         OutputFormat::Text => {
-            sink::text::report(&mut out, report, super::style::options(terminal))?;
+            text::report(&mut out, report, super::style::options(terminal))?;
         }
     }
     out.flush()?;

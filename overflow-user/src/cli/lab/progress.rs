@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::lab::Progress;
+use overflow_lab::Progress;
 
 /// The progress line.
 pub struct Line {

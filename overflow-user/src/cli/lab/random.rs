@@ -9,9 +9,9 @@ use super::{
     check::{self, Model},
     run::Finished,
 };
-use crate::{
-    lab::{CellConfig, Family},
-    sink::{CellReport, Report},
+use overflow_lab::{
+    CellConfig, Family,
+    report::{CellReport, Report},
 };
 
 /// Cells that run side by side.

@@ -13,16 +13,15 @@ use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 
 use super::{LabArgs, progress::Line, tape::Tape};
-use crate::{
-    cli::{
-        ends,
-        tracing::{self, Traced, Tracing},
-    },
-    kernel,
-    lab::{Cell, CellConfig, Observation},
-    probe::TraceConfig,
-    sink::{CellReport, Host, Report},
-    verdict,
+use crate::cli::{
+    ends,
+    tracing::{self, Traced, Tracing},
+};
+use overflow::probe::TraceConfig;
+use overflow_core::verdict;
+use overflow_lab::{
+    Cell, CellConfig, Observation,
+    report::{CellReport, Host, Report},
 };
 
 /// A burst that was not concurrent shows something else than was asked; so often it is tried.
@@ -71,8 +70,8 @@ async fn all(args: &LabArgs, configs: Vec<CellConfig>, tape: &Tape) -> Result<Re
         tape.add(&traced.header, &traced.records)?;
     }
     let host = Host {
-        kernel: kernel::release(),
-        distro: Some(kernel::distro()).filter(|d| !d.is_empty()),
+        kernel: overflow_host::kernel::release(),
+        distro: Some(overflow_host::kernel::distro()).filter(|d| !d.is_empty()),
     };
     let cells = configs
         .into_iter()

@@ -13,16 +13,17 @@ use super::{
     LabArgs,
     run::{ATTEMPTS, Finished},
 };
-use crate::{
-    cli::{OutputFormat, tracing},
-    correlate::SynQueueLimit,
-    lab::{
-        Cell, CellConfig, LabError,
-        scenarios::{Evidence, Scenario, text},
-    },
-    probe::Moment,
-    sink::{self, CellReport, Report},
+use crate::cli::{OutputFormat, tracing};
+use overflow::probe::Moment;
+use overflow_core::{
+    syn_limit::SynQueueLimit,
     verdict::{Connection, Stage, VerdictId},
+    wire,
+};
+use overflow_lab::{
+    Cell, CellConfig, LabError,
+    report::{CellReport, Report, json as report_json},
+    scenarios::{Evidence, Scenario, text},
 };
 
 /// Cells that run side by side: more would disturb each other's timing on a small machine.
@@ -325,7 +326,7 @@ fn json(ended: &[Ended], report: Option<&Report>) -> Result<()> {
     let cells = report.map_or(&[][..], |r| &r.cells);
     if let Some(report) = report {
         for cell in cells {
-            sink::json::cell(&mut out, &report.host, cell)?;
+            report_json::cell(&mut out, &report.host, cell)?;
         }
     }
     for e in ended {
@@ -348,19 +349,14 @@ fn json(ended: &[Ended], report: Option<&Report>) -> Result<()> {
         line(&mut out, &l)?;
     }
     if let Some(report) = report {
-        sink::json::summary(&mut out, report)?;
+        report_json::summary(&mut out, report)?;
     }
     out.flush()?;
     Ok(())
 }
 
 fn listed(scenario: &'static Scenario) -> Listed {
-    Listed {
-        r#type: "scenario",
-        v: sink::wire::VERSION,
-        scenario: scenario.name,
-        shows: scenario.shows,
-    }
+    Listed { r#type: "scenario", v: wire::VERSION, scenario: scenario.name, shows: scenario.shows }
 }
 
 fn line(out: &mut impl Write, line: &impl Serialize) -> Result<()> {
@@ -374,9 +370,10 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
-    use crate::{
-        lab::{LinkKind, ListenerQueue, Observation, Timeline},
-        sink::{HookInUse, Host, Loss},
+    use overflow_core::wire::{HookInUse, LinkKind};
+    use overflow_lab::{
+        ListenerQueue, Observation, Timeline,
+        report::{Host, Loss},
     };
 
     /// A run in which nothing was seen, and so many records were lost.

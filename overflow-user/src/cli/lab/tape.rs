@@ -2,19 +2,21 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fs::File,
     path::PathBuf,
 };
 
 use anyhow::{Context, Result};
 use overflow_common::Event;
 
-use crate::record::{Frame, Header, Recorder};
+use overflow_core::recording::{Frame, Header, Recorder};
+use overflow_host::recordings;
 
 /// The file, if one was asked for.
 pub(super) struct Tape {
     path: Option<PathBuf>,
     /// Begun with the first records: only then is it known what was traced, and by which hooks.
-    recorder: RefCell<Option<Recorder>>,
+    recorder: RefCell<Option<Recorder<File>>>,
     last_ns: Cell<u64>,
 }
 
@@ -36,7 +38,7 @@ impl Tape {
             let mut recorder = self.recorder.borrow_mut();
             let recorder = match &mut *recorder {
                 Some(recorder) => recorder,
-                none => none.insert(Recorder::create(path, header)?),
+                none => none.insert(recordings::create(path, header)?),
             };
             for record in records {
                 self.last_ns.set(self.last_ns.get().max(record.t_ns));

@@ -8,7 +8,7 @@ use super::super::{
     OutputFormat,
     values::{self, Choice},
 };
-use crate::model::{
+use overflow_core::model::{
     config::{Listener, Sysctls},
     features::Features,
     kernels::{self, Kernel, UnknownKernel},

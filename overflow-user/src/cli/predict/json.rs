@@ -4,11 +4,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::{
-    lab::Phase,
+use overflow_core::{
     model::{
         compare::Divergence, condition::Decision, counters::Counters, kernels::Kernel, path::Path,
-        simulate::Outcome, time::Nanos,
+        scenario::Phase, simulate::Outcome, time::Nanos,
     },
     verdict::VerdictId,
 };

@@ -18,9 +18,8 @@ use args::Asked;
 pub use args::PredictArgs;
 
 use super::{OutputFormat, host};
-use crate::{
-    lab::Phase,
-    model::{batch::Batch, compare, config::Limits, kernels::Kernel, simulate::Simulator},
+use overflow_core::model::{
+    batch::Batch, compare, config::Limits, kernels::Kernel, scenario::Phase, simulate::Simulator,
 };
 
 /// Predicts, and prints to standard output.

@@ -2,19 +2,17 @@
 
 use std::io::{self, Write};
 
-use crate::{
-    lab::Phase,
-    model::{
-        compare::Divergence,
-        condition::{Condition, Decision},
-        config::Limits,
-        counters::Counters,
-        features::SynQueueTest,
-        kernels::Kernel,
-        path::Path,
-        simulate::Outcome,
-        time::{MS, Nanos},
-    },
+use overflow_core::model::{
+    compare::Divergence,
+    condition::{Condition, Decision},
+    config::Limits,
+    counters::Counters,
+    features::SynQueueTest,
+    kernels::Kernel,
+    path::Path,
+    scenario::Phase,
+    simulate::Outcome,
+    time::{MS, Nanos},
 };
 
 const WIDTH: usize = 80;

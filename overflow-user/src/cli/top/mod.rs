@@ -23,7 +23,7 @@ use super::{
     trace::{self, Attached, Hooks, Selection},
     values,
 };
-use crate::{
+use overflow::{
     confine::Needs,
     pipeline::{Ends, Live, Options},
     sink::top::{Shared, Top, TopSink},

@@ -24,7 +24,7 @@ use super::{
     keys::{Asked, asked},
     screen::{self, Screen},
 };
-use crate::sink::top::Shared;
+use overflow::sink::top::Shared;
 
 /// The screen follows what is known so often; keys are followed at once.
 const DRAW_EVERY: Duration = Duration::from_millis(250);

@@ -9,7 +9,7 @@ use super::{
     super::{OutputFormat, style, values},
     select::Selection,
 };
-use crate::{
+use overflow::{
     confine::{ConfineError, Needs, confine},
     pipeline::{Filter, Options},
     sink::{

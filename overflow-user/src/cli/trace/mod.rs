@@ -18,21 +18,24 @@ pub use args::{Confining, Hooks, TraceArgs, View};
 pub use select::Selection;
 
 use super::OutputFormat;
-use crate::{
+use overflow::{
     confine::{Attribution, Needs, rehearse, rehearse_sender},
-    decode::Decoder,
     export::{Export, Settings},
-    kernel::{Facts, Kernel, Symbols},
-    listeners::Inventory,
     pipeline::{self, Ends, Engine, Filter, Live, Options, Stop},
     probe::{Moment, TraceConfig, Tracer},
-    record::{Header, Recorder},
     sink::{
         live::{LiveSink, Opening},
         metrics::{Endpoint, Measured, Shared},
         otlp::Exported,
     },
 };
+use overflow_core::{
+    decode::Decoder,
+    kernel::{Facts, Symbols},
+    listeners::Inventory,
+    recording::Header,
+};
+use overflow_host::{kernel::Kernel, recordings};
 
 /// With metrics, however they are read, the queues of quiet listeners are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -72,7 +75,7 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     }
     let recorder = match &args.record {
         Some(path) => Some(
-            Recorder::create(path, &header)
+            recordings::create(path, &header)
                 .with_context(|| format!("cannot write the recording to {}", path.display()))?,
         ),
         None => None,

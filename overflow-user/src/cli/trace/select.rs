@@ -5,7 +5,7 @@ use std::{fs, net::IpAddr, os::unix::fs::MetadataExt};
 use anyhow::{Context, Result};
 use clap::{Args, value_parser};
 
-use crate::pipeline::Filter;
+use overflow::pipeline::Filter;
 
 /// Which listeners.
 #[derive(Clone, Debug, Default, Args)]

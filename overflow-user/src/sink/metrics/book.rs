@@ -2,11 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    listeners::Listener,
-    sink::live::{Full, Listened, Snapshot, Totals, Waits},
-    verdict::VerdictId,
-};
+use crate::sink::live::{Full, Listened, Snapshot, Totals, Waits};
+use overflow_core::{listeners::Listener, verdict::VerdictId};
 
 /// Listeners that have a row of their own; what happens at more is summed up in one row.
 pub(super) const ROWS: usize = 1000;
@@ -189,7 +186,7 @@ fn queues<'a>(snapshot: &Snapshot<'a>) -> BTreeMap<Key, (Queues, Option<&'a List
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listeners::{Inventory, sample};
+    use overflow_core::listeners::{Inventory, sample};
 
     fn inventory(listeners: Vec<Listener>) -> Inventory {
         let mut inventory = Inventory::default();

@@ -6,10 +6,8 @@ use std::{
 };
 
 use super::{book::Book, families::Families};
-use crate::{
-    sink::live::{Closing, Interval, LiveSink, Moment, Opening, Snapshot},
-    verdict::Connection,
-};
+use crate::sink::live::{Closing, Interval, LiveSink, Moment, Opening, Snapshot};
+use overflow_core::verdict::Connection;
 
 /// The last second's numbers, that the trace writes and scrapers read.
 #[derive(Clone, Debug, Default)]

@@ -7,13 +7,13 @@ use std::{
 };
 
 use super::*;
-use crate::{
+use crate::sink::{
+    live::{Full, JsonLines, Listened, LiveSink, Opening, Snapshot, Totals, Waits},
+    otlp::names,
+};
+use overflow_core::{
     listeners::{Inventory, Listener, sample},
     owner::{Cgroup, Container, Owner, Process},
-    sink::{
-        live::{Full, JsonLines, Listened, LiveSink, Opening, Snapshot, Totals, Waits},
-        otlp::names,
-    },
     verdict::VerdictId,
 };
 

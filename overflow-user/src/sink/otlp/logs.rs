@@ -10,9 +10,9 @@ use opentelemetry_proto::tonic::{
 };
 
 use super::{list, number, scope, text};
-use crate::{
+use overflow_core::{
     listeners::Listener,
-    sink::text::words,
+    text::effect,
     verdict::{Connection, Known, Stage, VerdictId},
 };
 
@@ -150,7 +150,7 @@ fn severity(connection: &Connection) -> SeverityNumber {
 fn sentence(connection: &Connection) -> String {
     let mut said: Vec<String> = Vec::new();
     for stage in &connection.stages {
-        let words = words::effect(stage.id);
+        let words = effect::effect(stage.id);
         said.push(match stage.repeats_ns.len() {
             0 => words.to_owned(),
             n => format!("{words} ({} times)", n + 1),
@@ -160,7 +160,7 @@ fn sentence(connection: &Connection) -> String {
     let outcome = connection.outcome.filter(|id| Some(*id) != last && id.is_under("later"));
     said.extend(outcome.map(|id| match id {
         VerdictId::LaterPending => "nothing more was heard of it".to_owned(),
-        id => words::outcome(id).to_owned(),
+        id => effect::outcome(id).to_owned(),
     }));
     format!("{} to {}: {}", connection.client, connection.server, said.join("; "))
 }
@@ -172,7 +172,7 @@ fn network(address: SocketAddr) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Values;
+    use overflow_core::verdict::Values;
 
     fn stage(id: VerdictId, t_ns: u64, repeats_ns: Vec<u64>) -> Stage {
         let values = Values {

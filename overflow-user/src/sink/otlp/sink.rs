@@ -20,8 +20,8 @@ use crate::{
         live::{Closing, Interval, LiveSink, Moment, Opening, Snapshot},
         metrics::Numbers,
     },
-    verdict::Connection,
 };
+use overflow_core::verdict::Connection;
 
 /// Records of one request; the SDKs of OpenTelemetry send as many.
 const BATCH: usize = 512;

@@ -7,11 +7,13 @@ use std::{
 
 use super::row::{Key, Row};
 use crate::{
-    listeners::{Inventory, Listener},
-    model::kernels::Kernel,
     pipeline::Filter,
     probe,
     sink::live::{Listened, Moment, Opening, Snapshot},
+};
+use overflow_core::{
+    listeners::{Inventory, Listener},
+    model::kernels::Kernel,
     verdict::{Known, VerdictId},
 };
 

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 
 use super::row::{FullShare, Row};
-use crate::{owner::Owner, sink::live_text::elide};
+use crate::sink::live_text::elide;
+use overflow_core::owner::Owner;
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,8 +20,9 @@ pub use board::Board;
 pub use sink::{Shared, TopSink};
 pub use view::Action;
 
-use super::text::Options;
-use crate::{listeners::Inventory, model::kernels::Kernel, pipeline::Filter};
+use crate::pipeline::Filter;
+use overflow_core::text::style::Options;
+use overflow_core::{listeners::Inventory, model::kernels::Kernel};
 use view::View;
 
 /// The view.

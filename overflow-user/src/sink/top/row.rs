@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use super::series::Series;
-use crate::{
+use crate::sink::live::{Listened, Totals};
+use overflow_core::{
     listeners::{Listener, Sysctls},
-    sink::live::{Listened, Totals},
     verdict::VerdictId,
 };
 
@@ -200,7 +200,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{listeners::sample::listener, sink::live::Full};
+    use crate::sink::live::Full;
+    use overflow_core::listeners::sample::listener;
 
     fn happened(totals: &Totals) -> Listened<'_> {
         let place = "0.0.0.0:80".to_owned();

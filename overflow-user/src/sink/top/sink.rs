@@ -6,13 +6,8 @@ use std::{
 };
 
 use super::Top;
-use crate::{
-    sink::{
-        live::{Closing, Interval, LiveSink, LiveText, Moment, Opening, Snapshot},
-        text::Options,
-    },
-    verdict::Connection,
-};
+use crate::sink::live::{Closing, Interval, LiveSink, LiveText, Moment, Opening, Snapshot};
+use overflow_core::{text::style::Options, verdict::Connection};
 
 /// A view that one thread feeds and another one draws.
 #[derive(Clone, Debug)]

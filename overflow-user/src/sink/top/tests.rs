@@ -7,12 +7,14 @@ use ratatui::{Terminal, backend::TestBackend};
 
 use super::*;
 use crate::{
+    probe,
+    sink::live::{Full, Listened, LiveSink, Moment, Opening, Snapshot, Totals, Waits},
+};
+use overflow_core::{
     decode::{Decoder, Observed},
     listeners::{Listener, Namespace, Surroundings, Sysctls, sample},
     model::{kernels, release::Release},
     owner::{Cgroup, Owner, Process},
-    probe,
-    sink::live::{Full, Listened, LiveSink, Moment, Opening, Snapshot, Totals, Waits},
     verdict::{Known, Stage, Values, VerdictId},
 };
 

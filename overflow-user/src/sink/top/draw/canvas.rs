@@ -6,10 +6,7 @@ use ratatui::{
     style::{Color, Modifier, Style},
 };
 
-use crate::sink::text::{
-    Options,
-    style::{Page, Tone},
-};
+use overflow_core::text::style::{Options, Page, Tone};
 
 /// Eighths of a cell, from below.
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];

@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use super::{canvas::Canvas, handshakes, queue, text::Text};
-use crate::{
+use crate::sink::{
+    live::Waits,
+    live_listeners::{forecast_of, sysctl_names, whereabouts},
+    live_text::{by_count, tone},
+    top::{
+        board::Board,
+        columns::owner,
+        row::{FullShare, Row},
+    },
+};
+use overflow_core::{
     listeners::{Forecast, Listener, Sysctls},
     owner::Owner,
-    sink::{
-        live::Waits,
-        live_listeners::{forecast_of, sysctl_names, whereabouts},
-        live_text::{by_count, tone},
-        text::style::Tone,
-        top::{
-            board::Board,
-            columns::owner,
-            row::{FullShare, Row},
-        },
-    },
+    text::style::Tone,
 };
 
 /// Lines of the bars at the top.

@@ -3,13 +3,13 @@
 use super::canvas::Canvas;
 use crate::sink::{
     live_text::{clock, elide, tone},
-    text::style::Tone,
     top::{
         board::{Board, Handshake},
         columns::queue,
         row::Key,
     },
 };
+use overflow_core::text::style::Tone;
 
 /// The longest verdict and the mark of what is inferred.
 const VERDICT: usize = 27;

@@ -1,7 +1,8 @@
 //! What the keys and columns mean, and what must be known of this trace.
 
 use super::{canvas::Canvas, text::Text};
-use crate::sink::{text::style::Tone, top::board::Board};
+use crate::sink::top::board::Board;
+use overflow_core::text::style::Tone;
 
 const KEYS: &[(&str, &str)] = &[
     ("q  Ctrl-C", "quit; the summary is printed then"),

@@ -14,11 +14,9 @@ use super::{
     row::Row,
     view::{Page, View},
 };
-use crate::sink::{
-    live_text::{clock, rungs},
-    text::{Options, style::Tone},
-};
+use crate::sink::live_text::{clock, rungs};
 use canvas::Canvas;
+use overflow_core::text::style::{Options, Tone};
 
 /// Lines of the bars under the table.
 const BARS: usize = 2;

@@ -3,10 +3,8 @@
 use ratatui::layout::Rect;
 
 use super::canvas::Canvas;
-use crate::sink::{
-    text::style::Tone,
-    top::{board::Board, columns::Column, row::Row, view::View},
-};
+use crate::sink::top::{board::Board, columns::Column, row::Row, view::View};
+use overflow_core::text::style::Tone;
 
 /// No name is given more room than this, and no bars a column more than the seconds that are kept.
 const LISTENER: usize = 46;

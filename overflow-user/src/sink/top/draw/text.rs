@@ -1,7 +1,7 @@
 //! A page of text that can be longer than the screen.
 
 use super::canvas::Canvas;
-use crate::sink::text::style::Tone;
+use overflow_core::text::style::Tone;
 
 /// Width of the words in the margin.
 const MARGIN: usize = 12;

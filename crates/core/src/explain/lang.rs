@@ -1,0 +1,43 @@
+//! The languages of the knowledge base.
+
+/// A language.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum Lang {
+    /// English.
+    #[default]
+    En,
+    /// Chinese.
+    Zh,
+}
+
+impl Lang {
+    /// The language of a locale as in `LANG`: `zh_CN.UTF-8` is Chinese, all others are English.
+    pub fn of_locale(locale: &str) -> Self {
+        let language = locale.split(['_', '.', '@', '-']).next().unwrap_or("");
+        if language.eq_ignore_ascii_case("zh") { Self::Zh } else { Self::En }
+    }
+
+    /// One of two texts.
+    pub const fn pick<'a>(self, en: &'a str, zh: &'a str) -> &'a str {
+        match self {
+            Self::En => en,
+            Self::Zh => zh,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locales() {
+        for zh in ["zh_CN.UTF-8", "zh", "zh-Hans", "zh_TW@x", "ZH_CN"] {
+            assert_eq!(Lang::of_locale(zh), Lang::Zh, "{zh}");
+        }
+        for en in ["", "C", "POSIX", "en_US.UTF-8", "de_DE", "zhx"] {
+            assert_eq!(Lang::of_locale(en), Lang::En, "{en}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What must be known of a kernel, from its BTF and its symbols.
+
+mod btf;
+mod facts;
+mod symbols;
+
+pub use btf::{Btf, BtfError};
+pub use facts::{Constant, Facts};
+pub use symbols::Symbols;

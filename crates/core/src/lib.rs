@@ -1,0 +1,24 @@
+//! What the Linux kernel did to a TCP connection at a full queue: everything from a raw record to
+//! a verdict and its words, as pure functions.
+//!
+//! No I/O, no clock, nothing of Linux: `cargo build --target wasm32-unknown-unknown` proves it.
+//!
+//! Read top to bottom, the modules are the life of a record: [`kernel`] knows this kernel's types,
+//! [`decode`] makes events of bytes, [`connections`] and [`table`] keep the history of each
+//! connection, [`verdict`] judges, [`text`] and [`wire`] say it. [`model`] predicts it.
+
+pub mod kernel;
+pub mod packet;
+pub mod decode;
+pub mod recording;
+pub mod syn_limit;
+pub mod table;
+pub mod connections;
+pub mod verdict;
+pub mod aggregates;
+pub mod owner;
+pub mod listeners;
+pub mod model;
+pub mod explain;
+pub mod text;
+pub mod wire;

@@ -1,0 +1,116 @@
+//! A listening socket as the kernel shows it to user space.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::owner::Owner;
+
+/// A listener, its queues, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Inode number of its network namespace.
+    pub netns: u32,
+    /// Where it listens; the address is unspecified for every local address.
+    pub local: SocketAddr,
+    /// `IPV6_V6ONLY`: a listener on `::` without it takes IPv4 connections too.
+    pub v6only: bool,
+    /// Inode number of the socket, as in `/proc/PID/fd`.
+    pub inode: u64,
+    /// User that opened it.
+    pub uid: u32,
+    /// Accept queue length, connections (`ss` Recv-Q, `sk_ack_backlog`).
+    pub recv_q: u32,
+    /// Accept queue limit, connections (`ss` Send-Q, `sk_max_ack_backlog`); it is full above it.
+    pub send_q: Option<u32>,
+    /// Requests in SYN_RECV that arrived for it; those of a group of `SO_REUSEPORT` listeners are
+    /// shown for each of the group, since nothing tells them apart.
+    pub syn_recv: u32,
+    /// `sk_drops`: what was dropped at this socket since it was opened, overflows among it.
+    pub drops: Option<u32>,
+    /// Id of the v2 control group that opened it.
+    pub cgroup_id: Option<u64>,
+    /// How many listeners share its address and port (`SO_REUSEPORT`); 1 for most.
+    pub group: u32,
+    /// Who holds it; `None` if nobody visible does.
+    pub owner: Option<Owner>,
+}
+
+impl Listener {
+    /// Whether connections to `server` can be this listener's, and how well its address matches:
+    /// the kernel takes the best match (`inet_lookup_listener`, `compute_score`).
+    pub fn matches(&self, server: SocketAddr) -> Option<u8> {
+        if self.local.port() != server.port() {
+            return None;
+        }
+        match (self.local.ip(), server.ip()) {
+            (mine, theirs) if mine == theirs => Some(2),
+            (IpAddr::V4(mine), IpAddr::V4(_)) if mine.is_unspecified() => Some(1),
+            (IpAddr::V6(mine), IpAddr::V6(_)) if mine.is_unspecified() => Some(1),
+            (IpAddr::V6(mine), IpAddr::V4(_)) if mine.is_unspecified() && !self.v6only => Some(0),
+            _ => None,
+        }
+    }
+
+    /// `ss`'s way to write it: `*:8080`, `127.0.0.1:80`, `[::]:22`.
+    pub fn place(&self) -> String {
+        place(self.local, self.v6only)
+    }
+
+    /// Whether the accept queue is full: `sk_ack_backlog > sk_max_ack_backlog`.
+    pub fn full(&self) -> bool {
+        self.send_q.is_some_and(|limit| self.recv_q > limit)
+    }
+}
+
+fn place(local: SocketAddr, v6only: bool) -> String {
+    match local.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => format!("0.0.0.0:{}", local.port()),
+        IpAddr::V6(ip) if ip.is_unspecified() && !v6only => format!("*:{}", local.port()),
+        _ => local.to_string(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A listener for tests, with a limit of 128.
+    pub(crate) fn listener(local: &str) -> Listener {
+        Listener {
+            netns: 1,
+            local: local.parse().unwrap(),
+            v6only: false,
+            inode: 7,
+            uid: 0,
+            recv_q: 0,
+            send_q: Some(128),
+            syn_recv: 0,
+            drops: None,
+            cgroup_id: None,
+            group: 1,
+            owner: None,
+        }
+    }
+
+    #[test]
+    fn the_best_address_matches_best() {
+        let score = |local: &str, server: &str| listener(local).matches(server.parse().unwrap());
+        assert_eq!(score("10.0.0.1:80", "10.0.0.1:80"), Some(2));
+        assert_eq!(score("0.0.0.0:80", "10.0.0.1:80"), Some(1));
+        assert_eq!(score("[::]:80", "10.0.0.1:80"), Some(0));
+        assert_eq!(score("[::]:80", "[fd00::1]:80"), Some(1));
+        assert_eq!(score("10.0.0.2:80", "10.0.0.1:80"), None);
+        assert_eq!(score("0.0.0.0:80", "[fd00::1]:80"), None);
+        assert_eq!(score("0.0.0.0:81", "10.0.0.1:80"), None);
+        let v6only = Listener { v6only: true, ..listener("[::]:80") };
+        assert_eq!(v6only.matches("10.0.0.1:80".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn places_are_written_as_by_ss() {
+        assert_eq!(listener("[::]:80").place(), "*:80");
+        assert_eq!(listener("0.0.0.0:80").place(), "0.0.0.0:80");
+        assert_eq!(Listener { v6only: true, ..listener("[::]:80") }.place(), "[::]:80");
+    }
+}

@@ -1,0 +1,52 @@
+//! Periods as people read them.
+
+/// A period in its natural unit, two or three digits.
+pub fn period(ns: u64) -> String {
+    #[allow(clippy::cast_precision_loss)] // for people
+    let ns = ns as f64;
+    let (value, unit) = match ns {
+        ..1e3 => (ns, "ns"),
+        1e3..1e6 => (ns / 1e3, "µs"),
+        1e6..1e9 => (ns / 1e6, "ms"),
+        _ => (ns / 1e9, "s"),
+    };
+    if value < 10.0 { format!("{value:.1}\u{a0}{unit}") } else { format!("{value:.0}\u{a0}{unit}") }
+}
+
+/// A time after the connection's first stage: `+201 ms`, from a second on `+1.2 s`.
+pub fn since(t_ns: u64, t0_ns: u64) -> String {
+    let ns = t_ns.saturating_sub(t0_ns);
+    if ns < 1_000_000_000 {
+        format!("+{} ms", (ns + 500_000) / 1_000_000)
+    } else {
+        let tenths = (ns + 50_000_000) / 100_000_000;
+        format!("+{}.{} s", tenths / 10, tenths % 10)
+    }
+}
+
+/// Several times, the later ones counted when there are many.
+pub fn times(times: &[u64], t0_ns: u64) -> String {
+    const SHOWN: usize = 4;
+    let mut text: Vec<String> = times.iter().take(SHOWN).map(|t| since(*t, t0_ns)).collect();
+    if times.len() > SHOWN {
+        text.push(format!("{} more", times.len() - SHOWN));
+    }
+    text.join(", ")
+}
+
+/// `n` things, with the plural's s.
+pub fn count(n: usize, thing: &str) -> String {
+    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!(since(1_201_400_000, 1_000_000_000), "+201 ms");
+        assert_eq!(since(2_249_000_000, 1_000_000_000), "+1.2 s");
+        assert_eq!(times(&[1, 2, 3, 4, 5, 6], 0), "+0 ms, +0 ms, +0 ms, +0 ms, 2 more");
+    }
+}

@@ -1,0 +1,198 @@
+//! Width, colour and symbols of the page, and words flowing onto it.
+
+use std::io::{self, Write};
+
+/// How the text is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Columns; 80 unless the user asked for wide output.
+    pub width: usize,
+    /// Whether to colour.
+    pub color: bool,
+    /// Whether the terminal shows UTF-8; otherwise ASCII stands in.
+    pub unicode: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { width: 80, color: false, unicode: true }
+    }
+}
+
+/// What a piece of text means for the reader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tone {
+    #[default]
+    /// Nothing to stress.
+    Plain,
+    /// A connection that works, witnesses that agree.
+    Good,
+    /// A connection that is lost, witnesses that do not agree.
+    Bad,
+    /// A client that was refused and knows it; what one must not overlook.
+    Warn,
+    /// Less important than what is around it.
+    Dim,
+    /// A heading.
+    Strong,
+}
+
+impl Tone {
+    /// The SGR sequence that begins it.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Good => "32",
+            Self::Bad => "31",
+            Self::Warn => "33",
+            Self::Dim => "2",
+            Self::Strong => "1",
+        }
+    }
+}
+
+/// Text being put together.
+pub struct Page {
+    opts: Options,
+    text: String,
+}
+
+impl Page {
+    /// An empty page.
+    pub fn new(opts: Options) -> Self {
+        Self { opts, text: String::new() }
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.opts.width
+    }
+
+    /// Writes the page; fails where `out` does.
+    pub fn write_to(self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(self.text.as_bytes())
+    }
+
+    /// `text` in a tone, with symbols this terminal can show. Width is to be measured before.
+    pub fn paint(&self, tone: Tone, text: &str) -> String {
+        let text = self.symbols(text);
+        if self.opts.color && tone != Tone::Plain && !text.is_empty() {
+            format!("\x1b[{}m{text}\x1b[0m", tone.code())
+        } else {
+            text
+        }
+    }
+
+    /// `text` in the symbols this terminal can show; the only place that knows the stand-ins.
+    pub fn symbols(&self, text: &str) -> String {
+        if self.opts.unicode {
+            return text.to_owned();
+        }
+        let mut ascii = String::with_capacity(text.len());
+        for c in text.chars() {
+            match c {
+                '→' => ascii.push_str("->"),
+                '≤' => ascii.push_str("<="),
+                '≥' => ascii.push_str(">="),
+                '×' => ascii.push('x'),
+                '✓' => ascii.push_str("ok"),
+                '✗' => ascii.push_str("NO"),
+                '–' | '━' | '─' => ascii.push('-'),
+                'µ' => ascii.push('u'),
+                c if c.is_ascii() || c == '\u{a0}' => ascii.push(c),
+                _ => ascii.push('?'),
+            }
+        }
+        ascii
+    }
+
+    /// One finished line.
+    pub fn line(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    /// An empty line.
+    pub fn blank(&mut self) {
+        self.text.push('\n');
+    }
+
+    /// Words flowing between `indent` and the page's width; `first` stands before the first line,
+    /// in the margin.
+    pub fn flow(&mut self, first: &str, indent: usize, tone: Tone, text: &str) {
+        let room = self.width().saturating_sub(indent).max(20);
+        let first = format!("{first:<indent$}");
+        let mut margin = first.as_str();
+        let hanging = " ".repeat(indent);
+        for line in wrap(&self.symbols(text), room) {
+            let line = format!("{}{}", self.symbols(margin), self.paint(tone, &line));
+            self.line(&line);
+            margin = &hanging;
+        }
+    }
+
+    /// A heading that fills the line; one that is too long for it flows.
+    pub fn rule(&mut self, heading: &str) {
+        let heading = self.symbols(heading);
+        let used = heading.chars().count() + 4;
+        if used > self.width() {
+            self.flow("━━ ", 3, Tone::Strong, &heading);
+            return;
+        }
+        let tail = self.symbols(&"━".repeat(self.width().min(80).saturating_sub(used)));
+        let lead = self.symbols("━━");
+        let line = format!("{lead} {} {tail}", self.paint(Tone::Strong, &heading));
+        self.line(&line);
+    }
+}
+
+/// Breaks at spaces so that no line has more than `width` characters, unless a word has. A
+/// no-break space stays, as a space.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut used = 0;
+    for word in text.split(' ').filter(|w| !w.is_empty()) {
+        let word = &word.replace('\u{a0}', " ");
+        let len = word.chars().count();
+        match lines.last_mut() {
+            Some(line) if used + 1 + len <= width => {
+                line.push(' ');
+                line.push_str(word);
+                used += 1 + len;
+            }
+            _ => {
+                lines.push(word.clone());
+                used = len;
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_break_at_spaces() {
+        assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
+        assert_eq!(wrap("enormous a b", 3), ["enormous", "a b"]);
+        assert_eq!(wrap("a b\u{a0}c d", 4), ["a", "b c", "d"]);
+        assert_eq!(wrap("", 3), Vec::<String>::new());
+    }
+
+    #[test]
+    fn without_unicode_all_is_ascii() {
+        let page = Page::new(Options { unicode: false, ..Options::default() });
+        assert_eq!(page.symbols("2 ≤ 3 → ×3 ✓ ✗ é"), "2 <= 3 -> x3 ok NO ?");
+    }
+
+    #[test]
+    fn colour_only_when_told() {
+        let plain = Page::new(Options::default());
+        assert_eq!(plain.paint(Tone::Bad, "lost"), "lost");
+        let color = Page::new(Options { color: true, ..Options::default() });
+        assert_eq!(color.paint(Tone::Bad, "lost"), "\x1b[31mlost\x1b[0m");
+        assert_eq!(color.paint(Tone::Plain, "lost"), "lost");
+    }
+}

@@ -1,0 +1,253 @@
+//! A story -> a connection: its stages in order, and what became of it.
+
+use overflow_common::{Kind, Path, Rung};
+
+use super::{
+    Connection, Known, Stage, Values, VerdictId,
+    paths::Via,
+    rules::{self, Context},
+};
+use crate::{
+    decode::{ConnKey, Observed},
+    packet::flags::RST,
+    syn_limit::SynQueueLimit,
+};
+
+/// Stages that say of themselves why a request is gone.
+const ENDS_OF_A_REQUEST: [VerdictId; 3] = [
+    VerdictId::LaterResetByClient,
+    VerdictId::LaterRequestIcmpError,
+    VerdictId::LaterRequestDestroyed,
+];
+
+/// `TCP_LISTEN` of include/net/tcp_states.h.
+const TCP_LISTEN: u8 = 10;
+
+/// Judges one connection. `story` is in order of time.
+pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> Connection {
+    let mut connection = Connection::default();
+    judge_into(&mut connection, key, story, limit);
+    connection
+}
+
+/// The same, in the place of an earlier judgement, whose memory is used again.
+pub fn judge_into<'a>(
+    connection: &mut Connection,
+    key: ConnKey,
+    story: impl IntoIterator<Item = &'a Observed>,
+    limit: Option<SynQueueLimit>,
+) {
+    connection.client = key.client;
+    connection.server = key.server;
+    connection.stages.clear();
+    connection.synack_retransmits_ns.clear();
+    let mut request = Request::default();
+    let mut syn: Option<&Observed> = None;
+    for moment in story {
+        let last = connection.last_handshake().map(|stage| stage.id);
+        let accepted = has(connection, VerdictId::LaterAcceptedByApp);
+        let rcv_isn = syn.and_then(|s| s.segment).map(|segment| segment.seq);
+        if moment.kind == Kind::Syn {
+            syn = Some(moment);
+        }
+        match moment.kind {
+            Kind::SynAckRetransmit => connection.synack_retransmits_ns.push(moment.t_ns),
+            // The timer and the function it calls both report, but the function has other callers:
+            // it alone says why only where the listener is gone.
+            Kind::RequestRemoved => {
+                request.removed = true;
+                let tells = moment.path.has(Path::REQSK_TIMER) || orphans(moment);
+                request.ended = request.ended.or(tells.then_some(moment));
+            }
+            _ => {
+                let gone = request.removed || request.reset_unseen || request.was_ended(connection);
+                // What a RST that is not exact does to the request differs between kernels, and
+                // no tracepoint tells.
+                request.reset_unseen |= moment.rung == Rung::Tracepoint && moment.flags(RST, 0);
+                let context = Context { syn_queue_limit: limit, last, rcv_isn, gone, accepted };
+                if let Some(judged) = rules::judged(moment, context) {
+                    let (id, _, via) = judged;
+                    // It is there, so it is another than the one that ended before.
+                    if id == VerdictId::SynQueued
+                        || (via == Via::Request && id != VerdictId::LaterResetByClient)
+                    {
+                        request.settle(connection);
+                        request = Request { from: connection.stages.len(), ..Request::default() };
+                    }
+                    if migrated(syn, moment) && !has(connection, VerdictId::LaterMigrated) {
+                        push(&mut connection.stages, VerdictId::LaterMigrated, moment, || Stage {
+                            path: &["reuseport_migrate_sock"],
+                            ..later(VerdictId::LaterMigrated, moment)
+                        });
+                    }
+                    if recovered(last, id) {
+                        let id = VerdictId::LaterRecovered;
+                        push(&mut connection.stages, id, moment, || later(id, moment));
+                    }
+                    let queue_wait_ns = (id == VerdictId::LaterAcceptedByApp)
+                        .then(|| waited(connection, moment.t_ns))
+                        .flatten();
+                    push(&mut connection.stages, id, moment, || {
+                        let mut stage = rules::stage(moment, judged);
+                        stage.values.queue_wait_ns = queue_wait_ns;
+                        stage
+                    });
+                }
+            }
+        }
+    }
+    request.settle(connection);
+    connection.outcome = outcome(connection, request.removed);
+}
+
+/// The request a connection has, or had last.
+#[derive(Default)]
+struct Request<'a> {
+    /// How many stages the connection had when it was first heard of.
+    from: usize,
+    /// Whether it was removed.
+    removed: bool,
+    /// Whether a RST met it of which nothing tells what it did.
+    reset_unseen: bool,
+    /// The moment that tells how it ended.
+    ended: Option<&'a Observed>,
+}
+
+impl Request<'_> {
+    /// Whether a stage says of itself why it is gone.
+    fn was_ended(&self, connection: &Connection) -> bool {
+        let stages = connection.stages.iter().skip(self.from);
+        stages.into_iter().any(|stage| ENDS_OF_A_REQUEST.contains(&stage.id))
+    }
+
+    /// Adds the stage of its end to those of its connection, if none says it yet.
+    fn settle(&self, connection: &mut Connection) {
+        let Some(moment) = self.ended else { return };
+        let last = connection.last_handshake().map(|stage| stage.id);
+        if !unfinished(last) || self.was_ended(connection) {
+            return;
+        }
+        let id = if orphans(moment) {
+            VerdictId::LaterRequestOrphaned
+        } else {
+            VerdictId::LaterRequestExpired
+        };
+        push(&mut connection.stages, id, moment, || Stage {
+            path: if moment.path.has(Path::REQSK_TIMER) {
+                &["reqsk_timer_handler"]
+            } else {
+                &["inet_csk_reqsk_queue_drop"]
+            },
+            ..later(id, moment)
+        });
+        connection.stages.sort_by_key(|stage| stage.t_ns);
+    }
+}
+
+/// Whether a request was removed whose listener no longer listens.
+fn orphans(moment: &Observed) -> bool {
+    !matches!(moment.sk_state, 0 | TCP_LISTEN)
+}
+
+fn has(connection: &Connection, id: VerdictId) -> bool {
+    connection.stages.iter().any(|stage| stage.id == id)
+}
+
+/// Whether a third ACK was decided by another listener than the one that took its SYN.
+fn migrated(syn: Option<&Observed>, moment: &Observed) -> bool {
+    let request = |m: &Observed| m.path.has(Path::REQSK_HASHED | Path::TP_SYNACK_REQUEST);
+    // A segment that met no request was decided by whoever listens now: nothing has moved.
+    let met_request = if moment.rung == Rung::Tracepoint {
+        !moment.path.has(Path::TP_SEND_RESET)
+            || moment.drop_reason.as_deref() == Some("TCP_LISTEN_OVERFLOW")
+    } else {
+        moment.path.has(Path::CHECK_REQ)
+    };
+    moment.kind == Kind::Ack
+        && met_request
+        && moment.sk != 0
+        && syn.is_some_and(|syn| request(syn) && syn.sk != 0 && syn.sk != moment.sk)
+}
+
+/// The same thing again is a repetition of the stage, not a new one.
+fn push(stages: &mut Vec<Stage>, id: VerdictId, moment: &Observed, stage: impl FnOnce() -> Stage) {
+    match stages.last_mut() {
+        Some(last) if last.id == id => last.repeats_ns.push(moment.t_ns),
+        _ => stages.push(stage()),
+    }
+}
+
+fn later(id: VerdictId, moment: &Observed) -> Stage {
+    Stage {
+        id,
+        t_ns: moment.t_ns,
+        known: Known::Traced,
+        path: &[],
+        values: Values { num_timeout: moment.num_timeout, ..Values::default() },
+        repeats_ns: Vec::new(),
+    }
+}
+
+/// How long the child was in the accept queue when it was taken from it.
+fn waited(connection: &Connection, taken_ns: u64) -> Option<u64> {
+    let enqueued = |stage: &&Stage| {
+        matches!(
+            stage.id,
+            VerdictId::AckAccepted | VerdictId::AckAcceptedCookie | VerdictId::SynFastopen
+        )
+    };
+    let child = connection.stages.iter().rev().find(enqueued)?;
+    taken_ns.checked_sub(child.t_ns)
+}
+
+/// An ACK that is taken after an earlier one was dropped for want of room.
+fn recovered(last: Option<VerdictId>, now: VerdictId) -> bool {
+    matches!(now, VerdictId::AckAccepted | VerdictId::AckAcceptedCookie)
+        && matches!(last, Some(VerdictId::AckDropOverflow | VerdictId::AckDropOverflowCookie))
+}
+
+fn unfinished(last: Option<VerdictId>) -> bool {
+    matches!(
+        last,
+        Some(
+            VerdictId::SynQueued
+                | VerdictId::AckDropOverflow
+                | VerdictId::AckDropChildFailed
+                | VerdictId::AckDropDeferAccept
+                | VerdictId::AckDropPaws
+                | VerdictId::AckDropOutOfWindow
+                | VerdictId::AckResetBadAck
+                | VerdictId::AckDropOther
+        )
+    )
+}
+
+/// What became of it: the last thing that happened to it, or, where nothing can happen any more,
+/// what that means. Of a request that was `removed` nothing is pending, even if nobody saw why.
+fn outcome(connection: &Connection, removed: bool) -> Option<VerdictId> {
+    let last = connection.stages.last()?.id;
+    Some(match last {
+        VerdictId::AckDropOverflowCookie => VerdictId::LaterPhantom,
+        // Without a request nothing is left to retry.
+        VerdictId::AckDropChildFailed | VerdictId::AckDropOther if by_cookie(connection) => {
+            VerdictId::LaterPhantom
+        }
+        id if unfinished(Some(id)) && !removed => VerdictId::LaterPending,
+        // The recovery is told just before the ACK that was taken.
+        VerdictId::AckAccepted | VerdictId::AckAcceptedCookie
+            if connection.stages.iter().any(|s| s.id == VerdictId::LaterRecovered) =>
+        {
+            VerdictId::LaterRecovered
+        }
+        id if id.is_under("syn.drop") => connection.handshake()?.id,
+        id => id,
+    })
+}
+
+fn by_cookie(connection: &Connection) -> bool {
+    connection.stages.iter().rev().any(|stage| stage.id == VerdictId::SynCookie)
+        && !connection.stages.iter().any(|stage| stage.id == VerdictId::SynQueued)
+}
+
+#[cfg(test)]
+mod tests;

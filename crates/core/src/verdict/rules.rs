@@ -1,0 +1,461 @@
+//! The rules: one observed moment -> the stage it is, with evidence. A table in code: each rule is
+//! one exit of the kernel's functions.
+
+use overflow_common::{Kind, Path, Rung};
+
+use super::{
+    Known, Stage, Values, VerdictId,
+    paths::{self, Via},
+};
+use crate::{
+    decode::Observed,
+    packet::flags::{ACK, RST, SYN},
+    syn_limit::SynQueueLimit,
+};
+
+/// `TCP_CLOSE` of include/net/tcp_states.h.
+const TCP_CLOSE: u8 = 7;
+
+/// What the rules know besides the moment itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context {
+    /// Where this kernel's SYN queue limit was seen to be.
+    pub syn_queue_limit: Option<SynQueueLimit>,
+    /// The last handshake stage of the same connection so far.
+    pub last: Option<VerdictId>,
+    /// The sequence number of its request's SYN (`rcv_isn`), if one was seen.
+    pub rcv_isn: Option<u32>,
+    /// Whether its request is known to be gone.
+    pub gone: bool,
+    /// Whether the application has accepted it.
+    pub accepted: bool,
+}
+
+/// What a moment is, how that is known, and which way it went.
+pub type Judged = (VerdictId, Known, Via);
+
+/// Which stage this moment is, or `None` if it is none of its own (a SYN that meets its request,
+/// the peer's RST, a retransmitted SYN-ACK).
+pub fn judged(moment: &Observed, context: Context) -> Option<Judged> {
+    let tracepoint = moment.rung == Rung::Tracepoint;
+    Some(match (moment.kind, tracepoint) {
+        (Kind::Syn, false) => syn(moment, context),
+        (Kind::Syn, true) => syn_by_tracepoints(moment, context)?,
+        (Kind::Ack, false) => ack(moment, context)?,
+        (Kind::Ack, true) => ack_by_tracepoints(moment, context)?,
+        // The application's socket, or the kernel for it, resets what was accepted long ago.
+        (Kind::ActiveReset | Kind::PeerReset, _) if context.accepted => return None,
+        // Its port was closed before the SYN came: no overflow, no connection.
+        (Kind::Reset, _) if moment.flags(SYN, ACK) => return None,
+        (Kind::Reset, _) => (late_reset(moment, context), Known::Traced, Via::Listener),
+        // inet_csk_listen_stop disconnects a child, and tcp_disconnect (net/ipv4/tcp.c) sets CLOSE
+        // before it sends the RST; seen from 5.10 to 7.3.
+        (Kind::ActiveReset, _) => match moment.sk_state {
+            TCP_CLOSE => (VerdictId::LaterListenerClosed, Known::Traced, Via::Close),
+            0 => {
+                let why = "a child of an MPTCP listener, which is reset alike by its close, \
+                           SOCK_DESTROY and keepalive; by far the most often by its close";
+                (VerdictId::LaterListenerClosed, inferred(why), Via::Close)
+            }
+            _ => (VerdictId::LaterResetByServer, Known::Traced, Via::Reset),
+        },
+        (Kind::PeerReset, _) => (VerdictId::LaterResetInQueue, Known::Traced, Via::PeerReset),
+        (Kind::Accept, _) => (VerdictId::LaterAcceptedByApp, Known::Traced, Via::Accept),
+        (Kind::IcmpError, _) => (VerdictId::LaterRequestIcmpError, Known::Traced, Via::IcmpError),
+        (Kind::Destroyed, _) => (VerdictId::LaterRequestDestroyed, Known::Traced, Via::Destroyed),
+        (Kind::SynAckRetransmit | Kind::RequestRemoved, _) => return None,
+    })
+}
+
+/// That stage with its evidence.
+pub fn stage(moment: &Observed, (id, known, via): Judged) -> Stage {
+    Stage {
+        id,
+        t_ns: moment.t_ns,
+        known,
+        path: paths::functions(moment, via),
+        values: values(moment, id),
+        repeats_ns: Vec::new(),
+    }
+}
+
+fn inferred(why: &'static str) -> Known {
+    Known::Inferred(why.into())
+}
+
+/// `tcp_conn_request`: its three ways out.
+fn syn(moment: &Observed, context: Context) -> Judged {
+    if moment.path.has(Path::REQSK_HASHED) {
+        (VerdictId::SynQueued, Known::Traced, Via::SynQueued)
+    } else if moment.path.has(Path::COOKIE_INIT) {
+        (VerdictId::SynCookie, Known::Traced, Via::SynCookie)
+    } else if moment.path.has(Path::SYN_RECV_SOCK_CHILD) {
+        (VerdictId::SynFastopen, Known::Traced, Via::SynFastopen)
+    } else {
+        let (id, known) = dropped_syn(moment, context);
+        (id, known, Via::SynDropped)
+    }
+}
+
+/// Which test dropped a SYN: the order is that of `tcp_conn_request` (since v4.10, commit
+/// 5ea8ea2cb7f1): the SYN queue if cookies are off, then the accept queue, then the rest.
+fn dropped_syn(moment: &Observed, context: Context) -> (VerdictId, Known) {
+    let before = moment.before;
+    if moment.path.has(Path::COUNTED_DROP) {
+        // This CPU's counters tell the tests apart.
+        let id = if moment.path.has(Path::COUNTED_OVERFLOW) {
+            VerdictId::SynDropAcceptQueueFull
+        } else if moment.path.has(Path::COUNTED_QUEUE_FULL) {
+            VerdictId::SynDropSynQueueFull
+        } else {
+            VerdictId::SynDropOther
+        };
+        return (id, Known::Traced);
+    }
+    if moment.path.has(Path::UNCOUNTED) {
+        let why = "the accept queue was full just after it; this CPU's counters, which prove it, \
+                   were read for the first time";
+        return (VerdictId::SynDropAcceptQueueFull, inferred(why));
+    }
+    let (Some((len, max)), Some(qlen)) = (before.accept, before.qlen) else {
+        return (VerdictId::SynDropOther, inferred("the queues could not be read on this kernel"));
+    };
+    let accept_full = len > max;
+    if moment.syncookies == Some(0) {
+        if qlen > max {
+            return (VerdictId::SynDropSynQueueFull, Known::Traced);
+        }
+        if qlen == max {
+            match context.syn_queue_limit {
+                Some(SynQueueLimit::AtBacklog) => {
+                    return (VerdictId::SynDropSynQueueFull, Known::Traced);
+                }
+                // At the limit, and nothing else explains the drop.
+                None if !accept_full => {
+                    return (
+                        VerdictId::SynDropSynQueueFull,
+                        inferred(
+                            "the SYN queue was exactly at its limit, and whether this kernel \
+                             tests >= or > was not seen",
+                        ),
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+    if accept_full {
+        (VerdictId::SynDropAcceptQueueFull, Known::Traced)
+    } else {
+        (VerdictId::SynDropOther, Known::Traced)
+    }
+}
+
+/// One of these is set where `tcp_check_req`'s exit was seen.
+const CHECK_REQ_RETURNED: u32 =
+    Path::CHECK_REQ_NULL | Path::CHECK_REQ_LISTENER | Path::CHECK_REQ_CHILD;
+
+/// `tcp_check_req` and `cookie_v4_check`: every exit.
+fn ack(moment: &Observed, context: Context) -> Option<Judged> {
+    let path = moment.path;
+    let no_child = path.has(Path::SYN_RECV_SOCK_NULL) && !path.has(Path::SYN_RECV_SOCK_CHILD);
+    let full = if path.has(Path::COUNTED) {
+        path.has(Path::COUNTED_OVERFLOW)
+    } else {
+        moment.accept_queue_full() != Some(false)
+    };
+    let reset = path.has(Path::SEND_RESET | Path::TP_SEND_RESET);
+    if path.has(Path::COOKIE_CHECK) {
+        let id = if path.has(Path::COOKIE_CHECK_CHILD) {
+            VerdictId::AckAcceptedCookie
+        } else if path.has(Path::COOKIE_CHECK_NULL) || no_child {
+            match (no_child, full) {
+                (true, true) => VerdictId::AckDropOverflowCookie,
+                (true, false) => VerdictId::AckDropChildFailed,
+                (false, _) if path.has(Path::SYN_RECV_SOCK_CHILD) => VerdictId::AckDropLostRace,
+                (false, _) => VerdictId::AckDropOther,
+            }
+        } else if reset {
+            if path.has(Path::CHECK_REQ_LISTENER) {
+                VerdictId::AckResetBadAck
+            } else {
+                late_reset(moment, context)
+            }
+        } else {
+            return None;
+        };
+        return Some((id, Known::Traced, Via::Cookie));
+    }
+    if moment.flags(RST, 0) {
+        // embryonic_reset answers no RST; a RST that is not exact enough leaves the request alone.
+        return path.has(Path::REQSK_DROP).then_some((
+            VerdictId::LaterResetByClient,
+            Known::Traced,
+            Via::Request,
+        ));
+    }
+    if moment.flags(SYN, 0) {
+        // Else the client's SYN again: its SYN-ACK is resent.
+        let judged = (VerdictId::AckResetBadSyn, Known::Traced, Via::Request);
+        return reset.then_some(judged);
+    }
+    let mut known = Known::Traced;
+    let id = if path.has(Path::CHECK_REQ_CHILD) {
+        VerdictId::AckAccepted
+    } else if path.has(Path::CHECK_REQ_NULL) || no_child {
+        match (no_child, full, reset) {
+            (true, true, false) => VerdictId::AckDropOverflow,
+            (true, true, true) => VerdictId::AckResetOverflow,
+            (true, false, false) => VerdictId::AckDropChildFailed,
+            (true, false, true) => VerdictId::AckResetChildFailed,
+            (false, _, true) => VerdictId::AckResetOther,
+            (false, _, false) if path.has(Path::SYN_RECV_SOCK_CHILD) => VerdictId::AckDropLostRace,
+            (false, _, false) => {
+                let (id, why) = refused(moment, context);
+                known = why;
+                id
+            }
+        }
+    } else if path.has(Path::CHECK_REQ_LISTENER) && reset {
+        VerdictId::AckResetBadAck
+    } else if path.has(Path::SYN_RECV_SOCK_CHILD) && !path.has(CHECK_REQ_RETURNED) {
+        // A trace of overflows alone sees no more of an ACK that recovers.
+        VerdictId::AckAccepted
+    } else {
+        return None;
+    };
+    Some((id, known, Via::Request))
+}
+
+/// `tcp_check_req` returned NULL without trying a child: its exits in the order of its code. Seen
+/// is only that it was one of these; which, the segment tells.
+fn refused(moment: &Observed, context: Context) -> (VerdictId, Known) {
+    if !moment.flags(ACK, 0) {
+        return (VerdictId::AckDropOther, Known::Traced);
+    }
+    match in_window(moment, context) {
+        Some(false) => return (VerdictId::AckDropOutOfWindow, Known::Traced),
+        Some(true) if !deferred(moment) => {
+            let why = "tcp_check_req's other exits are excluded: it is in the window, no child was \
+                       tried, nothing was deferred";
+            return (VerdictId::AckDropPaws, inferred(why));
+        }
+        _ => {}
+    }
+    if deferred(moment) {
+        (VerdictId::AckDropDeferAccept, Known::Traced)
+    } else {
+        (VerdictId::AckDropOther, Known::Traced)
+    }
+}
+
+/// `tcp_in_window` for the segment of a request; `None` without its SYN. The window offered
+/// (`rsk_rcv_wnd`) is not read: it never exceeds 65535 bytes before the handshake is over.
+fn in_window(moment: &Observed, context: Context) -> Option<bool> {
+    let offset = moment.segment?.seq.wrapping_sub(context.rcv_isn?.wrapping_add(1));
+    Some(offset <= 0xffff)
+}
+
+/// TCP_DEFER_ACCEPT: `num_timeout < rskq_defer_accept` and no data in the ACK.
+fn deferred(moment: &Observed) -> bool {
+    let bare = moment.segment.is_some_and(|s| s.payload_len == 0);
+    bare && moment.num_timeout.zip(moment.defer_accept).is_some_and(|(n, limit)| n < limit)
+}
+
+/// An RST from a listener, or from nobody: after an earlier stage it is the end of a connection
+/// the client believed in; else the segment never had a connection here.
+fn late_reset(moment: &Observed, context: Context) -> VerdictId {
+    match context.last {
+        Some(_) if context.gone => VerdictId::LaterResetNoSocket,
+        // A trace of overflows alone saw its end and nothing before.
+        None if context.gone && moment.rung != Rung::Tracepoint => VerdictId::LaterResetNoSocket,
+        // A pending request's segment meets tcp_check_req: this one found the request gone.
+        Some(VerdictId::SynQueued)
+            if moment.rung != Rung::Tracepoint && !moment.path.has(Path::CHECK_REQ) =>
+        {
+            VerdictId::LaterResetNoSocket
+        }
+        Some(id) if id.is_under("ack") || id == VerdictId::SynCookie => {
+            VerdictId::LaterResetNoSocket
+        }
+        None if moment.path.has(Path::COOKIE_CHECK_LISTENER) => VerdictId::AckResetInvalidCookie,
+        _ => VerdictId::AckResetOther,
+    }
+}
+
+/// The SYN without `tcp_conn_request` itself: told from the SYN-ACK that left meanwhile.
+fn syn_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
+    let path = moment.path;
+    if path.has(Path::TP_KFREE_SKB) {
+        // tcp_conn_request consumes what it drops; this SYN was dropped before or by a request.
+        return match context.last {
+            Some(VerdictId::SynQueued) => None,
+            _ if path.has(Path::TP_SYNACK_REQUEST) => None,
+            _ => Some((
+                VerdictId::SynDropOther,
+                inferred("freed with a drop reason, outside tcp_conn_request"),
+                Via::SynDropped,
+            )),
+        };
+    }
+    Some(if path.has(Path::TP_SYNACK_FASTOPEN) {
+        let why = "a SYN-ACK owned by a child left while the SYN was handled";
+        (VerdictId::SynFastopen, inferred(why), Via::SynFastopen)
+    } else if path.has(Path::TP_SYNACK_REQUEST) {
+        let why = "a SYN-ACK owned by a request left while the SYN was handled";
+        (VerdictId::SynQueued, inferred(why), Via::SynQueued)
+    } else if path.has(Path::TP_SYNACK_COOKIE) {
+        let why = "a SYN-ACK without a request left while the SYN was handled";
+        (VerdictId::SynCookie, inferred(why), Via::SynCookie)
+    } else {
+        let (id, _) = dropped_syn(moment, context);
+        let why = "no SYN-ACK left while the SYN was handled; the queue from its length then";
+        (id, inferred(why), Via::SynDropped)
+    })
+}
+
+/// The third ACK without the functions that decide it: told from how the segment was freed.
+fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
+    let path = moment.path;
+    let full = moment.accept_queue_full() != Some(false);
+    let cookie_syn = context.last == Some(VerdictId::SynCookie)
+        || context.last.is_some_and(|id| id == VerdictId::AckDropOverflowCookie);
+    if path.has(Path::TP_ESTABLISHED) {
+        if context.last == Some(VerdictId::SynFastopen) {
+            // It was in the accept queue before this ACK.
+            return None;
+        }
+        let why = "its child became ESTABLISHED; request or cookie is known from the SYN's stage";
+        return Some(if cookie_syn {
+            (VerdictId::AckAcceptedCookie, inferred(why), Via::Cookie)
+        } else {
+            (VerdictId::AckAccepted, inferred(why), Via::Request)
+        });
+    }
+    if moment.flags(RST, 0) {
+        let pending =
+            matches!(context.last, Some(VerdictId::SynQueued | VerdictId::AckDropOverflow));
+        let seq = moment.segment.map(|s| s.seq);
+        let exact = seq.is_some() && seq == context.rcv_isn.map(|isn| isn.wrapping_add(1));
+        let why = "a RST exactly in sequence while its request was pending";
+        return (pending && exact)
+            .then(|| (VerdictId::LaterResetByClient, inferred(why), Via::Request));
+    }
+    let settled =
+        matches!(context.last, Some(VerdictId::AckAccepted | VerdictId::AckAcceptedCookie));
+    if !path.has(Path::TP_KFREE_SKB) || settled {
+        return None;
+    }
+    let reason = moment.drop_reason.as_deref();
+    let reset = path.has(Path::TP_SEND_RESET | Path::SEND_RESET);
+    // Set in tcp_check_req's listen_overflow branch and nowhere else (v6.15, a11a791ca81e).
+    let listen_overflow = reason == Some("TCP_LISTEN_OVERFLOW");
+    if reset {
+        if moment.flags(SYN, 0) {
+            return Some((VerdictId::AckResetBadSyn, Known::Traced, Via::Request));
+        }
+        let pending =
+            matches!(context.last, Some(VerdictId::SynQueued | VerdictId::AckDropOverflow));
+        // Else the request was gone, and the listener answered.
+        let aborts = moment.abort_on_overflow != Some(0);
+        return Some(
+            if listen_overflow || (pending && full && aborts && reason != Some("TCP_FLAGS")) {
+                let id =
+                    if full { VerdictId::AckResetOverflow } else { VerdictId::AckResetChildFailed };
+                let known = if listen_overflow {
+                    Known::Traced
+                } else {
+                    inferred("its request was pending, the queue full, and an RST answered it")
+                };
+                (id, known, Via::Request)
+            } else if context.last == Some(VerdictId::SynQueued)
+                && !context.gone
+                && reason == Some("TCP_FLAGS")
+            {
+                // Refused by the listener itself (tcp_rcv_state_process, LISTEN) although its request
+                // is pending: tcp_check_req gives such a segment to the listener for its ACK number.
+                (VerdictId::AckResetBadAck, Known::Traced, Via::Request)
+            } else if context.last.is_none() {
+                let why = "a listener answered an ACK by RST without any SYN of this client before";
+                (VerdictId::AckResetInvalidCookie, inferred(why), Via::Cookie)
+            } else {
+                (late_reset(moment, context), Known::Traced, Via::Listener)
+            },
+        );
+    }
+    if listen_overflow {
+        let id = if full { VerdictId::AckDropOverflow } else { VerdictId::AckDropChildFailed };
+        return Some((id, Known::Traced, Via::Request));
+    }
+    if moment.freed_in.is_some_and(|f| f.starts_with("cookie_")) || cookie_syn {
+        // NO_SOCKET inside cookie_v4_check (v6.9, commit 65be4393f363): tcp_get_cookie_sock
+        // returned NULL.
+        let exact = moment.freed_in.is_some_and(|f| f.starts_with("cookie_"))
+            && reason == Some("NO_SOCKET");
+        let known = if exact {
+            Known::Traced
+        } else {
+            inferred("it was dropped without an RST after a SYN cookie")
+        };
+        let id = if full { VerdictId::AckDropOverflowCookie } else { VerdictId::AckDropOther };
+        return Some((id, known, Via::Cookie));
+    }
+    if matches!(context.last, Some(VerdictId::SynQueued)) {
+        // Both by tcp_check_req's drop_reason argument (v6.15, commit a11a791ca81e).
+        let by_reason = match reason {
+            Some("TCP_RFC7323_PAWS" | "TCP_RFC7323_TSECR") => Some(VerdictId::AckDropPaws),
+            Some("TCP_OVERWINDOW" | "TCP_INVALID_SEQUENCE" | "TCP_OLD_SEQUENCE") => {
+                Some(VerdictId::AckDropOutOfWindow)
+            }
+            _ => None,
+        };
+        if let Some(id) = by_reason {
+            return Some((id, Known::Traced, Via::Request));
+        }
+    }
+    // This rung does not see how often the request timed out.
+    let deferring = moment.num_timeout.is_none() && moment.defer_accept > Some(0);
+    let bare = moment.segment.is_some_and(|s| s.payload_len == 0);
+    let (id, why) = if deferred(moment) || (deferring && bare && !full) {
+        (VerdictId::AckDropDeferAccept, "a bare ACK was dropped with TCP_DEFER_ACCEPT in force")
+    } else if full && context.last.is_some() {
+        (VerdictId::AckDropOverflow, "it was dropped without an RST while the queue was full")
+    } else {
+        (VerdictId::AckDropOther, "it was dropped while the queue had room")
+    };
+    Some((id, inferred(why), Via::Request))
+}
+
+fn values(moment: &Observed, id: VerdictId) -> Values {
+    // What the decision saw: the entry's reading, but the exit's if only that shows it full.
+    let decided = match (moment.before.accept_queue_full(), moment.after) {
+        (Some(false), Some(after)) if after.accept_queue_full() == Some(true) && drops(id) => after,
+        _ => moment.before,
+    };
+    let read = match id {
+        VerdictId::AckDropOverflow
+        | VerdictId::AckResetOverflow
+        | VerdictId::AckDropChildFailed
+        | VerdictId::AckResetChildFailed => Some(!moment.path.has(Path::COOKIE_CHECK)),
+        _ if drops(id) => Some(false),
+        _ => None,
+    };
+    Values {
+        sk_ack_backlog: decided.accept.map(|(len, _)| len),
+        sk_max_ack_backlog: decided.accept.map(|(_, max)| max),
+        syn_queue_len: moment.before.qlen,
+        syn_queue_young: moment.before.young,
+        syncookies: moment.syncookies,
+        abort_on_overflow: moment.abort_on_overflow,
+        abort_on_overflow_read: read,
+        num_timeout: moment.num_timeout,
+        // Judged with the moments before.
+        queue_wait_ns: None,
+        drop_reason: moment.drop_reason.clone(),
+        reset_reason: moment.reset_reason.clone(),
+    }
+}
+
+fn drops(id: VerdictId) -> bool {
+    id.is_under("syn.drop") || id.is_under("ack.drop") || id.is_under("ack.reset")
+}

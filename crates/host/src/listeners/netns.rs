@@ -1,0 +1,142 @@
+//! Every network namespace that can be found, and work done inside each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io,
+    os::{fd::AsFd, unix::fs::MetadataExt},
+    path::{Path, PathBuf},
+    thread,
+};
+
+use nix::sched::{CloneFlags, setns};
+use overflow_core::listeners::Namespace;
+
+use crate::owner;
+
+/// Where `ip netns` and container runtimes mount namespaces under a name.
+const NAMED: &[&str] = &["/run/netns", "/run/docker/netns"];
+/// The calling thread's own namespace; not `/proc/self`, which is the main thread's.
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// A namespace and the file that stands for it.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) namespace: Namespace,
+    path: PathBuf,
+}
+
+/// The namespaces that were found.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// By inode number, the own one among them.
+    pub(super) by_inum: BTreeMap<u32, Place>,
+    /// Processes whose namespace may not be seen.
+    pub(super) hidden: usize,
+}
+
+/// Finds the own namespace, those of every process, and the named ones. `wanted` are looked for
+/// among threads too, which is dearer: a thread can be the only one in a namespace.
+pub(super) fn discover(wanted: &BTreeSet<u32>) -> io::Result<Places> {
+    let mut places = Places::default();
+    let own = inum(Path::new(OWN))?;
+    places.add(own, OWN.into(), None);
+    for pid in owner::pids(Path::new("/proc"))? {
+        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        match inum(&path) {
+            Ok(inum) => places.add(inum, path, None),
+            Err(e) => places.hidden += usize::from(e.kind() == io::ErrorKind::PermissionDenied),
+        }
+    }
+    for dir in NAMED {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            // A name whose mount is gone is an empty file of another file system.
+            if let Ok(inum) = inum(&entry.path()) {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                places.add(inum, entry.path(), Some(name));
+            }
+        }
+    }
+    if wanted.iter().any(|inum| !places.by_inum.contains_key(inum)) {
+        places.search_threads(wanted)?;
+    }
+    if let Some(place) = places.by_inum.get_mut(&own) {
+        place.namespace.own = true;
+    }
+    Ok(places)
+}
+
+impl Places {
+    fn add(&mut self, inum: u32, path: PathBuf, name: Option<String>) {
+        let place = self.by_inum.entry(inum).or_insert_with(|| Place {
+            namespace: Namespace { inum, name: None, own: false },
+            path,
+        });
+        place.namespace.name = place.namespace.name.take().or(name);
+    }
+
+    fn search_threads(&mut self, wanted: &BTreeSet<u32>) -> io::Result<()> {
+        for pid in owner::pids(Path::new("/proc"))? {
+            let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+            for tid in owner::pids(&tasks).unwrap_or_default() {
+                let path = tasks.join(tid.to_string()).join("ns/net");
+                if let Ok(inum) = inum(&path)
+                    && wanted.contains(&inum)
+                {
+                    self.add(inum, path, None);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    /// Runs `job` inside the namespace, on a thread of its own that ends with it.
+    pub(super) fn inside<T: Send>(&self, job: impl FnOnce() -> T + Send) -> io::Result<T> {
+        if self.namespace.own {
+            return Ok(job());
+        }
+        let file = File::open(&self.path)?;
+        if file.metadata()?.ino() != u64::from(self.namespace.inum) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it is gone"));
+        }
+        thread::scope(|scope| {
+            let worker = scope.spawn(move || {
+                setns(file.as_fd(), CloneFlags::CLONE_NEWNET)?;
+                Ok(job())
+            });
+            worker.join().unwrap_or_else(|_| Err(io::Error::other("its thread failed")))
+        })
+    }
+}
+
+/// The inode number of the namespace that `path` stands for. Namespaces are told by their file
+/// system: an ordinary file with the same number is none.
+fn inum(path: &Path) -> io::Result<u32> {
+    let file = fs::metadata(path)?;
+    let nsfs = fs::metadata(OWN)?.dev();
+    if file.dev() != nsfs {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a namespace"));
+    }
+    u32::try_from(file.ino()).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_namespace_is_found_and_entered() {
+        let places = discover(&BTreeSet::new()).unwrap();
+        let own: Vec<_> = places.by_inum.values().filter(|p| p.namespace.own).collect();
+        assert_eq!(own.len(), 1);
+        let inside = own[0].inside(|| inum(Path::new(OWN)).unwrap()).unwrap();
+        assert_eq!(inside, own[0].namespace.inum);
+    }
+
+    #[test]
+    fn a_file_is_no_namespace() {
+        assert!(inum(Path::new("/proc/self/status")).is_err());
+    }
+}

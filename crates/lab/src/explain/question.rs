@@ -1,0 +1,29 @@
+//! A cell of the lab as a question to the model.
+
+use overflow_core::{
+    explain::{Counts, reckon::Question},
+    model::config::Sysctls,
+};
+
+use super::Facts;
+use crate::{CellConfig, Script};
+
+/// The cell's burst; `None` if more happens in it than a burst.
+pub(super) fn of_cell(config: &CellConfig, limit: u32) -> Option<Question> {
+    let sysctls = Sysctls {
+        syncookies: config.syncookies,
+        abort_on_overflow: config.abort_on_overflow,
+        ..Sysctls::default()
+    };
+    let (queued, clients) = (config.prefill, config.clients);
+    (config.script == Script::default()).then_some(Question { limit, queued, clients, sysctls })
+}
+
+/// The counts of what was found in a cell.
+pub fn counts(cell: &Facts<'_>) -> Counts {
+    let mut counts = Counts::default();
+    for connection in &cell.connections {
+        counts.add(connection.handshake().map(|s| s.id));
+    }
+    counts
+}

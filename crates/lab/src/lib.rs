@@ -1,0 +1,52 @@
+//! Makes real overflows in network namespaces of its own, and says what it saw without eBPF.
+//!
+//! A [`Cell`] is prepared, then run once. Both sides live on threads that entered anonymous
+//! network namespaces; nothing outside those is changed, and nothing of them outlives the process.
+
+mod capture;
+mod cell;
+mod clients;
+mod clock;
+mod concurrent;
+mod config;
+mod counters;
+mod crafted;
+mod delay;
+mod diag;
+pub mod ends;
+mod error;
+pub mod explain;
+mod family;
+mod files;
+mod forward;
+mod ifreq;
+mod link;
+pub mod model_check;
+mod listener;
+mod netem;
+mod netlink;
+mod netns;
+mod observation;
+mod offload;
+mod parse;
+mod proc_tcp;
+pub mod report;
+mod rules;
+pub mod scenarios;
+mod script;
+mod sockopt;
+mod steps;
+mod sysctl;
+mod tcp_state;
+mod tun;
+mod veth;
+mod watched;
+pub mod witness;
+
+pub use cell::{Cell, Progress};
+pub use config::CellConfig;
+pub use crafted::{Crafted, Segment};
+pub use error::LabError;
+pub use family::Family;
+pub use observation::{ClientView, ListenerQueue, Observation, ServerSocket, Timeline};
+pub use script::{Action, Script, Setup, Step};

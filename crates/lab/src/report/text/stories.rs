@@ -1,0 +1,97 @@
+//! Each distinct story of a cell once: its stages with the kernel's path and values.
+
+use crate::witness::Judged;
+use overflow_core::{
+    text::{
+        duration::{since, times as in_words},
+        effect,
+        style::{Page, Tone},
+        values,
+    },
+    verdict::{Known, Stage, VerdictId},
+};
+
+use super::words;
+
+/// Column where a stage's text begins.
+const INDENT: usize = 12;
+
+/// Prints the distinct stories of a cell's burst, in order of first appearance.
+pub(super) fn stories(page: &mut Page, burst: &[&Judged]) {
+    let mut found: Vec<(&Judged, usize)> = Vec::new();
+    for judged in burst {
+        match found.iter_mut().find(|(seen, _)| plot(seen) == plot(judged)) {
+            Some((_, count)) => *count += 1,
+            None => found.push((judged, 1)),
+        }
+    }
+    for (judged, count) in found {
+        story(page, judged, count);
+    }
+}
+
+/// What makes two connections the same story: what happened and what became of it.
+fn plot(judged: &Judged) -> (&'static str, Vec<VerdictId>, Option<VerdictId>) {
+    let ids = judged.connection.stages.iter().map(|s| s.id).collect();
+    (judged.verdict(), ids, judged.connection.outcome)
+}
+
+fn story(page: &mut Page, judged: &Judged, count: usize) {
+    let connection = &judged.connection;
+    let verdict = judged.verdict();
+    let mut heading = page.paint(words::tone(verdict), verdict);
+    heading.push_str(&page.symbols(&format!(" ×{count}")));
+    page.line(&format!("  {heading}"));
+
+    let t0 = connection.stages.iter().map(|s| s.t_ns).min().unwrap_or_default();
+    // That the lab closes its listener in the end is the lab's doing, not the overflow's.
+    let shown = connection.stages.iter().filter(|s| s.id != VerdictId::LaterListenerClosed);
+    let shown: Vec<&Stage> = shown.collect();
+    let healthy = [VerdictId::SynQueued, VerdictId::AckAccepted];
+    if shown.iter().map(|s| s.id).eq(healthy) {
+        // The way of every connection in the world: the reader only wants to compare its path.
+        path(page, shown[1]);
+        why(page, shown[1]);
+        return;
+    }
+    for one in &shown {
+        stage(page, one, t0);
+    }
+    if connection.stages.is_empty() {
+        let seen = judged.packets.as_ref().map_or("nothing", |a| a.picture.words());
+        page.flow("", INDENT, Tone::Plain, &format!("only the packets tell: {seen}"));
+    }
+    if !connection.synack_retransmits_ns.is_empty() {
+        let times = in_words(&connection.synack_retransmits_ns, t0);
+        page.flow("", INDENT, Tone::Plain, &format!("SYN-ACK sent again at {times}"));
+    }
+    let last = connection.stages.last().map(|s| s.id);
+    let outcome = connection.outcome.filter(|id| Some(*id) != last && id.is_under("later"));
+    if let Some(id) = outcome {
+        let text = format!("{id}: {}", effect::outcome(id));
+        page.flow("      then  ", INDENT, Tone::Plain, &text);
+    }
+}
+
+fn stage(page: &mut Page, stage: &Stage, t0: u64) {
+    let margin = format!("{:>10}  ", since(stage.t_ns, t0));
+    let text = format!("{}: {}", stage.id, effect::effect(stage.id));
+    page.flow(&margin, INDENT, Tone::Plain, &text);
+    page.flow("", INDENT, Tone::Plain, &values::values(stage));
+    path(page, stage);
+    why(page, stage);
+    if !stage.repeats_ns.is_empty() {
+        let times = in_words(&stage.repeats_ns, t0);
+        page.flow("", INDENT, Tone::Plain, &format!("again at {times}"));
+    }
+}
+
+fn path(page: &mut Page, stage: &Stage) {
+    page.flow("", INDENT, Tone::Dim, &stage.path.join(" → "));
+}
+
+fn why(page: &mut Page, stage: &Stage) {
+    if let Known::Inferred(why) = &stage.known {
+        page.flow("", INDENT, Tone::Dim, &format!("inferred: {why}"));
+    }
+}

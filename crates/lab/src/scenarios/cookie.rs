@@ -1,0 +1,136 @@
+//! SYN cookies: connections that only their clients believe in.
+
+use std::time::Duration;
+
+use super::{Alternative, Scenario, When, queue::SHRINK, steps};
+use crate::{Action, CellConfig, Crafted, Script, Segment, Step};
+use overflow_core::packet::flags;
+
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "cookies-always",
+        shows: "With tcp_syncookies=2 no request is kept, and abort=1 resets nobody however large the \
+                SYN queue",
+        config: CellConfig {
+            abort_on_overflow: 1,
+            syncookies: 2,
+            backlog: 8,
+            hold: Duration::from_secs(2),
+            script: steps(&[SHRINK]),
+            ..CellConfig::SEED
+        },
+        alternatives: &[Alternative {
+            when: When::Always,
+            stories: &[
+                (2, "syn.cookie ack.accepted.cookie later.listener_closed"),
+                (3, "syn.cookie ack.drop.overflow.cookie"),
+            ],
+        }],
+        counters: &[("SyncookiesSent", 5), ("ListenOverflows", 3), ("EmbryonicRsts", 0)],
+    },
+    Scenario {
+        name: "phantom-with-data",
+        shows: "A cookie's client sends two segments: the first is dropped like its ACK, the second \
+                fails the cookie check and is answered by RST",
+        config: CellConfig {
+            hold: Duration::from_millis(1800),
+            script: steps(&[Step {
+                at_ms: 500,
+                action: Action::Send { segments: 2, bytes: 1000 },
+            }]),
+            ..CellConfig::SEED
+        },
+        alternatives: &[
+            Alternative {
+                when: When::AboveBacklog,
+                stories: &[
+                    (2, "syn.queued ack.accepted later.listener_closed"),
+                    (3, "syn.cookie ack.drop.overflow.cookie later.reset_no_socket"),
+                ],
+            },
+            Alternative {
+                when: When::AtBacklog,
+                stories: &[
+                    (1, "syn.queued ack.accepted later.listener_closed"),
+                    (1, "syn.cookie ack.accepted.cookie later.listener_closed"),
+                    (3, "syn.cookie ack.drop.overflow.cookie later.reset_no_socket"),
+                ],
+            },
+        ],
+        counters: &[("SyncookiesFailed", 3), ("EmbryonicRsts", 0)],
+    },
+    Scenario {
+        name: "phantom-revived",
+        shows: "A slot becomes free and a phantom's data comes: the cookie in its ACK number makes \
+                the connection after all",
+        config: CellConfig {
+            // As many as find room at once.
+            clients: 4,
+            hold: Duration::from_millis(1800),
+            script: steps(&[
+                Step { at_ms: 500, action: Action::Accept },
+                Step { at_ms: 800, action: Action::Send { segments: 1, bytes: 100 } },
+            ]),
+            ..CellConfig::SEED
+        },
+        alternatives: &[
+            Alternative {
+                when: When::AboveBacklog,
+                stories: &[
+                    (2, "syn.queued ack.accepted later.accepted_by_app"),
+                    (
+                        2,
+                        "syn.cookie ack.drop.overflow.cookie later.recovered ack.accepted.cookie \
+                         later.accepted_by_app",
+                    ),
+                ],
+            },
+            Alternative {
+                when: When::AtBacklog,
+                stories: &[
+                    (1, "syn.queued ack.accepted later.accepted_by_app"),
+                    (1, "syn.cookie ack.accepted.cookie later.accepted_by_app"),
+                    (
+                        2,
+                        "syn.cookie ack.drop.overflow.cookie later.recovered ack.accepted.cookie \
+                         later.accepted_by_app",
+                    ),
+                ],
+            },
+        ],
+        counters: &[("PassiveOpens", 4)],
+    },
+    Scenario {
+        name: "invalid-cookie",
+        shows: "An ACK without a request and without a valid cookie is answered by RST",
+        config: CellConfig {
+            abort_on_overflow: 0,
+            syncookies: 2,
+            backlog: 5,
+            clients: 1,
+            hold: Duration::from_millis(1500),
+            script: Script {
+                name: "",
+                setup: &[],
+                // Only after a cookie was sent is one looked for (tcp_synq_no_recent_overflow).
+                steps: &[Step {
+                    at_ms: 500,
+                    action: Action::Craft(&[Crafted {
+                        handshake: false,
+                        timestamps: false,
+                        segments: &[Segment { flags: flags::ACK, ..Segment::ACK }],
+                    }]),
+                }],
+            },
+            ..CellConfig::SEED
+        },
+        alternatives: &[Alternative {
+            when: When::Always,
+            stories: &[
+                (1, "syn.cookie ack.accepted.cookie later.listener_closed"),
+                (1, "ack.reset.invalid_cookie"),
+            ],
+        }],
+        counters: &[("SyncookiesFailed", 1), ("OutRsts", 1)],
+    },
+];

@@ -1,0 +1,311 @@
+//! What the stages of all connections together must have done to the namespace's counters.
+
+use std::collections::BTreeMap;
+
+use overflow_core::verdict::{Connection, VerdictId};
+
+/// A counter that is not what the stages make it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Its `nstat` name without prefix.
+    pub counter: &'static str,
+    /// The least and the most that the stages allow.
+    pub expected: (u64, u64),
+    /// What the namespace counted.
+    pub seen: u64,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { counter, expected: (min, max), seen } = self;
+        if min == max {
+            write!(f, "{counter} is {seen}, the verdicts make it {min}")
+        } else if *max == u64::MAX {
+            write!(f, "{counter} is {seen}, the verdicts make it at least {min}")
+        } else {
+            write!(f, "{counter} is {seen}, the verdicts make it {min} to {max}")
+        }
+    }
+}
+
+/// The counters that are compared; every one of them is named in some effect below.
+pub const COMPARED: &[&str] = &[
+    "ListenOverflows",
+    "ListenDrops",
+    "TCPReqQFullDrop",
+    "TCPReqQFullDoCookies",
+    "SyncookiesSent",
+    "SyncookiesRecv",
+    "SyncookiesFailed",
+    "EmbryonicRsts",
+    "OutRsts",
+    "PassiveOpens",
+    "TCPDeferAcceptDrop",
+];
+
+/// How exactly `until` is the moment the counters were read.
+pub(super) const READING_NS: u64 = 50_000_000;
+
+/// Compares the counters of the server's namespace with what `connections` must have made them.
+///
+/// Only what happened before `until`, CLOCK_MONOTONIC nanoseconds, counts: the counters were read
+/// then; what happened within 50 ms of it may count or not. `at_least` says that events were lost, so each counter may be higher. A counter the
+/// kernel does not have is left out. Empty means consistent.
+pub fn differences<'a>(
+    counters: &BTreeMap<String, u64>,
+    connections: impl Iterator<Item = &'a Connection>,
+    until: u64,
+    at_least: bool,
+) -> Vec<Difference> {
+    let mut expected: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
+    for stage in connections.flat_map(|c| &c.stages) {
+        let before = |end: u64| {
+            let times = std::iter::once(&stage.t_ns).chain(&stage.repeats_ns);
+            times.filter(|t| **t < end).count() as u64
+        };
+        let certain = before(until.saturating_sub(READING_NS));
+        let possible = before(until.saturating_add(READING_NS));
+        for (counter, min, max) in effects(stage.id) {
+            let sum = expected.entry(counter).or_default();
+            sum.0 += min * certain;
+            sum.1 += max * possible;
+        }
+    }
+    let mut found = Vec::new();
+    for counter in COMPARED {
+        let Some(seen) = counters.get(*counter).copied() else { continue };
+        let (min, max) = expected.get(counter).copied().unwrap_or_default();
+        let max = if at_least { u64::MAX } else { max };
+        if seen < min || seen > max {
+            found.push(Difference { counter, expected: (min, max), seen });
+        }
+    }
+    found
+}
+
+/// What one occurrence of a stage adds to which counter, at least and at most.
+///
+/// As in 4.15 to 7.3. Older kernels also count ListenDrops per cookie sent (`drop_and_free` in
+/// 4.4's tcp_conn_request), but have no sysctls per namespace to make a cell with.
+fn effects(id: VerdictId) -> &'static [(&'static str, u64, u64)] {
+    use VerdictId as V;
+    match id {
+        V::SynCookie => &[("SyncookiesSent", 1, 1), ("TCPReqQFullDoCookies", 1, 1)],
+        // tcp_conn_request counts TCPReqQFullDoCookies before it tests the accept queue, so a SYN
+        // that found both queues full counts as a cookie that was never sent.
+        V::SynDropAcceptQueueFull => {
+            &[("ListenOverflows", 1, 1), ("ListenDrops", 1, 1), ("TCPReqQFullDoCookies", 0, 1)]
+        }
+        V::SynDropSynQueueFull => &[("TCPReqQFullDrop", 1, 1), ("ListenDrops", 1, 1)],
+        // tcp_v6_conn_request drops some SYNs without counting them.
+        V::SynDropOther => &[("ListenDrops", 0, 1), ("TCPReqQFullDoCookies", 0, 1)],
+        V::SynFastopen | V::AckAccepted => &[("PassiveOpens", 1, 1)],
+        V::AckAcceptedCookie => &[("PassiveOpens", 1, 1), ("SyncookiesRecv", 1, 1)],
+        V::AckDropOverflow => &[("ListenOverflows", 1, 1), ("ListenDrops", 1, 1)],
+        V::AckResetOverflow => &[
+            ("ListenOverflows", 1, 1),
+            ("ListenDrops", 1, 1),
+            ("EmbryonicRsts", 1, 1),
+            ("OutRsts", 1, 1),
+        ],
+        V::AckDropOverflowCookie => {
+            &[("ListenOverflows", 1, 1), ("ListenDrops", 1, 1), ("SyncookiesRecv", 1, 1)]
+        }
+        V::AckDropDeferAccept => &[("TCPDeferAcceptDrop", 1, 1)],
+        // tcp_create_openreq_child counts PassiveOpens before a later step may fail.
+        V::AckDropChildFailed => {
+            &[("ListenDrops", 1, 1), ("PassiveOpens", 0, 1), ("SyncookiesRecv", 0, 1)]
+        }
+        // Without a route, IPv4 counts the RST (ip_send_unicast_reply), IPv6 does not
+        // (tcp_v6_send_response).
+        V::AckResetChildFailed => &[
+            ("ListenDrops", 1, 1),
+            ("PassiveOpens", 0, 1),
+            ("EmbryonicRsts", 1, 1),
+            ("OutRsts", 0, 1),
+        ],
+        V::AckDropOther => &[
+            ("ListenDrops", 0, 1),
+            ("ListenOverflows", 0, 1),
+            ("SyncookiesRecv", 0, 1),
+            ("PassiveOpens", 0, 1),
+        ],
+        V::AckDropLostRace => &[("PassiveOpens", 0, 1), ("SyncookiesRecv", 0, 1)],
+        V::AckResetBadSyn => &[("OutRsts", 1, 1), ("EmbryonicRsts", 0, 1)],
+        // Nothing counts the failure if no cookie was sent of late, or the timestamp is no good.
+        V::AckResetInvalidCookie => {
+            &[("OutRsts", 1, 1), ("SyncookiesFailed", 0, 1), ("SyncookiesRecv", 0, 1)]
+        }
+        V::LaterResetByClient => &[("EmbryonicRsts", 0, 1)],
+        // By tracepoints alone a child that could not be made is no other.
+        V::AckResetOther => &[
+            ("ListenDrops", 0, 1),
+            ("PassiveOpens", 0, 1),
+            ("OutRsts", 0, 1),
+            ("EmbryonicRsts", 0, 1),
+            ("SyncookiesFailed", 0, 1),
+            ("SyncookiesRecv", 0, 1),
+        ],
+        // The segment goes through the listener's cookie check first, where there was a cookie of
+        // late, and fails it.
+        V::AckResetBadAck => &[("OutRsts", 1, 1), ("SyncookiesFailed", 0, 1)],
+        // Tracepoints do not tell whether an inexact RST before it ended the request.
+        V::LaterResetNoSocket => {
+            &[("OutRsts", 1, 1), ("SyncookiesFailed", 0, 1), ("EmbryonicRsts", 0, 1)]
+        }
+        V::LaterListenerClosed | V::LaterResetByServer => &[("OutRsts", 1, 1)],
+        // tcp_req_err ends with tcp_listendrop.
+        V::LaterRequestIcmpError => &[("ListenDrops", 1, 1)],
+        V::SynQueued
+        | V::AckDropPaws
+        | V::AckDropOutOfWindow
+        | V::LaterAcceptedByApp
+        | V::LaterRecovered
+        | V::LaterRequestExpired
+        | V::LaterRequestOrphaned
+        | V::LaterRequestDestroyed
+        | V::LaterResetInQueue
+        | V::LaterMigrated
+        | V::LaterPhantom
+        | V::LaterPending => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use overflow_core::verdict::{Known, Stage, Values};
+
+    const MS: u64 = 1_000_000;
+
+    /// Times in milliseconds; the counters are read at 1000.
+    fn connection(stages: &[(&str, &[u64])]) -> Connection {
+        let stage = |(id, times): &(&str, &[u64])| Stage {
+            id: VerdictId::parse(id).unwrap(),
+            t_ns: times[0] * MS,
+            known: Known::Traced,
+            path: &[],
+            values: Values::default(),
+            repeats_ns: times[1..].iter().map(|t| t * MS).collect(),
+        };
+        Connection {
+            client: ([10, 7, 0, 2], 30001).into(),
+            server: ([10, 7, 0, 1], 12345).into(),
+            stages: stages.iter().map(stage).collect(),
+            synack_retransmits_ns: Vec::new(),
+            outcome: None,
+        }
+    }
+
+    fn check(stages: &[(&str, &[u64])], counters: &[(&str, u64)], at_least: bool, expect: &str) {
+        let mut all: BTreeMap<String, u64> =
+            COMPARED.iter().map(|c| ((*c).to_owned(), 0)).collect();
+        all.extend(counters.iter().map(|(c, n)| ((*c).to_owned(), *n)));
+        let found = differences(&all, [connection(stages)].iter(), 1000 * MS, at_least);
+        let found: Vec<String> = found.iter().map(Difference::to_string).collect();
+        assert_eq!(found.join("; "), expect);
+    }
+
+    #[test]
+    fn cookie_overflows_count_a_cookie_and_an_overflow() {
+        let stages: &[(&str, &[u64])] =
+            &[("syn.cookie", &[1]), ("ack.drop.overflow.cookie", &[2, 3]), ("later.phantom", &[9])];
+        let mut counters = vec![
+            ("ListenOverflows", 2),
+            ("ListenDrops", 2),
+            ("SyncookiesSent", 1),
+            ("TCPReqQFullDoCookies", 1),
+            ("SyncookiesRecv", 2),
+        ];
+        check(stages, &counters, false, "");
+        counters[0].1 = 3;
+        check(stages, &counters, false, "ListenOverflows is 3, the verdicts make it 2");
+        check(stages, &counters, true, "");
+        counters[4].1 = 1;
+        check(stages, &counters, true, "SyncookiesRecv is 1, the verdicts make it at least 2");
+    }
+
+    #[test]
+    fn a_reset_counts_embryonic_and_sent() {
+        let counters =
+            [("ListenOverflows", 1), ("ListenDrops", 1), ("EmbryonicRsts", 1), ("OutRsts", 1)];
+        check(&[("ack.reset.overflow", &[1])], &counters, false, "");
+        check(
+            &[("ack.drop.overflow", &[1])],
+            &counters,
+            false,
+            "EmbryonicRsts is 1, the verdicts make it 0; OutRsts is 1, the verdicts make it 0",
+        );
+    }
+
+    #[test]
+    fn a_syn_that_found_both_queues_full_may_count_as_a_cookie() {
+        let stages: &[(&str, &[u64])] = &[("syn.drop.accept_queue_full", &[1, 2])];
+        for cookies in 0..=3 {
+            let expect = if cookies == 3 {
+                "TCPReqQFullDoCookies is 3, the verdicts make it 0 to 2"
+            } else {
+                ""
+            };
+            let counters =
+                [("ListenOverflows", 2), ("ListenDrops", 2), ("TCPReqQFullDoCookies", cookies)];
+            check(stages, &counters, false, expect);
+        }
+    }
+
+    #[test]
+    fn what_came_after_the_counters_were_read_does_not_count() {
+        check(
+            &[("ack.accepted", &[1]), ("later.listener_closed", &[2000])],
+            &[("PassiveOpens", 1)],
+            false,
+            "",
+        );
+        check(
+            &[("ack.accepted", &[1]), ("later.listener_closed", &[900])],
+            &[("PassiveOpens", 1)],
+            false,
+            "OutRsts is 0, the verdicts make it 1",
+        );
+    }
+
+    #[test]
+    fn what_came_just_as_the_counters_were_read_may_count() {
+        for drops in 0..=3 {
+            let expect = match drops {
+                0 => {
+                    "ListenOverflows is 0, the verdicts make it 1 to 2; \
+                     ListenDrops is 0, the verdicts make it 1 to 2"
+                }
+                3 => {
+                    "ListenOverflows is 3, the verdicts make it 1 to 2; \
+                     ListenDrops is 3, the verdicts make it 1 to 2"
+                }
+                _ => "",
+            };
+            let counters = [("ListenOverflows", drops), ("ListenDrops", drops)];
+            check(&[("syn.drop.accept_queue_full", &[1, 1001])], &counters, false, expect);
+        }
+    }
+
+    #[test]
+    fn a_counter_the_kernel_lacks_is_left_out() {
+        let found = differences(
+            &BTreeMap::new(),
+            [connection(&[("ack.accepted", &[1])])].iter(),
+            1000 * MS,
+            false,
+        );
+        assert_eq!(found, []);
+    }
+
+    #[test]
+    fn every_effect_is_on_a_compared_counter() {
+        for id in VerdictId::ALL {
+            for (counter, min, max) in effects(*id) {
+                assert!(COMPARED.contains(counter), "{counter}");
+                assert!(min <= max);
+            }
+        }
+    }
+}

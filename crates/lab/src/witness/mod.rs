@@ -1,0 +1,303 @@
+//! Counters, packets and both ends' sockets against the verdicts: three accounts of the same
+//! connections, none drawn from another.
+
+pub mod counters;
+pub mod flow;
+mod infer;
+pub mod packets;
+#[cfg(test)]
+mod script;
+pub mod views;
+
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+
+pub use counters::Difference;
+pub use packets::{Account, Picture};
+
+use crate::{CellConfig, ClientView, Observation, ServerSocket};
+use flow::canonical;
+use infer::Scene;
+use overflow_core::{
+    model::scenario::Phase,
+    verdict::{Connection, Known, Stage, VerdictId},
+    wire::LinkKind,
+};
+
+/// What the tracer could and could not see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Events lost, of any kind: full ring, full table, short record.
+    pub lost: u64,
+    /// Families of verdict ids that no hook in use can see, such as `syn` or `syn.drop`.
+    pub blind_to: Vec<&'static str>,
+}
+
+/// One connection with what every witness says of it.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// Its stages: as traced, completed by inferred ones where the tracer is blind.
+    pub connection: Connection,
+    /// Prefill or burst; `None` for a connection that the lab did not make.
+    pub phase: Option<Phase>,
+    /// The tracer's verdict on the handshake; `None` when it has none.
+    pub ebpf: Option<VerdictId>,
+    /// The wire's account; `None` when the capture cannot be relied on.
+    pub packets: Option<Account>,
+    /// The client's state in `ss` words, and its error.
+    pub client_view: Option<(String, Option<String>)>,
+    /// The state of the server's socket by `sock_diag` in `ss` words; `None` when it has none.
+    pub server_view: Option<String>,
+    /// Whether all witnesses that have an account of it agree.
+    pub agree: bool,
+    /// Why not: one sentence.
+    pub why: Option<String>,
+}
+
+impl Judged {
+    /// The verdict on the handshake, or as much of it as the packets give.
+    pub fn verdict(&self) -> &'static str {
+        match (self.connection.handshake(), &self.packets) {
+            (Some(stage), _) => stage.id.as_str(),
+            (None, Some(account)) => account.picture.text(),
+            (None, None) => "unknown",
+        }
+    }
+
+    /// Whether the verdict on the handshake was traced.
+    pub fn traced(&self) -> bool {
+        self.connection.handshake().is_some_and(|s| s.known == Known::Traced)
+    }
+}
+
+/// What the witnesses say of a whole cell.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// Every connection: the lab's in order of `connect()`, then any the tracer saw besides.
+    pub connections: Vec<Judged>,
+    /// Counters that differ from what the verdicts make them; empty is consistent.
+    pub counters: Vec<Difference>,
+}
+
+impl Judgement {
+    /// Whether no witness disagrees with another.
+    pub fn agree(&self) -> bool {
+        self.counters.is_empty() && self.connections.iter().all(|c| c.agree)
+    }
+
+    /// The counters' word on the cell: `consistent`, or what differs.
+    pub fn counters_text(&self) -> String {
+        if self.counters.is_empty() {
+            return "consistent".to_owned();
+        }
+        let all: Vec<String> = self.counters.iter().map(Difference::to_string).collect();
+        all.join("; ")
+    }
+}
+
+/// Confronts the tracer's connections with everything else that was seen of the cell.
+///
+/// `sight` is `None` when no tracer ran: all verdicts are then inferred. A connection that the
+/// tracer has no verdict for appears with what the packets give; that is a disagreement unless
+/// the tracer is off, or blind to such verdicts.
+///
+/// The tracer agrees with the packets when its verdict on the handshake
+/// ([`Connection::handshake`]) is one that [`Picture::admits`].
+pub fn compare(
+    traced: Vec<Connection>,
+    observation: &Observation,
+    config: &CellConfig,
+    sight: Option<&Sight>,
+) -> Judgement {
+    let lag = match observation.link {
+        LinkKind::Netem => u64::try_from(config.delay.as_nanos()).unwrap_or(u64::MAX),
+        LinkKind::Userspace => 0,
+    };
+    let whole = observation.capture_drops == 0;
+    let accounts = if whole {
+        packets::accounts(&observation.packets, observation.server, &observation.timeline, lag)
+    } else {
+        Vec::new()
+    };
+    let scene = Scene::new(config, observation, &accounts);
+    let account_of: HashMap<SocketAddr, &Account> =
+        accounts.iter().map(|a| (a.flow.client, a)).collect();
+    let socket_of: HashMap<SocketAddr, &ServerSocket> =
+        observation.server_sockets.iter().map(|s| (canonical(s.peer), s)).collect();
+    let mut traced_of: HashMap<SocketAddr, Connection> = HashMap::new();
+    let mut strangers = Vec::new();
+    for connection in traced {
+        // A second connection of the same client cannot be the lab's either.
+        if let Some(earlier) = traced_of.insert(canonical(connection.client), connection) {
+            strangers.push(earlier);
+        }
+    }
+
+    let mut connections = Vec::new();
+    for view in &observation.clients {
+        let client = canonical(view.local);
+        let connection = traced_of.remove(&client);
+        let account = account_of.get(&client).copied();
+        let socket = socket_of.get(&client).copied();
+        let mut judged = Judged {
+            ebpf: connection.as_ref().and_then(|c| c.handshake()).map(|s| s.id),
+            connection: connection.unwrap_or_else(|| blank(view.local, observation.server)),
+            phase: Some(view.phase),
+            packets: account.cloned(),
+            client_view: Some((view.state.clone(), error_of(view))),
+            server_view: socket.map(|s| s.state.clone()),
+            agree: true,
+            why: None,
+        };
+        if let Some(account) = account {
+            scene.complete(&mut judged.connection, account);
+        }
+        let objection = missing(&judged, sight)
+            .or_else(|| by_packets(&judged, observation))
+            .or_else(|| by_views(&judged, view, socket, observation, config.delay));
+        judged.agree = objection.is_none();
+        judged.why = objection;
+        connections.push(judged);
+    }
+    strangers.extend(traced_of.into_values());
+    strangers.sort_by_key(|c| c.client);
+    connections.extend(strangers.into_iter().map(stranger));
+
+    let at_least = sight.is_some_and(|s| s.lost > 0) || !whole;
+    let counters = counters::differences(
+        &observation.counters,
+        connections.iter().map(|c| &c.connection),
+        observation.timeline.hold_end,
+        at_least,
+    );
+    Judgement { connections, counters }
+}
+
+fn blank(client: SocketAddr, server: SocketAddr) -> Connection {
+    Connection {
+        client,
+        server,
+        stages: Vec::new(),
+        synack_retransmits_ns: Vec::new(),
+        outcome: None,
+    }
+}
+
+fn stranger(connection: Connection) -> Judged {
+    Judged {
+        ebpf: connection.handshake().map(|s| s.id),
+        why: Some(format!(
+            "the tracer saw a connection from {} that no client of the lab made",
+            connection.client
+        )),
+        connection,
+        phase: None,
+        packets: None,
+        client_view: None,
+        server_view: None,
+        agree: false,
+    }
+}
+
+/// The tracer ran and could have seen the handshake, but has no verdict on it.
+fn missing(judged: &Judged, sight: Option<&Sight>) -> Option<String> {
+    let sight = sight?;
+    if judged.ebpf.is_some() {
+        return None;
+    }
+    let blind = |id: &VerdictId| sight.blind_to.iter().any(|family| id.is_under(family));
+    let candidates = match (judged.connection.handshake(), &judged.packets) {
+        (Some(stage), _) => vec![stage.id],
+        (None, Some(account)) => account.picture.admits().to_vec(),
+        (None, None) => Vec::new(),
+    };
+    if candidates.iter().any(blind) {
+        return None;
+    }
+    Some(if sight.lost > 0 {
+        format!("the tracer has no verdict on it and lost {} events", sight.lost)
+    } else {
+        "the tracer has no verdict on it, though its hooks cover what the packets show".to_owned()
+    })
+}
+
+fn by_packets(judged: &Judged, observation: &Observation) -> Option<String> {
+    let (capture, link) = (observation.capture_drops, observation.link_drops);
+    if capture > 0 {
+        return Some(format!("the capture lost {capture} packets, so it proves nothing"));
+    }
+    if link > 0 {
+        return Some(format!("the link itself lost {link} packets, so silence proves nothing"));
+    }
+    let Some(account) = &judged.packets else {
+        return Some("no packet of it was captured".to_owned());
+    };
+    let Some(verdict) = judged.ebpf else {
+        return (judged.connection.handshake().is_none() && account.picture.admits().is_empty())
+            .then(|| format!("the packets show {}", account.picture.words()));
+    };
+    // The request was gone before its ACK came, which then was refused: both are on the wire.
+    let refused_late = matches!(account.picture, Picture::AckReset | Picture::DataReset)
+        && judged.connection.stages.iter().any(|s| s.id == VerdictId::LaterResetNoSocket);
+    // The request was ended without a word on the wire, before its next SYN-ACK was due: that it is
+    // gone, sock_diag says as well.
+    let died_quietly = account.picture == Picture::AckSilent
+        && Picture::AckResent.admits().contains(&verdict)
+        && judged.connection.stages.iter().any(|s| {
+            matches!(s.id, VerdictId::LaterRequestDestroyed | VerdictId::LaterRequestIcmpError)
+        });
+    (!account.admits(verdict) && !refused_late && !died_quietly)
+        .then(|| format!("the tracer says {verdict}, the packets show {}", account.picture.words()))
+}
+
+fn by_views(
+    judged: &Judged,
+    view: &ClientView,
+    server: Option<&ServerSocket>,
+    observation: &Observation,
+    delay: Duration,
+) -> Option<String> {
+    let until = observation.timeline.hold_end;
+    let before = |t: &u64| *t < until;
+    let stages = judged.connection.stages.iter();
+    let near = |s: &&Stage| {
+        (!s.id.is_under("later") || ends_it(s.id))
+            && s.t_ns < until.saturating_add(counters::READING_NS)
+    };
+    let stage = stages.rev().find(near)?;
+    if stage.t_ns.saturating_add(counters::READING_NS) > until {
+        // It happened just as the views were read: they may show the world before or after it.
+        return None;
+    }
+    let under_way = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+    // Nobody believes anything of a connection that was made by hand.
+    let settled = !view.is_crafted()
+        && stage.t_ns.saturating_add(under_way).saturating_add(counters::READING_NS) < until;
+    let resent = judged.connection.synack_retransmits_ns.iter().any(before);
+    // A request outlives its listener until its next timeout.
+    let may_be_gone = resent || observation.timeline.close < until;
+    views::check(stage.id, view, server, may_be_gone, settled).err()
+}
+
+/// Whether nothing is left of the connection at the server after this.
+fn ends_it(id: VerdictId) -> bool {
+    matches!(
+        id,
+        VerdictId::LaterRequestExpired
+            | VerdictId::LaterRequestOrphaned
+            | VerdictId::LaterResetByClient
+            | VerdictId::LaterRequestIcmpError
+            | VerdictId::LaterRequestDestroyed
+            | VerdictId::LaterResetInQueue
+            | VerdictId::LaterResetByServer
+            | VerdictId::LaterResetNoSocket
+            | VerdictId::LaterListenerClosed
+    )
+}
+
+fn error_of(view: &ClientView) -> Option<String> {
+    let failed = view.connect.as_ref().err().filter(|e| *e != "pending");
+    view.error.as_ref().or(failed).cloned()
+}
+
+#[cfg(test)]
+mod tests;

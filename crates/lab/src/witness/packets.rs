@@ -1,0 +1,424 @@
+//! What the wire alone says of each connection: the witness that knows nothing of the kernel.
+
+use std::net::SocketAddr;
+
+use super::flow::{Flow, Reset, flows};
+use crate::Timeline;
+use overflow_core::{packet::Packet, verdict::VerdictId};
+
+/// The first SYN-ACK timeout, `TCP_TIMEOUT_INIT` (1 s), doubled by `reqsk_timer_handler`.
+const SYNACK_TIMEOUT_NS: u64 = 1_000_000_000;
+/// Timer slack: 3.10 prunes every 200 ms, later kernels round to a jiffy.
+const TIMER_SLACK_NS: u64 = 300_000_000;
+/// How far a departure may seem to lie from its cause once a lag was taken off: a qdisc releases
+/// late when its CPU is busy.
+const LAG_JITTER_NS: u64 = 20_000_000;
+
+/// What one connection looks like on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Picture {
+    /// The server's interface never saw a SYN of this client.
+    NoSyn,
+    /// Nor a SYN, but an ACK that was answered by RST.
+    StrayReset,
+    /// SYNs, no answer.
+    SynUnanswered,
+    /// A SYN answered by RST: no listener.
+    SynRefused,
+    /// A SYN-ACK, but no third ACK.
+    SynAckOnly,
+    /// The third ACK was answered by RST.
+    AckReset,
+    /// The SYN-ACK was sent again after the third ACK had arrived: a request was kept.
+    AckResent,
+    /// Nothing after the third ACK, for longer than a kept request could have stayed silent, and
+    /// nothing when the listener closed.
+    AckSilent,
+    /// As [`Self::AckSilent`], but the capture ended before a kept request had to show itself.
+    AckSilentShort,
+    /// Nothing after the third ACK but the client's own RST, after which silence tells nothing.
+    AckThenClientReset,
+    /// Nothing after the third ACK, then a RST in answer to data.
+    DataReset,
+    /// A socket existed: it acknowledged data, or was reset when the listener closed.
+    Accepted,
+}
+
+impl Picture {
+    /// The most specific id, or family of ids, that this picture is typical of.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NoSyn => "none",
+            Self::SynUnanswered => "syn.drop",
+            Self::SynRefused => "syn.refused",
+            Self::SynAckOnly => "syn",
+            Self::StrayReset | Self::AckReset => "ack.reset",
+            Self::AckResent => "ack.drop.overflow",
+            Self::AckSilent => "ack.drop.overflow.cookie",
+            Self::AckSilentShort => "ack.drop",
+            Self::DataReset | Self::AckThenClientReset => "ack",
+            Self::Accepted => "ack.accepted",
+        }
+    }
+
+    /// Every handshake verdict that would look like this on the wire.
+    pub const fn admits(self) -> &'static [VerdictId] {
+        use VerdictId as V;
+        match self {
+            Self::NoSyn | Self::SynRefused => &[],
+            Self::SynUnanswered => {
+                &[V::SynDropAcceptQueueFull, V::SynDropSynQueueFull, V::SynDropOther]
+            }
+            Self::StrayReset => &[V::AckResetInvalidCookie, V::AckResetOther],
+            Self::SynAckOnly => &[V::SynQueued, V::SynCookie],
+            Self::AckReset => &[
+                V::AckResetOverflow,
+                V::AckResetChildFailed,
+                V::AckResetBadAck,
+                V::AckResetBadSyn,
+                V::AckResetInvalidCookie,
+                V::AckResetOther,
+            ],
+            Self::AckResent => &[
+                V::AckDropOverflow,
+                V::AckDropDeferAccept,
+                V::AckDropChildFailed,
+                V::AckDropPaws,
+                V::AckDropOutOfWindow,
+                V::AckDropLostRace,
+                V::AckDropOther,
+            ],
+            // A RST without a route is counted as sent, and never seen.
+            Self::AckSilent => &[
+                V::AckResetChildFailed,
+                V::AckResetOther,
+                V::AckDropOverflowCookie,
+                V::AckDropChildFailed,
+                V::AckDropLostRace,
+                V::AckDropOther,
+            ],
+            Self::AckSilentShort => &[
+                V::AckResetChildFailed,
+                V::AckResetOther,
+                V::AckDropOverflow,
+                V::AckDropOverflowCookie,
+                V::AckDropDeferAccept,
+                V::AckDropChildFailed,
+                V::AckDropPaws,
+                V::AckDropOutOfWindow,
+                V::AckDropLostRace,
+                V::AckDropOther,
+            ],
+            Self::AckThenClientReset => &[
+                V::AckAccepted,
+                V::AckAcceptedCookie,
+                V::AckDropOverflow,
+                V::AckDropOverflowCookie,
+                V::AckDropDeferAccept,
+                V::AckDropChildFailed,
+                V::AckDropPaws,
+                V::AckDropOutOfWindow,
+                V::AckDropLostRace,
+                V::AckDropOther,
+            ],
+            // The refused data is itself an ACK, so it may be the verdict; or the verdict fell on
+            // the bare ACK, and what was left of the connection had no socket any more.
+            Self::DataReset => &[
+                V::AckDropOverflow,
+                V::AckDropOverflowCookie,
+                V::AckDropDeferAccept,
+                V::AckDropChildFailed,
+                V::AckDropOther,
+                V::AckResetOverflow,
+                V::AckResetChildFailed,
+                V::AckResetInvalidCookie,
+                V::AckResetOther,
+            ],
+            Self::Accepted => &[V::AckAccepted, V::AckAcceptedCookie, V::SynFastopen],
+        }
+    }
+
+    /// What was seen, in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::NoSyn => "no SYN on the wire",
+            Self::StrayReset => "an ACK without a SYN, answered by RST",
+            Self::SynUnanswered => "no SYN-ACK to any SYN",
+            Self::SynRefused => "a RST in answer to the SYN",
+            Self::SynAckOnly => "a SYN-ACK and no third ACK",
+            Self::AckReset => "a RST in answer to the third ACK",
+            Self::AckResent => "the SYN-ACK sent again after the third ACK",
+            Self::AckSilent => "silence after the third ACK, and at the listener's close",
+            Self::AckSilentShort => "silence after the third ACK, watched too short to tell more",
+            Self::AckThenClientReset => "silence after the third ACK, until the client's own RST",
+            Self::DataReset => "silence after the third ACK, then a RST in answer to data",
+            Self::Accepted => {
+                "a socket that acknowledged data or was reset at the listener's close"
+            }
+        }
+    }
+}
+
+/// The wire's account of one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The segments it rests on.
+    pub flow: Flow,
+    /// What they amount to.
+    pub picture: Picture,
+}
+
+impl Account {
+    /// Whether the wire is what `verdict`, the verdict on the handshake, would look like.
+    pub fn admits(&self, verdict: VerdictId) -> bool {
+        self.picture.admits().contains(&verdict)
+    }
+
+    /// The SYNs that got no answer, CLOCK_MONOTONIC nanoseconds.
+    ///
+    /// The kernel answers a SYN at once or never, and its timer waits a second before it repeats
+    /// a SYN-ACK: a SYN was answered when a SYN-ACK left before the client sent the next SYN.
+    pub fn dropped_syns(&self) -> Vec<u64> {
+        self.flow.syns.iter().copied().filter(|t| !self.answered(*t)).collect()
+    }
+
+    /// The SYNs that were answered by a SYN-ACK, CLOCK_MONOTONIC nanoseconds.
+    pub fn answered_syns(&self) -> Vec<u64> {
+        self.flow.syns.iter().copied().filter(|t| self.answered(*t)).collect()
+    }
+
+    /// The SYN-ACKs the kernel's timer sent, CLOCK_MONOTONIC nanoseconds.
+    pub fn resent_synacks(&self) -> Vec<u64> {
+        let answers = self.answered_syns().len();
+        self.flow.synacks.iter().copied().skip(answers).collect()
+    }
+
+    fn answered(&self, syn: u64) -> bool {
+        let next = self.flow.syns.iter().find(|t| **t > syn);
+        let until = next.copied().unwrap_or(u64::MAX).min(syn + SYNACK_TIMEOUT_NS / 2);
+        let from = syn.saturating_sub(LAG_JITTER_NS);
+        self.flow.synacks.iter().any(|t| (from..until).contains(t))
+    }
+}
+
+/// Gives each client's connection its account, in order of first packets.
+///
+/// `lag_ns`: see [`flows`]. A `timeline` whose `close` is 0 means the listener was not closed.
+pub fn accounts(
+    packets: &[Packet],
+    server: SocketAddr,
+    timeline: &Timeline,
+    lag_ns: u64,
+) -> Vec<Account> {
+    let last = packets.last().map_or(0, |p| p.t_ns);
+    let (close, watched) = match timeline.close {
+        0 => (u64::MAX, last),
+        close => (close, close),
+    };
+    let jitter = if lag_ns == 0 { 0 } else { LAG_JITTER_NS };
+    flows(packets, server, lag_ns)
+        .into_iter()
+        .map(|mut flow| {
+            flow.end_at(close);
+            Account { picture: picture(&flow, watched, jitter), flow }
+        })
+        .collect()
+}
+
+/// Whether every SYN of the burst had reached the server before its first third ACK: whether
+/// the connects were concurrent. `None` when the capture holds no burst at all.
+pub fn concurrent(packets: &[Packet], server: SocketAddr, timeline: &Timeline) -> Option<bool> {
+    let flows = flows(packets, server, 0);
+    let burst = flows.iter().filter(|f| f.syns.first().is_some_and(|t| *t >= timeline.burst));
+    let mut last_syn = None;
+    let mut first_ack = u64::MAX;
+    for flow in burst {
+        last_syn = last_syn.max(flow.syns.first().copied());
+        first_ack = first_ack.min(flow.acks.first().map_or(u64::MAX, |a| a.t_ns));
+    }
+    last_syn.map(|t| t < first_ack)
+}
+
+/// Decides what a flow amounts to. `watched` is until when a request could have shown itself.
+fn picture(flow: &Flow, watched: u64, jitter: u64) -> Picture {
+    if flow.syns.is_empty() {
+        return if flow.resets.is_empty() { Picture::NoSyn } else { Picture::StrayReset };
+    }
+    let Some(last_synack) = flow.synacks.last() else {
+        return if flow.refusals.is_empty() { Picture::SynUnanswered } else { Picture::SynRefused };
+    };
+    let Some(third) = flow.acks.first() else {
+        return Picture::SynAckOnly;
+    };
+    if flow.served.is_some() || !flow.active_resets.is_empty() {
+        return Picture::Accepted;
+    }
+    if let Some(first) = flow.resets.first()
+        && refuses_third_ack(flow, first, jitter)
+    {
+        return Picture::AckReset;
+    }
+    if *last_synack > third.t_ns + jitter {
+        return Picture::AckResent;
+    }
+    if !flow.resets.is_empty() {
+        return Picture::DataReset;
+    }
+    // A request's next SYN-ACK is due, at the latest, after one doubling per SYN-ACK sent.
+    let mut timeout = SYNACK_TIMEOUT_NS << (flow.synacks.len() - 1).min(6);
+    let mut due = last_synack + timeout;
+    while due <= third.t_ns + jitter {
+        timeout *= 2;
+        due += timeout;
+    }
+    if flow.client_reset.is_some_and(|t| (third.t_ns..due).contains(&t)) {
+        return Picture::AckThenClientReset;
+    }
+    if due + TIMER_SLACK_NS < watched { Picture::AckSilent } else { Picture::AckSilentShort }
+}
+
+/// Whether the first refusing RST refuses the third ACK rather than data that followed it.
+fn refuses_third_ack(flow: &Flow, first: &Reset, jitter: u64) -> bool {
+    let Some(data) = flow.acks.iter().position(|a| a.payload_len > 0) else { return true };
+    if data == 0 {
+        return true;
+    }
+    if jitter == 0 {
+        return first.acks_before <= data;
+    }
+    // Behind a qdisc the capture's order says nothing. Compare times; where ACK and data lie too
+    // close for that, one RST more than there were data segments means the ACK was refused too.
+    let segments = flow.acks.iter().filter(|a| a.payload_len > 0).count();
+    first.t_ns + jitter < flow.acks[data].t_ns || flow.resets.len() > segments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::script, *};
+
+    /// `script` is one connection as in [`script::packets`]; the listener closes at 3000 ms.
+    fn check(lag_ms: u64, script: &str, expect: &str) {
+        let (packets, timeline) = (script::packets(30001, script), script::timeline());
+        let accounts = accounts(&packets, script::SERVER, &timeline, lag_ms * 1_000_000);
+        let texts: Vec<_> = accounts.iter().map(|a| a.picture.text()).collect();
+        assert_eq!(texts.join(" "), expect, "{script}");
+    }
+
+    #[test]
+    fn each_picture_without_lag() {
+        check(0, "0>S 1000>S", "syn.drop");
+        check(0, "0>S 0<RA", "syn.refused");
+        check(0, "0>S 0<SA", "syn");
+        check(0, "0<SA 200>A", "none");
+        check(0, "200>A 200<R", "ack.reset");
+        check(0, "0>S 0<SA 200>A 200<R", "ack.reset");
+        check(0, "0>S 0<SA 200>A 1000<SA 1200>A", "ack.drop.overflow");
+        check(0, "0>S 0<SA 200>A", "ack.drop.overflow.cookie");
+        check(0, "0>S 0<SA 200>A 3000<RA", "ack.accepted");
+        check(0, "0>S 0<SA 200>A 201>D 201<K", "ack.accepted");
+    }
+
+    #[test]
+    fn a_late_answer_is_no_drop() {
+        check(0, "0>S 1000>S 1000<SA 1200>A 3000<RA", "ack.accepted");
+        check(0, "0>S 1000>S 1000<SA 1200>A 1200<R", "ack.reset");
+    }
+
+    #[test]
+    fn silence_after_the_clients_own_rst_tells_nothing() {
+        check(0, "0>S 0<SA 200>A 400>R", "ack");
+        // The next SYN-ACK of a request was due before it.
+        check(0, "0>S 0<SA 200>A 2400>R", "ack.drop.overflow.cookie");
+        check(0, "0>S 0<SA 400>R", "syn");
+    }
+
+    #[test]
+    fn a_recovered_connection_is_accepted() {
+        check(0, "0>S 0<SA 200>A 1000<SA 1200>A 3000<RA", "ack.accepted");
+    }
+
+    #[test]
+    fn data_of_a_cookie_connection_is_dropped_too() {
+        check(0, "0>S 0<SA 200>A 200>D 500>D 900>D", "ack.drop.overflow.cookie");
+    }
+
+    #[test]
+    fn a_rst_after_the_close_speaks_for_the_closed_port() {
+        check(0, "0>S 0<SA 200>A 200>D 3100>D 3100<R", "ack.drop.overflow.cookie");
+        check(0, "0>S 0<SA 200>A 1000<SA 1200>A 3100>D 3100<R", "ack.drop.overflow");
+        check(0, "0>S 1000>S 3100>S 3100<RA", "syn.drop");
+        check(200, "0>S 1000>S 3100>S 3300<RA", "syn.drop");
+    }
+
+    #[test]
+    fn which_segment_a_rst_refuses() {
+        check(0, "0>S 0<SA 200>A 200<R 201>D 201<R", "ack.reset");
+        check(0, "0>S 0<SA 200>A 201>D 201<R", "ack");
+        check(0, "0>S 0<SA 200>D 200<R", "ack.reset");
+        // Behind a qdisc of 200 ms all departures are captured 200 ms late.
+        check(200, "0>S 200<SA 200>A 201>D 400<R 401<R", "ack.reset");
+        check(200, "0>S 200<SA 200>A 400<R", "ack.reset");
+        check(200, "0>S 200<SA 200>A 900>D 1100<R", "ack");
+    }
+
+    #[test]
+    fn a_synack_that_left_before_the_ack_arrived_is_not_resent() {
+        // The timer fired at 1000, the ACK came at 1500, the capture saw both SYN-ACKs after it.
+        check(1500, "0>S 1500<SA 1500>A 2500<SA 2500>A", "ack.drop");
+        check(200, "0>S 200<SA 200>A 1200<SA 1200>A", "ack.drop.overflow");
+        check(200, "0>S 200<SA 200>A 3200<RA", "ack.accepted");
+    }
+
+    #[test]
+    fn silence_tells_nothing_before_the_timer() {
+        check(0, "0>S 0<SA 2500>A", "ack.drop");
+        check(0, "2000>S 2000<SA 2200>A", "ack.drop");
+        check(0, "1000>S 1000<SA 1200>A", "ack.drop.overflow.cookie");
+    }
+
+    #[test]
+    fn syns_are_answered_at_once_or_never() {
+        let packets = script::packets(30001, "0>S 1000>S 3000>S 3000<SA 4000<SA");
+        let account = &accounts(&packets, script::SERVER, &Timeline::default(), 0)[0];
+        let ms = |times: Vec<u64>| times.iter().map(|t| t / 1_000_000).collect::<Vec<_>>();
+        assert_eq!(ms(account.dropped_syns()), [0, 1000]);
+        assert_eq!(ms(account.answered_syns()), [3000]);
+        assert_eq!(ms(account.resent_synacks()), [4000]);
+    }
+
+    #[test]
+    fn concurrency_is_read_off_the_wire() {
+        let check = |first: &str, second: &str, expect| {
+            let mut packets = script::packets(30001, first);
+            packets.extend(script::packets(30002, second));
+            let timeline = script::timeline();
+            assert_eq!(concurrent(&packets, script::SERVER, &timeline), expect);
+        };
+        check("0>S 0<SA 200>A", "1>S 1<SA 201>A", Some(true));
+        check("0>S 0<SA 200>A", "201>S 201<SA 401>A", Some(false));
+        check("0>S", "1>S", Some(true));
+        check("", "", None);
+    }
+
+    #[test]
+    fn admitted_verdicts_lie_under_the_family_or_beside_the_id() {
+        use Picture as P;
+        for picture in [
+            P::SynUnanswered,
+            P::SynAckOnly,
+            P::AckReset,
+            P::StrayReset,
+            P::DataReset,
+            P::AckThenClientReset,
+        ] {
+            let family = picture.text();
+            assert!(picture.admits().iter().all(|id| id.is_under(family)), "{family}");
+        }
+        for picture in [P::AckResent, P::AckSilent, P::Accepted] {
+            let id = VerdictId::parse(picture.text()).unwrap();
+            assert!(picture.admits().contains(&id));
+        }
+        assert!(!P::AckResent.admits().contains(&VerdictId::AckDropOverflowCookie));
+        assert!(!P::AckSilent.admits().contains(&VerdictId::AckDropOverflow));
+    }
+}
