@@ -3,6 +3,7 @@
 mod apt;
 mod artifacts;
 mod bench;
+mod btf;
 mod exec;
 mod expected;
 mod fleet;
@@ -78,6 +79,10 @@ enum Verb {
     Storm(storm::StormArgs),
     /// Trace mixed load in a VM for a long time: does the memory stay flat?
     Soak(soak::SoakArgs),
+    /// Write what real kernels' BTF says of the fields that overflow reads, as test data
+    #[command(after_help = "Examples:\n  cargo xtask btf-excerpt 5.10.223-1 6.12\n  \
+        cargo xtask btf-excerpt --arch arm64 6.12")]
+    BtfExcerpt(btf::BtfExcerptArgs),
     /// Boot a kernel with a shell on this terminal; `overflow` is in its PATH
     #[command(after_help = "Examples:\n  cargo xtask vm 6.1\n  \
         cargo xtask vm 6.1 -- overflow doctor\n  cargo xtask vm 5.10 -- uname -r")]
@@ -100,6 +105,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::bench(&args),
         Verb::Storm(args) => storm::storm(&args),
         Verb::Soak(args) => soak::soak(&args),
+        Verb::BtfExcerpt(args) => btf::btf_excerpt(&args),
         Verb::Vm { kernel, command } => run::shell(&kernel, &command),
     };
     result.unwrap_or_else(|e| {

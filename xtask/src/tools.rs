@@ -26,10 +26,16 @@ pub const QEMU: Tool = Tool { program: "qemu-system-x86_64", package: "qemu-syst
 pub const DPKG_DEB: Tool = Tool { program: "dpkg-deb", package: "dpkg" };
 /// Finds, fetches and verifies kernel packages.
 pub const APT_GET: Tool = Tool { program: "apt-get", package: "apt" };
-/// Unpacks kernel modules.
+/// Unpacks kernels and their modules.
 pub const XZ: Tool = Tool { program: "xz", package: "xz-utils" };
-/// Unpacks kernel modules.
+/// Unpacks kernels and their modules.
 pub const ZSTD: Tool = Tool { program: "zstd", package: "zstd" };
+/// Unpacks kernels.
+pub const GZIP: Tool = Tool { program: "gzip", package: "gzip" };
+/// Unpacks kernels.
+pub const LZ4: Tool = Tool { program: "lz4", package: "lz4" };
+/// Reads BTF.
+pub const BPFTOOL: Tool = Tool { program: "bpftool", package: "bpftool" };
 /// Links host programs; rustc calls it.
 pub const CC: Tool = Tool { program: "cc", package: "gcc libc6-dev" };
 

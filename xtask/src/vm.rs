@@ -22,7 +22,7 @@ use crate::{
     artifacts,
     initramfs::Initramfs,
     kernel_image::KernelImage,
-    kernels::Kernels,
+    kernels::{Arch, Kernels},
     machine::{Machine, Wait},
     modules,
     progress::seconds,
@@ -105,7 +105,7 @@ impl Vm {
     /// Obtains the kernel (see [`KernelImage::obtain`]) and builds the programs.
     pub fn new(kernel: &str, options: Options) -> Result<Self> {
         tools::ensure(&[QEMU])?;
-        let image = KernelImage::obtain(kernel)?;
+        let image = KernelImage::obtain(kernel, Arch::Amd64)?;
         let programs = vec![
             ("init".to_owned(), artifacts::guest_init()?),
             ("bin/overflow".to_owned(), artifacts::overflow()?),
