@@ -221,7 +221,7 @@ mod tests {
         decode::Decoder,
         listeners::sample::listener,
         owner::{Cgroup, Owner, Process},
-        text::style::{Options, Tone},
+        text::style::Options,
         verdict::{Stage, Values},
     };
 

@@ -2,7 +2,8 @@
 
 use std::{fs, io::Cursor, process::Command};
 
-use overflow::{lab::LinkKind, sink::pcapng};
+use overflow_core::wire::LinkKind;
+use overflow_lab::report::pcapng;
 use pcap_file::pcapng::{Block, PcapNgReader, blocks::enhanced_packet::EnhancedPacketOption};
 
 use super::sample::{self, Cell, Fate};

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use overflow::{
-    sink::{
-        Loss, Report, json,
-        wire::{Connection, Event, Line, VERSION},
-    },
+use overflow_core::{
     verdict::{Values, VerdictId},
+    wire::line,
+    wire::{Connection, Event, Line, VERSION},
 };
+use overflow_lab::report::{Loss, Report, json};
 use serde_json::{Value, json};
 
 use super::{
@@ -57,8 +56,8 @@ fn eventful() -> Vec<String> {
         path: &["tcp_v4_rcv"],
         values: &values,
     };
-    json::line(&mut text, &Line::Event(event)).unwrap();
-    json::line(&mut text, &Line::Connection(Connection::of(connection))).unwrap();
+    line(&mut text, &Line::Event(event)).unwrap();
+    line(&mut text, &Line::Connection(Connection::of(connection))).unwrap();
     all.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
     all
 }

@@ -5,13 +5,15 @@ use std::{
     time::Duration,
 };
 
-use overflow::{
-    lab::{
-        CellConfig, ClientView, LinkKind, ListenerQueue, Observation, Phase, ServerSocket, Timeline,
-    },
+use overflow_core::{
+    model::scenario::Phase,
     packet::{Packet, flags},
-    sink::{CellReport, HookInUse, Host, Loss, Report},
     verdict::{Connection, Known, Stage, Values, VerdictId},
+    wire::{HookInUse, LinkKind},
+};
+use overflow_lab::{
+    CellConfig, ClientView, ListenerQueue, Observation, ServerSocket, Timeline,
+    report::{CellReport, Host, Loss, Report},
     witness::{Sight, counters::COMPARED},
 };
 

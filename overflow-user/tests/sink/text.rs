@@ -1,12 +1,12 @@
 //! The report for people.
 
-use overflow::{
-    lab::LinkKind,
-    sink::{
-        Loss, Report,
-        text::{Options, report},
-    },
+use overflow_core::{
+    text::style::Options,
     verdict::{Connection, VerdictId},
+    wire::LinkKind,
+};
+use overflow_lab::{
+    report::{Loss, Report, text::report},
     witness::Sight,
 };
 

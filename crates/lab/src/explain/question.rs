@@ -27,3 +27,15 @@ pub fn counts(cell: &Facts<'_>) -> Counts {
     }
     counts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_a_burst_is_not_reckoned() {
+        let script = Script { name: "x", setup: &[], steps: &[] };
+        let config = CellConfig { script, ..CellConfig::SEED };
+        assert_eq!(of_cell(&config, 1), None);
+    }
+}
