@@ -13,7 +13,7 @@ use std::{
 use fastrand::Rng;
 use overflow::{
     pipeline::{Engine, Options},
-    sink::live::{JsonLines, LiveSink, LiveText, Opening},
+    sink::trace::{JsonLines, Opening, TraceSink, TraceText},
 };
 use overflow_common::{Event, Kind, Signature, Tally};
 use overflow_core::{
@@ -89,7 +89,7 @@ fn tell(
     header: &Header,
     frames: impl IntoIterator<Item = Frame>,
     options: Options,
-    mut sink: Box<dyn LiveSink>,
+    mut sink: Box<dyn TraceSink>,
 ) -> String {
     let facts = Facts {
         drop_reasons: header.drop_reasons.clone(),
@@ -299,7 +299,7 @@ fn what_no_kernel_wrote_is_told_without_a_panic() {
             max_events_per_second: rng.bool().then(|| rng.u64(1..5)),
             ..Options::default()
         };
-        let text = Box::new(LiveText::new(style::Options::default()));
+        let text = Box::new(TraceText::new(style::Options::default()));
         let shown = tell(&header, frames.clone(), options.clone(), text);
         assert!(!shown.is_empty() && !shown.contains('\x1b'), "round {round}: {shown}");
         let lines = play(&header, frames, options);

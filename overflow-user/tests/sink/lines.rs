@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     expect,
-    sample::{self, Cell, Fate},
+    sample::{self, Cell, DeliveryCounts},
     schema,
 };
 
@@ -28,7 +28,7 @@ fn parsed(lines: &[String]) -> Vec<Value> {
 
 /// A report in which every kind of line and nearly every field occurs.
 fn eventful() -> Vec<String> {
-    use Fate::{Accepted as A, Cookie as C, Kept as K, Reset as R, SynDropped as S};
+    use DeliveryCounts::{Accepted as A, Cookie as C, Kept as K, Reset as R, SynDropped as S};
     let mut untraced = Cell::new(0, 0, 0, &[A, A, S]);
     untraced.sight = None;
     let mut lossy = Cell::new(1, 1, 1, &[A, R, C]);

@@ -1,7 +1,7 @@
 //! A cell of the lab as a question to the model.
 
 use overflow_core::{
-    explain::{Counts, reckon::Question},
+    explain::{Counts, predict_burst::Question},
     model::config::Sysctls,
 };
 
