@@ -7,11 +7,12 @@
 
 use std::{env, io, path::Path, process::ExitCode};
 
-use overflow::{
-    listeners::Inventory,
-    record::{Frame, Header, Recorder},
-};
 use overflow_common::{Event, Kind, Path as Went, Queue, Rung, valid};
+use overflow_core::{
+    listeners::Inventory,
+    recording::{Frame, Header},
+};
+use overflow_host::recordings;
 
 const SECOND: u64 = 1_000_000_000;
 /// SYNs each second.
@@ -49,7 +50,7 @@ fn write(file: &Path, connections: u32, dropped: bool) -> io::Result<u64> {
         rungs: vec![("SYN".to_owned(), "fentry".to_owned())],
         ..Header::default()
     };
-    let mut recorder = Recorder::create(file, &header)?;
+    let mut recorder = recordings::create(file, &header)?;
     recorder.write(&Frame::Inventory(Box::<Inventory>::default()))?;
     let mut records = 0;
     let mut tick = 0;

@@ -12,10 +12,11 @@ use std::{
 };
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-use overflow::{
-    lab::{Cell, CellConfig, LabError, Observation, Phase},
+use overflow_core::{
+    model::scenario::Phase,
     packet::{Packet, flags},
 };
+use overflow_lab::{Cell, CellConfig, LabError, Observation};
 
 const DELAY: Duration = Duration::from_millis(200);
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use flate2::read::GzDecoder;
-use overflow::explain::{Lang, docs};
+use overflow_core::explain::{Lang, docs};
 use serde_json::Value;
 
 fn root() -> PathBuf {

@@ -8,14 +8,11 @@ use std::{
 };
 
 use flate2::read::GzDecoder;
-use overflow::{
-    lab::Phase,
-    model::{
-        batch,
-        path::{Class, Path as ConnPath},
-        scenario::Scenario,
-        simulate::Simulator,
-    },
+use overflow_core::model::{
+    batch,
+    path::{Class, Path as ConnPath},
+    scenario::{Phase, Scenario},
+    simulate::Simulator,
 };
 use serde_json::{Map, Value};
 

@@ -12,18 +12,19 @@ use std::{
 
 use fastrand::Rng;
 use overflow::{
+    pipeline::{Engine, Options},
+    sink::trace::{JsonLines, Opening, TraceSink, TraceText},
+};
+use overflow_common::{Event, Kind, Signature, Tally};
+use overflow_core::{
     aggregates::Aggregates,
     decode::Decoder,
     kernel::{Facts, Symbols},
-    pipeline::{Engine, Options},
-    record::{Frame, Header, RecordError, Recorder, Recording},
-    sink::{
-        live::{JsonLines, LiveSink, LiveText, Opening},
-        text,
-    },
+    recording::{Frame, Header, RecordError},
+    text::style,
     verdict::VerdictId,
 };
-use overflow_common::{Event, Kind, Signature, Tally};
+use overflow_host::recordings;
 use serde_json::Value;
 use told::{Told, assert_true, connections};
 
@@ -58,7 +59,7 @@ fn recorded() -> Vec<u8> {
 
 /// What a recording says, how many frames of it were damaged, and how it ended.
 fn read(scratch: &Scratch) -> Result<(Header, Vec<Frame>, u64, Option<RecordError>), RecordError> {
-    let mut recording = Recording::open(&scratch.0)?;
+    let mut recording = recordings::open(&scratch.0)?;
     let mut frames = Vec::new();
     let error = loop {
         match recording.next_frame() {
@@ -88,7 +89,7 @@ fn tell(
     header: &Header,
     frames: impl IntoIterator<Item = Frame>,
     options: Options,
-    mut sink: Box<dyn LiveSink>,
+    mut sink: Box<dyn TraceSink>,
 ) -> String {
     let facts = Facts {
         drop_reasons: header.drop_reasons.clone(),
@@ -298,7 +299,7 @@ fn what_no_kernel_wrote_is_told_without_a_panic() {
             max_events_per_second: rng.bool().then(|| rng.u64(1..5)),
             ..Options::default()
         };
-        let text = Box::new(LiveText::new(text::Options::default()));
+        let text = Box::new(TraceText::new(style::Options::default()));
         let shown = tell(&header, frames.clone(), options.clone(), text);
         assert!(!shown.is_empty() && !shown.contains('\x1b'), "round {round}: {shown}");
         let lines = play(&header, frames, options);
@@ -353,7 +354,7 @@ fn the_command_says_what_is_wrong_and_fails() {
     }
     let (header, frames) = self::whole();
     for round in 0..12 {
-        let mut recorder = Recorder::create(&scratch.0, &header).unwrap();
+        let mut recorder = recordings::create(&scratch.0, &header).unwrap();
         for frame in made_up(&frames, &mut rng).into_iter().chain([Frame::End(1)]) {
             recorder.write(&frame).unwrap();
         }

@@ -10,12 +10,13 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use overflow::{
+use overflow_common::{Event, Kind, Path as Bits, Queue, Rung, valid};
+use overflow_core::{
     listeners::{Inventory, Listener},
     owner::{Cgroup, Container, Owner, Process},
-    record::{Frame, Header, Recorder},
+    recording::{Frame, Header},
 };
-use overflow_common::{Event, Kind, Path as Bits, Queue, Rung, valid};
+use overflow_host::recordings;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -128,7 +129,7 @@ fn record(name: &str, frames: &[Frame]) -> Recorded {
         notes: vec!["not observable here: accept(); see `overflow doctor`".to_owned()],
         ..Header::default()
     };
-    let mut recorder = Recorder::create(&path, &header).unwrap();
+    let mut recorder = recordings::create(&path, &header).unwrap();
     for frame in frames {
         recorder.write(frame).unwrap();
     }

@@ -48,7 +48,7 @@ pub struct Waits {
 
 /// What was counted at one place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct ListenerKey {
     /// SYNs, third ACKs and accept()s by verdict.
     pub verdicts: BTreeMap<VerdictId, u64>,
     /// Accept queue when it last changed, (length, limit), of the listener that was fullest.
@@ -69,14 +69,14 @@ impl Aggregates {
         decoder: &mut Decoder,
         limit: Option<SynQueueLimit>,
         now_ns: u64,
-    ) -> BTreeMap<(u32, SocketAddr), Place> {
+    ) -> BTreeMap<(u32, SocketAddr), ListenerKey> {
         // A closed listener's address in memory soon is another's.
         let locals: HashMap<(u64, u16), (u32, SocketAddr)> = self
             .queues
             .iter()
             .map(|(sk, tally)| ((*sk, tally.port), (tally.netns, local(tally))))
             .collect();
-        let mut places: BTreeMap<_, Place> = BTreeMap::new();
+        let mut places: BTreeMap<_, ListenerKey> = BTreeMap::new();
         for (signature, count) in &self.counts {
             let Some(at) = locals.get(&(signature.sk, signature.port)) else { continue };
             let Some(moment) = decoder.decode(&signature.moment()) else { continue };
@@ -92,7 +92,7 @@ impl Aggregates {
     }
 }
 
-impl Place {
+impl ListenerKey {
     fn add(&mut self, tally: &Tally, now_ns: u64) {
         let spell = match tally.full_since_ns {
             0 => 0,

@@ -12,7 +12,7 @@ pub mod packet;
 pub mod decode;
 pub mod recording;
 pub mod syn_limit;
-pub mod table;
+pub mod histories;
 pub mod connections;
 pub mod verdict;
 pub mod aggregates;

@@ -19,12 +19,12 @@ pub enum SynQueueLimit {
 /// queued whatever the queue holds (`isn` of `tcp_conn_request` is not 0), and on another CPU the
 /// queue may grow between our reading and the kernel's test.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Learner {
+pub struct SynLimitEstimator {
     at_backlog: u64,
     above_backlog: u64,
 }
 
-impl Learner {
+impl SynLimitEstimator {
     /// Takes what a moment shows, if anything.
     pub fn learn(&mut self, moment: &Observed) {
         match shown(moment) {
@@ -98,7 +98,7 @@ mod tests {
 
     /// SYNs at a backlog of 8, each with the requests it found and what was done.
     fn check(syns: &[(u32, u32)], expect: Option<SynQueueLimit>) {
-        let mut learner = Learner::default();
+        let mut learner = SynLimitEstimator::default();
         for (qlen, path) in syns {
             learner.learn(&syn(*qlen, *path));
         }

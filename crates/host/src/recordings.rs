@@ -26,3 +26,22 @@ pub fn file(path: &Path) -> Result<File, RecordError> {
 pub fn open(path: &Path) -> Result<Recording<File>, RecordError> {
     Recording::read(path, file(path)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, os::unix::fs::PermissionsExt as _, process};
+
+    use super::*;
+
+    #[test]
+    fn a_recording_is_its_owners_only() {
+        let path = env::temp_dir().join(format!("overflow-recording-{}", process::id()));
+        let header = Header { kernel: "6.12.1".to_owned(), ..Header::default() };
+        drop(create(&path, &header).unwrap());
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        let read = open(&path).map(|recording| recording.header().clone());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(read.unwrap(), header);
+    }
+}

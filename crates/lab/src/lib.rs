@@ -13,7 +13,7 @@ mod counters;
 mod crafted;
 mod delay;
 mod diag;
-pub mod ends;
+pub mod two_hosts;
 mod error;
 pub mod explain;
 mod family;

@@ -12,9 +12,9 @@ use clap::{Args, value_parser};
 use serde::Serialize;
 use tokio::task::LocalSet;
 
-use super::{OutputFormat, ends, values};
+use super::{OutputFormat, connection_text, parsers};
 use overflow_core::wire::VERSION;
-use overflow_lab::{ClientView, ends::Clients};
+use overflow_lab::{ClientView, two_hosts::Clients};
 
 /// Connect many clients at once, and show what each of them believes.
 ///
@@ -41,7 +41,7 @@ pub struct ClientArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     payload: usize,
     /// How long to watch before the clients close
-    #[arg(long, value_name = "SECS", default_value = "5", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECS", default_value = "5", value_parser = parsers::seconds)]
     hold: Duration,
     /// Text for people, or JSON lines
     #[arg(long, value_enum, default_value_t)]
@@ -98,7 +98,7 @@ async fn connect(args: &ClientArgs, server: SocketAddr) -> Result<Vec<ClientView
     let clients = Clients::connect(server, args.count, args.payload)?;
     tokio::select! {
         () = tokio::time::sleep(args.hold) => (),
-        interrupted = ends::interrupted() => interrupted.context("cannot wait for signals")?,
+        interrupted = connection_text::interrupted() => interrupted.context("cannot wait for signals")?,
     }
     Ok(clients.views()?)
 }

@@ -11,7 +11,7 @@ use clap::Args;
 
 use overflow::{
     confine,
-    probe::{Moment, MomentStatus, TraceConfig, Tracer},
+    probe::{HookPoint, HookPointStatus, TraceConfig, Tracer},
 };
 use overflow_host::kernel::{Kernel, VMLINUX_BTF};
 
@@ -78,7 +78,7 @@ fn rights(out: &mut impl Write, tracer: &Tracer) -> Result<()> {
     Ok(())
 }
 
-fn moment(out: &mut impl Write, status: &MomentStatus) -> io::Result<()> {
+fn moment(out: &mut impl Write, status: &HookPointStatus) -> io::Result<()> {
     let rung = status.rung.map_or("unavailable", |r| r.as_str());
     writeln!(out, "{:<24}{rung}", status.moment.as_str())?;
     let attached: Vec<_> =
@@ -99,12 +99,13 @@ fn moment(out: &mut impl Write, status: &MomentStatus) -> io::Result<()> {
     Ok(())
 }
 
-fn summary(moments: &[MomentStatus]) -> String {
-    let exact =
-        |m: Moment| moments.iter().any(|s| s.moment == m && s.rung.is_some() && s.blind.is_empty());
+fn summary(moments: &[HookPointStatus]) -> String {
+    let exact = |m: HookPoint| {
+        moments.iter().any(|s| s.moment == m && s.rung.is_some() && s.blind.is_empty())
+    };
     let missing: Vec<_> =
         moments.iter().filter(|s| s.rung.is_none()).map(|s| s.moment.as_str()).collect();
-    let mut text = if exact(Moment::Syn) && exact(Moment::ThirdAck) {
+    let mut text = if exact(HookPoint::Syn) && exact(HookPoint::ThirdAck) {
         "Every syn.* and ack.* verdict is traced: the kernel's branch itself is observed."
             .to_owned()
     } else {

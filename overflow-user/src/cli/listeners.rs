@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::{OutputFormat, host, style, trace::Selection};
-use overflow::sink::live_listeners;
+use overflow::sink::listeners;
 
 /// Show every TCP listener with its queues, its real limits and its owner.
 ///
@@ -57,13 +57,13 @@ pub(super) fn run(args: &ListenersArgs) -> Result<ExitCode> {
     let terminal = stdout.is_terminal();
     let mut out = BufWriter::new(stdout.lock());
     match args.output {
-        OutputFormat::Json => live_listeners::json(&mut out, &inventory, &kernel)?,
+        OutputFormat::Json => listeners::json(&mut out, &inventory, &kernel)?,
         OutputFormat::Text => {
             let mut options = style::options(terminal);
             if args.wide {
                 options.width = usize::MAX;
             }
-            live_listeners::text(&mut out, &inventory, &kernel, options)?;
+            listeners::text(&mut out, &inventory, &kernel, options)?;
         }
     }
     out.flush()?;

@@ -6,7 +6,7 @@
 mod attribution;
 mod client;
 mod doctor;
-mod ends;
+mod connection_text;
 mod explain;
 mod export;
 mod host;
@@ -19,7 +19,7 @@ mod style;
 mod top;
 mod trace;
 mod tracing;
-mod values;
+mod parsers;
 
 use std::{io, process::ExitCode};
 

@@ -12,10 +12,10 @@ use anyhow::{Context, Result};
 use clap::{Args, value_parser};
 
 use super::{
-    OutputFormat, ends,
+    OutputFormat, connection_text,
     lab::RungChoice,
+    parsers,
     tracing::{Tracing, until_close},
-    values,
 };
 use overflow::probe::TraceConfig;
 use overflow_core::{
@@ -24,7 +24,7 @@ use overflow_core::{
 };
 use overflow_lab::{
     ListenerQueue,
-    ends::{Server, Settings, own_netns},
+    two_hosts::{Server, Settings, own_netns},
 };
 
 /// Resets of a listener's close are traced this long after it.
@@ -54,10 +54,10 @@ pub struct ServerArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     backlog: u32,
     /// Listen so long, then close and report; otherwise until Ctrl-C
-    #[arg(long, value_name = "SECS", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECS", value_parser = parsers::seconds)]
     hold: Option<Duration>,
     /// Begin to accept after so long; otherwise never
-    #[arg(long, value_name = "SECS", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECS", value_parser = parsers::seconds)]
     accept_after: Option<Duration>,
     /// Trace by this rung only, instead of the best that attaches
     #[arg(long, value_enum, default_value_t)]
@@ -127,7 +127,7 @@ async fn serve(args: &ServerArgs) -> Result<Served> {
     };
     tokio::select! {
         held = hold => held?,
-        interrupted = ends::interrupted() => interrupted.context("cannot wait for signals")?,
+        interrupted = connection_text::interrupted() => interrupted.context("cannot wait for signals")?,
     }
     let queue = server.queue()?;
     let (accepted, closed) = server.close().await?;
@@ -169,7 +169,7 @@ fn announce(args: &ServerArgs, address: SocketAddr, tracing: &Tracing) {
 impl Served {
     fn text(&self, out: &mut impl Write) -> io::Result<()> {
         for connection in &self.connections {
-            ends::connection(out, connection)?;
+            connection_text::connection(out, connection)?;
         }
         let count = self.connections.len();
         let noun = if count == 1 { "connection" } else { "connections" };

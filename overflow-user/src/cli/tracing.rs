@@ -7,15 +7,15 @@ use overflow_common::{Event, Kind};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::trace;
-use overflow::probe::{Moment, RingReader, TraceConfig, Tracer};
+use overflow::probe::{HookPoint, RingReader, TraceConfig, Tracer};
 use overflow_core::{
     decode::{Decoder, Observed},
+    histories::Table,
     recording::Header,
-    table::Table,
     wire::HookInUse,
 };
 use overflow_host::kernel::Kernel;
-use overflow_lab::{report::Loss, witness::Sight};
+use overflow_lab::{report::Loss, witness::Coverage};
 
 /// More than any cell can have: its clients are bounded by its source ports.
 const MAX_CONNECTIONS: usize = 1 << 17;
@@ -44,7 +44,7 @@ pub(super) struct Traced {
     /// The stories.
     pub(super) table: Table,
     /// What could not be seen.
-    pub(super) sight: Sight,
+    pub(super) sight: Coverage,
     /// The records as they came, if they were to be kept, and what decoding them needs.
     pub(super) records: Vec<Event>,
     pub(super) header: Header,
@@ -94,8 +94,10 @@ impl Tracing {
             .collect();
         losses.push(loss("records that could not be decoded", read.undecoded));
         losses.push(loss("moments that found no room", read.table.evicted()));
-        let sight =
-            Sight { lost: losses.iter().map(|l| l.count).sum(), blind_to: blind_to(&self.tracer) };
+        let sight = Coverage {
+            lost: losses.iter().map(|l| l.count).sum(),
+            blind_to: blind_to(&self.tracer),
+        };
         Ok(Traced {
             table: read.table,
             sight,
@@ -159,33 +161,33 @@ fn blind_to(tracer: &Tracer) -> Vec<&'static str> {
 }
 
 /// Every moment there are hooks for.
-pub(super) const MOMENTS: [Moment; 8] = [
-    Moment::Syn,
-    Moment::ThirdAck,
-    Moment::Reset,
-    Moment::SynAckRetransmit,
-    Moment::RequestRemoved,
-    Moment::ListenerClose,
-    Moment::Accept,
-    Moment::PeerReset,
+pub(super) const HOOK_POINTS: [HookPoint; 8] = [
+    HookPoint::Syn,
+    HookPoint::ThirdAck,
+    HookPoint::Reset,
+    HookPoint::SynAckRetransmit,
+    HookPoint::RequestRemoved,
+    HookPoint::ListenerClose,
+    HookPoint::Accept,
+    HookPoint::PeerReset,
 ];
 
 /// Families of verdicts that only the hooks of this moment show.
-pub(super) const fn families(moment: Moment) -> &'static [&'static str] {
+pub(super) const fn families(moment: HookPoint) -> &'static [&'static str] {
     match moment {
-        Moment::Syn => &["syn"],
-        Moment::ThirdAck => &["ack", "later.migrated", "later.reset_by_client"],
-        Moment::Reset => &["later.reset_no_socket"],
-        Moment::RequestRemoved => &[
+        HookPoint::Syn => &["syn"],
+        HookPoint::ThirdAck => &["ack", "later.migrated", "later.reset_by_client"],
+        HookPoint::Reset => &["later.reset_no_socket"],
+        HookPoint::RequestRemoved => &[
             "later.request_expired",
             "later.request_orphaned",
             "later.request_icmp_error",
             "later.request_destroyed",
         ],
-        Moment::ListenerClose => &["later.listener_closed", "later.reset_by_server"],
-        Moment::PeerReset => &["later.reset_in_queue"],
-        Moment::Accept => &["later.accepted_by_app"],
-        Moment::SynAckRetransmit => &[],
+        HookPoint::ListenerClose => &["later.listener_closed", "later.reset_by_server"],
+        HookPoint::PeerReset => &["later.reset_in_queue"],
+        HookPoint::Accept => &["later.accepted_by_app"],
+        HookPoint::SynAckRetransmit => &[],
     }
 }
 

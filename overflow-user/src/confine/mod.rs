@@ -15,7 +15,7 @@ mod caps;
 mod landlock;
 mod seccomp;
 pub(crate) mod wire;
-mod words;
+mod describe;
 
 use std::{fs, io, thread, time::Duration};
 

@@ -18,7 +18,6 @@ use nix::{
 };
 
 use super::*;
-use overflow_core::listeners;
 
 /// Runs `job` in a thread that is confined; `None` where the kernel cannot confine.
 fn confined<T: Send>(needs: &Needs, job: impl FnOnce() -> T + Send) -> Option<T> {
@@ -145,7 +144,7 @@ fn who_looks_at_listeners_can_look_and_no_more() {
         if !seccomp::restrict(seccomp::looker()).unwrap() {
             return None;
         }
-        let inventory = listeners::inventory(&BTreeSet::new()).unwrap();
+        let inventory = overflow_host::listeners::inventory(&BTreeSet::new()).unwrap();
         refused(File::options().append(true).open("/etc/shadow"));
         refused(File::create("/tmp/overflow-looker"));
         refused(UdpSocket::bind("127.0.0.1:0"));

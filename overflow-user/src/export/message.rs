@@ -11,7 +11,7 @@ const MAX_BODY: u32 = 64 << 20;
 /// Kinds of telemetry, each with a path of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Numbers of listeners.
+    /// Collector of listeners.
     Metrics,
     /// Abnormal handshakes.
     Logs,
@@ -30,7 +30,7 @@ pub struct Request {
 
 /// What became of the requests of one signal since the beginning, in items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fate {
+pub struct DeliveryCounts {
     /// The collector has them.
     pub delivered: u64,
     /// The collector did not want them.
@@ -43,9 +43,9 @@ pub struct Fate {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Of metrics.
-    pub metrics: Fate,
+    pub metrics: DeliveryCounts,
     /// Of logs.
-    pub logs: Fate,
+    pub logs: DeliveryCounts,
     /// Why nothing gets through now, as a sentence.
     pub trouble: Option<String>,
 }
@@ -55,7 +55,7 @@ impl Signal {
     pub const ALL: [Self; 2] = [Self::Metrics, Self::Logs];
 }
 
-impl Fate {
+impl DeliveryCounts {
     /// Items of which the end is known.
     pub fn known(&self) -> u64 {
         self.delivered + self.refused + self.dropped
@@ -64,7 +64,7 @@ impl Fate {
 
 impl Report {
     /// What became of one signal's.
-    pub fn of(&mut self, signal: Signal) -> &mut Fate {
+    pub fn of(&mut self, signal: Signal) -> &mut DeliveryCounts {
         match signal {
             Signal::Metrics => &mut self.metrics,
             Signal::Logs => &mut self.logs,

@@ -5,14 +5,14 @@
 //! that can connect to the collector and do nothing else, which keeps them while the collector is
 //! slow or away. Both queues are bounded: what finds no room is counted, and tracing never waits.
 
-mod lane;
+mod retry_queue;
 mod message;
-mod post;
+mod http_client;
 mod process;
 mod serve;
 mod settings;
 
-pub use message::{Fate, Report, Request, Signal};
+pub use message::{DeliveryCounts, Report, Request, Signal};
 pub use process::{COMMAND, Export, Outbox, UNCONFINED};
 pub use serve::serve;
 pub use settings::{Settings, Target};

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     Report, Request, Settings, Signal,
-    lane::ROOM,
+    retry_queue::ROOM,
     serve::{FLUSH, Setup},
 };
 use crate::confine::wire;

@@ -19,8 +19,8 @@ use tokio::{
 
 use super::{
     Report, Request, Signal, Target,
-    lane::{Attempt, Lane},
-    post::Post,
+    http_client::Post,
+    retry_queue::{Attempt, RetryQueue},
 };
 use crate::confine::{ConfineError, confine_sender, ignore_signals, wire};
 
@@ -41,8 +41,8 @@ pub(super) struct Setup {
 }
 
 /// What its parts share; all run in one thread.
-struct Office {
-    lanes: [RefCell<Lane>; 2],
+struct Exporter {
+    lanes: [RefCell<RetryQueue>; 2],
     /// Why each lane does not get through now.
     troubles: [RefCell<Option<String>>; 2],
     arrived: [Notify; 2],
@@ -84,7 +84,7 @@ async fn deliver(setup: Setup) -> io::Result<()> {
     let own = |fd: io::Result<OwnedFd>| fd;
     let mut requests = Receiver::from_owned_fd(own(io::stdin().as_fd().try_clone_to_owned())?)?;
     let mut reports = Sender::from_owned_fd(own(io::stdout().as_fd().try_clone_to_owned())?)?;
-    let office = Office::new();
+    let office = Exporter::new();
     let (close, closing) = watch::channel(false);
     let read = async {
         // Nonsense ends it as the end does.
@@ -129,7 +129,7 @@ async fn deliver(setup: Setup) -> io::Result<()> {
     Ok(())
 }
 
-impl Office {
+impl Exporter {
     fn new() -> Self {
         Self {
             lanes: [RefCell::default(), RefCell::default()],

@@ -9,15 +9,15 @@ use std::{
 
 use overflow_common::{Event, Kind, Rung};
 
-use super::{filter::Filter, places::Places, whose::Whose};
-use crate::sink::live::{Closing, Interval, LiveSink, Moment, Snapshot};
+use super::{filter::Filter, listener_cache::ListenerCache, listener_totals::ListenerTotals};
+use crate::sink::trace::{Closing, Interval, Moment, Snapshot, TraceSink};
 use overflow_core::{
     aggregates::Aggregates,
-    connections::{Bounds, Id, Stories},
+    connections::{Bounds, ConnTable, Id},
     decode::{ConnKey, Decoder, Observed},
     listeners::{Inventory, Listener},
     recording::Frame,
-    syn_limit::{Learner, SynQueueLimit},
+    syn_limit::{SynLimitEstimator, SynQueueLimit},
     verdict::{self, Connection, Stage, VerdictId},
 };
 
@@ -45,16 +45,16 @@ pub struct Engine {
     options: Options,
     decoder: Decoder,
     /// Where this kernel's SYN queue limit was seen to be.
-    limit: Learner,
-    stories: Stories,
+    limit: SynLimitEstimator,
+    stories: ConnTable,
     /// Those of the connection that was judged last.
     stages: Vec<Stage>,
     inventory: Inventory,
     /// How many inventories came.
     inventories: u64,
-    whose: Whose,
-    places: Places,
-    sink: Box<dyn LiveSink>,
+    whose: ListenerCache,
+    places: ListenerTotals,
+    sink: Box<dyn TraceSink>,
     losses: Vec<(String, u64)>,
     /// Until when records are known to have been lost, CLOCK_MONOTONIC nanoseconds.
     lost_ns: Option<u64>,
@@ -72,17 +72,17 @@ pub struct Engine {
 
 impl Engine {
     /// A pipeline that prints to `sink`.
-    pub fn new(options: Options, decoder: Decoder, sink: Box<dyn LiveSink>) -> Self {
+    pub fn new(options: Options, decoder: Decoder, sink: Box<dyn TraceSink>) -> Self {
         Self {
             options,
             decoder,
-            limit: Learner::default(),
-            stories: Stories::new(Bounds::LIVE),
+            limit: SynLimitEstimator::default(),
+            stories: ConnTable::new(Bounds::LIVE),
             stages: Vec::new(),
             inventory: Inventory::default(),
             inventories: 0,
-            whose: Whose::default(),
-            places: Places::default(),
+            whose: ListenerCache::default(),
+            places: ListenerTotals::default(),
             sink,
             losses: Vec::new(),
             lost_ns: None,
@@ -369,7 +369,7 @@ impl Engine {
 
 /// Whether a record whose address has no known listener is about one all the same: it could have
 /// been closed meanwhile. An RST to somebody else's segment is not.
-fn is_a_listeners(moment: &Observed, stories: &mut Stories) -> bool {
+fn is_a_listeners(moment: &Observed, stories: &mut ConnTable) -> bool {
     match moment.kind {
         Kind::Syn
         | Kind::Ack
@@ -398,7 +398,7 @@ fn counted_by_kernel(moment: &Observed, id: VerdictId, limit: Option<SynQueueLim
 /// Hands over a connection of which no more is heard. What became of it stays open if that follows
 /// only from silence, and some of its records may have been lost.
 fn tell(
-    sink: &mut dyn LiveSink,
+    sink: &mut dyn TraceSink,
     lost_ns: Option<u64>,
     connection: &mut Connection,
     out: &mut dyn Write,
@@ -436,7 +436,7 @@ fn phantom(stages: &[Stage], stage: &Stage, t_ns: u64) -> bool {
 }
 
 fn snapshot<'a>(
-    places: &'a Places,
+    places: &'a ListenerTotals,
     inventory: &'a Inventory,
     options: &Options,
     t_ns: u64,

@@ -5,8 +5,8 @@ mod command;
 mod engine;
 mod filter;
 mod live;
-mod places;
-mod whose;
+mod listener_totals;
+mod listener_cache;
 
 pub use engine::{Engine, Options, needs_healthy};
 pub use filter::Filter;

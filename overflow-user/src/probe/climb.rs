@@ -10,7 +10,7 @@ use overflow_common::Rung;
 
 use super::{
     error::refusal,
-    ladder::{Attach, Hook, HookStatus, Moment, MomentStatus, Scope, Step},
+    ladder::{Attach, Hook, HookPoint, HookPointStatus, HookStatus, Scope, Step},
 };
 use overflow_host::kernel::{Kernel, VMLINUX_BTF};
 
@@ -35,7 +35,7 @@ impl<'a> Climber<'a> {
     }
 
     /// Attaches `moment` by the best rung that works, or by `only` that one.
-    pub fn climb(&mut self, moment: Moment, only: Option<Rung>) -> MomentStatus {
+    pub fn climb(&mut self, moment: HookPoint, only: Option<Rung>) -> HookPointStatus {
         let mut refused = Vec::new();
         let ladder = moment.ladder(self.scope);
         // Hooks of two rungs on the same moment would tell of everything twice.
@@ -62,12 +62,12 @@ impl<'a> Climber<'a> {
             match self.step(step) {
                 Ok(hooks) => {
                     let (rung, blind) = (Some(step.rung), step.blind);
-                    return MomentStatus { moment, rung, blind, hooks, refused };
+                    return HookPointStatus { moment, rung, blind, hooks, refused };
                 }
                 Err(why) => refused.push((step.rung, why)),
             }
         }
-        MomentStatus { moment, rung: None, blind: "", hooks: Vec::new(), refused }
+        HookPointStatus { moment, rung: None, blind: "", hooks: Vec::new(), refused }
     }
 
     /// Whether a step's programs are attached already, for another moment.

@@ -4,7 +4,7 @@ use overflow_common::Rung;
 
 /// A kernel moment that a verdict depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Moment {
+pub enum HookPoint {
     /// The SYN is queued, answered by a cookie, or dropped.
     Syn,
     /// The third ACK is decided.
@@ -88,9 +88,9 @@ pub struct HookStatus {
 
 /// What became of one moment.
 #[derive(Clone, Debug)]
-pub struct MomentStatus {
+pub struct HookPointStatus {
     /// The moment.
-    pub moment: Moment,
+    pub moment: HookPoint,
     /// The rung it is traced by; `None` if no rung works.
     pub rung: Option<Rung>,
     /// What that rung cannot see.
@@ -121,7 +121,7 @@ impl Hook {
     }
 }
 
-impl Moment {
+impl HookPoint {
     /// Every moment, in the order of a connection's life.
     pub const ALL: &[Self] = &[
         Self::Syn,
@@ -424,7 +424,7 @@ mod tests {
 
     #[test]
     fn rungs_go_from_best_to_worst_and_the_last_needs_only_tracepoints_or_is_alone() {
-        for moment in Moment::ALL {
+        for moment in HookPoint::ALL {
             assert!(!moment.ladder(Scope::Everything).is_empty());
             for scope in [Scope::Everything, Scope::Overflows] {
                 let ladder = moment.ladder(scope);

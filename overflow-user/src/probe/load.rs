@@ -13,7 +13,7 @@ use overflow_common::{Rung, Signature, Tally};
 use super::{
     climb::Climber,
     error::ProbeError,
-    ladder::{Moment, MomentStatus, Scope},
+    ladder::{HookPoint, HookPointStatus, Scope},
     ring::{Losses, RingReader, infos, register},
     targets,
 };
@@ -71,7 +71,7 @@ impl Default for TraceConfig {
 /// Attached programs. Dropping it detaches everything; so does the process's end, however it ends.
 pub struct Tracer {
     ebpf: Ebpf,
-    moments: Vec<MomentStatus>,
+    moments: Vec<HookPointStatus>,
     missing: Vec<String>,
     /// Whether the eBPF side counts.
     counts: bool,
@@ -91,7 +91,7 @@ impl Tracer {
         raise_memlock();
         let scope = if config.all { Scope::Everything } else { Scope::Overflows };
         let in_scope: Vec<_> =
-            Moment::ALL.iter().filter(|m| !m.ladder(scope).is_empty()).copied().collect();
+            HookPoint::ALL.iter().filter(|m| !m.ladder(scope).is_empty()).copied().collect();
         // Without it kprobes still work: the fields then come from the file given with --btf.
         let hooks = in_scope.iter().flat_map(|m| m.ladder(scope)).flat_map(|step| step.hooks);
         let btf = kernel.own_btf().and_then(|own| targets::of(&own, hooks));
@@ -208,7 +208,7 @@ impl Tracer {
     }
 
     /// By which rung each moment is traced, and why not by a better one.
-    pub fn moments(&self) -> &[MomentStatus] {
+    pub fn moments(&self) -> &[HookPointStatus] {
         &self.moments
     }
 

@@ -9,6 +9,6 @@ mod ring;
 mod targets;
 
 pub use error::ProbeError;
-pub use ladder::{HookStatus, Moment, MomentStatus, Scope};
+pub use ladder::{HookPoint, HookPointStatus, HookStatus, Scope};
 pub use load::{TraceConfig, Tracer};
 pub use ring::{Losses, RingReader};

@@ -2,16 +2,17 @@
 
 use std::{fs, io::Cursor, process::Command};
 
-use overflow::{lab::LinkKind, sink::pcapng};
+use overflow_core::wire::LinkKind;
+use overflow_lab::report::pcapng;
 use pcap_file::pcapng::{Block, PcapNgReader, blocks::enhanced_packet::EnhancedPacketOption};
 
-use super::sample::{self, Cell, Fate};
+use super::sample::{self, Cell, DeliveryCounts};
 
 /// CLOCK_REALTIME minus CLOCK_MONOTONIC of the sample: its burst is at 2026-01-01 00:01:40.
 const WALL_OFFSET: i64 = 1_767_225_600_000_000_000;
 
 fn capture() -> Vec<u8> {
-    use Fate::{Accepted as A, Cookie as C, Kept as K, Reset as R, SynDropped as S};
+    use DeliveryCounts::{Accepted as A, Cookie as C, Kept as K, Reset as R, SynDropped as S};
     let mut tun = Cell::new(1, 1, 1, &[A, R, C]);
     tun.link = LinkKind::Userspace;
     let cells = vec![

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use overflow::{
-    sink::{
-        Loss, Report, json,
-        wire::{Connection, Event, Line, VERSION},
-    },
+use overflow_core::{
     verdict::{Values, VerdictId},
+    wire::line,
+    wire::{Connection, Event, Line, VERSION},
 };
+use overflow_lab::report::{Loss, Report, json};
 use serde_json::{Value, json};
 
 use super::{
     expect,
-    sample::{self, Cell, Fate},
+    sample::{self, Cell, DeliveryCounts},
     schema,
 };
 
@@ -29,7 +28,7 @@ fn parsed(lines: &[String]) -> Vec<Value> {
 
 /// A report in which every kind of line and nearly every field occurs.
 fn eventful() -> Vec<String> {
-    use Fate::{Accepted as A, Cookie as C, Kept as K, Reset as R, SynDropped as S};
+    use DeliveryCounts::{Accepted as A, Cookie as C, Kept as K, Reset as R, SynDropped as S};
     let mut untraced = Cell::new(0, 0, 0, &[A, A, S]);
     untraced.sight = None;
     let mut lossy = Cell::new(1, 1, 1, &[A, R, C]);
@@ -57,8 +56,8 @@ fn eventful() -> Vec<String> {
         path: &["tcp_v4_rcv"],
         values: &values,
     };
-    json::line(&mut text, &Line::Event(event)).unwrap();
-    json::line(&mut text, &Line::Connection(Connection::of(connection))).unwrap();
+    line(&mut text, &Line::Event(event)).unwrap();
+    line(&mut text, &Line::Connection(Connection::of(connection))).unwrap();
     all.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
     all
 }

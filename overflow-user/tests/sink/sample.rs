@@ -5,19 +5,21 @@ use std::{
     time::Duration,
 };
 
-use overflow::{
-    lab::{
-        CellConfig, ClientView, LinkKind, ListenerQueue, Observation, Phase, ServerSocket, Timeline,
-    },
+use overflow_core::{
+    model::scenario::Phase,
     packet::{Packet, flags},
-    sink::{CellReport, HookInUse, Host, Loss, Report},
     verdict::{Connection, Known, Stage, Values, VerdictId},
-    witness::{Sight, counters::COMPARED},
+    wire::{HookInUse, LinkKind},
+};
+use overflow_lab::{
+    CellConfig, ClientView, ListenerQueue, Observation, ServerSocket, Timeline,
+    report::{CellReport, Host, Loss, Report},
+    witness::{Coverage, counters::COMPARED},
 };
 
 /// How one connection of a cell fares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum DeliveryCounts {
     Accepted,
     Cookie,
     Kept,
@@ -36,14 +38,14 @@ const DELAY: u64 = 200 * MS;
 /// A cell under construction.
 pub struct Cell {
     pub config: CellConfig,
-    pub fates: Vec<Fate>,
+    pub fates: Vec<DeliveryCounts>,
     pub link: LinkKind,
-    pub sight: Option<Sight>,
+    pub sight: Option<Coverage>,
     pub losses: Vec<Loss>,
 }
 
 impl Cell {
-    pub fn new(abort: u8, syncookies: u8, prefill: u32, fates: &[Fate]) -> Self {
+    pub fn new(abort: u8, syncookies: u8, prefill: u32, fates: &[DeliveryCounts]) -> Self {
         let config = CellConfig {
             abort_on_overflow: abort,
             syncookies,
@@ -61,7 +63,7 @@ impl Cell {
             config,
             fates: fates.to_vec(),
             link: LinkKind::Netem,
-            sight: Some(Sight::default()),
+            sight: Some(Coverage::default()),
             losses: vec![Loss { what: "events for which the ring had no room".into(), count: 0 }],
         }
     }
@@ -69,7 +71,7 @@ impl Cell {
     /// Makes the observation and what the tracer saw, and lets the witnesses compare them.
     pub fn report(self, tamper: impl FnOnce(&mut Observation, &mut Vec<Connection>)) -> CellReport {
         let mut made = Made::new(self.config.prefill, self.link);
-        let prefill = (0..self.config.prefill).map(|_| (Fate::Accepted, Phase::Prefill));
+        let prefill = (0..self.config.prefill).map(|_| (DeliveryCounts::Accepted, Phase::Prefill));
         let burst = self.fates.iter().map(|fate| (*fate, Phase::Burst));
         for (fate, phase) in prefill.chain(burst) {
             made.connection(&self.config, fate, phase);
@@ -92,7 +94,7 @@ impl Cell {
 
 /// The four cells of the seed experiment on a kernel of today.
 pub fn seed() -> Report {
-    use Fate::{Accepted as A, Cookie as C, SynDropped as S};
+    use DeliveryCounts::{Accepted as A, Cookie as C, SynDropped as S};
     let cells = [
         Cell::new(0, 1, 0, &[A, A, C, C, C]),
         Cell::new(1, 1, 0, &[A, A, C, C, C]),
@@ -153,7 +155,7 @@ impl Made {
         Self { observation, traced: Vec::new(), queued: 0, requests: 0, number: 0, lag }
     }
 
-    fn connection(&mut self, config: &CellConfig, fate: Fate, phase: Phase) {
+    fn connection(&mut self, config: &CellConfig, fate: DeliveryCounts, phase: Phase) {
         let start = match phase {
             Phase::Prefill => BURST - 1_000 * MS,
             Phase::Burst => BURST,
@@ -172,7 +174,7 @@ impl Made {
         let len = u32::try_from(self.queued).unwrap();
 
         self.packet(client, true, syn, flags::SYN);
-        if fate == Fate::SynDropped {
+        if fate == DeliveryCounts::SynDropped {
             let again = syn + 1_000 * MS;
             self.packet(client, true, again, flags::SYN);
             stages.push(stage(config, VerdictId::SynDropSynQueueFull, syn, self.requests, 0));
@@ -182,7 +184,7 @@ impl Made {
             self.packet(client, false, syn, flags::SYN | flags::ACK);
             self.packet(client, true, ack, flags::ACK);
             let before = if phase == Phase::Prefill { len } else { config.prefill };
-            if fate == Fate::Cookie {
+            if fate == DeliveryCounts::Cookie {
                 stages.push(stage(config, VerdictId::SynCookie, syn, self.requests, before));
                 self.count(&["SyncookiesSent", "TCPReqQFullDoCookies", "SyncookiesRecv"]);
             } else {
@@ -192,18 +194,18 @@ impl Made {
         }
         let close = HOLD_END + 10 * MS;
         match fate {
-            Fate::Accepted => {
+            DeliveryCounts::Accepted => {
                 self.packet(client, false, close, flags::RST | flags::ACK);
                 stages.push(stage(config, VerdictId::AckAccepted, ack, 0, len));
                 stages.push(stage(config, VerdictId::LaterListenerClosed, close, 0, 0));
                 self.queued += 1;
                 self.count(&["PassiveOpens"]);
             }
-            Fate::Cookie => {
+            DeliveryCounts::Cookie => {
                 stages.push(stage(config, VerdictId::AckDropOverflowCookie, ack, 0, len));
                 self.count(&["ListenOverflows", "ListenDrops"]);
             }
-            Fate::Kept => {
+            DeliveryCounts::Kept => {
                 let again = syn + 1_000 * MS;
                 self.packet(client, false, again, flags::SYN | flags::ACK);
                 self.packet(client, true, again + DELAY + MS / 2, flags::ACK);
@@ -213,17 +215,17 @@ impl Made {
                 resent.push(again);
                 self.count(&["ListenOverflows", "ListenDrops", "ListenOverflows", "ListenDrops"]);
             }
-            Fate::Reset => {
+            DeliveryCounts::Reset => {
                 self.packet(client, false, ack, flags::RST);
                 stages.push(stage(config, VerdictId::AckResetOverflow, ack, 0, len));
                 self.count(&["ListenOverflows", "ListenDrops", "EmbryonicRsts", "OutRsts"]);
             }
-            Fate::SynDropped => {}
+            DeliveryCounts::SynDropped => {}
         }
         self.views(client, phase, fate);
         let outcome = match fate {
-            Fate::Cookie => Some(VerdictId::LaterPhantom),
-            Fate::Kept => Some(VerdictId::LaterPending),
+            DeliveryCounts::Cookie => Some(VerdictId::LaterPhantom),
+            DeliveryCounts::Kept => Some(VerdictId::LaterPending),
             _ => stages.last().map(|s| s.id),
         };
         self.traced.push(Connection {
@@ -235,19 +237,19 @@ impl Made {
         });
     }
 
-    fn views(&mut self, client: SocketAddr, phase: Phase, fate: Fate) {
+    fn views(&mut self, client: SocketAddr, phase: Phase, fate: DeliveryCounts) {
         let (state, error) = match fate {
-            Fate::Reset => ("CLOSE", Some("ECONNRESET".to_owned())),
-            Fate::SynDropped => ("SYN_SENT", None),
+            DeliveryCounts::Reset => ("CLOSE", Some("ECONNRESET".to_owned())),
+            DeliveryCounts::SynDropped => ("SYN_SENT", None),
             _ => ("ESTABLISHED", None),
         };
-        let pending = fate == Fate::SynDropped;
+        let pending = fate == DeliveryCounts::SynDropped;
         let connect = if pending { Err("pending".to_owned()) } else { Ok(DELAY) };
         let state = state.to_owned();
         self.observation.clients.push(ClientView { local: client, phase, connect, state, error });
         let socket = match fate {
-            Fate::Accepted => Some("ESTABLISHED"),
-            Fate::Kept => Some("SYN_RECV"),
+            DeliveryCounts::Accepted => Some("ESTABLISHED"),
+            DeliveryCounts::Kept => Some("SYN_RECV"),
             _ => None,
         };
         self.observation.server_sockets.extend(socket.map(|state| ServerSocket {

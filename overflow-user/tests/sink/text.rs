@@ -1,18 +1,18 @@
 //! The report for people.
 
-use overflow::{
-    lab::LinkKind,
-    sink::{
-        Loss, Report,
-        text::{Options, report},
-    },
+use overflow_core::{
+    text::style::Options,
     verdict::{Connection, VerdictId},
-    witness::Sight,
+    wire::LinkKind,
+};
+use overflow_lab::{
+    report::{Loss, Report, text::report},
+    witness::Coverage,
 };
 
 use super::{
     expect,
-    sample::{self, Cell, Fate},
+    sample::{self, Cell, DeliveryCounts},
 };
 
 fn render(sample: &Report, opts: Options) -> String {
@@ -51,23 +51,23 @@ fn the_seed_experiment() {
 
 #[test]
 fn requests_and_cookies_in_one_burst() {
-    use Fate::{Accepted as A, Cookie as C, Kept as K, Reset as R};
+    use DeliveryCounts::{Accepted as A, Cookie as C, Kept as K, Reset as R};
     let cells = [Cell::new(0, 1, 1, &[A, K, C, C, C]), Cell::new(1, 1, 1, &[A, R, C, C, C])];
     check("lab-prefill.txt", &sample::report(cells.map(|c| c.report(|_, _| ())).into()));
 }
 
 #[test]
 fn many_clients_are_grouped() {
-    let mut fates = vec![Fate::Accepted, Fate::Accepted];
-    fates.resize(300, Fate::Cookie);
+    let mut fates = vec![DeliveryCounts::Accepted, DeliveryCounts::Accepted];
+    fates.resize(300, DeliveryCounts::Cookie);
     let cell = Cell::new(1, 1, 0, &fates).report(|_, _| ());
     check("lab-crowd.txt", &sample::report(vec![cell]));
 }
 
 #[test]
 fn without_a_tracer_it_says_so() {
-    use Fate::{Accepted as A, Cookie as C, SynDropped as S};
-    let cell = |syncookies, fates: &[Fate]| {
+    use DeliveryCounts::{Accepted as A, Cookie as C, SynDropped as S};
+    let cell = |syncookies, fates: &[DeliveryCounts]| {
         let mut cell = Cell::new(1, syncookies, 0, fates);
         cell.sight = None;
         cell.link = LinkKind::Userspace;
@@ -81,9 +81,9 @@ fn without_a_tracer_it_says_so() {
 
 #[test]
 fn trouble_is_loud() {
-    use Fate::{Accepted as A, Cookie as C};
+    use DeliveryCounts::{Accepted as A, Cookie as C};
     let mut cell = Cell::new(1, 1, 0, &[A, A, C, C, C]);
-    cell.sight = Some(Sight { lost: 3, blind_to: Vec::new() });
+    cell.sight = Some(Coverage { lost: 3, blind_to: Vec::new() });
     cell.losses = vec![Loss { what: "events for which the ring had no room".to_owned(), count: 3 }];
     let cell = cell.report(|seen, traced: &mut Vec<Connection>| {
         seen.concurrent = false;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use overflow::verdict::VerdictId;
+use overflow_core::verdict::VerdictId;
 use serde_json::Value;
 
 /// What is told of one connection.

@@ -1,14 +1,14 @@
 //! Connections while they are talked about: each new moment is judged in the light of the earlier
 //! ones. Bounded in bytes, in moments each, and in time. Pure: time is in the moments.
 //!
-//! Of each moment is kept what judging reads of it, in a few bytes ([`moment`], [`shape`]). A
+//! Of each moment is kept what judging reads of it, in a few bytes ([`moment`], [`template`]). A
 //! connection is a chain of blocks of one size ([`blocks`]); a half-open one takes one.
 
 mod blocks;
 mod index;
 mod moment;
 mod servers;
-mod shape;
+mod template;
 mod store;
 
 use std::{hint, io, mem};
@@ -16,7 +16,7 @@ use std::{hint, io, mem};
 use overflow_common::{Kind, Path};
 
 pub use self::blocks::Id;
-use self::store::{MOMENTS, RESERVE, Store, Story};
+use self::store::{History, MOMENTS, RESERVE, Store};
 use crate::{
     decode::{ConnKey, Observed},
     packet::flags::SYN,
@@ -38,7 +38,7 @@ pub struct Bounds {
     /// Moments of one connection; then the latest takes the place of the one before it.
     pub moments: usize,
     /// Kinds of moments; a moment of one more is not kept.
-    pub shapes: usize,
+    pub templates: usize,
     /// Addresses that connections go to; for one more, the quietest connections go.
     pub servers: usize,
 }
@@ -50,7 +50,7 @@ impl Bounds {
         connections: 1 << 20,
         blocks: (1 << 20) + RESERVE,
         moments: 48,
-        shapes: 1 << 15,
+        templates: 1 << 15,
         servers: 1 << 16,
     };
 }
@@ -59,24 +59,24 @@ impl Bounds {
 pub type Over<'a> = Option<&'a mut dyn FnMut(&mut Connection) -> io::Result<()>>;
 
 /// The connections.
-pub struct Stories {
+pub struct ConnTable {
     store: Store,
     bounds: Bounds,
-    story: Story,
+    story: History,
     judged: Connection,
     forgotten: u64,
     merged: u64,
     shapeless: u64,
 }
 
-impl Stories {
+impl ConnTable {
     /// Nothing yet.
     pub fn new(bounds: Bounds) -> Self {
         let bounds = Bounds { moments: bounds.moments.clamp(1, MOMENTS), ..bounds };
         Self {
             store: Store::new(bounds),
             bounds,
-            story: Story::default(),
+            story: History::default(),
             judged: Connection::default(),
             forgotten: 0,
             merged: 0,
@@ -146,20 +146,20 @@ impl Stories {
         }
         // Several CPUs write into one ring: records of one connection can arrive out of order.
         let at = story.moments.partition_point(|m| m.t_ns <= moment.t_ns);
-        let shape = self.store.shape(moment);
-        self.shapeless += u64::from(shape.is_none());
+        let template = self.store.template(moment);
+        self.shapeless += u64::from(template.is_none());
         let (earlier, later) = story.moments.split_at(at);
         mem::swap(&mut self.judged.stages, stages);
         let all = earlier.iter().chain([moment]).chain(later);
         verdict::judge_into(&mut self.judged, key, all, limit);
         mem::swap(&mut self.judged.stages, stages);
-        match shape {
-            Some(shape) if later.is_empty() && !merge && !story.timed => {
-                self.store.push(id, moment, shape);
+        match template {
+            Some(template) if later.is_empty() && !merge && !story.timed => {
+                self.store.push(id, moment, template);
             }
             _ => {
                 story.moments.insert(at, moment.clone());
-                story.numbers.insert(at, shape);
+                story.numbers.insert(at, template);
                 self.store.save(id, story);
             }
         }

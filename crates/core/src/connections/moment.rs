@@ -1,9 +1,9 @@
-//! A moment in a few bytes: the number of its shape, and what is its own as variable-length
+//! A moment in a few bytes: the number of its template, and what is its own as variable-length
 //! integers, less what the moment before it tells.
 
 use overflow_common::Path;
 
-use super::shape::{After, Shape};
+use super::template::{After, Template};
 use crate::decode::{ConnKey, Observed, QueueView, Segment};
 
 /// No moment takes more bytes.
@@ -19,32 +19,39 @@ pub struct Earlier {
 }
 
 /// Writes a moment; `earlier` is changed to this one.
-pub fn write(out: &mut Vec<u8>, number: u32, shape: &Shape, m: &Observed, earlier: &mut Earlier) {
+pub fn write(
+    out: &mut Vec<u8>,
+    number: u32,
+    template: &Template,
+    m: &Observed,
+    earlier: &mut Earlier,
+) {
     put(out, u64::from(number));
     put(out, m.t_ns.wrapping_sub(earlier.t_ns));
     earlier.t_ns = m.t_ns;
-    if let (Some((_, payload)), Some(segment)) = (shape.segment, &m.segment) {
+    if let (Some((_, payload)), Some(segment)) = (template.segment, &m.segment) {
         put(out, zigzag(earlier.seq, segment.seq));
         earlier.seq = segment.seq;
         if payload {
             put(out, u64::from(segment.payload_len));
         }
     }
-    if let (Some(limit), Some((len, _))) = (shape.limit, m.before.accept) {
+    if let (Some(limit), Some((len, _))) = (template.limit, m.before.accept) {
         put(out, near(limit, len));
     }
-    if let (After::Limit(limit), Some((len, _))) = (shape.after, m.after.and_then(|q| q.accept)) {
+    if let (After::Limit(limit), Some((len, _))) = (template.after, m.after.and_then(|q| q.accept))
+    {
         put(out, near(limit, len));
     }
-    if let (true, Some(qlen)) = (shape.qlen, m.before.qlen) {
+    if let (true, Some(qlen)) = (template.qlen, m.before.qlen) {
         put(out, u64::from(qlen));
     }
-    if let (true, Some(young)) = (shape.young, m.before.young) {
+    if let (true, Some(young)) = (template.young, m.before.young) {
         put(out, zigzag(m.before.qlen.unwrap_or(0), young));
     }
 }
 
-/// The number of the shape that stands at `at`, and where the rest is.
+/// The number of the template that stands at `at`, and where the rest is.
 pub fn number(bytes: &[u8], at: &mut usize) -> u32 {
     low(get(bytes, at))
 }
@@ -54,61 +61,61 @@ pub fn time(bytes: &[u8], at: &mut usize, earlier_ns: u64) -> u64 {
     earlier_ns.wrapping_add(get(bytes, at))
 }
 
-/// Reads the rest of a moment of this shape.
+/// Reads the rest of a moment of this template.
 pub fn read(
     bytes: &[u8],
     at: &mut usize,
-    shape: &Shape,
+    template: &Template,
     conn: ConnKey,
     earlier: &mut Earlier,
 ) -> Observed {
     let mut next = || get(bytes, at);
     let t_ns = earlier.t_ns.wrapping_add(next());
     earlier.t_ns = t_ns;
-    let segment = shape.segment.map(|(flags, payload)| {
+    let segment = template.segment.map(|(flags, payload)| {
         let seq = unzigzag(earlier.seq, next());
         earlier.seq = seq;
         Segment { flags, seq, ack_seq: 0, payload_len: if payload { low(next()) } else { 0 } }
     });
-    let accept = shape.limit.map(|limit| (far(limit, next()), limit));
-    let after = match shape.after {
+    let accept = template.limit.map(|limit| (far(limit, next()), limit));
+    let after = match template.after {
         After::Unread => None,
         After::Unknown => Some(None),
         After::Same => Some(accept),
         After::Limit(limit) => Some(Some((far(limit, next()), limit))),
     };
-    let qlen = shape.qlen.then(|| low(next()));
-    let young = shape.young.then(|| unzigzag(qlen.unwrap_or(0), next()));
+    let qlen = template.qlen.then(|| low(next()));
+    let young = template.young.then(|| unzigzag(qlen.unwrap_or(0), next()));
     Observed {
         t_ns,
-        kind: shape.kind,
-        rung: shape.rung,
-        path: Path(shape.path),
+        kind: template.kind,
+        rung: template.rung,
+        path: Path(template.path),
         conn,
-        sk: shape.sk,
-        sk_state: shape.sk_state,
+        sk: template.sk,
+        sk_state: template.sk_state,
         req: 0,
         segment,
         before: QueueView { accept, qlen, young },
         after: after.map(|accept| QueueView { accept, qlen: None, young: None }),
-        abort_on_overflow: shape.abort_on_overflow,
-        syncookies: shape.syncookies,
-        num_timeout: shape.num_timeout,
-        defer_accept: shape.defer_accept,
-        drop_reason: shape.drop_reason.clone(),
-        reset_reason: shape.reset_reason.clone(),
-        freed_in: shape.freed_in,
+        abort_on_overflow: template.abort_on_overflow,
+        syncookies: template.syncookies,
+        num_timeout: template.num_timeout,
+        defer_accept: template.defer_accept,
+        drop_reason: template.drop_reason.clone(),
+        reset_reason: template.reset_reason.clone(),
+        freed_in: template.freed_in,
     }
 }
 
-/// Passes over the rest of a moment of this shape.
-pub fn skip(bytes: &[u8], at: &mut usize, shape: &Shape, earlier: &mut Earlier) {
+/// Passes over the rest of a moment of this template.
+pub fn skip(bytes: &[u8], at: &mut usize, template: &Template, earlier: &mut Earlier) {
     earlier.t_ns = time(bytes, at, earlier.t_ns);
-    let mut rest = usize::from(shape.limit.is_some())
-        + usize::from(matches!(shape.after, After::Limit(_)))
-        + usize::from(shape.qlen)
-        + usize::from(shape.young);
-    if let Some((_, payload)) = shape.segment {
+    let mut rest = usize::from(template.limit.is_some())
+        + usize::from(matches!(template.after, After::Limit(_)))
+        + usize::from(template.qlen)
+        + usize::from(template.young);
+    if let Some((_, payload)) = template.segment {
         earlier.seq = unzigzag(earlier.seq, get(bytes, at));
         rest += usize::from(payload);
     }

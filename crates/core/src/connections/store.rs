@@ -1,4 +1,4 @@
-//! Stories by connection, packed: a connection is a block, with more of them if its moments do not
+//! ConnTable by connection, packed: a connection is a block, with more of them if its moments do not
 //! fit; all connections stand in one line.
 
 use std::{
@@ -15,7 +15,7 @@ use super::{
     index::Index,
     moment::{self, Earlier},
     servers::Servers,
-    shape::{Shape, Shapes},
+    template::{Shapes, Template},
 };
 use crate::decode::{ConnKey, Observed};
 
@@ -44,10 +44,10 @@ const TIMES: usize = 16;
 
 /// One connection's moments, unpacked.
 #[derive(Default)]
-pub struct Story {
+pub struct History {
     /// In order of time.
     pub moments: Vec<Observed>,
-    /// The number of each one's shape; `None` for one that is not to be kept.
+    /// The number of each one's template; `None` for one that is not to be kept.
     pub numbers: Vec<Option<u32>>,
     /// When the connection got into line, nanoseconds.
     pub queued_ns: u64,
@@ -63,7 +63,7 @@ pub struct Store {
     index: Index,
     hasher: RandomState,
     servers: Servers,
-    shapes: Shapes,
+    templates: Shapes,
     first: Id,
     last: Id,
     len: usize,
@@ -84,7 +84,7 @@ impl Store {
             index: Index::new(bounds.connections),
             hasher: RandomState::default(),
             servers: Servers::new(bounds.servers),
-            shapes: Shapes::new(bounds.shapes),
+            templates: Shapes::new(bounds.templates),
             first: NONE,
             last: NONE,
             len: 0,
@@ -125,7 +125,7 @@ impl Store {
     }
 
     /// Adds a connection that is not there, at the end of the line. There must be room.
-    pub fn begin(&mut self, key: &ConnKey, t_ns: u64, story: &mut Story) -> Id {
+    pub fn begin(&mut self, key: &ConnKey, t_ns: u64, story: &mut History) -> Id {
         if self.len == 0 {
             self.base_ns = t_ns;
         }
@@ -167,7 +167,7 @@ impl Store {
     }
 
     /// Unpacks a story.
-    pub fn load(&mut self, id: Id, story: &mut Story) {
+    pub fn load(&mut self, id: Id, story: &mut History) {
         story.moments.clear();
         story.numbers.clear();
         let conn = self.key(id);
@@ -176,8 +176,8 @@ impl Store {
         let mut earlier = Earlier { t_ns: self.base_ns, seq: 0 };
         while at < text.len() {
             let number = moment::number(text, &mut at);
-            let shape = self.shapes.shape(number);
-            story.moments.push(moment::read(text, &mut at, shape, conn, &mut earlier));
+            let template = self.templates.template(number);
+            story.moments.push(moment::read(text, &mut at, template, conn, &mut earlier));
             story.numbers.push(Some(number));
         }
         let ends = story.moments.first().zip(story.moments.last());
@@ -196,33 +196,39 @@ impl Store {
         let mut earlier = Earlier { t_ns: self.base_ns, seq: 0 };
         let mut moments = 0;
         while at < text.len() {
-            let shape = self.shapes.shape(moment::number(text, &mut at));
-            moment::skip(text, &mut at, shape, &mut earlier);
+            let template = self.templates.template(moment::number(text, &mut at));
+            moment::skip(text, &mut at, template, &mut earlier);
             moments += 1;
         }
         let later = moments == 0 || earlier.t_ns < moment.t_ns;
         if flags & TIMED != 0 || !later || moments >= most {
             return false;
         }
-        let shape = Shape::of(moment);
-        let Some(number) = self.shapes.number(&shape) else { return false };
+        let template = Template::of(moment);
+        let Some(number) = self.templates.number(&template) else { return false };
         self.text.clear();
-        moment::write(&mut self.text, number, &shape, moment, &mut earlier);
+        moment::write(&mut self.text, number, &template, moment, &mut earlier);
         self.blocks.push_text(id, &self.text, &mut self.buffer);
         true
     }
 
-    /// Adds a moment of this shape to the end of the story that was unpacked, or begun, just before,
+    /// Adds a moment of this template to the end of the story that was unpacked, or begun, just before,
     /// and that is not timed. There must be room.
-    pub fn push(&mut self, id: Id, moment: &Observed, shape: u32) {
+    pub fn push(&mut self, id: Id, moment: &Observed, template: u32) {
         self.text.clear();
         let mut end = self.end;
-        moment::write(&mut self.text, shape, self.shapes.shape(shape), moment, &mut end);
+        moment::write(
+            &mut self.text,
+            template,
+            self.templates.template(template),
+            moment,
+            &mut end,
+        );
         self.blocks.push_text(id, &self.text, &mut self.buffer);
     }
 
     /// Packs a story anew. There must be room.
-    pub fn save(&mut self, id: Id, story: &Story) {
+    pub fn save(&mut self, id: Id, story: &History) {
         let kept =
             || story.moments.iter().zip(&story.numbers).filter_map(|(m, n)| Some((m, (*n)?)));
         let ends = kept().next().zip(kept().next_back());
@@ -240,31 +246,31 @@ impl Store {
         self.blocks.set_flags(id, flags & !TIMED | if timed { TIMED } else { 0 });
         let mut end = Earlier { t_ns: self.base_ns, seq: 0 };
         for (moment, number) in kept() {
-            let shape = self.shapes.shape(number);
-            moment::write(&mut self.text, number, shape, moment, &mut end);
+            let template = self.templates.template(number);
+            moment::write(&mut self.text, number, template, moment, &mut end);
         }
         self.blocks.set_text(id, &self.text);
     }
 
     /// Empties the story that was unpacked just before, for the next connection with the same key. Its
     /// place in line stays; it must be packed anew.
-    pub fn restart(&mut self, id: Id, t_ns: u64, story: &mut Story) {
-        story.numbers.iter().for_each(|shape| self.release(*shape));
+    pub fn restart(&mut self, id: Id, t_ns: u64, story: &mut History) {
+        story.numbers.iter().for_each(|template| self.release(*template));
         story.moments.clear();
         story.numbers.clear();
         (story.last_ns, story.timed) = (t_ns, true);
         self.blocks.set_flags(id, self.blocks.flags(id) & !SHOWN);
     }
 
-    /// The number of a moment's shape, for one moment more; `None` if there are too many shapes.
-    pub fn shape(&mut self, moment: &Observed) -> Option<u32> {
-        self.shapes.number(&Shape::of(moment))
+    /// The number of a moment's template, for one moment more; `None` if there are too many templates.
+    pub fn template(&mut self, moment: &Observed) -> Option<u32> {
+        self.templates.number(&Template::of(moment))
     }
 
-    /// A moment less has this shape.
-    pub fn release(&mut self, shape: Option<u32>) {
-        if let Some(number) = shape {
-            self.shapes.release(number);
+    /// A moment less has this template.
+    pub fn release(&mut self, template: Option<u32>) {
+        if let Some(number) = template {
+            self.templates.release(number);
         }
     }
 
@@ -287,11 +293,11 @@ impl Store {
     }
 
     /// Removes the first in line, whose story this is.
-    pub fn remove_first(&mut self, story: &Story) {
+    pub fn remove_first(&mut self, story: &History) {
         let id = self.first;
         let server = number(self.blocks.head(id), SERVER);
         self.index.remove(self.hash(self.client(id), server), id);
-        story.numbers.iter().for_each(|shape| self.release(*shape));
+        story.numbers.iter().for_each(|template| self.release(*template));
         self.servers.release(server);
         self.leave();
         self.blocks.give(id);

@@ -14,7 +14,7 @@ use crate::{
 
 const SECOND: u64 = 1_000_000_000;
 
-const FEW: Bounds = Bounds { connections: 9, blocks: 1000, moments: 4, shapes: 100, servers: 9 };
+const FEW: Bounds = Bounds { connections: 9, blocks: 1000, moments: 4, templates: 100, servers: 9 };
 
 fn dropped_syn(client_port: u16, t_ns: u64) -> Observed {
     let event = Event {
@@ -31,7 +31,7 @@ fn dropped_syn(client_port: u16, t_ns: u64) -> Observed {
 
 /// Adds a moment and marks it as shown: the stages, whether it was the first shown, and the
 /// connections that were forgotten for it.
-fn add(stories: &mut Stories, moment: &Observed) -> (Vec<Stage>, bool, Vec<Connection>) {
+fn add(stories: &mut ConnTable, moment: &Observed) -> (Vec<Stage>, bool, Vec<Connection>) {
     let mut stages = Vec::new();
     let mut over = Vec::new();
     let mut take = |connection: &mut Connection| {
@@ -43,7 +43,7 @@ fn add(stories: &mut Stories, moment: &Observed) -> (Vec<Stage>, bool, Vec<Conne
     (stages, first, over)
 }
 
-fn expire(stories: &mut Stories, now_ns: u64) -> Vec<Connection> {
+fn expire(stories: &mut ConnTable, now_ns: u64) -> Vec<Connection> {
     let mut over = Vec::new();
     let mut take = |connection: &mut Connection| {
         over.push(connection.clone());
@@ -53,7 +53,7 @@ fn expire(stories: &mut Stories, now_ns: u64) -> Vec<Connection> {
     over
 }
 
-fn finish(stories: &mut Stories) -> Vec<Connection> {
+fn finish(stories: &mut ConnTable) -> Vec<Connection> {
     let mut over = Vec::new();
     let mut take = |connection: &mut Connection| {
         over.push(connection.clone());
@@ -69,7 +69,7 @@ fn ports(connections: &[Connection]) -> Vec<u16> {
 
 #[test]
 fn the_quietest_is_forgotten_and_counted() {
-    let mut stories = Stories::new(Bounds { connections: 2, ..FEW });
+    let mut stories = ConnTable::new(Bounds { connections: 2, ..FEW });
     let mut forgotten = Vec::new();
     for port in [1, 2, 3] {
         let moment = dropped_syn(port, u64::from(port));
@@ -86,7 +86,7 @@ fn the_quietest_is_forgotten_and_counted() {
 
 #[test]
 fn silence_ends_a_connection_but_a_word_keeps_it() {
-    let mut stories = Stories::new(FEW);
+    let mut stories = ConnTable::new(FEW);
     for (port, t_ns) in [(1, 0), (2, 0), (1, IDLE_NS / 2)] {
         assert!(add(&mut stories, &dropped_syn(port, t_ns)).2.is_empty());
     }
@@ -98,7 +98,7 @@ fn silence_ends_a_connection_but_a_word_keeps_it() {
 
 #[test]
 fn moments_are_bounded_too() {
-    let mut stories = Stories::new(Bounds { moments: 3, ..FEW });
+    let mut stories = ConnTable::new(Bounds { moments: 3, ..FEW });
     let mut last = None;
     for t_ns in 0..10 {
         last = Some(add(&mut stories, &dropped_syn(1, t_ns)).0);
@@ -109,7 +109,7 @@ fn moments_are_bounded_too() {
 
 #[test]
 fn without_room_for_its_shape_a_moment_is_judged_but_not_kept() {
-    let mut stories = Stories::new(Bounds { shapes: 1, ..FEW });
+    let mut stories = ConnTable::new(Bounds { templates: 1, ..FEW });
     add(&mut stories, &dropped_syn(1, 5));
     let other =
         Observed { path: Path(Path::CONN_REQUEST | Path::COOKIE_INIT), ..dropped_syn(1, 6) };
@@ -123,7 +123,7 @@ fn without_room_for_its_shape_a_moment_is_judged_but_not_kept() {
 fn two_moments_of_a_half_open_connection_take_one_block() {
     let limit = 4_194_304;
     let bounds = Bounds { connections: 1000, blocks: 1000 + RESERVE, ..Bounds::LIVE };
-    let mut stories = Stories::new(bounds);
+    let mut stories = ConnTable::new(bounds);
     let mut event = Event { rung: 1, family: 4, netns: 4_026_531_840, ..Event::EMPTY };
     event.valid = valid::ACCEPT_QUEUE
         | valid::SYN_QUEUE
@@ -161,11 +161,11 @@ fn two_moments_of_a_half_open_connection_take_one_block() {
 #[test]
 fn the_next_connection_from_a_port_is_another() {
     let mut decoder = Decoder::default();
-    let mut stories = Stories::new(FEW);
+    let mut stories = ConnTable::new(FEW);
     let refused = Path::CHECK_REQ | Path::SYN_RECV_SOCK_NULL | Path::CHECK_REQ_NULL;
     let syn = (Kind::Syn, 0x02, Path::CONN_REQUEST);
     let ack = (Kind::Ack, 0x10, refused);
-    let mut at = |stories: &mut Stories, seconds, (kind, tcp_flags, path), seq| {
+    let mut at = |stories: &mut ConnTable, seconds, (kind, tcp_flags, path), seq| {
         let event = Event {
             t_ns: seconds * SECOND,
             kind: kind as u8,
@@ -344,8 +344,9 @@ fn packed_stories_are_judged_as_plain_ones() {
     for round in 0..60_u16 {
         let connections = [3, 40, 100_000][usize::from(round % 3)];
         let moments = 2 + usize::from(round);
-        let bounds = Bounds { connections, blocks: 1 << 16, moments, shapes: 1 << 15, servers: 9 };
-        let mut packed = Stories::new(bounds);
+        let bounds =
+            Bounds { connections, blocks: 1 << 16, moments, templates: 1 << 15, servers: 9 };
+        let mut packed = ConnTable::new(bounds);
         let mut plain = Plain {
             by_key: HashMap::new(),
             queue: VecDeque::new(),
@@ -396,7 +397,7 @@ fn packed_stories_are_judged_as_plain_ones() {
 #[test]
 fn memory_is_bounded_whatever_comes() {
     let [forgotten, _, shapeless] =
-        flood(Bounds { connections: 1 << 20, blocks: 60, shapes: 20, ..FEW });
+        flood(Bounds { connections: 1 << 20, blocks: 60, templates: 20, ..FEW });
     assert!(forgotten > 0 && shapeless > 0, "{forgotten} {shapeless}");
     let [forgotten, ..] = flood(Bounds { connections: 1 << 20, servers: 3, ..FEW });
     assert!(forgotten > 0);
@@ -406,7 +407,7 @@ fn memory_is_bounded_whatever_comes() {
 fn flood(bounds: Bounds) -> [u64; 3] {
     let mut decoder = Decoder::default();
     let mut rng = Rng::with_seed(7);
-    let mut stories = Stories::new(Bounds { moments: 48, ..bounds });
+    let mut stories = ConnTable::new(Bounds { moments: 48, ..bounds });
     for i in 0..10_000 {
         let clients = rng.u16(1..20);
         let event = any(&mut rng, i * SECOND / 10, clients);

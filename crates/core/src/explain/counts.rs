@@ -60,6 +60,7 @@ impl Counts {
     }
 
     /// The counts but for the one difference tcp_abort_on_overflow is there to make.
+    #[must_use]
     pub fn without_abort(self) -> Self {
         Self { reset: self.reset + self.dropped, dropped: 0, ..self }
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Counts, Lang, reckon::Question};
+use super::{Counts, Lang, predict_burst::Question};
 use crate::model::{config::Sysctls, features::Features};
 
 /// Larger bursts than this tell nothing more.

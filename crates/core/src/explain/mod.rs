@@ -5,7 +5,7 @@ mod counts;
 pub mod docs;
 pub mod host;
 mod lang;
-pub mod reckon;
+pub mod predict_burst;
 pub mod topics;
 
 pub use counts::Counts;

@@ -1,6 +1,6 @@
 //! What this kernel will do to a listener when its queues are full, in one sentence. Pure.
 //!
-//! Judged by the sysctls of the listener's own network namespace: `tcp_abort_on_overflow`,
+//! Comparison by the sysctls of the listener's own network namespace: `tcp_abort_on_overflow`,
 //! `tcp_syncookies` and `somaxconn` belong to a namespace and are not inherited by new ones
 //! (`tcp_abort_on_overflow` since v4.15, commit 65c9410cf5a2).
 

@@ -1,6 +1,8 @@
 //! TCP listeners of every network namespace as they were found: queues, limits, owner.
 
 pub mod forecast;
+#[cfg(any(test, feature = "samples"))]
+pub mod sample;
 mod settings;
 mod socket;
 
@@ -14,8 +16,6 @@ use serde::{Deserialize, Serialize};
 pub use forecast::{Forecast, forecast};
 pub use settings::{Counters, Sysctls};
 pub use socket::Listener;
-#[cfg(test)]
-pub(crate) use socket::tests as sample;
 
 use crate::owner;
 

@@ -72,26 +72,8 @@ fn place(local: SocketAddr, v6only: bool) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// A listener for tests, with a limit of 128.
-    pub(crate) fn listener(local: &str) -> Listener {
-        Listener {
-            netns: 1,
-            local: local.parse().unwrap(),
-            v6only: false,
-            inode: 7,
-            uid: 0,
-            recv_q: 0,
-            send_q: Some(128),
-            syn_recv: 0,
-            drops: None,
-            cgroup_id: None,
-            group: 1,
-            owner: None,
-        }
-    }
+mod tests {
+    use super::{super::sample::listener, *};
 
     #[test]
     fn the_best_address_matches_best() {

@@ -1,4 +1,4 @@
-//! Story of a connection -> verdict with its evidence. Pure; sees no clock.
+//! History of a connection -> verdict with its evidence. Pure; sees no clock.
 
 mod id;
 mod judge;

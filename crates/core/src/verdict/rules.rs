@@ -32,11 +32,11 @@ pub struct Context {
 }
 
 /// What a moment is, how that is known, and which way it went.
-pub type Judged = (VerdictId, Known, Via);
+pub type Comparison = (VerdictId, Known, Via);
 
 /// Which stage this moment is, or `None` if it is none of its own (a SYN that meets its request,
 /// the peer's RST, a retransmitted SYN-ACK).
-pub fn judged(moment: &Observed, context: Context) -> Option<Judged> {
+pub fn judged(moment: &Observed, context: Context) -> Option<Comparison> {
     let tracepoint = moment.rung == Rung::Tracepoint;
     Some(match (moment.kind, tracepoint) {
         (Kind::Syn, false) => syn(moment, context),
@@ -68,7 +68,7 @@ pub fn judged(moment: &Observed, context: Context) -> Option<Judged> {
 }
 
 /// That stage with its evidence.
-pub fn stage(moment: &Observed, (id, known, via): Judged) -> Stage {
+pub fn stage(moment: &Observed, (id, known, via): Comparison) -> Stage {
     Stage {
         id,
         t_ns: moment.t_ns,
@@ -84,7 +84,7 @@ fn inferred(why: &'static str) -> Known {
 }
 
 /// `tcp_conn_request`: its three ways out.
-fn syn(moment: &Observed, context: Context) -> Judged {
+fn syn(moment: &Observed, context: Context) -> Comparison {
     if moment.path.has(Path::REQSK_HASHED) {
         (VerdictId::SynQueued, Known::Traced, Via::SynQueued)
     } else if moment.path.has(Path::COOKIE_INIT) {
@@ -156,7 +156,7 @@ const CHECK_REQ_RETURNED: u32 =
     Path::CHECK_REQ_NULL | Path::CHECK_REQ_LISTENER | Path::CHECK_REQ_CHILD;
 
 /// `tcp_check_req` and `cookie_v4_check`: every exit.
-fn ack(moment: &Observed, context: Context) -> Option<Judged> {
+fn ack(moment: &Observed, context: Context) -> Option<Comparison> {
     let path = moment.path;
     let no_child = path.has(Path::SYN_RECV_SOCK_NULL) && !path.has(Path::SYN_RECV_SOCK_CHILD);
     let full = if path.has(Path::COUNTED) {
@@ -284,7 +284,7 @@ fn late_reset(moment: &Observed, context: Context) -> VerdictId {
 }
 
 /// The SYN without `tcp_conn_request` itself: told from the SYN-ACK that left meanwhile.
-fn syn_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
+fn syn_by_tracepoints(moment: &Observed, context: Context) -> Option<Comparison> {
     let path = moment.path;
     if path.has(Path::TP_KFREE_SKB) {
         // tcp_conn_request consumes what it drops; this SYN was dropped before or by a request.
@@ -315,7 +315,7 @@ fn syn_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
 }
 
 /// The third ACK without the functions that decide it: told from how the segment was freed.
-fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Judged> {
+fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Comparison> {
     let path = moment.path;
     let full = moment.accept_queue_full() != Some(false);
     let cookie_syn = context.last == Some(VerdictId::SynCookie)
@@ -449,7 +449,7 @@ fn values(moment: &Observed, id: VerdictId) -> Values {
         abort_on_overflow: moment.abort_on_overflow,
         abort_on_overflow_read: read,
         num_timeout: moment.num_timeout,
-        // Judged with the moments before.
+        // Comparison with the moments before.
         queue_wait_ns: None,
         drop_reason: moment.drop_reason.clone(),
         reset_reason: moment.reset_reason.clone(),

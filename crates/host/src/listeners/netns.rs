@@ -21,24 +21,24 @@ const OWN: &str = "/proc/thread-self/ns/net";
 
 /// A namespace and the file that stands for it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct NamespaceFile {
     pub(super) namespace: Namespace,
     path: PathBuf,
 }
 
 /// The namespaces that were found.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct Namespaces {
     /// By inode number, the own one among them.
-    pub(super) by_inum: BTreeMap<u32, Place>,
+    pub(super) by_inum: BTreeMap<u32, NamespaceFile>,
     /// Processes whose namespace may not be seen.
     pub(super) hidden: usize,
 }
 
 /// Finds the own namespace, those of every process, and the named ones. `wanted` are looked for
 /// among threads too, which is dearer: a thread can be the only one in a namespace.
-pub(super) fn discover(wanted: &BTreeSet<u32>) -> io::Result<Places> {
-    let mut places = Places::default();
+pub(super) fn discover(wanted: &BTreeSet<u32>) -> io::Result<Namespaces> {
+    let mut places = Namespaces::default();
     let own = inum(Path::new(OWN))?;
     places.add(own, OWN.into(), None);
     for pid in owner::pids(Path::new("/proc"))? {
@@ -66,9 +66,9 @@ pub(super) fn discover(wanted: &BTreeSet<u32>) -> io::Result<Places> {
     Ok(places)
 }
 
-impl Places {
+impl Namespaces {
     fn add(&mut self, inum: u32, path: PathBuf, name: Option<String>) {
-        let place = self.by_inum.entry(inum).or_insert_with(|| Place {
+        let place = self.by_inum.entry(inum).or_insert_with(|| NamespaceFile {
             namespace: Namespace { inum, name: None, own: false },
             path,
         });
@@ -91,7 +91,7 @@ impl Places {
     }
 }
 
-impl Place {
+impl NamespaceFile {
     /// Runs `job` inside the namespace, on a thread of its own that ends with it.
     pub(super) fn inside<T: Send>(&self, job: impl FnOnce() -> T + Send) -> io::Result<T> {
         if self.namespace.own {

@@ -5,7 +5,7 @@
 //! What the kernel's rules are, and what CentOS 7 would have made of the same burst, is asked of
 //! the [`overflow_core::model`].
 
-mod elsewhere;
+mod centos7;
 mod question;
 
 pub use question::counts;
@@ -58,7 +58,7 @@ pub fn explain(cells: &[Facts<'_>], kernel_release: &str) -> Vec<Paragraph> {
     found.extend(sysctl_effect(cells));
     found.extend(counter_is_blind(cells));
     if backlog_limits_syns(&features) {
-        found.extend(elsewhere::paragraph(cells, features));
+        found.extend(centos7::paragraph(cells, features));
     }
     found
 }

@@ -1,7 +1,7 @@
 //! A cell of the lab as a question to the model.
 
 use overflow_core::{
-    explain::{Counts, reckon::Question},
+    explain::{Counts, predict_burst::Question},
     model::config::Sysctls,
 };
 
@@ -26,4 +26,16 @@ pub fn counts(cell: &Facts<'_>) -> Counts {
         counts.add(connection.handshake().map(|s| s.id));
     }
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_a_burst_is_not_reckoned() {
+        let script = Script { name: "x", setup: &[], steps: &[] };
+        let config = CellConfig { script, ..CellConfig::SEED };
+        assert_eq!(of_cell(&config, 1), None);
+    }
 }

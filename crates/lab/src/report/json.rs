@@ -11,7 +11,7 @@ use overflow_core::wire::{
 };
 
 use super::{CellReport, Host, Report};
-use crate::witness::{Account, Judged};
+use crate::witness::{Comparison, WireEvidence};
 
 /// Writes a cell: `run`, `connection`s, `listener`, `loss`es. May be called as each cell ends.
 pub fn cell(out: &mut dyn Write, host: &Host, cell: &CellReport) -> io::Result<()> {
@@ -85,7 +85,7 @@ fn run<'a>(host: &'a Host, cell: &'a CellReport, name: &'a str) -> Run<'a> {
 }
 
 fn connection<'a>(
-    judged: &'a Judged,
+    judged: &'a Comparison,
     name: &'a str,
     counters: &'a str,
     cell: &'a CellReport,
@@ -114,7 +114,7 @@ fn connection<'a>(
     }
 }
 
-fn counts(account: &Account) -> Counts {
+fn counts(account: &WireEvidence) -> Counts {
     let flow = &account.flow;
     Counts {
         syn: flow.syns.len(),
@@ -140,7 +140,7 @@ fn listener<'a>(cell: &'a CellReport, name: &'a str) -> Listener<'a> {
     }
 }
 
-fn verdicts<'a>(connections: impl Iterator<Item = &'a Judged>) -> BTreeMap<&'a str, u64> {
+fn verdicts<'a>(connections: impl Iterator<Item = &'a Comparison>) -> BTreeMap<&'a str, u64> {
     let mut counts = BTreeMap::new();
     for judged in connections {
         *counts.entry(judged.verdict()).or_default() += 1;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     CellConfig, Observation,
-    witness::{self, Judged, Judgement, Sight},
+    witness::{self, Comparison, Coverage, Judgement},
 };
 use overflow_core::{verdict::Connection, wire::HookInUse};
 
@@ -79,7 +79,7 @@ impl CellReport {
         config: CellConfig,
         observation: Observation,
         traced: Vec<Connection>,
-        sight: Option<&Sight>,
+        sight: Option<&Coverage>,
         hooks: Vec<HookInUse>,
         mut losses: Vec<Loss>,
     ) -> Self {
@@ -99,7 +99,7 @@ impl CellReport {
 
     /// Whether all witnesses agree on this connection. The counters are the cell's: when they
     /// differ, any of its connections may be why.
-    pub fn agrees(&self, judged: &Judged) -> bool {
+    pub fn agrees(&self, judged: &Comparison) -> bool {
         judged.agree && self.judgement.counters.is_empty()
     }
 

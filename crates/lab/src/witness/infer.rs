@@ -5,7 +5,7 @@
 
 use super::{
     flow::Flow,
-    packets::{Account, Picture},
+    packets::{WireEvidence, WirePattern},
 };
 use crate::{CellConfig, Observation};
 use overflow_core::verdict::{Connection, Known, Stage, Values, VerdictId};
@@ -13,7 +13,7 @@ use overflow_core::verdict::{Connection, Known, Stage, Values, VerdictId};
 /// The queues of one cell over time, as the packets show them.
 pub struct Scene<'a> {
     config: &'a CellConfig,
-    accounts: &'a [Account],
+    accounts: &'a [WireEvidence],
     /// The limit of both queues: `sk_max_ack_backlog`, `ss` Send-Q.
     limit: usize,
     /// When the accept queue grew, CLOCK_MONOTONIC nanoseconds, in order.
@@ -29,7 +29,7 @@ pub struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     /// Reads the queues' history off the accounts of all connections of a cell.
-    pub fn new(config: &'a CellConfig, seen: &Observation, accounts: &'a [Account]) -> Self {
+    pub fn new(config: &'a CellConfig, seen: &Observation, accounts: &'a [WireEvidence]) -> Self {
         let mut accepted: Vec<u64> = accounts.iter().filter_map(accepting_ack).collect();
         accepted.sort_unstable();
         let spans = accounts.iter().filter_map(request_span);
@@ -54,7 +54,7 @@ impl<'a> Scene<'a> {
     ///
     /// Nothing is added where the packets leave a choice. With no handshake verdict of its own
     /// the connection also gets what came later, and an outcome.
-    pub fn complete(&self, connection: &mut Connection, account: &Account) {
+    pub fn complete(&self, connection: &mut Connection, account: &WireEvidence) {
         let unseen = connection.handshake().is_none();
         let has = |family: &str| connection.stages.iter().any(|s| s.id.is_under(family));
         let mut added = Vec::new();
@@ -113,14 +113,14 @@ impl<'a> Scene<'a> {
             let of = self.accounts.iter().filter(|a| a.picture == picture);
             of.map(|a| a.answered_syns().len() as u64).sum()
         };
-        let left = sent.checked_sub(answers(Picture::AckSilent))?;
+        let left = sent.checked_sub(answers(WirePattern::AckSilent))?;
         if left == 0 {
             return Some(false);
         }
-        (left == answers(Picture::Accepted)).then_some(true)
+        (left == answers(WirePattern::Accepted)).then_some(true)
     }
 
-    fn dropped_syns(&self, account: &Account) -> Vec<Stage> {
+    fn dropped_syns(&self, account: &WireEvidence) -> Vec<Stage> {
         let mut stages: Vec<Stage> = Vec::new();
         for t_ns in account.dropped_syns() {
             let Some((id, why)) = self.dropped_syn(t_ns) else { continue };
@@ -159,7 +159,7 @@ impl<'a> Scene<'a> {
         if queue > limit { by_accept_queue() } else { None }
     }
 
-    fn acks(&self, account: &Account) -> Vec<Stage> {
+    fn acks(&self, account: &WireEvidence) -> Vec<Stage> {
         let times: Vec<u64> = account.flow.acks.iter().map(|a| a.t_ns).collect();
         let Some(third) = times.first().copied() else { return Vec::new() };
         let (queue, limit) = (self.accept_queue(third), self.limit);
@@ -170,7 +170,7 @@ impl<'a> Scene<'a> {
             stage
         };
         match account.picture {
-            Picture::Accepted => {
+            WirePattern::Accepted => {
                 let Some(entered) = accepting_ack(account) else { return Vec::new() };
                 let Some(by_cookie) = self.accepted_by_cookie else { return Vec::new() };
                 let id =
@@ -179,20 +179,20 @@ impl<'a> Scene<'a> {
                 let mut stages = Vec::new();
                 let early = times.iter().position(|t| *t >= entered).unwrap_or(0);
                 if early > 0 && self.full(third) {
-                    let seen = Picture::AckResent.words();
+                    let seen = WirePattern::AckResent.words();
                     stages.push(stage(VerdictId::AckDropOverflow, &times[..early], seen));
                 }
                 stages.push(inferred(id, entered, why));
                 stages
             }
             _ if !self.full(third) => Vec::new(),
-            Picture::AckReset if self.config.abort_on_overflow != 0 => {
+            WirePattern::AckReset if self.config.abort_on_overflow != 0 => {
                 vec![stage(VerdictId::AckResetOverflow, &times[..1], account.picture.words())]
             }
-            Picture::AckResent => {
+            WirePattern::AckResent => {
                 vec![stage(VerdictId::AckDropOverflow, &times, account.picture.words())]
             }
-            Picture::AckSilent => {
+            WirePattern::AckSilent => {
                 vec![stage(VerdictId::AckDropOverflowCookie, &times, account.picture.words())]
             }
             _ => Vec::new(),
@@ -201,7 +201,7 @@ impl<'a> Scene<'a> {
 }
 
 /// What became of the SYN that was answered: the ACK's path tells a request from a cookie.
-fn answered_syns(account: &Account, ack: Option<VerdictId>) -> Option<Stage> {
+fn answered_syns(account: &WireEvidence, ack: Option<VerdictId>) -> Option<Stage> {
     let (id, by) = match ack? {
         VerdictId::AckAcceptedCookie | VerdictId::AckDropOverflowCookie => {
             (VerdictId::SynCookie, "third ACK went through the cookie check")
@@ -221,8 +221,8 @@ fn answered_syns(account: &Account, ack: Option<VerdictId>) -> Option<Stage> {
 
 /// When an accepted connection entered the accept queue: with its third ACK, or with the one that
 /// answered the last SYN-ACK.
-fn accepting_ack(account: &Account) -> Option<u64> {
-    if account.picture != Picture::Accepted {
+fn accepting_ack(account: &WireEvidence) -> Option<u64> {
+    if account.picture != WirePattern::Accepted {
         return None;
     }
     let last_synack = *account.flow.synacks.last()?;
@@ -231,13 +231,13 @@ fn accepting_ack(account: &Account) -> Option<u64> {
 }
 
 /// When a connection certainly or probably had a request in the SYN queue.
-fn request_span(account: &Account) -> Option<std::ops::Range<u64>> {
+fn request_span(account: &WireEvidence) -> Option<std::ops::Range<u64>> {
     // The SYN's arrival, not the SYN-ACK's departure: behind a qdisc only the former is exact.
     let from = *account.answered_syns().first()?;
     let until = match account.picture {
-        Picture::Accepted => accepting_ack(account)?,
-        Picture::AckReset => account.flow.acks.first()?.t_ns,
-        Picture::AckResent | Picture::SynAckOnly => u64::MAX,
+        WirePattern::Accepted => accepting_ack(account)?,
+        WirePattern::AckReset => account.flow.acks.first()?.t_ns,
+        WirePattern::AckResent | WirePattern::SynAckOnly => u64::MAX,
         _ => return None,
     };
     Some(from..until.max(from))

@@ -12,7 +12,7 @@ pub mod views;
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 pub use counters::Difference;
-pub use packets::{Account, Picture};
+pub use packets::{WireEvidence, WirePattern};
 
 use crate::{CellConfig, ClientView, Observation, ServerSocket};
 use flow::canonical;
@@ -25,7 +25,7 @@ use overflow_core::{
 
 /// What the tracer could and could not see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sight {
+pub struct Coverage {
     /// Events lost, of any kind: full ring, full table, short record.
     pub lost: u64,
     /// Families of verdict ids that no hook in use can see, such as `syn` or `syn.drop`.
@@ -34,7 +34,7 @@ pub struct Sight {
 
 /// One connection with what every witness says of it.
 #[derive(Clone, Debug)]
-pub struct Judged {
+pub struct Comparison {
     /// Its stages: as traced, completed by inferred ones where the tracer is blind.
     pub connection: Connection,
     /// Prefill or burst; `None` for a connection that the lab did not make.
@@ -42,7 +42,7 @@ pub struct Judged {
     /// The tracer's verdict on the handshake; `None` when it has none.
     pub ebpf: Option<VerdictId>,
     /// The wire's account; `None` when the capture cannot be relied on.
-    pub packets: Option<Account>,
+    pub packets: Option<WireEvidence>,
     /// The client's state in `ss` words, and its error.
     pub client_view: Option<(String, Option<String>)>,
     /// The state of the server's socket by `sock_diag` in `ss` words; `None` when it has none.
@@ -53,7 +53,7 @@ pub struct Judged {
     pub why: Option<String>,
 }
 
-impl Judged {
+impl Comparison {
     /// The verdict on the handshake, or as much of it as the packets give.
     pub fn verdict(&self) -> &'static str {
         match (self.connection.handshake(), &self.packets) {
@@ -73,7 +73,7 @@ impl Judged {
 #[derive(Clone, Debug)]
 pub struct Judgement {
     /// Every connection: the lab's in order of `connect()`, then any the tracer saw besides.
-    pub connections: Vec<Judged>,
+    pub connections: Vec<Comparison>,
     /// Counters that differ from what the verdicts make them; empty is consistent.
     pub counters: Vec<Difference>,
 }
@@ -101,12 +101,12 @@ impl Judgement {
 /// the tracer is off, or blind to such verdicts.
 ///
 /// The tracer agrees with the packets when its verdict on the handshake
-/// ([`Connection::handshake`]) is one that [`Picture::admits`].
+/// ([`Connection::handshake`]) is one that [`WirePattern::admits`].
 pub fn compare(
     traced: Vec<Connection>,
     observation: &Observation,
     config: &CellConfig,
-    sight: Option<&Sight>,
+    sight: Option<&Coverage>,
 ) -> Judgement {
     let lag = match observation.link {
         LinkKind::Netem => u64::try_from(config.delay.as_nanos()).unwrap_or(u64::MAX),
@@ -119,7 +119,7 @@ pub fn compare(
         Vec::new()
     };
     let scene = Scene::new(config, observation, &accounts);
-    let account_of: HashMap<SocketAddr, &Account> =
+    let account_of: HashMap<SocketAddr, &WireEvidence> =
         accounts.iter().map(|a| (a.flow.client, a)).collect();
     let socket_of: HashMap<SocketAddr, &ServerSocket> =
         observation.server_sockets.iter().map(|s| (canonical(s.peer), s)).collect();
@@ -138,7 +138,7 @@ pub fn compare(
         let connection = traced_of.remove(&client);
         let account = account_of.get(&client).copied();
         let socket = socket_of.get(&client).copied();
-        let mut judged = Judged {
+        let mut judged = Comparison {
             ebpf: connection.as_ref().and_then(|c| c.handshake()).map(|s| s.id),
             connection: connection.unwrap_or_else(|| blank(view.local, observation.server)),
             phase: Some(view.phase),
@@ -182,8 +182,8 @@ fn blank(client: SocketAddr, server: SocketAddr) -> Connection {
     }
 }
 
-fn stranger(connection: Connection) -> Judged {
-    Judged {
+fn stranger(connection: Connection) -> Comparison {
+    Comparison {
         ebpf: connection.handshake().map(|s| s.id),
         why: Some(format!(
             "the tracer saw a connection from {} that no client of the lab made",
@@ -199,7 +199,7 @@ fn stranger(connection: Connection) -> Judged {
 }
 
 /// The tracer ran and could have seen the handshake, but has no verdict on it.
-fn missing(judged: &Judged, sight: Option<&Sight>) -> Option<String> {
+fn missing(judged: &Comparison, sight: Option<&Coverage>) -> Option<String> {
     let sight = sight?;
     if judged.ebpf.is_some() {
         return None;
@@ -220,7 +220,7 @@ fn missing(judged: &Judged, sight: Option<&Sight>) -> Option<String> {
     })
 }
 
-fn by_packets(judged: &Judged, observation: &Observation) -> Option<String> {
+fn by_packets(judged: &Comparison, observation: &Observation) -> Option<String> {
     let (capture, link) = (observation.capture_drops, observation.link_drops);
     if capture > 0 {
         return Some(format!("the capture lost {capture} packets, so it proves nothing"));
@@ -236,12 +236,12 @@ fn by_packets(judged: &Judged, observation: &Observation) -> Option<String> {
             .then(|| format!("the packets show {}", account.picture.words()));
     };
     // The request was gone before its ACK came, which then was refused: both are on the wire.
-    let refused_late = matches!(account.picture, Picture::AckReset | Picture::DataReset)
+    let refused_late = matches!(account.picture, WirePattern::AckReset | WirePattern::DataReset)
         && judged.connection.stages.iter().any(|s| s.id == VerdictId::LaterResetNoSocket);
     // The request was ended without a word on the wire, before its next SYN-ACK was due: that it is
     // gone, sock_diag says as well.
-    let died_quietly = account.picture == Picture::AckSilent
-        && Picture::AckResent.admits().contains(&verdict)
+    let died_quietly = account.picture == WirePattern::AckSilent
+        && WirePattern::AckResent.admits().contains(&verdict)
         && judged.connection.stages.iter().any(|s| {
             matches!(s.id, VerdictId::LaterRequestDestroyed | VerdictId::LaterRequestIcmpError)
         });
@@ -250,7 +250,7 @@ fn by_packets(judged: &Judged, observation: &Observation) -> Option<String> {
 }
 
 fn by_views(
-    judged: &Judged,
+    judged: &Comparison,
     view: &ClientView,
     server: Option<&ServerSocket>,
     observation: &Observation,

@@ -16,7 +16,7 @@ const LAG_JITTER_NS: u64 = 20_000_000;
 
 /// What one connection looks like on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Picture {
+pub enum WirePattern {
     /// The server's interface never saw a SYN of this client.
     NoSyn,
     /// Nor a SYN, but an ACK that was answered by RST.
@@ -44,7 +44,7 @@ pub enum Picture {
     Accepted,
 }
 
-impl Picture {
+impl WirePattern {
     /// The most specific id, or family of ids, that this picture is typical of.
     pub const fn text(self) -> &'static str {
         match self {
@@ -161,14 +161,14 @@ impl Picture {
 
 /// The wire's account of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct WireEvidence {
     /// The segments it rests on.
     pub flow: Flow,
     /// What they amount to.
-    pub picture: Picture,
+    pub picture: WirePattern,
 }
 
-impl Account {
+impl WireEvidence {
     /// Whether the wire is what `verdict`, the verdict on the handshake, would look like.
     pub fn admits(&self, verdict: VerdictId) -> bool {
         self.picture.admits().contains(&verdict)
@@ -209,7 +209,7 @@ pub fn accounts(
     server: SocketAddr,
     timeline: &Timeline,
     lag_ns: u64,
-) -> Vec<Account> {
+) -> Vec<WireEvidence> {
     let last = packets.last().map_or(0, |p| p.t_ns);
     let (close, watched) = match timeline.close {
         0 => (u64::MAX, last),
@@ -220,7 +220,7 @@ pub fn accounts(
         .into_iter()
         .map(|mut flow| {
             flow.end_at(close);
-            Account { picture: picture(&flow, watched, jitter), flow }
+            WireEvidence { picture: picture(&flow, watched, jitter), flow }
         })
         .collect()
 }
@@ -240,29 +240,33 @@ pub fn concurrent(packets: &[Packet], server: SocketAddr, timeline: &Timeline) -
 }
 
 /// Decides what a flow amounts to. `watched` is until when a request could have shown itself.
-fn picture(flow: &Flow, watched: u64, jitter: u64) -> Picture {
+fn picture(flow: &Flow, watched: u64, jitter: u64) -> WirePattern {
     if flow.syns.is_empty() {
-        return if flow.resets.is_empty() { Picture::NoSyn } else { Picture::StrayReset };
+        return if flow.resets.is_empty() { WirePattern::NoSyn } else { WirePattern::StrayReset };
     }
     let Some(last_synack) = flow.synacks.last() else {
-        return if flow.refusals.is_empty() { Picture::SynUnanswered } else { Picture::SynRefused };
+        return if flow.refusals.is_empty() {
+            WirePattern::SynUnanswered
+        } else {
+            WirePattern::SynRefused
+        };
     };
     let Some(third) = flow.acks.first() else {
-        return Picture::SynAckOnly;
+        return WirePattern::SynAckOnly;
     };
     if flow.served.is_some() || !flow.active_resets.is_empty() {
-        return Picture::Accepted;
+        return WirePattern::Accepted;
     }
     if let Some(first) = flow.resets.first()
         && refuses_third_ack(flow, first, jitter)
     {
-        return Picture::AckReset;
+        return WirePattern::AckReset;
     }
     if *last_synack > third.t_ns + jitter {
-        return Picture::AckResent;
+        return WirePattern::AckResent;
     }
     if !flow.resets.is_empty() {
-        return Picture::DataReset;
+        return WirePattern::DataReset;
     }
     // A request's next SYN-ACK is due, at the latest, after one doubling per SYN-ACK sent.
     let mut timeout = SYNACK_TIMEOUT_NS << (flow.synacks.len() - 1).min(6);
@@ -272,9 +276,13 @@ fn picture(flow: &Flow, watched: u64, jitter: u64) -> Picture {
         due += timeout;
     }
     if flow.client_reset.is_some_and(|t| (third.t_ns..due).contains(&t)) {
-        return Picture::AckThenClientReset;
+        return WirePattern::AckThenClientReset;
     }
-    if due + TIMER_SLACK_NS < watched { Picture::AckSilent } else { Picture::AckSilentShort }
+    if due + TIMER_SLACK_NS < watched {
+        WirePattern::AckSilent
+    } else {
+        WirePattern::AckSilentShort
+    }
 }
 
 /// Whether the first refusing RST refuses the third ACK rather than data that followed it.
@@ -402,7 +410,7 @@ mod tests {
 
     #[test]
     fn admitted_verdicts_lie_under_the_family_or_beside_the_id() {
-        use Picture as P;
+        use WirePattern as P;
         for picture in [
             P::SynUnanswered,
             P::SynAckOnly,

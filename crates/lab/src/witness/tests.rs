@@ -15,7 +15,7 @@ struct Cell<'a> {
     syncookies: u8,
     rows: &'a [Row<'a>],
     counters: &'a [(&'a str, u64)],
-    sight: Option<Sight>,
+    sight: Option<Coverage>,
 }
 
 impl Cell<'_> {
@@ -81,7 +81,7 @@ impl Cell<'_> {
     /// Compares each connection's stages, marked with `~` where inferred, and the objections.
     fn check(&self, verdicts: &[&str], objections: &str) {
         let judgement = self.judge();
-        let line = |c: &Judged| {
+        let line = |c: &Comparison| {
             let mark = |s: &Stage| if s.known == Known::Traced { "" } else { "~" };
             let ms = |t: &u64| (t / 1_000_000).to_string();
             let stage = |s: &Stage| {
@@ -114,7 +114,7 @@ fn stage(word: &str) -> Stage {
     }
 }
 
-const SEES_ALL: Option<Sight> = Some(Sight { lost: 0, blind_to: Vec::new() });
+const SEES_ALL: Option<Coverage> = Some(Coverage { lost: 0, blind_to: Vec::new() });
 
 const UP: Option<&str> = Some("ESTABLISHED");
 const ACCEPTED: &str = "0>S 0<SA 200>A 3000<RA";
@@ -221,14 +221,14 @@ fn which_queue_dropped_a_syn_is_read_off_the_other_connections() {
         lost,
     ];
     let expect = ["syn.queued@0 ack.accepted@200", "syn.queued@1 ack.accepted@201", expect[2]];
-    let blind = Sight { lost: 0, blind_to: vec!["syn.drop"] };
+    let blind = Coverage { lost: 0, blind_to: vec!["syn.drop"] };
     Cell { rows: &rows, sight: Some(blind), ..cell }.check(&expect, "");
     let cell = Cell { abort: 0, syncookies: 0, rows: &rows, counters, sight: SEES_ALL };
     cell.check(
         &expect,
         "the tracer has no verdict on it, though its hooks cover what the packets show",
     );
-    let lossy = Sight { lost: 7, blind_to: Vec::new() };
+    let lossy = Coverage { lost: 7, blind_to: Vec::new() };
     Cell { sight: Some(lossy), ..cell }
         .check(&expect, "the tracer has no verdict on it and lost 7 events");
     // An old queue test, `>=`: the second SYN finds one request and is dropped.

@@ -7,7 +7,7 @@ use overflow_common::Rung;
 
 use super::super::{
     OutputFormat,
-    values::{self, Choice},
+    parsers::{self, Choice},
 };
 use overflow_lab::{CellConfig, Family, Script};
 
@@ -40,13 +40,13 @@ pub struct LabArgs {
     #[arg(short = 'P', long, default_value_t = 12345, value_parser = value_parser!(u16).range(1..))]
     port: u16,
     /// Delay of what the server sends
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = values::milliseconds)]
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parsers::milliseconds)]
     delay: Duration,
     /// net.ipv4.tcp_abort_on_overflow: 0, 1 or both
-    #[arg(long, value_name = "0|1|both", default_value = "both", value_parser = values::abort)]
+    #[arg(long, value_name = "0|1|both", default_value = "both", value_parser = parsers::abort)]
     abort_on_overflow: Choice,
     /// net.ipv4.tcp_syncookies: 0, 1, 2 or both (1 and 0)
-    #[arg(long, value_name = "0|1|2|both", default_value = "both", value_parser = values::syncookies)]
+    #[arg(long, value_name = "0|1|2|both", default_value = "both", value_parser = parsers::syncookies)]
     syncookies: Choice,
     /// net.core.somaxconn, if it is to be changed
     #[arg(long, value_name = "N")]
@@ -61,11 +61,11 @@ pub struct LabArgs {
     #[arg(long, value_enum, default_value_t)]
     family: Family,
     /// How long to watch after the burst before the listener is closed
-    #[arg(long, value_name = "SECS", default_value = "5", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECS", default_value = "5", value_parser = parsers::seconds)]
     hold: Duration,
     /// Run named scenarios instead: each provokes one path through the kernel, and must come out
     /// as foretold; `all` runs every one
-    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = values::scenario,
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = parsers::scenario,
         conflicts_with_all = ["clients", "backlog", "abort_on_overflow", "syncookies", "prefill",
             "payload", "hold", "somaxconn", "delay"])]
     pub(super) scenario: Vec<String>,

@@ -1,12 +1,12 @@
 //! `overflow lab`: the experiment, traced, witnessed, explained.
 
 mod args;
-mod check;
+mod model_report;
 mod progress;
 mod random;
 mod run;
 mod scenarios;
-mod tape;
+mod recording;
 
 use std::{
     fs::File,
@@ -17,8 +17,8 @@ use std::{
 use anyhow::{Context, Result};
 
 pub use args::{LabArgs, RungChoice};
+use recording::LabRecording;
 use run::Finished;
-use tape::Tape;
 
 use super::OutputFormat;
 use overflow_lab::report::{Report, json, pcapng, text};
@@ -41,10 +41,10 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let tape = Tape::new(args.record.clone());
+    let tape = LabRecording::new(args.record.clone());
     let lab = |configs| runtime.block_on(run::run(args, configs, &tape));
     // Before anything runs: a kernel that the model does not know is no reason to wait either.
-    let model = if args.check_model { Some(check::Model::of_this_host()?) } else { None };
+    let model = if args.check_model { Some(model_report::Model::of_this_host()?) } else { None };
     if let Some(n) = args.random {
         return random::run(args, n, model, lab);
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{
     LabArgs,
-    check::{self, Model},
+    model_report::{self, Model},
     run::Finished,
 };
 use overflow_lab::{
@@ -103,7 +103,7 @@ fn faults(cell: &CellReport, model: Option<&Model>) -> Vec<String> {
     }
     match model.map(|m| m.check(cell)) {
         Some(Err(why)) => faults.push(format!("not checked: {why}")),
-        Some(Ok(checked)) => faults.extend(checked.differences.iter().map(check::words)),
+        Some(Ok(checked)) => faults.extend(checked.differences.iter().map(model_report::words)),
         None => {}
     }
     faults

@@ -12,9 +12,9 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 
-use super::{LabArgs, progress::Line, tape::Tape};
+use super::{LabArgs, progress::Line, recording::LabRecording};
 use crate::cli::{
-    ends,
+    connection_text,
     tracing::{self, Traced, Tracing},
 };
 use overflow::probe::TraceConfig;
@@ -35,14 +35,18 @@ pub enum Finished {
 }
 
 /// Runs these cells side by side; `args` say how to trace them.
-pub async fn run(args: &LabArgs, configs: Vec<CellConfig>, tape: &Tape) -> Result<Finished> {
+pub async fn run(
+    args: &LabArgs,
+    configs: Vec<CellConfig>,
+    tape: &LabRecording,
+) -> Result<Finished> {
     tokio::select! {
         report = all(args, configs, tape) => report.map(Finished::Report),
-        _ = ends::interrupted() => Ok(Finished::Interrupted),
+        _ = connection_text::interrupted() => Ok(Finished::Interrupted),
     }
 }
 
-async fn all(args: &LabArgs, configs: Vec<CellConfig>, tape: &Tape) -> Result<Report> {
+async fn all(args: &LabArgs, configs: Vec<CellConfig>, tape: &LabRecording) -> Result<Report> {
     let prepared = prepare(&configs)?;
     let config = trace_config(args, &prepared);
     let mut tracing = match Tracing::start(args.btf.as_deref(), &config, tape.wanted()) {

@@ -14,7 +14,7 @@ use super::{
     run::{ATTEMPTS, Finished},
 };
 use crate::cli::{OutputFormat, tracing};
-use overflow::probe::Moment;
+use overflow::probe::HookPoint;
 use overflow_core::{
     syn_limit::SynQueueLimit,
     verdict::{Connection, Stage, VerdictId},
@@ -203,7 +203,7 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>> {
         );
     }
     let blind_to = blind_to(cell);
-    let third_ack = cell.hooks.iter().filter(|h| h.moment == Moment::ThirdAck.as_str());
+    let third_ack = cell.hooks.iter().filter(|h| h.moment == HookPoint::ThirdAck.as_str());
     let evidence = Evidence {
         limit: limit(cell),
         blind_to: &blind_to,
@@ -226,8 +226,8 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>> {
 
 /// Families of verdicts that no hook in use shows.
 fn blind_to(cell: &CellReport) -> Vec<&'static str> {
-    let seen = |m: &Moment| cell.hooks.iter().any(|h| h.moment == m.as_str());
-    let unseen = tracing::MOMENTS.into_iter().filter(|m| !seen(m));
+    let seen = |m: &HookPoint| cell.hooks.iter().any(|h| h.moment == m.as_str());
+    let unseen = tracing::HOOK_POINTS.into_iter().filter(|m| !seen(m));
     unseen.flat_map(tracing::families).copied().collect()
 }
 
@@ -394,7 +394,7 @@ mod tests {
                 attempts: 1,
                 timeline: Timeline::default(),
             };
-            let hook = Moment::ThirdAck.as_str();
+            let hook = HookPoint::ThirdAck.as_str();
             let hooks = vec![HookInUse { moment: hook, rung: "fentry", hook: String::new() }];
             let losses = vec![Loss { what: "ebpf ring_full".to_owned(), count: lost }];
             CellReport::new(config, observation, Vec::new(), None, hooks, losses)

@@ -6,7 +6,7 @@ use clap::{Args, value_parser};
 
 use super::super::{
     OutputFormat,
-    values::{self, Choice},
+    parsers::{self, Choice},
 };
 use overflow_core::model::{
     config::{Listener, Sysctls},
@@ -56,13 +56,13 @@ pub struct PredictArgs {
         value_parser = value_parser!(u32).range(..=0x7fff_ffff))]
     backlog: u32,
     /// Delay of what the server sends
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = values::milliseconds)]
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parsers::milliseconds)]
     delay: Duration,
     /// net.ipv4.tcp_abort_on_overflow: 0, 1 or both
-    #[arg(long, value_name = "0|1|both", default_value = "both", value_parser = values::abort)]
+    #[arg(long, value_name = "0|1|both", default_value = "both", value_parser = parsers::abort)]
     abort_on_overflow: Choice,
     /// net.ipv4.tcp_syncookies: 0, 1, 2 or both (1 and 0)
-    #[arg(long, value_name = "0|1|2|both", default_value = "both", value_parser = values::syncookies)]
+    #[arg(long, value_name = "0|1|2|both", default_value = "both", value_parser = parsers::syncookies)]
     syncookies: Choice,
     /// net.core.somaxconn, if not the kernel's default
     #[arg(long, value_name = "N")]
@@ -75,7 +75,7 @@ pub struct PredictArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     payload: u32,
     /// How long to watch after the burst before the listener is closed
-    #[arg(long, value_name = "SECS", default_value = "5", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECS", default_value = "5", value_parser = parsers::seconds)]
     hold: Duration,
     /// TCP_DEFER_ACCEPT of the listener; 0 is off
     #[arg(long, value_name = "SECS", default_value_t = 0)]

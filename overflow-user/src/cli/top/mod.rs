@@ -19,9 +19,8 @@ use tokio::{
 };
 
 use super::{
-    host, style,
+    host, parsers, style,
     trace::{self, Attached, Hooks, Selection},
-    values,
 };
 use overflow::{
     confine::Needs,
@@ -56,7 +55,7 @@ pub struct TopArgs {
     #[command(flatten)]
     selection: Selection,
     /// Stop after this time
-    #[arg(short, long, value_name = "TIME", value_parser = values::seconds)]
+    #[arg(short, long, value_name = "TIME", value_parser = parsers::seconds)]
     duration: Option<Duration>,
     #[command(flatten)]
     hooks: Hooks,

@@ -6,15 +6,15 @@ use clap::{Args, value_parser};
 use overflow_common::Rung;
 
 use super::{
-    super::{OutputFormat, style, values},
+    super::{OutputFormat, parsers, style},
     select::Selection,
 };
 use overflow::{
     confine::{ConfineError, Needs, confine},
     pipeline::{Filter, Options},
     sink::{
-        live::{JsonLines, LiveSink, LiveText},
         metrics,
+        trace::{JsonLines, TraceSink, TraceText},
     },
 };
 
@@ -45,7 +45,7 @@ pub struct TraceArgs {
     #[command(flatten)]
     pub(super) view: View,
     /// Stop after this time
-    #[arg(short, long, value_name = "TIME", value_parser = values::seconds)]
+    #[arg(short, long, value_name = "TIME", value_parser = parsers::seconds)]
     pub(super) duration: Option<Duration>,
     /// Trace exactly while this command runs; its output goes to stderr
     #[arg(long, value_name = "COMMAND")]
@@ -75,7 +75,7 @@ pub struct Hooks {
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
     /// Memory for records on their way from the kernel; a burst that fills it loses some
-    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = values::bytes)]
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parsers::bytes)]
     pub ring_size: u32,
     #[command(flatten)]
     pub confining: Confining,
@@ -141,7 +141,7 @@ impl View {
     }
 
     /// Where it is shown.
-    pub fn sink(&self, terminal: bool) -> Box<dyn LiveSink> {
+    pub fn sink(&self, terminal: bool) -> Box<dyn TraceSink> {
         match self.output {
             OutputFormat::Json => Box::new(JsonLines),
             OutputFormat::Text => {
@@ -149,7 +149,7 @@ impl View {
                 if self.wide {
                     options.width = 200;
                 }
-                Box::new(LiveText::new(options))
+                Box::new(TraceText::new(options))
             }
         }
     }

@@ -22,11 +22,11 @@ use overflow::{
     confine::{Attribution, Needs, rehearse, rehearse_sender},
     export::{Export, Settings},
     pipeline::{self, Ends, Engine, Filter, Live, Options, Stop},
-    probe::{Moment, TraceConfig, Tracer},
+    probe::{HookPoint, TraceConfig, Tracer},
     sink::{
-        live::{LiveSink, Opening},
         metrics::{Endpoint, Measured, Shared},
         otlp::Exported,
+        trace::{Opening, TraceSink},
     },
 };
 use overflow_core::{
@@ -186,11 +186,11 @@ pub async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Result<Att
 /// accept() is traced follows from the header.
 pub fn engine(
     mut options: Options,
-    mut sink: Box<dyn LiveSink>,
+    mut sink: Box<dyn TraceSink>,
     header: &Header,
     out: &mut dyn Write,
 ) -> Result<Engine> {
-    let accept = Moment::Accept.as_str();
+    let accept = HookPoint::Accept.as_str();
     options.accepts = header.rungs.iter().any(|(m, rung)| m == accept && !rung.is_empty());
     let opening = Opening {
         kernel: header.kernel.clone(),
@@ -235,7 +235,7 @@ fn attach(hooks: &Hooks, detail: Detail, kernel: &Kernel, filter: &Filter) -> Re
 }
 
 fn third_ack(tracer: &Tracer) -> Option<Rung> {
-    tracer.moments().iter().find(|m| m.moment == Moment::ThirdAck)?.rung
+    tracer.moments().iter().find(|m| m.moment == HookPoint::ThirdAck)?.rung
 }
 
 /// What decoding needs besides the records.

@@ -1,7 +1,7 @@
 //! Rows -> metric families: names, labels and units by the conventions of Prometheus.
 
-use super::book::{Row, Whose};
-use crate::sink::live::{Opening, Snapshot, Waits};
+use super::rows::{ListenerLabels, Row};
+use crate::sink::trace::{Opening, Snapshot, Waits};
 
 /// Causes of loss that are told apart; their number is known, this only makes sure of it.
 const CAUSES: usize = 100;
@@ -208,7 +208,7 @@ fn each(rows: &[Row], value: impl Fn(&Row) -> Option<Value>) -> impl Iterator<It
 }
 
 /// An unknown one is left out: to Prometheus an empty label and a missing one are the same.
-fn labels(whose: &Whose) -> Vec<(&'static str, String)> {
+fn labels(whose: &ListenerLabels) -> Vec<(&'static str, String)> {
     let netns = whose.netns.map(|n| n.to_string()).unwrap_or_default();
     let labels = [
         ("netns", &netns),

@@ -2,7 +2,7 @@
 //!
 //! The names and labels are a contract, see docs/metrics.md. No label comes from a client.
 
-mod book;
+mod rows;
 mod encode;
 mod families;
 mod listen;
@@ -15,4 +15,4 @@ pub use encode::{Format, encode};
 pub use families::{Families, Family, Sample, Value};
 pub use listen::listen;
 pub use server::Endpoint;
-pub use sink::{Measured, Numbers, Shared};
+pub use sink::{Collector, Measured, Shared};

@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{book::Book, families::Families};
-use crate::sink::live::{Closing, Interval, LiveSink, Moment, Opening, Snapshot};
+use super::{families::Families, rows::Book};
+use crate::sink::trace::{Closing, Interval, Moment, Opening, Snapshot, TraceSink};
 use overflow_core::verdict::Connection;
 
 /// The last second's numbers, that the trace writes and scrapers read.
@@ -26,12 +26,12 @@ impl Shared {
 
 /// What a trace tells, as families; of one trace.
 #[derive(Debug, Default)]
-pub struct Numbers {
+pub struct Collector {
     opening: Option<Opening>,
     book: Book,
 }
 
-impl Numbers {
+impl Collector {
     /// Takes what is said at once.
     pub fn open(&mut self, opening: &Opening) {
         self.opening = Some(opening.clone());
@@ -46,19 +46,19 @@ impl Numbers {
 
 /// A sink of which the numbers are shown as metrics besides.
 pub struct Measured {
-    shown: Box<dyn LiveSink>,
+    shown: Box<dyn TraceSink>,
     shared: Shared,
-    numbers: Numbers,
+    numbers: Collector,
 }
 
 impl Measured {
     /// Prints with `shown`, and hands the numbers to `shared` every second.
-    pub fn new(shown: Box<dyn LiveSink>, shared: Shared) -> Self {
-        Self { shown, shared, numbers: Numbers::default() }
+    pub fn new(shown: Box<dyn TraceSink>, shared: Shared) -> Self {
+        Self { shown, shared, numbers: Collector::default() }
     }
 }
 
-impl LiveSink for Measured {
+impl TraceSink for Measured {
     fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
         self.numbers.open(opening);
         self.shown.open(out, opening)

@@ -8,8 +8,8 @@ use std::{
 
 use super::*;
 use crate::sink::{
-    live::{Full, JsonLines, Listened, LiveSink, Opening, Snapshot, Totals, Waits},
     otlp::names,
+    trace::{Full, JsonLines, Listened, Opening, Snapshot, Totals, TraceSink, Waits},
 };
 use overflow_core::{
     listeners::{Inventory, Listener, sample},

@@ -19,9 +19,9 @@ use overflow_core::{
 /// What kind of record it is.
 const EVENT: &str = "overflow.handshake";
 
-/// Whose listener a handshake was with, as it was known when something first went wrong.
+/// ListenerLabels listener a handshake was with, as it was known when something first went wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Whose {
+pub(super) struct ListenerLabels {
     /// Inode number of the network namespace.
     pub(super) netns: u32,
     /// Where it listens, if it is known.
@@ -31,7 +31,7 @@ pub(super) struct Whose {
     pod: Option<String>,
 }
 
-impl Whose {
+impl ListenerLabels {
     /// What is known of the first of these listeners, which share an address.
     pub(super) fn new(netns: u32, listeners: &[&Listener]) -> Self {
         let first = listeners.first();
@@ -60,7 +60,7 @@ impl Whose {
 /// The record of one handshake. `wall` makes nanoseconds of the UNIX epoch of CLOCK_MONOTONIC.
 pub(super) fn record(
     connection: &Connection,
-    whose: Option<&Whose>,
+    whose: Option<&ListenerLabels>,
     now_ns: u64,
     wall: impl Fn(u64) -> u64,
 ) -> LogRecord {
@@ -206,7 +206,7 @@ mod tests {
             stage(VerdictId::AckDropOverflowCookie, 30, vec![40, 50]),
         ];
         let connection = connection(stages, VerdictId::LaterPhantom);
-        let record = record(&connection, Some(&Whose::new(7, &[])), 99, |t| t + 1000);
+        let record = record(&connection, Some(&ListenerLabels::new(7, &[])), 99, |t| t + 1000);
         assert_eq!((record.time_unix_nano, record.observed_time_unix_nano), (1010, 1099));
         assert_eq!(record.severity_number(), SeverityNumber::Warn);
         assert_eq!(

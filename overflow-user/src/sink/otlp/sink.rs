@@ -10,15 +10,15 @@ use opentelemetry_proto::tonic::{logs::v1::LogRecord, resource::v1::Resource};
 use prost::Message;
 
 use super::{
-    logs::{self, Whose},
+    logs::{self, ListenerLabels},
     metrics::{self, Times},
     resource,
 };
 use crate::{
     export::{Outbox, Request, Settings, Signal},
     sink::{
-        live::{Closing, Interval, LiveSink, Moment, Opening, Snapshot},
-        metrics::Numbers,
+        metrics::Collector,
+        trace::{Closing, Interval, Moment, Opening, Snapshot, TraceSink},
     },
 };
 use overflow_core::verdict::Connection;
@@ -36,8 +36,8 @@ type WallOffset = Box<dyn Fn() -> i64>;
 
 /// A sink of which the numbers and the abnormal handshakes are exported besides.
 pub struct Exported {
-    shown: Box<dyn LiveSink>,
-    numbers: Numbers,
+    shown: Box<dyn TraceSink>,
+    numbers: Collector,
     outbox: Outbox,
     metrics: bool,
     logs: bool,
@@ -56,14 +56,14 @@ pub struct Exported {
     now_ns: u64,
     /// Of connections of which something was told, until all of it is: as many as the pipeline
     /// remembers. `None` where connections of two namespaces have the same addresses.
-    whose: HashMap<(SocketAddr, SocketAddr), Option<Whose>>,
+    whose: HashMap<(SocketAddr, SocketAddr), Option<ListenerLabels>>,
     records: Vec<LogRecord>,
 }
 
 impl Exported {
     /// Prints with `shown`, and hands requests to `outbox`. `host` is this host's name.
     pub fn new(
-        shown: Box<dyn LiveSink>,
+        shown: Box<dyn TraceSink>,
         settings: &Settings,
         outbox: Outbox,
         host: String,
@@ -71,7 +71,7 @@ impl Exported {
     ) -> Self {
         Self {
             shown,
-            numbers: Numbers::default(),
+            numbers: Collector::default(),
             outbox,
             metrics: settings.metrics.is_some(),
             logs: settings.logs.is_some(),
@@ -112,7 +112,7 @@ impl Exported {
     }
 }
 
-impl LiveSink for Exported {
+impl TraceSink for Exported {
     fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
         self.resource = resource(&self.given, &opening.kernel, &self.host);
         self.aggregates_only = opening.summary.is_some();
@@ -128,7 +128,7 @@ impl LiveSink for Exported {
                 let known = self
                     .whose
                     .entry(key)
-                    .or_insert_with(|| Some(Whose::new(conn.netns, moment.listeners)));
+                    .or_insert_with(|| Some(ListenerLabels::new(conn.netns, moment.listeners)));
                 if known.as_ref().is_some_and(|whose| whose.netns != conn.netns) {
                     *known = None;
                 }

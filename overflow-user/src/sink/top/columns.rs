@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::row::{FullShare, Row};
-use crate::sink::live_text::elide;
+use crate::sink::trace_text::elide;
 use overflow_core::owner::Owner;
 
 /// A column.

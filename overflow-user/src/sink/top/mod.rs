@@ -4,7 +4,7 @@
 //! [`Top`] is what is known and what is looked at; a frame is a pure function of it, a key changes
 //! it, and [`TopSink`] feeds it. The terminal itself is not touched here.
 
-mod board;
+mod state;
 mod columns;
 mod draw;
 mod row;
@@ -16,8 +16,8 @@ mod view;
 
 use ratatui::buffer::Buffer;
 
-pub use board::Board;
 pub use sink::{Shared, TopSink};
+pub use state::State;
 pub use view::Action;
 
 use crate::pipeline::Filter;
@@ -28,9 +28,9 @@ use view::View;
 /// The view.
 #[derive(Debug)]
 pub struct Top {
-    board: Board,
+    board: State,
     /// The board as it was when the view was held still.
-    held: Option<Board>,
+    held: Option<State>,
     view: View,
     options: Options,
     /// Whether the screen no longer shows what is known.
@@ -45,7 +45,7 @@ impl Top {
         inventory: &Inventory,
         options: Options,
     ) -> Self {
-        let mut board = Board::new(filter, kernel);
+        let mut board = State::new(filter, kernel);
         board.look(inventory);
         Self { board, held: None, view: View::default(), options, stale: true }
     }
@@ -75,7 +75,7 @@ impl Top {
     }
 
     /// What is known changed, and is shown unless the view is held still.
-    fn changed(&mut self) -> &mut Board {
+    fn changed(&mut self) -> &mut State {
         self.stale |= self.held.is_none();
         &mut self.board
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::series::Series;
-use crate::sink::live::{Listened, Totals};
+use crate::sink::trace::{Listened, Totals};
 use overflow_core::{
     listeners::{Listener, Sysctls},
     verdict::VerdictId,
@@ -200,7 +200,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::sink::live::Full;
+    use crate::sink::trace::Full;
     use overflow_core::listeners::sample::listener;
 
     fn happened(totals: &Totals) -> Listened<'_> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Top;
-use crate::sink::live::{Closing, Interval, LiveSink, LiveText, Moment, Opening, Snapshot};
+use crate::sink::trace::{Closing, Interval, Moment, Opening, Snapshot, TraceSink, TraceText};
 use overflow_core::{text::style::Options, verdict::Connection};
 
 /// A view that one thread feeds and another one draws.
@@ -31,17 +31,17 @@ pub struct TopSink {
     top: Shared,
     /// Returns when the screen is free.
     leave: Box<dyn FnMut()>,
-    text: LiveText,
+    text: TraceText,
 }
 
 impl TopSink {
     /// Feeds `top`; `leave` is called before the summary and returns when the screen is free.
     pub fn new(top: Shared, options: Options, leave: impl FnMut() + 'static) -> Self {
-        Self { top, leave: Box::new(leave), text: LiveText::new(options) }
+        Self { top, leave: Box::new(leave), text: TraceText::new(options) }
     }
 }
 
-impl LiveSink for TopSink {
+impl TraceSink for TopSink {
     fn open(&mut self, _: &mut dyn Write, opening: &Opening) -> io::Result<()> {
         // Its header is not printed; its clock is set.
         self.text.open(&mut io::sink(), opening)?;

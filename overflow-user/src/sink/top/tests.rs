@@ -8,7 +8,7 @@ use ratatui::{Terminal, backend::TestBackend};
 use super::*;
 use crate::{
     probe,
-    sink::live::{Full, Listened, LiveSink, Moment, Opening, Snapshot, Totals, Waits},
+    sink::trace::{Full, Listened, Moment, Opening, Snapshot, Totals, TraceSink, Waits},
 };
 use overflow_core::{
     decode::{Decoder, Observed},
@@ -110,7 +110,7 @@ fn opening() -> Opening {
     Opening {
         kernel: "6.12.117+deb13-cloud-amd64".to_owned(),
         distro: String::new(),
-        rungs: vec![(probe::Moment::Accept.as_str().to_owned(), "fentry".to_owned())],
+        rungs: vec![(probe::HookPoint::Accept.as_str().to_owned(), "fentry".to_owned())],
         filter: String::new(),
         all: false,
         summary: None,

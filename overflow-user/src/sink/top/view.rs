@@ -1,9 +1,9 @@
 //! What of the board is looked at, and how keys change it.
 
 use super::{
-    board::Board,
     columns::Column,
     row::{Key, Row},
+    state::State,
 };
 
 /// What a key asks for.
@@ -87,7 +87,7 @@ const PAGE: usize = 10;
 
 impl View {
     /// The lines that are shown, in order.
-    pub fn rows<'a>(&self, board: &'a Board) -> Vec<&'a Row> {
+    pub fn rows<'a>(&self, board: &'a State) -> Vec<&'a Row> {
         let shown = board.rows.values().filter(|row| !self.busy_only || !row.idle());
         let mut rows: Vec<&Row> = shown.collect();
         let traced_ns = board.traced_ns();
@@ -104,7 +104,7 @@ impl View {
     }
 
     /// Does what a key asks for, as far as it concerns what is looked at.
-    pub fn act(&mut self, action: Action, board: &Board) {
+    pub fn act(&mut self, action: Action, board: &State) {
         match action {
             Action::Up | Action::Down | Action::PageUp | Action::PageDown => {
                 self.step(action, board);
@@ -136,7 +136,7 @@ impl View {
         self.scroll = 0;
     }
 
-    fn step(&mut self, action: Action, board: &Board) {
+    fn step(&mut self, action: Action, board: &State) {
         let rows = self.rows(board);
         let table = self.page == Page::Table;
         let at = if table { self.marked(&rows) } else { self.scroll };

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::{
     CellConfig,
     report::{CellReport, Host},
-    witness::{Judged, counters::COMPARED},
+    witness::{Comparison, counters::COMPARED},
 };
 use overflow_core::{
     model::scenario::Phase,
@@ -18,7 +18,7 @@ use overflow_core::{
     wire::LinkKind,
 };
 
-use super::{stories::stories, words};
+use super::{sockets, stories::stories};
 
 /// With more clients than this, rows that are alike are counted instead of listed.
 const LISTED: usize = 20;
@@ -71,7 +71,7 @@ pub(super) fn cell(page: &mut Page, cell: &CellReport) {
     }
     let of_phase = |phase| {
         let all = cell.judgement.connections.iter();
-        all.filter(move |c| c.phase == phase).collect::<Vec<&Judged>>()
+        all.filter(move |c| c.phase == phase).collect::<Vec<&Comparison>>()
     };
     let mut burst = of_phase(Some(Phase::Burst));
     burst.extend(of_phase(None));
@@ -104,7 +104,7 @@ fn heading(config: &CellConfig) -> String {
 }
 
 /// All prefill connections in one line.
-fn prefill(page: &mut Page, judged: &[&Judged], cell: &CellReport) {
+fn prefill(page: &mut Page, judged: &[&Comparison], cell: &CellReport) {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for judged in judged {
         match counts.iter_mut().find(|(verdict, _)| *verdict == judged.verdict()) {
@@ -122,7 +122,7 @@ fn prefill(page: &mut Page, judged: &[&Judged], cell: &CellReport) {
     page.flow("  ", 2, Tone::Plain, &text);
 }
 
-fn connections(page: &mut Page, burst: &[&Judged], cell: &CellReport) {
+fn connections(page: &mut Page, burst: &[&Comparison], cell: &CellReport) {
     let grouped = burst.len() > LISTED;
     let mut rows: Vec<(Vec<Field>, usize)> = Vec::new();
     for judged in burst {
@@ -132,7 +132,7 @@ fn connections(page: &mut Page, burst: &[&Judged], cell: &CellReport) {
             None => rows.push((row, 1)),
         }
     }
-    let first = |(mut row, count): (Vec<Field>, usize), judged: Option<&&Judged>| {
+    let first = |(mut row, count): (Vec<Field>, usize), judged: Option<&&Comparison>| {
         let text = match judged {
             Some(judged) => judged.connection.client.port().to_string(),
             None => format!("{count}×"),
@@ -156,10 +156,10 @@ fn connections(page: &mut Page, burst: &[&Judged], cell: &CellReport) {
     table(page, &columns, &rows);
 }
 
-fn row(judged: &Judged, cell: &CellReport) -> Vec<Field> {
+fn row(judged: &Comparison, cell: &CellReport) -> Vec<Field> {
     let verdict = judged.verdict();
-    let (client, client_tone) = words::client(judged);
-    let (server, server_tone) = words::server(judged);
+    let (client, client_tone) = sockets::client(judged);
+    let (server, server_tone) = sockets::server(judged);
     let decided = judged.connection.handshake().map(values::decided_by).unwrap_or_default();
     let agree = cell.agrees(judged);
     let known = if judged.traced() { "traced" } else { "inferred" };
@@ -167,7 +167,7 @@ fn row(judged: &Judged, cell: &CellReport) -> Vec<Field> {
     vec![
         Field::new(client, client_tone),
         Field::new(server, server_tone),
-        Field::new(verdict, words::tone(verdict)),
+        Field::new(verdict, sockets::tone(verdict)),
         Field::new(decided, Tone::Plain),
         Field::new(format!("{known} {}", tick(agree)), tone),
     ]

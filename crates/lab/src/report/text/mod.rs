@@ -4,7 +4,7 @@
 mod cell;
 mod closing;
 mod stories;
-mod words;
+mod sockets;
 
 use std::io::{self, Write};
 

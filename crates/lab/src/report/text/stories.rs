@@ -1,6 +1,6 @@
 //! Each distinct story of a cell once: its stages with the kernel's path and values.
 
-use crate::witness::Judged;
+use crate::witness::Comparison;
 use overflow_core::{
     text::{
         duration::{since, times as in_words},
@@ -11,14 +11,14 @@ use overflow_core::{
     verdict::{Known, Stage, VerdictId},
 };
 
-use super::words;
+use super::sockets;
 
 /// Column where a stage's text begins.
 const INDENT: usize = 12;
 
 /// Prints the distinct stories of a cell's burst, in order of first appearance.
-pub(super) fn stories(page: &mut Page, burst: &[&Judged]) {
-    let mut found: Vec<(&Judged, usize)> = Vec::new();
+pub(super) fn stories(page: &mut Page, burst: &[&Comparison]) {
+    let mut found: Vec<(&Comparison, usize)> = Vec::new();
     for judged in burst {
         match found.iter_mut().find(|(seen, _)| plot(seen) == plot(judged)) {
             Some((_, count)) => *count += 1,
@@ -31,15 +31,15 @@ pub(super) fn stories(page: &mut Page, burst: &[&Judged]) {
 }
 
 /// What makes two connections the same story: what happened and what became of it.
-fn plot(judged: &Judged) -> (&'static str, Vec<VerdictId>, Option<VerdictId>) {
+fn plot(judged: &Comparison) -> (&'static str, Vec<VerdictId>, Option<VerdictId>) {
     let ids = judged.connection.stages.iter().map(|s| s.id).collect();
     (judged.verdict(), ids, judged.connection.outcome)
 }
 
-fn story(page: &mut Page, judged: &Judged, count: usize) {
+fn story(page: &mut Page, judged: &Comparison, count: usize) {
     let connection = &judged.connection;
     let verdict = judged.verdict();
-    let mut heading = page.paint(words::tone(verdict), verdict);
+    let mut heading = page.paint(sockets::tone(verdict), verdict);
     heading.push_str(&page.symbols(&format!(" ×{count}")));
     page.line(&format!("  {heading}"));
 

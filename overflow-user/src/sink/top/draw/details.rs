@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::{canvas::Canvas, handshakes, queue, text::Text};
 use crate::sink::{
-    live::Waits,
-    live_listeners::{forecast_of, sysctl_names, whereabouts},
-    live_text::{by_count, tone},
+    listeners::{forecast_of, sysctl_names, whereabouts},
     top::{
-        board::Board,
         columns::owner,
         row::{FullShare, Row},
+        state::State,
     },
+    trace::Waits,
+    trace_text::{by_count, tone},
 };
 use overflow_core::{
     listeners::{Forecast, Listener, Sysctls},
@@ -27,7 +27,7 @@ const NAMED: usize = 12;
 pub(super) fn page(
     canvas: &mut Canvas<'_>,
     (mut top, bottom): (usize, usize),
-    board: &Board,
+    board: &State,
     row: Option<&Row>,
     scroll: usize,
 ) {
@@ -62,7 +62,7 @@ pub(super) fn page(
     text.draw(canvas, (top, bottom), scroll);
 }
 
-fn whose(text: &mut Text, board: &Board, row: &Row) {
+fn whose(text: &mut Text, board: &State, row: &Row) {
     let namespace = board.inventory.namespaces.get(&row.key.0).map(|s| &s.namespace);
     let name = match namespace {
         Some(n) if n.name.is_some() => format!(" ({})", n.name.as_deref().unwrap_or("")),
@@ -100,7 +100,7 @@ fn holders(owner: &Owner) -> Vec<String> {
     owner.pids.iter().map(name).collect()
 }
 
-fn queues(text: &mut Text, board: &Board, row: &Row, forecast: Option<&Forecast>) {
+fn queues(text: &mut Text, board: &State, row: &Row, forecast: Option<&Forecast>) {
     let syn_queue_limit = forecast.and_then(|f| f.syn_queue_limit);
     for listener in &row.listeners {
         let tone = if listener.full() { Tone::Bad } else { Tone::Plain };
@@ -143,7 +143,7 @@ fn socket(listener: &Listener, syn_queue_limit: Option<u32>) -> String {
     facts.join(", ")
 }
 
-fn limits(text: &mut Text, board: &Board, row: &Row, forecast: Option<&Forecast>) {
+fn limits(text: &mut Text, board: &State, row: &Row, forecast: Option<&Forecast>) {
     let there = board.inventory.namespaces.get(&row.key.0).map(|s| s.sysctls);
     let sysctls: Option<Sysctls> = there.or(row.sysctls);
     let first: Option<&Listener> = row.listeners.first();

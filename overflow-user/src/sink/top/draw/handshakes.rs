@@ -2,12 +2,12 @@
 
 use super::canvas::Canvas;
 use crate::sink::{
-    live_text::{clock, elide, tone},
     top::{
-        board::{Board, Handshake},
         columns::queue,
         row::Key,
+        state::{Handshake, State},
     },
+    trace_text::{clock, elide, tone},
 };
 use overflow_core::text::style::Tone;
 
@@ -22,7 +22,7 @@ const WHOLE: usize = 76;
 pub(super) fn list(
     canvas: &mut Canvas<'_>,
     (top, bottom): (usize, usize),
-    board: &Board,
+    board: &State,
     key: Option<Key>,
 ) {
     let asked = |h: &&Handshake| key.is_none_or(|key| h.key == key);
@@ -40,7 +40,7 @@ pub(super) fn list(
 }
 
 /// One of them: when, who, where, what, and the queue then.
-pub(super) fn parts(board: &Board, handshake: &Handshake, width: usize) -> Vec<(Tone, String)> {
+pub(super) fn parts(board: &State, handshake: &Handshake, width: usize) -> Vec<(Tone, String)> {
     let opening = board.opening.as_ref();
     let (wall, utc) = opening.map_or((0, 0), |o| (o.wall_offset_ns, o.utc_offset_s));
     let room = (CLIENT + width.saturating_sub(80)).min(47);
@@ -63,7 +63,7 @@ pub(super) fn parts(board: &Board, handshake: &Handshake, width: usize) -> Vec<(
     ]
 }
 
-fn empty(canvas: &mut Canvas<'_>, (top, bottom): (usize, usize), board: &Board) {
+fn empty(canvas: &mut Canvas<'_>, (top, bottom): (usize, usize), board: &State) {
     let width = usize::from(canvas.area().width);
     let mut lines = vec!["None so far.".to_owned()];
     for note in board.opening.iter().flat_map(|o| &o.notes) {

@@ -1,7 +1,7 @@
 //! What the keys and columns mean, and what must be known of this trace.
 
 use super::{canvas::Canvas, text::Text};
-use crate::sink::top::board::Board;
+use crate::sink::top::state::State;
 use overflow_core::text::style::Tone;
 
 const KEYS: &[(&str, &str)] = &[
@@ -30,7 +30,7 @@ const COLUMNS: &[(&str, &str)] = &[
 pub(super) fn page(
     canvas: &mut Canvas<'_>,
     (top, bottom): (usize, usize),
-    board: &Board,
+    board: &State,
     scroll: usize,
 ) {
     let mut text = Text::new(usize::from(canvas.area().width));

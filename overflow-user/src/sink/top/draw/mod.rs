@@ -10,11 +10,11 @@ mod text;
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use super::{
-    board::Board,
     row::Row,
+    state::State,
     view::{Page, View},
 };
-use crate::sink::live_text::{clock, rungs};
+use crate::sink::trace_text::{clock, rungs};
 use canvas::Canvas;
 use overflow_core::text::style::{Options, Tone};
 
@@ -24,7 +24,7 @@ const BARS: usize = 2;
 const HANDSHAKES: usize = 7;
 
 /// Draws over all of `buffer`.
-pub(super) fn frame(buffer: &mut Buffer, board: &Board, view: &View, held: bool, options: Options) {
+pub(super) fn frame(buffer: &mut Buffer, board: &State, view: &View, held: bool, options: Options) {
     buffer.reset();
     let mut canvas = Canvas::new(buffer, options);
     let area = canvas.area();
@@ -54,7 +54,7 @@ pub(super) fn frame(buffer: &mut Buffer, board: &Board, view: &View, held: bool,
 fn table_page(
     canvas: &mut Canvas<'_>,
     (top, bottom): (usize, usize),
-    board: &Board,
+    board: &State,
     view: &View,
     rows: &[&Row],
 ) {
@@ -92,7 +92,7 @@ fn queue(canvas: &mut Canvas<'_>, y: usize, height: usize, row: &Row) {
     canvas.bars(area, row.limit(), &values);
 }
 
-fn title(canvas: &mut Canvas<'_>, board: &Board, rows: &[&Row], held: bool) {
+fn title(canvas: &mut Canvas<'_>, board: &State, rows: &[&Row], held: bool) {
     let full = rows.iter().filter(|row| row.full()).count();
     let plural = if rows.len() == 1 { "" } else { "s" };
     let mut parts = vec![(Tone::Strong, "overflow top".to_owned())];

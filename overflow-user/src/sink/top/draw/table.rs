@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::canvas::Canvas;
-use crate::sink::top::{board::Board, columns::Column, row::Row, view::View};
+use crate::sink::top::{columns::Column, row::Row, state::State, view::View};
 use overflow_core::text::style::Tone;
 
 /// No name is given more room than this, and no bars a column more than the seconds that are kept.
@@ -15,7 +15,7 @@ pub(super) fn table(
     canvas: &mut Canvas<'_>,
     top: usize,
     lines: usize,
-    board: &Board,
+    board: &State,
     view: &View,
     rows: &[&Row],
 ) {
@@ -50,7 +50,7 @@ fn heading(canvas: &mut Canvas<'_>, y: usize, columns: &[(Column, usize)], view:
     }
 }
 
-fn line(canvas: &mut Canvas<'_>, y: usize, columns: &[(Column, usize)], board: &Board, row: &Row) {
+fn line(canvas: &mut Canvas<'_>, y: usize, columns: &[(Column, usize)], board: &State, row: &Row) {
     let mut x = 1;
     for &(column, width) in columns {
         if column == Column::Queue {

@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     decode::{ConnKey, Observed},
-    syn_limit::{Learner, SynQueueLimit},
+    syn_limit::{SynLimitEstimator, SynQueueLimit},
 };
 
 /// The moments of one connection, in the order they happened.
-pub type Story = Vec<Observed>;
+pub type History = Vec<Observed>;
 
 /// Collects moments by connection, in bounded memory.
 #[derive(Debug)]
 pub struct Table {
-    stories: HashMap<ConnKey, Story>,
+    stories: HashMap<ConnKey, History>,
     max_connections: usize,
     max_moments: usize,
     evicted: u64,
-    limit: Learner,
+    limit: SynLimitEstimator,
 }
 
 impl Table {
@@ -28,7 +28,7 @@ impl Table {
             max_connections,
             max_moments,
             evicted: 0,
-            limit: Learner::default(),
+            limit: SynLimitEstimator::default(),
         }
     }
 
@@ -64,7 +64,7 @@ impl Table {
     }
 
     /// The stories of network namespace `netns`, by connection.
-    pub fn stories(&self, netns: u32) -> BTreeMap<ConnKey, &Story> {
+    pub fn stories(&self, netns: u32) -> BTreeMap<ConnKey, &History> {
         self.stories.iter().filter(|(k, _)| k.netns == netns).map(|(k, s)| (*k, s)).collect()
     }
 }

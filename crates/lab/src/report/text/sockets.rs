@@ -2,10 +2,10 @@
 
 use overflow_core::text::style::Tone;
 
-use crate::witness::Judged;
+use crate::witness::Comparison;
 
 /// The client's socket, as `ss` writes states; `reset` where a RST ended it.
-pub(super) fn client(judged: &Judged) -> (String, Tone) {
+pub(super) fn client(judged: &Comparison) -> (String, Tone) {
     match &judged.client_view {
         Some((_, Some(error))) if error == "ECONNRESET" => ("reset".to_owned(), Tone::Warn),
         Some((_, Some(error))) if error == "ETIMEDOUT" => ("timeout".to_owned(), Tone::Warn),
@@ -16,7 +16,7 @@ pub(super) fn client(judged: &Judged) -> (String, Tone) {
 }
 
 /// The server's socket.
-pub(super) fn server(judged: &Judged) -> (String, Tone) {
+pub(super) fn server(judged: &Comparison) -> (String, Tone) {
     match &judged.server_view {
         Some(state) => (ss_state(state), Tone::Plain),
         None => ("nothing".to_owned(), Tone::Dim),

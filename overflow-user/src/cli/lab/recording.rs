@@ -13,14 +13,14 @@ use overflow_core::recording::{Frame, Header, Recorder};
 use overflow_host::recordings;
 
 /// The file, if one was asked for.
-pub(super) struct Tape {
+pub(super) struct LabRecording {
     path: Option<PathBuf>,
     /// Begun with the first records: only then is it known what was traced, and by which hooks.
     recorder: RefCell<Option<Recorder<File>>>,
     last_ns: Cell<u64>,
 }
 
-impl Tape {
+impl LabRecording {
     /// Writes nothing yet.
     pub(super) fn new(path: Option<PathBuf>) -> Self {
         Self { path, recorder: RefCell::default(), last_ns: Cell::new(0) }

@@ -10,8 +10,8 @@ use overflow_common::{Kind, Path, Rung};
 use serde::Serialize;
 
 use super::{
-    live::{Closing, Interval, Listened, LiveSink, Moment, Opening, Totals},
-    live_listeners::{OwnerLine, sysctl_names},
+    listeners::{OwnerLine, sysctl_names},
+    trace::{Closing, Interval, Listened, Moment, Opening, Totals, TraceSink},
 };
 use overflow_core::{
     aggregates::Waits,
@@ -114,7 +114,7 @@ struct WaitLine {
     below_us: BTreeMap<String, u64>,
 }
 
-impl LiveSink for JsonLines {
+impl TraceSink for JsonLines {
     fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
         let hooks = opening.rungs.iter().filter(|(_, rung)| !rung.is_empty());
         let line = Run {

@@ -10,7 +10,7 @@ use crate::decode::Observed;
 
 /// A kind of moments.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Shape {
+pub struct Template {
     pub kind: Kind,
     pub rung: Rung,
     pub path: u32,
@@ -45,8 +45,8 @@ pub enum After {
     Limit(u32),
 }
 
-impl Shape {
-    /// The shape of this moment. Left out is what no rule reads: `req`, `ack_seq`, the SYN queue
+impl Template {
+    /// The template of this moment. Left out is what no rule reads: `req`, `ack_seq`, the SYN queue
     /// after the decision; the socket where it is no listener, but for the state of a child that is
     /// reset; and of a timer's moments all but
     /// which it was and how the request stood.
@@ -107,8 +107,8 @@ impl Shape {
 
 /// Shapes by number, as long as a moment has them.
 pub struct Shapes {
-    by_number: Vec<Option<(Arc<Shape>, u32)>>,
-    numbers: HashMap<Arc<Shape>, u32, RandomState>,
+    by_number: Vec<Option<(Arc<Template>, u32)>>,
+    numbers: HashMap<Arc<Template>, u32, RandomState>,
     free: Vec<u32>,
     /// The latest of each kind: mostly the next one's too.
     latest: [u32; Self::KINDS],
@@ -130,17 +130,17 @@ impl Shapes {
         }
     }
 
-    /// The number of a moment's shape, for one moment more; `None` if there is no room for it.
-    pub fn number(&mut self, shape: &Shape) -> Option<u32> {
-        let kind = shape.kind as usize % Self::KINDS;
+    /// The number of a moment's template, for one moment more; `None` if there is no room for it.
+    pub fn number(&mut self, template: &Template) -> Option<u32> {
+        let kind = template.kind as usize % Self::KINDS;
         let latest = self.latest[kind];
         let known = match self.by_number.get(latest as usize) {
-            Some(Some((there, _))) if **there == *shape => Some(latest),
-            _ => self.numbers.get(shape).copied(),
+            Some(Some((there, _))) if **there == *template => Some(latest),
+            _ => self.numbers.get(template).copied(),
         };
         let number = match known {
             Some(number) => number,
-            None => self.add(shape.clone())?,
+            None => self.add(template.clone())?,
         };
         self.latest[kind] = number;
         if let Some(Some((_, uses))) = self.by_number.get_mut(number as usize) {
@@ -149,30 +149,30 @@ impl Shapes {
         Some(number)
     }
 
-    /// The shape with this number.
-    pub fn shape(&self, number: u32) -> &Shape {
+    /// The template with this number.
+    pub fn template(&self, number: u32) -> &Template {
         let place = &self.by_number[number as usize];
         &place.as_ref().expect("a number is good as long as a moment has it").0
     }
 
-    /// A moment less has this shape.
+    /// A moment less has this template.
     pub fn release(&mut self, number: u32) {
         let Some(place) = self.by_number.get_mut(number as usize) else { return };
-        let Some((shape, uses)) = place else { return };
+        let Some((template, uses)) = place else { return };
         *uses -= 1;
         if *uses == 0 {
-            self.numbers.remove(shape);
+            self.numbers.remove(template);
             *place = None;
             self.free.push(number);
         }
     }
 
-    fn add(&mut self, shape: Shape) -> Option<u32> {
+    fn add(&mut self, template: Template) -> Option<u32> {
         if self.numbers.len() >= self.most {
             return None;
         }
-        let shape = Arc::new(shape);
-        let place = Some((Arc::clone(&shape), 0));
+        let template = Arc::new(template);
+        let place = Some((Arc::clone(&template), 0));
         let number = if let Some(number) = self.free.pop() {
             self.by_number[number as usize] = place;
             number
@@ -180,7 +180,7 @@ impl Shapes {
             self.by_number.push(place);
             u32::try_from(self.by_number.len() - 1).ok()?
         };
-        self.numbers.insert(shape, number);
+        self.numbers.insert(template, number);
         Some(number)
     }
 }

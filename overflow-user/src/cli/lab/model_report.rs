@@ -79,7 +79,7 @@ impl Model {
 fn blind_to(cell: &CellReport) -> Vec<&'static str> {
     // Without a tracer the stages are drawn from packets and sockets, which show no timer.
     let attached: BTreeSet<&str> = cell.hooks.iter().map(|h| h.moment).collect();
-    let unseen = tracing::MOMENTS.iter().filter(|m| !attached.contains(m.as_str()));
+    let unseen = tracing::HOOK_POINTS.iter().filter(|m| !attached.contains(m.as_str()));
     unseen.flat_map(|m| tracing::families(*m)).copied().collect()
 }
 

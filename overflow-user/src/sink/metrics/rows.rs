@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::sink::live::{Full, Listened, Snapshot, Totals, Waits};
+use crate::sink::trace::{Full, Listened, Snapshot, Totals, Waits};
 use overflow_core::{listeners::Listener, verdict::VerdictId};
 
 /// Listeners that have a row of their own; what happens at more is summed up in one row.
@@ -18,9 +18,9 @@ pub(super) struct Book {
     own: BTreeSet<Key>,
 }
 
-/// Whose numbers a row has.
+/// ListenerLabels numbers a row has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Whose {
+pub(super) struct ListenerLabels {
     /// Inode number of the network namespace; `None` for the row of the rest.
     pub netns: Option<u32>,
     /// Where it listens, or `other`.
@@ -62,7 +62,7 @@ pub(super) struct Sums {
 /// One listener.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Row {
-    pub whose: Whose,
+    pub whose: ListenerLabels,
     pub sums: Sums,
     /// `None` if it is gone, and for the row of the rest.
     pub queues: Option<Queues>,
@@ -100,7 +100,7 @@ impl Book {
         folded += queues.len().saturating_sub(room);
         rows.extend(queues.into_iter().take(room).map(|((netns, listener), (queues, first))| {
             Row {
-                whose: Whose::new(netns, listener, first),
+                whose: ListenerLabels::new(netns, listener, first),
                 sums: Sums::default(),
                 queues: Some(queues),
             }
@@ -139,7 +139,7 @@ impl Sums {
     }
 }
 
-impl Whose {
+impl ListenerLabels {
     fn new(netns: u32, listener: String, first: Option<&Listener>) -> Self {
         let main = first.and_then(|l| l.owner.as_ref()?.main());
         let cgroup = main.map(|p| &p.cgroup);
@@ -155,9 +155,9 @@ impl Whose {
     }
 }
 
-fn whose(listened: &Listened<'_>) -> Whose {
+fn whose(listened: &Listened<'_>) -> ListenerLabels {
     let owned = listened.listeners.iter().find(|l| l.owner.is_some());
-    Whose::new(listened.netns, listened.place.clone(), owned.copied())
+    ListenerLabels::new(listened.netns, listened.place.clone(), owned.copied())
 }
 
 /// The queues of every listener, with a socket that has an owner, if any of them has.

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Fate, Request};
+use super::{DeliveryCounts, Request};
 
 /// Requests of a signal that wait are no more than this together, bytes: some 40,000 log records, or
 /// hours of metrics.
@@ -27,16 +27,16 @@ pub(super) enum Attempt {
 
 /// A bounded queue.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
+pub(super) struct RetryQueue {
     waiting: VecDeque<Request>,
     bytes: usize,
     /// The first is being sent, so it is not dropped.
     sending: bool,
     failures: u32,
-    fate: Fate,
+    fate: DeliveryCounts,
 }
 
-impl Lane {
+impl RetryQueue {
     /// Adds a request; the oldest make room for it, since new ones tell more.
     pub(super) fn push(&mut self, request: Request) {
         self.bytes += request.body.len();
@@ -79,7 +79,7 @@ impl Lane {
     }
 
     /// What became of all that are not waiting.
-    pub(super) fn fate(&self) -> Fate {
+    pub(super) fn fate(&self) -> DeliveryCounts {
         self.fate
     }
 }
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_item_has_one_fate() {
-        let mut lane = Lane::default();
+        let mut lane = RetryQueue::default();
         for items in [3, 4, 5] {
             lane.push(request(items, 1));
         }
@@ -113,13 +113,13 @@ mod tests {
         lane.after(&Attempt::Refused(String::new()), 0.0);
         lane.next();
         lane.after(&Attempt::Delivered { refused: 2, why: String::new() }, 0.0);
-        assert_eq!(lane.fate(), Fate { delivered: 6, refused: 6, dropped: 0 });
+        assert_eq!(lane.fate(), DeliveryCounts { delivered: 6, refused: 6, dropped: 0 });
         assert!(lane.next().is_none());
     }
 
     #[test]
     fn the_oldest_make_room_but_not_the_one_on_its_way() {
-        let mut lane = Lane::default();
+        let mut lane = RetryQueue::default();
         lane.push(request(1, ROOM / 2));
         lane.push(request(2, ROOM / 2));
         lane.next();
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn waits_grow_and_heed_the_collector() {
-        let mut lane = Lane::default();
+        let mut lane = RetryQueue::default();
         lane.push(request(1, 1));
         let mut wait = |after, random| lane.after(&later(after), random).as_millis();
         assert_eq!((wait(None, 1.0), wait(None, 0.0), wait(None, 1.0)), (1000, 1000, 4000));

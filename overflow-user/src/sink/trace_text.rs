@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
-    live::{Closing, Interval, Listened, LiveSink, Moment, Opening, Totals},
-    live_line::{CLIENT, Lines, VERDICT, push_owner},
-    live_listeners::whereabouts,
+    listeners::whereabouts,
+    trace::{Closing, Interval, Listened, Moment, Opening, Totals, TraceSink},
+    trace_line::{CLIENT, Lines, VERDICT, push_owner},
 };
 use overflow_core::{
     text::{
@@ -20,14 +20,14 @@ use overflow_core::{
 
 /// Prints text.
 #[derive(Debug)]
-pub struct LiveText {
+pub struct TraceText {
     opts: Options,
     wall_offset_ns: i64,
     utc_offset_s: i32,
     lines: Lines,
 }
 
-impl LiveText {
+impl TraceText {
     /// Text set with these options.
     pub fn new(opts: Options) -> Self {
         Self { opts, wall_offset_ns: 0, utc_offset_s: 0, lines: Lines::new(opts, 0, 0) }
@@ -38,7 +38,7 @@ impl LiveText {
     }
 }
 
-impl LiveSink for LiveText {
+impl TraceSink for TraceText {
     fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
         self.wall_offset_ns = opening.wall_offset_ns;
         self.utc_offset_s = opening.utc_offset_s;
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_clock_is_the_recorders_local_time() {
-        let mut text = LiveText::new(Options::default());
+        let mut text = TraceText::new(Options::default());
         text.wall_offset_ns = 86_399_500_000_000;
         assert_eq!(text.clock(400_000_000), "23:59:59");
         assert_eq!(text.clock(500_000_000), "00:00:00");

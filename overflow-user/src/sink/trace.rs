@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-pub use super::{live_json::JsonLines, live_text::LiveText};
+pub use super::{trace_json::JsonLines, trace_text::TraceText};
 pub use overflow_core::aggregates::{Full, Waits};
 use overflow_core::{
     decode::Observed,
@@ -134,7 +134,7 @@ pub struct Closing<'a> {
 }
 
 /// Prints a live trace.
-pub trait LiveSink {
+pub trait TraceSink {
     /// The header.
     fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()>;
     /// A moment.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::CellConfig;
 use overflow_core::{
-    explain::{Counts, reckon::Question},
+    explain::{Counts, predict_burst::Question},
     model::{compare, features::Features},
 };
 

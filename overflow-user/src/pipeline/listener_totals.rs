@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use overflow_common::Kind;
 
-use crate::sink::live::{Listened, Totals};
+use crate::sink::trace::{Listened, Totals};
 use overflow_core::{
     aggregates,
     decode::Observed,
@@ -13,7 +13,7 @@ use overflow_core::{
 };
 
 /// Network namespace and the listener's address, or the connection's where no listener is known.
-pub type Place = (u32, SocketAddr);
+pub type ListenerKey = (u32, SocketAddr);
 
 /// What happened at one listener, in all and since the last aggregates were shown.
 #[derive(Default)]
@@ -28,14 +28,14 @@ pub struct Counted {
     sysctls: Option<Sysctls>,
     inventory: u64,
     /// What the kernel had counted here when it was last asked, and when `recent` began.
-    exact: aggregates::Place,
-    exact_before: aggregates::Place,
+    exact: aggregates::ListenerKey,
+    exact_before: aggregates::ListenerKey,
 }
 
 impl Counted {
     /// Takes what the kernel has counted here since it was attached. Without accept() in sight a
     /// queue never seems to get shorter.
-    pub fn exact(&mut self, now: aggregates::Place, accepts: bool) {
+    pub fn exact(&mut self, now: aggregates::ListenerKey, accepts: bool) {
         for (id, count) in &now.verdicts {
             let before = self.exact.verdicts.get(id).copied().unwrap_or(0);
             for totals in [&mut self.total, &mut self.recent] {
@@ -47,7 +47,7 @@ impl Counted {
             }
         }
         for (totals, before) in [
-            (&mut self.total, &aggregates::Place::default()),
+            (&mut self.total, &aggregates::ListenerKey::default()),
             (&mut self.recent, &self.exact_before),
         ] {
             totals.full = accepts.then(|| now.full.since(&before.full));
@@ -109,15 +109,15 @@ impl Counted {
 
 /// Everywhere.
 #[derive(Default)]
-pub struct Places {
+pub struct ListenerTotals {
     counted: Vec<Counted>,
     /// Where each is in `counted`.
-    numbers: BTreeMap<Place, usize>,
+    numbers: BTreeMap<ListenerKey, usize>,
 }
 
-impl Places {
+impl ListenerTotals {
     /// The number of a place; it never changes.
-    pub fn number(&mut self, place: Place) -> usize {
+    pub fn number(&mut self, place: ListenerKey) -> usize {
         let counted = &mut self.counted;
         *self.numbers.entry(place).or_insert_with(|| {
             counted.push(Counted::default());

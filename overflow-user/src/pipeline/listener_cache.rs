@@ -1,10 +1,10 @@
-//! Whose a connection is, looked up once for each address that connections go to.
+//! ListenerCache a connection is, looked up once for each address that connections go to.
 
 use std::{collections::HashMap, net::SocketAddr};
 
 use foldhash::fast::RandomState;
 
-use super::{filter::Filter, places::Places};
+use super::{filter::Filter, listener_totals::ListenerTotals};
 use overflow_core::listeners::{Inventory, Listener};
 
 /// More addresses than these are looked up again.
@@ -23,13 +23,13 @@ pub struct Known {
 
 /// Addresses that were looked up in one inventory.
 #[derive(Debug, Default)]
-pub struct Whose {
+pub struct ListenerCache {
     known: Vec<Known>,
     numbers: HashMap<(u32, SocketAddr), usize, RandomState>,
     latest: Option<((u32, SocketAddr), usize)>,
 }
 
-impl Whose {
+impl ListenerCache {
     /// What is known of `server` in `netns`.
     pub fn find(
         &mut self,
@@ -74,7 +74,7 @@ impl Known {
     pub fn place(
         &mut self,
         inventory: &Inventory,
-        places: &mut Places,
+        places: &mut ListenerTotals,
         netns: u32,
         server: SocketAddr,
     ) -> usize {

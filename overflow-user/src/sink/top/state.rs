@@ -9,7 +9,7 @@ use super::row::{Key, Row};
 use crate::{
     pipeline::Filter,
     probe,
-    sink::live::{Listened, Moment, Opening, Snapshot},
+    sink::trace::{Listened, Moment, Opening, Snapshot},
 };
 use overflow_core::{
     listeners::{Inventory, Listener},
@@ -41,7 +41,7 @@ pub struct Handshake {
 
 /// Everything that is known.
 #[derive(Clone, Debug)]
-pub struct Board {
+pub struct State {
     /// What was said at the beginning; `None` before it.
     pub opening: Option<Opening>,
     /// What this kernel does on overflow.
@@ -63,7 +63,7 @@ pub struct Board {
     peaks: HashMap<Key, u32>,
 }
 
-impl Board {
+impl State {
     /// Nothing yet; shows the listeners of `filter`.
     pub fn new(filter: Filter, kernel: Option<Kernel>) -> Self {
         Self {
@@ -151,7 +151,7 @@ impl Board {
 
 /// Whether accept() is traced.
 fn accepts(opening: &Opening) -> bool {
-    opening.rungs.iter().any(|(m, rung)| m == probe::Moment::Accept.as_str() && !rung.is_empty())
+    opening.rungs.iter().any(|(m, rung)| m == probe::HookPoint::Accept.as_str() && !rung.is_empty())
 }
 
 /// `None` for what is no address; every place of a listener that is not known is one.

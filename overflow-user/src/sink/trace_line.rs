@@ -4,8 +4,8 @@
 use std::{fmt::Write as _, net::SocketAddr};
 
 use super::{
-    live::Moment,
-    live_text::{clock, elide, tone},
+    trace::Moment,
+    trace_text::{clock, elide, tone},
 };
 use overflow_core::{
     listeners::Listener,
@@ -221,7 +221,7 @@ mod tests {
         decode::Decoder,
         listeners::sample::listener,
         owner::{Cgroup, Owner, Process},
-        text::style::{Options, Tone},
+        text::style::Options,
         verdict::{Stage, Values},
     };
 

@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Request, Signal, Target, lane::Attempt};
+use super::{Request, Signal, Target, retry_queue::Attempt};
 
 /// An answer is no longer, bytes; of a longer one only the status counts.
 const MAX_ANSWER: usize = 64 << 10;
