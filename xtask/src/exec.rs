@@ -35,7 +35,7 @@ pub fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("`{}` printed what is not UTF-8", line(command)))
 }
 
-/// The error of a program that failed, with its last words.
+/// The error of a program that failed, with the last line of what it printed.
 pub fn succeeded(command: &Command, out: &Output) -> Result<()> {
     if !out.status.success() {
         bail!("`{}` failed ({}): {}", line(command), out.status, complaint(&out.stderr));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_one_sentence_with_the_last_words() {
+    fn a_failure_is_one_sentence_with_the_last_line() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo first >&2; echo the reason >&2; echo >&2; exit 3"]);
         let error = output(&mut command).unwrap_err().to_string();

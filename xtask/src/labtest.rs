@@ -162,7 +162,7 @@ fn judge_cell(at: &str, cell: &Cell, connections: &[Line], checks: &mut Checks) 
     });
 }
 
-/// Keeps what the lab said for whoever has to find out; the path of its JSON lines.
+/// Keeps the lab's output for whoever has to find out; the path of its JSON lines.
 fn keep(place: &str, name: &str, output: &JobOutput) -> Result<String> {
     let dir = workspace::target().join("test").join(place);
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;

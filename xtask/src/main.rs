@@ -6,7 +6,7 @@ mod bench;
 mod btf;
 mod exec;
 mod expected;
-mod fleet;
+mod vm_pool;
 mod ground_truth;
 mod guest;
 mod initramfs;
@@ -73,7 +73,7 @@ enum Verb {
     #[command(after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
         cargo xtask bench --only trace,full-bt")]
     Bench(bench::BenchArgs),
-    /// Flood listeners in a VM: are the tool's counts the kernel's, and every loss told?
+    /// Flood listeners in a VM: are the tool's counts the kernel's, and every loss reported?
     #[command(after_help = "Examples:\n  cargo xtask storm\n  \
         cargo xtask storm --rung tracepoint --smp 2 --syns 100000")]
     Storm(storm::StormArgs),

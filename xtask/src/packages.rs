@@ -110,7 +110,7 @@ fn patiently<T>(
     }
 }
 
-/// Who holds a lock; `None` if nobody does, or if it cannot be told.
+/// Who holds a lock; `None` if nobody does, or if that is not known.
 fn holder(lock: &str) -> Option<Holder> {
     let file = File::open(lock).ok()?;
     let held = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).ok()??;

@@ -59,7 +59,7 @@ enum Step {
     NoBtf,
     /// Every scenario by every rung, on the oldest and the newest kernel
     Matrix,
-    /// A small storm: are the tool's counts the kernel's, and every loss told?
+    /// A small storm: are the tool's counts the kernel's, and every loss reported?
     Storm,
 }
 

@@ -12,7 +12,7 @@ mod load;
 mod mixed;
 mod net;
 mod procfs;
-mod said;
+mod tool_output;
 mod tool;
 
 use std::{collections::HashMap, env, process::ExitCode, thread, time::Duration};

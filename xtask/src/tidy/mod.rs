@@ -38,7 +38,7 @@ const FORBIDDEN: &[(&[&str], &str)] = &[
 /// The documents whose paths are looked up; the first has the map.
 const DOCUMENTS: [&str; 2] = ["ARCHITECTURE.md", "CONTRIBUTING.md"];
 
-/// Checks every text file under `root`, each of which is one check, and what is said of them all.
+/// Checks every text file under `root`, each of which is one check, and what concerns them all.
 pub fn check(root: &Path) -> Result<Checks> {
     let mut paths = Vec::new();
     collect(root, &mut paths)?;
