@@ -263,7 +263,7 @@ fn count_tests(log: &str, here: &dyn Needs) -> Checks {
     let mut failed = log
         .lines()
         .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
-        .map(str::to_owned);
+        .map(|name| name.trim().to_owned());
     let mut ignored = log.lines().filter_map(Ignored::parse);
     for result in log.lines().filter_map(|line| line.strip_prefix("test result: ")) {
         checks.passed += number_before(result, " passed");
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn skipped_tests_are_counted_and_judged() {
-        let log = "running 3 tests\ntest [needs root] a ... ignored\ntest b ... ok\n\
+        let log = "running 3 tests\ntest [needs root]    a ... ignored\ntest                 b ... ok\n\
                    test [needs tracing] c ... ignored\n\n\
                    test result: ok. 1 passed; 0 failed; 2 ignored; 0 measured\n\n\
                    running 2 tests\ntest d ... ignored, slow\n\n\
