@@ -73,7 +73,7 @@ pub fn advice(forecasts: &[Forecast], lang: Lang) -> Vec<String> {
             any(|f| f.counts.reset > 0),
             "tcp_abort_on_overflow=1 resets clients that 0 would let in a second later (overflow \
              explain ack.reset.overflow).",
-            "tcp_abort_on_overflow=1 会复位那些设为 0 时一秒后就能进来的客户端（overflow explain \
+            "tcp_abort_on_overflow=1 会重置那些设为 0 时一秒后就能进来的客户端（overflow explain \
              ack.reset.overflow）。",
         ),
         (
