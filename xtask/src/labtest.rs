@@ -45,7 +45,7 @@ fn hooked(name: &str, output: &JobOutput, tracing: &Verdict, checks: &mut Checks
         Verdict::Lacking(why) => {
             checks.skip(&format!("tracing, native, {name}"), &format!("needs tracing: {why}"));
         }
-        Verdict::Here | Verdict::Unknown => checks.check(hooks > 0, || {
+        Verdict::Here | Verdict::Unknown(_) => checks.check(hooks > 0, || {
             format!("native, {name}: no hook was in use, although this kernel allows tracing")
         }),
     }

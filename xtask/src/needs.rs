@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     env, fs,
+    path::Path,
     process::{Command, Output},
     thread,
 };
@@ -22,8 +23,8 @@ pub enum Verdict {
     Here,
     /// It is not; why.
     Lacking(String),
-    /// Nothing of this name is known.
-    Unknown,
+    /// It could not be looked for; why.
+    Unknown(String),
 }
 
 /// Something that knows what a machine has.
@@ -51,13 +52,16 @@ impl Needs for Here {
 fn look(need: &str) -> Verdict {
     let result = match need {
         "root" => root(),
-        "tracing" => tracing(),
+        "tracing" => match artifacts::guest_bench() {
+            Ok(probe) => tracing(&probe),
+            Err(e) => return Verdict::Unknown(format!("{e:#}")),
+        },
         "network namespaces" => namespaces(),
         "landlock" => landlock(),
         "ip" | "setsid" | "tshark" => program(need),
         _ => match need.strip_prefix("kernel ").and_then(version) {
             Some(wanted) => kernel(wanted),
-            None => return Verdict::Unknown,
+            None => return Verdict::Unknown("xtask/src/needs.rs knows no such need".to_owned()),
         },
     };
     match result {
@@ -72,14 +76,13 @@ fn root() -> Result<(), String> {
 }
 
 /// By the capabilities, the BTF, and an empty program on a function that every kernel has.
-fn tracing() -> Result<(), String> {
+fn tracing(probe: &Path) -> Result<(), String> {
     let status = fs::read_to_string("/proc/self/status").map_err(|e| e.to_string())?;
     if !may_trace(effective(&status)) {
         return Err("this process has neither CAP_SYS_ADMIN nor CAP_BPF with CAP_PERFMON".into());
     }
     let btf = "/sys/kernel/btf/vmlinux";
     fs::File::open(btf).map_err(|e| format!("cannot read {btf} ({e})"))?;
-    let probe = artifacts::guest_bench().map_err(|e| format!("{e:#}"))?;
     let output = exec::capture(Command::new(probe).arg("attach")).map_err(|e| format!("{e:#}"))?;
     succeeded(&output)
 }
@@ -164,8 +167,9 @@ mod tests {
 
     #[test]
     fn every_need_is_looked_for_or_unknown() {
-        assert_eq!(look("luck"), Verdict::Unknown);
-        assert_eq!(look("kernel x"), Verdict::Unknown);
+        for need in ["luck", "kernel x", ""] {
+            assert!(matches!(look(need), Verdict::Unknown(_)), "{need}");
+        }
         assert_eq!(look("kernel 2.6"), Verdict::Here);
         assert_eq!(look("kernel 99.0").clone(), look("kernel 99.0"));
         assert!(matches!(look("landlock"), Verdict::Here | Verdict::Lacking(_)));
@@ -178,7 +182,7 @@ mod tests {
     #[test]
     fn a_need_is_looked_for_once() {
         let here = Here::default();
-        assert_eq!(here.look("luck"), Verdict::Unknown);
+        assert!(matches!(here.look("luck"), Verdict::Unknown(_)));
         here.0.borrow_mut().insert("luck".to_owned(), Verdict::Here);
         assert_eq!(here.look("luck"), Verdict::Here);
     }

@@ -76,10 +76,10 @@ impl Ignored {
             match here.look(need) {
                 Verdict::Lacking(why) => lacking.push(format!("needs {need}: {why}")),
                 Verdict::Here => {}
-                Verdict::Unknown => {
+                Verdict::Unknown(why) => {
                     return Err(format!(
-                        "{name} was skipped because it needs {need:?}, which xtask knows no way to \
-                         look for: add it to xtask/src/needs.rs"
+                        "{name} was skipped because it needs {need:?}, and whether that is here is \
+                         not known: {why}"
                     ));
                 }
             }
@@ -139,7 +139,7 @@ mod tests {
             match need {
                 "root" => Verdict::Lacking("this is user 1000".to_owned()),
                 "tracing" => Verdict::Here,
-                _ => Verdict::Unknown,
+                _ => Verdict::Unknown("no such need".to_owned()),
             }
         }
     }
@@ -160,8 +160,8 @@ mod tests {
     fn what_could_have_run_fails() {
         for (line, part) in [
             ("test [needs tracing] a ... ignored", "needs tracing, which is here"),
-            ("test [needs luck] a ... ignored", "knows no way to look for"),
-            ("test [needs root, luck] a ... ignored", "knows no way to look for"),
+            ("test [needs luck] a ... ignored", "is not known: no such need"),
+            ("test [needs root, luck] a ... ignored", "is not known: no such need"),
             ("test a ... ignored", "without naming what it needs"),
             ("test a ... ignored, takes hours", "(takes hours)"),
             ("test [slow] a ... ignored", "without naming what it needs"),
