@@ -1,12 +1,12 @@
-//! What JSON lines tell of connections, against what is told of them by somebody who saw all.
+//! What JSON lines report of connections, against the report of a trace that saw all of them.
 
 use std::collections::BTreeMap;
 
 use overflow_core::verdict::VerdictId;
 use serde_json::Value;
 
-/// What is told of one connection.
-pub struct Told {
+/// What is reported of one connection.
+pub struct Reported {
     /// The id and time of each stage, CLOCK_MONOTONIC nanoseconds.
     pub stages: Vec<(VerdictId, u64)>,
     /// What became of it.
@@ -15,13 +15,13 @@ pub struct Told {
 }
 
 /// Connections by both ends, which no two of them share.
-pub fn connections(lines: &[Value]) -> BTreeMap<(String, String), Told> {
+pub fn connections(lines: &[Value]) -> BTreeMap<(String, String), Reported> {
     let id = |value: &Value| value.as_str().map(|id| VerdictId::parse(id).expect(id));
-    let told = |line: &Value| {
+    let reported = |line: &Value| {
         let begun = line["t0_ns"].as_u64().unwrap();
         let stages = line["stages"].as_array().unwrap().iter();
         let stage = |s: &Value| (id(&s["id"]).unwrap(), begun + s["t_ns"].as_u64().unwrap());
-        Told {
+        Reported {
             stages: stages.map(stage).collect(),
             outcome: id(&line["outcome"]),
             line: line.clone(),
@@ -29,10 +29,10 @@ pub fn connections(lines: &[Value]) -> BTreeMap<(String, String), Told> {
     };
     let end = |line: &Value, name: &str| line[name].as_str().unwrap().to_owned();
     let lines = lines.iter().filter(|line| line["type"] == "connection");
-    lines.map(|line| ((end(line, "client"), end(line, "server")), told(line))).collect()
+    lines.map(|line| ((end(line, "client"), end(line, "server")), reported(line))).collect()
 }
 
-/// Whether `id` may be told of a connection of which these are the stages, where some of its records
+/// Whether `id` may be reported of a connection of which these are the stages, where some of its records
 /// are missing: one of them, or the rest of a family of one of them. Without what was before, an RST
 /// to late data is an RST to an ACK.
 fn admitted(id: VerdictId, stages: &[(VerdictId, u64)]) -> bool {
@@ -44,16 +44,16 @@ fn admitted(id: VerdictId, stages: &[(VerdictId, u64)]) -> bool {
     })
 }
 
-/// Fails if something is told that does not follow from the whole.
-pub fn assert_true(part: &[Value], whole: &BTreeMap<(String, String), Told>, at: &str) {
-    for (key, told) in connections(part) {
-        let Some(truth) = whole.get(&key) else { panic!("{at}: made up: {}", told.line) };
-        let context = || format!("{at}: {}\nof: {}", told.line, truth.line);
-        for (i, &(id, t_ns)) in told.stages.iter().enumerate() {
+/// Fails if something is reported that does not follow from the whole.
+pub fn assert_consistent(part: &[Value], whole: &BTreeMap<(String, String), Reported>, at: &str) {
+    for (key, reported) in connections(part) {
+        let Some(truth) = whole.get(&key) else { panic!("{at}: made up: {}", reported.line) };
+        let context = || format!("{at}: {}\nof: {}", reported.line, truth.line);
+        for (i, &(id, t_ns)) in reported.stages.iter().enumerate() {
             assert!(admitted(id, &truth.stages), "{id}: {}", context());
             let same = truth.stages.iter().position(|stage| *stage == (id, t_ns));
             if let Some(same) = same {
-                let (a, b) = (&told.line["stages"][i], &truth.line["stages"][same]);
+                let (a, b) = (&reported.line["stages"][i], &truth.line["stages"][same]);
                 // How long a child waited is known only if both ends of it are.
                 let mut values = b["values"].clone();
                 if a["values"]["queue_wait_ns"].is_null()
@@ -66,7 +66,7 @@ pub fn assert_true(part: &[Value], whole: &BTreeMap<(String, String), Told>, at:
                 assert_eq!((&a["path"], &a["values"]), (&b["path"], &values), "{}", context());
             }
         }
-        let outcome = told.outcome;
+        let outcome = reported.outcome;
         let followed =
             outcome.is_none_or(|o| Some(o) == truth.outcome || admitted(o, &truth.stages));
         assert!(followed, "{outcome:?}: {}", context());

@@ -1,4 +1,4 @@
-//! The annotated capture, read back.
+//! The annotated capture of a hand-made report, read back here and by tshark.
 
 use std::{fs, io::Cursor, process::Command};
 
@@ -6,13 +6,22 @@ use overflow_core::wire::LinkKind;
 use overflow_lab::report::pcapng;
 use pcap_file::pcapng::{Block, PcapNgReader, blocks::enhanced_packet::EnhancedPacketOption};
 
-use super::sample::{self, Cell, DeliveryCounts};
+use crate::{
+    harness::tests,
+    needs::Need::Program,
+    support::reports::{self, Cell, Handshake},
+};
+
+tests! {
+    needs []: every_stage_finds_its_packet, a_time_before_1970_is_refused;
+    needs [Program("tshark")]: tshark_reads_it;
+}
 
 /// CLOCK_REALTIME minus CLOCK_MONOTONIC of the sample: its burst is at 2026-01-01 00:01:40.
 const WALL_OFFSET: i64 = 1_767_225_600_000_000_000;
 
 fn capture() -> Vec<u8> {
-    use DeliveryCounts::{Accepted as A, Cookie as C, Kept as K, Reset as R, SynDropped as S};
+    use Handshake::{Accepted as A, Cookie as C, Kept as K, Reset as R, SynDropped as S};
     let mut tun = Cell::new(1, 1, 1, &[A, R, C]);
     tun.link = LinkKind::Userspace;
     let cells = vec![
@@ -20,7 +29,7 @@ fn capture() -> Vec<u8> {
         tun.report(|_, _| ()),
         Cell::new(0, 0, 0, &[A, A, S]).report(|_, _| ()),
     ];
-    pcapng::report(Vec::new(), &sample::report(cells), WALL_OFFSET).unwrap()
+    pcapng::report(Vec::new(), &reports::report(cells), WALL_OFFSET).unwrap()
 }
 
 /// Each packet as interface, nanoseconds since 1970 and comment.
@@ -38,7 +47,6 @@ fn packets(file: &[u8]) -> Vec<(u32, u128, String)> {
     all
 }
 
-#[test]
 fn every_stage_finds_its_packet() {
     let all = packets(&capture());
     let check = |interface: u32, text: &str, expect: usize| {
@@ -59,34 +67,28 @@ fn every_stage_finds_its_packet() {
     check(1, "RST of ack.reset.overflow", 1);
     check(2, "syn.drop.syn_queue_full (traced)", 1);
     check(2, "syn.drop.accept_queue_full (traced)", 1);
-    let first = u128::from(sample::BURST) - 1_000_000_000 + u128::from(WALL_OFFSET.unsigned_abs());
+    let first = u128::from(reports::BURST) - 1_000_000_000 + u128::from(WALL_OFFSET.unsigned_abs());
     assert_eq!(all[0].1, first);
 }
 
-#[test]
 fn a_time_before_1970_is_refused() {
-    let report = sample::seed();
+    let report = reports::seed();
     assert!(pcapng::report(Vec::new(), &report, i64::MIN).is_err());
 }
 
-#[test]
 fn tshark_reads_it() {
     let path = std::env::temp_dir().join(format!("overflow-sink-{}.pcapng", std::process::id()));
     fs::write(&path, capture()).unwrap();
     let tshark = |args: &[&str]| {
-        let out = Command::new("tshark").arg("-r").arg(&path).args(args).output();
-        out.map(|o| (o.status.success(), String::from_utf8_lossy(&o.stdout).into_owned()))
+        let out = Command::new("tshark").arg("-r").arg(&path).args(args).output().unwrap();
+        (out.status.success(), String::from_utf8_lossy(&out.stdout).into_owned())
     };
     let fields = ["-T", "fields", "-e", "frame.interface_name", "-e", "frame.time_epoch"];
     let more = ["-e", "frame.comment", "-e", "tcp.checksum.status", "-e", "tcp.flags"];
     let checked = ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"];
-    let result = tshark(&[&fields[..], &more, &checked].concat());
-    let verbose = tshark(&["-V", "-c", "1"]);
+    let (ok, rows) = tshark(&[&fields[..], &more, &checked].concat());
+    let (_, verbose) = tshark(&["-V", "-c", "1"]);
     fs::remove_file(&path).unwrap();
-    let (Ok((ok, rows)), Ok((_, verbose))) = (result, verbose) else {
-        println!("skipped: tshark is not installed");
-        return;
-    };
     assert!(ok, "tshark refuses the file");
     let rows: Vec<Vec<&str>> = rows.lines().map(|l| l.split('\t').collect()).collect();
     assert_eq!(rows.len(), packets(&capture()).len());

@@ -17,9 +17,9 @@ use overflow_lab::{
     witness::{Coverage, counters::COMPARED},
 };
 
-/// How one connection of a cell fares.
+/// How the handshake of one connection of a cell ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeliveryCounts {
+pub enum Handshake {
     Accepted,
     Cookie,
     Kept,
@@ -38,20 +38,20 @@ const DELAY: u64 = 200 * MS;
 /// A cell under construction.
 pub struct Cell {
     pub config: CellConfig,
-    pub fates: Vec<DeliveryCounts>,
+    pub handshakes: Vec<Handshake>,
     pub link: LinkKind,
-    pub sight: Option<Coverage>,
+    pub coverage: Option<Coverage>,
     pub losses: Vec<Loss>,
 }
 
 impl Cell {
-    pub fn new(abort: u8, syncookies: u8, prefill: u32, fates: &[DeliveryCounts]) -> Self {
+    pub fn new(abort: u8, syncookies: u8, prefill: u32, handshakes: &[Handshake]) -> Self {
         let config = CellConfig {
             abort_on_overflow: abort,
             syncookies,
             backlog: 1,
             somaxconn: None,
-            clients: u32::try_from(fates.len()).unwrap(),
+            clients: u32::try_from(handshakes.len()).unwrap(),
             port: SERVER.1,
             delay: Duration::from_millis(200),
             prefill,
@@ -61,9 +61,9 @@ impl Cell {
         };
         Self {
             config,
-            fates: fates.to_vec(),
+            handshakes: handshakes.to_vec(),
             link: LinkKind::Netem,
-            sight: Some(Coverage::default()),
+            coverage: Some(Coverage::default()),
             losses: vec![Loss { what: "events for which the ring had no room".into(), count: 0 }],
         }
     }
@@ -71,21 +71,21 @@ impl Cell {
     /// Makes the observation and what the tracer saw, and lets the witnesses compare them.
     pub fn report(self, tamper: impl FnOnce(&mut Observation, &mut Vec<Connection>)) -> CellReport {
         let mut made = Made::new(self.config.prefill, self.link);
-        let prefill = (0..self.config.prefill).map(|_| (DeliveryCounts::Accepted, Phase::Prefill));
-        let burst = self.fates.iter().map(|fate| (*fate, Phase::Burst));
-        for (fate, phase) in prefill.chain(burst) {
-            made.connection(&self.config, fate, phase);
+        let prefill = (0..self.config.prefill).map(|_| (Handshake::Accepted, Phase::Prefill));
+        let burst = self.handshakes.iter().map(|handshake| (*handshake, Phase::Burst));
+        for (handshake, phase) in prefill.chain(burst) {
+            made.connection(&self.config, handshake, phase);
         }
         made.observation.packets.sort_by_key(|p| p.t_ns);
         made.observation.queue.1.recv_q = u32::try_from(made.queued).unwrap();
         tamper(&mut made.observation, &mut made.traced);
-        let traced = if self.sight.is_some() { made.traced } else { Vec::new() };
-        let hooks = if self.sight.is_some() { hooks() } else { Vec::new() };
+        let traced = if self.coverage.is_some() { made.traced } else { Vec::new() };
+        let hooks = if self.coverage.is_some() { hooks() } else { Vec::new() };
         CellReport::new(
             self.config,
             made.observation,
             traced,
-            self.sight.as_ref(),
+            self.coverage.as_ref(),
             hooks,
             self.losses,
         )
@@ -94,7 +94,7 @@ impl Cell {
 
 /// The four cells of the seed experiment on a kernel of today.
 pub fn seed() -> Report {
-    use DeliveryCounts::{Accepted as A, Cookie as C, SynDropped as S};
+    use Handshake::{Accepted as A, Cookie as C, SynDropped as S};
     let cells = [
         Cell::new(0, 1, 0, &[A, A, C, C, C]),
         Cell::new(1, 1, 0, &[A, A, C, C, C]),
@@ -155,7 +155,7 @@ impl Made {
         Self { observation, traced: Vec::new(), queued: 0, requests: 0, number: 0, lag }
     }
 
-    fn connection(&mut self, config: &CellConfig, fate: DeliveryCounts, phase: Phase) {
+    fn connection(&mut self, config: &CellConfig, handshake: Handshake, phase: Phase) {
         let start = match phase {
             Phase::Prefill => BURST - 1_000 * MS,
             Phase::Burst => BURST,
@@ -174,7 +174,7 @@ impl Made {
         let len = u32::try_from(self.queued).unwrap();
 
         self.packet(client, true, syn, flags::SYN);
-        if fate == DeliveryCounts::SynDropped {
+        if handshake == Handshake::SynDropped {
             let again = syn + 1_000 * MS;
             self.packet(client, true, again, flags::SYN);
             stages.push(stage(config, VerdictId::SynDropSynQueueFull, syn, self.requests, 0));
@@ -184,7 +184,7 @@ impl Made {
             self.packet(client, false, syn, flags::SYN | flags::ACK);
             self.packet(client, true, ack, flags::ACK);
             let before = if phase == Phase::Prefill { len } else { config.prefill };
-            if fate == DeliveryCounts::Cookie {
+            if handshake == Handshake::Cookie {
                 stages.push(stage(config, VerdictId::SynCookie, syn, self.requests, before));
                 self.count(&["SyncookiesSent", "TCPReqQFullDoCookies", "SyncookiesRecv"]);
             } else {
@@ -193,19 +193,19 @@ impl Made {
             }
         }
         let close = HOLD_END + 10 * MS;
-        match fate {
-            DeliveryCounts::Accepted => {
+        match handshake {
+            Handshake::Accepted => {
                 self.packet(client, false, close, flags::RST | flags::ACK);
                 stages.push(stage(config, VerdictId::AckAccepted, ack, 0, len));
                 stages.push(stage(config, VerdictId::LaterListenerClosed, close, 0, 0));
                 self.queued += 1;
                 self.count(&["PassiveOpens"]);
             }
-            DeliveryCounts::Cookie => {
+            Handshake::Cookie => {
                 stages.push(stage(config, VerdictId::AckDropOverflowCookie, ack, 0, len));
                 self.count(&["ListenOverflows", "ListenDrops"]);
             }
-            DeliveryCounts::Kept => {
+            Handshake::Kept => {
                 let again = syn + 1_000 * MS;
                 self.packet(client, false, again, flags::SYN | flags::ACK);
                 self.packet(client, true, again + DELAY + MS / 2, flags::ACK);
@@ -215,17 +215,17 @@ impl Made {
                 resent.push(again);
                 self.count(&["ListenOverflows", "ListenDrops", "ListenOverflows", "ListenDrops"]);
             }
-            DeliveryCounts::Reset => {
+            Handshake::Reset => {
                 self.packet(client, false, ack, flags::RST);
                 stages.push(stage(config, VerdictId::AckResetOverflow, ack, 0, len));
                 self.count(&["ListenOverflows", "ListenDrops", "EmbryonicRsts", "OutRsts"]);
             }
-            DeliveryCounts::SynDropped => {}
+            Handshake::SynDropped => {}
         }
-        self.views(client, phase, fate);
-        let outcome = match fate {
-            DeliveryCounts::Cookie => Some(VerdictId::LaterPhantom),
-            DeliveryCounts::Kept => Some(VerdictId::LaterPending),
+        self.views(client, phase, handshake);
+        let outcome = match handshake {
+            Handshake::Cookie => Some(VerdictId::LaterPhantom),
+            Handshake::Kept => Some(VerdictId::LaterPending),
             _ => stages.last().map(|s| s.id),
         };
         self.traced.push(Connection {
@@ -237,19 +237,19 @@ impl Made {
         });
     }
 
-    fn views(&mut self, client: SocketAddr, phase: Phase, fate: DeliveryCounts) {
-        let (state, error) = match fate {
-            DeliveryCounts::Reset => ("CLOSE", Some("ECONNRESET".to_owned())),
-            DeliveryCounts::SynDropped => ("SYN_SENT", None),
+    fn views(&mut self, client: SocketAddr, phase: Phase, handshake: Handshake) {
+        let (state, error) = match handshake {
+            Handshake::Reset => ("CLOSE", Some("ECONNRESET".to_owned())),
+            Handshake::SynDropped => ("SYN_SENT", None),
             _ => ("ESTABLISHED", None),
         };
-        let pending = fate == DeliveryCounts::SynDropped;
+        let pending = handshake == Handshake::SynDropped;
         let connect = if pending { Err("pending".to_owned()) } else { Ok(DELAY) };
         let state = state.to_owned();
         self.observation.clients.push(ClientView { local: client, phase, connect, state, error });
-        let socket = match fate {
-            DeliveryCounts::Accepted => Some("ESTABLISHED"),
-            DeliveryCounts::Kept => Some("SYN_RECV"),
+        let socket = match handshake {
+            Handshake::Accepted => Some("ESTABLISHED"),
+            Handshake::Kept => Some("SYN_RECV"),
             _ => None,
         };
         self.observation.server_sockets.extend(socket.map(|state| ServerSocket {

@@ -1,4 +1,4 @@
-//! What the live tests share: the kernel's own count, and a listener whose accept queue is full.
+//! A listener whose accept queue is full, and what the kernel counted.
 
 use std::{
     fs,

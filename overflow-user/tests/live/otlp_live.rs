@@ -1,33 +1,38 @@
 //! `overflow trace --otlp-endpoint` on the running kernel, confined as always, against a collector
 //! that decodes what it gets: it must equal the kernel's counters and the trace's own summary, come
 //! again after a failure that may pass, and never hold up the trace.
-//!
-//! Needs the privileges of tracing; says so and passes where they are missing.
-
-mod collector;
-mod live;
-mod namespace;
-mod tracing;
 
 use std::{
     fs,
     io::{BufRead, Read},
     net::TcpListener,
-    os::unix::fs::MetadataExt,
     process::{Child, Command},
     thread,
     time::{Duration, Instant},
 };
 
-use collector::{Answer, Collector};
-use live::{counter, overflow};
-use namespace::in_namespace;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use tracing::traced;
 
-const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
-/// For what takes a second; a loaded machine is slower.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::{
+    OVERFLOW,
+    collector::{Answer, Collector},
+    harness::tests,
+    listener::{counter, overflow},
+    namespace::{in_namespace, netns},
+    needs::Need::{Namespaces, Program, Tracing},
+    process::{status, wait_until},
+    trace::traced,
+};
+
+tests! {
+    needs [Tracing, Namespaces, Program("ip")]:
+        what_is_exported_is_what_the_kernel_counted,
+        aggregates_alone_export_handshakes_all_the_same,
+        a_collector_that_never_answers_holds_nothing_up,
+        the_trace_goes_on_without_the_process_that_exports,
+        what_the_collector_refuses_is_not_sent_again;
+    needs []: what_is_not_spoken_is_said_at_once;
+}
 
 /// A trace of this thread's namespace that has printed its header.
 struct Trace {
@@ -44,18 +49,17 @@ impl Drop for Trace {
 }
 
 impl Trace {
-    /// `None` where tracing is not possible.
-    fn start(url: &str, args: &[&str]) -> Option<Self> {
+    fn start(url: &str, args: &[&str]) -> Self {
         let mut command = Command::new(OVERFLOW);
         command
             .args(["trace", "--netns", "self", "--otlp-endpoint", url])
             .args(args)
             .env("OTEL_METRIC_EXPORT_INTERVAL", "1000")
             .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test");
-        let (child, stdout, _) = traced(&mut command, "Ctrl-C ends.")?;
+        let (child, stdout, _) = traced(&mut command, "Ctrl-C ends.");
         let trace = Self { child, stdout: Box::new(stdout) };
         wait_until("it is confined", || status(trace.pid(), "Seccomp") == "2");
-        Some(trace)
+        trace
     }
 
     fn pid(&self) -> Pid {
@@ -90,27 +94,12 @@ impl Trace {
     }
 }
 
-/// A field of `/proc/PID/status`.
-fn status(pid: Pid, field: &str) -> String {
-    let text = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_pid())).unwrap();
-    let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(":"));
-    line.unwrap_or_else(|| panic!("no {field} in {text}")).trim().to_owned()
-}
-
-fn wait_until(what: &str, done: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < PATIENCE, "{what}");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
 fn exported_equals_counted(args: &[&str]) {
-    let netns = fs::metadata("/proc/thread-self/ns/net").unwrap().ino().to_string();
+    let netns = netns().to_string();
     // The first request of each signal is turned away; it must come again. A connection that is
     // closed after an answer is no failure.
     let collector = Collector::start(&[Answer::Unavailable, Answer::TakenLast, Answer::Taken]);
-    let Some(trace) = Trace::start(&collector.url(), args) else { return };
+    let trace = Trace::start(&collector.url(), args);
     let exporter = trace.exporter();
     wait_until("the exporting process is confined", || status(exporter, "Seccomp") == "2");
     for set in ["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"] {
@@ -169,22 +158,19 @@ fn exported_equals_counted(args: &[&str]) {
     wait_until("it ends with the trace", || test_kill_process(exporter).is_err());
 }
 
-#[test]
 fn what_is_exported_is_what_the_kernel_counted() {
     in_namespace(|| exported_equals_counted(&[]));
 }
 
-#[test]
 fn aggregates_alone_export_handshakes_all_the_same() {
     in_namespace(|| exported_equals_counted(&["--summary", "60"]));
 }
 
-#[test]
 fn a_collector_that_never_answers_holds_nothing_up() {
     in_namespace(|| {
         let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", deaf.local_addr().unwrap());
-        let Some(trace) = Trace::start(&url, &[]) else { return };
+        let trace = Trace::start(&url, &[]);
         let (_listener, _clients) = overflow();
         thread::sleep(Duration::from_millis(300));
         let (shown, said, took) = trace.finish();
@@ -194,11 +180,10 @@ fn a_collector_that_never_answers_holds_nothing_up() {
     });
 }
 
-#[test]
 fn the_trace_goes_on_without_the_process_that_exports() {
     in_namespace(|| {
         let collector = Collector::start(&[Answer::Taken]);
-        let Some(trace) = Trace::start(&collector.url(), &[]) else { return };
+        let trace = Trace::start(&collector.url(), &[]);
         wait_until("metrics come", || !collector.metrics().is_empty());
         kill_process(trace.exporter(), Signal::KILL).unwrap();
         let (_listener, _clients) = overflow();
@@ -209,11 +194,10 @@ fn the_trace_goes_on_without_the_process_that_exports() {
     });
 }
 
-#[test]
 fn what_the_collector_refuses_is_not_sent_again() {
     in_namespace(|| {
         let collector = Collector::start(&[Answer::Bad]);
-        let Some(trace) = Trace::start(&collector.url(), &[]) else { return };
+        let trace = Trace::start(&collector.url(), &[]);
         let (_listener, _clients) = overflow();
         let (_, said, _) = trace.finish();
         assert!(said.contains("it answers 400 Bad Request: not like this"), "{said}");
@@ -222,7 +206,6 @@ fn what_the_collector_refuses_is_not_sent_again() {
     });
 }
 
-#[test]
 fn what_is_not_spoken_is_said_at_once() {
     let run = |url: &str, protocol: &str| {
         let output = Command::new(OVERFLOW)

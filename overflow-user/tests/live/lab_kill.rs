@@ -1,8 +1,7 @@
 //! `overflow lab` killed at random moments by SIGKILL, which no program can clean up after: nothing
 //! of it may remain.
 //!
-//! Needs the privileges of the lab; says so and passes where they are missing. `OVERFLOW_SEED`
-//! repeats a run whose seed was printed.
+//! `OVERFLOW_SEED` repeats a run whose seed was printed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,25 +12,33 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{
+    OVERFLOW,
+    harness::tests,
+    needs::Need::{Namespaces, Root, Tracing},
+};
+
+tests! {
+    needs [Root, Tracing, Namespaces] alone: nothing_remains_of_a_killed_lab;
+}
+
 /// Kills.
 const KILLS: usize = 50;
 /// How long the kernel may take to free what a dead process held: it waits for RCU, and undoes
 /// namespaces in a work queue.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-#[test]
 fn nothing_remains_of_a_killed_lab() {
     let before = Host::now();
     let start = Instant::now();
     let undisturbed = lab().stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
     let length = start.elapsed();
-    if !String::from_utf8_lossy(&undisturbed.stdout).contains("\"type\":\"summary\"") {
-        eprintln!("skipped: {}", String::from_utf8_lossy(&undisturbed.stderr).trim());
-        return;
-    }
+    let shown = String::from_utf8_lossy(&undisturbed.stdout);
+    let why = String::from_utf8_lossy(&undisturbed.stderr);
+    assert!(shown.contains("\"type\":\"summary\""), "{why}");
     let seed = env::var("OVERFLOW_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..=u64::from(u32::MAX)));
-    println!("OVERFLOW_SEED={seed}; a run takes {} ms", length.as_millis());
+    eprintln!("OVERFLOW_SEED={seed}; a run takes {} ms", length.as_millis());
 
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut traced, mut housed) = (0, 0);
@@ -54,14 +61,14 @@ fn nothing_remains_of_a_killed_lab() {
             thread::sleep(Duration::from_millis(50));
         }
     }
-    println!("of {KILLS} kills, {traced} met BPF objects, {housed} met namespaces");
+    eprintln!("of {KILLS} kills, {traced} met BPF objects, {housed} met namespaces");
     // Otherwise there was nothing that could have remained.
     assert!(traced > 0 && housed > KILLS / 4, "OVERFLOW_SEED={seed}: {traced}, {housed}");
 }
 
 /// A short cell, with every kind of thing a long one has.
 fn lab() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_overflow"));
+    let mut command = Command::new(OVERFLOW);
     command
         .args(["lab", "--output", "json", "--hold", "0.3", "--delay", "50ms", "--clients", "3"])
         .args(["--syncookies", "1", "--abort-on-overflow", "1", "--prefill", "1"])
@@ -133,7 +140,7 @@ impl Host {
     /// network namespace that neither a process nor a mount holds does not exist.
     fn is_restored(&self, held: &Held) -> Result<(), String> {
         let now = Self::now();
-        let exe = fs::canonicalize(env!("CARGO_BIN_EXE_overflow")).unwrap();
+        let exe = fs::canonicalize(OVERFLOW).unwrap();
         let living: Vec<_> = processes()
             .into_iter()
             .filter(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path == exe))

@@ -1,49 +1,48 @@
 //! `overflow top` in a terminal, on the running kernel: a listener that nobody accepts from, in a
 //! namespace of its own. The screen must show it with the kernel's own count, keys must work, and
 //! the terminal must be given back however the view ends.
-//!
-//! Needs the privileges of tracing; says so and passes where they are missing.
 
-#[path = "../live/mod.rs"]
-mod live;
-#[path = "../namespace/mod.rs"]
-mod namespace;
 mod terminal;
 
-use std::{fs, os::unix::fs::MetadataExt, process::Command, thread, time::Duration};
+use std::{process::Command, thread, time::Duration};
 
 use rustix::process::Signal;
 
-use live::{counter, overflow};
-use namespace::in_namespace;
-use terminal::Terminal;
+use self::terminal::Terminal;
+use crate::{
+    OVERFLOW,
+    harness::tests,
+    listener::{counter, overflow},
+    namespace::{in_namespace, netns},
+    needs::Need::{Namespaces, Program, Tracing},
+};
 
-const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
+tests! {
+    needs [Tracing, Namespaces, Program("ip"), Program("setsid")]:
+        the_screen_shows_the_listener_and_keys_work,
+        signals_give_the_terminal_back,
+        it_can_be_suspended_and_comes_back,
+        it_ends_when_its_terminal_goes_away;
+    needs []: without_a_terminal_it_says_what_to_do;
+}
+
 const SIZE: (u16, u16) = (24, 80);
 
-/// Runs in a network namespace of its own, whose inode number it is told.
+/// Runs in a network namespace of its own, with its inode number.
 fn inside(test: impl FnOnce(u64) + Send + 'static) {
-    in_namespace(|| test(fs::metadata("/proc/thread-self/ns/net").unwrap().ino()));
+    in_namespace(|| test(netns()));
 }
 
-/// Starts the view of a namespace; `None` where tracing is not allowed, which `trace` tells.
-fn start(netns: u64, env: &[(&str, &str)]) -> Option<Terminal> {
-    let trace = Command::new(OVERFLOW).args(["trace", "--duration", "0.1"]).output().unwrap();
-    if !trace.status.success() {
-        let why = String::from_utf8_lossy(&trace.stderr);
-        assert!(why.contains("not allowed") || why.contains("no hook attaches"), "{why}");
-        eprintln!("tracing is not possible here, nothing is tested: {why}");
-        return None;
-    }
+/// Starts the view of a namespace.
+fn start(netns: u64, env: &[(&str, &str)]) -> Terminal {
     let mut top = Terminal::start(&[OVERFLOW, "top", "--netns", &netns.to_string()], env, SIZE);
     top.wait("the view", |text| text.contains("LISTENER"));
-    Some(top)
+    top
 }
 
-#[test]
 fn the_screen_shows_the_listener_and_keys_work() {
     inside(|netns| {
-        let Some(mut top) = start(netns, &[]) else { return };
+        let mut top = start(netns, &[]);
         let (listener, _clients) = overflow();
         let place = listener.local_addr().unwrap().to_string();
         let overflows = counter("ListenOverflows");
@@ -98,11 +97,10 @@ fn the_screen_shows_the_listener_and_keys_work() {
     });
 }
 
-#[test]
 fn signals_give_the_terminal_back() {
     inside(|netns| {
         for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-            let Some(mut top) = start(netns, &[("NO_COLOR", "1")]) else { return };
+            let mut top = start(netns, &[("NO_COLOR", "1")]);
             assert!(top.screen(vt100::Screen::alternate_screen));
             let plain = top.screen(|s| {
                 let mut cells = (0..24).flat_map(|y| (0..80).filter_map(move |x| s.cell(y, x)));
@@ -117,10 +115,9 @@ fn signals_give_the_terminal_back() {
     });
 }
 
-#[test]
 fn it_can_be_suspended_and_comes_back() {
     inside(|netns| {
-        let Some(mut top) = start(netns, &[]) else { return };
+        let mut top = start(netns, &[]);
         for by_key in [true, false] {
             if by_key {
                 top.keys("\x1a");
@@ -141,15 +138,13 @@ fn it_can_be_suspended_and_comes_back() {
     });
 }
 
-#[test]
 fn it_ends_when_its_terminal_goes_away() {
     inside(|netns| {
-        let Some(top) = start(netns, &[]) else { return };
+        let top = start(netns, &[]);
         assert!(top.hang_up().is_some(), "it goes on without a terminal");
     });
 }
 
-#[test]
 fn without_a_terminal_it_says_what_to_do() {
     let output = Command::new(OVERFLOW).arg("top").output().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -10,10 +10,12 @@ use overflow_core::{
 use overflow_lab::report::{Loss, Report, json};
 use serde_json::{Value, json};
 
-use super::{
+use crate::{
     expect,
-    sample::{self, Cell, DeliveryCounts},
-    schema,
+    support::{
+        reports::{self, Cell, Handshake},
+        schema,
+    },
 };
 
 fn lines(report: &Report) -> Vec<String> {
@@ -28,9 +30,9 @@ fn parsed(lines: &[String]) -> Vec<Value> {
 
 /// A report in which every kind of line and nearly every field occurs.
 fn eventful() -> Vec<String> {
-    use DeliveryCounts::{Accepted as A, Cookie as C, Kept as K, Reset as R, SynDropped as S};
+    use Handshake::{Accepted as A, Cookie as C, Kept as K, Reset as R, SynDropped as S};
     let mut untraced = Cell::new(0, 0, 0, &[A, A, S]);
-    untraced.sight = None;
+    untraced.coverage = None;
     let mut lossy = Cell::new(1, 1, 1, &[A, R, C]);
     lossy.config.somaxconn = Some(128);
     lossy.losses = vec![Loss { what: "events".to_owned(), count: 2 }];
@@ -40,10 +42,10 @@ fn eventful() -> Vec<String> {
         seen.notes.push("a note".to_owned());
     });
     let cells = vec![untraced.report(|_, _| ()), lossy.report(|_, _| ()), wrong];
-    let mut all = lines(&sample::report(cells));
+    let mut all = lines(&reports::report(cells));
 
     let mut text = Vec::new();
-    let seed = sample::seed();
+    let seed = reports::seed();
     let connection = &seed.cells[0].judgement.connections[2].connection;
     let values = Values { sk_ack_backlog: Some(2), ..Values::default() };
     let event = Event {
@@ -78,7 +80,7 @@ fn every_line_fits_the_schema() {
 #[test]
 fn the_schema_refuses_what_is_wrong() {
     let schema = schema::shipped();
-    let good = parsed(&lines(&sample::seed()));
+    let good = parsed(&lines(&reports::seed()));
     let connection = good.iter().find(|l| l["type"] == "connection").unwrap();
     let check = |path: &str, value: Value| {
         let mut bad = connection.clone();
@@ -105,7 +107,7 @@ fn schema_knows_every_verdict() {
 
 #[test]
 fn every_field_of_the_schema_is_documented() {
-    let docs = include_str!("../../../docs/events.md");
+    let docs = include_str!("../../../../docs/events.md");
     let schema = schema::shipped();
     for (kind, def) in schema["$defs"].as_object().unwrap() {
         for (name, _) in def["properties"].as_object().into_iter().flatten() {
@@ -122,7 +124,7 @@ fn every_field_of_the_schema_is_documented() {
 
 #[test]
 fn a_connection_reads_as_the_design_has_it() {
-    let all = lines(&sample::seed());
+    let all = lines(&reports::seed());
     let cookie = all.iter().find(|l| l.contains("30003") && l.contains("abort=1,syncookies=1"));
     expect::check("connection.json", &format!("{}\n", cookie.unwrap()));
 }

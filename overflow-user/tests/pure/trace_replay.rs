@@ -1,9 +1,6 @@
 //! `overflow replay` on recordings made here: what each output shows, and what damage does.
 //! No kernel, no root.
 
-#[path = "sink/schema.rs"]
-mod schema;
-
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -17,6 +14,8 @@ use overflow_core::{
     recording::{Frame, Header},
 };
 use overflow_host::recordings;
+
+use crate::{expect, support::schema};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -150,16 +149,6 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Compares with a file of `tests/data`; `UPDATE_EXPECT=1` writes it.
-fn expect(name: &str, got: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
-    if env::var_os("UPDATE_EXPECT").is_some() {
-        fs::write(&path, got).unwrap();
-    }
-    let expected = fs::read_to_string(&path).unwrap_or_default();
-    assert!(got == expected, "{name} differs; it is now:\n{got}");
-}
-
 #[test]
 fn abnormal_moments_a_line_each_then_the_listener() {
     let recorded = record("text", &frames());
@@ -167,14 +156,14 @@ fn abnormal_moments_a_line_each_then_the_listener() {
     assert!(output.status.success() && output.stderr.is_empty());
     let shown = text(&output.stdout);
     assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
-    expect("trace-replay.txt", &shown);
+    expect::check("trace-replay.txt", &shown);
 }
 
 #[test]
 fn aggregates_alone() {
     let recorded = record("summary", &frames());
     let output = replay(&recorded.0, &["--summary", "1"]);
-    expect("trace-replay-summary.txt", &text(&output.stdout));
+    expect::check("trace-replay-summary.txt", &text(&output.stdout));
 }
 
 #[test]

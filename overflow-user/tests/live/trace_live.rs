@@ -1,24 +1,23 @@
 //! `overflow trace` on the running kernel: a listener that nobody accepts from, in a namespace of
 //! its own. What is traced must equal the kernel's counters, and a replay of the recording must
 //! equal what was printed.
-//!
-//! Needs the privileges of tracing; says so and passes where they are missing.
 
-mod live;
-mod namespace;
-mod tracing;
+use std::{env, fs, io::Read, process::Command, thread, time::Duration};
 
-use std::{env, fs, io::Read, os::unix::fs::MetadataExt, process::Command, thread, time::Duration};
-
-use live::{counter, overflow};
-use namespace::in_namespace;
 use rustix::process::{Pid, Signal, kill_process};
-use tracing::traced;
 
-const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
+use crate::{
+    OVERFLOW,
+    harness::tests,
+    listener::{counter, overflow},
+    namespace::{in_namespace, netns},
+    needs::Need::{Namespaces, Program, Tracing},
+    trace::traced,
+};
 
-fn netns() -> u64 {
-    fs::metadata("/proc/thread-self/ns/net").unwrap().ino()
+tests! {
+    needs [Tracing, Namespaces, Program("ip")]:
+        what_is_traced_is_what_the_kernel_counted_and_what_a_replay_shows;
 }
 
 fn overflow_and_trace() {
@@ -26,7 +25,7 @@ fn overflow_and_trace() {
     let recording = env::temp_dir().join(format!("overflow-live-{}.rec", std::process::id()));
     let mut command = Command::new(OVERFLOW);
     command.args(["trace", "--netns", &netns.to_string(), "--record"]).arg(&recording);
-    let Some((mut child, mut stdout, mut shown)) = traced(&mut command, "TIME ") else { return };
+    let (mut child, mut stdout, mut shown) = traced(&mut command, "TIME ");
 
     let (_listener, _clients) = overflow();
     thread::sleep(Duration::from_millis(300));
@@ -55,7 +54,6 @@ fn overflow_and_trace() {
     assert_eq!(String::from_utf8(replay.stdout).unwrap(), shown);
 }
 
-#[test]
 fn what_is_traced_is_what_the_kernel_counted_and_what_a_replay_shows() {
     in_namespace(overflow_and_trace);
 }

@@ -1,10 +1,5 @@
 //! Confinement of the running program: what is traced is the same with it and without, no process
 //! outlives another, and the kernel shows the processes without their rights.
-//!
-//! Needs the privileges of tracing; says so and passes where they are missing.
-
-mod namespace;
-mod tracing;
 
 use std::{
     env,
@@ -15,14 +10,28 @@ use std::{
     path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use namespace::in_namespace;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use tracing::traced;
 
-const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
+use crate::{
+    OVERFLOW,
+    harness::tests,
+    namespace::in_namespace,
+    needs::Need::{Namespaces, Program, Tracing},
+    process::{status, wait_until},
+    trace::traced,
+};
+
+tests! {
+    needs [Tracing, Namespaces, Program("ip")]:
+        the_same_is_traced_with_confinement_and_without,
+        no_process_outlives_the_other,
+        a_command_is_not_confined_and_is_ended;
+    needs []: a_replay_is_confined_before_it_reads;
+}
+
 /// CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN of include/uapi/linux/capability.h.
 const ATTRIBUTION: u64 = 1 << 2 | 1 << 19 | 1 << 21;
 
@@ -33,12 +42,11 @@ struct Trace {
 }
 
 impl Trace {
-    /// `None` where tracing is not possible.
-    fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Option<Self> {
+    fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new(OVERFLOW);
         command.args(["trace", "--netns", "self"]).args(args);
-        let (child, stdout, _) = traced(&mut command, "TIME ")?;
-        Some(Self { child, stdout })
+        let (child, stdout, _) = traced(&mut command, "TIME ");
+        Self { child, stdout }
     }
 
     fn pid(&self) -> Pid {
@@ -69,24 +77,9 @@ impl Trace {
     }
 }
 
-/// A field of `/proc/PID/status`.
-fn status(pid: Pid, field: &str) -> String {
-    let text = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_pid())).unwrap();
-    let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(":"));
-    line.unwrap_or_else(|| panic!("no {field} in {text}")).trim().to_owned()
-}
-
 fn capabilities(pid: Pid) -> u64 {
     u64::from_str_radix(&status(pid, "CapEff"), 16).unwrap()
         | u64::from_str_radix(&status(pid, "CapPrm"), 16).unwrap()
-}
-
-fn wait_until(what: &str, done: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !done() {
-        assert!(began.elapsed() < Duration::from_secs(10), "{what}");
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn filtered(pid: Pid) -> bool {
@@ -121,10 +114,9 @@ fn verdicts(shown: &str, server: SocketAddr) -> Vec<String> {
     rows
 }
 
-#[test]
 fn the_same_is_traced_with_confinement_and_without() {
     in_namespace(|| {
-        let Some(trace) = Trace::start(&[] as &[&str]) else { return };
+        let trace = Trace::start(&[] as &[&str]);
         wait_until("it is confined", || filtered(trace.pid()) && filtered(trace.looker()));
         assert_eq!(status(trace.pid(), "NoNewPrivs"), "1");
         assert_eq!(status(trace.pid(), "Threads"), "1");
@@ -140,7 +132,7 @@ fn the_same_is_traced_with_confinement_and_without() {
         let me = format!("/{}", std::process::id());
         assert!(confined.iter().any(|row| row.ends_with(&me)), "{confined:?}");
 
-        let trace = Trace::start(["--no-confine"]).unwrap();
+        let trace = Trace::start(["--no-confine"]);
         assert!(!filtered(trace.pid()) && !filtered(trace.looker()));
         let server = overflow();
         let (free, _) = trace.finish();
@@ -148,16 +140,15 @@ fn the_same_is_traced_with_confinement_and_without() {
     });
 }
 
-#[test]
 fn no_process_outlives_the_other() {
     in_namespace(|| {
-        let Some(mut trace) = Trace::start(&[] as &[&str]) else { return };
+        let mut trace = Trace::start(&[] as &[&str]);
         let looker = trace.looker();
         kill_process(trace.pid(), Signal::KILL).unwrap();
         trace.child.wait().unwrap();
         wait_until("it ends with the trace", || test_kill_process(looker).is_err());
 
-        let trace = Trace::start(&[] as &[&str]).unwrap();
+        let trace = Trace::start(&[] as &[&str]);
         wait_until("it is confined", || filtered(trace.pid()));
         kill_process(trace.looker(), Signal::KILL).unwrap();
         overflow();
@@ -167,11 +158,10 @@ fn no_process_outlives_the_other() {
     });
 }
 
-#[test]
 fn a_command_is_not_confined_and_is_ended() {
     in_namespace(|| {
         let command = "grep -E 'Seccomp:|NoNewPrivs:' /proc/self/status >&2; exec sleep 60";
-        let Some(mut trace) = Trace::start(["--cmd", command, "-d", "500ms"]) else { return };
+        let mut trace = Trace::start(["--cmd", command, "-d", "500ms"]);
         let (_, said) = trace.ended();
         let fields: Vec<_> = said.lines().take(2).map(|l| l.replace('\t', " ")).collect();
         let of = |field| status(Pid::INIT, field);
@@ -182,7 +172,6 @@ fn a_command_is_not_confined_and_is_ended() {
     });
 }
 
-#[test]
 fn a_replay_is_confined_before_it_reads() {
     let pipe: PathBuf = env::temp_dir().join(format!("overflow-fifo-{}", std::process::id()));
     let made = rustix::fs::mknodat(

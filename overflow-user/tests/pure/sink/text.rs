@@ -10,9 +10,9 @@ use overflow_lab::{
     witness::Coverage,
 };
 
-use super::{
+use crate::{
     expect,
-    sample::{self, Cell, DeliveryCounts},
+    support::reports::{self, Cell, Handshake},
 };
 
 fn render(sample: &Report, opts: Options) -> String {
@@ -46,44 +46,44 @@ fn uncolored(text: &str) -> String {
 
 #[test]
 fn the_seed_experiment() {
-    check("lab-seed.txt", &sample::seed());
+    check("lab-seed.txt", &reports::seed());
 }
 
 #[test]
 fn requests_and_cookies_in_one_burst() {
-    use DeliveryCounts::{Accepted as A, Cookie as C, Kept as K, Reset as R};
+    use Handshake::{Accepted as A, Cookie as C, Kept as K, Reset as R};
     let cells = [Cell::new(0, 1, 1, &[A, K, C, C, C]), Cell::new(1, 1, 1, &[A, R, C, C, C])];
-    check("lab-prefill.txt", &sample::report(cells.map(|c| c.report(|_, _| ())).into()));
+    check("lab-prefill.txt", &reports::report(cells.map(|c| c.report(|_, _| ())).into()));
 }
 
 #[test]
 fn many_clients_are_grouped() {
-    let mut fates = vec![DeliveryCounts::Accepted, DeliveryCounts::Accepted];
-    fates.resize(300, DeliveryCounts::Cookie);
-    let cell = Cell::new(1, 1, 0, &fates).report(|_, _| ());
-    check("lab-crowd.txt", &sample::report(vec![cell]));
+    let mut handshakes = vec![Handshake::Accepted, Handshake::Accepted];
+    handshakes.resize(300, Handshake::Cookie);
+    let cell = Cell::new(1, 1, 0, &handshakes).report(|_, _| ());
+    check("lab-crowd.txt", &reports::report(vec![cell]));
 }
 
 #[test]
 fn without_a_tracer_it_says_so() {
-    use DeliveryCounts::{Accepted as A, Cookie as C, SynDropped as S};
-    let cell = |syncookies, fates: &[DeliveryCounts]| {
-        let mut cell = Cell::new(1, syncookies, 0, fates);
-        cell.sight = None;
+    use Handshake::{Accepted as A, Cookie as C, SynDropped as S};
+    let cell = |syncookies, handshakes: &[Handshake]| {
+        let mut cell = Cell::new(1, syncookies, 0, handshakes);
+        cell.coverage = None;
         cell.link = LinkKind::Userspace;
         cell.report(|seen, _| {
             seen.notes.push("this kernel has no sch_netem, so a forwarder delays".to_owned());
         })
     };
     let cells = vec![cell(1, &[A, A, C, C, C]), cell(0, &[A, A, S, S, S])];
-    check("lab-untraced.txt", &sample::report(cells));
+    check("lab-untraced.txt", &reports::report(cells));
 }
 
 #[test]
 fn trouble_is_loud() {
-    use DeliveryCounts::{Accepted as A, Cookie as C};
+    use Handshake::{Accepted as A, Cookie as C};
     let mut cell = Cell::new(1, 1, 0, &[A, A, C, C, C]);
-    cell.sight = Some(Coverage { lost: 3, blind_to: Vec::new() });
+    cell.coverage = Some(Coverage { lost: 3, blind_to: Vec::new() });
     cell.losses = vec![Loss { what: "events for which the ring had no room".to_owned(), count: 3 }];
     let cell = cell.report(|seen, traced: &mut Vec<Connection>| {
         seen.concurrent = false;
@@ -93,5 +93,5 @@ fn trouble_is_loud() {
         traced.remove(4);
         *seen.counters.get_mut("SyncookiesRecv").unwrap() = 1;
     });
-    check("lab-trouble.txt", &sample::report(vec![cell]));
+    check("lab-trouble.txt", &reports::report(vec![cell]));
 }

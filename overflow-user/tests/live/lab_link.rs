@@ -1,11 +1,9 @@
 //! The lab on the running kernel: what packets, counters, `sock_diag` and the clients must show,
 //! and that nothing is left of a cell that is killed.
-//!
-//! Needs the privileges of the lab; says so and passes where they are missing.
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
     io::{BufRead, BufReader},
     process::{Command, Stdio},
     time::Duration,
@@ -17,6 +15,19 @@ use overflow_core::{
     packet::{Packet, flags},
 };
 use overflow_lab::{Cell, CellConfig, LabError, Observation};
+
+use crate::{
+    harness::tests,
+    needs::Need::{Kernel, Namespaces},
+};
+
+tests! {
+    // Since 6.13 the SYN queue takes one request more than the backlog, as the numbers assume; a
+    // stable kernel before that may or may not have the change.
+    needs [Namespaces, Kernel(6, 13)] alone: two_cells_side_by_side;
+    needs [Namespaces] alone: prefill_and_payload, a_killed_cell_leaves_nothing;
+    needs []: a_prefill_that_cannot_fit_is_refused_before_it_is_tried;
+}
 
 const DELAY: Duration = Duration::from_millis(200);
 
@@ -36,49 +47,29 @@ fn seed(syncookies: u8, hold: Duration) -> CellConfig {
     }
 }
 
-/// The cell, or `None` with the reason printed if this process may not make one.
-fn prepare(config: CellConfig, subnet: u8) -> Option<Cell> {
-    match Cell::prepare(config, subnet) {
-        Ok(cell) => Some(cell),
-        Err(error @ (LabError::Privilege { .. } | LabError::NoLink { .. })) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+fn prepare(config: CellConfig, subnet: u8) -> Cell {
+    Cell::prepare(config, subnet).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Runs cells side by side as the command does: on a multi-thread runtime, each in a task.
-fn run(configs: Vec<CellConfig>) -> Option<Vec<Observation>> {
-    let cells: Option<Vec<_>> = configs.into_iter().zip(1..).map(|(c, s)| prepare(c, s)).collect();
+fn run(configs: Vec<CellConfig>) -> Vec<Observation> {
+    let cells: Vec<_> = configs.into_iter().zip(1..).map(|(c, s)| prepare(c, s)).collect();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let observations = runtime.block_on(async {
-        let tasks: Vec<_> = cells?.into_iter().map(|c| tokio::spawn(c.run(|_| ()))).collect();
+        let tasks: Vec<_> = cells.into_iter().map(|c| tokio::spawn(c.run(|_| ()))).collect();
         let mut observations = Vec::new();
         for task in tasks {
             observations.push(task.await.unwrap().unwrap());
         }
-        Some(observations)
-    })?;
+        observations
+    });
     for o in &observations {
         assert!(o.concurrent, "the burst was not one: {:?}", o.packets);
         assert_eq!((o.capture_drops, o.link_drops), (0, 0));
         assert_eq!((o.queue.0.recv_q, o.queue.0.send_q), (0, 1));
     }
-    Some(observations)
-}
-
-/// Whether the SYN queue takes one request more than the backlog, as the numbers below assume:
-/// mainline since 6.13; a stable kernel before that may or may not have the change.
-fn kernel_is_new_enough() -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
-    let new_enough = (numbers.next(), numbers.next()) >= (Some(6), Some(13));
-    if !new_enough {
-        eprintln!("skipped: the expected numbers are those of 6.13 and later, not {release}");
-    }
-    new_enough
+    observations
 }
 
 fn states(observation: &Observation) -> Vec<&str> {
@@ -89,13 +80,9 @@ fn count(packets: &[Packet], set: u8, clear: u8) -> usize {
     packets.iter().filter(|p| p.has(set, clear)).count()
 }
 
-#[test]
 fn two_cells_side_by_side() {
     let hold = Duration::from_secs(2);
-    if !kernel_is_new_enough() {
-        return;
-    }
-    let Some(observations) = run(vec![seed(1, hold), seed(0, hold)]) else { return };
+    let observations = run(vec![seed(1, hold), seed(0, hold)]);
     let [with, without] = &observations[..] else { panic!("two cells") };
 
     // With SYN cookies everybody believes to be connected, the server knows of two.
@@ -169,7 +156,6 @@ fn checksums_are_right(observation: &Observation) {
     }
 }
 
-#[test]
 fn prefill_and_payload() {
     let config = CellConfig {
         backlog: 2,
@@ -179,7 +165,7 @@ fn prefill_and_payload() {
         delay: Duration::from_millis(50),
         ..seed(1, Duration::from_millis(600))
     };
-    let Some(cell) = prepare(config, 1) else { return };
+    let cell = prepare(config, 1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let o = runtime.block_on(cell.run(|_| ())).unwrap();
     assert_eq!(o.queue.0.recv_q, 2, "the prefill is in the queue before the burst");
@@ -198,15 +184,29 @@ fn prefill_and_payload() {
     assert_eq!(data, BTreeSet::from([30001, 30002]), "burst clients send, prefill clients do not");
 }
 
-#[test]
 fn a_prefill_that_cannot_fit_is_refused_before_it_is_tried() {
     let config = CellConfig { prefill: 3, ..seed(1, Duration::ZERO) };
     match Cell::prepare(config, 1) {
         Err(LabError::PrefillOverflows { prefill: 3, backlog: 1, room: 2, .. }) => {}
-        Err(error @ LabError::Privilege { .. }) => eprintln!("skipped: {error}"),
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("accepted"),
     }
+}
+
+/// Set for the child that runs a cell, which is this program.
+const CHILD: &str = "OVERFLOW_TEST_RUN_CELL";
+
+/// Whether this process is that child.
+pub fn is_child() -> bool {
+    env::var_os(CHILD).is_some()
+}
+
+/// Runs a cell for a minute; says where, and what it does.
+pub fn run_cell() {
+    let cell = prepare(seed(1, Duration::from_mins(1)), 9);
+    println!("netns {}", cell.server_netns_inum());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _ = runtime.block_on(cell.run(|progress| println!("progress {progress:?}")));
 }
 
 /// What a cell could leave on the host: interfaces, mounts, named namespaces, sysctls.
@@ -239,20 +239,9 @@ fn net_namespaces() -> BTreeSet<String> {
     found
 }
 
-#[test]
 fn a_killed_cell_leaves_nothing() {
-    const CHILD: &str = "OVERFLOW_TEST_RUN_CELL";
-    if std::env::var_os(CHILD).is_some() {
-        let Some(cell) = prepare(seed(1, Duration::from_mins(1)), 9) else { return };
-        println!("\nnetns {}", cell.server_netns_inum());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let _ = runtime.block_on(cell.run(|progress| println!("\nprogress {progress:?}")));
-        return;
-    }
-
     let before = host();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_killed_cell_leaves_nothing", "--nocapture"])
+    let mut child = Command::new(env::current_exe().unwrap())
         .env(CHILD, "1")
         .stdout(Stdio::piped())
         .spawn()
@@ -266,10 +255,7 @@ fn a_killed_cell_leaves_nothing() {
             break;
         }
     }
-    let Some(inum) = inum else {
-        assert!(child.wait().unwrap().success());
-        return; // the child said why it skipped
-    };
+    let inum = inum.expect("the child runs a cell");
     assert!(net_namespaces().contains(&inum), "the cell runs in {inum}");
     child.kill().unwrap();
     child.wait().unwrap();

@@ -1,4 +1,4 @@
-//! A collector for tests: answers OTLP over HTTP as it is told to, and decodes what it takes.
+//! A collector for tests: answers OTLP over HTTP as the test wants, and decodes what it takes.
 
 use std::{
     io::{BufRead, BufReader, Write},

@@ -1,10 +1,8 @@
 //! Recordings that are cut, damaged, incomplete or made up, through the whole pipeline: nothing
-//! panics, every loss is told, and what is told of a connection never contradicts the whole.
+//! panics, every loss is reported, and what is reported of a connection never contradicts the whole.
 //!
 //! `tests/data/lab-6.12.rec.gz` is what `overflow lab --scenario all --rung fentry --record` wrote on
 //! Debian's 6.12.117.
-
-mod told;
 
 use std::{
     collections::BTreeMap, env, fs, fs::File, io::Read as _, path::PathBuf, process::Command,
@@ -26,7 +24,8 @@ use overflow_core::{
 };
 use overflow_host::recordings;
 use serde_json::Value;
-use told::{Told, assert_true, connections};
+
+use crate::support::connections::{Reported, assert_consistent, connections};
 
 /// The dice always fall alike; a failure says which throw it was.
 const SEED: u64 = 20_261_122;
@@ -142,10 +141,10 @@ fn lost_records_leave_gaps_and_make_nothing_up() {
         let at = kept.len() - 1;
         kept.insert(at, Frame::Losses(vec![("ebpf ring_full".to_owned(), count)]));
         let lines = play(&header, kept, everything());
-        assert_true(&lines, &truth, &format!("round {round}"));
+        assert_consistent(&lines, &truth, &format!("round {round}"));
         let loss = lines.iter().find(|line| line["type"] == "loss");
         assert_eq!(loss.map_or(0, |line| line["count"].as_u64().unwrap()), count, "round {round}");
-        open += connections(&lines).values().filter(|told| told.outcome.is_none()).count();
+        open += connections(&lines).values().filter(|reported| reported.outcome.is_none()).count();
     }
     assert!(open > 0, "nothing was ever left open");
 }
@@ -179,7 +178,7 @@ fn a_cut_recording_tells_the_beginning_of_the_whole() {
                 assert!(error.to_string().contains("is cut off"), "{length}: {error}");
                 assert_eq!((damaged, &got[..]), (0, &frames[..got.len()]), "{length}");
                 // As `replay` does where the end is missing.
-                assert_told_of_a_part(&header, got, &truth, &format!("{length} bytes"));
+                assert_consistent_part(&header, got, &truth, &format!("{length} bytes"));
             }
         }
     }
@@ -206,7 +205,7 @@ fn a_damaged_recording_is_noticed_and_tells_no_tales() {
                 assert!(damaged > 0 || error.is_some(), "round {round} went unnoticed");
                 cut += usize::from(error.is_some());
                 counted += usize::from(damaged > 0);
-                assert_told_of_a_part(&header, got, &truth, &format!("round {round}"));
+                assert_consistent_part(&header, got, &truth, &format!("round {round}"));
             }
         }
     }
@@ -214,15 +213,15 @@ fn a_damaged_recording_is_noticed_and_tells_no_tales() {
 }
 
 /// Plays what could be read of a recording that is not whole.
-fn assert_told_of_a_part(
+fn assert_consistent_part(
     header: &Header,
     mut frames: Vec<Frame>,
-    truth: &BTreeMap<(String, String), Told>,
+    truth: &BTreeMap<(String, String), Reported>,
     at: &str,
 ) {
     let loss = Frame::Losses(vec![("records missing".to_owned(), 1)]);
     frames.push(loss);
-    assert_true(&play(header, frames, everything()), truth, at);
+    assert_consistent(&play(header, frames, everything()), truth, at);
 }
 
 /// Frames with valid sums that no kernel ever wrote.

@@ -1,34 +1,32 @@
 //! `overflow trace --metrics-listen` on the running kernel, confined as always: what is scraped must
-//! equal the kernel's counters and the trace's own summary, and tell nothing of clients.
-//!
-//! Needs the privileges of tracing; says so and passes where they are missing.
-
-mod live;
-mod namespace;
-#[expect(dead_code, reason = "it does not wait for a header")]
-mod tracing;
+//! equal the kernel's counters and the trace's own summary, and name no client.
 
 use std::{
-    fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::fs::MetadataExt,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use live::{counter, overflow};
-use namespace::in_namespace;
 use rustix::process::{Pid, Signal, kill_process};
-use tracing::impossible;
 
-const OVERFLOW: &str = env!("CARGO_BIN_EXE_overflow");
-/// The page is a second old at most; a loaded machine is slower.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::{
+    OVERFLOW,
+    harness::tests,
+    listener::{counter, overflow},
+    namespace::{in_namespace, netns},
+    needs::Need::{Namespaces, Program, Tracing},
+    process::PATIENCE,
+};
 
-/// Starts a trace of this thread's namespace with metrics. `None` where tracing is not possible.
-fn start() -> Option<(Child, SocketAddr)> {
+tests! {
+    needs [Tracing, Namespaces, Program("ip")]: what_is_scraped_is_what_the_kernel_counted;
+    needs []: an_address_that_is_taken_is_said;
+}
+
+/// Starts a trace of this thread's namespace with metrics.
+fn start() -> (Child, SocketAddr) {
     let mut child = Command::new(OVERFLOW)
         .args(["trace", "--netns", "self", "--metrics-listen", "127.0.0.1:0"])
         .env("LC_ALL", "C.UTF-8")
@@ -44,16 +42,15 @@ fn start() -> Option<(Child, SocketAddr)> {
     let address = address.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
     let began = Instant::now();
     while !page(address).contains("overflow_hook_info") {
-        if child.try_wait().unwrap().is_some() {
+        if let Some(status) = child.try_wait().unwrap() {
             let mut why = String::new();
             stderr.read_to_string(&mut why).unwrap();
-            impossible(&why);
-            return None;
+            panic!("{status}: {why}");
         }
         assert!(began.elapsed() < PATIENCE * 3, "no hook was attached");
         thread::sleep(Duration::from_millis(100));
     }
-    Some((child, address))
+    (child, address)
 }
 
 /// What a scraper gets; nothing if nobody answers.
@@ -67,8 +64,8 @@ fn page(address: SocketAddr) -> String {
 }
 
 fn overflow_and_scrape() {
-    let netns = fs::metadata("/proc/thread-self/ns/net").unwrap().ino();
-    let Some((mut child, address)) = start() else { return };
+    let netns = netns();
+    let (mut child, address) = start();
 
     let (listener, clients) = overflow();
     let server = listener.local_addr().unwrap();
@@ -107,12 +104,10 @@ fn overflow_and_scrape() {
     assert!(shown.contains(&format!("ListenOverflows {overflows},")), "{shown}");
 }
 
-#[test]
 fn what_is_scraped_is_what_the_kernel_counted() {
     in_namespace(overflow_and_scrape);
 }
 
-#[test]
 fn an_address_that_is_taken_is_said() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
