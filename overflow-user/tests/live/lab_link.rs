@@ -26,7 +26,7 @@ tests! {
     // stable kernel before that may or may not have the change.
     needs [Namespaces, Kernel(6, 13)] alone: two_cells_side_by_side;
     needs [Namespaces] alone: prefill_and_payload, a_killed_cell_leaves_nothing;
-    needs []: a_prefill_that_cannot_fit_is_refused_before_it_is_tried;
+    needs [Namespaces]: a_prefill_that_cannot_fit_is_refused_before_it_is_tried;
 }
 
 const DELAY: Duration = Duration::from_millis(200);
