@@ -73,9 +73,9 @@ fn measured_rows_were_measured() {
         for (syncookies, abort) in docs::CELLS {
             let runs = measured(kernel, syncookies, abort);
             assert!(!runs.is_empty(), "{kernel}: the seed experiment was not measured");
-            let told = docs::letters(kernel, syncookies, abort);
+            let expected = docs::letters(kernel, syncookies, abort);
             for run in runs {
-                assert_eq!(run, told, "{kernel}, syncookies={syncookies}, abort={abort}");
+                assert_eq!(run, expected, "{kernel}, syncookies={syncookies}, abort={abort}");
             }
         }
     }

@@ -81,7 +81,7 @@ fn classes(simulator: &mut Simulator, scenario: &Scenario) -> Vec<&'static str> 
     burst(simulator.run(scenario).paths).map(ConnPath::class).map(Class::as_str).collect()
 }
 
-/// Two of the 8595 measurements met an accident that the scenario does not tell: a burst that
+/// Two of the 8595 measurements met an accident that is not in the scenario: a burst that
 /// straddled two buckets of the timer wheel, and a prefill connection that did not come about.
 #[test]
 fn classes_of_every_determined_scenario_are_right() {

@@ -111,7 +111,7 @@ fn every_field_of_the_schema_is_documented() {
     let schema = schema::shipped();
     for (kind, def) in schema["$defs"].as_object().unwrap() {
         for (name, _) in def["properties"].as_object().into_iter().flatten() {
-            // Every line has these two; the introduction tells of them.
+            // Every line has these two; they are in the introduction.
             let known = name == "type" || name == "v";
             let ticked = [format!("`{name}`"), format!(".{name}`")];
             assert!(
