@@ -14,7 +14,7 @@ use std::{
 use thiserror::Error;
 
 pub use btf::{Btf, BtfError};
-pub use facts::{Constant, Facts};
+pub use facts::{Constant, Facts, NeededBy};
 pub use symbols::Symbols;
 
 /// Where the running kernel shows its BTF.

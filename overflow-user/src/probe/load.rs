@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     aggregates::Aggregates,
-    kernel::{Constant, Kernel},
+    kernel::{Constant, Kernel, NeededBy},
 };
 
 /// The eBPF object; empty if the build was told to do without it.
@@ -86,8 +86,8 @@ impl Tracer {
         if OBJECT.is_empty() {
             return Err(ProbeError::NoObject);
         }
-        // Segments are read by every program; without the others only some hooks are of no use.
-        if let Some((_, field)) = kernel.facts.unfit.iter().find(|(n, _)| n.starts_with("SKB_")) {
+        // Without what only some hooks need, those are of no use.
+        if let Some((_, field)) = kernel.facts.unfit.iter().find(|(by, _)| *by == NeededBy::All) {
             return Err(ProbeError::Unfit(field.clone()));
         }
         raise_memlock();
