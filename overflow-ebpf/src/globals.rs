@@ -43,9 +43,9 @@ for_each_enumerator!(declare_enumerators);
 #[unsafe(no_mangle)]
 pub static FILTER_PORT: Global<u8> = Global::new(0);
 
-/// 1: not the listeners in the `OTHERS` map.
+/// 1: not the listeners in the `EXCLUDED` map.
 #[unsafe(no_mangle)]
-pub static FILTER_OTHERS: Global<u8> = Global::new(0);
+pub static FILTER_EXCLUDED: Global<u8> = Global::new(0);
 
 /// Only IP of this version, 4 or 6; 0 means both.
 #[unsafe(no_mangle)]
@@ -74,4 +74,4 @@ pub static QUIET: Global<u8> = Global::new(0);
 
 /// SYNs to look at for a new listener: so many that every CPU is likely to have had one.
 #[unsafe(no_mangle)]
-pub static LESSONS: Global<u32> = Global::new(0);
+pub static BASELINE_SAMPLES: Global<u32> = Global::new(0);
