@@ -12,8 +12,8 @@ pub struct ListenerKey {
     pub port: u32,
 }
 
-/// The lists that a trace is restricted by. Each says whether something is in it, or `None` if there
-/// is no such list.
+/// The lists that a trace is restricted by. Each says whether something is in it, or `None` if
+/// there is no such list.
 pub trait Lists {
     /// Local ports to trace.
     fn port(&self, port: u16) -> Option<bool>;

@@ -35,8 +35,8 @@ macro_rules! losses {
 
 losses! {
     RingFull "ring_full"
-        "The ring was full: a record was thrown away, and the connection that it was about may lack \
-         a stage or be missing altogether. Counts made in the kernel are not affected.";
+        "The ring was full: a record was thrown away, and the connection that it was about may \
+         lack a stage or be missing altogether. Counts made in the kernel are not affected.";
     BadHeader "bad_header"
         "A segment that TCP was handed had no IP header that is understood: it is not reported.";
     PathInterrupted "path_interrupted"
@@ -46,9 +46,9 @@ losses! {
         "A kernel structure could not be read: values of the records at that time may be zero, or \
          the record is missing.";
     Uncounted "uncounted"
-        "A count or a listener found no room in its map, or two network namespaces had to share the \
-         place where their counters are remembered: counts made in the kernel are too low, or a drop \
-         may be missing.";
+        "A count or a listener found no room in its map, or two network namespaces had to share \
+         the place where their counters are remembered: counts made in the kernel are too low, or \
+         a drop may be missing.";
 }
 
 #[cfg(test)]

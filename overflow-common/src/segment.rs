@@ -61,8 +61,8 @@ pub(crate) struct Tcp {
 
 /// Where a segment's bytes come from.
 pub trait Source {
-    /// Reads a `T` at `offset`, counted from the IP header's first byte, into `place`: all zeros and
-    /// `false` if it cannot be read.
+    /// Reads a `T` at `offset`, counted from the IP header's first byte, into `place`: all zeros
+    /// and `false` if it cannot be read.
     fn fill<'a, T: Plain>(&self, offset: u64, place: &'a mut MaybeUninit<T>) -> (&'a T, bool);
 }
 

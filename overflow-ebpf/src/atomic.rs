@@ -1,5 +1,7 @@
-//! Numbers that all CPUs share. Rust has no atomic addition for this target
-//! (`target_has_atomic = "64"` asks for compare-and-swap too), but the compiler's own is there.
+//! Numbers that all CPUs share. `core::sync::atomic` cannot be used: its addition is not there for
+//! this target (`target_has_atomic` asks for compare-and-swap too), and LLVM's BPF backend cannot
+//! select its load (LLVM of bpf-linker 0.13.0: "Cannot select: AtomicLoad"). The compiler's own
+//! addition is there, and words are loaded and stored whole anyway.
 
 use core::{
     cell::UnsafeCell,
@@ -10,11 +12,11 @@ use core::{
 ///
 /// # Safety
 ///
-/// `number` must be an aligned word of a map's value, which stays while the program runs.
+/// `number` must be an aligned word that stays while the program runs, as a map's value does.
 #[inline(always)]
 pub unsafe fn add(number: *mut u64, n: u64) {
     // SAFETY: as the caller says. Relaxed, and the sum not looked at: that is BPF_XADD, which every
-    // kernel has; to fetch the sum (BPF_FETCH) takes 5.12, commit 5ca419f2864a.
+    // kernel has; to fetch the sum (BPF_FETCH) takes v5.12.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(number, n) };
 }
 
@@ -43,7 +45,7 @@ impl Word {
 
     #[inline(always)]
     pub fn add(&self, n: u64) {
-        // SAFETY: a static is part of a map that nobody takes away.
+        // SAFETY: a word that is there as long as the reference is.
         unsafe { add(self.0.get(), n) };
     }
 }

@@ -59,8 +59,8 @@ pub static FILTER_ADDRESS: Global<u8> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static FILTER_NETNS: Global<u8> = Global::new(0);
 
-/// 1: the tracepoint rung reports healthy handshakes too; 0: only where something was dropped, reset
-/// or resent. The other rungs have programs of their own for each.
+/// 1: the tracepoint rung reports healthy handshakes too; 0: only where something was dropped,
+/// reset or resent. The other rungs have programs of their own for each.
 #[unsafe(no_mangle)]
 pub static EMIT_ALL: Global<u8> = Global::new(0);
 

@@ -3,8 +3,8 @@
 //! Where every handshake is traced (`all/`), a hook does one of three things to the per-CPU path
 //! state of the segment being handled: begin it, set a bit in its path word, or end it and emit one
 //! record. Where only overflows are (`drops/`), few hooks find them, and emit at once (`both/` has
-//! what either trace attaches). No threshold and no verdict lives here; what a path means is decided
-//! in user space.
+//! what either trace attaches). No threshold and no verdict lives here; what a path means is
+//! decided in user space.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch, core_intrinsics)]

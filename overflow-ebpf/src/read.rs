@@ -74,7 +74,8 @@ pub fn field(base: u64, field: &Global<Field>) -> Option<u64> {
 /// A way to read a structure's fields, for bodies that several rungs share.
 pub trait Memory {
     /// The whole integer or pointer `field` of the structure at `base`, which is a `T`: one that is
-    /// `exact` in `for_each_field`, of which user space makes sure. Nothing but its offset is looked up then.
+    /// `exact` in `for_each_field`, of which user space makes sure. Nothing but its offset is looked
+    /// up then.
     fn exact<T: Integer>(base: u64, field: &Global<Field>) -> u64;
 }
 

@@ -89,8 +89,8 @@ pub fn child(sk: u64, state: u8, kind: Kind, rung: Rung, bit: u32) {
     emit::record(&event);
 }
 
-/// An RST answers a segment; `sk` is the listener, the socket the segment belongs to, or 0; `reason` may be
-/// [`read::NO_REASON`].
+/// An RST answers a segment; `sk` is the listener, the socket the segment belongs to, or 0; `reason`
+/// may be [`read::NO_REASON`].
 #[inline(always)]
 pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
     if let Some(state) = PathState::following(skb) {

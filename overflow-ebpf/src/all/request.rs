@@ -1,5 +1,6 @@
 //! The request's end: `inet_csk_reqsk_queue_drop` (net/ipv4/inet_connection_sock.c). Inside a third
-//! ACK's decision it is part of that record; outside, the request expired or its listener went away.
+//! ACK's decision it is part of that record; outside, the request expired or its listener went
+//! away.
 //!
 //! # Minimum kernel version
 //! fentry and kprobe: 5.10. Where the kernel has a static `__inet_csk_reqsk_queue_drop` (seen in

@@ -9,8 +9,8 @@ struct Reasons {
     /// SYNs for which a cookie was made and `tcp_conn_request` is not over, on all CPUs together.
     cookies: Word,
     /// How many are to be looked at for nothing else, so that each CPU has read its counters of a
-    /// namespace before it counts a drop there: more with each new listener, one less with each. Falls
-    /// below zero where CPUs take the last one together, until the next look.
+    /// namespace before it counts a drop there: more with each new listener, one less with each.
+    /// Falls below zero where CPUs take the last one together, until the next look.
     baseline_samples: Word,
     /// Listeners opened so far: one at an old one's address is another.
     opened: Word,

@@ -1,5 +1,5 @@
-//! An ICMP error that ends a request (`tcp_req_err`): `tcp_listendrop` counts it as a drop, which the
-//! next SYN of this CPU is not to be blamed for.
+//! An ICMP error that ends a request (`tcp_req_err`): `tcp_listendrop` counts it as a drop, which
+//! the next SYN of this CPU is not to be blamed for.
 
 use super::{listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{read::Probed, report};

@@ -152,8 +152,8 @@ mod tests {
 
     use super::*;
 
-    /// BTF of `struct s { u32 old; u32 low:3; u32 flag:1; }`, `enum { TCP_A = 1, NEXT = 2, FAR = 9 }`,
-    /// `enum e { OLD = 4 }` and `int f(void)`.
+    /// BTF of `struct s { u32 old; u32 low:3; u32 flag:1; }`, `enum { TCP_A = 1,
+    /// NEXT = 2, FAR = 9 }`, `enum e { OLD = 4 }` and `void f(void)`.
     fn btf() -> Btf {
         let mut strings = vec![0];
         let mut name = |s: &str| {
