@@ -64,6 +64,10 @@ pub trait Source {
     /// Reads a `T` at `offset`, counted from the IP header's first byte, into `place`: all zeros
     /// and `false` if it cannot be read.
     fn fill<'a, T: Plain>(&self, offset: u64, place: &'a mut MaybeUninit<T>) -> (&'a T, bool);
+
+    /// Takes note of why [`parse`] finds no segment. Called where that shows: handed back, it would
+    /// be a value to be compared with, for each segment.
+    fn refuse(&self, why: NoSegment);
 }
 
 /// Why something is no TCP segment.
@@ -79,19 +83,24 @@ pub enum NoSegment {
 }
 
 /// Parses the headers of a segment into `event`, as seen from the server: the sender is the client.
+/// `None` if it is no TCP segment.
 #[inline(always)]
-pub fn parse(source: &impl Source, event: &mut Event) -> Result<(), NoSegment> {
+pub fn parse(source: &impl Source, event: &mut Event) -> Option<()> {
+    let refuse = |why| {
+        source.refuse(why);
+        None
+    };
     let mut headers = MaybeUninit::uninit();
     let (headers, whole) = source.fill::<Headers>(0, &mut headers);
     if !whole {
-        return Err(NoSegment::Unreadable);
+        return refuse(NoSegment::Unreadable);
     }
     let version = headers.ip.version_ihl >> 4;
     let mut tcp = headers.tcp_after_ipv4;
     let tcp_length = if version == 4 {
         let header = &headers.ip;
         if header.protocol != IPPROTO_TCP {
-            return Err(NoSegment::NotTcp);
+            return refuse(NoSegment::NotTcp);
         }
         let length = u32::from(header.version_ihl & 0xf) * 4;
         if length as usize != size_of::<Ipv4>() {
@@ -105,7 +114,7 @@ pub fn parse(source: &impl Source, event: &mut Event) -> Result<(), NoSegment> {
         let mut header = MaybeUninit::uninit();
         let (header, _) = source.fill::<Ipv6>(0, &mut header);
         if header.next_header != IPPROTO_TCP {
-            return Err(NoSegment::NotTcp);
+            return refuse(NoSegment::NotTcp);
         }
         let mut at = MaybeUninit::uninit();
         tcp = *source.fill::<Tcp>(size_of::<Ipv6>() as u64, &mut at).0;
@@ -113,7 +122,7 @@ pub fn parse(source: &impl Source, event: &mut Event) -> Result<(), NoSegment> {
         event.server = header.destination;
         u32::from(u16::from_be(header.payload_length))
     } else {
-        return Err(NoSegment::NotIp);
+        return refuse(NoSegment::NotIp);
     };
     event.family = version;
     event.client_port = u16::from_be(tcp.source);
@@ -123,15 +132,17 @@ pub fn parse(source: &impl Source, event: &mut Event) -> Result<(), NoSegment> {
     event.tcp_flags = tcp.flags;
     event.payload_len = tcp_length.wrapping_sub(u32::from(tcp.offset >> 4) * 4);
     event.valid |= valid::SEGMENT;
-    Ok(())
+    Some(())
 }
 
 #[cfg(test)]
 mod tests {
+    use core::cell::Cell;
+
     use super::*;
 
-    /// Bytes of a segment, and whatever lies behind it in memory.
-    struct Bytes<'a>(&'a [u8]);
+    /// Bytes of a segment and whatever lies behind it in memory, and why it was refused.
+    struct Bytes<'a>(&'a [u8], Cell<Option<NoSegment>>);
 
     impl Source for Bytes<'_> {
         fn fill<'a, T: Plain>(&self, offset: u64, place: &'a mut MaybeUninit<T>) -> (&'a T, bool) {
@@ -146,6 +157,10 @@ mod tests {
                 place.assume_init_ref()
             };
             (value, bytes.is_some())
+        }
+
+        fn refuse(&self, why: NoSegment) {
+            assert_eq!(self.1.replace(Some(why)), None);
         }
     }
 
@@ -195,9 +210,20 @@ mod tests {
         }
 
         fn parse(&self) -> Result<Event, NoSegment> {
-            let mut event = Event::EMPTY;
-            parse(&Bytes(&self.bytes), &mut event).map(|()| event)
+            parse_bytes(&self.bytes)
         }
+    }
+
+    fn parse_bytes(bytes: &[u8]) -> Result<Event, NoSegment> {
+        let mut event = Event::EMPTY;
+        let bytes = Bytes(bytes, Cell::new(None));
+        let parsed = parse(&bytes, &mut event);
+        assert_eq!(parsed.is_none(), bytes.1.get().is_some());
+        if let Some(why) = bytes.1.get() {
+            assert_eq!(event, Event::EMPTY);
+            return Err(why);
+        }
+        Ok(event)
     }
 
     const CLIENT_V6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -247,9 +273,7 @@ mod tests {
         let mut arp = Packet { bytes: [0; 128], len: 0 };
         arp.push(&[0, 1, 8, 0, 6, 4, 0, 1]);
         assert_eq!(arp.parse(), Err(NoSegment::NotIp));
-        let mut event = Event::EMPTY;
-        assert_eq!(parse(&Bytes(&[0x45; 35]), &mut event), Err(NoSegment::Unreadable));
-        assert_eq!(event, Event::EMPTY);
+        assert_eq!(parse_bytes(&[0x45; 35]), Err(NoSegment::Unreadable));
     }
 
     #[test]
@@ -279,8 +303,7 @@ mod tests {
     #[test]
     fn a_tcp_header_out_of_reach_is_empty() {
         let packet = Packet::ipv4(15, 80, IPPROTO_TCP).tcp(5, SYN);
-        let mut event = Event::EMPTY;
-        assert_eq!(parse(&Bytes(&packet.bytes[..62]), &mut event), Ok(()));
+        let event = parse_bytes(&packet.bytes[..62]).unwrap();
         assert_eq!((event.client_port, event.tcp_flags, event.payload_len), (0, 0, 20));
     }
 }

@@ -23,13 +23,28 @@ pub enum At {
     Data,
 }
 
-/// The address of an IP header.
-struct Kernel(u64);
+/// A segment in the kernel's memory.
+struct Segment {
+    /// The address of its IP header.
+    ip: u64,
+    at: At,
+}
 
-impl Source for Kernel {
+impl Source for Segment {
     #[inline(always)]
     fn fill<'a, T: Plain>(&self, offset: u64, place: &'a mut MaybeUninit<T>) -> (&'a T, bool) {
-        read::fill(self.0 + offset, place)
+        read::fill(self.ip + offset, place)
+    }
+
+    #[inline(always)]
+    fn refuse(&self, why: NoSegment) {
+        match (why, self.at) {
+            // TCP is handed nothing but IP.
+            (NoSegment::NotIp, At::NetworkHeader) => losses::count(Loss::BadHeader),
+            // What a device receives may be anything, ARP for one; a failed read is counted where it
+            // was made.
+            (NoSegment::NotIp, At::Data) | (NoSegment::NotTcp | NoSegment::Unreadable, _) => {}
+        }
     }
 }
 
@@ -49,18 +64,7 @@ pub fn parse_by<M: Memory>(skb: u64, at: At, event: &mut Event) -> Option<()> {
         }
         At::Data => M::exact::<u64>(skb, &SKB_DATA),
     };
-    match segment::parse(&Kernel(ip), event) {
-        Ok(()) => Some(()),
-        Err(NoSegment::NotIp) => {
-            // What a device receives need not be IP (ARP); what TCP is handed must be.
-            if matches!(at, At::NetworkHeader) {
-                losses::count(Loss::BadHeader);
-            }
-            None
-        }
-        // Reads that fail are counted where they are made.
-        Err(NoSegment::Unreadable | NoSegment::NotTcp) => None,
-    }
+    segment::parse(&Segment { ip, at }, event)
 }
 
 /// Inode number of the network namespace of the device that `skb` is on.
