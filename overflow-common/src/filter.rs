@@ -77,7 +77,7 @@ mod tests {
     const V4: [u8; 16] = [10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
     fn segment(family: u8, server: [u8; 16]) -> Event {
-        Event { family, server, ..Event::EMPTY }
+        Event { server, family, ..Event::EMPTY }
     }
 
     #[test]

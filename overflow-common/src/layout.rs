@@ -263,10 +263,9 @@ mod tests {
         assert_eq!(ROWS[0].paths, ["new", "old.path", "older"]);
         assert_eq!(ROWS[1].paths, ["b", "c"]);
         let readings: [Reading; 5] = core::array::from_fn(|i| ROWS[i].reading);
-        let [a, b, c, d, e] = readings;
-        assert_eq!((a, e), (Reading::BySize, Reading::Optional));
-        assert_eq!((b, c), (Reading::Exact(4), Reading::ExactInAll(8)));
-        assert_eq!(d, Reading::Bit("D_MASK"));
+        let (exact, in_all, bit) =
+            (Reading::Exact(4), Reading::ExactInAll(8), Reading::Bit("D_MASK"));
+        assert_eq!(readings, [Reading::BySize, exact, in_all, bit, Reading::Optional]);
         assert_eq!(readings.map(Reading::exact), [None, Some(4), Some(8), Some(1), None]);
     }
 

@@ -272,7 +272,7 @@ mod tests {
             };
             let (len, max, qlen) = before;
             let (before, after) = (queue((len, max), qlen), queue(after, 0));
-            Signature::of(&Event { before, after, payload_len, ..event() }).standing
+            Signature::of(&Event { payload_len, before, after, ..event() }).standing
         };
         // At its limit a queue still takes one.
         assert_eq!(standing((128, 128, 0), (128, 128), 0), 0);

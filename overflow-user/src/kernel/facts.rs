@@ -155,18 +155,18 @@ mod tests {
     /// BTF of `struct s { u32 old; u32 low:3; u32 flag:1; }`, `enum { TCP_A = 1,
     /// NEXT = 2, FAR = 9 }`, `enum e { OLD = 4 }` and `void f(void)`.
     fn btf() -> Btf {
-        let mut strings = vec![0];
-        let mut name = |s: &str| {
-            let at = u32::try_from(strings.len()).unwrap();
-            strings.extend(s.bytes().chain([0]));
-            at
-        };
         const INT: u32 = 1 << 24;
         const STRUCT: u32 = 4 << 24;
         const ENUM: u32 = 6 << 24;
         const FUNC: u32 = 12 << 24;
         const FUNC_PROTO: u32 = 13 << 24;
         const BITFIELDS: u32 = 1 << 31;
+        let mut strings = vec![0];
+        let mut name = |s: &str| {
+            let at = u32::try_from(strings.len()).unwrap();
+            strings.extend(s.bytes().chain([0]));
+            at
+        };
         let bits = |width: u32, at: u32| width << 24 | at;
         let words = [
             vec![name("u32"), INT, 4, 32],
