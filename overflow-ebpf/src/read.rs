@@ -42,6 +42,8 @@ unsafe fn copy<T>(address: u64, to: *mut T) -> bool {
     // faulting.
     let failed = unsafe { bpf_probe_read_kernel(to.cast(), size, address as *const _) };
     if failed != 0 {
+        // What follows then lies out of the way of what is read.
+        core::hint::cold_path();
         losses::count(Loss::BadRead);
     }
     failed == 0
