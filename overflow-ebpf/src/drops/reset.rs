@@ -2,22 +2,21 @@
 
 use overflow_common::{Kind, Path};
 
-use super::{Listener, On, ack::Refused};
+use super::{ack::Refused, listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{
     emit, filter,
     globals::{NET_ABORT_ON_OVERFLOW, NET_INUM, SOCK_STATE},
-    hooks::reset,
-    segment::{self, At},
+    report,
+    skb::{self, At},
     state::PathState,
-    watch::Watch,
 };
 
 /// The segment that just got no child, or any other.
 #[inline(always)]
-pub fn send_reset<M: On>(sk: u64, skb: u64, reason: u64) {
-    let Some(watch) = Watch::get() else { return };
-    if watch.reset_due == skb && skb != 0 {
-        watch.reset_due = 0;
+pub fn send_reset<M: AttachMode>(sk: u64, skb: u64, reason: u64) {
+    let Some(state) = CpuState::get() else { return };
+    if state.reset_due == skb && skb != 0 {
+        state.reset_due = 0;
         reset_by_overflow::<M>(sk, skb, reason);
     } else {
         reset_of_other::<M>(sk, skb, reason);
@@ -26,25 +25,25 @@ pub fn send_reset<M: On>(sk: u64, skb: u64, reason: u64) {
 
 /// `tcp_check_req` read the sysctl and resets; `sk` is the listener.
 #[inline(never)]
-fn reset_by_overflow<M: On>(sk: u64, skb: u64, reason: u64) -> u32 {
+fn reset_by_overflow<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> u32 {
     u32::from(report_reset::<M>(sk, skb, reason).is_some())
 }
 
 #[inline(always)]
-fn report_reset<M: On>(sk: u64, skb: u64, reason: u64) -> Option<()> {
-    let watch = Watch::get()?;
+fn report_reset<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<()> {
+    let state = CpuState::get()?;
     let net = Listener::net::<M>(sk);
     let refused = Refused {
         listener: Listener::at::<M>(sk, net)?,
-        req: watch.refused,
+        req: state.refused,
         by_request: true,
         abort: M::exact::<u8>(net, &NET_ABORT_ON_OVERFLOW) as u8,
-        counted: watch.refused_counted as u32,
+        counted: state.refused_counted as u32,
     };
     emit::in_place(Kind::Ack, M::RUNG, |event| {
-        let wanted = refused.tell::<M>(skb, event);
+        let wanted = refused.report::<M>(skb, event);
         event.path |= Path::SEND_RESET;
-        reset::with_reason(event, reason);
+        report::reset_reason(event, reason);
         wanted
     });
     Some(())
@@ -53,14 +52,14 @@ fn report_reset<M: On>(sk: u64, skb: u64, reason: u64) -> Option<()> {
 /// Any other segment: data of a connection that the kernel forgot, say. `sk` is the listener, the
 /// socket that the segment belongs to, or 0.
 #[inline(never)]
-fn reset_of_other<M: On>(sk: u64, skb: u64, reason: u64) -> u32 {
+fn reset_of_other<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> u32 {
     u32::from(report_other::<M>(sk, skb, reason).is_some())
 }
 
 #[inline(always)]
-fn report_other<M: On>(sk: u64, skb: u64, reason: u64) -> Option<()> {
-    let (netns, state) = if sk == 0 {
-        (segment::netns(skb)?, 0)
+fn report_other<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<()> {
+    let (netns, sk_state) = if sk == 0 {
+        (skb::netns(skb)?, 0)
     } else {
         let netns = M::exact::<u32>(Listener::net::<M>(sk), &NET_INUM) as u32;
         (netns, M::exact::<u8>(sk, &SOCK_STATE) as u8)
@@ -72,9 +71,9 @@ fn report_other<M: On>(sk: u64, skb: u64, reason: u64) -> Option<()> {
     event.path = Path::SEND_RESET;
     event.netns = netns;
     event.sk = sk;
-    event.sk_state = state;
-    reset::with_reason(event, reason);
-    segment::parse_by::<M>(skb, At::NetworkHeader, event)?;
+    event.sk_state = sk_state;
+    report::reset_reason(event, reason);
+    skb::parse_by::<M>(skb, At::NetworkHeader, event)?;
     if filter::wants(event.server_port, netns) && filter::wants_segment(event) {
         emit::record(event);
     }

@@ -11,10 +11,9 @@ use aya_ebpf::{
 };
 use overflow_common::{Kind, Rung};
 
-use super::close::child_moment;
 use crate::{
     globals::{ACCEPT_RETURN, QUIET},
-    read, sock, tally,
+    read, report, sock, tally,
 };
 
 /// `listener` is 0 where the rung does not know it.
@@ -24,7 +23,7 @@ fn accepted(child: u64, listener: u64, rung: Rung) {
     }
     tally::accepted(child, listener);
     if QUIET.load() == 0 {
-        child_moment(child, sock::state(child), Kind::Accept, rung, 0);
+        report::child(child, sock::state(child), Kind::Accept, rung, 0);
     }
 }
 

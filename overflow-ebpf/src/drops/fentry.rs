@@ -8,16 +8,15 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 
-use super::{ack, error, reset, syn};
+use super::{ack, gate, icmp_error, reset, state::CpuState, syn};
 use crate::{
     globals::{SEND_RESET_REASON, SYN_RECV_SOCK_RETURN},
     read::{self, Typed},
-    watch::{Watch, gate},
 };
 
 /// (rsk_ops, af_ops, sk, skb), the same in every version since v3.17.
 #[fexit(function = "tcp_conn_request")]
-pub fn watch_tcp_conn_request(ctx: FExitContext) -> u32 {
+pub fn drops_tcp_conn_request(ctx: FExitContext) -> u32 {
     if syn::suspect::<Typed>(ctx.arg(2)) {
         look_at_syn(ctx.as_ptr());
     }
@@ -32,53 +31,53 @@ fn look_at_syn(ctx: *mut c_void) -> u32 {
 
 /// `listen()`.
 #[fentry(function = "inet_csk_listen_start")]
-pub fn watch_inet_csk_listen_start(_ctx: FEntryContext) -> u32 {
+pub fn drops_inet_csk_listen_start(_ctx: FEntryContext) -> u32 {
     gate::opened();
     0
 }
 
 /// (skb, mss): called past every test that could still drop the SYN.
 #[fentry(function = "cookie_v4_init_sequence")]
-pub fn watch_cookie_v4_init_sequence(ctx: FEntryContext) -> u32 {
-    Watch::cookie(ctx.arg(0));
+pub fn drops_cookie_v4_init_sequence(ctx: FEntryContext) -> u32 {
+    CpuState::cookie(ctx.arg(0));
     0
 }
 
 #[fentry(function = "cookie_v6_init_sequence")]
-pub fn watch_cookie_v6_init_sequence(ctx: FEntryContext) -> u32 {
-    Watch::cookie(ctx.arg(0));
+pub fn drops_cookie_v6_init_sequence(ctx: FEntryContext) -> u32 {
+    CpuState::cookie(ctx.arg(0));
     0
 }
 
 /// (sk, seq, abort), for both families.
 #[fentry(function = "tcp_req_err")]
-pub fn watch_tcp_req_err(ctx: FEntryContext) -> u32 {
-    error::begins::<Typed>(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+pub fn drops_tcp_req_err(ctx: FEntryContext) -> u32 {
+    icmp_error::begins::<Typed>(ctx.arg(0), ctx.arg(1), ctx.arg(2));
     0
 }
 
 #[fexit(function = "tcp_req_err")]
-pub fn watch_tcp_req_err_exit(_ctx: FExitContext) -> u32 {
-    error::is_over();
+pub fn drops_tcp_req_err_exit(_ctx: FExitContext) -> u32 {
+    icmp_error::is_over();
     0
 }
 
 /// (sk, skb, req, …).
 #[fexit(function = "tcp_v4_syn_recv_sock")]
-pub fn watch_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
+pub fn drops_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
     if child(&ctx) == 0 {
         refused_v4(ctx.as_ptr());
-    } else if gate::hurt() {
+    } else if gate::retry_pending() {
         accepted_v4(ctx.as_ptr());
     }
     0
 }
 
 #[fexit(function = "tcp_v6_syn_recv_sock")]
-pub fn watch_tcp_v6_syn_recv_sock(ctx: FExitContext) -> u32 {
+pub fn drops_tcp_v6_syn_recv_sock(ctx: FExitContext) -> u32 {
     if child(&ctx) == 0 {
         refused_v6(ctx.as_ptr());
-    } else if gate::hurt() {
+    } else if gate::retry_pending() {
         accepted_v6(ctx.as_ptr());
     }
     0
@@ -115,14 +114,14 @@ fn accepted_v6(ctx: *mut c_void) -> u32 {
 
 /// (sk, skb[, reason]).
 #[fentry(function = "tcp_v4_send_reset")]
-pub fn watch_tcp_v4_send_reset(ctx: FEntryContext) -> u32 {
+pub fn drops_tcp_v4_send_reset(ctx: FEntryContext) -> u32 {
     let reason = read::slot(ctx.as_ptr(), SEND_RESET_REASON.load(), read::NO_REASON);
     reset::send_reset::<Typed>(ctx.arg(0), ctx.arg(1), reason);
     0
 }
 
 #[fentry(function = "tcp_v6_send_reset")]
-pub fn watch_tcp_v6_send_reset(ctx: FEntryContext) -> u32 {
+pub fn drops_tcp_v6_send_reset(ctx: FEntryContext) -> u32 {
     let reason = read::slot(ctx.as_ptr(), SEND_RESET_REASON.load(), read::NO_REASON);
     reset::send_reset::<Typed>(ctx.arg(0), ctx.arg(1), reason);
     0

@@ -1,6 +1,6 @@
 //! The tracepoint rung: where the functions themselves cannot be hooked, what happens around them
-//! is watched. Each segment to a known listener is followed from `netif_receive_skb` to the place
-//! where it is freed, and what fires in between sets path bits.
+//! is. Each segment to a known listener is followed from `netif_receive_skb` to the place where it
+//! is freed, and what fires in between sets path bits.
 //!
 //! It cannot see a function's return value, so what it reports is a chain of consequences; user
 //! space marks such verdicts inferred, but for those whose drop reason names the branch.
@@ -8,22 +8,34 @@
 //! # Minimum kernel version
 //! tp_btf: 5.10; the listener of a dropped segment (`rx_sk`): 6.11, commit c53795d48ee8.
 
-use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
-use overflow_common::{Event, Kind, Path, Rung, valid};
+use aya_ebpf::{
+    EbpfContext,
+    btf_maps::HashMap,
+    macros::{btf_map, btf_tracepoint},
+    programs::BtfTracePointContext,
+};
+use overflow_common::{
+    Event, Kind, Path, Rung,
+    filter::ListenerKey,
+    segment::{ACK, SYN},
+    valid,
+};
 
-use super::{close, reset};
 use crate::{
     filter,
     globals::{
         EMIT_ALL, SKB_SK, STATE_ESTABLISHED, STATE_LISTEN, STATE_NEW_SYN_RECV, STATE_SYN_RECV,
         TP_KFREE_SKB_REASON, TP_KFREE_SKB_RX_SK, TP_SEND_RESET_REASON,
     },
-    maps::{LISTENERS, ListenerKey},
-    read,
-    segment::{self, ACK, At, SYN},
+    read, report,
+    skb::{self, At},
     sock,
     state::{self, PathState},
 };
+
+/// Listeners seen by `inet_sock_set_state`: where they listen to the address of the `struct sock`.
+#[btf_map]
+pub static LISTENERS: HashMap<ListenerKey, u64, 4096> = HashMap::new();
 
 /// Listeners come and go here: (sk, oldstate, newstate). A child's way to ESTABLISHED too.
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -81,8 +93,8 @@ pub fn tp_netif_receive_skb(ctx: BtfTracePointContext) -> u32 {
 fn receive(skb: u64) -> Option<()> {
     let state = PathState::get()?;
     state.reset(Kind::Ack, Rung::Tracepoint);
-    let netns = segment::netns(skb)?;
-    segment::parse(skb, At::Data, &mut state.event)?;
+    let netns = skb::netns(skb)?;
+    skb::parse(skb, At::Data, &mut state.event)?;
     let port = state.event.server_port;
     if !filter::wants(port, netns) || !filter::wants_segment(&state.event) {
         return None;
@@ -115,7 +127,7 @@ fn transmit(skb: u64) -> Option<()> {
         return None;
     }
     let mut out = Event::EMPTY;
-    segment::parse(skb, At::NetworkHeader, &mut out)?;
+    skb::parse(skb, At::NetworkHeader, &mut out)?;
     let answer = out.tcp_flags & (SYN | ACK) == SYN | ACK
         && out.client_port == state.event.server_port
         && out.server_port == state.event.client_port;
@@ -220,9 +232,9 @@ pub fn tp_tcp_send_reset(ctx: BtfTracePointContext) -> u32 {
     let reason = read::slot(ctx.as_ptr(), TP_SEND_RESET_REASON.load(), read::NO_REASON);
     // Both can be NULL, and the verifier wants to see that each is looked at.
     if skb == 0 && sk != 0 {
-        close::waiting(sk, Kind::ActiveReset, Rung::Tracepoint, Path::TP_SEND_RESET);
+        report::waiting_child(sk, Kind::ActiveReset, Rung::Tracepoint, Path::TP_SEND_RESET);
     } else if skb != 0 {
-        reset::send_reset(sk, skb, reason, Path::TP_SEND_RESET, Rung::Tracepoint);
+        report::reset(sk, skb, reason, Path::TP_SEND_RESET, Rung::Tracepoint);
     }
     0
 }

@@ -9,13 +9,14 @@ use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
-use overflow_common::{Kind, Path, Rung};
+use overflow_common::{
+    Kind, Path, Rung,
+    segment::{ACK, RST},
+};
 
 use crate::{
     globals::{COOKIE_V4_CHECK_RETURN, COOKIE_V6_CHECK_RETURN, TCP_CHECK_REQ_RETURN},
-    read,
-    segment::{ACK, RST},
-    sock,
+    read, sock,
     state::{self, PathState},
     tally,
 };

@@ -2,24 +2,18 @@
 //! nothing: which listeners have dropped nothing since this CPU last looked, and the kernel's own
 //! counters to prove what happened to the segment at hand.
 
-mod counters;
-pub mod gate;
-
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-
-use counters::Counted;
-use gate::Seen;
 
 /// One slot per CPU. Everything from a SYN or ACK to its verdict runs in one softirq on one CPU, so
 /// nobody else touches the slot meanwhile; but for an RST from a socket's backlog, which a process
 /// sends and a softirq may interrupt.
 #[btf_map]
-pub static WATCH: PerCpuArray<Watch, 1> = PerCpuArray::new();
+pub static DROPS: PerCpuArray<CpuState, 1> = PerCpuArray::new();
 
 /// Listeners that are remembered per CPU; two in one place cost time, never exactness.
-const SEEN: usize = 64;
+pub const SEEN: usize = 64;
 /// Network namespaces that are remembered per CPU; two in one place are counted as a loss.
-const COUNTED: usize = 128;
+pub const COUNTED: usize = 128;
 
 /// Arguments of a function that is being executed, for the kretprobe at its end.
 #[repr(C)]
@@ -33,10 +27,34 @@ pub struct Arguments {
     pub req: u64,
 }
 
+/// A listener as this CPU last saw it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Seen {
+    /// Address of its `struct sock`.
+    pub sk: u64,
+    /// `sk_drops`, and in the high half how many listeners had been opened.
+    pub drops: u64,
+}
+
+/// What this CPU counted for a network namespace when it was last read.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Counted {
+    /// Address of its `struct net`.
+    pub net: u64,
+    /// `ListenOverflows`.
+    pub overflows: u64,
+    /// `ListenDrops`.
+    pub drops: u64,
+    /// `TCPReqQFullDrop`.
+    pub queue_full: u64,
+}
+
 /// What one CPU knows.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Watch {
+pub struct CpuState {
     /// The SYN for which a cookie was just made; 0 for none, see `gate`.
     pub cookie: u64,
     /// The third ACK that is to be answered by RST; 0 for none.
@@ -54,22 +72,24 @@ pub struct Watch {
     /// A pointer on its way to becoming a number.
     number: u64,
     /// What a per-CPU address lacks to be this CPU's; 0 until it was found.
-    offset: u64,
-    seen: [Seen; SEEN],
-    counted: [Counted; COUNTED],
+    pub offset: u64,
+    /// Listeners, by [`CpuState::place`].
+    pub seen: [Seen; SEEN],
+    /// Network namespaces, by [`CpuState::place`].
+    pub counted: [Counted; COUNTED],
 }
 
-impl Watch {
+impl CpuState {
     /// This CPU's.
     #[inline(always)]
     pub fn get() -> Option<&'static mut Self> {
         // SAFETY: the slot is this CPU's own, and the hooks that use it run one after the other.
-        WATCH.get_ptr_mut(0).map(|watch| unsafe { &mut *watch })
+        DROPS.get_ptr_mut(0).map(|state| unsafe { &mut *state })
     }
 
     /// The bits of `address` that tell structures apart, below `places`.
     #[inline(always)]
-    fn place(&mut self, address: u64, places: usize) -> usize {
+    pub fn place(&mut self, address: u64, places: usize) -> usize {
         // Structures of one slab differ in a few bits only, at regular distances: Fibonacci hashing.
         let spread = self.number(address).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (spread >> 48) as usize & (places - 1)
@@ -78,7 +98,7 @@ impl Watch {
     /// A pointer as a plain number. Verifiers let nobody calculate with pointers; what was written
     /// into a map they take for a number.
     #[inline(always)]
-    fn number(&mut self, pointer: u64) -> u64 {
+    pub fn number(&mut self, pointer: u64) -> u64 {
         // SAFETY: a place in this CPU's slot; volatile so that the compiler does not keep the
         // pointer in its register.
         unsafe {

@@ -6,25 +6,14 @@ use core::mem::MaybeUninit;
 
 use overflow_common::{Loss, Path};
 
+use super::state::{COUNTED, CpuState, DROPS};
 use crate::{
-    emit,
     globals::{ARRAY_PPTRS, MIB_LISTENOVERFLOWS, MIB_TCPREQQFULLDROP, NET_STATISTICS},
+    losses,
     read::{self, Memory},
 };
 
-use super::{COUNTED, WATCH, Watch};
-
-/// What this CPU counted for a network namespace when it was last read.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Counted {
-    net: u64,
-    overflows: u64,
-    drops: u64,
-    queue_full: u64,
-}
-
-impl Watch {
+impl CpuState {
     /// What this CPU's counters of network namespace `net` rose by since they were last read, as
     /// path bits; 0 if they were not read before, or cannot be.
     ///
@@ -42,18 +31,17 @@ impl Watch {
         let stats = self.number(M::exact::<u64>(net, &NET_STATISTICS)) + base;
         // ListenDrops comes next (user space has made sure of that).
         let mut rows = MaybeUninit::uninit();
-        if !read::fill::<[u64; 2]>(stats + index * 8, &mut rows) {
+        let (&[overflows, drops], read) = read::fill::<[u64; 2]>(stats + index * 8, &mut rows);
+        if !read {
             return 0;
         }
-        // SAFETY: the helper has written it.
-        let [overflows, drops] = unsafe { rows.assume_init() };
         let last = &mut self.counted[place];
         let before = *last;
         // A namespace made anew at an old one's address begins at zero.
         let known = before.net == net && before.drops <= drops && before.overflows <= overflows;
         if before.net != 0 && before.net != net {
             // Two namespaces in one place: what the other counts until it is back cannot be told.
-            emit::count(Loss::Uncounted);
+            losses::count(Loss::Uncounted);
         }
         last.net = net;
         last.overflows = overflows;
@@ -83,7 +71,7 @@ impl Watch {
     #[inline(always)]
     fn this_cpu(&mut self) -> Option<u64> {
         if self.offset == 0 {
-            let map = self.number(core::ptr::from_ref(&WATCH) as u64);
+            let map = self.number(core::ptr::from_ref(&DROPS) as u64);
             let slot = self.number(core::ptr::from_ref(self) as u64);
             let memory = read::field(map, &ARRAY_PPTRS)?;
             self.offset = slot.wrapping_sub(memory);
