@@ -171,7 +171,7 @@ fn what_is_missing_is_named_and_nothing_is_unfit() {
         let enumerators = expected.enumerators.values().filter(|value| value.is_none());
         let missing = fields.count() + enumerators.count();
         let mut differences: Vec<_> =
-            facts.unfit.iter().map(|(name, _)| format!("{name} is unfit")).collect();
+            facts.unfit.iter().map(|(_, name)| format!("{name} is unfit")).collect();
         if facts.missing.len() != missing {
             differences.push(format!("{missing} are missing, not {:?}", facts.missing));
         }
