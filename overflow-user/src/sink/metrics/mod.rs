@@ -9,7 +9,7 @@ mod listen;
 mod server;
 mod sink;
 #[cfg(test)]
-mod tests;
+pub(in crate::sink) mod tests;
 
 pub use encode::{Format, encode};
 pub use families::{Families, Family, Sample, Value};

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    env, fs,
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
 };
@@ -28,8 +29,22 @@ fn owned(comm: &str) -> Listener {
     Listener { recv_q: 3, send_q: Some(2), owner, ..sample::listener("0.0.0.0:80") }
 }
 
+/// Compares with a file of `tests/data`; `UPDATE_EXPECT=1` writes it.
+pub(in crate::sink) fn expect(name: &str, got: &str) {
+    let path = format!("{}/tests/data/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let got = got.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    if env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, &got).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        got, expected,
+        "{name} differs; run again with UPDATE_EXPECT=1 and look at the diff"
+    );
+}
+
 /// The page after one second, of a listener that was full.
-fn shared(comm: &str) -> Shared {
+pub(in crate::sink) fn shared(comm: &str) -> Shared {
     let shared = Shared::default();
     let mut sink = Measured::new(Box::new(JsonLines), shared.clone());
     let opening = Opening {
@@ -143,6 +158,13 @@ fn each_format_names_families_its_own_way() {
     let both = "text/plain;q=0.5,application/openmetrics-text;version=1.0.0";
     assert_eq!(Format::accepted(both), Format::OpenMetrics);
     assert_eq!(Format::accepted("*/*"), Format::Classic);
+}
+
+#[test]
+fn the_page_in_both_formats() {
+    let families = shared("nginx").families();
+    expect("metrics", &encode(&families, Format::Classic).unwrap());
+    expect("metrics-openmetrics", &encode(&families, Format::OpenMetrics).unwrap());
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod logs;
 mod metrics;
 pub(super) mod names;
 mod sink;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
