@@ -2,6 +2,9 @@
 
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
+/// Columns of a page, unless the user asks for more.
+pub const WIDTH: usize = 80;
+
 /// How words flow.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow<'a> {
@@ -55,7 +58,8 @@ impl Flow<'_> {
                 Breaks::Even | Breaks::EvenChinese => WrapAlgorithm::new_optimal_fit(),
             })
             .break_words(self.cut_words);
-        let lines = textwrap::wrap(&words.join(" "), options);
+        let text = words.join(" ");
+        let lines = textwrap::wrap(&text, options);
         lines.into_iter().map(|line| line.replace('\u{a0}', " ")).collect()
     }
 }
