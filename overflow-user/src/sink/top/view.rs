@@ -1,7 +1,7 @@
-//! What of the board is looked at, and how keys change it.
+//! What of the state is looked at, and how keys change it.
 
 use super::{
-    columns::Column,
+    columns::{COLUMNS, Column},
     row::{Key, Row},
     state::State,
 };
@@ -61,7 +61,7 @@ pub struct View {
     /// The line with the mark; the first one if it is none or gone.
     pub selected: Option<Key>,
     /// By what the lines are ordered.
-    pub sort: Column,
+    pub sort: &'static Column,
     /// Whether the order is turned around.
     pub reversed: bool,
     /// Whether listeners where nothing happened are hidden.
@@ -75,7 +75,7 @@ impl Default for View {
         Self {
             page: Page::default(),
             selected: None,
-            sort: Column::Overflows,
+            sort: Column::initial(),
             reversed: false,
             busy_only: false,
             scroll: 0,
@@ -87,11 +87,11 @@ const PAGE: usize = 10;
 
 impl View {
     /// The lines that are shown, in order.
-    pub fn rows<'a>(&self, board: &'a State) -> Vec<&'a Row> {
-        let shown = board.rows.values().filter(|row| !self.busy_only || !row.idle());
+    pub fn rows<'a>(&self, state: &'a State) -> Vec<&'a Row> {
+        let shown = state.rows.values().filter(|row| !self.busy_only || !row.idle());
         let mut rows: Vec<&Row> = shown.collect();
-        let traced_ns = board.traced_ns();
-        rows.sort_by(|a, b| self.sort.order(a, b, traced_ns));
+        let traced_ns = state.traced_ns();
+        rows.sort_by(|a, b| self.sort.compare(a, b, traced_ns));
         if self.reversed {
             rows.reverse();
         }
@@ -104,12 +104,12 @@ impl View {
     }
 
     /// Does what a key asks for, as far as it concerns what is looked at.
-    pub fn act(&mut self, action: Action, board: &State) {
+    pub fn act(&mut self, action: Action, state: &State) {
         match action {
             Action::Up | Action::Down | Action::PageUp | Action::PageDown => {
-                self.step(action, board);
+                self.step(action, state);
             }
-            Action::First | Action::Last if self.page == Page::Table => self.step(action, board),
+            Action::First | Action::Last if self.page == Page::Table => self.step(action, state),
             Action::First => self.scroll = 0,
             // Drawing stops at the last line.
             Action::Last => self.scroll = usize::MAX,
@@ -119,7 +119,7 @@ impl View {
             Action::Idle => self.busy_only = !self.busy_only,
             Action::Details if self.page == Page::Table => {
                 // The mark stays with this listener, whatever becomes of the order.
-                let rows = self.rows(board);
+                let rows = self.rows(state);
                 if let Some(row) = rows.get(self.marked(&rows)) {
                     self.selected = Some(row.key);
                     self.turn(Page::Details);
@@ -136,8 +136,8 @@ impl View {
         self.scroll = 0;
     }
 
-    fn step(&mut self, action: Action, board: &State) {
-        let rows = self.rows(board);
+    fn step(&mut self, action: Action, state: &State) {
+        let rows = self.rows(state);
         let table = self.page == Page::Table;
         let at = if table { self.marked(&rows) } else { self.scroll };
         let to = match action {
@@ -157,7 +157,7 @@ impl View {
     }
 
     fn sort_by(&mut self, step: isize) {
-        let columns: Vec<Column> = Column::ALL.iter().copied().filter(|c| c.sorts()).collect();
+        let columns: Vec<&Column> = COLUMNS.iter().filter(|c| c.order.is_some()).collect();
         let at = columns.iter().position(|c| *c == self.sort).unwrap_or(0);
         let len = columns.len();
         self.sort = columns[at.saturating_add(len).saturating_add_signed(step) % len];
