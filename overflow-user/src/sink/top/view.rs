@@ -106,13 +106,12 @@ impl View {
     /// Does what a key asks for, as far as it concerns what is looked at.
     pub fn act(&mut self, action: Action, state: &State) {
         match action {
-            Action::Up | Action::Down | Action::PageUp | Action::PageDown => {
-                self.step(action, state);
-            }
-            Action::First | Action::Last if self.page == Page::Table => self.step(action, state),
-            Action::First => self.scroll = 0,
-            // Drawing stops at the last line.
-            Action::Last => self.scroll = usize::MAX,
+            Action::Up => self.step(state, |at| at.saturating_sub(1)),
+            Action::Down => self.step(state, |at| at.saturating_add(1)),
+            Action::PageUp => self.step(state, |at| at.saturating_sub(PAGE)),
+            Action::PageDown => self.step(state, |at| at.saturating_add(PAGE)),
+            Action::First => self.step(state, |_| 0),
+            Action::Last => self.step(state, |_| usize::MAX),
             Action::SortNext => self.sort_by(1),
             Action::SortPrevious => self.sort_by(-1),
             Action::Reverse => self.reversed = !self.reversed,
@@ -136,23 +135,14 @@ impl View {
         self.scroll = 0;
     }
 
-    fn step(&mut self, action: Action, state: &State) {
-        let rows = self.rows(state);
-        let table = self.page == Page::Table;
-        let at = if table { self.marked(&rows) } else { self.scroll };
-        let to = match action {
-            Action::Up => at.saturating_sub(1),
-            Action::PageUp => at.saturating_sub(PAGE),
-            Action::PageDown => at.saturating_add(PAGE),
-            Action::First => 0,
-            Action::Last => usize::MAX,
-            _ => at.saturating_add(1),
-        };
-        if table {
-            let to = to.min(rows.len().saturating_sub(1));
+    /// Moves the mark, or scrolls a page of text; drawing stops at its last line.
+    fn step(&mut self, state: &State, to: impl Fn(usize) -> usize) {
+        if self.page == Page::Table {
+            let rows = self.rows(state);
+            let to = to(self.marked(&rows)).min(rows.len().saturating_sub(1));
             self.selected = rows.get(to).map(|row| row.key);
         } else {
-            self.scroll = to;
+            self.scroll = to(self.scroll);
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) fn page(
     let kernel = state.kernel.as_ref();
     let forecast = kernel.zip(row.listeners.first());
     let forecast = forecast.map(|(kernel, l)| forecast_of(&state.inventory, l, kernel));
-    whose(&mut text, state, row);
+    owners(&mut text, state, row);
     queues(&mut text, state, row, forecast.as_ref());
     limits(&mut text, state, row, forecast.as_ref());
     verdicts(&mut text, row);
@@ -60,7 +60,7 @@ pub(super) fn page(
     text.draw(canvas, (top, bottom), scroll);
 }
 
-fn whose(text: &mut Text, state: &State, row: &Row) {
+fn owners(text: &mut Text, state: &State, row: &Row) {
     let namespace = state.inventory.namespaces.get(&row.key.0).map(|s| &s.namespace);
     let name = match namespace {
         Some(n) if n.name.is_some() => format!(" ({})", n.name.as_deref().unwrap_or("")),
@@ -118,14 +118,16 @@ fn queues(text: &mut Text, state: &State, row: &Row, forecast: Option<&Forecast>
             )
         }
         (_, Some(FullShare::Sampled(share))) => {
-            format!("seen full in {share} % of the seconds (its comings and goings are not traced)")
+            format!(
+                "seen full in {share} % of the seconds (what enters and leaves it is not traced)"
+            )
         }
         _ => String::new(),
     };
     text.flow("full", Tone::Plain, &full);
 }
 
-/// The queues of one socket; of several that share the address, which and whose it is.
+/// The queues of one socket; of several that share the address, which one it is and who holds it.
 fn socket(listener: &Listener, syn_queue_limit: Option<u32>) -> String {
     let known = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
     let (send_q, syn_limit) = (known(listener.send_q), known(syn_queue_limit));
