@@ -70,11 +70,12 @@ pub(in crate::sink) fn shared(comm: &str) -> Shared {
             (VerdictId::LaterAcceptedByApp, 3),
         ]),
         recv_q_max: Some(3),
+        recv_q: Some((3, 2)),
+        syn_queue_max: Some(4),
         synack_retransmits: 5,
         phantoms: 4,
         full: Some(Full { times: 2, total_ns: 2_500_000_000, ..Full::default() }),
         waits: Some(waits),
-        ..Totals::default()
     };
     let listener = owned(comm);
     let mut inventory = Inventory::default();
