@@ -240,6 +240,8 @@ fn every_metric_is_served_as_the_catalog_says() {
         for sample in &family.samples {
             let labels: Vec<&Label> = sample.labels.iter().map(|(label, _)| *label).collect();
             assert!(labels.iter().all(|label| allowed.contains(label)), "{name} {labels:?}");
+            let mut own = family.metric.labels.iter();
+            assert!(own.all(|label| labels.contains(&label)), "{name} {labels:?}");
             let kind = match sample.value {
                 Value::Count(_) | Value::Seconds(_) => Kind::Counter,
                 Value::Gauge(_) => Kind::Gauge,

@@ -11,6 +11,9 @@ use crate::sink::top::{
 };
 use overflow_core::text::style::Tone;
 
+/// A column with the width that it has on this screen.
+type Fitted = (&'static Column, usize);
+
 /// Draws the heading at `top` and at most `lines` lines under it: the page with the mark.
 pub(super) fn table(
     canvas: &mut Canvas<'_>,
@@ -39,9 +42,6 @@ pub(super) fn table(
         }
     }
 }
-
-/// A column with the width that it has on this screen.
-type Fitted = (&'static Column, usize);
 
 fn heading(canvas: &mut Canvas<'_>, y: usize, columns: &[Fitted], view: &View) {
     let mut x = 1;
