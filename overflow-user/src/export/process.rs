@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     Report, Request, Settings, Signal,
-    retry_queue::ROOM,
+    retry_queue::CAPACITY,
     serve::{FLUSH, Setup},
 };
 use crate::confine::wire;
@@ -28,7 +28,7 @@ pub const COMMAND: &str = "export";
 /// Its flag that leaves it unconfined.
 pub const UNCONFINED: &str = "--no-confine";
 
-/// A report is no longer, bytes: the other process talks to strangers.
+/// Longest report, bytes: the other process talks to hosts outside.
 const MAX_REPORT: u32 = 64 << 10;
 /// The other process ends by itself after [`FLUSH`]; this is for a loaded machine.
 const GRACE: Duration = Duration::from_secs(1);
@@ -70,7 +70,7 @@ struct State {
     /// The end was asked for.
     closing: bool,
     /// Nothing is delivered any more.
-    over: bool,
+    ended: bool,
 }
 
 impl Export {
@@ -82,7 +82,7 @@ impl Export {
             .args((!confined).then_some(UNCONFINED))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Ctrl-C is for the tracing process, which then has last words.
+            // Ctrl-C is for the tracing process, which then exports what is left.
             .process_group(0)
             .spawn()?;
         let (Some(mut pipe), Some(reports)) = (process.stdin.take(), process.stdout.take()) else {
@@ -127,7 +127,7 @@ impl Export {
             }
         };
         let _ = timeout(FLUSH + GRACE, flush).await;
-        self.outbox.state().over = true;
+        self.outbox.state().ended = true;
         let _ = self.process.try_wait();
     }
 
@@ -143,7 +143,7 @@ impl Outbox {
         let (at, items) = (request.signal as usize, u64::from(request.items));
         let len = request.body.len();
         let mut state = self.state();
-        let room = !state.over && (state.waiting == 0 || state.waiting + len <= ROOM);
+        let room = !state.ended && (state.waiting == 0 || state.waiting + len <= CAPACITY);
         if room && self.requests.send(Some(request)).is_ok() {
             state.waiting += len;
             state.handed[at] += items;
@@ -157,12 +157,12 @@ impl Outbox {
         let state = &mut *self.state();
         let mut losses = Vec::new();
         for signal in Signal::ALL {
-            let fate = *state.report.of(signal);
+            let counts = *state.report.of(signal);
             let handed = state.handed[signal as usize];
-            let undelivered = if state.over {
-                handed.saturating_sub(fate.delivered + fate.refused)
+            let undelivered = if state.ended {
+                handed.saturating_sub(counts.delivered + counts.refused)
             } else {
-                fate.dropped
+                counts.dropped
             };
             let what = match signal {
                 Signal::Metrics => "OTLP exports of metrics",
@@ -170,7 +170,7 @@ impl Outbox {
             };
             let lost = state.no_room[signal as usize] + undelivered;
             losses.push((format!("{what} that were not delivered"), lost));
-            losses.push((format!("{what} that the collector refused"), fate.refused));
+            losses.push((format!("{what} that the collector refused"), counts.refused));
         }
         losses
     }
@@ -220,7 +220,7 @@ async fn read(mut reports: Receiver, outbox: Outbox) {
         outbox.state().report = report;
     }
     let mut state = outbox.state();
-    state.over = true;
+    state.ended = true;
     if !state.closing {
         eprintln!(
             "overflow: the process that exports has ended, so nothing is exported any more; what \

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{families::Families, rows::Book};
+use super::{catalog::Reading, families::Families, rows::RowLimit};
 use crate::sink::trace::{Closing, Interval, Moment, Opening, Snapshot, TraceSink};
 use overflow_core::verdict::Connection;
 
@@ -24,43 +24,43 @@ impl Shared {
     }
 }
 
-/// What a trace tells, as families; of one trace.
+/// What one trace says, as families.
 #[derive(Debug, Default)]
 pub struct Collector {
     opening: Option<Opening>,
-    book: Book,
+    limit: RowLimit,
 }
 
 impl Collector {
-    /// Takes what is said at once.
+    /// Takes what is known at the beginning.
     pub fn open(&mut self, opening: &Opening) {
         self.opening = Some(opening.clone());
     }
 
     /// The families now.
     pub fn families(&mut self, snapshot: &Snapshot<'_>) -> Families {
-        let (rows, folded) = self.book.rows(snapshot);
-        Families::new(self.opening.as_ref(), snapshot, &rows, folded)
+        let (rows, folded) = self.limit.rows(snapshot);
+        Families::new(&Reading { opening: self.opening.as_ref(), snapshot, folded }, &rows)
     }
 }
 
-/// A sink of which the numbers are shown as metrics besides.
+/// A sink whose numbers are served as metrics as well.
 pub struct Measured {
     shown: Box<dyn TraceSink>,
     shared: Shared,
-    numbers: Collector,
+    collector: Collector,
 }
 
 impl Measured {
     /// Prints with `shown`, and hands the numbers to `shared` every second.
     pub fn new(shown: Box<dyn TraceSink>, shared: Shared) -> Self {
-        Self { shown, shared, numbers: Collector::default() }
+        Self { shown, shared, collector: Collector::default() }
     }
 }
 
 impl TraceSink for Measured {
     fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
-        self.numbers.open(opening);
+        self.collector.open(opening);
         self.shown.open(out, opening)
     }
 
@@ -85,7 +85,7 @@ impl TraceSink for Measured {
     }
 
     fn second(&mut self, out: &mut dyn Write, snapshot: &Snapshot<'_>) -> io::Result<()> {
-        self.shared.set(self.numbers.families(snapshot));
+        self.shared.set(self.collector.families(snapshot));
         self.shown.second(out, snapshot)
     }
 

@@ -27,17 +27,17 @@ use overflow_core::verdict::Connection;
 const BATCH: usize = 512;
 /// Connections whose listeners are remembered until they are exported; the records of more are
 /// without them.
-const MOST_WHOSE: usize = 65_536;
+const MAX_LABELLED: usize = 65_536;
 /// Ticks come a little late rather than early.
 const EARLY_NS: u64 = 100_000_000;
 
 /// CLOCK_REALTIME minus CLOCK_MONOTONIC now, nanoseconds.
 type WallOffset = Box<dyn Fn() -> i64>;
 
-/// A sink of which the numbers and the abnormal handshakes are exported besides.
+/// A sink whose numbers and abnormal handshakes are exported as well.
 pub struct Exported {
     shown: Box<dyn TraceSink>,
-    numbers: Collector,
+    collector: Collector,
     outbox: Outbox,
     metrics: bool,
     logs: bool,
@@ -54,9 +54,9 @@ pub struct Exported {
     /// When metrics are due next, and now, CLOCK_MONOTONIC nanoseconds.
     due_ns: u64,
     now_ns: u64,
-    /// Of connections of which something was told, until all of it is: as many as the pipeline
-    /// remembers. `None` where connections of two namespaces have the same addresses.
-    whose: HashMap<(SocketAddr, SocketAddr), Option<ListenerLabels>>,
+    /// The listeners of connections with an abnormal event, until these are exported: as many as the
+    /// pipeline remembers. `None` where connections of two namespaces have the same addresses.
+    labels: HashMap<(SocketAddr, SocketAddr), Option<ListenerLabels>>,
     records: Vec<LogRecord>,
 }
 
@@ -71,7 +71,7 @@ impl Exported {
     ) -> Self {
         Self {
             shown,
-            numbers: Collector::default(),
+            collector: Collector::default(),
             outbox,
             metrics: settings.metrics.is_some(),
             logs: settings.logs.is_some(),
@@ -85,7 +85,7 @@ impl Exported {
             since_ns: None,
             due_ns: 0,
             now_ns: 0,
-            whose: HashMap::new(),
+            labels: HashMap::new(),
             records: Vec::new(),
         }
     }
@@ -98,7 +98,7 @@ impl Exported {
         let now_ns = self.wall(self.now_ns);
         let start_ns = self.since_ns.unwrap_or(now_ns);
         let times = Times { start_ns, now_ns };
-        let body = metrics::request(&self.numbers.families(snapshot), &self.resource, times);
+        let body = metrics::request(&self.collector.families(snapshot), &self.resource, times);
         let body = body.encode_to_vec();
         self.outbox.send(Request { signal: Signal::Metrics, items: 1, body });
     }
@@ -116,7 +116,7 @@ impl TraceSink for Exported {
     fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
         self.resource = resource(&self.given, &opening.kernel, &self.host);
         self.aggregates_only = opening.summary.is_some();
-        self.numbers.open(opening);
+        self.collector.open(opening);
         self.shown.open(out, opening)
     }
 
@@ -124,12 +124,12 @@ impl TraceSink for Exported {
         if self.logs && moment.stage.id.is_abnormal() {
             let conn = moment.observed.conn;
             let key = (conn.client, conn.server);
-            if self.whose.len() < MOST_WHOSE || self.whose.contains_key(&key) {
+            if self.labels.len() < MAX_LABELLED || self.labels.contains_key(&key) {
                 let known = self
-                    .whose
+                    .labels
                     .entry(key)
                     .or_insert_with(|| Some(ListenerLabels::new(conn.netns, moment.listeners)));
-                if known.as_ref().is_some_and(|whose| whose.netns != conn.netns) {
+                if known.as_ref().is_some_and(|labels| labels.netns != conn.netns) {
                     *known = None;
                 }
             }
@@ -139,9 +139,9 @@ impl TraceSink for Exported {
 
     fn connection(&mut self, out: &mut dyn Write, connection: &Connection) -> io::Result<()> {
         if self.logs && connection.stages.iter().any(|stage| stage.id.is_abnormal()) {
-            let whose = self.whose.remove(&(connection.client, connection.server)).flatten();
+            let labels = self.labels.remove(&(connection.client, connection.server)).flatten();
             let record =
-                logs::record(connection, whose.as_ref(), self.now_ns, |t_ns| self.wall(t_ns));
+                logs::record(connection, labels.as_ref(), self.now_ns, |t_ns| self.wall(t_ns));
             self.records.push(record);
             if self.records.len() >= BATCH {
                 self.send_logs();
@@ -165,7 +165,7 @@ impl TraceSink for Exported {
         self.now_ns = snapshot.t_ns;
         if self.since_ns.is_none() {
             self.since_ns = Some(self.wall(snapshot.t_ns));
-            // The first comes soon: it tells that all is well.
+            // The first comes soon: it shows that all is well.
             self.due_ns = snapshot.t_ns + 1_000_000_000;
         }
         if self.metrics && snapshot.t_ns.saturating_add(EARLY_NS) >= self.due_ns {

@@ -21,7 +21,7 @@ impl Shared {
 
     /// The view, for a short time.
     pub fn lock(&self) -> MutexGuard<'_, Top> {
-        // A view whose drawing panicked is still good enough for the last words.
+        // A view whose drawing panicked is still good enough for the summary.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -58,12 +58,12 @@ impl TraceSink for TopSink {
         false
     }
 
-    /// Nothing: each of its moments was shown.
+    /// Nothing: each of its events was shown.
     fn connection(&mut self, _: &mut dyn Write, _: &Connection) -> io::Result<()> {
         Ok(())
     }
 
-    /// Nothing: moments are not limited here.
+    /// Nothing: events are not limited here.
     fn suppressed(&mut self, _: &mut dyn Write, _: u64) -> io::Result<()> {
         Ok(())
     }
