@@ -64,27 +64,46 @@ pub fn dead(text: &str, tree: &Tree) -> Vec<String> {
 
 /// The parts of the tree that no row of a table names, as one fault.
 pub fn unnamed(text: &str, tree: &Tree) -> Option<String> {
-    let rows = text.lines().filter(|line| line.starts_with('|'));
-    let named: BTreeSet<PathBuf> = rows.flat_map(|row| resolved(row, tree)).collect();
+    let named = named(text, tree);
     let parts = tree.parts().into_iter().filter(|part| {
-        // A directory of crates is named by what lies in it.
+        // A directory of crates is named by what lies in it, a module by its file.
         let source = part.parent().is_some_and(|parent| parent.ends_with("src"));
-        !named.iter().any(|path| path == part || !source && path.starts_with(part))
+        let file = part.with_extension("rs");
+        let names = |path: &PathBuf| {
+            path == part || if source { *path == file } else { path.starts_with(part) }
+        };
+        !named.iter().any(names)
     });
     let parts: Vec<_> = parts.map(|part| format!("`{}/`", part.display())).collect();
     (!parts.is_empty()).then(|| format!("its map has no row that names {}", parts.join(", ")))
 }
 
-/// What a row of the map names: after the first path of a row others may be relative to it, to its
-/// source or to its directory.
-fn resolved(row: &str, tree: &Tree) -> Vec<PathBuf> {
+/// What the rows name. A line before a table that begins with a directory says what the paths of the
+/// table may be relative to.
+fn named(text: &str, tree: &Tree) -> BTreeSet<PathBuf> {
+    let mut named = BTreeSet::new();
+    let mut of_table = PathBuf::new();
+    for line in text.lines() {
+        if line.starts_with('|') {
+            named.extend(resolved(line, &of_table, tree));
+        } else if line.starts_with('`') {
+            of_table = paths(line).next().map(PathBuf::from).unwrap_or_default();
+        } else if line.starts_with('#') {
+            of_table = PathBuf::new();
+        }
+    }
+    named
+}
+
+/// What a row of the map names: paths are relative to the root or to `base`; after the first one of a
+/// row others may be relative to it, to its source or to its directory.
+fn resolved(row: &str, base: &Path, tree: &Tree) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     for path in paths(row) {
-        let path = Path::new(path);
-        let base = found.first().cloned().unwrap_or_default();
-        let above = base.parent().unwrap_or(Path::new("")).to_owned();
-        let places =
-            [path.to_owned(), base.join("src").join(path), base.join(path), above.join(path)];
+        let first = found.first().cloned().unwrap_or_default();
+        let above = first.parent().unwrap_or(Path::new("")).to_owned();
+        let bases = [PathBuf::new(), base.to_owned(), first.join("src"), first, above];
+        let places = bases.map(|base| base.join(path));
         found.extend(places.into_iter().find(|place| tree.has(place)));
     }
     found
@@ -147,6 +166,11 @@ mod tests {
         assert_eq!(check(all).as_deref(), Some(kernel));
         assert_eq!(check(&all.replace("kernel/btf.rs", "kernel/")), None);
         assert_eq!(check("| `docs/` | |\n| `crates/core/src/verdict/`, `kernel/` | |\n"), None);
+        let headed =
+            "`crates/core/src/`: x\n\n| `kernel.rs`, `kernel/btf.rs` | |\n| `verdict/` | |\n";
+        assert_eq!(check(&format!("| `docs/` | |\n{headed}")).as_deref(), Some(kernel));
+        let headed = headed.replace("`kernel.rs`", "`kernel/`");
+        assert_eq!(check(&format!("| `docs/` | |\n{headed}")), None);
         let prose = "`docs/` in no row\n| `crates/core/src/verdict/` | `kernel/` |\n";
         let docs = "its map has no row that names `docs/`";
         assert_eq!(check(prose).as_deref(), Some(docs));
