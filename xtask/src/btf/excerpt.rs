@@ -4,10 +4,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{Context as _, Result};
+use overflow_common::{ENUMERATORS, FIELDS, SLOTS};
 
 use super::{
+    REASONS,
     types::{Type, Types, kind},
-    wanted,
 };
 
 /// Cuts it out of the whole.
@@ -23,15 +24,14 @@ pub fn of(whole: &[u8]) -> Result<Vec<u8>> {
 /// Every type that is asked for by name: all of one name, because they may disagree.
 fn roots(types: &Types) -> Result<Vec<u32>> {
     let pointee = |what: &str| Some(what.strip_prefix("struct ")?.strip_suffix(" *")?.to_owned());
-    let structures: Vec<String> = wanted::FIELDS
-        .iter()
-        .map(|(_, structure, _)| (*structure).to_owned())
-        .chain(wanted::SLOTS.iter().filter_map(|(_, _, what)| pointee(what)))
-        .collect();
-    let functions = wanted::SLOTS.iter().flat_map(|(_, functions, _)| *functions);
+    let structures = FIELDS.iter().map(|row| row.structure.to_owned());
+    let structures: Vec<_> =
+        structures.chain(SLOTS.iter().filter_map(|row| pointee(row.what))).collect();
+    let functions = SLOTS.iter().flat_map(|row| row.functions);
     let functions: Vec<_> = functions.map(|function| function.as_bytes()).collect();
-    let enumerators: Vec<_> = wanted::ENUMERATORS.iter().map(|(_, name)| name.as_bytes()).collect();
-    let reasons: Vec<_> = wanted::REASONS.iter().map(|(name, _)| name.as_bytes()).collect();
+    let enumerators = ENUMERATORS.iter().flat_map(|row| row.names);
+    let enumerators: Vec<_> = enumerators.map(|name| name.as_bytes()).collect();
+    let reasons: Vec<_> = REASONS.iter().map(|(name, _)| name.as_bytes()).collect();
     let mut roots = Vec::new();
     for (id, ty) in types.numbered() {
         let name = types.string(ty.name)?;

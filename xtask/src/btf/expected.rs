@@ -7,10 +7,11 @@
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
+use overflow_common::{ENUMERATORS, EnumeratorRow, FIELDS, SLOTS, SlotRow};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::wanted;
+use super::REASONS;
 use crate::{exec, tools::BPFTOOL};
 
 /// What overflow-core must resolve; `null` is what this kernel does not have.
@@ -45,25 +46,24 @@ pub fn of(release: &str, file: &Path) -> Result<Expected> {
     ensure!(types.iter().zip(1..).all(|(ty, id)| ty["id"] == id), "bpftool left types out");
     let types = Types(types);
     let mut fields = BTreeMap::new();
-    for (constant, structure, paths) in wanted::FIELDS {
+    for row in FIELDS {
         let mut place = None;
-        for path in *paths {
+        for path in row.paths {
             if place.is_none() {
-                place =
-                    types.field(structure, path).with_context(|| format!("struct {structure}"))?;
+                let structure = || format!("struct {}", row.structure);
+                place = types.field(row.structure, path).with_context(structure)?;
             }
         }
-        fields.insert(*constant, place);
+        fields.insert(row.global, place);
     }
-    let slot = |functions: &[&str], what| functions.iter().find_map(|f| types.slot(f, what));
-    let slots = wanted::SLOTS.iter();
-    let enumerators = wanted::ENUMERATORS.iter();
-    let reasons = wanted::REASONS.iter();
+    let slot = |row: &SlotRow| row.functions.iter().find_map(|f| types.slot(f, row.what));
+    let value = |row: &EnumeratorRow| row.names.iter().find_map(|name| types.enumerator(name));
+    let reasons = REASONS.iter();
     Ok(Expected {
         kernel: release.to_owned(),
         fields,
-        slots: slots.map(|(name, functions, what)| (*name, slot(functions, what))).collect(),
-        enumerators: enumerators.map(|(name, e)| (*name, types.enumerator(e))).collect(),
+        slots: SLOTS.iter().map(|row| (row.global, slot(row))).collect(),
+        enumerators: ENUMERATORS.iter().map(|row| (row.global, value(row))).collect(),
         reasons: reasons.map(|(name, prefix)| (*name, types.reasons(name, prefix))).collect(),
     })
 }

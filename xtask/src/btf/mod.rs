@@ -5,7 +5,6 @@ mod excerpt;
 mod expected;
 mod image;
 mod types;
-mod wanted;
 
 use std::{fs, io::Write as _, path::PathBuf, process::ExitCode};
 
@@ -21,6 +20,11 @@ use crate::{
     tools::{self, BPFTOOL},
     workspace,
 };
+
+/// Enums whose names are shown, and what all of their enumerators begin with: all that overflow asks
+/// for besides overflow-common's rows.
+const REASONS: &[(&str, &str)] =
+    &[("skb_drop_reason", "SKB_DROP_REASON_"), ("sk_rst_reason", "SK_RST_REASON_")];
 
 /// Arguments of `cargo xtask btf-excerpt`.
 #[derive(Args)]
