@@ -1,8 +1,17 @@
-//! What this host says of its kernel, its network namespaces, its TCP listeners and who holds them.
+//! What this host says of its kernel, its network namespaces, its TCP sockets and who holds them.
 //!
 //! The one place that reads it: nothing here is traced, and nothing is changed.
 
+pub mod clock;
+pub mod counters;
+mod error;
 pub mod kernel;
 pub mod listeners;
+mod model_kernel;
+pub mod netns;
 pub mod owner;
 pub mod recordings;
+pub mod sockets;
+pub mod sysctl;
+
+pub use error::ReadError;

@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr};
 
+use overflow_host::ReadError;
+
 use super::config::{MAX_CLIENTS, MAX_PREFILL};
 
 /// Why a cell could not be prepared or run.
@@ -136,10 +138,19 @@ pub enum LabError {
     #[error("{what} cannot be understood: {why}; this kernel differs from those the lab knows")]
     Parse {
         /// Where it came from.
-        what: &'static str,
+        what: String,
         /// What is wrong with it.
         why: String,
     },
+}
+
+impl From<ReadError> for LabError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io { path, source } => Self::Io { what: format!("reading {path}"), source },
+            ReadError::Form { path, why } => Self::Parse { what: path, why },
+        }
+    }
 }
 
 /// Why a namespace lacks a sysctl, and what to do about it.

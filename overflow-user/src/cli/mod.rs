@@ -9,7 +9,6 @@ mod doctor;
 mod connection_text;
 mod explain;
 mod export;
-mod host;
 mod lab;
 mod listeners;
 mod predict;

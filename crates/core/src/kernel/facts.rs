@@ -3,6 +3,7 @@
 use overflow_common::{EXACT_FIELDS, Field, OPTIONAL_FIELDS, Slot, for_each_field, for_each_slot};
 
 use super::btf::{Btf, BtfError};
+use crate::tcp_state::TcpState;
 
 /// One value to be injected into the eBPF object before load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +46,11 @@ for_each_field!(field_table);
 for_each_slot!(slot_table);
 
 /// TCP states of `include/net/tcp_states.h`, an enum without a name.
-const STATES: &[(&str, &str)] = &[
-    ("STATE_LISTEN", "TCP_LISTEN"),
-    ("STATE_SYN_RECV", "TCP_SYN_RECV"),
-    ("STATE_ESTABLISHED", "TCP_ESTABLISHED"),
-    ("STATE_NEW_SYN_RECV", "TCP_NEW_SYN_RECV"),
+const STATES: &[(&str, TcpState)] = &[
+    ("STATE_LISTEN", TcpState::Listen),
+    ("STATE_SYN_RECV", TcpState::SynRecv),
+    ("STATE_ESTABLISHED", TcpState::Established),
+    ("STATE_NEW_SYN_RECV", TcpState::NewSynRecv),
 ];
 
 impl Facts {
@@ -77,7 +78,7 @@ impl Facts {
         for &(name, function, what) in SLOTS {
             facts.constants.push((name, Constant::Slot(btf.slot(function, what)?)));
         }
-        for &(name, enumerator) in STATES {
+        for (name, enumerator) in STATES.iter().map(|(name, state)| (*name, state.kernel_name())) {
             match btf.anonymous_enumerator(enumerator)?.and_then(|v| u8::try_from(v).ok()) {
                 Some(value) => facts.constants.push((name, Constant::Value(value))),
                 None => facts.missing.push(enumerator.to_owned()),

@@ -78,7 +78,7 @@ fn interrupted() -> ExitCode {
 
 fn save(capture: Option<File>, report: &Report, args: &LabArgs) -> Result<()> {
     if let (Some(file), Some(path)) = (capture, &args.pcap) {
-        pcapng::report(file, report, wall_offset_ns())
+        pcapng::report(file, report, overflow_host::clock::wall_offset_ns())
             .with_context(|| format!("cannot write the capture to {}", path.display()))?;
     }
     Ok(())
@@ -96,11 +96,4 @@ fn print(report: &Report, args: &LabArgs) -> Result<()> {
     }
     out.flush()?;
     Ok(())
-}
-
-/// CLOCK_REALTIME minus CLOCK_MONOTONIC, nanoseconds: captures carry the time of day.
-fn wall_offset_ns() -> i64 {
-    use rustix::time::{ClockId, Timespec, clock_gettime};
-    let ns = |t: Timespec| t.tv_sec * 1_000_000_000 + t.tv_nsec;
-    ns(clock_gettime(ClockId::Realtime)) - ns(clock_gettime(ClockId::Monotonic))
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use anyhow::{Context, Result};
 
-use super::super::{host, tracing};
+use super::super::tracing;
 use overflow_core::{
     model::{features::Features, scenario::Phase, time::MS},
     verdict::{Connection, Stage, VerdictId},
@@ -26,7 +26,8 @@ pub(super) struct Model {
 impl Model {
     /// The running kernel by its name.
     pub(super) fn of_this_host() -> Result<Self> {
-        let kernel = host::kernel().context("--check-model needs a kernel that the model knows")?;
+        let kernel = overflow_host::kernel::model_kernel()
+            .context("--check-model needs a kernel that the model knows")?;
         Ok(Self { name: kernel.name, features: kernel.features })
     }
 
