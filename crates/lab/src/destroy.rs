@@ -20,7 +20,7 @@ const SOCK_DESTROY: u16 = 21;
 pub(super) fn destroy(ipv6: bool, port: u16) -> Result<(), LabError> {
     let (mut doomed, _) = listener::sockets(ipv6)?;
     doomed.retain(|s| s.local.port() == port && !s.is_listener());
-    // The dump is in the order of a hash table, whose key is drawn by lot.
+    // The dump is in the order of a hash table, whose key is random.
     doomed.sort_by_key(|s| s.peer);
     let ends = |s: &TcpSocket| (s.local, s.peer);
     destroy_all(&doomed.iter().map(ends).collect::<Vec<_>>())

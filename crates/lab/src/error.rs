@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr};
 use overflow_host::ReadError;
 
 use super::config::{MAX_CLIENTS, MAX_PREFILL};
+use super::tracing::TracingError;
 
 /// Why a cell could not be prepared or run.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +127,15 @@ pub enum LabError {
     /// A thread of the lab ended early; its own panic message says more.
     #[error("the lab's {0} thread ended before its work was done; its panic message says why")]
     ThreadEnded(&'static str),
+    /// A scenario was run without a tracer.
+    #[error(
+        "scenario {0} cannot be judged without a tracer: it is about paths that packets and \
+         counters do not tell apart; see `overflow doctor`"
+    )]
+    NoTracer(&'static str),
+    /// The tracer failed; its own error says why.
+    #[error(transparent)]
+    Tracing(TracingError),
     /// Anything else the kernel refused.
     #[error("{what} failed: {source}")]
     Io {

@@ -11,19 +11,14 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Args, value_parser};
 
-use super::{
-    OutputFormat, connection_text,
-    lab::RungChoice,
-    parsers,
-    tracing::{Tracing, until_close},
-};
+use super::{OutputFormat, connection_text, lab::RungChoice, parsers, tracing::Tracing};
 use overflow::probe::TraceConfig;
 use overflow_core::{
     verdict::{self, Connection},
     wire,
 };
 use overflow_host::{listeners::sysctls, netns};
-use overflow_lab::{ListenerQueue, two_hosts::Server};
+use overflow_lab::{ListenerQueue, tracing::until_close, two_hosts::Server};
 
 /// Resets of a listener's close are traced this long after it.
 const AFTER_CLOSE: Duration = Duration::from_millis(200);
@@ -130,13 +125,13 @@ async fn serve(args: &ServerArgs) -> Result<Served> {
     let queue = server.queue()?;
     let (accepted, closed) = server.close().await?;
     tokio::time::sleep(AFTER_CLOSE).await;
-    let traced = tracing.finish().await?;
+    let traced = tracing.finish().await?.traced;
     let limit = traced.table.syn_queue_limit();
     let mut connections: Vec<Connection> = traced
         .table
         .stories(netns)
         .into_iter()
-        .map(|(key, story)| verdict::judge(key, &until_close(story, closed), limit))
+        .map(|(key, history)| verdict::judge(key, &until_close(history, closed), limit))
         .filter(|c| !c.stages.is_empty())
         .collect();
     connections.sort_by_key(|c| c.stages.first().map(|s| s.t_ns));
