@@ -21,17 +21,17 @@ pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 pub enum KernelError {
     /// No BTF file.
     #[error(
-        "this kernel shows no BTF at {path} ({source}), so the places of its fields are unknown; \
+        "this kernel shows no BTF at {path} ({cause}), so the places of its fields are unknown; \
          use a kernel built with CONFIG_DEBUG_INFO_BTF=y, or give its BTF with --btf FILE"
     )]
     NoBtf {
         /// The file that was tried.
         path: PathBuf,
         /// Why it could not be read.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A BTF file that cannot be understood.
-    #[error("cannot use the BTF in {path}: {source}")]
+    #[error("cannot use the BTF in {path}")]
     BadBtf {
         /// The file.
         path: PathBuf,
@@ -59,8 +59,8 @@ impl Kernel {
     /// Inspects the running kernel; `btf` replaces its own BTF.
     pub fn inspect(btf: Option<&Path>) -> Result<Self, KernelError> {
         let path = btf.unwrap_or(Path::new(VMLINUX_BTF));
-        let data = fs::read(path)
-            .map_err(|source| KernelError::NoBtf { path: path.to_owned(), source })?;
+        let data =
+            fs::read(path).map_err(|cause| KernelError::NoBtf { path: path.to_owned(), cause })?;
         let bad = |source| KernelError::BadBtf { path: path.to_owned(), source };
         let own = btf.is_none();
         let btf = Btf::parse(data).map_err(bad)?;

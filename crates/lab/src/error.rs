@@ -58,14 +58,14 @@ pub enum LabError {
     },
     /// A capability is missing.
     #[error(
-        "{what} was refused ({source}): the lab needs CAP_SYS_ADMIN and CAP_NET_ADMIN; run it as \
+        "{what} was refused ({cause}): the lab needs CAP_SYS_ADMIN and CAP_NET_ADMIN; run it as \
          root, or inside `unshare --user --map-root-user`"
     )]
     Privilege {
         /// What was tried.
         what: &'static str,
         /// What the kernel answered.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A sysctl is global on this kernel, or not there at all.
     #[error(
@@ -78,7 +78,8 @@ pub enum LabError {
     },
     /// A sysctl could not be read or written.
     #[error(
-        "net.{key} could not be {action} in the lab's namespace: {source}; check that /proc/sys is mounted and writable"
+        "net.{key} could not be {action} in the lab's namespace: {cause}; check that \
+         /proc/sys is mounted and writable"
     )]
     Sysctl {
         /// Name below `net.`, with dots.
@@ -86,7 +87,7 @@ pub enum LabError {
         /// `read` or `set to N`.
         action: String,
         /// What the kernel answered.
-        source: io::Error,
+        cause: io::Error,
     },
     /// `SOCK_DESTROY` is not built in.
     #[error(
@@ -106,12 +107,12 @@ pub enum LabError {
         tun: String,
     },
     /// The listener's address is taken.
-    #[error("the listener cannot use {addr} ({source}): choose another port")]
+    #[error("the listener cannot use {addr} ({cause}): choose another port")]
     Bind {
         /// The address asked for.
         addr: SocketAddr,
         /// What the kernel answered.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The process may not open that many files.
     #[error(
@@ -137,7 +138,7 @@ pub enum LabError {
     #[error(transparent)]
     Tracing(TracingError),
     /// Anything else the kernel refused.
-    #[error("{what} failed: {source}")]
+    #[error("{what} failed")]
     Io {
         /// What was tried.
         what: String,

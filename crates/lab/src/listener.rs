@@ -25,7 +25,7 @@ pub(super) fn open(address: SocketAddr, backlog: u32, script: &Script) -> Result
     set_up(&socket, script).during(what)?;
     socket.bind(&SockAddr::from(address)).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => {
-            LabError::Bind { addr: address, source }
+            LabError::Bind { addr: address, cause: source }
         }
         _ => LabError::Io { what: format!("binding the listener to {address}"), source },
     })?;

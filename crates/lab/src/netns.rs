@@ -139,7 +139,7 @@ fn enter() -> Result<(File, u32, tokio::runtime::Runtime), LabError> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).map_err(|errno| {
         let source = io::Error::from(errno);
         if errno == nix::errno::Errno::EPERM {
-            LabError::Privilege { what: "making a network namespace", source }
+            LabError::Privilege { what: "making a network namespace", cause: source }
         } else {
             LabError::Io { what: "making a network namespace".into(), source }
         }

@@ -25,14 +25,14 @@ pub(super) fn set(key: &str, value: u32) -> Result<(), LabError> {
     if now == value {
         return Ok(());
     }
-    let source = io::Error::other(format!("it is {now} afterwards"));
-    Err(LabError::Sysctl { key: key.to_owned(), action: action(), source })
+    let cause = io::Error::other(format!("it is {now} afterwards"));
+    Err(LabError::Sysctl { key: key.to_owned(), action: action(), cause })
 }
 
-fn explain(key: &str, action: String, source: io::Error) -> LabError {
+fn explain(key: &str, action: String, cause: io::Error) -> LabError {
     // A namespace of its own shows per-namespace sysctls only.
-    if source.kind() == io::ErrorKind::NotFound && path("ipv4").exists() {
+    if cause.kind() == io::ErrorKind::NotFound && path("ipv4").exists() {
         return LabError::SysctlNotPerNamespace { key: key.to_owned() };
     }
-    LabError::Sysctl { key: key.to_owned(), action, source }
+    LabError::Sysctl { key: key.to_owned(), action, cause }
 }

@@ -2,6 +2,9 @@
 
 pub mod duration;
 pub mod effect;
+mod sentence;
 pub mod style;
 pub mod table;
 pub mod values;
+
+pub use sentence::sentence;

@@ -19,7 +19,7 @@ pub(super) fn report(model: &mut HostModel, report: &Report) -> (String, bool) {
                 connections += checked.connections;
                 wrong += checked.differences.len();
                 for difference in &checked.differences {
-                    let _ = writeln!(text, "  {name}, {}", difference);
+                    let _ = writeln!(text, "  {name}, {difference}");
                 }
             }
         }
