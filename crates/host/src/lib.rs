@@ -2,6 +2,8 @@
 //!
 //! The one place that reads it: nothing here is traced, and nothing is changed.
 
+#![warn(unreachable_pub)]
+
 pub mod clock;
 pub mod counters;
 mod error;
@@ -9,7 +11,7 @@ pub mod kernel;
 pub mod listeners;
 mod model_kernel;
 pub mod netns;
-pub mod owner;
+mod owner;
 pub mod recordings;
 pub mod sockets;
 pub mod sysctl;

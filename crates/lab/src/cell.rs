@@ -111,11 +111,6 @@ impl Cell {
         self.link.kind()
     }
 
-    /// Why the link is the user-space one, if it is.
-    pub fn link_reason(&self) -> Option<&str> {
-        self.link.reason()
-    }
-
     /// The server's address.
     pub fn server_addr(&self) -> SocketAddr {
         SocketAddr::from((self.addresses.server, self.config.port))

@@ -3,6 +3,8 @@
 //! A [`Cell`] is prepared, then run once. Both sides live on threads that entered anonymous
 //! network namespaces; nothing outside those is changed, and nothing of them outlives the process.
 
+#![warn(unreachable_pub)]
+
 mod capture;
 mod cell;
 mod clients;
@@ -11,7 +13,6 @@ mod config;
 mod crafted;
 mod delay;
 mod destroy;
-pub mod two_hosts;
 mod error;
 pub mod explain;
 mod family;
@@ -19,8 +20,8 @@ mod files;
 mod forward;
 mod ifreq;
 mod link;
-pub mod model_check;
 mod listener;
+mod model_check;
 mod netem;
 mod netlink;
 mod netns;
@@ -38,6 +39,7 @@ mod steps;
 mod sysctl;
 pub mod tracing;
 mod tun;
+pub mod two_hosts;
 mod veth;
 mod watched;
 pub mod witness;
@@ -47,5 +49,6 @@ pub use config::CellConfig;
 pub use crafted::{Crafted, Segment};
 pub use error::LabError;
 pub use family::Family;
+pub use model_check::HostModel;
 pub use observation::{ClientView, ListenerQueue, Observation, ServerSocket, Timeline};
 pub use script::{Action, Script, Setup, Step};

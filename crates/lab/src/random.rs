@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    CellConfig,
-    model_check::HostModel,
+    CellConfig, HostModel,
     report::{CellReport, Report},
     run::Finished,
 };

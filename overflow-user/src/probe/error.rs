@@ -94,7 +94,7 @@ fn denied(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Why one program was refused, short enough for a table.
-pub fn refusal(error: &ProgramError) -> String {
+pub(super) fn refusal(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();

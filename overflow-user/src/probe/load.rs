@@ -72,7 +72,6 @@ impl Default for TraceConfig {
 pub struct Tracer {
     ebpf: Ebpf,
     moments: Vec<HookPointStatus>,
-    missing: Vec<String>,
     /// Whether the eBPF side counts.
     counts: bool,
     infos: Vec<File>,
@@ -139,9 +138,8 @@ impl Tracer {
         loader.map_max_entries("EVENTS", config.ring_bytes.next_power_of_two().max(4096));
         let ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
 
-        let missing = kernel.facts.missing.clone();
         let counts = config.aggregate;
-        let mut tracer = Self { ebpf, moments: Vec::new(), missing, counts, infos: Vec::new() };
+        let mut tracer = Self { ebpf, moments: Vec::new(), counts, infos: Vec::new() };
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
         }
@@ -212,11 +210,6 @@ impl Tracer {
     /// By which rung each moment is traced, and why not by a better one.
     pub fn moments(&self) -> &[HookPointStatus] {
         &self.moments
-    }
-
-    /// Kernel fields that this kernel lacks: values that no record will have.
-    pub fn missing_fields(&self) -> &[String] {
-        &self.missing
     }
 
     /// Takes the ring; can be called once.

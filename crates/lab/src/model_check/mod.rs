@@ -87,7 +87,7 @@ pub struct Checked {
 ///
 /// `traced` are the cell's connections, of any order and with strangers among them. Stages of the
 /// families in `blind_to` are left out on both sides.
-pub fn check(
+pub(crate) fn check(
     features: Features,
     config: &CellConfig,
     observation: &Observation,
@@ -155,7 +155,7 @@ pub fn check(
 /// a kernel's name may leave it open; a SYN that met exactly as many requests as the backlog does
 /// not.
 #[must_use]
-pub fn as_observed<'a>(
+pub(crate) fn as_observed<'a>(
     features: Features,
     stages: impl IntoIterator<Item = &'a Stage>,
 ) -> Features {

@@ -23,8 +23,7 @@ use tracer::LabTracing;
 
 use super::{OutputFormat, connection_text};
 use overflow_lab::{
-    CellConfig,
-    model_check::HostModel,
+    CellConfig, HostModel,
     report::{Report, json, pcapng, text},
     run::{self, ATTEMPTS, Finished},
 };

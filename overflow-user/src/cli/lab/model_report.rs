@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use overflow_lab::{model_check::HostModel, report::Report};
+use overflow_lab::{HostModel, report::Report};
 
 /// The whole report as text, and whether the model was right everywhere.
 pub(super) fn report(model: &mut HostModel, report: &Report) -> (String, bool) {

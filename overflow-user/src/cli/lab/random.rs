@@ -6,8 +6,7 @@ use anyhow::Result;
 
 use super::LabArgs;
 use overflow_lab::{
-    CellConfig, Family,
-    model_check::HostModel,
+    CellConfig, Family, HostModel,
     random::{self, Found, Lot},
     run::Finished,
 };
