@@ -9,6 +9,7 @@
 
 pub mod kernel;
 pub mod packet;
+pub mod tcp_state;
 pub mod decode;
 pub mod recording;
 pub mod syn_limit;

@@ -76,7 +76,7 @@ pub enum Frame {
 #[derive(Debug, Error)]
 pub enum RecordError {
     /// It cannot be opened or read.
-    #[error("cannot read the recording {path}: {source}")]
+    #[error("cannot read the recording {path}")]
     Io {
         /// The file.
         path: PathBuf,

@@ -2,7 +2,10 @@
 
 use overflow_common::{Kind, Path};
 
-use crate::decode::Observed;
+use crate::{
+    decode::Observed,
+    verdict::{Stage, VerdictId},
+};
 
 /// When this kernel holds the SYN queue for full. Not a matter of major versions: commit
 /// 3479c7549fb1 (v6.13) was taken into 5.4.290, 5.10.234, 5.15.177, 6.1.125 and 6.12.10, so it is
@@ -56,6 +59,20 @@ fn shown(moment: &Observed) -> Option<SynQueueLimit> {
         Some(SynQueueLimit::AtBacklog)
     } else {
         None
+    }
+}
+
+/// The same of a judged stage: what a SYN that met exactly as many requests as the backlog shows.
+pub fn shown_by(stage: &Stage) -> Option<SynQueueLimit> {
+    let values = &stage.values;
+    if values.syn_queue_len? != values.sk_max_ack_backlog? || values.syncookies == Some(2) {
+        return None;
+    }
+    match stage.id {
+        VerdictId::SynQueued => Some(SynQueueLimit::AboveBacklog),
+        VerdictId::SynDropSynQueueFull => Some(SynQueueLimit::AtBacklog),
+        VerdictId::SynCookie if values.syncookies == Some(1) => Some(SynQueueLimit::AtBacklog),
+        _ => None,
     }
 }
 

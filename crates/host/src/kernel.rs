@@ -11,6 +11,8 @@ use thiserror::Error;
 
 use overflow_core::kernel::{Btf, BtfError, Facts, Symbols};
 
+pub use crate::model_kernel::model_kernel;
+
 /// Where the running kernel shows its BTF.
 pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -19,17 +21,17 @@ pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 pub enum KernelError {
     /// No BTF file.
     #[error(
-        "this kernel shows no BTF at {path} ({source}), so the places of its fields are unknown; \
+        "this kernel shows no BTF at {path} ({cause}), so the places of its fields are unknown; \
          use a kernel built with CONFIG_DEBUG_INFO_BTF=y, or give its BTF with --btf FILE"
     )]
     NoBtf {
         /// The file that was tried.
         path: PathBuf,
         /// Why it could not be read.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A BTF file that cannot be understood.
-    #[error("cannot use the BTF in {path}: {source}")]
+    #[error("cannot use the BTF in {path}")]
     BadBtf {
         /// The file.
         path: PathBuf,
@@ -57,8 +59,8 @@ impl Kernel {
     /// Inspects the running kernel; `btf` replaces its own BTF.
     pub fn inspect(btf: Option<&Path>) -> Result<Self, KernelError> {
         let path = btf.unwrap_or(Path::new(VMLINUX_BTF));
-        let data = fs::read(path)
-            .map_err(|source| KernelError::NoBtf { path: path.to_owned(), source })?;
+        let data =
+            fs::read(path).map_err(|cause| KernelError::NoBtf { path: path.to_owned(), cause })?;
         let bad = |source| KernelError::BadBtf { path: path.to_owned(), source };
         let own = btf.is_none();
         let btf = Btf::parse(data).map_err(bad)?;
@@ -87,17 +89,49 @@ pub fn release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
+/// `uname -v`: the build, in which Debian names its package's version.
+pub(crate) fn build() -> String {
+    rustix::system::uname().version().to_string_lossy().into_owned()
+}
+
+/// The host's name, `uname -n`.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// `PRETTY_NAME` of os-release, or empty.
 pub fn distro() -> String {
+    os_release("PRETTY_NAME")
+}
+
+/// A value of os-release, or empty.
+pub(crate) fn os_release(key: &str) -> String {
     let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    text.lines()
-        .find_map(|line| line.strip_prefix("PRETTY_NAME="))
-        .map(|name| name.trim_matches('"').to_owned())
-        .unwrap_or_default()
+    os_release_value(&text, key).to_owned()
+}
+
+fn os_release_value<'a>(text: &'a str, key: &str) -> &'a str {
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    value.unwrap_or("").trim_matches(['"', '\''])
 }
 
 /// Reads `/proc/kallsyms`. Empty when the kernel hides addresses (`kptr_restrict`).
 fn symbols() -> Symbols {
     fs::read_to_string("/proc/kallsyms")
         .map_or_else(|_| Symbols::default(), |text| Symbols::parse(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_os_release() {
+        let text = "NAME=\"x\"\nID=debian\nID_LIKE=y\nPRETTY_NAME=\"Debian GNU/Linux\"\n";
+        assert_eq!(os_release_value(text, "ID"), "debian");
+        assert_eq!(os_release_value(text, "PRETTY_NAME"), "Debian GNU/Linux");
+        assert_eq!(os_release_value("ID=\"rhel\"", "ID"), "rhel");
+        assert_eq!(os_release_value("ID='rhel'", "ID"), "rhel");
+        assert_eq!(os_release_value("", "ID"), "");
+    }
 }

@@ -1,8 +1,19 @@
-//! What this host says of its kernel, its network namespaces, its TCP listeners and who holds them.
+//! What this host says of its kernel, its network namespaces, its TCP sockets and who holds them.
 //!
 //! The one place that reads it: nothing here is traced, and nothing is changed.
 
+#![warn(unreachable_pub)]
+
+pub mod clock;
+pub mod counters;
+mod error;
 pub mod kernel;
 pub mod listeners;
-pub mod owner;
+mod model_kernel;
+pub mod netns;
+mod owner;
 pub mod recordings;
+pub mod sockets;
+pub mod sysctl;
+
+pub use error::ReadError;

@@ -20,13 +20,13 @@ use tokio::sync::oneshot;
 
 use super::{
     LabError,
-    clock::realtime_to_monotonic_ns,
     error::During,
     netns::{Namespace, Pending},
     parse, sockopt as own_sockopt,
     watched::watch,
 };
 use overflow_core::packet::Packet;
+use overflow_host::clock::wall_offset_ns;
 
 /// Enough for every packet of the largest cell, at about 800 bytes of kernel memory each.
 const BUFFER: usize = 64 << 20;
@@ -84,8 +84,9 @@ fn open() -> Result<Socket, LabError> {
 async fn run(socket: Socket, mut stopped: oneshot::Receiver<()>) -> Result<Captured, LabError> {
     let what = "capturing packets";
     let socket = watch(socket)?;
-    let offset = realtime_to_monotonic_ns();
-    let mut reader = Reader { buffer: vec![0; 65_536], offset, packets: Vec::new() };
+    let offset = wall_offset_ns();
+    let mut reader =
+        Reader { buffer: vec![0; 65_536], wall_offset_ns: offset, packets: Vec::new() };
     loop {
         tokio::select! {
             _ = &mut stopped => break,
@@ -102,13 +103,14 @@ async fn run(socket: Socket, mut stopped: oneshot::Receiver<()>) -> Result<Captu
     Ok(Captured {
         packets,
         drops: own_sockopt::capture_drops(socket.get_ref())?,
-        clock_moved_ns: (realtime_to_monotonic_ns() - offset).unsigned_abs(),
+        clock_moved_ns: (wall_offset_ns() - offset).unsigned_abs(),
     })
 }
 
 struct Reader {
     buffer: Vec<u8>,
-    offset: i64,
+    /// CLOCK_REALTIME, which the kernel stamps packets with, minus CLOCK_MONOTONIC.
+    wall_offset_ns: i64,
     packets: Vec<Packet>,
 }
 
@@ -132,7 +134,7 @@ impl Reader {
             });
             let real = real.ok_or_else(|| io::Error::other("a packet without a timestamp"))?;
             let len = message.bytes;
-            let t_ns = u64::try_from(real + self.offset).unwrap_or(0);
+            let t_ns = u64::try_from(real - self.wall_offset_ns).unwrap_or(0);
             self.packets.extend(parse::tcp_segment(t_ns, &self.buffer[..len]));
         }
     }

@@ -10,9 +10,8 @@ use super::{
     CellConfig, ClientView, LabError, ListenerQueue, Observation, Setup, Timeline,
     capture::Capture,
     clients::{self, Client},
-    clock::monotonic_ns,
     concurrent::concurrent,
-    counters, diag,
+    destroy,
     error::During,
     family::Addresses,
     files,
@@ -22,6 +21,10 @@ use super::{
     rules, sockopt,
     steps::{Application, Sides, since},
     sysctl,
+};
+use overflow_host::{
+    clock::monotonic_ns,
+    counters::{self, Counters, Group},
 };
 
 /// How long after the close's own delay the capture goes on: the resets must have arrived.
@@ -108,11 +111,6 @@ impl Cell {
         self.link.kind()
     }
 
-    /// Why the link is the user-space one, if it is.
-    pub fn link_reason(&self) -> Option<&str> {
-        self.link.reason()
-    }
-
     /// The server's address.
     pub fn server_addr(&self) -> SocketAddr {
         SocketAddr::from((self.addresses.server, self.config.port))
@@ -135,7 +133,7 @@ impl Cell {
         }
         self.link.start_counting(&self.server, &self.client).await?;
         let capture = Capture::start(&self.server).await?;
-        let counters_before = self.server.run(|| async { counters::read() }).await?;
+        let counters_before = self.server.run(|| async { counters() }).await?;
         let listener = self
             .server
             .run(move || async move { listener::open(address, backlog, &script) })
@@ -160,7 +158,7 @@ impl Cell {
         }
 
         let hold_end = monotonic_ns();
-        let counters_after = self.server.run(|| async { counters::read() }).await?;
+        let counters_after = self.server.run(|| async { counters() }).await?;
         let after = self.look(&application).await?;
         let clients: Vec<_> = prefilled.into_iter().chain(burst).collect();
         let mut views = clients.iter().map(Client::view).collect::<Result<Vec<_>, _>>()?;
@@ -271,6 +269,13 @@ impl Cell {
     }
 }
 
+/// The counters of the calling thread's namespace.
+fn counters() -> Result<Counters, LabError> {
+    let mut counters = Group::TcpExt.read()?;
+    counters.extend(Group::Tcp.read()?);
+    Ok(counters)
+}
+
 /// Whether this client is one of those that connect at once.
 fn in_burst(view: &ClientView) -> bool {
     view.phase == Phase::Burst && !view.is_crafted()
@@ -287,7 +292,7 @@ fn apply(config: &CellConfig) -> Result<(), LabError> {
         match setup {
             Setup::Sysctl(key, value) => sysctl::set(key, *value)?,
             Setup::NeedsSysctl(key) => sysctl::read(key).map(drop)?,
-            Setup::NeedsDestroy => diag::can_destroy()?,
+            Setup::NeedsDestroy => destroy::can_destroy()?,
             _ => {}
         }
     }

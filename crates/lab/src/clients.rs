@@ -11,16 +11,16 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity}
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
-use overflow_core::model::scenario::Phase;
+use overflow_core::{model::scenario::Phase, tcp_state::TcpState};
 
 use super::{
     ClientView, LabError, Script,
-    clock::monotonic_ns,
     config::{BURST_PORT, PREFILL_PORT},
     error::{During, errno_name},
-    listener, sockopt, tcp_state,
+    listener, sockopt,
     watched::watch,
 };
+use overflow_host::clock::monotonic_ns;
 
 /// One client.
 pub(super) struct Client {
@@ -53,7 +53,7 @@ pub(super) async fn prefill(
     let client = Client::new(local, Phase::Prefill, socket)?;
     let outcome = tokio::time::timeout(timeout, client.established(started)).await;
     if outcome.is_err() {
-        return Ok(Err(tcp_state::name(sockopt::tcp_state(client.socket.get_ref())?)));
+        return Ok(Err(TcpState::name_of(sockopt::tcp_state(client.socket.get_ref())?)));
     }
     let failed = match &lock(&client.progress).connect {
         Some(Err(errno)) => Some(errno.clone()),
@@ -151,7 +151,7 @@ impl Client {
             local: self.local,
             phase: self.phase,
             connect: progress.connect.clone().unwrap_or_else(|| Err("pending".to_owned())),
-            state: tcp_state::name(sockopt::tcp_state(socket)?),
+            state: TcpState::name_of(sockopt::tcp_state(socket)?),
             error: pending.map(|e| errno_name(&e)).or_else(|| progress.send_error.clone()),
         })
     }

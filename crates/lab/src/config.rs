@@ -5,16 +5,16 @@ use std::time::Duration;
 use super::{Family, LabError, Script};
 
 /// Source port of the first prefill connection; the n-th has the n-th port after it.
-pub const PREFILL_PORT: u16 = 20001;
+pub(crate) const PREFILL_PORT: u16 = 20001;
 /// Source port of the burst's first connection; the n-th in order of `connect()` has the n-th
 /// port after it.
-pub const BURST_PORT: u16 = 30001;
+pub(crate) const BURST_PORT: u16 = 30001;
 /// Source port of the first connection made by hand.
-pub const CRAFTED_PORT: u16 = 60_002;
+pub(crate) const CRAFTED_PORT: u16 = 60_002;
 /// Prefill connections one cell has source ports for.
-pub const MAX_PREFILL: u32 = (BURST_PORT - PREFILL_PORT) as u32;
+pub(crate) const MAX_PREFILL: u32 = (BURST_PORT - PREFILL_PORT) as u32;
 /// Clients one cell has source ports for.
-pub const MAX_CLIENTS: u32 = 30_000;
+pub(crate) const MAX_CLIENTS: u32 = 30_000;
 
 /// One cell: one listener, one setting of the sysctls, one burst of clients.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,11 +21,9 @@ use tokio::{
 
 use overflow_core::model::scenario::Phase;
 
-use super::{
-    ClientView, LabError, clock::monotonic_ns, config::CRAFTED_PORT, error::During, parse,
-    watched::watch,
-};
+use super::{ClientView, LabError, config::CRAFTED_PORT, error::During, parse, watched::watch};
 use overflow_core::packet::flags;
+use overflow_host::clock::monotonic_ns;
 
 /// How long a SYN-ACK may take beyond the link's delay.
 const SYNACK_TIMEOUT: Duration = Duration::from_secs(2);

@@ -2,7 +2,10 @@
 
 use std::{io, net::SocketAddr};
 
+use overflow_host::ReadError;
+
 use super::config::{MAX_CLIENTS, MAX_PREFILL};
+use super::tracing::TracingError;
 
 /// Why a cell could not be prepared or run.
 #[derive(Debug, thiserror::Error)]
@@ -55,14 +58,14 @@ pub enum LabError {
     },
     /// A capability is missing.
     #[error(
-        "{what} was refused ({source}): the lab needs CAP_SYS_ADMIN and CAP_NET_ADMIN; run it as \
+        "{what} was refused ({cause}): the lab needs CAP_SYS_ADMIN and CAP_NET_ADMIN; run it as \
          root, or inside `unshare --user --map-root-user`"
     )]
     Privilege {
         /// What was tried.
         what: &'static str,
         /// What the kernel answered.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A sysctl is global on this kernel, or not there at all.
     #[error(
@@ -75,7 +78,8 @@ pub enum LabError {
     },
     /// A sysctl could not be read or written.
     #[error(
-        "net.{key} could not be {action} in the lab's namespace: {source}; check that /proc/sys is mounted and writable"
+        "net.{key} could not be {action} in the lab's namespace: {cause}; check that \
+         /proc/sys is mounted and writable"
     )]
     Sysctl {
         /// Name below `net.`, with dots.
@@ -83,7 +87,7 @@ pub enum LabError {
         /// `read` or `set to N`.
         action: String,
         /// What the kernel answered.
-        source: io::Error,
+        cause: io::Error,
     },
     /// `SOCK_DESTROY` is not built in.
     #[error(
@@ -103,12 +107,12 @@ pub enum LabError {
         tun: String,
     },
     /// The listener's address is taken.
-    #[error("the listener cannot use {addr} ({source}): choose another port")]
+    #[error("the listener cannot use {addr} ({cause}): choose another port")]
     Bind {
         /// The address asked for.
         addr: SocketAddr,
         /// What the kernel answered.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The process may not open that many files.
     #[error(
@@ -124,8 +128,17 @@ pub enum LabError {
     /// A thread of the lab ended early; its own panic message says more.
     #[error("the lab's {0} thread ended before its work was done; its panic message says why")]
     ThreadEnded(&'static str),
+    /// A scenario was run without a tracer.
+    #[error(
+        "scenario {0} cannot be judged without a tracer: it is about paths that packets and \
+         counters do not tell apart; see `overflow doctor`"
+    )]
+    NoTracer(&'static str),
+    /// The tracer failed; its own error says why.
+    #[error(transparent)]
+    Tracing(TracingError),
     /// Anything else the kernel refused.
-    #[error("{what} failed: {source}")]
+    #[error("{what} failed")]
     Io {
         /// What was tried.
         what: String,
@@ -136,10 +149,19 @@ pub enum LabError {
     #[error("{what} cannot be understood: {why}; this kernel differs from those the lab knows")]
     Parse {
         /// Where it came from.
-        what: &'static str,
+        what: String,
         /// What is wrong with it.
         why: String,
     },
+}
+
+impl From<ReadError> for LabError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io { path, source } => Self::Io { what: format!("reading {path}"), source },
+            ReadError::Form { path, why } => Self::Parse { what: path, why },
+        }
+    }
 }
 
 /// Why a namespace lacks a sysctl, and what to do about it.

@@ -21,7 +21,9 @@ use rustix::{
     },
 };
 
-use super::{LabError, clock::monotonic_ns, delay::DelayLine, error::During};
+use overflow_host::clock::monotonic_ns;
+
+use super::{LabError, delay::DelayLine, error::During};
 
 /// Packets on their way to the client at most.
 const LIMIT: usize = 65_536;

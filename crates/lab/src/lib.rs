@@ -3,17 +3,16 @@
 //! A [`Cell`] is prepared, then run once. Both sides live on threads that entered anonymous
 //! network namespaces; nothing outside those is changed, and nothing of them outlives the process.
 
+#![warn(unreachable_pub)]
+
 mod capture;
 mod cell;
 mod clients;
-mod clock;
 mod concurrent;
 mod config;
-mod counters;
 mod crafted;
 mod delay;
-mod diag;
-pub mod two_hosts;
+mod destroy;
 mod error;
 pub mod explain;
 mod family;
@@ -21,24 +20,26 @@ mod files;
 mod forward;
 mod ifreq;
 mod link;
-pub mod model_check;
 mod listener;
+mod model_check;
 mod netem;
 mod netlink;
 mod netns;
 mod observation;
 mod offload;
 mod parse;
-mod proc_tcp;
+pub mod random;
 pub mod report;
 mod rules;
+pub mod run;
 pub mod scenarios;
 mod script;
 mod sockopt;
 mod steps;
 mod sysctl;
-mod tcp_state;
+pub mod tracing;
 mod tun;
+pub mod two_hosts;
 mod veth;
 mod watched;
 pub mod witness;
@@ -48,5 +49,6 @@ pub use config::CellConfig;
 pub use crafted::{Crafted, Segment};
 pub use error::LabError;
 pub use family::Family;
+pub use model_check::HostModel;
 pub use observation::{ClientView, ListenerQueue, Observation, ServerSocket, Timeline};
 pub use script::{Action, Script, Setup, Step};

@@ -1,7 +1,7 @@
 //! The link between the two namespaces: veth with netem where the kernel has both, else TUN
 //! devices and a forwarder of our own.
 
-use overflow_core::wire::LinkKind;
+use overflow_core::{text::sentence, wire::LinkKind};
 
 use super::{
     CellConfig, LabError, family::Addresses, forward::Forwarder, netem, netlink, netns::Namespace,
@@ -56,7 +56,7 @@ impl Link {
         match netem() {
             Ok(()) => Ok(by_netem()),
             Err(netem) => match userspace() {
-                Ok(forwarder) => Ok(by_userspace(forwarder, netem.to_string())),
+                Ok(forwarder) => Ok(by_userspace(forwarder, sentence(&netem))),
                 Err(tun) => Err(no_link(&netem, &tun)),
             },
         }
@@ -124,5 +124,5 @@ impl Link {
 }
 
 fn no_link(netem: &LabError, tun: &LabError) -> LabError {
-    LabError::NoLink { netem: netem.to_string(), tun: tun.to_string() }
+    LabError::NoLink { netem: sentence(netem), tun: sentence(tun) }
 }

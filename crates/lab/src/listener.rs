@@ -4,9 +4,13 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, TcpKeepalive, Type};
 
-use super::{
-    LabError, ListenerQueue, Script, ServerSocket, Setup, diag, error::During, sockopt, tcp_state,
+use overflow_core::tcp_state::TcpState;
+use overflow_host::sockets::{
+    Family, TcpSocket, is_unavailable, procfs,
+    sock_diag::{self, Wanted},
 };
+
+use super::{LabError, ListenerQueue, Script, ServerSocket, Setup, error::During, sockopt};
 
 /// Opens the listener in the calling thread's namespace; an IPv6 one takes IPv4 clients too.
 pub(super) fn open(address: SocketAddr, backlog: u32, script: &Script) -> Result<Socket, LabError> {
@@ -21,7 +25,7 @@ pub(super) fn open(address: SocketAddr, backlog: u32, script: &Script) -> Result
     set_up(&socket, script).during(what)?;
     socket.bind(&SockAddr::from(address)).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => {
-            LabError::Bind { addr: address, source }
+            LabError::Bind { addr: address, cause: source }
         }
         _ => LabError::Io { what: format!("binding the listener to {address}"), source },
     })?;
@@ -77,13 +81,12 @@ pub(super) struct View {
 
 /// Looks at `listener`, if it is still open, and at its connections, from a thread of its namespace.
 pub(super) fn view(listener: Option<&Socket>, port: u16, ipv6: bool) -> Result<View, LabError> {
-    let dump = diag::dump(ipv6)?;
-    let own = || dump.sockets.iter().filter(|s| s.local.port() == port);
+    let (sockets, note) = sockets(ipv6)?;
+    let own = || sockets.iter().filter(|s| s.local.port() == port);
     let queue = match (own().find(|s| s.is_listener()), listener) {
-        (Some(s), _) if dump.fallback.is_none() => {
-            ListenerQueue { recv_q: s.recv_q, send_q: s.send_q }
+        (Some(TcpSocket { recv_q, send_q: Some(send_q), .. }), _) => {
+            ListenerQueue { recv_q: *recv_q, send_q: *send_q }
         }
-        // /proc/net/tcp has no Send-Q for a listener.
         (_, Some(listener)) => sockopt::listener_queue(listener)?,
         (_, None) => ListenerQueue::default(),
     };
@@ -91,9 +94,27 @@ pub(super) fn view(listener: Option<&Socket>, port: u16, ipv6: bool) -> Result<V
         .filter(|s| !s.is_listener())
         .map(|s| ServerSocket {
             peer: s.peer,
-            state: tcp_state::name(s.state),
+            state: TcpState::name_of(s.state),
             retransmits: s.retransmits,
         })
         .collect();
-    Ok(View { sockets, queue, note: dump.fallback })
+    Ok(View { sockets, queue, note })
+}
+
+/// Every TCP socket of the calling thread's namespace that is `AF_INET6` or `AF_INET`, and why they
+/// come from procfs, if they do.
+pub(super) fn sockets(ipv6: bool) -> Result<(Vec<TcpSocket>, Option<String>), LabError> {
+    let family = if ipv6 { Family::V6 } else { Family::V4 };
+    match sock_diag::sockets(family, Wanted::All) {
+        Ok(sockets) => Ok((sockets, None)),
+        Err(error) if is_unavailable(&error) => {
+            let note = format!(
+                "sock_diag is not available here ({error}); sockets were read from \
+                 /proc/net and the listener's queue from TCP_INFO"
+            );
+            let sockets = procfs::sockets(family)?.into_iter().collect::<Result<_, _>>()?;
+            Ok((sockets, Some(note)))
+        }
+        Err(error) => Err(error).during("a sock_diag dump"),
+    }
 }

@@ -4,9 +4,16 @@
 //! its sockets do, so the end of the process, whatever its cause, is also its end.
 
 use std::{
-    fs::File, future::Future, io, os::fd::AsFd, os::fd::BorrowedFd, os::unix::fs::MetadataExt,
-    pin::Pin, sync::mpsc as std_mpsc, thread,
+    fs::File,
+    future::Future,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    pin::Pin,
+    sync::mpsc as std_mpsc,
+    thread,
 };
+
+use overflow_host::netns;
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -132,17 +139,14 @@ fn enter() -> Result<(File, u32, tokio::runtime::Runtime), LabError> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).map_err(|errno| {
         let source = io::Error::from(errno);
         if errno == nix::errno::Errno::EPERM {
-            LabError::Privilege { what: "making a network namespace", source }
+            LabError::Privilege { what: "making a network namespace", cause: source }
         } else {
             LabError::Io { what: "making a network namespace".into(), source }
         }
     })?;
-    // Not /proc/self: that is the main thread, which is still in the host's namespace.
-    let path = "/proc/thread-self/ns/net";
+    let path = netns::OWN;
     let file = File::open(path).during(format!("opening {path} (is /proc mounted?)"))?;
-    let inode = file.metadata().during(format!("reading {path}"))?.ino();
-    let inum = u32::try_from(inode)
-        .map_err(|_| LabError::Parse { what: path, why: format!("inode {inode} over 32 bits") })?;
+    let inum = netns::own().during(format!("reading {path}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

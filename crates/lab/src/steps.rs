@@ -5,11 +5,12 @@ use std::{io::Read, net::SocketAddr, sync::Arc, time::Duration};
 use socket2::Socket;
 use tokio::{sync::oneshot, time::sleep};
 
+use overflow_host::clock::monotonic_ns;
+
 use super::{
     Action, CellConfig, ClientView, LabError,
     clients::Client,
-    clock::monotonic_ns,
-    crafted, diag,
+    crafted, destroy,
     error::During,
     family::Addresses,
     listener,
@@ -134,7 +135,7 @@ impl Application {
             }
             Action::Destroy => {
                 let port = sides.config.port;
-                sides.server.run(move || async move { diag::destroy(ipv6, port) }).await?;
+                sides.server.run(move || async move { destroy::destroy(ipv6, port) }).await?;
             }
             Action::Craft(scripts) => {
                 let (from, delay) = (sides.addresses.crafted, sides.config.delay);

@@ -1,16 +1,19 @@
-//! Sysctls below `net.` of the calling thread's network namespace, which is how procfs resolves
-//! `/proc/sys/net` (`net_ctl_set` in net/sysctl_net.c looks at `current`).
+//! Sets sysctls below `net.` of the calling thread's network namespace; why one cannot be set.
 
-use std::{fs, io, path::PathBuf};
+use std::{fs, io};
+
+use overflow_host::{
+    ReadError,
+    sysctl::{self, path},
+};
 
 use super::LabError;
 
 /// Reads a number; `key` is the name below `net.`, such as `core.somaxconn`.
 pub(super) fn read(key: &str) -> Result<u32, LabError> {
-    let text = fs::read_to_string(path(key)).map_err(|e| explain(key, "read".into(), e))?;
-    text.trim().parse().map_err(|_| LabError::Parse {
-        what: "a sysctl",
-        why: format!("net.{key} is {:?}, not a number", text.trim()),
+    sysctl::read(key).map_err(|error| match error {
+        ReadError::Io { source, .. } => explain(key, "read".into(), source),
+        error @ ReadError::Form { .. } => error.into(),
     })
 }
 
@@ -22,18 +25,14 @@ pub(super) fn set(key: &str, value: u32) -> Result<(), LabError> {
     if now == value {
         return Ok(());
     }
-    let source = io::Error::other(format!("it is {now} afterwards"));
-    Err(LabError::Sysctl { key: key.to_owned(), action: action(), source })
+    let cause = io::Error::other(format!("it is {now} afterwards"));
+    Err(LabError::Sysctl { key: key.to_owned(), action: action(), cause })
 }
 
-fn path(key: &str) -> PathBuf {
-    PathBuf::from("/proc/sys/net").join(key.replace('.', "/"))
-}
-
-fn explain(key: &str, action: String, source: io::Error) -> LabError {
+fn explain(key: &str, action: String, cause: io::Error) -> LabError {
     // A namespace of its own shows per-namespace sysctls only.
-    if source.kind() == io::ErrorKind::NotFound && path("ipv4").exists() {
+    if cause.kind() == io::ErrorKind::NotFound && path("ipv4").exists() {
         return LabError::SysctlNotPerNamespace { key: key.to_owned() };
     }
-    LabError::Sysctl { key: key.to_owned(), action, source }
+    LabError::Sysctl { key: key.to_owned(), action, cause }
 }

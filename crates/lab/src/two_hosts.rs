@@ -1,7 +1,7 @@
 //! The experiment's two ends by themselves, for two real hosts: no namespaces, no link, nothing
 //! changed.
 
-use std::{net::SocketAddr, os::unix::fs::MetadataExt, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use socket2::Socket;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -9,10 +9,10 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use super::{
     ClientView, LabError, ListenerQueue, Script,
     clients::{self, Client},
-    clock::monotonic_ns,
     error::During,
-    listener, sockopt, steps, sysctl,
+    listener, sockopt, steps,
 };
+use overflow_host::clock::monotonic_ns;
 
 /// A listener on this host.
 pub struct Server {
@@ -24,30 +24,6 @@ pub struct Server {
 struct Accepting {
     stop: oneshot::Sender<()>,
     accepted: JoinHandle<Result<Vec<Socket>, LabError>>,
-}
-
-/// The sysctls that decide what an overflow leads to, in the calling thread's namespace; `None`
-/// for one that this kernel or namespace does not show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// `net.ipv4.tcp_abort_on_overflow`.
-    pub abort_on_overflow: Option<u32>,
-    /// `net.ipv4.tcp_syncookies`.
-    pub syncookies: Option<u32>,
-    /// `net.core.somaxconn`.
-    pub somaxconn: Option<u32>,
-}
-
-impl Settings {
-    /// Reads them.
-    pub fn read() -> Self {
-        let read = |key| sysctl::read(key).ok();
-        Self {
-            abort_on_overflow: read("ipv4.tcp_abort_on_overflow"),
-            syncookies: read("ipv4.tcp_syncookies"),
-            somaxconn: read("core.somaxconn"),
-        }
-    }
 }
 
 impl Server {
@@ -107,12 +83,4 @@ impl Clients {
     pub fn views(&self) -> Result<Vec<ClientView>, LabError> {
         self.clients.iter().map(Client::view).collect()
     }
-}
-
-/// Inode number of the calling thread's network namespace.
-pub fn own_netns() -> Result<u32, LabError> {
-    let path = "/proc/thread-self/ns/net";
-    let inode = std::fs::metadata(path).during(format!("reading {path}"))?.ino();
-    u32::try_from(inode)
-        .map_err(|_| LabError::Parse { what: path, why: format!("inode {inode} over 32 bits") })
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::{OutputFormat, host, style, trace::Selection};
+use super::{OutputFormat, style, trace::Selection};
 use overflow::sink::listeners;
 
 /// Show every TCP listener with its queues, its real limits and its owner.
@@ -44,7 +44,7 @@ pub struct ListenersArgs {
 
 pub(super) fn run(args: &ListenersArgs) -> Result<ExitCode> {
     let filter = args.selection.resolve()?;
-    let kernel = host::kernel()?;
+    let kernel = overflow_host::kernel::model_kernel()?;
     let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
     let mut inventory =
         overflow_host::listeners::inventory(&wanted).context("cannot list the listeners")?;

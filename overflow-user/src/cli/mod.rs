@@ -9,7 +9,6 @@ mod doctor;
 mod connection_text;
 mod explain;
 mod export;
-mod host;
 mod lab;
 mod listeners;
 mod predict;
@@ -104,7 +103,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("overflow: {}", sentence(&error));
+            eprintln!("overflow: {error:#}");
             ExitCode::from(1)
         }
     }
@@ -117,29 +116,5 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// An error with its causes on one line, each said once: many errors name their cause themselves.
-fn sentence(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |text, cause| {
-        let cause = cause.to_string();
-        match text {
-            text if text.contains(&cause) => text,
-            text if text.is_empty() => cause,
-            text => format!("{text}: {cause}"),
-        }
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use anyhow::{Context, anyhow};
-
-    use super::*;
-
-    #[test]
-    fn an_error_says_each_cause_once() {
-        let error = anyhow!("no space").context("cannot write f: no space").context("failed");
-        assert_eq!(sentence(&error), "failed: cannot write f: no space");
-        let plain = Err::<(), _>(anyhow!("b")).context("a").unwrap_err();
-        assert_eq!(sentence(&plain), "a: b");
-    }
-}
+mod error_tests;

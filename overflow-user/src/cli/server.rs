@@ -11,21 +11,14 @@ use std::{
 use anyhow::{Context, Result};
 use clap::{Args, value_parser};
 
-use super::{
-    OutputFormat, connection_text,
-    lab::RungChoice,
-    parsers,
-    tracing::{Tracing, until_close},
-};
+use super::{OutputFormat, connection_text, lab::RungChoice, parsers, tracing::Tracing};
 use overflow::probe::TraceConfig;
 use overflow_core::{
     verdict::{self, Connection},
     wire,
 };
-use overflow_lab::{
-    ListenerQueue,
-    two_hosts::{Server, Settings, own_netns},
-};
+use overflow_host::{listeners::sysctls, netns};
+use overflow_lab::{ListenerQueue, tracing::until_close, two_hosts::Server};
 
 /// Resets of a listener's close are traced this long after it.
 const AFTER_CLOSE: Duration = Duration::from_millis(200);
@@ -97,7 +90,7 @@ struct Served {
 
 async fn serve(args: &ServerArgs) -> Result<Served> {
     let address = SocketAddr::new(args.bind, args.port);
-    let netns = own_netns()?;
+    let netns = netns::own().with_context(|| format!("reading {} failed", netns::OWN))?;
     let config = TraceConfig {
         ports: vec![args.port],
         netns: vec![netns],
@@ -132,13 +125,13 @@ async fn serve(args: &ServerArgs) -> Result<Served> {
     let queue = server.queue()?;
     let (accepted, closed) = server.close().await?;
     tokio::time::sleep(AFTER_CLOSE).await;
-    let traced = tracing.finish().await?;
+    let traced = tracing.finish().await?.traced;
     let limit = traced.table.syn_queue_limit();
     let mut connections: Vec<Connection> = traced
         .table
         .stories(netns)
         .into_iter()
-        .map(|(key, story)| verdict::judge(key, &until_close(story, closed), limit))
+        .map(|(key, history)| verdict::judge(key, &until_close(history, closed), limit))
         .filter(|c| !c.stages.is_empty())
         .collect();
     connections.sort_by_key(|c| c.stages.first().map(|s| s.t_ns));
@@ -147,7 +140,7 @@ async fn serve(args: &ServerArgs) -> Result<Served> {
 }
 
 fn announce(args: &ServerArgs, address: SocketAddr, tracing: &Tracing) {
-    let settings = Settings::read();
+    let settings = sysctls();
     let number = |n: Option<u32>| n.map_or("?".to_owned(), |n| n.to_string());
     let mut rungs: Vec<&str> = tracing.hooks().iter().map(|h| h.rung).collect();
     rungs.sort_unstable();
@@ -157,8 +150,8 @@ fn announce(args: &ServerArgs, address: SocketAddr, tracing: &Tracing) {
          tcp_abort_on_overflow={} tcp_syncookies={}; traced by {}",
         args.backlog,
         number(settings.somaxconn),
-        number(settings.abort_on_overflow),
-        number(settings.syncookies),
+        number(settings.abort_on_overflow.map(u32::from)),
+        number(settings.syncookies.map(u32::from)),
         rungs.join(", "),
     );
     if args.hold.is_none() {

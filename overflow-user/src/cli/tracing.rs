@@ -1,21 +1,16 @@
-//! A tracer with its reader: from attached hooks to a table of stories and what was lost.
+//! A tracer with its reader: from attached hooks to a table of histories and what was lost.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use overflow_common::{Event, Kind};
+use overflow_common::Event;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::trace;
 use overflow::probe::{HookPoint, RingReader, TraceConfig, Tracer};
-use overflow_core::{
-    decode::{Decoder, Observed},
-    histories::Table,
-    recording::Header,
-    wire::HookInUse,
-};
+use overflow_core::{decode::Decoder, histories::Table, recording::Header, wire::HookInUse};
 use overflow_host::kernel::Kernel;
-use overflow_lab::{report::Loss, witness::Coverage};
+use overflow_lab::{report::Loss, tracing::Traced, witness::Coverage};
 
 /// More than any cell can have: its clients are bounded by its source ports.
 const MAX_CONNECTIONS: usize = 1 << 17;
@@ -40,18 +35,12 @@ struct Read {
 }
 
 /// What was traced.
-pub(super) struct Traced {
-    /// The stories.
-    pub(super) table: Table,
-    /// What could not be seen.
-    pub(super) sight: Coverage,
+pub(super) struct Finished {
+    /// The histories, and what could be seen.
+    pub(super) traced: Traced,
     /// The records as they came, if they were to be kept, and what decoding them needs.
     pub(super) records: Vec<Event>,
     pub(super) header: Header,
-    /// The hooks that attached.
-    pub(super) hooks: Vec<HookInUse>,
-    /// What was lost, zeroes included.
-    pub(super) losses: Vec<Loss>,
 }
 
 impl Tracing {
@@ -81,7 +70,7 @@ impl Tracing {
     }
 
     /// Detaches; everything that was traced.
-    pub(super) async fn finish(self) -> Result<Traced> {
+    pub(super) async fn finish(self) -> Result<Finished> {
         tokio::time::sleep(SETTLE).await;
         let _ = self.stop.send(());
         let read = self.reader.await.context("the ring's reader failed")?;
@@ -94,18 +83,13 @@ impl Tracing {
             .collect();
         losses.push(loss("records that could not be decoded", read.undecoded));
         losses.push(loss("moments that found no room", read.table.evicted()));
-        let sight = Coverage {
+        let coverage = Coverage {
             lost: losses.iter().map(|l| l.count).sum(),
             blind_to: blind_to(&self.tracer),
         };
-        Ok(Traced {
-            table: read.table,
-            sight,
-            records: read.records,
-            header: self.header,
-            hooks: hooks(&self.tracer),
-            losses,
-        })
+        let hooks = hooks(&self.tracer);
+        let traced = Traced { table: read.table, coverage, hooks, losses };
+        Ok(Finished { traced, records: read.records, header: self.header })
     }
 }
 
@@ -160,20 +144,8 @@ fn blind_to(tracer: &Tracer) -> Vec<&'static str> {
     unseen.flat_map(|m| families(m.moment)).copied().collect()
 }
 
-/// Every moment there are hooks for.
-pub(super) const HOOK_POINTS: [HookPoint; 8] = [
-    HookPoint::Syn,
-    HookPoint::ThirdAck,
-    HookPoint::Reset,
-    HookPoint::SynAckRetransmit,
-    HookPoint::RequestRemoved,
-    HookPoint::ListenerClose,
-    HookPoint::Accept,
-    HookPoint::PeerReset,
-];
-
 /// Families of verdicts that only the hooks of this moment show.
-pub(super) const fn families(moment: HookPoint) -> &'static [&'static str] {
+const fn families(moment: HookPoint) -> &'static [&'static str] {
     match moment {
         HookPoint::Syn => &["syn"],
         HookPoint::ThirdAck => &["ack", "later.migrated", "later.reset_by_client"],
@@ -189,17 +161,4 @@ pub(super) const fn families(moment: HookPoint) -> &'static [&'static str] {
         HookPoint::Accept => &["later.accepted_by_app"],
         HookPoint::SynAckRetransmit => &[],
     }
-}
-
-/// The story up to the listener's close at `close_ns`, and what the close itself did. What a
-/// client's retries meet afterwards is no listener any more.
-pub(super) fn until_close(story: &[Observed], close_ns: u64) -> Vec<Observed> {
-    let belongs = |m: &&Observed| m.t_ns < close_ns || m.kind == Kind::ActiveReset;
-    story.iter().filter(belongs).cloned().collect()
-}
-
-/// Whether a story begins with a segment. One that begins with a timer or a close is the end of a
-/// connection from before: of a namespace that is gone but whose number was given to another.
-pub(super) fn begins_here(story: &[Observed]) -> bool {
-    story.first().is_some_and(|m| matches!(m.kind, Kind::Syn | Kind::Ack | Kind::Reset))
 }

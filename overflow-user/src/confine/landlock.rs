@@ -47,7 +47,8 @@ fn refuse(
         .and_then(Ruleset::create)
         .and_then(but)
         .and_then(RulesetCreated::restrict_self)
-        .map_err(io::Error::other)?;
+        // It names its causes itself.
+        .map_err(|e| io::Error::other(e.to_string()))?;
     Ok(match status.landlock {
         LandlockStatus::Available { effective_abi, .. } => Some(effective_abi as i32),
         LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => None,

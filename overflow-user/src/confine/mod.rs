@@ -61,19 +61,19 @@ pub enum ConfineError {
     #[error("{0} threads are running already, and only the calling one would be confined")]
     Threads(usize),
     /// A step failed.
-    #[error("{step}: {source}; --no-confine does without, for debugging")]
+    #[error("{step}: {cause}; --no-confine does without, for debugging")]
     Step {
         /// What was tried.
         step: &'static str,
         /// Why it failed.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
 impl ConfineError {
     /// A step that failed, to be told why.
     pub(crate) fn step(step: &'static str) -> impl Fn(io::Error) -> Self {
-        move |source| Self::Step { step, source }
+        move |cause| Self::Step { step, cause }
     }
 }
 

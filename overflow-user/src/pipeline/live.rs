@@ -11,7 +11,6 @@ use std::{
 
 use anyhow::{Context, Result};
 use overflow_common::{Event, Path};
-use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval_at, sleep},
@@ -28,6 +27,7 @@ use overflow_core::{
     listeners::{Inventory, Listener},
     recording::{Frame, Recorder},
 };
+use overflow_host::clock::monotonic_ns;
 
 /// Looking for listeners may take one part in so many of the time, and at first this much more.
 const SHARE: u32 = 10;
@@ -398,18 +398,4 @@ impl Stop {
             _ = self.terminate.recv() => {}
         }
     }
-}
-
-/// CLOCK_MONOTONIC now, nanoseconds.
-fn monotonic_ns() -> u64 {
-    u64::try_from(nanos(clock_gettime(ClockId::Monotonic))).unwrap_or(0)
-}
-
-/// CLOCK_REALTIME minus CLOCK_MONOTONIC, nanoseconds.
-pub fn wall_offset_ns() -> i64 {
-    nanos(clock_gettime(ClockId::Realtime)) - nanos(clock_gettime(ClockId::Monotonic))
-}
-
-fn nanos(t: Timespec) -> i64 {
-    t.tv_sec * 1_000_000_000 + t.tv_nsec
 }

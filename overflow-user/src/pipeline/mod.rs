@@ -10,4 +10,4 @@ mod listener_cache;
 
 pub use engine::{Engine, Options, needs_healthy};
 pub use filter::Filter;
-pub use live::{Ends, Live, Stop, report_losses, wall_offset_ns};
+pub use live::{Ends, Live, Stop, report_losses};

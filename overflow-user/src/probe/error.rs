@@ -1,12 +1,11 @@
 //! Why tracing could not start, in one sentence each.
 
-use std::io;
+use std::{error::Error, fmt, io};
 
-use aya::{EbpfError, programs::ProgramError};
-use thiserror::Error;
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 /// Why tracing could not start.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The binary was built without its eBPF object.
     #[error(
@@ -19,7 +18,7 @@ pub enum ProbeError {
         "not allowed to load eBPF programs ({0}); run as root, or with CAP_BPF and \
          CAP_PERFMON, before 5.11 CAP_SYS_RESOURCE too"
     )]
-    Privilege(String),
+    Privilege(LoadError),
     /// The kernel's types are not those that the programs are made for.
     #[error(
         "this kernel's BTF has no {0} of the size that the eBPF programs read, so nothing can be \
@@ -27,29 +26,75 @@ pub enum ProbeError {
     )]
     Unfit(String),
     /// The object could not be loaded at all.
-    #[error("cannot load the eBPF object: {0}")]
-    Load(String),
-    /// No moment could be traced by any rung.
+    #[error("cannot load the eBPF object")]
+    Load(#[source] LoadError),
+    /// No hook point could be traced by any rung.
     #[error("no hook attaches on this kernel, so nothing can be traced; {0}")]
     NothingAttaches(String),
     /// The ring could not be opened.
-    #[error("cannot read the eBPF ring: {0}")]
+    #[error("cannot read the eBPF ring")]
     Ring(#[source] io::Error),
 }
 
-impl From<EbpfError> for ProbeError {
-    fn from(error: EbpfError) -> Self {
-        let text = chain(&error);
-        if text.contains("os error 1)") || text.contains("os error 13)") {
-            Self::Privilege(text)
-        } else {
-            Self::Load(text)
+/// What is wrong with the loaded object. The loader's errors name their causes themselves, so each
+/// is one line here, and the end of the chain.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The kernel or the loader refuses it.
+    Object(EbpfError),
+    /// It has no map of this name.
+    NoMap(&'static str),
+    /// A map is not what it should be.
+    Map(&'static str, MapError),
+    /// A map cannot be written.
+    Write(MapError),
+    /// The ring was taken already.
+    RingTaken,
+    /// Its log cannot be read.
+    Logs(aya_log::Error),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(error) => f.write_str(&chain(error)),
+            Self::NoMap(name) => write!(f, "the eBPF object has no map {name}"),
+            Self::Map(name, error) => write!(f, "{name}: {}", chain(error)),
+            Self::Write(error) => f.write_str(&chain(error)),
+            Self::RingTaken => f.write_str("the ring was taken already"),
+            Self::Logs(error) => write!(f, "the eBPF log cannot be read: {}", chain(error)),
         }
     }
 }
 
+impl Error for LoadError {}
+
+impl From<LoadError> for ProbeError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Object(object) if denied(&object) => {
+                Self::Privilege(LoadError::Object(object))
+            }
+            other => Self::Load(other),
+        }
+    }
+}
+
+/// Whether the kernel denied something for want of rights.
+fn denied(error: &(dyn Error + 'static)) -> bool {
+    let by = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES));
+    // The loader's transparent variants are no links of the chain: what they hold is skipped.
+    let held: Option<&(dyn Error + 'static)> =
+        match (error.downcast_ref::<MapError>(), error.downcast_ref::<ProgramError>()) {
+            (Some(MapError::IoError(e)), _) | (_, Some(ProgramError::IOError(e))) => Some(e),
+            (_, Some(ProgramError::MapError(e))) => Some(e),
+            _ => None,
+        };
+    error.downcast_ref::<io::Error>().is_some_and(by) || held.or(error.source()).is_some_and(denied)
+}
+
 /// Why one program was refused, short enough for a table.
-pub fn refusal(error: &ProgramError) -> String {
+pub(super) fn refusal(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
@@ -79,8 +124,9 @@ fn errno(error: &io::Error) -> String {
     }
 }
 
-/// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+/// One of the loader's errors with its causes on one line. Some of its errors name their cause and
+/// have it as their source too, others do not.
+fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -91,4 +137,49 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each way to hold it that the loader has.
+    fn objects(errno: i32) -> [EbpfError; 4] {
+        let io = || io::Error::from_raw_os_error(errno);
+        let created = || MapError::CreateError { name: "EVENTS".to_owned(), io_error: io() };
+        [
+            EbpfError::MapError(created()),
+            EbpfError::MapError(MapError::IoError(io())),
+            EbpfError::ProgramError(ProgramError::IOError(io())),
+            EbpfError::ProgramError(ProgramError::MapError(MapError::IoError(io()))),
+        ]
+    }
+
+    #[test]
+    fn a_want_of_rights_is_found_wherever_it_is() {
+        for errno in [libc::EPERM, libc::EACCES] {
+            for error in objects(errno) {
+                let error = ProbeError::from(LoadError::Object(error));
+                assert!(matches!(error, ProbeError::Privilege(_)), "{error:?}");
+            }
+        }
+        for error in objects(libc::ENOMEM) {
+            let error = ProbeError::from(LoadError::Object(error));
+            assert!(matches!(error, ProbeError::Load(_)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_cause_that_the_loader_names_is_said_once() {
+        let [created, ..] = objects(libc::ENOMEM);
+        assert_eq!(
+            LoadError::Object(created).to_string(),
+            "map error: failed to create map `EVENTS`: Cannot allocate memory (os error 12)"
+        );
+        let [_, io, ..] = objects(libc::ENOMEM);
+        assert_eq!(
+            LoadError::Object(io).to_string(),
+            "map error: Cannot allocate memory (os error 12)"
+        );
+    }
 }

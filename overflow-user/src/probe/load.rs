@@ -12,12 +12,15 @@ use overflow_common::{Rung, Signature, Tally};
 
 use super::{
     climb::Climber,
-    error::ProbeError,
+    error::{LoadError, ProbeError},
     ladder::{HookPoint, HookPointStatus, Scope},
     ring::{Losses, RingReader, infos, register},
     targets,
 };
-use overflow_core::{aggregates::Aggregates, kernel::{Constant, NeededBy}};
+use overflow_core::{
+    aggregates::Aggregates,
+    kernel::{Constant, NeededBy},
+};
 use overflow_host::kernel::Kernel;
 
 /// The eBPF object; empty if the build was told to do without it.
@@ -72,7 +75,6 @@ impl Default for TraceConfig {
 pub struct Tracer {
     ebpf: Ebpf,
     moments: Vec<HookPointStatus>,
-    missing: Vec<String>,
     /// Whether the eBPF side counts.
     counts: bool,
     infos: Vec<File>,
@@ -137,21 +139,20 @@ impl Tracer {
             loader.map_max_entries("EXCLUDED", 1);
         }
         loader.map_max_entries("EVENTS", config.ring_bytes.next_power_of_two().max(4096));
-        let ebpf = loader.load(OBJECT)?;
+        let ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
 
-        let missing = kernel.facts.missing.clone();
         let counts = config.aggregate;
-        let mut tracer = Self { ebpf, moments: Vec::new(), missing, counts, infos: Vec::new() };
+        let mut tracer = Self { ebpf, moments: Vec::new(), counts, infos: Vec::new() };
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
         }
         let mut ports: HashMap<_, u16, u8> = map(&mut tracer.ebpf, "PORTS")?;
         for port in &config.ports {
-            ports.insert(port, 1, 0).map_err(load_error)?;
+            ports.insert(port, 1, 0).map_err(LoadError::Write)?;
         }
         let mut addresses: HashMap<_, [u8; 16], u8> = map(&mut tracer.ebpf, "ADDRESSES")?;
         for address in &config.addresses {
-            addresses.insert(bytes(*address), 1, 0).map_err(load_error)?;
+            addresses.insert(bytes(*address), 1, 0).map_err(LoadError::Write)?;
         }
         let mut climber = Climber::new(&mut tracer.ebpf, btf.as_ref(), kernel, scope);
         let moments: Vec<_> = in_scope.into_iter().map(|m| climber.climb(m, config.rung)).collect();
@@ -169,7 +170,8 @@ impl Tracer {
     /// some.
     pub fn add_netns(&mut self, inum: u32) -> Result<(), ProbeError> {
         let mut netns: HashMap<_, u32, u8> = map(&mut self.ebpf, "NETNS")?;
-        netns.insert(inum, 1, 0).map_err(load_error)
+        netns.insert(inum, 1, 0).map_err(LoadError::Write)?;
+        Ok(())
     }
 
     /// Leaves out the listeners at these places, (inode number of the namespace, port), and no
@@ -204,7 +206,8 @@ impl Tracer {
     /// be looked at, until one is dropped again.
     pub fn clear_retry_pending(&mut self) -> Result<(), ProbeError> {
         let mut pending: Array<_, u64> = map(&mut self.ebpf, ".data.retry_pending")?;
-        pending.set(0, 0, 0).map_err(load_error)
+        pending.set(0, 0, 0).map_err(LoadError::Write)?;
+        Ok(())
     }
 
     /// By which rung each moment is traced, and why not by a better one.
@@ -212,25 +215,17 @@ impl Tracer {
         &self.moments
     }
 
-    /// Kernel fields that this kernel lacks: values that no record will have.
-    pub fn missing_fields(&self) -> &[String] {
-        &self.missing
-    }
-
     /// Takes the ring; can be called once.
     pub fn ring(&mut self) -> Result<RingReader, ProbeError> {
-        let taken = || ProbeError::Load("the ring was taken already".to_owned());
-        let ring = self.ebpf.take_map("EVENTS").ok_or_else(taken)?;
-        let ring: RingBuf<MapData> =
-            ring.try_into().map_err(|e| ProbeError::Load(format!("EVENTS: {e}")))?;
+        let ring = self.ebpf.take_map("EVENTS").ok_or(LoadError::RingTaken)?;
+        let ring: RingBuf<MapData> = ring.try_into().map_err(|e| LoadError::Map("EVENTS", e))?;
         RingReader::new(ring).map_err(ProbeError::Ring)
     }
 
     /// Passes on what the eBPF programs log, through `log`, until the runtime ends. Call it once,
     /// from inside a runtime, if the configuration asked for debug lines.
     pub fn forward_logs(&mut self) -> Result<(), ProbeError> {
-        let logger = EbpfLogger::init(&mut self.ebpf)
-            .map_err(|e| ProbeError::Load(format!("the eBPF log cannot be read: {e}")))?;
+        let logger = EbpfLogger::init(&mut self.ebpf).map_err(LoadError::Logs)?;
         let mut logger = register(logger).map_err(ProbeError::Ring)?;
         tokio::spawn(async move {
             while let Ok(mut guard) = logger.readable_mut().await {
@@ -252,19 +247,12 @@ impl Tracer {
     }
 }
 
-fn map<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<T, ProbeError>
+fn map<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, LoadError>
 where
-    T: TryFrom<&'a mut aya::maps::Map>,
-    T::Error: std::fmt::Display,
+    T: TryFrom<&'a mut aya::maps::Map, Error = MapError>,
 {
-    let missing = || ProbeError::Load(format!("the eBPF object has no map {name}"));
-    let map = ebpf.map_mut(name).ok_or_else(missing)?;
-    T::try_from(map).map_err(|e| ProbeError::Load(format!("{name}: {e}")))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn load_error(error: MapError) -> ProbeError {
-    ProbeError::Load(error.to_string())
+    let map = ebpf.map_mut(name).ok_or(LoadError::NoMap(name))?;
+    T::try_from(map).map_err(|e| LoadError::Map(name, e))
 }
 
 /// As in [`overflow_common::Event::server`].

@@ -8,7 +8,7 @@ mod load;
 mod ring;
 mod targets;
 
-pub use error::ProbeError;
+pub use error::{LoadError, ProbeError};
 pub use ladder::{HookPoint, HookPointStatus, HookStatus, Scope};
 pub use load::{TraceConfig, Tracer};
 pub use ring::{Losses, RingReader};

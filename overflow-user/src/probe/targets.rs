@@ -16,7 +16,7 @@ const FUNC: u32 = 12;
 
 /// The targets of `hooks` that `kernel`, the running kernel's own BTF, has. `None` if the loader
 /// does not understand it.
-pub fn of<'a>(kernel: &Btf, hooks: impl Iterator<Item = &'a Hook>) -> Option<AyaBtf> {
+pub(super) fn of<'a>(kernel: &Btf, hooks: impl Iterator<Item = &'a Hook>) -> Option<AyaBtf> {
     let mut wanted = BTreeMap::new();
     for hook in hooks {
         let (id, kind, name) = match hook.attach {

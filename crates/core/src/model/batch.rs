@@ -24,13 +24,19 @@ const MAX_CLIENTS: u32 = 65_535;
 pub enum BatchError {
     /// Not a JSON object, or a field is missing or of the wrong type.
     #[error("the line is no scenario: {0}; see `overflow predict --help` for its fields")]
-    Syntax(#[from] serde_json::Error),
+    Syntax(serde_json::Error),
     /// A kernel without a name in the table.
     #[error(transparent)]
     Kernel(#[from] kernels::UnknownKernel),
     /// A field has a value that no kernel or experiment has.
     #[error("{0}")]
     Value(String),
+}
+
+impl From<serde_json::Error> for BatchError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Syntax(error)
+    }
 }
 
 /// The fields of a scenario; others are carried through.

@@ -2,7 +2,10 @@
 
 pub mod duration;
 pub mod effect;
+mod sentence;
 pub mod style;
 pub mod table;
 pub mod values;
 pub mod wrap;
+
+pub use sentence::sentence;

@@ -11,6 +11,7 @@ use crate::{
     decode::{ConnKey, Observed},
     packet::flags::RST,
     syn_limit::SynQueueLimit,
+    tcp_state::TcpState,
 };
 
 /// Stages that say of themselves why a request is gone.
@@ -20,8 +21,8 @@ const ENDS_OF_A_REQUEST: [VerdictId; 3] = [
     VerdictId::LaterRequestDestroyed,
 ];
 
-/// `TCP_LISTEN` of include/net/tcp_states.h.
-const TCP_LISTEN: u8 = 10;
+/// A listener's state.
+const TCP_LISTEN: u8 = TcpState::Listen.number();
 
 /// Judges one connection. `story` is in order of time.
 pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> Connection {

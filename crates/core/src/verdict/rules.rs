@@ -11,10 +11,11 @@ use crate::{
     decode::Observed,
     packet::flags::{ACK, RST, SYN},
     syn_limit::SynQueueLimit,
+    tcp_state::TcpState,
 };
 
-/// `TCP_CLOSE` of include/net/tcp_states.h.
-const TCP_CLOSE: u8 = 7;
+/// The state of a child that its listener's close disconnects.
+const TCP_CLOSE: u8 = TcpState::Close.number();
 
 /// What the rules know besides the moment itself.
 #[derive(Clone, Copy, Debug, Default)]

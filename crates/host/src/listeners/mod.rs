@@ -2,11 +2,8 @@
 //!
 //! Read from `sock_diag` and procfs, as `ss` does; nothing is traced.
 
-mod diag;
-mod found;
-mod netns;
-mod procnet;
-mod sysctls;
+mod dump;
+mod settings;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -16,7 +13,9 @@ use std::{
 
 use overflow_core::listeners::{Inventory, Listener, Surroundings, best};
 
-use crate::owner;
+use crate::{netns, owner};
+
+pub use settings::sysctls;
 
 /// Takes the inventory. `wanted` namespaces are looked for harder, see [`Namespace`].
 pub fn inventory(wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
@@ -25,7 +24,7 @@ pub fn inventory(wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
     let mut refused: BTreeMap<String, usize> = BTreeMap::new();
     let mut fallbacks = BTreeSet::new();
     for (inum, place) in &places.by_inum {
-        let seen = place.inside(|| (diag::dump(), sysctls::sysctls(), sysctls::counters()));
+        let seen = place.inside(|| (dump::dump(), sysctls(), settings::counters()));
         match seen {
             Ok((Ok(dump), sysctls, counters)) => {
                 let surroundings =
@@ -60,7 +59,7 @@ pub fn inventory(wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
 }
 
 /// The listeners of one namespace with their requests.
-fn attributed(netns: u32, dump: diag::Dump) -> Vec<Listener> {
+fn attributed(netns: u32, dump: dump::Dump) -> Vec<Listener> {
     let mut listeners: Vec<Listener> = dump
         .listeners
         .into_iter()
@@ -111,6 +110,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::sockets::TcpSocket;
 
     #[test]
     fn finds_a_listener_of_this_process_by_its_address() {
@@ -127,8 +127,11 @@ mod tests {
 
     #[test]
     fn requests_go_to_the_best_match_and_to_all_of_a_group() {
-        let found = |local: &str, inode| found::Found {
+        let found = |local: &str, inode| TcpSocket {
             local: local.parse().unwrap(),
+            peer: ([0, 0, 0, 0], 0).into(),
+            state: 10,
+            retransmits: 0,
             v6only: false,
             inode,
             uid: 0,
@@ -137,7 +140,7 @@ mod tests {
             drops: None,
             cgroup_id: None,
         };
-        let dump = diag::Dump {
+        let dump = dump::Dump {
             listeners: vec![
                 found("0.0.0.0:80", 1),
                 found("10.0.0.1:80", 2),

@@ -11,7 +11,7 @@ const MAX_DESCRIPTORS: usize = 8 << 20;
 
 /// What a search found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holders {
+pub(super) struct Holders {
     /// Socket inode to the processes that hold it, ascending.
     pub by_inode: HashMap<u64, Vec<u32>>,
     /// Processes whose descriptors may not be read.
@@ -21,7 +21,7 @@ pub struct Holders {
 }
 
 /// Searches the processes below `proc_dir` (`/proc`) for holders of `wanted` sockets.
-pub fn find(proc_dir: &Path, wanted: &HashSet<u64>) -> io::Result<Holders> {
+pub(super) fn find(proc_dir: &Path, wanted: &HashSet<u64>) -> io::Result<Holders> {
     let mut holders = Holders::default();
     let mut budget = MAX_DESCRIPTORS;
     if wanted.is_empty() {
@@ -54,7 +54,7 @@ pub fn find(proc_dir: &Path, wanted: &HashSet<u64>) -> io::Result<Holders> {
 }
 
 /// Every process below `proc_dir`, ascending.
-pub fn pids(proc_dir: &Path) -> io::Result<Vec<u32>> {
+pub(crate) fn pids(proc_dir: &Path) -> io::Result<Vec<u32>> {
     let entries = fs::read_dir(proc_dir)?;
     let mut pids: Vec<u32> =
         entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();

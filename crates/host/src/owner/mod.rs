@@ -18,7 +18,7 @@ const DESCRIBED: usize = 16;
 
 /// The owners of many sockets.
 #[derive(Clone, Debug, Default)]
-pub struct Owners {
+pub(crate) struct Owners {
     /// Socket inode to owner; a socket that nobody visible holds is missing.
     pub by_inode: HashMap<u64, Owner>,
     /// What could not be seen, as sentences.
@@ -58,11 +58,6 @@ pub(crate) fn find(inodes: &HashSet<u64>) -> io::Result<Owners> {
     Ok(owners)
 }
 
-/// Whether `process` still is the process it was: pids are used again.
-pub fn alive(process: &Process) -> bool {
-    read_stat(Path::new("/proc"), process.pid).is_some_and(|s| s.start == process.start)
-}
-
 fn process(proc_dir: &Path, pid: u32) -> Option<Process> {
     let stat = read_stat(proc_dir, pid)?;
     let cgroup = fs::read_to_string(proc_dir.join(pid.to_string()).join("cgroup"));
@@ -88,7 +83,8 @@ mod tests {
     #[test]
     fn this_process_is_described() {
         let me = process(Path::new("/proc"), std::process::id()).unwrap();
-        assert!(alive(&me));
-        assert!(!alive(&Process { start: me.start + 1, ..me }));
+        assert_eq!(me.pid, std::process::id());
+        let again = process(Path::new("/proc"), me.pid).unwrap();
+        assert_eq!((again.start, again.comm), (me.start, me.comm));
     }
 }

@@ -2,7 +2,7 @@
 
 /// What `stat` says of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stat {
+pub(super) struct Stat {
     /// Its name, at most 15 bytes.
     pub comm: String,
     /// Its parent.
@@ -13,7 +13,7 @@ pub struct Stat {
 
 /// Reads `pid (comm) state ppid … starttime …` (proc_pid_stat(5)); `comm` can hold anything,
 /// parentheses too.
-pub fn parse(text: &str) -> Option<Stat> {
+pub(super) fn parse(text: &str) -> Option<Stat> {
     let (head, tail) = text.rsplit_once(')')?;
     let (_, comm) = head.split_once('(')?;
     let mut fields = tail.split_ascii_whitespace();

@@ -4,9 +4,14 @@
 //! server, so it need not guess which of two came first; everything that the kernel made of them it
 //! must find by itself. Which SYNs a client sent again is thereby given too, not checked.
 
+mod host_model;
+mod text;
+
 use std::net::SocketAddr;
 
 use thiserror::Error;
+
+pub use host_model::HostModel;
 
 use crate::{
     CellConfig, Observation, Script,
@@ -22,6 +27,7 @@ use overflow_core::{
         simulate::Simulator,
         time::{MS, Nanos, US},
     },
+    syn_limit::{self, SynQueueLimit},
     verdict::{Connection, Stage, VerdictId},
 };
 
@@ -81,7 +87,7 @@ pub struct Checked {
 ///
 /// `traced` are the cell's connections, of any order and with strangers among them. Stages of the
 /// families in `blind_to` are left out on both sides.
-pub fn check(
+pub(crate) fn check(
     features: Features,
     config: &CellConfig,
     observation: &Observation,
@@ -149,28 +155,19 @@ pub fn check(
 /// a kernel's name may leave it open; a SYN that met exactly as many requests as the backlog does
 /// not.
 #[must_use]
-pub fn as_observed<'a>(
+pub(crate) fn as_observed<'a>(
     features: Features,
     stages: impl IntoIterator<Item = &'a Stage>,
 ) -> Features {
     if features.syn_queue == SynQueueTest::MaxQlenLog {
         return features;
     }
-    let test = stages.into_iter().find_map(observed_test);
-    Features { syn_queue: test.unwrap_or(features.syn_queue), ..features }
-}
-
-/// The SYN queue test that one stage shows, if it shows one.
-fn observed_test(stage: &Stage) -> Option<SynQueueTest> {
-    let values = &stage.values;
-    if values.syn_queue_len? != values.sk_max_ack_backlog? || values.syncookies? == 2 {
-        return None;
-    }
-    match stage.id {
-        VerdictId::SynQueued => Some(SynQueueTest::AboveBacklog),
-        VerdictId::SynCookie => Some(SynQueueTest::AtBacklog),
-        _ => None,
-    }
+    let syn_queue = match stages.into_iter().find_map(syn_limit::shown_by) {
+        Some(SynQueueLimit::AboveBacklog) => SynQueueTest::AboveBacklog,
+        Some(SynQueueLimit::AtBacklog) => SynQueueTest::AtBacklog,
+        None => features.syn_queue,
+    };
+    Features { syn_queue, ..features }
 }
 
 /// The decisions that a trace shows as stages, in order, repetitions left out.

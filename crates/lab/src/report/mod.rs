@@ -44,6 +44,8 @@ pub struct CellReport {
     pub judgement: Judgement,
     /// The hooks that traced it; empty when no tracer ran.
     pub hooks: Vec<HookInUse>,
+    /// Families of verdicts that none of them shows.
+    pub blind_to: Vec<&'static str>,
     /// Sysctls in force in the server's namespace, by their full names.
     pub sysctls: BTreeMap<String, u64>,
     /// What was lost on the way, zeroes included.
@@ -91,10 +93,13 @@ impl CellReport {
         if let Some(somaxconn) = config.somaxconn {
             sysctls.insert("net.core.somaxconn".to_owned(), u64::from(somaxconn));
         }
+        // Without a tracer the stages are drawn from packets and sockets, which show no timer.
+        let every_family = || vec!["syn", "ack", "later"];
+        let blind_to = sight.map_or_else(every_family, |sight| sight.blind_to.clone());
         let loss = |what: &str, count| Loss { what: what.to_owned(), count };
         losses.push(loss("packets lost by the capture", observation.capture_drops));
         losses.push(loss("packets lost by the link", observation.link_drops));
-        Self { config, observation, judgement, hooks, sysctls, losses }
+        Self { config, observation, judgement, hooks, blind_to, sysctls, losses }
     }
 
     /// Whether all witnesses agree on this connection. The counters are the cell's: when they

@@ -24,10 +24,12 @@ mod ended;
 mod expect;
 mod life;
 mod queue;
+mod run;
 mod segment;
 mod variant;
 
 pub use expect::{Alternative, Evidence, When, text};
+pub use run::{Outcome, ScenarioRun, prepare, run};
 
 use super::{CellConfig, Script, Step};
 use overflow_core::verdict::VerdictId;

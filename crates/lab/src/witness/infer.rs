@@ -11,7 +11,7 @@ use crate::{CellConfig, Observation};
 use overflow_core::verdict::{Connection, Known, Stage, Values, VerdictId};
 
 /// The queues of one cell over time, as the packets show them.
-pub struct Scene<'a> {
+pub(super) struct Scene<'a> {
     config: &'a CellConfig,
     accounts: &'a [WireEvidence],
     /// The limit of both queues: `sk_max_ack_backlog`, `ss` Send-Q.
@@ -29,7 +29,11 @@ pub struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     /// Reads the queues' history off the accounts of all connections of a cell.
-    pub fn new(config: &'a CellConfig, seen: &Observation, accounts: &'a [WireEvidence]) -> Self {
+    pub(super) fn new(
+        config: &'a CellConfig,
+        seen: &Observation,
+        accounts: &'a [WireEvidence],
+    ) -> Self {
         let mut accepted: Vec<u64> = accounts.iter().filter_map(accepting_ack).collect();
         accepted.sort_unstable();
         let spans = accounts.iter().filter_map(request_span);
@@ -54,7 +58,7 @@ impl<'a> Scene<'a> {
     ///
     /// Nothing is added where the packets leave a choice. With no handshake verdict of its own
     /// the connection also gets what came later, and an outcome.
-    pub fn complete(&self, connection: &mut Connection, account: &WireEvidence) {
+    pub(super) fn complete(&self, connection: &mut Connection, account: &WireEvidence) {
         let unseen = connection.handshake().is_none();
         let has = |family: &str| connection.stages.iter().any(|s| s.id.is_under(family));
         let mut added = Vec::new();

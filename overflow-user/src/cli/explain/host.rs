@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 
 use super::page::Page;
-use crate::cli;
 use overflow_core::{
     explain::{
         Lang,
@@ -17,7 +16,7 @@ use overflow_core::{
 };
 
 pub(super) fn explain(page: &mut Page) -> Result<()> {
-    let kernel = cli::host::kernel()?;
+    let kernel = overflow_host::kernel::model_kernel()?;
     let found = overflow_host::listeners::inventory(&BTreeSet::new())
         .context("cannot list the listeners")?;
     about_kernel(page, &kernel);

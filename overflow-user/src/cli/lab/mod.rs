@@ -4,9 +4,9 @@ mod args;
 mod model_report;
 mod progress;
 mod random;
-mod run;
-mod scenarios;
 mod recording;
+mod scenarios;
+mod tracer;
 
 use std::{
     fs::File,
@@ -17,11 +17,16 @@ use std::{
 use anyhow::{Context, Result};
 
 pub use args::{LabArgs, RungChoice};
+use progress::Line;
 use recording::LabRecording;
-use run::Finished;
+use tracer::LabTracing;
 
-use super::OutputFormat;
-use overflow_lab::report::{Report, json, pcapng, text};
+use super::{OutputFormat, connection_text};
+use overflow_lab::{
+    CellConfig, HostModel,
+    report::{Report, json, pcapng, text},
+    run::{self, ATTEMPTS, Finished},
+};
 
 /// Runs the lab. Exit code 1 if witnesses disagree, or the model with them.
 pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
@@ -41,34 +46,57 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let tape = LabRecording::new(args.record.clone());
-    let lab = |configs| runtime.block_on(run::run(args, configs, &tape));
+    let recording = LabRecording::new(args.record.clone());
+    let lab = |configs| runtime.block_on(cells(args, configs, &recording));
     // Before anything runs: a kernel that the model does not know is no reason to wait either.
-    let model = if args.check_model { Some(model_report::Model::of_this_host()?) } else { None };
+    let model = if args.check_model { Some(host_model()?) } else { None };
     if let Some(n) = args.random {
         return random::run(args, n, model, lab);
     }
     if !args.scenario.is_empty() {
         let code = scenarios::run(args, capture, lab)?;
-        tape.end()?;
+        recording.end()?;
         return Ok(code);
     }
     let report = match lab(args.cells())? {
-        Finished::Report(report) => report,
+        Finished::Done(report) => report,
         Finished::Interrupted => return Ok(interrupted()),
     };
-    tape.end()?;
+    recording.end()?;
     save(capture, &report, args)?;
     print(&report, args)?;
-    let foretold = model.is_none_or(|mut model| {
-        let (text, right) = model.report(&report);
+    let predicted = model.is_none_or(|mut model| {
+        let (text, right) = model_report::report(&mut model, &report);
         match args.output {
             OutputFormat::Text => print!("{text}"),
             OutputFormat::Json => eprint!("{text}"),
         }
         right
     });
-    Ok(ExitCode::from(u8::from(!(report.agree() && foretold))))
+    Ok(ExitCode::from(u8::from(!(report.agree() && predicted))))
+}
+
+/// Runs these cells side by side.
+async fn cells(
+    args: &LabArgs,
+    configs: Vec<CellConfig>,
+    recording: &LabRecording,
+) -> Result<Finished> {
+    // A scenario drawn at random is welcome as it comes.
+    let attempts = if args.random.is_some() { 1 } else { ATTEMPTS };
+    let (count, expected) = (configs.len(), run::duration(&configs));
+    let begin = |netns: &[u32]| {
+        let tracing = LabTracing::start(args, netns, recording);
+        (tracing, Line::start(count, expected))
+    };
+    tokio::select! {
+        report = run::run(configs, attempts, begin) => Ok(Finished::Done(report?)),
+        _ = connection_text::interrupted() => Ok(Finished::Interrupted),
+    }
+}
+
+fn host_model() -> Result<HostModel> {
+    HostModel::of_this_host().context("--check-model needs a kernel that the model knows")
 }
 
 fn interrupted() -> ExitCode {
@@ -78,7 +106,7 @@ fn interrupted() -> ExitCode {
 
 fn save(capture: Option<File>, report: &Report, args: &LabArgs) -> Result<()> {
     if let (Some(file), Some(path)) = (capture, &args.pcap) {
-        pcapng::report(file, report, wall_offset_ns())
+        pcapng::report(file, report, overflow_host::clock::wall_offset_ns())
             .with_context(|| format!("cannot write the capture to {}", path.display()))?;
     }
     Ok(())
@@ -96,11 +124,4 @@ fn print(report: &Report, args: &LabArgs) -> Result<()> {
     }
     out.flush()?;
     Ok(())
-}
-
-/// CLOCK_REALTIME minus CLOCK_MONOTONIC, nanoseconds: captures carry the time of day.
-fn wall_offset_ns() -> i64 {
-    use rustix::time::{ClockId, Timespec, clock_gettime};
-    let ns = |t: Timespec| t.tv_sec * 1_000_000_000 + t.tv_nsec;
-    ns(clock_gettime(ClockId::Realtime)) - ns(clock_gettime(ClockId::Monotonic))
 }

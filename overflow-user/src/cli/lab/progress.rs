@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use overflow_lab::Progress;
+use overflow_lab::{Progress, run::Watcher};
 
 /// The progress line.
-pub struct Line {
+pub(super) struct Line {
     terminal: bool,
     state: Mutex<Vec<Option<Progress>>>,
     started: Instant,
@@ -18,7 +18,7 @@ pub struct Line {
 
 impl Line {
     /// Starts the display for `cells` cells that take about `expected` each.
-    pub fn start(cells: usize, expected: Duration) -> Self {
+    pub(super) fn start(cells: usize, expected: Duration) -> Self {
         let terminal = io::stderr().is_terminal();
         let line = Self {
             terminal,
@@ -35,18 +35,7 @@ impl Line {
         line
     }
 
-    /// Notes how far a cell has come.
-    pub fn set(&self, cell: usize, progress: Progress) {
-        if let Ok(mut state) = self.state.lock()
-            && let Some(slot) = state.get_mut(cell)
-        {
-            *slot = Some(progress);
-        }
-        self.draw();
-    }
-
-    /// Draws the line anew; call it now and then so that the time moves.
-    pub fn draw(&self) {
+    fn draw(&self) {
         if !self.terminal {
             return;
         }
@@ -64,9 +53,23 @@ impl Line {
         eprint!("\r\x1b[K{} cells · {doing} · {now}/{all} s", state.len());
         let _ = io::stderr().flush();
     }
+}
 
-    /// Clears the line.
-    pub fn clear(&self) {
+impl Watcher for Line {
+    fn progress(&self, cell: usize, progress: Progress) {
+        if let Ok(mut state) = self.state.lock()
+            && let Some(slot) = state.get_mut(cell)
+        {
+            *slot = Some(progress);
+        }
+        self.draw();
+    }
+
+    fn tick(&self) {
+        self.draw();
+    }
+
+    fn end(&self) {
         if self.terminal {
             eprint!("\r\x1b[K");
             let _ = io::stderr().flush();

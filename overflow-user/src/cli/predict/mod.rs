@@ -17,7 +17,7 @@ use serde_json::json;
 use args::Asked;
 pub use args::PredictArgs;
 
-use super::{OutputFormat, host};
+use super::OutputFormat;
 use overflow_core::model::{
     batch::Batch, compare, config::Limits, kernels::Kernel, scenario::Phase, simulate::Simulator,
 };
@@ -44,7 +44,8 @@ fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<ExitCode> {
 
 fn resolve(asked: &Asked) -> Result<Kernel> {
     match asked {
-        Asked::Host => host::kernel().context("name the kernel nearest to this one by --kernel"),
+        Asked::Host => overflow_host::kernel::model_kernel()
+            .context("name the kernel nearest to this one by --kernel"),
         Asked::Named(kernel) => Ok(kernel.clone()),
     }
 }

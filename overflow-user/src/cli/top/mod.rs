@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    host, parsers, style,
+    parsers, style,
     trace::{self, Attached, Hooks, Selection},
 };
 use overflow::{
@@ -90,7 +90,8 @@ async fn top(args: &TopArgs) -> Result<()> {
     let Attached { tracer, attribution, inventory, header } = attached;
     let text = style::options(true);
     // A kernel whose rules are not known is traced all the same.
-    let view = Top::new(filter.clone(), host::kernel().ok(), &inventory, text);
+    let view =
+        Top::new(filter.clone(), overflow_host::kernel::model_kernel().ok(), &inventory, text);
     let view = Shared::new(view);
     let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();
     let needs = Needs { maps: Some(maps), terminal: true, ..Needs::default() };

@@ -35,7 +35,11 @@ use overflow_core::{
     listeners::Inventory,
     recording::Header,
 };
-use overflow_host::{kernel::Kernel, recordings};
+use overflow_host::{
+    clock,
+    kernel::{self, Kernel},
+    recordings,
+};
 
 /// With metrics, however they are read, the queues of quiet listeners are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -100,8 +104,8 @@ async fn trace(args: &TraceArgs) -> Result<()> {
                 sink,
                 &settings,
                 export.outbox(),
-                rustix::system::uname().nodename().to_string_lossy().into_owned(),
-                Box::new(pipeline::wall_offset_ns),
+                kernel::host_name(),
+                Box::new(clock::wall_offset_ns),
             ));
             Some(export)
         }
@@ -259,7 +263,7 @@ pub fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
         tool: concat!("overflow ", env!("CARGO_PKG_VERSION")).to_owned(),
         kernel: kernel.release.clone(),
         distro: kernel.distro.clone(),
-        wall_offset_ns: pipeline::wall_offset_ns(),
+        wall_offset_ns: clock::wall_offset_ns(),
         utc_offset_s: jiff::Zoned::now().offset().seconds(),
         drop_reasons: kernel.facts.drop_reasons.clone(),
         reset_reasons: kernel.facts.reset_reasons.clone(),

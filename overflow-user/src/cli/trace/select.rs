@@ -1,11 +1,12 @@
 //! The options that choose listeners, shared by `trace`, `listeners` and `replay`.
 
-use std::{fs, net::IpAddr, os::unix::fs::MetadataExt};
+use std::{net::IpAddr, path::Path};
 
 use anyhow::{Context, Result};
 use clap::{Args, value_parser};
 
 use overflow::pipeline::Filter;
+use overflow_host::netns;
 
 /// Which listeners.
 #[derive(Clone, Debug, Default, Args)]
@@ -61,15 +62,12 @@ fn inum(asked: &str) -> Result<u32> {
         path if path.contains('/') => path.to_owned(),
         name => format!("/run/netns/{name}"),
     };
-    let inode = fs::metadata(&path)
-        .with_context(|| {
-            format!(
-                "there is no network namespace `{asked}` (looked at {path}); give a name of \
-                 `ip netns`, a path such as /proc/PID/ns/net, or an inode number"
-            )
-        })?
-        .ino();
-    u32::try_from(inode).with_context(|| format!("{path} is no network namespace"))
+    netns::inum(Path::new(&path)).with_context(|| {
+        format!(
+            "there is no network namespace `{asked}` (looked at {path}); give a name of \
+             `ip netns`, a path such as /proc/PID/ns/net, or an inode number"
+        )
+    })
 }
 
 #[cfg(test)]

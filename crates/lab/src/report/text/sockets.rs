@@ -1,6 +1,6 @@
 //! States, outcomes and times in the reader's words.
 
-use overflow_core::text::style::Tone;
+use overflow_core::{tcp_state::TcpState, text::style::Tone};
 
 use crate::witness::Comparison;
 
@@ -35,8 +35,5 @@ pub(super) fn tone(verdict: &str) -> Tone {
 }
 
 fn ss_state(state: &str) -> String {
-    match state {
-        "ESTABLISHED" => "ESTAB".to_owned(),
-        other => other.replace('_', "-"),
-    }
+    TcpState::from_name(state).map_or_else(|| state.to_owned(), |state| state.ss().to_owned())
 }

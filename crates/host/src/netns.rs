@@ -1,10 +1,13 @@
-//! Every network namespace that can be found, and work done inside each.
+//! Network namespaces: the own one, every other that can be found, and work done inside each.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
-    os::{fd::AsFd, unix::fs::MetadataExt},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     thread,
 };
@@ -17,29 +20,29 @@ use crate::owner;
 /// Where `ip netns` and container runtimes mount namespaces under a name.
 const NAMED: &[&str] = &["/run/netns", "/run/docker/netns"];
 /// The calling thread's own namespace; not `/proc/self`, which is the main thread's.
-const OWN: &str = "/proc/thread-self/ns/net";
+pub const OWN: &str = "/proc/thread-self/ns/net";
 
 /// A namespace and the file that stands for it.
 #[derive(Debug)]
-pub(super) struct NamespaceFile {
-    pub(super) namespace: Namespace,
+pub(crate) struct NamespaceFile {
+    pub(crate) namespace: Namespace,
     path: PathBuf,
 }
 
 /// The namespaces that were found.
 #[derive(Debug, Default)]
-pub(super) struct Namespaces {
+pub(crate) struct Namespaces {
     /// By inode number, the own one among them.
-    pub(super) by_inum: BTreeMap<u32, NamespaceFile>,
+    pub(crate) by_inum: BTreeMap<u32, NamespaceFile>,
     /// Processes whose namespace may not be seen.
-    pub(super) hidden: usize,
+    pub(crate) hidden: usize,
 }
 
 /// Finds the own namespace, those of every process, and the named ones. `wanted` are looked for
 /// among threads too, which is dearer: a thread can be the only one in a namespace.
-pub(super) fn discover(wanted: &BTreeSet<u32>) -> io::Result<Namespaces> {
+pub(crate) fn discover(wanted: &BTreeSet<u32>) -> io::Result<Namespaces> {
     let mut places = Namespaces::default();
-    let own = inum(Path::new(OWN))?;
+    let own = own()?;
     places.add(own, OWN.into(), None);
     for pid in owner::pids(Path::new("/proc"))? {
         let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
@@ -93,7 +96,7 @@ impl Namespaces {
 
 impl NamespaceFile {
     /// Runs `job` inside the namespace, on a thread of its own that ends with it.
-    pub(super) fn inside<T: Send>(&self, job: impl FnOnce() -> T + Send) -> io::Result<T> {
+    pub(crate) fn inside<T: Send>(&self, job: impl FnOnce() -> T + Send) -> io::Result<T> {
         if self.namespace.own {
             return Ok(job());
         }
@@ -103,7 +106,7 @@ impl NamespaceFile {
         }
         thread::scope(|scope| {
             let worker = scope.spawn(move || {
-                setns(file.as_fd(), CloneFlags::CLONE_NEWNET)?;
+                enter(file.as_fd())?;
                 Ok(job())
             });
             worker.join().unwrap_or_else(|_| Err(io::Error::other("its thread failed")))
@@ -111,9 +114,19 @@ impl NamespaceFile {
     }
 }
 
+/// Moves the calling thread into a network namespace.
+fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(setns(namespace, CloneFlags::CLONE_NEWNET)?)
+}
+
+/// The inode number of the calling thread's network namespace.
+pub fn own() -> io::Result<u32> {
+    inum(Path::new(OWN))
+}
+
 /// The inode number of the namespace that `path` stands for. Namespaces are told by their file
 /// system: an ordinary file with the same number is none.
-fn inum(path: &Path) -> io::Result<u32> {
+pub fn inum(path: &Path) -> io::Result<u32> {
     let file = fs::metadata(path)?;
     let nsfs = fs::metadata(OWN)?.dev();
     if file.dev() != nsfs {
@@ -131,7 +144,7 @@ mod tests {
         let places = discover(&BTreeSet::new()).unwrap();
         let own: Vec<_> = places.by_inum.values().filter(|p| p.namespace.own).collect();
         assert_eq!(own.len(), 1);
-        let inside = own[0].inside(|| inum(Path::new(OWN)).unwrap()).unwrap();
+        let inside = own[0].inside(|| super::own().unwrap()).unwrap();
         assert_eq!(inside, own[0].namespace.inum);
     }
 

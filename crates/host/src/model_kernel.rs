@@ -1,25 +1,20 @@
 //! Which of the model's kernels this host runs.
 
-use std::fs;
-
-use anyhow::{Context, Result};
-
 use overflow_core::model::{
-    kernels::{self, Kernel},
+    kernels::{self, Kernel, UnknownKernel},
     release::Release,
 };
 
-/// The running kernel, from its release, its build string and the distribution's name.
-pub(super) fn kernel() -> Result<Kernel> {
-    let read = |path: &str| fs::read_to_string(path).with_context(|| format!("reading {path}"));
-    let release = read("/proc/sys/kernel/osrelease")?;
-    let build = read("/proc/sys/kernel/version").unwrap_or_default();
-    let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    identify(release.trim(), build.trim(), os_release_id(&os_release))
+use crate::kernel;
+
+/// The running kernel as the model knows it, from its release, its build string and the
+/// distribution's name.
+pub fn model_kernel() -> Result<Kernel, UnknownKernel> {
+    identify(&kernel::release(), &kernel::build(), &kernel::os_release("ID"))
 }
 
-fn identify(release: &str, build: &str, os_id: &str) -> Result<Kernel> {
-    let unknown = || kernels::UnknownKernel(release.to_owned());
+fn identify(release: &str, build: &str, os_id: &str) -> Result<Kernel, UnknownKernel> {
+    let unknown = || UnknownKernel(release.to_owned());
     let mut parsed = Release::parse(release).ok_or_else(unknown)?;
     if let Some(debian) = Release::parse_debian_build(build) {
         parsed = debian;
@@ -27,12 +22,7 @@ fn identify(release: &str, build: &str, os_id: &str) -> Result<Kernel> {
         // `5.10.0-7-custom` of somebody else says neither a patch level nor an Ubuntu ABI.
         parsed.ubuntu_abi = None;
     }
-    Ok(kernels::by_release(release, &parsed)?)
-}
-
-fn os_release_id(text: &str) -> &str {
-    let id = text.lines().find_map(|line| line.strip_prefix("ID="));
-    id.unwrap_or("").trim_matches(['"', '\''])
+    kernels::by_release(release, &parsed)
 }
 
 #[cfg(test)]
@@ -57,12 +47,5 @@ mod tests {
     fn abi_numbers_are_believed_of_ubuntu_only() {
         assert_eq!(regime("5.4.0-150-generic", "#167-Ubuntu SMP", "ubuntu"), ("B", false));
         assert_eq!(regime("5.4.0-150-generic", "#1 SMP", "arch"), ("C", true));
-    }
-
-    #[test]
-    fn os_release_ids() {
-        assert_eq!(os_release_id("NAME=\"x\"\nID=debian\nID_LIKE=y"), "debian");
-        assert_eq!(os_release_id("ID=\"rhel\""), "rhel");
-        assert_eq!(os_release_id(""), "");
     }
 }

@@ -1,0 +1,206 @@
+//! TCP sockets by `sock_diag`, as `ss` reads them.
+
+use std::{io, net::SocketAddr};
+
+use netlink_packet_core::{
+    DefaultNla, Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    Nla as _,
+};
+use netlink_packet_sock_diag::{
+    SockDiagMessage,
+    constants::{AF_INET, AF_INET6, IPPROTO_TCP},
+    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, Timer, nlas::Nla},
+};
+use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_SOCK_DIAG};
+
+use super::{Family, TcpSocket};
+
+/// `INET_DIAG_CGROUP_ID` of include/uapi/linux/inet_diag.h, since v5.9 (commit 6e3a401fc8af).
+const INET_DIAG_CGROUP_ID: u16 = 21;
+
+/// What to ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Sockets in every state.
+    All,
+    /// Listeners, with their drops, and requests.
+    Listening,
+}
+
+/// Lists them.
+pub fn sockets(family: Family, wanted: Wanted) -> io::Result<Vec<TcpSocket>> {
+    let socket = connect()?;
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let any = if family == Family::V6 { SocketId::new_v6() } else { SocketId::new_v4() };
+    send(&socket, &message(header, wanted, any))?;
+    let mut sockets = Vec::new();
+    loop {
+        let (bytes, _) = socket.recv_from_full()?;
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let message = understood(rest)?;
+            // Messages begin at multiples of four (NLMSG_ALIGN).
+            let len = (message.header.length as usize).next_multiple_of(4).min(rest.len());
+            rest = &rest[len..];
+            match message.payload {
+                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+                    sockets.push(described(&response));
+                }
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                NetlinkPayload::Done(_) => return Ok(sockets),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A socket for questions to the kernel.
+pub fn connect() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.bind_auto()?;
+    socket.connect(&NetlinkAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// Sends one message.
+pub fn send(socket: &Socket, message: &NetlinkMessage<SockDiagMessage>) -> io::Result<()> {
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    socket.send(&bytes, 0).map(drop)
+}
+
+/// The message that these bytes begin with.
+pub fn understood(bytes: &[u8]) -> io::Result<NetlinkMessage<SockDiagMessage>> {
+    NetlinkMessage::deserialize(bytes).map_err(|e| io::Error::other(e.to_string()))
+}
+
+/// A question about TCP sockets with this address.
+pub fn message(
+    header: NetlinkHeader,
+    wanted: Wanted,
+    socket_id: SocketId,
+) -> NetlinkMessage<SockDiagMessage> {
+    let family = Family::of(socket_id.source_address);
+    // SYN_RECV covers requests: inet_diag_dump_icsk adds TCPF_NEW_SYN_RECV to it (since v4.4,
+    // commit 079096f103fa).
+    let (states, extensions) = match wanted {
+        Wanted::All => (StateFlags::all(), ExtensionFlags::empty()),
+        Wanted::Listening => (StateFlags::LISTEN | StateFlags::SYN_RECV, ExtensionFlags::SKMEMINFO),
+    };
+    let request = InetRequest {
+        family: if family == Family::V6 { AF_INET6 } else { AF_INET },
+        protocol: IPPROTO_TCP,
+        extensions,
+        states,
+        socket_id,
+    };
+    let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    message.finalize();
+    message
+}
+
+fn described(response: &InetResponse) -> TcpSocket {
+    let header = &response.header;
+    let id = &header.socket_id;
+    let mut socket = TcpSocket {
+        local: SocketAddr::new(id.source_address.to_canonical(), id.source_port),
+        peer: SocketAddr::new(id.destination_address.to_canonical(), id.destination_port),
+        state: header.state,
+        // For a request the kernel puts num_retrans here (inet_req_diag_fill), beside timer 1.
+        retransmits: match header.timer {
+            Some(Timer::Retransmit(_, retransmits)) => retransmits,
+            _ => 0,
+        },
+        recv_q: header.recv_queue,
+        send_q: Some(header.send_queue),
+        inode: header.inode.into(),
+        uid: header.uid,
+        v6only: false,
+        drops: None,
+        cgroup_id: None,
+    };
+    for attribute in &response.nlas {
+        match attribute {
+            Nla::SkV6Only(v6only) => socket.v6only = *v6only,
+            Nla::MemInfo(memory) => socket.drops = Some(memory.drops),
+            Nla::Other(other) => socket.cgroup_id = cgroup_id(other).or(socket.cgroup_id),
+            _ => {}
+        }
+    }
+    socket
+}
+
+fn cgroup_id(attribute: &DefaultNla) -> Option<u64> {
+    if attribute.kind() != INET_DIAG_CGROUP_ID {
+        return None;
+    }
+    // The attribute's header has four bytes.
+    let mut bytes = vec![0; attribute.buffer_len()];
+    attribute.emit(&mut bytes);
+    Some(u64::from_ne_bytes(bytes.get(4..12)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use netlink_packet_sock_diag::inet::InetResponseHeader;
+
+    use super::*;
+
+    fn response(local: &str, nlas: Vec<Nla>) -> InetResponse {
+        let local: SocketAddr = local.parse().unwrap();
+        let header = InetResponseHeader {
+            family: AF_INET6,
+            state: 10,
+            timer: Some(Timer::Retransmit(std::time::Duration::ZERO, 3)),
+            socket_id: SocketId {
+                source_address: local.ip(),
+                source_port: local.port(),
+                ..SocketId::new_v6()
+            },
+            recv_queue: 2,
+            send_queue: 128,
+            uid: 33,
+            inode: 77,
+        };
+        InetResponse { header, nlas: nlas.into() }
+    }
+
+    #[test]
+    fn a_mapped_listener_with_its_attributes() {
+        let cgroup = DefaultNla::new(INET_DIAG_CGROUP_ID, 4711_u64.to_ne_bytes().to_vec());
+        let other = DefaultNla::new(INET_DIAG_CGROUP_ID + 1, vec![1; 8]);
+        let nlas = vec![Nla::SkV6Only(true), Nla::Other(cgroup), Nla::Other(other)];
+        let expected = TcpSocket {
+            local: "10.7.0.1:80".parse().unwrap(),
+            peer: "[::]:0".parse().unwrap(),
+            state: 10,
+            retransmits: 3,
+            recv_q: 2,
+            send_q: Some(128),
+            inode: 77,
+            uid: 33,
+            v6only: true,
+            drops: None,
+            cgroup_id: Some(4711),
+        };
+        assert_eq!(described(&response("[::ffff:10.7.0.1]:80", nlas)), expected);
+    }
+
+    #[test]
+    fn a_listener_of_this_process_is_listed_alike_by_both_requests() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        let find = |wanted| {
+            let mut found = sockets(Family::V4, wanted).unwrap();
+            found.retain(|s| s.local == local);
+            found.pop().unwrap()
+        };
+        let (any, listening) = (find(Wanted::All), find(Wanted::Listening));
+        assert!(any.is_listener());
+        assert_eq!((any.drops, listening.drops), (None, Some(0)));
+        assert_eq!(TcpSocket { drops: None, ..listening }, any);
+    }
+}

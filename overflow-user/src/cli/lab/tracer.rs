@@ -1,0 +1,53 @@
+//! The tracer of a lab run: attached to the cells' namespaces, its records kept for `--record`.
+
+use super::{LabArgs, recording::LabRecording};
+use crate::cli::tracing::Tracing;
+use overflow::probe::TraceConfig;
+use overflow_lab::tracing::{self, Traced, TracingError};
+
+/// A running tracer.
+pub(super) struct LabTracing<'a> {
+    tracing: Tracing,
+    recording: &'a LabRecording,
+}
+
+impl<'a> LabTracing<'a> {
+    /// Attaches, from inside a runtime, to these namespaces; `None`, having said why, if that does
+    /// not work.
+    pub(super) fn start(
+        args: &LabArgs,
+        netns: &[u32],
+        recording: &'a LabRecording,
+    ) -> Option<Self> {
+        let config = TraceConfig {
+            ports: vec![args.port()],
+            netns: netns.to_vec(),
+            all: true,
+            rung: args.rung(),
+            debug: args.debug,
+            ..TraceConfig::default()
+        };
+        match Tracing::start(args.btf.as_deref(), &config, recording.wanted()) {
+            Ok(tracing) => Some(Self { tracing, recording }),
+            Err(error) => {
+                eprintln!("overflow: {error:#}");
+                eprintln!(
+                    "overflow: verdicts are inferred from packets, counters and sockets alone"
+                );
+                None
+            }
+        }
+    }
+}
+
+impl tracing::Tracing for LabTracing<'_> {
+    fn add_netns(&mut self, inum: u32) -> Result<(), TracingError> {
+        Ok(self.tracing.add_netns(inum)?)
+    }
+
+    async fn finish(self) -> Result<Traced, TracingError> {
+        let finished = self.tracing.finish().await?;
+        self.recording.add(&finished.header, &finished.records)?;
+        Ok(finished.traced)
+    }
+}
