@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use serde::Serialize;
 
 use super::{
     LabArgs,
@@ -18,7 +17,7 @@ use overflow::probe::HookPoint;
 use overflow_core::{
     syn_limit::SynQueueLimit,
     verdict::{Connection, Stage, VerdictId},
-    wire,
+    wire::{self, Line},
 };
 use overflow_lab::{
     Cell, CellConfig, LabError,
@@ -43,32 +42,6 @@ enum Outcome {
     Unavailable(String),
 }
 
-/// A `scenario` line of the JSON output, as the list has it.
-#[derive(Serialize)]
-struct Listed {
-    r#type: &'static str,
-    v: u32,
-    scenario: &'static str,
-    shows: &'static str,
-}
-
-/// A `scenario` line of a run.
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(flatten)]
-    listed: Listed,
-    /// The run's name, as in its other lines.
-    run: String,
-    /// Whether all came out as foretold and no witness disagrees; `null` if it could not run.
-    holds: Option<bool>,
-    /// Each connection's stages, in order.
-    stories: Vec<String>,
-    /// What differs from what was foretold, one sentence each.
-    differences: &'a [String],
-    /// Why it could not run.
-    unavailable: Option<&'a str>,
-}
-
 /// Prints every scenario with what it shows.
 pub(super) fn list(output: OutputFormat) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -78,7 +51,7 @@ pub(super) fn list(output: OutputFormat) -> Result<()> {
                 writeln!(out, "{}", scenario.name)?;
                 writeln!(out, "    {}", scenario.shows)?;
             }
-            OutputFormat::Json => line(&mut out, &listed(scenario))?,
+            OutputFormat::Json => wire::line(&mut out, &line(scenario, None))?,
         }
     }
     out.flush()?;
@@ -170,7 +143,7 @@ fn again(
 }
 
 fn lost(cell: &CellReport) -> u64 {
-    cell.losses.iter().map(|loss| loss.count).sum()
+    cell.losses.iter().map(|(_, count)| count).sum()
 }
 
 /// The scenarios asked for, each once, with those this kernel cannot run marked.
@@ -330,23 +303,22 @@ fn json(ended: &[Ended], report: Option<&Report>) -> Result<()> {
         }
     }
     for e in ended {
-        let mut l = Line {
-            listed: listed(e.scenario),
-            run: e.config.run_name(),
-            holds: e.holds(cells),
-            stories: Vec::new(),
-            differences: &[],
-            unavailable: None,
-        };
-        match &e.outcome {
-            Outcome::Unavailable(why) => l.unavailable = Some(why),
+        let (stories, differences, unavailable) = match &e.outcome {
+            Outcome::Unavailable(why) => (Vec::new(), &[][..], Some(why.as_str().into())),
             Outcome::Ran { cell, differences } => {
                 let connections = cells.get(*cell).map_or(&[][..], |c| &c.judgement.connections);
-                l.stories = connections.iter().map(|j| text(&j.connection)).collect();
-                l.differences = differences;
+                let stories = connections.iter().map(|j| text(&j.connection)).collect();
+                (stories, &differences[..], None)
             }
-        }
-        line(&mut out, &l)?;
+        };
+        let ended = wire::Ended {
+            run: e.config.run_name().into(),
+            holds: e.holds(cells),
+            stories,
+            differences: differences.into(),
+            unavailable,
+        };
+        wire::line(&mut out, &line(e.scenario, Some(ended)))?;
     }
     if let Some(report) = report {
         report_json::summary(&mut out, report)?;
@@ -355,14 +327,9 @@ fn json(ended: &[Ended], report: Option<&Report>) -> Result<()> {
     Ok(())
 }
 
-fn listed(scenario: &'static Scenario) -> Listed {
-    Listed { r#type: "scenario", v: wire::VERSION, scenario: scenario.name, shows: scenario.shows }
-}
-
-fn line(out: &mut impl Write, line: &impl Serialize) -> Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
-    out.write_all(b"\n")?;
-    Ok(())
+fn line<'a>(scenario: &'static Scenario, ended: Option<wire::Ended<'a>>) -> Line<'a> {
+    let (v, name, shows) = (wire::VERSION, scenario.name.into(), scenario.shows.into());
+    Line::Scenario(wire::Scenario { v, scenario: name, shows, ended })
 }
 
 #[cfg(test)]
@@ -370,10 +337,10 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
-    use overflow_core::wire::{HookInUse, LinkKind};
+    use overflow_core::{loss::Loss, wire::LinkKind};
     use overflow_lab::{
         ListenerQueue, Observation, Timeline,
-        report::{Host, Loss},
+        report::{HookInUse, Host},
     };
 
     /// A run in which nothing was seen, and so many records were lost.
@@ -396,7 +363,7 @@ mod tests {
             };
             let hook = HookPoint::ThirdAck.as_str();
             let hooks = vec![HookInUse { moment: hook, rung: "fentry", hook: String::new() }];
-            let losses = vec![Loss { what: "ebpf ring_full".to_owned(), count: lost }];
+            let losses = vec![(Loss::Kernel(overflow_common::Loss::RingFull), lost)];
             CellReport::new(config, observation, Vec::new(), None, hooks, losses)
         };
         let host = Host { kernel: String::new(), distro: None };

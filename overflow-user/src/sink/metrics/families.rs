@@ -64,7 +64,7 @@ impl Families {
         families.happened(rows, snapshot.accepts);
         families.queues(rows);
         let losses = snapshot.losses.iter().take(CAUSES).map(|(cause, count)| Sample {
-            labels: vec![("cause", cause.clone())],
+            labels: vec![("cause", cause.id().to_owned())],
             value: Value::Count(*count),
         });
         families.add("losses", "What was lost on the way, so is missing elsewhere", losses);

@@ -9,10 +9,11 @@ use std::{
 use super::*;
 use crate::sink::{
     otlp::names,
-    trace::{Full, JsonLines, Listened, Opening, Snapshot, Totals, TraceSink, Waits},
+    trace::{Full, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits},
 };
 use overflow_core::{
     listeners::{Inventory, Listener, sample},
+    loss::Loss,
     owner::{Cgroup, Container, Owner, Process},
     verdict::VerdictId,
 };
@@ -31,7 +32,7 @@ fn owned(comm: &str) -> Listener {
 /// The page after one second, of a listener that was full.
 fn shared(comm: &str) -> Shared {
     let shared = Shared::default();
-    let mut sink = Measured::new(Box::new(JsonLines), shared.clone());
+    let mut sink = Measured::new(shared.clone());
     let opening = Opening {
         kernel: "6.12.1".to_owned(),
         distro: String::new(),
@@ -46,8 +47,7 @@ fn shared(comm: &str) -> Shared {
         wall_offset_ns: 0,
         utc_offset_s: 0,
     };
-    let mut out = Vec::new();
-    sink.open(&mut out, &opening).unwrap();
+    sink.handle(Message::Open(&opening)).unwrap();
     let mut waits = Waits { total_ns: 1_500_000, ..Waits::default() };
     waits.buckets[10] = 2;
     waits.buckets[Waits::BUCKETS - 1] = 1;
@@ -80,9 +80,9 @@ fn shared(comm: &str) -> Shared {
         inventory: &inventory,
         accepts: true,
         suppressed: 0,
-        losses: vec![("ebpf ring full".to_owned(), 6)],
+        losses: vec![(Loss::from_id("ebpf ring full"), 6)],
     };
-    sink.second(&mut out, &snapshot).unwrap();
+    sink.handle(Message::Second(&snapshot)).unwrap();
     shared
 }
 

@@ -9,10 +9,11 @@ use super::row::{Key, Row};
 use crate::{
     pipeline::Filter,
     probe,
-    sink::trace::{Listened, Moment, Opening, Snapshot},
+    sink::trace::{JudgedEvent, Listened, Opening, Snapshot},
 };
 use overflow_core::{
     listeners::{Inventory, Listener},
+    loss::Loss,
     model::kernels::Kernel,
     verdict::{Known, VerdictId},
 };
@@ -20,7 +21,7 @@ use overflow_core::{
 /// Handshakes that are kept: more than the highest screen has lines.
 const KEPT: usize = 300;
 
-/// A moment at which a handshake did not go as it should.
+/// An event at which a handshake did not go as it should.
 #[derive(Clone, Debug)]
 pub struct Handshake {
     /// When, CLOCK_MONOTONIC nanoseconds.
@@ -53,13 +54,13 @@ pub struct State {
     /// As it was last looked at.
     pub inventory: Inventory,
     /// What was lost, by cause.
-    pub losses: Vec<(String, u64)>,
+    pub losses: Vec<(Loss, u64)>,
     /// CLOCK_MONOTONIC nanoseconds at the first and the last second.
     pub begun_ns: Option<u64>,
     /// See there.
     pub now_ns: u64,
     filter: Filter,
-    /// Longest accept queue of the moments of this second.
+    /// Longest accept queue of the events of this second.
     peaks: HashMap<Key, u32>,
 }
 
@@ -88,12 +89,12 @@ impl State {
         self.inventory = inventory.clone();
     }
 
-    /// Takes an abnormal moment.
-    pub fn moment(&mut self, moment: &Moment<'_>) {
-        let conn = moment.observed.conn;
-        let values = &moment.stage.values;
+    /// Takes an abnormal event.
+    pub fn event(&mut self, judged: &JudgedEvent<'_>) {
+        let conn = judged.observed.conn;
+        let values = &judged.stage.values;
         let recv_q = values.sk_ack_backlog.zip(values.sk_max_ack_backlog);
-        let key = (conn.netns, moment.listeners.first().map_or(conn.server, |l| l.local));
+        let key = (conn.netns, judged.listeners.first().map_or(conn.server, |l| l.local));
         if let Some((len, _)) = recv_q {
             let peak = self.peaks.entry(key).or_default();
             *peak = len.max(*peak);
@@ -102,12 +103,12 @@ impl State {
             self.handshakes.pop_front();
         }
         self.handshakes.push_back(Handshake {
-            t_ns: moment.t_ns,
+            t_ns: judged.t_ns,
             key,
             client: conn.client,
             server: conn.server,
-            id: moment.stage.id,
-            traced: moment.stage.known == Known::Traced,
+            id: judged.stage.id,
+            traced: judged.stage.known == Known::Traced,
             recv_q,
         });
     }
