@@ -15,8 +15,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     exec,
+    kernels::Arch,
     mirrors::Mirrors,
-    progress,
+    packages, progress,
     tools::{self, APT_GET, DPKG_DEB},
     workspace,
 };
@@ -46,20 +47,22 @@ pub struct Apt {
 
 impl Apt {
     /// Sets up the directories; `name` tells sets of suites apart. No network.
-    pub fn open(name: &str, suites: &[String]) -> Result<Self> {
+    pub fn open(name: &str, suites: &[String], arch: Arch) -> Result<Self> {
         tools::ensure(&[APT_GET, DPKG_DEB])?;
-        let dir = workspace::target().join("vm/apt").join(name);
+        let foreign = if arch == Arch::Amd64 { String::new() } else { format!("-{}", arch.name()) };
+        let dir = workspace::target().join("vm/apt").join(format!("{name}{foreign}"));
         for sub in ["state/lists/partial", "cache/archives/partial"] {
             let sub = dir.join(sub);
             fs::create_dir_all(&sub).with_context(|| format!("cannot make {}", sub.display()))?;
         }
-        let lock = File::create(dir.join("lock")).and_then(|file| file.lock().map(|()| file));
+        let lock = File::create(dir.join("lock"));
         let lock = lock.with_context(|| format!("cannot lock {}", dir.display()))?;
+        let lock = packages::wait_for_lock(lock, &dir.display().to_string())?;
         let mirrors = Mirrors::of_this_system()?;
         let config = dir.join("apt.conf");
         let apt = Self { dir, config, mirror: mirrors.archive.clone(), _lock: lock };
-        apt.write("apt.conf", &apt.configuration())?;
-        apt.write("sources.list", &sources(suites, &mirrors, &keyring()?))?;
+        apt.write("apt.conf", &apt.configuration(arch))?;
+        apt.write("sources.list", &sources(suites, arch, &mirrors, &keyring()?))?;
         Ok(apt)
     }
 
@@ -121,8 +124,8 @@ impl Apt {
     }
 
     /// Read after the system's own configuration, whose proxies stay in force.
-    fn configuration(&self) -> String {
-        let dir = self.dir.display();
+    fn configuration(&self, arch: Arch) -> String {
+        let (dir, arch) = (self.dir.display(), arch.name());
         format!(
             "Dir::State \"{dir}/state\";\n\
              Dir::State::status \"/dev/null\";\n\
@@ -133,9 +136,9 @@ impl Apt {
              Dir::Etc::sourceparts \"-\";\n\
              Dir::Etc::preferences \"-\";\n\
              Dir::Etc::preferencesparts \"-\";\n\
-             APT::Architecture \"amd64\";\n\
+             APT::Architecture \"{arch}\";\n\
              #clear APT::Architectures;\n\
-             APT::Architectures {{ \"amd64\"; }};\n\
+             APT::Architectures {{ \"{arch}\"; }};\n\
              APT::Sandbox::User \"root\";\n\
              APT::Update::Error-Mode \"any\";\n\
              Acquire::Languages \"none\";\n\
@@ -185,12 +188,12 @@ pub fn unpack(deb: &Path, into: &Path) -> Result<()> {
     exec::output(Command::new("dpkg-deb").arg("-x").arg(deb).arg(into)).map(drop)
 }
 
-fn sources(suites: &[String], mirrors: &Mirrors, keyring: &Path) -> String {
+fn sources(suites: &[String], arch: Arch, mirrors: &Mirrors, keyring: &Path) -> String {
     let mut text = String::new();
     for suite in suites {
         let uri = if suite.ends_with("-security") { &mirrors.security } else { &mirrors.archive };
-        let _ =
-            writeln!(text, "deb [arch=amd64 signed-by={}] {uri} {suite} main", keyring.display());
+        let options = format!("arch={} signed-by={}", arch.name(), keyring.display());
+        let _ = writeln!(text, "deb [{options}] {uri} {suite} main");
     }
     text
 }
@@ -204,9 +207,8 @@ fn keyring() -> Result<PathBuf> {
         return Ok(path);
     }
     if rustix::process::geteuid().is_root() {
-        let install = ["install", "-y", "--no-install-recommends", "debian-archive-keyring"];
         progress::step("installing debian-archive-keyring, to verify kernel packages", || {
-            exec::run(Command::new("apt-get").arg("-q").args(install))
+            packages::install(&["debian-archive-keyring"])
         })?;
     }
     let Some(path) = find() else {
@@ -246,7 +248,7 @@ mod tests {
     fn security_suites_come_from_the_security_archive() {
         let mirrors = Mirrors::new("http://a.example/debian/", None);
         let suites = ["trixie".to_owned(), "trixie-security".to_owned()];
-        let text = sources(&suites, &mirrors, Path::new("/k.gpg"));
+        let text = sources(&suites, Arch::Amd64, &mirrors, Path::new("/k.gpg"));
         assert_eq!(
             text,
             "deb [arch=amd64 signed-by=/k.gpg] http://a.example/debian trixie main\n\

@@ -30,14 +30,20 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// Runs a program silently and returns its standard output.
 pub fn output(command: &mut Command) -> Result<String> {
     let out = capture(command)?;
-    if !out.status.success() {
-        bail!("`{}` failed ({}): {}", line(command), out.status, complaint(&out.stderr));
-    }
+    succeeded(command, &out)?;
     String::from_utf8(out.stdout)
         .with_context(|| format!("`{}` printed what is not UTF-8", line(command)))
 }
 
-/// Runs a program silently, whatever its exit status.
+/// The error of a program that failed, with the last line of what it printed.
+pub fn succeeded(command: &Command, out: &Output) -> Result<()> {
+    if !out.status.success() {
+        bail!("`{}` failed ({}): {}", line(command), out.status, complaint(&out.stderr));
+    }
+    Ok(())
+}
+
+/// Runs a program, whatever its exit status; silently, unless its streams go elsewhere.
 pub fn capture(command: &mut Command) -> Result<Output> {
     command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {}", name(command)))
 }
@@ -113,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_one_sentence_with_the_last_words() {
+    fn a_failure_is_one_sentence_with_the_last_line() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo first >&2; echo the reason >&2; echo >&2; exit 3"]);
         let error = output(&mut command).unwrap_err().to_string();

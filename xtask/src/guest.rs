@@ -7,10 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    artifacts, exec,
-    fleet::{self, Batch},
-    kernel_image,
+    artifacts, exec, kernel_image,
     vm::{JobOutput, Options},
+    vm_pool::{self, Batch},
 };
 
 /// The programs of a machine that it runs in.
@@ -57,7 +56,7 @@ pub fn ask<J: Serialize, T: DeserializeOwned>(
     };
     let jobs = jobs.iter().map(|job| argv(&[kind], job)).collect::<Result<_>>()?;
     let batch = Batch { kernel: kernel.to_owned(), jobs };
-    let ran = fleet::run(&[batch], 1, &options, &|_, _, _| ()).pop();
+    let ran = vm_pool::run(&[batch], 1, &options, &|_, _, _| ()).pop();
     let ran = ran.context("nothing was run")??;
     let reports = ran.outputs.into_iter().map(|output| output.and_then(|o| report(&o)));
     Ok((ran.version, reports.collect()))

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     apt::{self, Apt, Package},
-    kernels::{Kernels, Series},
+    kernels::{Arch, Kernels, Series},
     progress, workspace,
 };
 
@@ -29,18 +29,20 @@ pub struct KernelImage {
 
 impl KernelImage {
     /// The kernel a request names, from the cache or from the archive.
-    pub fn obtain(request: &str) -> Result<Self> {
+    pub fn obtain(request: &str, arch: Arch) -> Result<Self> {
         let kernels = Kernels::load()?;
         let series = kernels.find(request)?;
         let from_archive = || {
-            let apt = Apt::open(&series.name, &series.suites)?;
-            let package = resolve(&apt, series, request)?;
+            let apt = Apt::open(&series.name, &series.suites, arch)?;
+            let package = resolve(&apt, series, request, arch)?;
             Self::from_package(&apt, &package)
         };
         match from_archive() {
             Ok(image) => Ok(image),
             Err(e) => {
-                let Some(cached) = Self::newest_cached(series, request)? else { return Err(e) };
+                let Some(cached) = Self::newest_cached(series, request, arch)? else {
+                    return Err(e);
+                };
                 progress::note(&format!("{e:#}; using the cached kernel {}", cached.version));
                 Ok(cached)
             }
@@ -108,13 +110,14 @@ impl KernelImage {
         Ok(image)
     }
 
-    fn newest_cached(series: &Series, request: &str) -> Result<Option<Self>> {
+    fn newest_cached(series: &Series, request: &str, arch: Arch) -> Result<Option<Self>> {
         let Ok(entries) = fs::read_dir(cache()) else { return Ok(None) };
         let packages = entries.filter_map(Result::ok).filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let (release, version) = name.split_once('_')?;
             let package = Package { name: format!("{IMAGE}{release}"), version: version.into() };
-            (series.matches(&package.name) && series.accepts(request, version)).then_some(package)
+            (series.matches(&package.name, arch) && series.accepts(request, version))
+                .then_some(package)
         });
         Ok(apt::newest(packages.collect())?.map(|package| {
             let release = package.name.trim_start_matches(IMAGE).to_owned();
@@ -131,7 +134,7 @@ pub fn busybox() -> Result<PathBuf> {
         return Ok(path);
     }
     let kernels = Kernels::load()?;
-    let apt = Apt::open("busybox", &[kernels.busybox])?;
+    let apt = Apt::open("busybox", &[kernels.busybox], Arch::Amd64)?;
     apt.update()?;
     let package = apt::newest(apt.packages("busybox-static")?)?
         .context("the Debian archive no longer holds busybox-static")?;
@@ -149,11 +152,11 @@ pub fn busybox() -> Result<PathBuf> {
     })
 }
 
-fn resolve(apt: &Apt, series: &Series, request: &str) -> Result<Package> {
+fn resolve(apt: &Apt, series: &Series, request: &str, arch: Arch) -> Result<Package> {
     apt.update()?;
     let prefix = format!("{IMAGE}{}.", series.name);
     let packages = apt.packages(&prefix)?;
-    let matching: Vec<_> = packages.into_iter().filter(|p| series.matches(&p.name)).collect();
+    let matching: Vec<_> = packages.into_iter().filter(|p| series.matches(&p.name, arch)).collect();
     let mut known: Vec<_> = matching.iter().map(|p| p.version.clone()).collect();
     known.sort();
     let accepted = matching.into_iter().filter(|p| series.accepts(request, &p.version)).collect();

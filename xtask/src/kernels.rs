@@ -3,10 +3,30 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
 use serde::Deserialize;
 
 /// The series taken if the user names none.
 pub const DEFAULT: &str = "6.12";
+
+/// An architecture that Debian builds kernels for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Arch {
+    /// x86-64.
+    Amd64,
+    /// 64-bit Arm.
+    Arm64,
+}
+
+impl Arch {
+    /// What Debian calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+}
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -60,15 +80,16 @@ impl Kernels {
 }
 
 impl Series {
-    /// Whether `package` is an image of this series.
-    pub fn matches(&self, package: &str) -> bool {
-        match self.package.split_once('*') {
+    /// Whether `package` is an image of this series for `arch`; the file names those for amd64.
+    pub fn matches(&self, package: &str, arch: Arch) -> bool {
+        let wanted = self.package.replace(Arch::Amd64.name(), arch.name());
+        match wanted.split_once('*') {
             Some((head, tail)) => {
                 package.len() >= head.len() + tail.len()
                     && package.starts_with(head)
                     && package.ends_with(tail)
             }
-            None => package == self.package,
+            None => package == wanted,
         }
     }
 
@@ -114,9 +135,11 @@ mod tests {
     fn packages_and_versions_are_matched_exactly() {
         let kernels = Kernels::load().unwrap();
         let series = kernels.find("6.1").unwrap();
-        assert!(series.matches("linux-image-6.1.0-56-cloud-amd64"));
-        assert!(!series.matches("linux-image-6.1.0-56-cloud-amd64-unsigned"));
-        assert!(!series.matches("linux-image-6.12.1-cloud-amd64"));
+        assert!(series.matches("linux-image-6.1.0-56-cloud-amd64", Arch::Amd64));
+        assert!(!series.matches("linux-image-6.1.0-56-cloud-amd64-unsigned", Arch::Amd64));
+        assert!(!series.matches("linux-image-6.12.1-cloud-amd64", Arch::Amd64));
+        assert!(!series.matches("linux-image-6.1.0-56-cloud-arm64", Arch::Amd64));
+        assert!(series.matches("linux-image-6.1.0-56-cloud-arm64", Arch::Arm64));
         assert!(series.accepts("6.1", "6.1.192-2"));
         assert!(series.accepts("6.1.192", "6.1.192-2"));
         assert!(series.accepts("6.1.192-2", "6.1.192-2~deb11u1"));

@@ -9,23 +9,46 @@ use crate::{
     exec,
     expected::{Cell, Group, SCENARIOS, Scenario},
     lines::{self, Line, Stage, under},
+    needs::{Needs, Verdict},
     progress,
     test::Checks,
     vm::{JobOutput, Vm},
     workspace,
 };
 
-/// The lab on this kernel, which may not allow every hook.
-pub fn native(overflow: &Path) -> Result<Checks> {
+/// The lab on this kernel, which may not allow every hook. What it needs is looked for beforehand:
+/// the lab itself goes on without tracing, and infers.
+pub fn native(overflow: &Path, here: &dyn Needs) -> Result<Checks> {
     let mut checks = Checks::default();
+    for need in ["root", "network namespaces"] {
+        if let Verdict::Lacking(why) = here.look(need) {
+            checks.skip("the lab on this kernel", &format!("needs {need}: {why}"));
+            return Ok(checks);
+        }
+    }
+    let tracing = here.look("tracing");
     for scenario in SCENARIOS {
         let limit = Duration::from_mins(5);
         let out = exec::capture_within(Command::new(overflow).args(argv(scenario)), limit)?;
         let code = out.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255);
         let output = JobOutput { stdout: out.stdout, stderr: out.stderr, code, files: Vec::new() };
         judge("native", scenario, &output, &["traced", "inferred"], &mut checks)?;
+        hooked(scenario.name, &output, &tracing, &mut checks);
     }
     Ok(checks)
+}
+
+/// Whether any hook was in use, where the kernel lets one attach.
+fn hooked(name: &str, output: &JobOutput, tracing: &Verdict, checks: &mut Checks) {
+    let hooks = lines::read(&output.stdout).map_or(0, |l| l.iter().map(|l| l.hooks.len()).sum());
+    match tracing {
+        Verdict::Lacking(why) => {
+            checks.skip(&format!("tracing, native, {name}"), &format!("needs tracing: {why}"));
+        }
+        Verdict::Here | Verdict::Unknown => checks.check(hooks > 0, || {
+            format!("native, {name}: no hook was in use, although this kernel allows tracing")
+        }),
+    }
 }
 
 /// The lab in a VM, whose kernel allows every hook: all in one boot.
@@ -139,7 +162,7 @@ fn judge_cell(at: &str, cell: &Cell, connections: &[Line], checks: &mut Checks) 
     });
 }
 
-/// Keeps what the lab said for whoever has to find out; the path of its JSON lines.
+/// Keeps the lab's output for whoever has to find out; the path of its JSON lines.
 fn keep(place: &str, name: &str, output: &JobOutput) -> Result<String> {
     let dir = workspace::target().join("test").join(place);
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -186,6 +209,24 @@ mod tests {
         let [a, b, mut c] = three();
         c.run = Some("abort=1,syncookies=0".to_owned());
         assert_eq!(failures(&cell, &[a, b, c]), 1);
+    }
+
+    #[test]
+    fn a_lab_that_could_trace_must() {
+        let run = |hooks: &str| JobOutput {
+            stdout: format!("{{\"type\":\"run\",\"hooks\":[{hooks}]}}\n").into(),
+            ..JobOutput::default()
+        };
+        let counted = |hooks: &str, tracing: Verdict| {
+            let mut checks = Checks::default();
+            hooked("seed", &run(hooks), &tracing, &mut checks);
+            checks.counts()
+        };
+        let hook = r#"{"moment":"SYN","hook":"fexit:tcp_conn_request"}"#;
+        assert_eq!(counted(hook, Verdict::Here), "1 passed, 0 failed, 0 skipped");
+        assert_eq!(counted("", Verdict::Here), "0 passed, 1 failed, 0 skipped");
+        let lacking = Verdict::Lacking("no BTF".to_owned());
+        assert_eq!(counted("", lacking), "0 passed, 0 failed, 1 skipped");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 mod apt;
 mod artifacts;
 mod bench;
+mod btf;
 mod exec;
 mod expected;
-mod fleet;
+mod vm_pool;
 mod ground_truth;
 mod guest;
 mod initramfs;
@@ -17,10 +18,13 @@ mod machine;
 mod matrix;
 mod mirrors;
 mod modules;
+mod needs;
 mod no_btf;
+mod packages;
 mod progress;
 mod run;
 mod setup;
+mod skips;
 mod soak;
 mod storm;
 mod storm_document;
@@ -51,8 +55,11 @@ enum Verb {
         cargo xtask run --vm 6.12 -- --output json\n  cargo xtask run --vm 5.10.223-1")]
     Run(run::RunArgs),
     /// Check everything: tidiness, format, lints, unit tests, the lab here and in VMs
-    #[command(after_help = "The last line is `N passed, N failed`; the exit status is 0 only if \
-        nothing failed.")]
+    #[command(
+        after_help = "The last line is `N passed, N failed, N skipped`, after a line for each \
+        that was skipped; the exit status is 0 only if nothing failed. What was skipped although it \
+        could run here has failed."
+    )]
     Test(test::TestArgs),
     /// Run measured scenarios again in VMs: is each connection's fate as it was measured?
     #[command(after_help = "Examples:\n  cargo xtask ground-truth\n  \
@@ -66,12 +73,16 @@ enum Verb {
     #[command(after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
         cargo xtask bench --only trace,full-bt")]
     Bench(bench::BenchArgs),
-    /// Flood listeners in a VM: are the tool's counts the kernel's, and every loss told?
+    /// Flood listeners in a VM: are the tool's counts the kernel's, and every loss reported?
     #[command(after_help = "Examples:\n  cargo xtask storm\n  \
         cargo xtask storm --rung tracepoint --smp 2 --syns 100000")]
     Storm(storm::StormArgs),
     /// Trace mixed load in a VM for a long time: does the memory stay flat?
     Soak(soak::SoakArgs),
+    /// Write what real kernels' BTF says of the fields that overflow reads, as test data
+    #[command(after_help = "Examples:\n  cargo xtask btf-excerpt 5.10.223-1 6.12\n  \
+        cargo xtask btf-excerpt --arch arm64 6.12")]
+    BtfExcerpt(btf::BtfExcerptArgs),
     /// Boot a kernel with a shell on this terminal; `overflow` is in its PATH
     #[command(after_help = "Examples:\n  cargo xtask vm 6.1\n  \
         cargo xtask vm 6.1 -- overflow doctor\n  cargo xtask vm 5.10 -- uname -r")]
@@ -94,6 +105,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::bench(&args),
         Verb::Storm(args) => storm::storm(&args),
         Verb::Soak(args) => soak::soak(&args),
+        Verb::BtfExcerpt(args) => btf::btf_excerpt(&args),
         Verb::Vm { kernel, command } => run::shell(&kernel, &command),
     };
     result.unwrap_or_else(|e| {

@@ -1,6 +1,12 @@
-//! What building needs and a fresh machine lacks: rust-src, the musl target, bpf-linker.
+//! What building needs and a fresh machine lacks: rust-src, two targets, bpf-linker.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -13,12 +19,19 @@ use crate::{
 /// bpf-linker releases known to work with the aya this workspace uses.
 const BPF_LINKER: &str = "^0.13";
 
+/// How often rustup is tried again.
+const RUSTUP_RETRIES: usize = 3;
+
+/// The target that proves that overflow-core asks no system for anything.
+pub const PURE_TARGET: &str = "wasm32-unknown-unknown";
+
 /// Installs everything a build needs; does nothing, silently, where it is there already.
 pub fn build_tools() -> Result<()> {
     tools::ensure(&[CC])?;
     let toolchain = Toolchain::current()?;
     toolchain.ensure_rust_src()?;
-    toolchain.ensure_target()?;
+    toolchain.ensure_target(&toolchain.static_target(), "for the static binary")?;
+    toolchain.ensure_target(PURE_TARGET, "to check that overflow-core is pure")?;
     toolchain.ensure_bpf_linker()
 }
 
@@ -56,27 +69,22 @@ impl Toolchain {
     }
 
     fn ensure_rust_src(&self) -> Result<()> {
-        if self.sysroot.join("lib/rustlib/src/rust/library/core").is_dir() {
-            return Ok(());
-        }
+        let place = self.sysroot.join("lib/rustlib/src/rust/library/core");
         let why = "rust-src, from which core is built for the eBPF programs";
-        progress::step(&format!("installing {why}"), || {
-            self.rustup(&["component", "add", "rust-src"], why)
-        })
+        self.rustup(&["component", "add", "rust-src"], &place, why)
     }
 
-    fn ensure_target(&self) -> Result<()> {
-        let target = self.static_target();
-        if self.sysroot.join("lib/rustlib").join(&target).is_dir() {
+    fn ensure_target(&self, target: &str, what_for: &str) -> Result<()> {
+        let place = self.sysroot.join("lib/rustlib").join(target);
+        self.rustup(&["target", "add", target], &place, &format!("the target {target}, {what_for}"))
+    }
+
+    /// Adds what makes `place`, if it is not there. Tried again if it fails, because another rustup may
+    /// be adding the same.
+    fn rustup(&self, args: &[&str], place: &Path, why: &str) -> Result<()> {
+        if place.is_dir() {
             return Ok(());
         }
-        let why = format!("the target {target}, for the static binary");
-        progress::step(&format!("installing {why}"), || {
-            self.rustup(&["target", "add", &target], &why)
-        })
-    }
-
-    fn rustup(&self, args: &[&str], why: &str) -> Result<()> {
         if tools::find("rustup").is_none() {
             bail!(
                 "the toolchain at {} lacks {why}, and there is no rustup to add it: \
@@ -84,7 +92,16 @@ impl Toolchain {
                 self.sysroot.display()
             );
         }
-        exec::run(Command::new("rustup").args(args))
+        progress::step(&format!("installing {why}"), || {
+            for _ in 0..RUSTUP_RETRIES {
+                if exec::run(Command::new("rustup").args(args)).is_ok() || place.is_dir() {
+                    return Ok(());
+                }
+                progress::note("trying again, because another rustup may have been in the way");
+                thread::sleep(Duration::from_secs(5));
+            }
+            exec::run(Command::new("rustup").args(args))
+        })
     }
 
     /// Builds bpf-linker against the LLVM inside the toolchain: the linker must read the bitcode

@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
-use guest_bench::{memory::Memory, soak::Diary};
+use guest_bench::{memory::Memory, soak::SoakReport};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -41,7 +41,8 @@ pub struct Soaked {
     /// What was attached.
     pub command: String,
     /// What happened.
-    pub diary: Diary,
+    #[serde(rename = "diary")]
+    pub report: SoakReport,
 }
 
 /// Most of the first third and most of the last, KiB, after the warm-up.
@@ -72,13 +73,13 @@ impl Thirds {
 impl Soaked {
     /// Whether memory is flat and the metrics have every overflow.
     pub fn passed(&self) -> bool {
-        let flat = |figure| Thirds::of(&self.diary.samples, figure).is_some_and(|t| t.flat());
+        let flat = |figure| Thirds::of(&self.report.samples, figure).is_some_and(|t| t.flat());
         flat(|m| m.rss_kib) && flat(|m| m.anon_kib) && self.counted()
     }
 
     /// Whether the metrics have every overflow.
     pub fn counted(&self) -> bool {
-        self.diary.metrics_overflows == self.diary.overflows
+        self.report.metrics_overflows == self.report.overflows
     }
 }
 
@@ -91,12 +92,12 @@ pub fn soak(args: &SoakArgs) -> Result<ExitCode> {
     let job = guest_bench::soak::Soak { tool, minutes: args.minutes, metrics: METRICS.to_owned() };
     // Virtual time is faster than the clock, unless the machine is very busy.
     let limit = Duration::from_mins(30 + 2 * args.minutes);
-    let (kernel, diaries) = guest::ask(&args.kernel, 1, ("soak", &[job]), limit)?;
-    let diary = diaries.into_iter().next().context("nothing came back")?;
+    let (kernel, reports) = guest::ask(&args.kernel, 1, ("soak", &[job]), limit)?;
+    let report = reports.into_iter().next().context("nothing came back")?;
     let soaked = Soaked {
         kernel,
         command: command.join(" "),
-        diary: diary.map_err(|e: anyhow::Error| anyhow!("{e:#}"))?,
+        report: report.map_err(|e: anyhow::Error| anyhow!("{e:#}"))?,
     };
     print!("{}", storm_document::soak(&soaked));
     let passed = soaked.passed();

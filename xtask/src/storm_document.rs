@@ -121,9 +121,9 @@ pub fn terminal(storms: &Storms) -> String {
 
 /// The samples of a soak, and the judgement.
 pub fn soak(soaked: &Soaked) -> String {
-    let diary = &soaked.diary;
+    let report = &soaked.report;
     let mut text = format!("{}\n\nminute  processes  VmRSS, KiB  RssAnon, KiB\n", soaked.command);
-    for (minute, m) in diary.samples.iter().enumerate() {
+    for (minute, m) in report.samples.iter().enumerate() {
         let (rss, anon) = (m.rss_kib, m.anon_kib);
         let _ = writeln!(text, "{minute:>6}  {:>9}  {rss:>10}  {anon:>12}", m.processes);
     }
@@ -132,7 +132,7 @@ pub fn soak(soaked: &Soaked) -> String {
         ("VmRSS", (|m| m.rss_kib) as fn(&guest_bench::memory::Memory) -> u64),
         ("RssAnon", |m| m.anon_kib),
     ] {
-        let Some(t) = Thirds::of(&diary.samples, figure) else { continue };
+        let Some(t) = Thirds::of(&report.samples, figure) else { continue };
         let verdict = verdict(t.flat());
         let (first, last) = (t.first_kib, t.last_kib);
         let _ = writeln!(
@@ -144,19 +144,19 @@ pub fn soak(soaked: &Soaked) -> String {
         text,
         "{:<6}  the metrics have {} overflows, the kernel {}",
         verdict(soaked.counted()),
-        diary.metrics_overflows,
-        diary.overflows,
+        report.metrics_overflows,
+        report.overflows,
     );
     let _ = writeln!(
         text,
         "\n{} lines printed, metrics read {} times; the load:",
-        diary.lines, diary.scrapes
+        report.lines, report.scrapes
     );
-    for (what, n) in &diary.load {
+    for (what, n) in &report.load {
         let _ = writeln!(text, "{n:>8}  {what}");
     }
-    if !diary.stderr.is_empty() {
-        let _ = writeln!(text, "last words: {}", diary.stderr);
+    if !report.stderr.is_empty() {
+        let _ = writeln!(text, "standard error: {}", report.stderr);
     }
     text
 }
@@ -169,7 +169,7 @@ fn title(storms: &Storms) -> String {
 
 fn took(stormed: &Stormed) -> String {
     let Ok(account) = &stormed.account else { return String::new() };
-    let losses = account.said.losses.iter().map(|(what, n)| format!("; lost {n} {what}"));
+    let losses = account.output.losses.iter().map(|(what, n)| format!("; lost {n} {what}"));
     format!(" ({} ms of the VM's clock{})", account.took_ns / 1_000_000, losses.collect::<String>())
 }
 

@@ -14,7 +14,11 @@ use clap::{Args, ValueEnum};
 use crate::{
     artifacts, exec,
     kernels::{self, Kernels},
-    labtest, matrix, no_btf, progress, setup, storm, tidy,
+    labtest, matrix,
+    needs::{Here, Needs},
+    no_btf, progress, setup,
+    skips::{Ignored, Skip},
+    storm, tidy,
     vm::{Options, Vm},
     workspace,
 };
@@ -43,6 +47,8 @@ enum Step {
     Clippy,
     /// clippy on the eBPF programs, for their target
     ClippyEbpf,
+    /// The pure part of the tool, built for a target that has no system
+    Wasm,
     /// Unit tests and recorded events
     Unit,
     /// The lab on this kernel
@@ -53,7 +59,7 @@ enum Step {
     NoBtf,
     /// Every scenario by every rung, on the oldest and the newest kernel
     Matrix,
-    /// A small storm: are the tool's counts the kernel's, and every loss told?
+    /// A small storm: are the tool's counts the kernel's, and every loss reported?
     Storm,
 }
 
@@ -66,6 +72,8 @@ pub struct Checks {
     passed: usize,
     /// One entry for each failed check: what was expected, what was found.
     failures: Vec<String>,
+    /// What could not run here, which is neither.
+    skipped: Vec<Skip>,
 }
 
 impl Checks {
@@ -76,6 +84,11 @@ impl Checks {
         } else {
             self.failures.push(failure());
         }
+    }
+
+    /// Counts what cannot run here. Whoever calls this has made sure that it cannot.
+    pub fn skip(&mut self, name: &str, why: &str) {
+        self.skipped.push(Skip { name: name.to_owned(), why: why.to_owned() });
     }
 
     /// How many failed.
@@ -90,42 +103,70 @@ impl Checks {
 
     /// A step that could not be carried out is one failed check.
     fn from(result: Result<Self>) -> Self {
-        result.unwrap_or_else(|e| Self { passed: 0, failures: vec![format!("{e:#}")] })
+        result.unwrap_or_else(|e| Self { failures: vec![format!("{e:#}")], ..Self::default() })
     }
 
     fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failures.extend(other.failures);
+        self.skipped.extend(other.skipped);
+    }
+
+    /// `3 passed, 0 failed, 1 skipped`.
+    pub fn counts(&self) -> String {
+        let Self { passed, failures, skipped } = self;
+        format!("{passed} passed, {} failed, {} skipped", failures.len(), skipped.len())
     }
 }
 
 /// Runs the steps; the exit status is 0 only if no check failed.
 pub fn test(args: &TestArgs) -> Result<ExitCode> {
     setup::build_tools()?;
-    let wanted = |step: Step| {
-        let chosen = args.only.is_empty() || args.only.contains(&step);
-        chosen
-            && !(matches!(step, Step::Vm | Step::NoBtf | Step::Matrix | Step::Storm) && args.no_vm)
-    };
+    let here = Here::default();
+    let chosen = |step: &&Step| args.only.is_empty() || args.only.contains(step);
     let mut all = Checks::default();
-    for &step in Step::value_variants().iter().filter(|step| wanted(**step)) {
+    for &step in Step::value_variants().iter().filter(chosen) {
         let name = step.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+        if args.no_vm && step.needs_vm() {
+            all.skip(&name, "left out by --no-vm");
+            continue;
+        }
         eprintln!("==> {name}");
         let start = Instant::now();
-        let checks = Checks::from(run(step, args));
+        let mut checks = Checks::from(run(step, args, &here));
+        if checks.passed + checks.failures.len() + checks.skipped.len() == 0 {
+            checks.failures.push(format!("{name} checked nothing"));
+        }
         for failure in &checks.failures {
             eprintln!("    FAILED {failure}");
         }
-        let (passed, failed) = (checks.passed, checks.failures.len());
         let took = progress::seconds(start.elapsed());
-        eprintln!("    {name}: {passed} passed, {failed} failed, {took}");
+        eprintln!("    {name}: {}, {took}", checks.counts());
         all.add(checks);
     }
-    println!("{} passed, {} failed", all.passed, all.failures.len());
+    for skip in &all.skipped {
+        println!("skipped {skip}");
+    }
+    println!("{}", all.counts());
     Ok(if all.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run(step: Step, args: &TestArgs) -> Result<Checks> {
+impl Step {
+    fn needs_vm(self) -> bool {
+        match self {
+            Self::Vm | Self::NoBtf | Self::Matrix | Self::Storm => true,
+            Self::Tidy
+            | Self::Fmt
+            | Self::Clippy
+            | Self::ClippyEbpf
+            | Self::Wasm
+            | Self::Unit
+            | Self::Native => false,
+        }
+    }
+}
+
+fn run(step: Step, args: &TestArgs, here: &dyn Needs) -> Result<Checks> {
     match step {
         Step::Tidy => tidy::check(workspace::root()),
         Step::Fmt => lint(workspace::cargo().args(["fmt", "--all", "--check"])),
@@ -140,8 +181,9 @@ fn run(step: Step, args: &TestArgs) -> Result<Checks> {
             "-Dwarnings",
         ])),
         Step::ClippyEbpf => clippy_ebpf(),
-        Step::Unit => unit(),
-        Step::Native => labtest::native(&artifacts::overflow()?),
+        Step::Wasm => wasm(),
+        Step::Unit => unit(here),
+        Step::Native => labtest::native(&artifacts::overflow()?, here),
         Step::Vm => vms(args),
         Step::NoBtf => no_btf::check(kernel(args)),
         Step::Matrix => matrix::subset(&args.kernels, 2),
@@ -156,7 +198,7 @@ fn kernel(args: &TestArgs) -> &str {
 
 /// A lint as a whole is one check.
 fn lint(command: &mut std::process::Command) -> Result<Checks> {
-    exec::run(command).map(|()| Checks { passed: 1, failures: Vec::new() })
+    exec::run(command).map(|()| Checks { passed: 1, ..Checks::default() })
 }
 
 /// With the flags of overflow-user's build script, in a target directory of its own: RUSTC_BOOTSTRAP
@@ -174,8 +216,17 @@ fn clippy_ebpf() -> Result<Checks> {
     )
 }
 
+/// overflow-core takes no input but its arguments: it builds where there is no kernel to ask.
+fn wasm() -> Result<Checks> {
+    lint(
+        workspace::cargo()
+            .args(["build", "--quiet", "--package", "overflow-core"])
+            .args(["--target", setup::PURE_TARGET]),
+    )
+}
+
 /// Each Rust test is a check; a crate whose tests do not compile is one failed check.
-fn unit() -> Result<Checks> {
+fn unit(here: &dyn Needs) -> Result<Checks> {
     let mut child = workspace::cargo()
         .args(["test", "--workspace", "--exclude=overflow-ebpf", "--no-fail-fast"])
         .stdin(Stdio::null())
@@ -193,7 +244,7 @@ fn unit() -> Result<Checks> {
     fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
     let path = path.join("unit.log");
     fs::write(&path, &log).with_context(|| format!("cannot write {}", path.display()))?;
-    let mut checks = count_tests(&log);
+    let mut checks = count_tests(&log, here);
     if !status.success() {
         eprint!("{}", failure_details(&log));
         if checks.failures.is_empty() {
@@ -203,22 +254,29 @@ fn unit() -> Result<Checks> {
     Ok(checks)
 }
 
-/// Counts libtest's lines: `test a::b ... FAILED`, `test result: ok. 3 passed; 1 failed; …`.
-fn count_tests(log: &str) -> Checks {
+/// Counts libtest's lines: `test a::b ... FAILED`, `test a::c ... ignored`,
+/// `test result: ok. 3 passed; 1 failed; 1 ignored; …`.
+fn count_tests(log: &str, here: &dyn Needs) -> Checks {
     let mut checks = Checks::default();
-    for line in log.lines() {
-        if let Some(result) = line.strip_prefix("test result: ") {
-            checks.passed += number_before(result, " passed");
-            let failed = number_before(result, " failed");
-            // Tests that die without a line of their own still count in the result.
-            checks.failures.extend((0..failed).map(|_| String::new()));
-        }
-    }
-    let names = log
+    let mut failed = log
         .lines()
-        .filter_map(|line| line.strip_prefix("test ").and_then(|l| l.strip_suffix(" ... FAILED")));
-    for (failure, name) in checks.failures.iter_mut().zip(names) {
-        name.clone_into(failure);
+        .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
+        .map(str::to_owned);
+    let mut ignored = log.lines().filter_map(Ignored::parse);
+    for result in log.lines().filter_map(|line| line.strip_prefix("test result: ")) {
+        checks.passed += number_before(result, " passed");
+        // Tests that die without a line of their own still count in the result.
+        for _ in 0..number_before(result, " failed") {
+            let name = failed.next();
+            checks.failures.push(name.unwrap_or_else(|| "a test that died unnamed".to_owned()));
+        }
+        for _ in 0..number_before(result, " ignored") {
+            match ignored.next().map(|ignored| ignored.judge(here)) {
+                Some(Ok(skip)) => checks.skipped.push(skip),
+                Some(Err(why)) => checks.failures.push(why),
+                None => checks.failures.push("a test was skipped without a name".to_owned()),
+            }
+        }
     }
     checks
 }
@@ -263,14 +321,10 @@ fn vms(args: &TestArgs) -> Result<Checks> {
             .collect();
         for (kernel, thread) in running {
             let checks = thread.join().unwrap_or_else(|_| Checks {
-                passed: 0,
                 failures: vec!["the check itself panicked".to_owned()],
+                ..Checks::default()
             });
-            progress::note(&format!(
-                "kernel {kernel}: {} passed, {} failed",
-                checks.passed,
-                checks.failures.len()
-            ));
+            progress::note(&format!("kernel {kernel}: {}", checks.counts()));
             all.add(checks);
         }
     });
@@ -280,6 +334,20 @@ fn vms(args: &TestArgs) -> Result<Checks> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::needs::Verdict;
+
+    /// A machine without root; whatever else is asked for is here.
+    struct Unprivileged;
+
+    impl Needs for Unprivileged {
+        fn look(&self, need: &str) -> Verdict {
+            if need == "root" {
+                Verdict::Lacking("this is user 1000".into())
+            } else {
+                Verdict::Here
+            }
+        }
+    }
 
     #[test]
     fn libtest_output_is_summed_over_crates() {
@@ -287,7 +355,7 @@ mod tests {
                    ---- a::y stdout ----\nboom\n\nfailures:\n    a::y\n\n\
                    test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured\n\n\
                    running 3 tests\ntest result: ok. 3 passed; 0 failed; 0 ignored\n";
-        let checks = count_tests(log);
+        let checks = count_tests(log, &Unprivileged);
         assert_eq!(checks.passed, 4);
         assert_eq!(checks.failures, ["a::y"]);
         let details = failure_details(log);
@@ -295,8 +363,24 @@ mod tests {
     }
 
     #[test]
+    fn skipped_tests_are_counted_and_judged() {
+        let log = "running 3 tests\ntest [needs root] a ... ignored\ntest b ... ok\n\
+                   test [needs tracing] c ... ignored\n\n\
+                   test result: ok. 1 passed; 0 failed; 2 ignored; 0 measured\n\n\
+                   running 2 tests\ntest d ... ignored, slow\n\n\
+                   test result: ok. 0 passed; 0 failed; 2 ignored; 0 measured\n";
+        let checks = count_tests(log, &Unprivileged);
+        assert_eq!(checks.counts(), "1 passed, 3 failed, 1 skipped");
+        assert_eq!(checks.skipped[0].to_string(), "a: needs root: this is user 1000");
+        let [could, slow, unnamed] = &checks.failures[..] else { panic!("{checks:?}") };
+        assert!(could.starts_with("c was skipped because it needs tracing, which is here"));
+        assert!(slow.starts_with("d was skipped without naming what it needs (slow)"));
+        assert_eq!(unnamed, "a test was skipped without a name");
+    }
+
+    #[test]
     fn a_step_that_cannot_run_is_a_failure() {
         let checks = Checks::from(Err(anyhow::anyhow!("no QEMU")));
-        assert_eq!((checks.passed, checks.failures.len()), (0, 1));
+        assert_eq!(checks.counts(), "0 passed, 1 failed, 0 skipped");
     }
 }

@@ -1,10 +1,10 @@
 //! Programs of the system that a verb needs: found, or installed, or asked for in one sentence.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{env, path::PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::{exec, progress};
+use crate::{packages, progress};
 
 /// A program and the Debian package that brings it.
 #[derive(Clone, Copy)]
@@ -26,10 +26,16 @@ pub const QEMU: Tool = Tool { program: "qemu-system-x86_64", package: "qemu-syst
 pub const DPKG_DEB: Tool = Tool { program: "dpkg-deb", package: "dpkg" };
 /// Finds, fetches and verifies kernel packages.
 pub const APT_GET: Tool = Tool { program: "apt-get", package: "apt" };
-/// Unpacks kernel modules.
+/// Unpacks kernels and their modules.
 pub const XZ: Tool = Tool { program: "xz", package: "xz-utils" };
-/// Unpacks kernel modules.
+/// Unpacks kernels and their modules.
 pub const ZSTD: Tool = Tool { program: "zstd", package: "zstd" };
+/// Unpacks kernels.
+pub const GZIP: Tool = Tool { program: "gzip", package: "gzip" };
+/// Unpacks kernels.
+pub const LZ4: Tool = Tool { program: "lz4", package: "lz4" };
+/// Reads BTF.
+pub const BPFTOOL: Tool = Tool { program: "bpftool", package: "bpftool" };
 /// Links host programs; rustc calls it.
 pub const CC: Tool = Tool { program: "cc", package: "gcc libc6-dev" };
 
@@ -41,8 +47,8 @@ pub fn ensure(tools: &[Tool]) -> Result<()> {
         return Ok(());
     }
     let programs = missing.iter().map(|t| t.program).collect::<Vec<_>>().join(", ");
-    let packages = missing.iter().flat_map(|t| t.package.split(' ')).collect::<Vec<_>>();
-    let command = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+    let packages: Vec<_> = missing.iter().flat_map(|t| t.package.split(' ')).collect();
+    let command = packages::command(&packages);
     if find("apt-get").is_none() {
         bail!("{programs} not found: install it with this system's package manager");
     }
@@ -50,12 +56,7 @@ pub fn ensure(tools: &[Tool]) -> Result<()> {
         bail!("{programs} not found: run `sudo {command}`");
     }
     progress::step(&format!("installing {} for {programs}", packages.join(", ")), || {
-        let install = || exec::run(apt_get(&["-q", "install"]).args(&packages));
-        // A fresh machine has no package lists, an old one has lists that the archive left behind.
-        install().or_else(|_| {
-            exec::run(&mut apt_get(&["-q", "update"]))?;
-            install()
-        })
+        packages::install(&packages)
     })?;
     for tool in missing {
         if find(tool.program).is_none() {
@@ -72,11 +73,4 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .chain(["/usr/sbin".into(), "/sbin".into()])
         .map(|dir| dir.join(program))
         .find(|path| path.is_file())
-}
-
-fn apt_get(args: &[&str]) -> Command {
-    let mut command = Command::new("apt-get");
-    command.args(["-y", "--no-install-recommends"]).args(args);
-    command.env("DEBIAN_FRONTEND", "noninteractive");
-    command
 }

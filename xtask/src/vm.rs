@@ -1,4 +1,4 @@
-//! Boots a kernel in QEMU, runs commands in it and brings back what they said and left behind.
+//! Boots a kernel in QEMU, runs commands in it and brings back what they printed and left behind.
 //!
 //! The guest has no network and no disk: everything goes in with the initramfs and comes out over
 //! a serial line, whose other end is QEMU's standard output.
@@ -22,7 +22,7 @@ use crate::{
     artifacts,
     initramfs::Initramfs,
     kernel_image::KernelImage,
-    kernels::Kernels,
+    kernels::{Arch, Kernels},
     machine::{Machine, Wait},
     modules,
     progress::seconds,
@@ -71,7 +71,7 @@ impl Default for Options {
     }
 }
 
-/// What one job said and left behind.
+/// What one job printed and left behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobOutput {
     /// Its standard output, unless a sink took it.
@@ -105,7 +105,7 @@ impl Vm {
     /// Obtains the kernel (see [`KernelImage::obtain`]) and builds the programs.
     pub fn new(kernel: &str, options: Options) -> Result<Self> {
         tools::ensure(&[QEMU])?;
-        let image = KernelImage::obtain(kernel)?;
+        let image = KernelImage::obtain(kernel, Arch::Amd64)?;
         let programs = vec![
             ("init".to_owned(), artifacts::guest_init()?),
             ("bin/overflow".to_owned(), artifacts::overflow()?),
@@ -154,15 +154,15 @@ impl Vm {
         let child = command.spawn().context("cannot start QEMU")?;
         let mut machine = Machine::start(child)?;
         let result = self.collect(&mut machine, jobs.len(), sink, ended);
-        let said = machine.end();
+        let complaints = machine.end();
         result.map_err(|e| {
-            let said = match said.trim() {
+            let complaints = match complaints.trim() {
                 "" => String::new(),
-                said => format!(" (QEMU said: {said})"),
+                some => format!(" (QEMU: {some})"),
             };
             let version = &self.image.version;
             let (path, end) = (console.display(), tail(&console));
-            anyhow!("kernel {version} in QEMU: {e:#}{said}; the end of {path}:\n{end}")
+            anyhow!("kernel {version} in QEMU: {e:#}{complaints}; the end of {path}:\n{end}")
         })
     }
 
@@ -335,7 +335,7 @@ pub fn terminal(stream: &impl std::os::fd::AsFd) -> Option<Size> {
     Some(Size { columns: size.ws_col, rows: size.ws_row })
 }
 
-/// The end of a time limit; `None` if it is too far away to be told.
+/// The end of a time limit; `None` if it is too far away.
 fn after(limit: Duration) -> Option<Instant> {
     Instant::now().checked_add(limit)
 }

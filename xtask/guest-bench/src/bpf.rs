@@ -180,8 +180,8 @@ fn describe(link: &OwnedFd, btf: &Btf) -> Result<Link> {
     Ok(Link { program, hook })
 }
 
-/// A name that the kernel writes into a buffer, which is told it at this word of bpf_link_info,
-/// with its length in the next.
+/// A name that the kernel writes into a buffer, whose address is at this word of bpf_link_info,
+/// and its length in the next.
 fn name_in_info(link: &OwnedFd, at: usize) -> Result<String> {
     let mut name = [0u8; 128];
     let mut info = [0u64; 12];

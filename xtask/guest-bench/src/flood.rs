@@ -15,8 +15,8 @@ use guest_bench::storm::{Account, COUNTERS, Storm};
 use crate::{
     load::{self, Times, WAYS},
     net::{self, Wire},
-    said,
     tool::{self, Running},
+    tool_output,
 };
 
 /// How long a tool may make nothing new until it counts as attached.
@@ -25,7 +25,7 @@ const SETTLE: Duration = Duration::from_millis(1500);
 /// rest.
 const SYNS_IN_TEN: usize = 6;
 
-/// Starts the tool, lets the storm loose, stops the tool and tells what both sides counted.
+/// Starts the tool, sends the segments, stops the tool and reports what both sides counted.
 pub fn storm(storm: &Storm) -> Result<Account> {
     let mut wires = vec![Wire::new()?];
     wires[0].spread()?;
@@ -37,7 +37,7 @@ pub fn storm(storm: &Storm) -> Result<Account> {
     let before = running.memory()?;
     let counted = net::counters(COUNTERS)?;
     let begun = Instant::now();
-    let sent = let_loose(&mut wires, storm.syns)?;
+    let sent = send_all(&mut wires, storm.syns)?;
     let took_ns = u64::try_from(begun.elapsed().as_nanos())?;
     let counters = COUNTERS.iter().zip(net::counters(COUNTERS)?).zip(counted);
     let counters = counters.map(|((name, after), before)| ((*name).to_owned(), after - before));
@@ -45,14 +45,14 @@ pub fn storm(storm: &Storm) -> Result<Account> {
     thread::sleep(Duration::from_millis(storm.rest_ms));
     let after = running.memory()?;
     let stderr = running.stop()?.stderr;
-    let output = File::open(tool::STDOUT).context("the tool's output is not there")?;
-    let said =
-        said::read(BufReader::new(output)).with_context(|| format!("its last words: {stderr}"))?;
-    Ok(Account { sent, counters, said, before, after, took_ns, stderr })
+    let stdout = File::open(tool::STDOUT).context("the tool's output is not there")?;
+    let output = tool_output::read(BufReader::new(stdout))
+        .with_context(|| format!("its standard error ends with: {stderr}"))?;
+    Ok(Account { sent, counters, output, before, after, took_ns, stderr })
 }
 
 /// Every way to overflow, one after the other; how many segments of each.
-fn let_loose(wires: &mut [Wire], all: usize) -> Result<BTreeMap<String, u64>> {
+fn send_all(wires: &mut [Wire], all: usize) -> Result<BTreeMap<String, u64>> {
     let syns = all / 10 * SYNS_IN_TEN;
     let each = (all - syns) / (WAYS.len() - 1);
     let mut sent = BTreeMap::new();

@@ -173,6 +173,6 @@ pub struct Tool {
     pub idle: f64,
     /// For a program that ended by itself: how long it ran.
     pub wall_ns: u64,
-    /// The last words on its standard error.
+    /// The last line of its standard error.
     pub stderr: String,
 }

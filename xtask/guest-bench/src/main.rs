@@ -1,5 +1,6 @@
 //! Does what xtask asks and prints the report as one line of JSON: `guest-bench JSON` measures one
-//! row of `cargo xtask bench`, `guest-bench storm JSON` and `guest-bench soak JSON` do as they say.
+//! row of `cargo xtask bench`, `guest-bench storm JSON` and `guest-bench soak JSON` do as they say,
+//! `guest-bench attach` only tries whether this kernel lets it trace.
 //!
 //! The load is driven only in a VM; on this machine itself only what a tool takes to attach is
 //! measured.
@@ -11,14 +12,14 @@ mod load;
 mod mixed;
 mod net;
 mod procfs;
-mod said;
+mod tool_output;
 mod tool;
 
 use std::{collections::HashMap, env, process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use guest_bench::{
-    job::{Hook, HookRuns, Job, Report, What},
+    job::{Hook, HookKind, HookRuns, Job, Report, What},
     stat::as_f64,
 };
 use serde::de::DeserializeOwned;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
 fn answer() -> Result<()> {
     let arguments: Vec<_> = env::args().skip(1).collect();
     let report = match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["attach"] => serde_json::to_string(&attachable()?),
         [job] => serde_json::to_string(&measure(&job_of(job)?)?),
         ["storm", job] => serde_json::to_string(&flood::storm(&job_of(job)?)?),
         ["soak", job] => serde_json::to_string(&mixed::soak(&job_of(job)?)?),
@@ -53,6 +55,23 @@ fn answer() -> Result<()> {
 
 fn job_of<T: DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json).context("the argument is no job")
+}
+
+/// The best way to attach that this kernel allows, with a program that does nothing.
+fn attachable() -> Result<&'static str> {
+    let btf = Btf::of_this_kernel()?;
+    let mut refusals = Vec::new();
+    for (kind, target) in [
+        (HookKind::Fentry, "tcp_conn_request"),
+        (HookKind::Kprobe, "tcp_conn_request"),
+        (HookKind::TpBtf, "tcp_retransmit_synack"),
+    ] {
+        match bpf::attach_empty(&Hook { kind, target: target.to_owned() }, &btf) {
+            Ok(_) => return Ok(kind.as_str()),
+            Err(e) => refusals.push(format!("{e:#}")),
+        }
+    }
+    bail!("{}", refusals.join("; "))
 }
 
 fn measure(job: &Job) -> Result<Report> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use guest_bench::soak::{Diary, Soak};
+use guest_bench::soak::{Soak, SoakReport};
 
 use crate::{
     load::{self, Times, WAYS},
@@ -30,32 +30,32 @@ const SCRAPE: u64 = 15;
 const OVERFLOWS: &str = "overflow_listener_overflows_total";
 
 /// Starts the tool, drives the load and tells what the tool had in memory.
-pub fn soak(soak: &Soak) -> Result<Diary> {
+pub fn soak(soak: &Soak) -> Result<SoakReport> {
     let mut wire = Wire::new()?;
     wire.spread()?;
     let mut running = Running::start(&soak.tool, SETTLE, true)?;
-    let mut diary = Diary { samples: vec![running.memory()?], ..Diary::default() };
+    let mut report = SoakReport { samples: vec![running.memory()?], ..SoakReport::default() };
     let before = net::listen_overflows()?;
     let begun = Instant::now();
     for second in 0..soak.minutes * 60 {
-        burst(&mut wire, second, &mut diary.load)?;
+        burst(&mut wire, second, &mut report.load)?;
         if second % SCRAPE == SCRAPE - 1 {
             // What happened in this second is in the metrics of the next.
-            diary.metrics_overflows = overflows(&scrape(&soak.metrics)?);
-            diary.scrapes += 1;
+            report.metrics_overflows = overflows(&scrape(&soak.metrics)?);
+            report.scrapes += 1;
         }
         thread::sleep(Duration::from_secs(second + 1).saturating_sub(begun.elapsed()));
         if second % 60 == 59 {
-            diary.samples.push(running.memory()?);
-            diary.lines = running.consumed()?.lines;
+            report.samples.push(running.memory()?);
+            report.lines = running.consumed()?.lines;
         }
     }
     thread::sleep(Duration::from_secs(2));
-    diary.metrics_overflows = overflows(&scrape(&soak.metrics)?);
-    diary.overflows = net::listen_overflows()? - before;
-    diary.lines = running.consumed()?.lines;
-    diary.stderr = running.stop()?.stderr;
-    Ok(diary)
+    report.metrics_overflows = overflows(&scrape(&soak.metrics)?);
+    report.overflows = net::listen_overflows()? - before;
+    report.lines = running.consumed()?.lines;
+    report.stderr = running.stop()?.stderr;
+    Ok(report)
 }
 
 /// Healthy handshakes, then every way to overflow, each at a listener of its own.

@@ -23,7 +23,7 @@ use rustix::net::{
     sockopt::{set_socket_linger, set_socket_reuseaddr},
 };
 
-/// The port that handshakes go to, unless told otherwise.
+/// The port that handshakes go to, unless another is asked for.
 const PORT: u16 = 8080;
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 50);

@@ -19,7 +19,7 @@ pub struct Soak {
 
 /// What happened.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Diary {
+pub struct SoakReport {
     /// The tool's memory, once each minute: before the load, then at the end of each minute.
     pub samples: Vec<Memory>,
     /// What the load did, by kind.
@@ -32,6 +32,6 @@ pub struct Diary {
     pub metrics_overflows: u64,
     /// Lines that the tool printed.
     pub lines: u64,
-    /// The tool's last words on its standard error.
+    /// The last line of its standard error.
     pub stderr: String,
 }

@@ -24,31 +24,32 @@ pub struct Storm {
     pub rest_ms: u64,
 }
 
-/// What happened, and what the tool said of it.
+/// What happened, and what the tool printed of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Account {
     /// Segments sent by the verdict that is theirs.
     pub sent: BTreeMap<String, u64>,
     /// How much the kernel's counters rose.
     pub counters: BTreeMap<String, u64>,
-    /// The tool's output.
-    pub said: Said,
+    /// What the tool printed.
+    #[serde(rename = "said")]
+    pub output: ToolOutput,
     /// The tool's memory before the storm; the most of before is forgotten.
     pub before: Memory,
     /// The tool's memory after the storm.
     pub after: Memory,
     /// How long the storm took by the machine's clock, nanoseconds.
     pub took_ns: u64,
-    /// The tool's last words on its standard error.
+    /// The last line of its standard error.
     pub stderr: String,
 }
 
 /// What matters of a tool's JSON lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
+pub struct ToolOutput {
     /// Events shown, by verdict.
     pub events: BTreeMap<String, u64>,
-    /// Moments by verdict, of all listeners over all the time.
+    /// Events by verdict, of all listeners over all the time.
     pub verdicts: BTreeMap<String, u64>,
     /// The same, added up from the lines of intervals.
     pub intervals: BTreeMap<String, u64>,
@@ -58,7 +59,7 @@ pub struct Said {
     pub synack_retransmits: u64,
     /// Losses by cause; what was not shown for a limit on events is in `not_shown`.
     pub losses: BTreeMap<String, u64>,
-    /// Moments not shown for a limit on events.
+    /// Events not shown for a limit on events.
     pub not_shown: u64,
     /// Sum of all losses, as the summary has it.
     pub lost: u64,

@@ -19,7 +19,7 @@ pub const STDOUT: &str = "/run/guest-bench.out";
 const STDERR: &str = "/run/guest-bench.err";
 const PATH: &str = "/bin:/usr/bin:/usr/sbin";
 /// How often it is looked whether something new is attached: dear enough to be felt if it were
-/// more often, and the time is told to this.
+/// more often, and the time is exact to this.
 const POLL: Duration = Duration::from_millis(1);
 /// How long attaching may take.
 const LIMIT: Duration = Duration::from_secs(90);

@@ -14,7 +14,7 @@ pub const MAX_PAYLOAD: usize = 64 * 1024;
 pub enum Frame {
     /// Init has mounted and loaded everything; `uname -r` of the running kernel.
     Ready(String),
-    /// Something init could not do, in words; the jobs run all the same.
+    /// Something init could not do, as a sentence; the jobs run all the same.
     Warning(String),
     /// Bytes of the running job's standard output.
     Stdout(Vec<u8>),

@@ -32,7 +32,7 @@ backlog 8 whose accept queue is full drops SYNs, drops third ACKs of queued requ
 by an RST (`tcp_abort_on_overflow=1`), and drops third ACKs that carry a SYN cookie. The load checks
 by answers and `ListenOverflows` that each segment met the fate it was meant for.
 
-*Added* is the median with the tool minus the median without it a moment before in the same boot;
+*Added* is the median with the tool minus the median without it just before in the same boot;
 where the tool's own work fell into most of the windows, which share the processor with it, minimum
 minus minimum. What the tool does in user space is in the column *own CPU*. *Floor* is the same with
 programs that do nothing (`r0 = 0; exit`) on exactly the hooks that the tool had attached in this
@@ -175,8 +175,7 @@ fn peers(results: &Results, text: &mut String) {
     }
     *text += "\n";
     consumers(results, Table::Peers, text);
-    *text +=
-        "\npwru polls its queue without pause, so that its own CPU cannot be told from idle.\n";
+    *text += "\npwru polls its queue without pause, so that its own CPU cannot be distinguished from idle.\n";
 }
 
 /// What the tools use and print beside the packet path.
@@ -292,14 +291,14 @@ fn deviation(here: i64, there: i64) -> String {
 
 fn hooks(report: &Report) -> String {
     let runs = report.hooks.iter().filter(|hook| hook.per_handshake > 0.0);
-    let said: Vec<_> = runs
+    let shown: Vec<_> = runs
         .map(|runs| {
             let (kind, target) = (runs.hook.kind.as_str(), &runs.hook.target);
             format!("`{kind}:{target}` {:.2}", runs.per_handshake)
         })
         .collect();
     let sum: f64 = report.hooks.iter().map(|hook| hook.per_handshake).sum();
-    format!("{} ({sum:.1} runs; {} hooks attached)", said.join(", "), report.hooks.len())
+    format!("{} ({sum:.1} runs; {} hooks attached)", shown.join(", "), report.hooks.len())
 }
 
 fn not_measured(row: &Outcome, why: &str, columns: usize) -> String {

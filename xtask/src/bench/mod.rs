@@ -15,10 +15,9 @@ use guest_bench::job::{Amount, Report};
 use serde::Serialize;
 
 use crate::{
-    artifacts, exec,
-    fleet::{self, Batch},
-    guest, progress, setup,
+    artifacts, exec, guest, progress, setup,
     vm::{JobOutput, Options},
+    vm_pool::{self, Batch},
     workspace,
 };
 use native::Native;
@@ -118,6 +117,12 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     }
     let dir = if part { workspace::target().join("bench") } else { workspace::root().join("docs") };
     write(&dir, &results)?;
+    let missing = results.rows.iter().filter(|row| row.report.is_err()).count()
+        + usize::from(natively && results.native.is_none());
+    if missing > 0 {
+        progress::note(&format!("{missing} of what was to be measured is missing, see above"));
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -168,7 +173,7 @@ fn in_vm(kernel: &str, rows: Vec<Row>, peers: &Result<Peers>) -> Result<(String,
     let ended = |_: usize, job: usize, _: &JobOutput| {
         progress::note(&format!("measured: {}", possible[job].title));
     };
-    let ran = fleet::run(&[batch], 1, &options, &ended).pop().context("nothing was run")??;
+    let ran = vm_pool::run(&[batch], 1, &options, &ended).pop().context("nothing was run")??;
     let mut outcomes: Vec<Outcome> = possible
         .iter()
         .zip(ran.outputs)
@@ -193,8 +198,8 @@ fn outcome(row: &Row, report: Result<Report>) -> Outcome {
 }
 
 fn version_of(program: &str) -> Result<String> {
-    let said = exec::output(Command::new(program).arg("--version"))?;
-    let first = said.lines().next().unwrap_or_default();
+    let output = exec::output(Command::new(program).arg("--version"))?;
+    let first = output.lines().next().unwrap_or_default();
     Ok(first.trim_start_matches("overflow ").to_owned())
 }
 

@@ -13,7 +13,9 @@ use anyhow::{Context as _, Result, ensure};
 use super::rows::SCRIPT;
 use crate::{
     apt::{self, Apt, Package},
-    exec, progress, workspace,
+    exec,
+    kernels::Arch,
+    progress, workspace,
 };
 
 /// Only there are all three recent enough.
@@ -53,7 +55,7 @@ pub fn obtain() -> Result<Peers> {
 }
 
 fn refresh(dir: &Path, root: &Path, stamp: &Path) -> Result<()> {
-    let apt = Apt::open("peers", &[SUITE.to_owned()])?;
+    let apt = Apt::open("peers", &[SUITE.to_owned()], Arch::Amd64)?;
     apt.update()?;
     let packages = apt.with_dependencies(PACKAGES)?;
     let line = |package: &Package| format!("{} {}\n", package.name, package.version);

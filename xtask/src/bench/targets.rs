@@ -21,7 +21,7 @@ pub struct Target {
     pub at_least: bool,
     /// What came out, if it could be measured.
     pub measured: Option<f64>,
-    /// Where it comes from, if that can be told.
+    /// Where it comes from, if that is known.
     pub why: String,
 }
 

@@ -1,4 +1,4 @@
-//! Measured scenarios: read, drawn by lot, turned into commands.
+//! Measured scenarios: read, chosen at random, turned into commands.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -139,18 +139,18 @@ pub struct Group {
     pub scenarios: Vec<Measured>,
 }
 
-/// Draws groups of a file until there are `n` scenarios, or takes all if there are not so many.
-pub fn draw(file: &Path, n: usize, seed: u64) -> Result<Vec<Group>> {
+/// Random groups of a file with at least `n` scenarios, or all if there are not so many.
+pub fn sample(file: &Path, n: usize, seed: u64) -> Result<Vec<Group>> {
     let mut groups: BTreeMap<[u32; 5], Vec<Measured>> = BTreeMap::new();
     for measured in Measured::read(file)?.into_iter().filter(Measured::comparable) {
         groups.entry(measured.shape()).or_default().push(measured);
     }
     let mut groups: Vec<_> = groups.into_values().collect();
     fastrand::Rng::with_seed(seed).shuffle(&mut groups);
-    let mut drawn = 0;
+    let mut chosen = 0;
     let enough = groups.into_iter().take_while(|group| {
-        let more = drawn < n;
-        drawn += group.len();
+        let more = chosen < n;
+        chosen += group.len();
         more
     });
     let group = |scenarios: Vec<Measured>| {
@@ -172,16 +172,16 @@ mod tests {
     }
 
     #[test]
-    fn every_kernel_draws_the_same_scenarios() {
-        let draw = |kernel: &str| draw(&file_of(&data(), kernel).unwrap(), 30, 7).unwrap();
+    fn every_kernel_gets_the_same_scenarios() {
+        let sample = |kernel: &str| sample(&file_of(&data(), kernel).unwrap(), 30, 7).unwrap();
         let argv = |groups: &[Group]| groups.iter().map(|g| g.argv.clone()).collect::<Vec<_>>();
-        let (old, new) = (draw("5.10.223-1"), draw("7.3"));
+        let (old, new) = (sample("5.10.223-1"), sample("7.3"));
         let scenarios: Vec<_> = old.iter().flat_map(|group| &group.scenarios).collect();
         assert!((30..34).contains(&scenarios.len()), "{}", scenarios.len());
         assert_eq!(argv(&old), argv(&new));
         assert!(scenarios.iter().all(|m| m.syns.len() == m.classes.len()));
         // Nobody could be let in beforehand with a backlog of 0 and no cookies.
-        let all = super::draw(&file_of(&data(), "7.3").unwrap(), 1000, 7).unwrap();
+        let all = super::sample(&file_of(&data(), "7.3").unwrap(), 1000, 7).unwrap();
         let narrow = all.iter().map(|group| group.argv.join(" "));
         let narrow = narrow.filter(|a| a.contains("--backlog 0 ") && !a.contains("--prefill 0 "));
         let narrow: Vec<_> = narrow.collect();

@@ -10,10 +10,10 @@ use clap::Args;
 
 use crate::{
     exec,
-    fleet::{self, Batch},
     lines::{self, Line},
     progress, setup,
     vm::{JobOutput, Options},
+    vm_pool::{self, Batch},
     workspace,
 };
 use measured::{Group, Measured};
@@ -25,10 +25,10 @@ const KERNELS: &[&str] = &["5.10.223-1", "6.1", "6.12", "6.18", "7.3"];
 /// Arguments of `cargo xtask ground-truth`.
 #[derive(Args)]
 pub struct GroundTruthArgs {
-    /// Scenarios drawn for each kernel, at least
+    /// Scenarios chosen at random for each kernel, at least
     #[arg(long, value_name = "N", default_value_t = 40)]
     sample: usize,
-    /// What is drawn: the same seed draws the same scenarios on every kernel
+    /// The same seed chooses the same scenarios on every kernel
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// Kernels to boot, as in `cargo xtask run --vm`
@@ -71,15 +71,15 @@ pub fn ground_truth(args: &GroundTruthArgs) -> Result<ExitCode> {
         .data
         .clone()
         .unwrap_or_else(|| workspace::root().join("overflow-user/tests/data/ground-truth"));
-    let mut drawn = Vec::new();
+    let mut chosen = Vec::new();
     for kernel in &args.kernels {
         let file = measured::file_of(&data, kernel)?;
-        drawn.push(measured::draw(&file, args.sample, args.seed)?);
+        chosen.push(measured::sample(&file, args.sample, args.seed)?);
     }
     let batches: Vec<_> = args
         .kernels
         .iter()
-        .zip(&drawn)
+        .zip(&chosen)
         .map(|(kernel, groups)| Batch {
             kernel: kernel.clone(),
             jobs: groups.iter().map(|group| group.argv.clone()).collect(),
@@ -93,23 +93,23 @@ pub fn ground_truth(args: &GroundTruthArgs) -> Result<ExitCode> {
     };
     println!("seed {}", args.seed);
     let mut good = true;
-    let ran = fleet::run(&batches, args.jobs, &options, &|_, _, _| {});
-    for ((batch, groups), ran) in batches.iter().zip(&drawn).zip(ran) {
+    let ran = vm_pool::run(&batches, args.jobs, &options, &|_, _, _| {});
+    for ((batch, groups), ran) in batches.iter().zip(&chosen).zip(ran) {
         let ran = ran.with_context(|| format!("kernel {}", batch.kernel))?;
         let mut totals = Totals::default();
-        let mut unlike = Vec::new();
+        let mut different = Vec::new();
         for (number, (group, output)) in groups.iter().zip(ran.outputs).enumerate() {
             for outcome in compare_group(&ran.version, number, group, output, &mut totals)? {
                 if !matches!(outcome, Outcome::Same) {
-                    unlike.push(outcome);
+                    different.push(outcome);
                 }
             }
         }
-        good &= unlike.is_empty();
         let scenarios: Vec<_> = groups.iter().flat_map(|group| &group.scenarios).collect();
-        report(&ran.version, &scenarios, &totals, &unlike);
+        good &= different.is_empty() && !scenarios.is_empty();
+        report(&ran.version, &scenarios, &totals, &different);
     }
-    progress::note(&format!("what the lab said lies in {}", logs().display()));
+    progress::note(&format!("the lab's output is in {}", logs().display()));
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -173,7 +173,7 @@ fn compare(scenario: &Measured, lines: &[Line], totals: &mut Totals) -> Outcome 
     }
 }
 
-fn report(version: &str, scenarios: &[&Measured], totals: &Totals, unlike: &[Outcome]) {
+fn report(version: &str, scenarios: &[&Measured], totals: &Totals, different: &[Outcome]) {
     let measured = scenarios.first().map_or("nothing", |s| s.kernel.as_str());
     let mut share: BTreeMap<&str, usize> = BTreeMap::new();
     for class in scenarios.iter().flat_map(|s| &s.classes) {
@@ -192,7 +192,7 @@ fn report(version: &str, scenarios: &[&Measured], totals: &Totals, unlike: &[Out
          without prefill",
         totals.packets, totals.counters.0, totals.counters.1
     );
-    for outcome in unlike {
+    for outcome in different {
         match outcome {
             Outcome::Same => {}
             Outcome::Different { here, measured, command } => {

@@ -17,25 +17,25 @@ pub struct Place {
     pub family: Family,
 }
 
-/// Connections by their story, the stages they went through.
-pub type Stories = BTreeMap<String, usize>;
+/// Connections by their history, the stages they went through.
+pub type Histories = BTreeMap<String, usize>;
 
 /// How a scenario ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// As foretold, all witnesses agreeing.
-    Holds(Stories),
+    /// As expected, all witnesses agreeing.
+    Holds(Histories),
     /// Otherwise; why.
-    Differs(Stories, Vec<String>),
+    Differs(Histories, Vec<String>),
     /// This kernel cannot run it; why.
     Unavailable(String),
 }
 
-/// What one run of the lab's scenarios said.
+/// What one run of the lab's scenarios printed.
 pub struct Read {
     /// Name, what it shows, how it ended.
     pub scenarios: Vec<(String, String, Ended)>,
-    /// The hooks in use: moment, hook.
+    /// The hooks in use: hook point, hook.
     pub hooks: BTreeSet<(String, String)>,
 }
 
@@ -52,16 +52,16 @@ pub fn read(output: &JobOutput) -> Result<Read> {
     let mut scenarios = Vec::new();
     for line in lines.iter().filter(|line| line.r#type == "scenario") {
         let Some(name) = line.scenario.clone() else { bail!("a scenario without a name") };
-        let mut stories = Stories::new();
-        for story in &line.stories {
-            *stories.entry(story.clone()).or_default() += 1;
+        let mut histories = Histories::new();
+        for history in &line.stories {
+            *histories.entry(history.clone()).or_default() += 1;
         }
         let ended = match (line.holds, &line.unavailable) {
-            (Some(true), _) => Ended::Holds(stories),
+            (Some(true), _) => Ended::Holds(histories),
             (Some(false), _) => {
                 let run = line.run.as_deref().unwrap_or_default();
                 let objections = objections.remove(run).unwrap_or_default();
-                Ended::Differs(stories, [line.differences.clone(), objections].concat())
+                Ended::Differs(histories, [line.differences.clone(), objections].concat())
             }
             (None, Some(why)) => Ended::Unavailable(why.clone()),
             (None, None) => bail!("scenario {name} neither ran nor says why not"),
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_end_is_told_apart() {
+    fn every_way_to_end_is_distinguished() {
         let read = read(&output(
             "{\"type\":\"run\",\"hooks\":[{\"moment\":\"SYN\",\"rung\":\"fentry\",\"hook\":\"fexit:a\"}]}\n\
              {\"type\":\"connection\",\"run\":\"r\",\"client\":\"c\",\"agree\":false}\n\
@@ -99,9 +99,9 @@ mod tests {
         ))
         .unwrap();
         let ended: Vec<_> = read.scenarios.into_iter().map(|(_, _, ended)| ended).collect();
-        assert_eq!(ended[0], Ended::Holds(Stories::from([("x".to_owned(), 2)])));
+        assert_eq!(ended[0], Ended::Holds(Histories::from([("x".to_owned(), 2)])));
         let why = vec!["c: no reason given".to_owned()];
-        assert_eq!(ended[1], Ended::Differs(Stories::new(), why));
+        assert_eq!(ended[1], Ended::Differs(Histories::new(), why));
         assert_eq!(ended[2], Ended::Unavailable("no".to_owned()));
         assert_eq!(read.hooks, BTreeSet::from([("SYN".to_owned(), "fexit:a".to_owned())]));
     }

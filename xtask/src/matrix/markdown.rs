@@ -7,17 +7,17 @@ use std::{
 
 use super::{
     Rung,
-    cell::{Ended, Stories},
+    cell::{Ended, Histories},
+    describe,
     seed::{CELLS, PREFILLS, Seeds},
     table::{Kernel, Scenario, Table},
-    words,
 };
 
 const INTRODUCTION: &str = "# Kernel matrix
 
 Written by `cargo xtask matrix`; do not edit. Every scenario of `overflow lab` on every kernel, by
 every rung (fentry, kprobe, tracepoint) and family (IPv4, IPv6, IPv4 clients of a dual-stack
-listener), in QEMU. A cell is as foretold if every connection went through exactly the stages that
+listener), in QEMU. A cell is as expected if every connection went through exactly the stages that
 the scenario names and eBPF, packets, counters and sockets agree. The cells one by one are in
 `kernel-matrix.json`.
 ";
@@ -44,7 +44,7 @@ pub fn render(table: &Table) -> String {
     overview(table, &mut text);
     seed(table, &mut text);
     rungs(table, &mut text);
-    alike(table, &mut text);
+    rungs_compared(table, &mut text);
     text += "\n## What came out\n";
     for scenario in &table.scenarios {
         outcome(table, scenario, &mut text);
@@ -68,7 +68,7 @@ fn header(first: &str, rest: &[&str]) -> String {
 
 /// Scenarios by kernels.
 fn overview(table: &Table, text: &mut String) {
-    *text += "\n## Cells as foretold\n\nOf all rungs and families; – is unavailable.\n\n";
+    *text += "\n## Cells as expected\n\nOf all rungs and families; – is unavailable.\n\n";
     let versions: Vec<_> = table.kernels.iter().map(Kernel::name).collect();
     *text += &header("scenario", &versions);
     for scenario in &table.scenarios {
@@ -157,7 +157,7 @@ fn rungs(table: &Table, text: &mut String) {
     let rungs: BTreeSet<Rung> =
         table.kernels.iter().flat_map(|k| k.hooks.keys().copied()).collect();
     for rung in rungs {
-        let _ = writeln!(text, "- **{}**: {}", rung.name(), words::rung(rung));
+        let _ = writeln!(text, "- **{}**: {}", rung.name(), describe::rung(rung));
         let mut lines: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for kernel in &table.kernels {
             if let Some(line) = hooks_line(kernel, rung) {
@@ -170,9 +170,9 @@ fn rungs(table: &Table, text: &mut String) {
     }
 }
 
-/// Whether two rungs told the same.
-fn alike(table: &Table, text: &mut String) {
-    let (identical, compared) = table.alike();
+/// Whether two rungs saw the same.
+fn rungs_compared(table: &Table, text: &mut String) {
+    let (identical, compared) = table.identical_runs();
     if compared == 0 {
         return;
     }
@@ -188,7 +188,7 @@ fn alike(table: &Table, text: &mut String) {
          `accept()` and the next segment."
     );
     let mut differences: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for compared in &table.alike {
+    for compared in &table.comparisons {
         if let Some(difference) = &compared.difference {
             differences.entry(difference).or_default().push(&compared.what);
         }
@@ -210,7 +210,7 @@ fn among(table: &Table, kernels: &[&str]) -> String {
     }
 }
 
-/// Hooks of another rung that stand in, and moments without a hook.
+/// Hooks of another rung that stand in, and hook points without a hook.
 fn hooks_line(kernel: &Kernel, rung: Rung) -> Option<String> {
     let hooks = kernel.hooks.get(&rung)?;
     let own: &[&str] = match rung {
@@ -219,16 +219,16 @@ fn hooks_line(kernel: &Kernel, rung: Rung) -> Option<String> {
         Rung::Tracepoint => &["tp_btf"],
     };
     let foreign = hooks.iter().map(|(_, hook)| hook).filter(|hook| {
-        if words::ALWAYS_TRACEPOINTS.contains(&hook.as_str()) {
+        if describe::ALWAYS_TRACEPOINTS.contains(&hook.as_str()) {
             return false;
         }
         let kind = hook.split(':').next().unwrap_or_default();
         !own.contains(&kind)
     });
     let foreign: BTreeSet<_> = foreign.map(|hook| format!("`{hook}`")).collect();
-    let seen: BTreeSet<_> = hooks.iter().map(|(moment, _)| moment).collect();
-    let all = kernel.hooks.values().flatten().map(|(moment, _)| moment);
-    let missing: BTreeSet<_> = all.filter(|moment| !seen.contains(moment)).cloned().collect();
+    let seen: BTreeSet<_> = hooks.iter().map(|(point, _)| point).collect();
+    let all = kernel.hooks.values().flatten().map(|(point, _)| point);
+    let missing: BTreeSet<_> = all.filter(|point| !seen.contains(point)).cloned().collect();
     let join = |set: BTreeSet<String>| set.into_iter().collect::<Vec<_>>().join(", ");
     let mut parts = Vec::new();
     if !foreign.is_empty() {
@@ -244,19 +244,20 @@ fn hooks_line(kernel: &Kernel, rung: Rung) -> Option<String> {
 fn outcome(table: &Table, scenario: &Scenario, text: &mut String) {
     let _ = writeln!(text, "\n### `{}`\n\n{}.\n", scenario.name, scenario.shows);
     let groups = scenario.by_outcome(table.kernels.len());
-    for (stories, kernels) in &groups {
+    for (histories, kernels) in &groups {
         let names: Vec<_> = kernels.iter().map(|&k| table.version(k)).collect();
-        let _ = writeln!(text, "- {}: {}", among(table, &names), listed(stories));
+        let _ = writeln!(text, "- {}: {}", among(table, &names), listed(histories));
     }
     if groups.len() > 1 {
-        let why = words::difference(&scenario.name).unwrap_or("Why kernels differ is not known.");
+        let why =
+            describe::difference(&scenario.name).unwrap_or("Why kernels differ is not known.");
         let _ = writeln!(text, "\n{why}");
     }
     let mut weaker: BTreeSet<String> = BTreeSet::new();
     for kernel in 0..table.kernels.len() {
         let best = scenario.best(kernel);
-        for (place, stories) in scenario.ran(kernel).filter(|(_, s)| Some(*s) != best) {
-            weaker.insert(format!("- by {}: {}", place.rung.name(), listed(stories)));
+        for (place, histories) in scenario.ran(kernel).filter(|(_, s)| Some(*s) != best) {
+            weaker.insert(format!("- by {}: {}", place.rung.name(), listed(histories)));
         }
     }
     if !weaker.is_empty() {
@@ -274,7 +275,7 @@ fn outcome(table: &Table, scenario: &Scenario, text: &mut String) {
         }
     }
     if !differing.is_empty() {
-        *text += "\nNot as foretold:\n\n";
+        *text += "\nNot as expected:\n\n";
     }
     for (why, places) in differing {
         let _ = writeln!(text, "- {}: {why}", places.join(", "));
@@ -294,8 +295,8 @@ fn in_short(why: &[String]) -> String {
     }
 }
 
-fn listed(stories: &Stories) -> String {
-    let each = stories.iter().map(|(story, n)| format!("{n} × `{story}`"));
+fn listed(histories: &Histories) -> String {
+    let each = histories.iter().map(|(history, n)| format!("{n} × `{history}`"));
     each.collect::<Vec<_>>().join(", ")
 }
 
@@ -304,7 +305,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::matrix::{Family, alike::Compared, cell::Place};
+    use crate::matrix::{Family, cell::Place, compare_rungs::Compared};
 
     fn table() -> Table {
         let hooks = |list: &[(&str, &str)]| {
@@ -319,7 +320,7 @@ mod tests {
             ..Kernel::default()
         };
         let place = |rung| Place { rung, family: Family::Ipv4 };
-        let one = |story: &str| Stories::from([(story.to_owned(), 3)]);
+        let one = |history: &str| Histories::from([(history.to_owned(), 3)]);
         let cells = BTreeMap::from([
             ((0, place(Rung::Fentry)), Ended::Holds(one("a"))),
             (
@@ -331,7 +332,7 @@ mod tests {
         Table {
             kernels: vec![kernel("5.10-1"), kernel("6.1-1")],
             scenarios: vec![Scenario { name: "s".into(), shows: "Shows".into(), cells }],
-            alike: [None, Some("x is 1 by fentry, 2 by kprobe".to_owned())]
+            comparisons: [None, Some("x is 1 by fentry, 2 by kprobe".to_owned())]
                 .map(|difference| Compared { what: "6.1-1, ipv4, r".to_owned(), difference })
                 .into(),
             ..Table::default()

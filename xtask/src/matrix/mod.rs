@@ -1,11 +1,11 @@
 //! `cargo xtask matrix`: scenarios × kernels × rungs × families, in VMs, as two documents.
 
-mod alike;
+mod compare_rungs;
 mod cell;
 mod markdown;
 mod seed;
 mod table;
-mod words;
+mod describe;
 
 use std::{
     collections::BTreeMap,
@@ -15,21 +15,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    artifacts,
-    fleet::{self, Batch, Ran},
-    progress, setup,
+    artifacts, progress, setup,
     test::Checks,
     vm::{JobOutput, Options},
+    vm_pool::{self, Batch, Ran},
     workspace,
 };
-use alike::Told;
 use cell::Place;
+use compare_rungs::Seen;
+pub use describe::may_be_unavailable;
 use table::{Kernel, Table};
-pub use words::may_be_unavailable;
 
 /// The kernels of the documents, oldest first. 5.10.223-1 is the last bootable one that holds the SYN queue full
 /// at the backlog; the newest 5.10 no longer does (3479c7549fb1).
@@ -231,7 +230,7 @@ impl Plan {
                 progress::note(&format!("{e:#}"));
             }
         };
-        let ran = fleet::run(&batches, machines, &options, &keep_each);
+        let ran = vm_pool::run(&batches, machines, &options, &keep_each);
         for ((kernel, kept), ran) in self.kernels.iter().zip(kept).zip(ran) {
             let ran = ran.with_context(|| format!("kernel {kernel}"))?;
             take(&runs, kept, ran, &mut table);
@@ -272,13 +271,13 @@ impl Plan {
     }
 }
 
-/// Takes in what a kernel's runs said, kept or new.
+/// Takes in what a kernel's runs printed, kept or new.
 fn take(runs: &[Run], kept: Vec<Option<JobOutput>>, ran: Ran, table: &mut Table) {
     let number = table.kernels.len();
     let mut kernel = Kernel { version: ran.version.clone(), ..Kernel::default() };
     let mut outputs = ran.outputs.into_iter();
-    // By what was run, what each rung told of it.
-    let mut told: BTreeMap<(Family, Kind), BTreeMap<Rung, Told>> = BTreeMap::new();
+    // By what was run, what each rung saw of it.
+    let mut seen: BTreeMap<(Family, Kind), BTreeMap<Rung, Seen>> = BTreeMap::new();
     for (run, kept) in runs.iter().zip(kept) {
         let output = match kept {
             Some(output) => Ok(output),
@@ -289,8 +288,9 @@ fn take(runs: &[Run], kept: Vec<Option<JobOutput>>, ran: Ran, table: &mut Table)
             if place.rung != Rung::Tracepoint {
                 let recording = output.files.iter().find(|(name, _)| name == RECORDING);
                 let recording = &recording.context("it left no recording")?.1;
-                let by_rung = told.entry((place.family, run.kind)).or_default();
-                by_rung.insert(place.rung, alike::told(&output.stdout, recording)?);
+                ensure!(!recording.is_empty(), "its recording is empty");
+                let by_rung = seen.entry((place.family, run.kind)).or_default();
+                by_rung.insert(place.rung, compare_rungs::read(&output.stdout, recording)?);
             }
             match run.kind {
                 Kind::Scenarios => cell::read(&output).map(|read| {
@@ -306,7 +306,7 @@ fn take(runs: &[Run], kept: Vec<Option<JobOutput>>, ran: Ran, table: &mut Table)
             table.failures.push(format!("{}, {}: {e:#}", ran.version, run.name));
         }
     }
-    for ((family, kind), by_rung) in told {
+    for ((family, kind), by_rung) in seen {
         if let (Some(fentry), Some(kprobe)) =
             (by_rung.get(&Rung::Fentry), by_rung.get(&Rung::Kprobe))
         {
@@ -316,7 +316,7 @@ fn take(runs: &[Run], kept: Vec<Option<JobOutput>>, ran: Ran, table: &mut Table)
                     format!("{}, {}, prefill {}", kernel.name(), family.name(), seed::PREFILLS[i])
                 }
             };
-            table.alike.extend(alike::compare(&place, fentry, kprobe));
+            table.comparisons.extend(compare_rungs::compare(&place, fentry, kprobe));
         }
     }
     table.kernels.push(kernel);
@@ -327,7 +327,7 @@ fn kept_in(kernel: &str) -> PathBuf {
     workspace::target().join("matrix").join(kernel)
 }
 
-/// What an earlier run said, if it is newer than the program and came to its end.
+/// What an earlier run printed, if it is newer than the program and came to its end.
 fn kept(kernel: &str, run: &Run, newer_than: SystemTime) -> Option<JobOutput> {
     let path = kept_in(kernel).join(format!("{}.jsonl", run.name));
     if fs::metadata(&path).ok()?.modified().ok()? < newer_than {
@@ -345,8 +345,8 @@ fn keep(kernel: &str, name: &str, output: &JobOutput) -> Result<()> {
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let recording = output.files.iter().find(|(name, _)| name == RECORDING);
     let recording = recording.map(|(_, bytes)| ("rec", bytes));
-    let said = [("jsonl", &output.stdout), ("stderr", &output.stderr)];
-    for (ending, bytes) in said.into_iter().chain(recording) {
+    let streams = [("jsonl", &output.stdout), ("stderr", &output.stderr)];
+    for (ending, bytes) in streams.into_iter().chain(recording) {
         let path = dir.join(format!("{name}.{ending}"));
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
     }

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::{
     Rung,
-    alike::Compared,
-    cell::{Ended, Place, Stories},
+    cell::{Ended, Histories, Place},
+    compare_rungs::Compared,
+    describe,
     seed::{CELLS, MeasuredSeed, PREFILLS, Seeds},
-    words,
 };
 use crate::test::Checks;
 
@@ -20,12 +20,12 @@ pub struct Table {
     pub kernels: Vec<Kernel>,
     /// The scenarios, in the lab's order.
     pub scenarios: Vec<Scenario>,
-    /// Runs that said nothing usable; why.
+    /// Runs that printed nothing usable; why.
     pub failures: Vec<String>,
     /// The seed experiment as it was measured elsewhere.
     pub measured: Vec<MeasuredSeed>,
-    /// What fentry and kprobe told of the same runs.
-    pub alike: Vec<Compared>,
+    /// What fentry and kprobe saw of the same runs.
+    pub comparisons: Vec<Compared>,
 }
 
 /// A kernel that was booted.
@@ -33,7 +33,7 @@ pub struct Table {
 pub struct Kernel {
     /// Version of its package: `6.12.117-1`.
     pub version: String,
-    /// The hooks in use with each rung: moment, hook.
+    /// The hooks in use with each rung: hook point, hook.
     pub hooks: BTreeMap<Rung, BTreeSet<(String, String)>>,
     /// By prefill and cell of the seed experiment: each outcome seen, and where.
     pub seeds: [[BTreeMap<String, Vec<Place>>; CELLS.len()]; PREFILLS.len()],
@@ -79,29 +79,29 @@ impl Kernel {
 }
 
 impl Scenario {
-    /// The stories of a kernel's best rung, in the first family that ran.
-    pub fn best(&self, kernel: usize) -> Option<&Stories> {
-        self.ran(kernel).next().map(|(_, stories)| stories)
+    /// The histories of a kernel's best rung, in the first family that ran.
+    pub fn best(&self, kernel: usize) -> Option<&Histories> {
+        self.ran(kernel).next().map(|(_, histories)| histories)
     }
 
     /// Every cell of a kernel that ran.
-    pub fn ran(&self, kernel: usize) -> impl Iterator<Item = (Place, &Stories)> {
+    pub fn ran(&self, kernel: usize) -> impl Iterator<Item = (Place, &Histories)> {
         self.cells.iter().filter(move |((k, _), _)| *k == kernel).filter_map(
             |((_, place), ended)| match ended {
-                Ended::Holds(stories) | Ended::Differs(stories, _) => Some((*place, stories)),
+                Ended::Holds(histories) | Ended::Differs(histories, _) => Some((*place, histories)),
                 Ended::Unavailable(_) => None,
             },
         )
     }
 
     /// Kernels by what came out on their best rung, in the order of the first.
-    pub fn by_outcome(&self, kernels: usize) -> Vec<(&Stories, Vec<usize>)> {
-        let mut groups: Vec<(&Stories, Vec<usize>)> = Vec::new();
+    pub fn by_outcome(&self, kernels: usize) -> Vec<(&Histories, Vec<usize>)> {
+        let mut groups: Vec<(&Histories, Vec<usize>)> = Vec::new();
         for kernel in 0..kernels {
-            let Some(stories) = self.best(kernel) else { continue };
-            match groups.iter_mut().find(|(known, _)| *known == stories) {
+            let Some(histories) = self.best(kernel) else { continue };
+            match groups.iter_mut().find(|(known, _)| *known == histories) {
                 Some((_, members)) => members.push(kernel),
-                None => groups.push((stories, vec![kernel])),
+                None => groups.push((histories, vec![kernel])),
             }
         }
         groups
@@ -142,7 +142,7 @@ impl Table {
                 )
             });
         }
-        for compared in &self.alike {
+        for compared in &self.comparisons {
             checks.check(compared.difference.is_none(), || {
                 let difference = compared.difference.as_deref().unwrap_or_default();
                 format!("{}: fentry and kprobe differ: {difference}", compared.what)
@@ -151,10 +151,10 @@ impl Table {
         checks
     }
 
-    /// How many runs fentry and kprobe told the same of, and how many were compared.
-    pub fn alike(&self) -> (usize, usize) {
-        let same = self.alike.iter().filter(|c| c.difference.is_none()).count();
-        (same, self.alike.len())
+    /// How many runs fentry and kprobe saw the same of, and how many were compared.
+    pub fn identical_runs(&self) -> (usize, usize) {
+        let same = self.comparisons.iter().filter(|c| c.difference.is_none()).count();
+        (same, self.comparisons.len())
     }
 
     fn check_scenario(&self, scenario: &Scenario, checks: &mut Checks) {
@@ -168,14 +168,14 @@ impl Table {
                 Ended::Differs(_, why) => {
                     checks.check(false, || format!("{}: {}", at(), why.join("; ")));
                 }
-                Ended::Unavailable(why) => checks.check(words::may_be_unavailable(why), || {
+                Ended::Unavailable(why) => checks.check(describe::may_be_unavailable(why), || {
                     format!("{}: unavailable for a reason that is not known here: {why}", at())
                 }),
             }
         }
         let differs = scenario.by_outcome(self.kernels.len()).len() > 1;
-        checks.check(!differs || words::difference(&scenario.name).is_some(), || {
-            let what = "kernels differ, and xtask/src/matrix/words.rs does not say why";
+        checks.check(!differs || describe::difference(&scenario.name).is_some(), || {
+            let what = "kernels differ, and xtask/src/matrix/describe.rs does not say why";
             format!("{}: {what}", scenario.name)
         });
     }
@@ -185,7 +185,7 @@ impl Table {
         self.kernels.get(kernel).map_or("", Kernel::name)
     }
 
-    /// Counts of cells: as foretold, otherwise, unavailable.
+    /// Counts of cells: as expected, otherwise, unavailable.
     pub fn counts(&self) -> [usize; 3] {
         let mut counts = [0; 3];
         for ended in self.scenarios.iter().flat_map(|s| s.cells.values()) {
@@ -203,7 +203,7 @@ impl Table {
     pub fn in_short(&self) -> String {
         let [holds, differs, unavailable] = self.counts();
         format!(
-            "{} scenarios on {} kernels: {holds} cells as foretold, {differs} not, {unavailable} \
+            "{} scenarios on {} kernels: {holds} cells as expected, {differs} not, {unavailable} \
              unavailable, {} runs failed",
             self.scenarios.len(),
             self.kernels.len(),
@@ -229,20 +229,20 @@ impl Table {
                 "seed": seeds_json(&measured.seeds)}));
         }
         for scenario in &self.scenarios {
-            let mut outcomes: Vec<&Stories> = Vec::new();
+            let mut outcomes: Vec<&Histories> = Vec::new();
             let mut cells = Vec::new();
             for ((kernel, place), ended) in &scenario.cells {
                 let mut cell = json!({"type": "cell", "scenario": scenario.name,
                     "kernel": self.version(*kernel), "rung": place.rung, "family": place.family});
-                let stories = match ended {
-                    Ended::Holds(stories) => {
-                        cell["result"] = json!("as foretold");
-                        stories
+                let histories = match ended {
+                    Ended::Holds(histories) => {
+                        cell["result"] = json!("as expected");
+                        histories
                     }
-                    Ended::Differs(stories, why) => {
+                    Ended::Differs(histories, why) => {
                         cell["result"] = json!("different");
                         cell["differences"] = json!(why);
-                        stories
+                        histories
                     }
                     Ended::Unavailable(why) => {
                         cell["result"] = json!("unavailable");
@@ -251,22 +251,22 @@ impl Table {
                         continue;
                     }
                 };
-                let outcome = outcomes.iter().position(|known| *known == stories);
+                let outcome = outcomes.iter().position(|known| *known == histories);
                 cell["outcome"] = json!(outcome.unwrap_or_else(|| {
-                    outcomes.push(stories);
+                    outcomes.push(histories);
                     outcomes.len() - 1
                 }));
                 cells.push(cell);
             }
             lines.push(json!({"type": "scenario", "scenario": scenario.name,
                 "shows": scenario.shows, "outcomes": outcomes,
-                "difference": words::difference(&scenario.name)}));
+                "difference": describe::difference(&scenario.name)}));
             lines.extend(cells);
         }
-        let (identical, compared) = self.alike();
+        let (identical, compared) = self.identical_runs();
         lines.push(json!({"type": "fentry and kprobe", "compared": compared,
             "identical": identical}));
-        for compared in self.alike.iter().filter(|c| c.difference.is_some()) {
+        for compared in self.comparisons.iter().filter(|c| c.difference.is_some()) {
             lines.push(json!({"type": "fentry and kprobe differ", "where": compared.what,
                 "difference": compared.difference}));
         }
@@ -294,8 +294,8 @@ mod tests {
     use super::*;
     use crate::matrix::Family;
 
-    fn stories(story: &str, n: usize) -> Stories {
-        Stories::from([(story.to_owned(), n)])
+    fn histories(history: &str, n: usize) -> Histories {
+        Histories::from([(history.to_owned(), n)])
     }
 
     fn place(rung: Rung) -> Place {
@@ -323,28 +323,28 @@ mod tests {
             }],
             failures: Vec::new(),
             measured: vec![MeasuredSeed { kernel: "x", bootable: true, seeds: letters }],
-            alike: Vec::new(),
+            comparisons: Vec::new(),
         }
     }
 
     #[test]
     fn kernels_are_compared_by_their_best_rung() {
         let table = table(vec![
-            (0, Rung::Fentry, Ended::Holds(stories("a", 1))),
-            (1, Rung::Fentry, Ended::Holds(stories("a", 1))),
-            (1, Rung::Tracepoint, Ended::Holds(stories("other", 1))),
+            (0, Rung::Fentry, Ended::Holds(histories("a", 1))),
+            (1, Rung::Fentry, Ended::Holds(histories("a", 1))),
+            (1, Rung::Tracepoint, Ended::Holds(histories("other", 1))),
         ]);
-        assert_eq!(table.scenarios[0].by_outcome(2), [(&stories("a", 1), vec![0, 1])]);
+        assert_eq!(table.scenarios[0].by_outcome(2), [(&histories("a", 1), vec![0, 1])]);
         assert_eq!(table.check().failed(), 0);
     }
 
     #[test]
     fn every_kind_of_fault_is_found() {
         let faults = |ends| table(ends).check().failed();
-        let differs = Ended::Differs(stories("a", 1), vec!["b".to_owned()]);
+        let differs = Ended::Differs(histories("a", 1), vec!["b".to_owned()]);
         assert_eq!(faults(vec![(0, Rung::Fentry, differs)]), 1);
         assert_eq!(faults(vec![(0, Rung::Fentry, Ended::Unavailable("a whim".to_owned()))]), 1);
-        let unlike = |k, story| (k, Rung::Fentry, Ended::Holds(stories(story, 1)));
+        let unlike = |k, history| (k, Rung::Fentry, Ended::Holds(histories(history, 1)));
         assert_eq!(faults(vec![unlike(0, "a"), unlike(1, "b")]), 1);
         let mut seedless = table(vec![unlike(0, "a")]);
         seedless.kernels[0].add_seed(0, place(Rung::Kprobe), &[(); 4].map(|()| "B".to_owned()));
@@ -352,14 +352,14 @@ mod tests {
         assert_eq!(seedless.check().failed(), 2);
         let mut unlike = table(Vec::new());
         for difference in [None, Some("a number".to_owned())] {
-            unlike.alike.push(Compared { what: "1, ipv4, r".to_owned(), difference });
+            unlike.comparisons.push(Compared { what: "1, ipv4, r".to_owned(), difference });
         }
-        assert_eq!((unlike.check().failed(), unlike.alike()), (1, (1, 2)));
+        assert_eq!((unlike.check().failed(), unlike.identical_runs()), (1, (1, 2)));
     }
 
     #[test]
     fn json_is_one_list() {
-        let table = table(vec![(0, Rung::Kprobe, Ended::Holds(stories("a", 2)))]);
+        let table = table(vec![(0, Rung::Kprobe, Ended::Holds(histories("a", 2)))]);
         let list: Vec<Value> = serde_json::from_str(&table.json()).unwrap();
         let cell = list.iter().find(|line| line["type"] == "cell").unwrap();
         assert_eq!((&cell["rung"], &cell["outcome"]), (&json!("kprobe"), &json!(0)));

@@ -1,4 +1,4 @@
-//! Compares what the tool said of a storm with what the kernel counted and what was sent. Pure.
+//! Compares what the tool printed of a storm with what the kernel counted and what was sent. Pure.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -67,11 +67,11 @@ impl fmt::Display for Finding {
 
 /// Everything that is compared.
 pub fn judge(account: &Account, counts: Counts) -> Vec<Finding> {
-    let said = &account.said;
-    let lost: u64 = said.losses.values().sum();
+    let output = &account.output;
+    let lost: u64 = output.losses.values().sum();
     // What counts from records may lack as many as were lost, and no more.
     let missing = if counts == Counts::Records { lost } else { 0 };
-    let sum = |ids: &[&str]| total(&said.verdicts, |id| ids.contains(&id));
+    let sum = |ids: &[&str]| total(&output.verdicts, |id| ids.contains(&id));
     let counter = |name: &str| account.counters.get(name).copied().unwrap_or_default();
     let overflows = sum(OVERFLOWS);
     let mut findings = vec![
@@ -89,57 +89,67 @@ pub fn judge(account: &Account, counts: Counts) -> Vec<Finding> {
             sum(&["syn.cookie"]),
             missing,
         ),
-        count("`overflows` of the listeners", counter("ListenOverflows"), said.overflows, missing),
+        count(
+            "`overflows` of the listeners",
+            counter("ListenOverflows"),
+            output.overflows,
+            missing,
+        ),
     ];
     // More cookies than those meant as such: third ACKs that are dropped with one.
     let sent = account.sent.iter().filter(|(verdict, _)| *verdict != "syn.cookie");
     findings.extend(sent.map(|(verdict, sent)| {
         count(&format!("sent as {verdict}"), *sent, sum(&[verdict]), missing)
     }));
-    if !said.intervals.is_empty() {
-        let all = total(&said.verdicts, |_| true);
-        findings.push(count("sum of the intervals", all, total(&said.intervals, |_| true), 0));
+    if !output.intervals.is_empty() {
+        let all = total(&output.verdicts, |_| true);
+        findings.push(count("sum of the intervals", all, total(&output.intervals, |_| true), 0));
     }
     findings.extend(shown(account, counts, lost));
     let again = counter("TCPSynRetrans");
     // Always from records.
-    findings.push(count("TCPSynRetrans", again, said.synack_retransmits, lost));
-    findings.push(count("sum of all losses, in the summary", lost + said.not_shown, said.lost, 0));
+    findings.push(count("TCPSynRetrans", again, output.synack_retransmits, lost));
+    findings.push(count(
+        "sum of all losses, in the summary",
+        lost + output.not_shown,
+        output.lost,
+        0,
+    ));
     findings.push(memory(account));
     findings
 }
 
 /// Every event is shown, kept back by a limit, or lost. None where only aggregates are shown.
 fn shown(account: &Account, counts: Counts, lost: u64) -> Option<Finding> {
-    let said = &account.said;
-    let shown: u64 = said.events.values().sum();
+    let output = &account.output;
+    let shown: u64 = output.events.values().sum();
     if shown == 0 {
         return None;
     }
-    let all = said.events.keys().any(|id| HEALTHY.contains(&id.as_str()));
-    let moments = total(&said.verdicts, |id| all || !HEALTHY.contains(&id));
-    let found = format!("{shown} shown + {} not shown + {lost} lost", said.not_shown);
-    let accounted = shown + said.not_shown;
+    let all = output.events.keys().any(|id| HEALTHY.contains(&id.as_str()));
+    let events = total(&output.verdicts, |id| all || !HEALTHY.contains(&id));
+    let found = format!("{shown} shown + {} not shown + {lost} lost", output.not_shown);
+    let accounted = shown + output.not_shown;
     let (expected, passed) = match counts {
         // Those lost are in no count of the tool, but in the kernel's counters.
         Counts::Records => {
             let counter = |name| account.counters.get(name).copied().unwrap_or_default();
             let other =
                 |id: &str| if HEALTHY.contains(&id) { all } else { id.starts_with("later.") };
-            let others = total(&said.verdicts, other);
+            let others = total(&output.verdicts, other);
             let sum = counter("ListenDrops") + counter("TCPReqQFullDoCookies") + others;
             // Of these others some may be lost, which no counter has, and SYN-ACKs sent again, which
             // are no events.
-            let again = counter("TCPSynRetrans").saturating_sub(said.synack_retransmits);
+            let again = counter("TCPSynRetrans").saturating_sub(output.synack_retransmits);
             let beside = if others > 0 { lost } else { again.min(lost) };
-            let passed = accounted == moments && (sum..=sum + beside).contains(&(accounted + lost));
-            (format!("{moments} counted, {sum} with those lost"), passed)
+            let passed = accounted == events && (sum..=sum + beside).contains(&(accounted + lost));
+            (format!("{events} counted, {sum} with those lost"), passed)
         }
-        // Records of other moments are lost as well.
+        // Records of other events are lost as well.
         Counts::Kernel => {
-            let exact = accounted == moments;
-            let covered = lost > 0 && accounted <= moments && accounted + lost >= moments;
-            (format!("{moments} counted"), exact || covered)
+            let exact = accounted == events;
+            let covered = lost > 0 && accounted <= events && accounted + lost >= events;
+            (format!("{events} counted"), exact || covered)
         }
     };
     Some(Finding { what: "events".to_owned(), expected, found, passed })
@@ -159,9 +169,9 @@ fn memory(account: &Account) -> Finding {
 fn count(what: &str, expected: u64, found: u64, missing: u64) -> Finding {
     let passed = found <= expected && expected - found <= missing;
     let short = expected.saturating_sub(found);
-    let said =
+    let found =
         if passed && short > 0 { format!("{found} ({short} lost)") } else { found.to_string() };
-    Finding { what: what.to_owned(), expected: expected.to_string(), found: said, passed }
+    Finding { what: what.to_owned(), expected: expected.to_string(), found, passed }
 }
 
 fn total(counts: &BTreeMap<String, u64>, which: impl Fn(&str) -> bool) -> u64 {
@@ -170,7 +180,7 @@ fn total(counts: &BTreeMap<String, u64>, which: impl Fn(&str) -> bool) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use guest_bench::{memory::Memory, storm::Said};
+    use guest_bench::{memory::Memory, storm::ToolOutput};
 
     use super::*;
 
@@ -187,7 +197,7 @@ mod tests {
                 ("TCPReqQFullDrop", 7),
                 ("TCPReqQFullDoCookies", 3),
             ]),
-            said: Said {
+            output: ToolOutput {
                 events: map(&[("syn.drop.accept_queue_full", 10)]),
                 verdicts: map(&[
                     ("syn.drop.accept_queue_full", 100),
@@ -198,7 +208,7 @@ mod tests {
                 overflows: 100,
                 not_shown: 100,
                 lost: 100,
-                ..Said::default()
+                ..ToolOutput::default()
             },
             before: Memory { rss_kib: 10_000, ..Memory::default() },
             after: Memory { most_kib: 12_000, ..Memory::default() },
@@ -224,31 +234,31 @@ mod tests {
             change(&mut account);
             failed(&account, Counts::Kernel)
         };
-        assert_eq!(changed(|a| a.said.overflows = 99), ["`overflows` of the listeners"]);
+        assert_eq!(changed(|a| a.output.overflows = 99), ["`overflows` of the listeners"]);
         assert_eq!(
-            changed(|a| a.said.not_shown = 99),
+            changed(|a| a.output.not_shown = 99),
             ["events", "sum of all losses, in the summary"]
         );
         assert_eq!(changed(|a| a.after.most_kib = 70_000), ["resident at most, KiB"]);
         assert_eq!(
-            changed(|a| a.said.intervals = map(&[("syn.cookie", 1)])),
+            changed(|a| a.output.intervals = map(&[("syn.cookie", 1)])),
             ["sum of the intervals"]
         );
-        let twice = changed(|a| *a.said.verdicts.get_mut("syn.cookie").unwrap() += 1);
+        let twice = changed(|a| *a.output.verdicts.get_mut("syn.cookie").unwrap() += 1);
         assert_eq!(twice, ["TCPReqQFullDoCookies", "events"]);
     }
 
     #[test]
     fn only_counts_from_records_may_lack_what_was_lost() {
         let mut account = account();
-        *account.said.verdicts.get_mut("syn.drop.accept_queue_full").unwrap() = 96;
-        account.said.overflows = 96;
-        account.said.not_shown = 96;
-        account.said.losses = map(&[("ebpf ring_full", 4)]);
+        *account.output.verdicts.get_mut("syn.drop.accept_queue_full").unwrap() = 96;
+        account.output.overflows = 96;
+        account.output.not_shown = 96;
+        account.output.losses = map(&[("ebpf ring_full", 4)]);
         assert!(failed(&account, Counts::Records).is_empty());
         assert!(failed(&account, Counts::Kernel).contains(&"ListenOverflows".to_owned()));
-        account.said.losses = map(&[("ebpf ring_full", 3)]);
-        account.said.lost = 99;
+        account.output.losses = map(&[("ebpf ring_full", 3)]);
+        account.output.lost = 99;
         assert!(failed(&account, Counts::Records).contains(&"ListenOverflows".to_owned()));
     }
 }

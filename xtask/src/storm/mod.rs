@@ -107,7 +107,7 @@ pub struct Storms {
 pub fn storm(args: &StormArgs) -> Result<ExitCode> {
     setup::build_tools()?;
     let syns = usize::try_from(args.syns)?;
-    let storms = let_loose(&args.kernel, args.rung, args.smp, syns)?;
+    let storms = run(&args.kernel, args.rung, args.smp, syns)?;
     print!("{}", storm_document::terminal(&storms));
     let failed = storms.ways.iter().flat_map(Stormed::findings).any(|finding| !finding.passed);
     Document::update(syns >= WHOLE, |document| document.put(storms))?;
@@ -118,7 +118,7 @@ pub fn storm(args: &StormArgs) -> Result<ExitCode> {
 pub fn check(kernel: &str, syns: usize) -> Result<Checks> {
     let mut checks = Checks::default();
     for (rung, syns) in [(None, syns), (Some(Rung::Tracepoint), syns / 5)] {
-        for stormed in let_loose(kernel, rung, 1, syns)?.ways {
+        for stormed in run(kernel, rung, 1, syns)?.ways {
             for finding in stormed.findings() {
                 checks.check(finding.passed, || format!("`{}`: {finding}", stormed.command));
             }
@@ -127,7 +127,7 @@ pub fn check(kernel: &str, syns: usize) -> Result<Checks> {
     Ok(checks)
 }
 
-fn let_loose(kernel: &str, rung: Option<Rung>, smp: u32, syns: usize) -> Result<Storms> {
+fn run(kernel: &str, rung: Option<Rung>, smp: u32, syns: usize) -> Result<Storms> {
     let by_tracepoints = matches!(rung, Some(Rung::Tracepoint));
     let rung = rung.and_then(|rung| rung.to_possible_value()).map(|v| v.get_name().to_owned());
     let commands = WAYS.map(|(options, _)| {

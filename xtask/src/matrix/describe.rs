@@ -1,4 +1,4 @@
-//! Why kernels differ, in words; each claim with the commit or the function that makes it true.
+//! Why kernels differ and what rungs do not see; each claim with the commit or the function that makes it true.
 
 use super::Rung;
 
@@ -41,7 +41,7 @@ pub const ALWAYS_TRACEPOINTS: &[&str] =
 
 /// Why kernels differ on a scenario, if it is known.
 pub fn difference(scenario: &str) -> Option<&'static str> {
-    DIFFERENCES.iter().find(|(name, _)| *name == scenario).map(|(_, words)| *words)
+    DIFFERENCES.iter().find(|(name, _)| *name == scenario).map(|(_, why)| *why)
 }
 
 /// Whether a reason why a scenario cannot run is one that is accepted.

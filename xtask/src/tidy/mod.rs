@@ -1,5 +1,10 @@
-//! What no other tool checks: each source file says what it is for, lines end where they end, and
-//! nothing names the machine it was written on or the hosts it was fetched from.
+//! What no other tool checks: each source file says what it is for, lines end where they end, nothing
+//! names the machine it was written on or the hosts it was fetched from; and what ARCHITECTURE.md says
+//! of the tree, of crates and of `unsafe` is so.
+
+mod code;
+mod floors;
+mod map;
 
 use std::{
     fs,
@@ -9,6 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::test::Checks;
+use map::Tree;
 
 /// Text files by ending; others, such as recordings, are not looked into.
 const TEXT: &[&str] = &["json", "md", "rs", "sh", "toml", "txt", "yaml", "yml"];
@@ -29,22 +35,49 @@ const FORBIDDEN: &[(&[&str], &str)] = &[
     (&["crates", ".io"], "the host of a package registry"),
 ];
 
-/// Checks every text file under `root`; each file is one check.
+/// The documents whose paths are looked up; the first has the map.
+const DOCUMENTS: [&str; 2] = ["ARCHITECTURE.md", "CONTRIBUTING.md"];
+
+/// Checks every text file under `root`, each of which is one check, and what concerns them all.
 pub fn check(root: &Path) -> Result<Checks> {
-    let mut files = Vec::new();
-    collect(root, &mut files)?;
-    files.sort();
+    let mut paths = Vec::new();
+    collect(root, &mut paths)?;
+    paths.sort();
+    let relative = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
+    let tree = Tree::of(paths.iter().map(|path| relative(path)));
+    let mut texts = Vec::new();
+    for path in paths.iter().filter(|path| is_text(path)) {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read {} as text", path.display()))?;
+        texts.push((relative(path).display().to_string(), text));
+    }
     let mut checks = Checks::default();
-    for file in files {
-        let text = fs::read_to_string(&file)
-            .with_context(|| format!("cannot read {} as text", file.display()))?;
-        let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
-        let faults = faults(&name, &text);
+    for (name, text) in &texts {
+        let mut faults = faults(name, text);
+        if DOCUMENTS.contains(&name.as_str()) {
+            faults.extend(map::dead(text, &tree));
+        }
+        if name == DOCUMENTS[0] {
+            faults.extend(map::unnamed(text, &tree));
+        }
+        if Path::new(name).ends_with("Cargo.toml") {
+            faults.extend(floors::faults(text).with_context(|| name.clone())?);
+        }
         checks.check(faults.is_empty(), || format!("{name}: {}", faults.join("; ")));
     }
+    let stale = code::stale(&texts);
+    checks.check(stale.is_empty(), || stale.join("; "));
     Ok(checks)
 }
 
+/// By its name.
+fn is_text(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    TEXT.contains(&ending.as_ref()) || TEXT_NAMES.contains(&name.as_ref())
+}
+
+/// Every file of the project.
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
         let path = entry?.path();
@@ -58,18 +91,17 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
             }
             continue;
         }
-        let ending = path.extension().unwrap_or_default().to_string_lossy();
-        if TEXT.contains(&ending.as_ref()) || TEXT_NAMES.contains(&name.as_ref()) {
-            files.push(path);
-        }
+        files.push(path);
     }
     Ok(())
 }
 
 fn faults(name: &str, text: &str) -> Vec<String> {
-    let mut faults = Vec::new();
+    let rust = Path::new(name).extension().is_some_and(|e| e == "rs");
+    let mut faults = if rust { code::faults(name, text) } else { Vec::new() };
+    faults.extend(floors::lab_fault(name, text).filter(|_| rust));
     let mut fault = |text: &str| faults.push(text.to_owned());
-    if Path::new(name).extension().is_some_and(|e| e == "rs") && !text.starts_with("//! ") {
+    if rust && !text.starts_with("//! ") {
         fault("does not begin with a `//!` sentence that says what it is for");
     }
     // In Markdown two trailing spaces are a line break.

@@ -30,7 +30,7 @@ pub struct Batch {
 pub struct Ran {
     /// Version of the kernel's package: `6.12.117-1`.
     pub version: String,
-    /// What each job said, or why the machine died of it.
+    /// What each job printed, or why the machine died of it.
     pub outputs: Vec<Result<JobOutput>>,
 }
 
@@ -84,20 +84,20 @@ fn one(vm: &Vm, jobs: &[Vec<String>], each: &dyn Fn(usize, &JobOutput)) -> Ran {
     let mut before = Instant::now();
     // A machine that dies takes one job with it, not the rest; one that cannot even begin a job
     // twice in a row is given up.
-    let mut fruitless = 0;
+    let mut without_progress = 0;
     while outputs.len() < jobs.len() {
         let begun = outputs.len();
         let ended = vm.run_each(&jobs[begun..], &mut |_, _, _| false, &mut |output| {
             each(outputs.len(), &output);
             outputs.push(Ok(output));
-            tell(&version, outputs.len(), jobs.len(), &mut before);
+            report_progress(&version, outputs.len(), jobs.len(), &mut before);
         });
         let Err(e) = ended else { break };
-        fruitless = if outputs.len() == begun { fruitless + 1 } else { 0 };
+        without_progress = if outputs.len() == begun { without_progress + 1 } else { 0 };
         progress::note(&format!("kernel {version} died of job {}", outputs.len() + 1));
         let why = format!("{e:#}");
         outputs.push(Err(e));
-        if fruitless == 2 {
+        if without_progress == 2 {
             outputs.resize_with(jobs.len(), || Err(anyhow!("not run: {why}")));
         }
     }
@@ -105,7 +105,7 @@ fn one(vm: &Vm, jobs: &[Vec<String>], each: &dyn Fn(usize, &JobOutput)) -> Ran {
 }
 
 /// Ten lines for a long list, one for each job of a short one.
-fn tell(version: &str, done: usize, all: usize, before: &mut Instant) {
+fn report_progress(version: &str, done: usize, all: usize, before: &mut Instant) {
     if done.is_multiple_of(all.div_ceil(10)) || done == all {
         let took = progress::seconds(before.elapsed());
         progress::note(&format!("kernel {version}: {done} of {all} done, {took}"));

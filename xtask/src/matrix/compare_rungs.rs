@@ -1,4 +1,4 @@
-//! Whether fentry and kprobe told the same of the same run: every record with the path and the values
+//! Whether fentry and kprobe saw the same of the same run: every record with the path and the values
 //! read, and every stage made of them, but for times and addresses.
 
 use std::{
@@ -12,32 +12,32 @@ use serde_json::{Value, json};
 
 use crate::lines;
 
-/// What one rung told: by run, each connection without what names or dates it, sorted. Connections
+/// What one rung saw: by run, each connection without what names or dates it, sorted. Connections
 /// of a burst are interchangeable; which of them comes first is the scheduler's affair.
-pub type Told = BTreeMap<String, Vec<Value>>;
+pub type Seen = BTreeMap<String, Vec<Value>>;
 
 /// One run on one kernel, by both rungs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compared {
     /// Kernel, family and run.
     pub what: String,
-    /// What differs first, in words; `None` if nothing does.
+    /// What differs first; `None` if nothing does.
     pub difference: Option<String>,
 }
 
 /// What the connections of an output are, but for times and names, with their records from the
 /// `recording` of the same run: in the order in which each has them. The lengths of the queues depend
 /// on whose turn it was, and timers that fire together take turns as they like: with their lengths,
-/// stages and records are one heap of all connections.
-pub fn told(stdout: &[u8], recording: &[u8]) -> Result<Told> {
+/// stages and records are put together for all connections.
+pub fn read(stdout: &[u8], recording: &[u8]) -> Result<Seen> {
     let text = String::from_utf8_lossy(stdout);
     let lines = text.lines().map(|line| serde_json::from_str(line).context("a line is not JSON"));
     let lines: Vec<Value> = lines.collect::<Result<_>>()?;
     let records = records(recording)?;
-    let ends = ends(&lines);
+    let ends = hold_ends(&lines);
     let mut found = 0;
-    let mut told = Told::new();
-    let mut heaps: BTreeMap<String, Heap> = BTreeMap::new();
+    let mut seen = Seen::new();
+    let mut combined: BTreeMap<String, Combined> = BTreeMap::new();
     for line in lines.iter().filter(|line| line["type"] == "connection") {
         let run = line["run"].as_str().context("a connection of no run")?;
         let address = |name: &str| line[name].as_str().unwrap_or_default().parse().ok();
@@ -47,30 +47,30 @@ pub fn told(stdout: &[u8], recording: &[u8]) -> Result<Told> {
         let end = ends.get(run).copied().unwrap_or(u64::MAX);
         let records: Vec<&Event> = records.iter().take_while(|r| r.t_ns < end).collect();
         found += records.len();
-        let heap = heaps.entry(run.to_owned()).or_default();
-        heap.records.extend(records.iter().map(|r| raw(r)));
-        let mut bare = bare(line);
-        for stage in bare["stages"].as_array_mut().into_iter().flatten() {
-            heap.stages.push(json!({"id": stage["id"], "values": stage["values"]}));
+        let all = combined.entry(run.to_owned()).or_default();
+        all.records.extend(records.iter().map(|r| raw(r)));
+        let mut comparable = comparable(line);
+        for stage in comparable["stages"].as_array_mut().into_iter().flatten() {
+            all.stages.push(json!({"id": stage["id"], "values": stage["values"]}));
             for length in ["sk_ack_backlog", "syn_queue_len", "syn_queue_young"] {
                 if let Some(value) = stage["values"].get_mut(length) {
                     *value = Value::Null;
                 }
             }
         }
-        bare["records"] = records.iter().map(|r| without_lengths(raw(r))).collect();
-        told.entry(run.to_owned()).or_default().push(bare);
+        comparable["records"] = records.iter().map(|r| without_lengths(raw(r))).collect();
+        seen.entry(run.to_owned()).or_default().push(comparable);
     }
     ensure!(found > 0 || recording.is_empty(), "the recording is of other connections");
-    for (run, connections) in &mut told {
-        let mut heap = heaps.remove(run).unwrap_or_default();
-        heap.leave_race_out();
+    for (run, connections) in &mut seen {
+        let mut all = combined.remove(run).unwrap_or_default();
+        all.leave_race_out();
         connections.sort_by_cached_key(Value::to_string);
-        heap.records.sort_by_cached_key(Value::to_string);
-        heap.stages.sort_by_cached_key(Value::to_string);
-        connections.push(json!({"all_records": heap.records, "all_stages": heap.stages}));
+        all.records.sort_by_cached_key(Value::to_string);
+        all.stages.sort_by_cached_key(Value::to_string);
+        connections.push(json!({"all_records": all.records, "all_stages": all.stages}));
     }
-    Ok(told)
+    Ok(seen)
 }
 
 /// What happens so shortly before the end of the hold may be the listener's close already: the hold
@@ -78,7 +78,7 @@ pub fn told(stdout: &[u8], recording: &[u8]) -> Result<Told> {
 const NEARLY: u64 = 100_000_000;
 
 /// When the hold of each run was nearly over, CLOCK_MONOTONIC nanoseconds.
-fn ends(lines: &[Value]) -> BTreeMap<&str, u64> {
+fn hold_ends(lines: &[Value]) -> BTreeMap<&str, u64> {
     let mut begun: BTreeMap<&str, u64> = BTreeMap::new();
     for line in lines.iter().filter(|line| line["phase"] == "burst") {
         if let (Some(run), Some(t_ns)) = (line["run"].as_str(), line["t0_ns"].as_u64()) {
@@ -96,12 +96,12 @@ fn ends(lines: &[Value]) -> BTreeMap<&str, u64> {
 }
 
 /// Client and server.
-type Ends = (SocketAddr, SocketAddr);
+type ConnectionKey = (SocketAddr, SocketAddr);
 
 /// The records of a recording of `overflow lab --record`, by connection, in order of time. The file
 /// is a preamble of 16 bytes and frames: kind, length, payload, sum.
-fn records(recording: &[u8]) -> Result<BTreeMap<Ends, Vec<Event>>> {
-    let mut records: BTreeMap<Ends, Vec<Event>> = BTreeMap::new();
+fn records(recording: &[u8]) -> Result<BTreeMap<ConnectionKey, Vec<Event>>> {
+    let mut records: BTreeMap<ConnectionKey, Vec<Event>> = BTreeMap::new();
     let mut rest = recording.get(16..).unwrap_or_default();
     while let Some((&[kind, a, b, c, d], after)) = rest.split_first_chunk::<5>() {
         let length = u32::from_le_bytes([a, b, c, d]) as usize;
@@ -150,8 +150,8 @@ fn without_lengths(mut record: Value) -> Value {
     record
 }
 
-/// Every run that one of them told of; `place` says where it was run.
-pub fn compare(place: &str, fentry: &Told, kprobe: &Told) -> Vec<Compared> {
+/// Every run that one of them saw; `place` says where it was run.
+pub fn compare(place: &str, fentry: &Seen, kprobe: &Seen) -> Vec<Compared> {
     let mut runs: Vec<_> = fentry.keys().chain(kprobe.keys()).collect();
     runs.sort();
     runs.dedup();
@@ -159,15 +159,15 @@ pub fn compare(place: &str, fentry: &Told, kprobe: &Told) -> Vec<Compared> {
         what: format!("{place}, {run}"),
         difference: match (fentry.get(run), kprobe.get(run)) {
             (Some(a), Some(b)) => difference(a, b),
-            (Some(_), None) => Some("only fentry told of it".to_owned()),
-            _ => Some("only kprobe told of it".to_owned()),
+            (Some(_), None) => Some("only fentry saw it".to_owned()),
+            _ => Some("only kprobe saw it".to_owned()),
         },
     };
     runs.into_iter().map(one).collect()
 }
 
 /// Stages, their order, paths and values, and how often each came again.
-fn bare(connection: &Value) -> Value {
+fn comparable(connection: &Value) -> Value {
     let count = |times: &Value| times.as_array().map_or(0, Vec::len);
     let stages = connection["stages"].as_array().map_or(&[][..], Vec::as_slice);
     let stages: Vec<_> = stages
@@ -195,14 +195,14 @@ fn bare(connection: &Value) -> Value {
 
 /// What all connections of a run have together.
 #[derive(Default)]
-struct Heap {
+struct Combined {
     /// Their records.
     records: Vec<Value>,
-    /// Their stages: what each is, and the values it was told from.
+    /// Their stages: what each is, and the values it was made of.
     stages: Vec<Value>,
 }
 
-impl Heap {
+impl Combined {
     /// Where the application accepts meanwhile, the length of the queue that a child finds is a race
     /// between `accept()` and the next segment, which has nothing to do with the rung.
     fn leave_race_out(&mut self) {
@@ -286,8 +286,8 @@ mod tests {
     }
 
     fn check(fentry: &[String], kprobe: &[String], expect: Option<&str>) {
-        let told = |lines: &[String]| told(lines.join("\n").as_bytes(), &[]).unwrap();
-        let compared = compare("6.1-1, ipv4", &told(fentry), &told(kprobe));
+        let seen = |lines: &[String]| read(lines.join("\n").as_bytes(), &[]).unwrap();
+        let compared = compare("6.1-1, ipv4", &seen(fentry), &seen(kprobe));
         let [one] = &compared[..] else { panic!("{compared:?}") };
         assert_eq!(one.what, "6.1-1, ipv4, r");
         assert_eq!(one.difference.as_deref(), expect);
@@ -317,14 +317,14 @@ mod tests {
 
     #[test]
     fn a_race_with_the_application_is_no_difference() {
-        let told = |queue: u32, taken: &str| {
+        let run = |queue: u32, taken: &str| {
             let stages = json!([{"id": "ack.accepted.cookie", "values": {"sk_ack_backlog": queue}},
                 {"id": taken}]);
             [json!({"type": "connection", "run": "r", "stages": stages}).to_string()]
         };
-        check(&told(0, "later.accepted_by_app"), &told(1, "later.accepted_by_app"), None);
+        check(&run(0, "later.accepted_by_app"), &run(1, "later.accepted_by_app"), None);
         let differ = "/all_stages/0/values/sk_ack_backlog is 0 by fentry, 1 by kprobe";
-        check(&told(0, "later.listener_closed"), &told(1, "later.listener_closed"), Some(differ));
+        check(&run(0, "later.listener_closed"), &run(1, "later.listener_closed"), Some(differ));
     }
 
     #[test]
@@ -339,7 +339,7 @@ mod tests {
         check(&one, &[absent], Some(gone));
         let two = [line(1, 10, 2, &[]), line(2, 10, 2, &[])];
         check(&one, &two, Some("1 connections by fentry, 2 by kprobe"));
-        check(&one, &[], Some("only fentry told of it"));
+        check(&one, &[], Some("only fentry saw it"));
     }
 
     #[test]
@@ -356,12 +356,12 @@ mod tests {
         };
         let line = json!({"type": "connection", "run": "r", "client": "10.7.0.2:1",
             "server": "10.7.0.1:80", "stages": []});
-        let told = |event| told(line.to_string().as_bytes(), &recording(event)).unwrap();
+        let seen = |event| read(line.to_string().as_bytes(), &recording(event)).unwrap();
         let mut one = Event { client_port: 1, server_port: 80, family: 4, rung: 1, ..Event::EMPTY };
         one.client[..4].copy_from_slice(&[10, 7, 0, 2]);
         one.server[..4].copy_from_slice(&[10, 7, 0, 1]);
-        let differ = |other: Event| compare("k", &told(one), &told(other))[0].difference.clone();
-        assert_eq!(told(one)["r"][0]["records"].as_array().map(Vec::len), Some(1));
+        let differ = |other: Event| compare("k", &seen(one), &seen(other))[0].difference.clone();
+        assert_eq!(seen(one)["r"][0]["records"].as_array().map(Vec::len), Some(1));
         assert_eq!(differ(Event { t_ns: 9, sk: 9, req: 0, cpu: 1, seq: 5, rung: 2, ..one }), None);
         for other in [
             Event { path: 1, ..one },
@@ -370,10 +370,10 @@ mod tests {
             Event { tcp_flags: 1, ..one },
             Event { after: Queue { qlen: 1, ..one.after }, ..one },
         ] {
-            let said = differ(other).unwrap_or_default();
-            assert!(said.contains("records/0/"), "{said}");
+            let difference = differ(other).unwrap_or_default();
+            assert!(difference.contains("records/0/"), "{difference}");
         }
         let cut = recording(one);
-        assert!(super::told(line.to_string().as_bytes(), &cut[..cut.len() - 2]).is_err());
+        assert!(read(line.to_string().as_bytes(), &cut[..cut.len() - 2]).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::BufRead};
 
 use anyhow::{Context as _, Result};
-use guest_bench::storm::Said;
+use guest_bench::storm::ToolOutput;
 use serde::Deserialize;
 
 /// The loss that is none: what a limit on events kept from being shown.
@@ -29,37 +29,39 @@ struct Line {
 }
 
 /// Reads a tool's output to its end; fails if the summary is missing.
-pub fn read(output: impl BufRead) -> Result<Said> {
-    let mut said = Said::default();
+pub fn read(stdout: impl BufRead) -> Result<ToolOutput> {
+    let mut output = ToolOutput::default();
     let mut ended = false;
-    for line in output.lines() {
+    for line in stdout.lines() {
         let line = line.context("cannot read the tool's output")?;
         let line: Line = serde_json::from_str(&line)
             .with_context(|| format!("the tool printed what is no line of JSON: {line}"))?;
         match line.r#type.as_str() {
-            "event" => *said.events.entry(line.id.unwrap_or_default()).or_default() += 1,
+            "event" => *output.events.entry(line.id.unwrap_or_default()).or_default() += 1,
             "listener" => {
-                let over = line.t_ns.is_none();
-                if over {
-                    said.overflows += line.overflows;
-                    said.synack_retransmits += line.synack_retransmits;
+                let whole = line.t_ns.is_none();
+                if whole {
+                    output.overflows += line.overflows;
+                    output.synack_retransmits += line.synack_retransmits;
                 }
-                let sums = if over { &mut said.verdicts } else { &mut said.intervals };
+                let sums = if whole { &mut output.verdicts } else { &mut output.intervals };
                 for (id, count) in line.verdicts {
                     *sums.entry(id).or_default() += count;
                 }
             }
-            "loss" if line.what.as_deref() == Some(NOT_SHOWN) => said.not_shown += line.count,
-            "loss" => *said.losses.entry(line.what.unwrap_or_default()).or_default() += line.count,
+            "loss" if line.what.as_deref() == Some(NOT_SHOWN) => output.not_shown += line.count,
+            "loss" => {
+                *output.losses.entry(line.what.unwrap_or_default()).or_default() += line.count;
+            }
             "summary" => {
-                said.lost = line.lost;
+                output.lost = line.lost;
                 ended = true;
             }
             _ => {}
         }
     }
     anyhow::ensure!(ended, "the tool's output has no summary");
-    Ok(said)
+    Ok(output)
 }
 
 #[cfg(test)]
@@ -77,11 +79,11 @@ mod tests {
 {"type":"loss","what":"moments not shown for a limit on events","count":5}
 {"type":"summary","lost":9}
 "#;
-        let said = read(lines.as_bytes()).unwrap();
-        assert_eq!((said.events["syn.cookie"], said.overflows, said.not_shown), (2, 5, 5));
-        assert_eq!(said.intervals["ack.drop.overflow"], 1);
-        assert_eq!(said.verdicts["ack.drop.overflow"], 5);
-        assert_eq!((said.losses["ebpf ring_full"], said.lost), (4, 9));
+        let output = read(lines.as_bytes()).unwrap();
+        assert_eq!((output.events["syn.cookie"], output.overflows, output.not_shown), (2, 5, 5));
+        assert_eq!(output.intervals["ack.drop.overflow"], 1);
+        assert_eq!(output.verdicts["ack.drop.overflow"], 5);
+        assert_eq!((output.losses["ebpf ring_full"], output.lost), (4, 9));
         assert!(read(&lines.as_bytes()[..100]).is_err());
     }
 }

@@ -1,0 +1,171 @@
+//! What tests may need of a machine, and whether it is here: asked of the kernel, not of overflow.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    fs,
+    process::{Command, Output},
+    thread,
+};
+
+use nix::sched::{CloneFlags, unshare};
+
+use crate::{artifacts, exec, tools};
+
+/// Whether something is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is.
+    Here,
+    /// It is not; why.
+    Lacking(String),
+    /// Nothing of this name is known.
+    Unknown,
+}
+
+/// Something that knows what a machine has.
+pub trait Needs {
+    /// Looks for the need of this name.
+    fn look(&self, need: &str) -> Verdict;
+}
+
+/// This machine: each need is looked for once, when it is first asked for.
+#[derive(Default)]
+pub struct Here(RefCell<HashMap<String, Verdict>>);
+
+impl Needs for Here {
+    fn look(&self, need: &str) -> Verdict {
+        if let Some(known) = self.0.borrow().get(need) {
+            return known.clone();
+        }
+        let verdict = look(need);
+        self.0.borrow_mut().insert(need.to_owned(), verdict.clone());
+        verdict
+    }
+}
+
+/// The names are those that tests use: `root`, `tracing`, `network namespaces`, `kernel 6.13` (or
+/// newer), and programs such as `tshark`.
+fn look(need: &str) -> Verdict {
+    let result = match need {
+        "root" => root(),
+        "tracing" => tracing(),
+        "network namespaces" => namespaces(),
+        "ip" | "tshark" => program(need),
+        _ => match need.strip_prefix("kernel ").and_then(version) {
+            Some(wanted) => kernel(wanted),
+            None => return Verdict::Unknown,
+        },
+    };
+    match result {
+        Ok(()) => Verdict::Here,
+        Err(why) => Verdict::Lacking(why),
+    }
+}
+
+fn root() -> Result<(), String> {
+    let user = rustix::process::geteuid();
+    if user.is_root() { Ok(()) } else { Err(format!("this is user {}", user.as_raw())) }
+}
+
+/// By the capabilities, the BTF, and an empty program on a function that every kernel has.
+fn tracing() -> Result<(), String> {
+    let status = fs::read_to_string("/proc/self/status").map_err(|e| e.to_string())?;
+    if !may_trace(effective(&status)) {
+        return Err("this process has neither CAP_SYS_ADMIN nor CAP_BPF with CAP_PERFMON".into());
+    }
+    let btf = "/sys/kernel/btf/vmlinux";
+    fs::File::open(btf).map_err(|e| format!("cannot read {btf} ({e})"))?;
+    let probe = artifacts::guest_bench().map_err(|e| format!("{e:#}"))?;
+    let output = exec::capture(Command::new(probe).arg("attach")).map_err(|e| format!("{e:#}"))?;
+    succeeded(&output)
+}
+
+/// Capabilities that the kernel asks for when tracing programs are loaded and attached.
+fn may_trace(effective: u64) -> bool {
+    const SYS_ADMIN: u32 = 21;
+    const PERFMON: u32 = 38;
+    const BPF: u32 = 39;
+    let has = |capability: u32| effective >> capability & 1 != 0;
+    has(SYS_ADMIN) || has(BPF) && has(PERFMON)
+}
+
+/// `CapEff:` of `/proc/PID/status`.
+fn effective(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn namespaces() -> Result<(), String> {
+    // In a thread, whose namespace goes away with it.
+    let made = thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET)).join();
+    let made = made.map_err(|_| "the thread that tried it panicked".to_owned())?;
+    made.map_err(|e| format!("no network namespace can be made here ({e})"))
+}
+
+fn program(name: &str) -> Result<(), String> {
+    tools::find(name).map(drop).ok_or_else(|| format!("{name} is not installed"))
+}
+
+fn kernel(wanted: (u32, u32)) -> Result<(), String> {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    match version(&release) {
+        Some(here) if here >= wanted => Ok(()),
+        _ => Err(format!("this is {release}")),
+    }
+}
+
+/// `6.13`, `6.13.2-1` → (6, 13).
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(['.', '-', '+']).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+fn succeeded(output: &Output) -> Result<(), String> {
+    if output.status.success() { Ok(()) } else { Err(exec::complaint(&output.stderr)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_those_of_tracing() {
+        let mask = |line: &str| effective(&format!("Name:\tx\nCapEff:\t{line}\nCapBnd:\t0\n"));
+        assert!(may_trace(mask("000001ffffffffff")));
+        assert!(may_trace(mask("0000000000200000")));
+        assert!(may_trace(mask("000000c000000000")));
+        assert!(!may_trace(mask("0000008000000000")));
+        assert!(!may_trace(mask("0000000000000000")));
+        assert!(!may_trace(effective("")));
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(version("6.13"), Some((6, 13)));
+        assert_eq!(version("6.12.118+deb13-cloud-amd64"), Some((6, 12)));
+        assert_eq!(version("new"), None);
+        assert!(version("6.9") < version("6.13"));
+    }
+
+    #[test]
+    fn every_need_is_looked_for_or_unknown() {
+        assert_eq!(look("luck"), Verdict::Unknown);
+        assert_eq!(look("kernel x"), Verdict::Unknown);
+        assert_eq!(look("kernel 2.6"), Verdict::Here);
+        assert_eq!(look("kernel 99.0").clone(), look("kernel 99.0"));
+        assert!(matches!(look("kernel 99.0"), Verdict::Lacking(why) if why.starts_with("this is")));
+        let root = look("root") == Verdict::Here;
+        assert_eq!(root, rustix::process::geteuid().is_root());
+        assert!(!root || look("network namespaces") == Verdict::Here);
+    }
+
+    #[test]
+    fn a_need_is_looked_for_once() {
+        let here = Here::default();
+        assert_eq!(here.look("luck"), Verdict::Unknown);
+        here.0.borrow_mut().insert("luck".to_owned(), Verdict::Here);
+        assert_eq!(here.look("luck"), Verdict::Here);
+    }
+}

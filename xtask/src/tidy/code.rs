@@ -1,0 +1,162 @@
+//! What is checked of a single Rust file: its length, and whether it may contain `unsafe`.
+
+/// The most lines of a file that holds one idea.
+const LONGEST: usize = 500;
+/// Longer files, and why.
+const LONG: &[(&str, &str)] = &[];
+
+/// The only places of `unsafe`, because no safe interface exists: files, or directories with `/`.
+const UNSAFE: &[&str] = &[
+    "crates/lab/src/ifreq.rs",
+    "crates/lab/src/watched.rs",
+    "overflow-common/src/event.rs",
+    "overflow-common/src/layout.rs",
+    "overflow-common/src/tally.rs",
+    "overflow-ebpf/src/",
+    "overflow-user/src/pages.rs",
+    "overflow-user/src/probe/ring.rs",
+    "xtask/guest-bench/src/bpf.rs",
+    "xtask/guest-bench/src/net.rs",
+];
+
+/// What is wrong with a file.
+pub fn faults(name: &str, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let lines = text.lines().count();
+    if lines > LONGEST && !LONG.iter().any(|(long, _)| *long == name) {
+        faults.push(format!(
+            "has {lines} lines, more than {LONGEST}: look for the second idea in it"
+        ));
+    }
+    let allowed = UNSAFE.iter().any(|place| covers(place, name));
+    if let Some(number) = unsafe_line(text).filter(|_| !allowed) {
+        faults.push(format!(
+            "line {number} is `unsafe`: use a safe interface, or name the file in \
+             xtask/src/tidy/code.rs and ARCHITECTURE.md"
+        ));
+    }
+    faults
+}
+
+/// Entries of the lists above that no file needs any more.
+pub fn stale(files: &[(String, String)]) -> Vec<String> {
+    let of_unsafe = UNSAFE.iter().filter(|place| {
+        !files.iter().any(|(name, text)| covers(place, name) && unsafe_line(text).is_some())
+    });
+    let of_long = LONG.iter().filter(|(long, _)| {
+        !files.iter().any(|(name, text)| name == *long && text.lines().count() > LONGEST)
+    });
+    of_unsafe
+        .map(|place| format!("{place} has no `unsafe`, although xtask/src/tidy/code.rs names it"))
+        .chain(
+            of_long.map(|(long, _)| format!("{long} is not long, although it is listed as such")),
+        )
+        .collect()
+}
+
+fn covers(place: &str, name: &str) -> bool {
+    if place.ends_with('/') { name.starts_with(place) } else { name == place }
+}
+
+/// The first line with the keyword outside comments and strings.
+fn unsafe_line(text: &str) -> Option<usize> {
+    let code = code_only(text);
+    let of_word = |c: char| c.is_alphanumeric() || c == '_';
+    let has = |line: &str| line.split(|c| !of_word(c)).any(|word| word == "unsafe");
+    code.lines().position(has).map(|index| index + 1)
+}
+
+/// The text with comments and strings left out, line for line.
+fn code_only(text: &str) -> String {
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let skipped = skipped(rest);
+        if skipped > 0 {
+            let (out, after) = rest.split_at(skipped);
+            code.extend(out.chars().filter(|c| *c == '\n'));
+            code.push(' ');
+            rest = after;
+        } else {
+            code.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    code
+}
+
+/// The length of the comment, string or character that the text begins with; 0 if with none.
+fn skipped(text: &str) -> usize {
+    let until = |end: &str, from: usize| text[from..].find(end).map_or(text.len(), |at| from + at);
+    if text.starts_with("//") {
+        return until("\n", 0);
+    }
+    if text.starts_with("/*") {
+        return (until("*/", 2) + 2).min(text.len());
+    }
+    if let Some(raw) = text.strip_prefix("r") {
+        let marks = raw.len() - raw.trim_start_matches('#').len();
+        if raw[marks..].starts_with('"') {
+            let end = format!("\"{}", "#".repeat(marks));
+            return (until(&end, marks + 2) + end.len()).min(text.len());
+        }
+    }
+    if text.starts_with('"') {
+        let mut escaped = false;
+        for (at, c) in text.char_indices().skip(1) {
+            if c == '"' && !escaped {
+                return at + 1;
+            }
+            escaped = c == '\\' && !escaped;
+        }
+        return text.len();
+    }
+    // A quotation mark as a character, which begins no string.
+    if text.starts_with("'\"'") { 3 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keyword_is_told_from_its_mentions() {
+        for (text, line) in [
+            ("fn a() {}\nunsafe fn b() {}\n", Some(2)),
+            ("let x = unsafe { y };\n", Some(1)),
+            ("// unsafe\n/* unsafe\nunsafe */ unsafe\n", Some(3)),
+            ("#![deny(unsafe_op_in_unsafe_fn)]\n", None),
+            ("let s = \"a \\\" unsafe\";\nlet c = '\"'; // unsafe\n", None),
+            ("let s = r#\"a \" unsafe \"#;\n", None),
+            ("let c = '\"'; unsafe {}\n", Some(1)),
+            ("let s = \"a\nb\";\nunsafe {}\n", Some(3)),
+        ] {
+            assert_eq!(unsafe_line(text), line, "{text}");
+        }
+    }
+
+    #[test]
+    fn it_may_stand_where_it_is_listed_only() {
+        let text = "unsafe {}\n";
+        assert_eq!(faults("crates/core/src/a.rs", text).len(), 1);
+        assert!(faults("overflow-ebpf/src/a.rs", text).is_empty());
+        assert!(faults("overflow-user/src/pages.rs", text).is_empty());
+    }
+
+    #[test]
+    fn entries_that_nothing_needs_are_stale() {
+        let file = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        assert_eq!(
+            stale(&[file("overflow-user/src/pages.rs", "")]).len(),
+            UNSAFE.len() + LONG.len()
+        );
+        let ebpf = file("overflow-ebpf/src/read.rs", "unsafe {}");
+        assert_eq!(stale(&[ebpf]).len(), UNSAFE.len() + LONG.len() - 1);
+    }
+
+    #[test]
+    fn long_files_are_found() {
+        assert!(faults("a.rs", &"x\n".repeat(LONGEST)).is_empty());
+        assert_eq!(faults("a.rs", &"x\n".repeat(LONGEST + 1)).len(), 1);
+    }
+}
