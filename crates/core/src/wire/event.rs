@@ -63,6 +63,14 @@ pub enum Known {
 }
 
 impl Known {
+    /// The word of the line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Traced => "traced",
+            Self::Inferred => "inferred",
+        }
+    }
+
     /// In the words of a line: how it is known, and from what it was inferred.
     pub fn of(known: &verdict::Known) -> (Self, Option<Cow<'_, str>>) {
         match known {
