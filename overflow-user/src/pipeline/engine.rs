@@ -50,7 +50,7 @@ pub struct Engine {
     inventory: Inventory,
     /// How many inventories came.
     inventories: u64,
-    whose: ListenerCache,
+    cache: ListenerCache,
     places: ListenerTotals,
     sinks: Vec<Box<dyn Sink>>,
     losses: Vec<(Loss, u64)>,
@@ -85,7 +85,7 @@ impl Engine {
             stages: Vec::new(),
             inventory: Inventory::default(),
             inventories: 0,
-            whose: ListenerCache::default(),
+            cache: ListenerCache::default(),
             places: ListenerTotals::default(),
             sinks,
             losses: Vec::new(),
@@ -109,7 +109,7 @@ impl Engine {
                 let earlier = mem::replace(&mut self.inventory, *inventory);
                 self.inventory.inherit_owners(earlier);
                 self.inventories += 1;
-                self.whose.clear();
+                self.cache.clear();
                 self.places.learn(&self.inventory);
             }
             Frame::Aggregates(t_ns, aggregates) => self.aggregates(t_ns, &aggregates),
@@ -136,10 +136,10 @@ impl Engine {
             Kind::from_u8(event.kind),
             Some(Kind::Syn | Kind::Ack | Kind::SynAckRetransmit)
         );
-        let Self { whose, inventory, options, .. } = self;
+        let Self { cache, inventory, options, .. } = self;
         about_a_listener
             && Decoder::connection(event).is_some_and(|key| {
-                whose.find(inventory, &options.filter, key.netns, key.server).listeners.is_empty()
+                cache.find(inventory, &options.filter, key.netns, key.server).listeners.is_empty()
             })
     }
 
@@ -207,29 +207,29 @@ impl Engine {
     /// Takes one record. Breaks when no more are wanted.
     pub fn event(&mut self, event: &Event) -> io::Result<ControlFlow<()>> {
         let decoded = self.decoder.decode(event);
-        let Some(moment) = &decoded else {
+        let Some(observed) = &decoded else {
             self.lost_ns = Some(self.last_ns);
             return Ok(ControlFlow::Continue(()));
         };
-        self.begun_ns.get_or_insert(moment.t_ns);
-        self.last_ns = self.last_ns.max(moment.t_ns);
-        let ConnKey { netns, server, .. } = moment.conn;
-        let Self { whose, inventory, options, places, table, sinks, lost_ns, .. } = self;
-        let known = whose.find(inventory, &options.filter, netns, server);
-        if !known.meant || (known.listeners.is_empty() && !is_a_listeners(moment, table)) {
+        self.begun_ns.get_or_insert(observed.t_ns);
+        self.last_ns = self.last_ns.max(observed.t_ns);
+        let ConnKey { netns, server, .. } = observed.conn;
+        let Self { cache, inventory, options, places, table, sinks, lost_ns, .. } = self;
+        let known = cache.find(inventory, &options.filter, netns, server);
+        if !known.meant || (known.listeners.is_empty() && !is_a_listeners(observed, table)) {
             return Ok(ControlFlow::Continue(()));
         }
         let place = known.place(inventory, places, netns, server);
-        self.limit.learn(moment);
+        self.limit.learn(observed);
         let limit = self.limit.limit();
         let wanted = sinks.wants_connections();
         let mut on_finished = |connection: &mut Connection| finished(sinks, *lost_ns, connection);
         let mut stages = mem::take(&mut self.stages);
-        let id = table.add(moment, limit, &mut stages, wanted.then_some(&mut on_finished))?;
+        let id = table.add(observed, limit, &mut stages, wanted.then_some(&mut on_finished))?;
         let counted = places.counted(place);
         counted.learn(inventory, self.inventories, netns, server);
-        counted.moment(moment);
-        let flow = self.stages(place, moment, id, &stages);
+        counted.event(observed);
+        let flow = self.stages(place, observed, id, &stages);
         self.stages = stages;
         flow
     }
@@ -238,28 +238,28 @@ impl Engine {
     fn stages(
         &mut self,
         place: usize,
-        moment: &Observed,
+        observed: &Observed,
         id: Id,
         stages: &[Stage],
     ) -> io::Result<ControlFlow<()>> {
-        for stage in fresh(stages, moment.t_ns) {
-            let by_kernel = self.exact && counted_by_kernel(moment, stage.id, self.limit.limit());
+        for stage in fresh(stages, observed.t_ns) {
+            let by_kernel = self.exact && counted_by_kernel(observed, stage.id, self.limit.limit());
             let counted = self.places.counted(place);
             if !by_kernel {
                 counted.verdict(stage.id);
             }
-            if phantom(stages, stage, moment.t_ns) {
+            if phantom(stages, stage, observed.t_ns) {
                 counted.phantom();
             }
             let abnormal = stage.id.is_abnormal();
             if self.options.summary.is_none() && (self.options.all || abnormal) {
-                let flow = self.show(moment, id, stage)?;
+                let flow = self.show(observed, id, stage)?;
                 if flow.is_break() {
                     return Ok(flow);
                 }
             } else if self.options.handshakes && abnormal {
                 self.table.mark_shown(id);
-                self.hand(moment, stage)?;
+                self.hand(observed, stage)?;
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -286,9 +286,9 @@ impl Engine {
         }
     }
 
-    fn show(&mut self, moment: &Observed, id: Id, stage: &Stage) -> io::Result<ControlFlow<()>> {
+    fn show(&mut self, observed: &Observed, id: Id, stage: &Stage) -> io::Result<ControlFlow<()>> {
         if let Some(most) = self.options.max_events_per_second {
-            let second = moment.t_ns / 1_000_000_000;
+            let second = observed.t_ns / 1_000_000_000;
             // Records of several CPUs can arrive out of order; an earlier second is not opened
             // again.
             if second > self.second.0 {
@@ -303,7 +303,7 @@ impl Engine {
             self.second.1 += 1;
         }
         self.connections += u64::from(self.table.mark_shown(id));
-        self.hand(moment, stage)?;
+        self.hand(observed, stage)?;
         self.shown += 1;
         if self.options.max_events.is_some_and(|most| self.shown >= most) {
             return Ok(ControlFlow::Break(()));
@@ -312,9 +312,9 @@ impl Engine {
     }
 
     /// Hands an event to the sinks.
-    fn hand(&mut self, moment: &Observed, stage: &Stage) -> io::Result<()> {
-        let ConnKey { netns, server, .. } = moment.conn;
-        let known = self.whose.find(&self.inventory, &self.options.filter, netns, server);
+    fn hand(&mut self, observed: &Observed, stage: &Stage) -> io::Result<()> {
+        let ConnKey { netns, server, .. } = observed.conn;
+        let known = self.cache.find(&self.inventory, &self.options.filter, netns, server);
         let listener = |place: &usize| &self.inventory.listeners[*place];
         let (one, group): ([&Listener; 1], Vec<&Listener>);
         let listeners = match &*known.listeners {
@@ -328,7 +328,7 @@ impl Engine {
                 &group
             }
         };
-        let judged = JudgedEvent { t_ns: moment.t_ns, observed: moment, stage, listeners };
+        let judged = JudgedEvent { t_ns: observed.t_ns, observed, stage, listeners };
         self.sinks.handle(Message::Event(&judged))
     }
 
@@ -372,10 +372,10 @@ impl Engine {
     }
 }
 
-/// Whether a record whose address has no known listener is about one all the same: it could have
+/// Whether a record cache address has no known listener is about one all the same: it could have
 /// been closed meanwhile. An RST to somebody else's segment is not.
-fn is_a_listeners(moment: &Observed, table: &mut ConnTable) -> bool {
-    match moment.kind {
+fn is_a_listeners(observed: &Observed, table: &mut ConnTable) -> bool {
+    match observed.kind {
         Kind::Syn
         | Kind::Ack
         | Kind::SynAckRetransmit
@@ -383,18 +383,18 @@ fn is_a_listeners(moment: &Observed, table: &mut ConnTable) -> bool {
         | Kind::IcmpError
         | Kind::Destroyed => true,
         Kind::Reset | Kind::ActiveReset | Kind::Accept | Kind::PeerReset => {
-            table.knows(&moment.conn)
+            table.knows(&observed.conn)
         }
     }
 }
 
 /// Whether a verdict of this event is in the kernel's counts. What follows only from its connection's
 /// history is not (`later.recovered`).
-fn counted_by_kernel(moment: &Observed, id: VerdictId, limit: Option<SynQueueLimit>) -> bool {
-    match moment.kind {
+fn counted_by_kernel(observed: &Observed, id: VerdictId, limit: Option<SynQueueLimit>) -> bool {
+    match observed.kind {
         Kind::Accept => id == VerdictId::LaterAcceptedByApp,
         Kind::Syn | Kind::Ack => {
-            verdict::of_one(moment, limit).is_some_and(|alone| alone == id || !id.is_under("later"))
+            verdict::of_one(observed, limit).is_some_and(|alone| alone == id || !id.is_under("later"))
         }
         _ => false,
     }
