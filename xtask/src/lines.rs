@@ -1,7 +1,7 @@
 //! The JSON lines of `overflow lab`, as far as they are judged here.
 
 use anyhow::{Context as _, Result};
-use overflow_core::{model::scenario::Phase, wire};
+use overflow_core::{model::scenario::Phase, verdict::VerdictId, wire};
 
 /// A line that was read.
 pub type Line = wire::Line<'static>;
@@ -58,7 +58,7 @@ pub fn handshake(connection: &Connection) -> impl Iterator<Item = &Stage> {
 pub fn history(connection: &Connection) -> String {
     let stages = connection.stages.iter().map(|stage| stage.id);
     let outcome = connection.outcome.filter(|outcome| stages.clone().next_back() != Some(*outcome));
-    stages.chain(outcome).map(|id| id.as_str()).collect::<Vec<_>>().join(" > ")
+    stages.chain(outcome).map(VerdictId::as_str).collect::<Vec<_>>().join(" > ")
 }
 
 /// `a.b` is under `a`, `a.bc` is not.

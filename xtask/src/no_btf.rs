@@ -135,7 +135,7 @@ fn judge(output: &JobOutput, checks: &mut Checks) -> Result<()> {
     let kprobe = |hook: &str| hook.starts_with("kprobe:") || hook.starts_with("kretprobe:");
     let other = hooks.iter().find(|hook| !kprobe(hook));
     checks.check(!hooks.is_empty() && other.is_none(), || {
-        format!("--btf: not only kprobes: {:?}", other)
+        format!("--btf: not only kprobes: {other:?}")
     });
     Ok(())
 }

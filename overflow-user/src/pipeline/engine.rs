@@ -393,9 +393,8 @@ fn is_a_listeners(observed: &Observed, table: &mut ConnTable) -> bool {
 fn counted_by_kernel(observed: &Observed, id: VerdictId, limit: Option<SynQueueLimit>) -> bool {
     match observed.kind {
         Kind::Accept => id == VerdictId::LaterAcceptedByApp,
-        Kind::Syn | Kind::Ack => {
-            verdict::of_one(observed, limit).is_some_and(|alone| alone == id || !id.is_under("later"))
-        }
+        Kind::Syn | Kind::Ack => verdict::of_one(observed, limit)
+            .is_some_and(|alone| alone == id || !id.is_under("later")),
         _ => false,
     }
 }
