@@ -1,4 +1,4 @@
-//! The one ring record: a kernel moment with everything that was read there.
+//! The one ring record: what was read at a hook point.
 
 /// Accept queue and SYN queue of a listener at one instant.
 #[repr(C)]
@@ -14,16 +14,16 @@ pub struct Queue {
     pub young: u32,
 }
 
-/// A kernel moment, as it travels through the ring.
+/// What was read at a hook point, as it travels through the ring.
 ///
 /// A value counts only if its bit in `valid` is set: a field that this kernel does not have, or
 /// that could not be read, is absent, never zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// CLOCK_MONOTONIC nanoseconds (`bpf_ktime_get_ns`) when the moment began.
+    /// CLOCK_MONOTONIC nanoseconds (`bpf_ktime_get_ns`) when the hook point was reached.
     pub t_ns: u64,
-    /// Address of the `struct sock` the moment is about (the listener, or the child at its close);
+    /// Address of the `struct sock` the record is about (the listener, or the child at its close);
     /// an identity, never dereferenced by user space.
     pub sk: u64,
     /// Address of the `struct request_sock`, or 0.
@@ -108,7 +108,7 @@ pub mod valid {
     pub const AFTER: u16 = 1 << 10;
 }
 
-/// Which moment a record is about.
+/// Which hook point a record is of.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {

@@ -1,159 +1,70 @@
-//! Kernel facts resolved from BTF before load and injected as read-only globals.
+//! Kernel facts, a row each: user space resolves them from BTF and injects them before load as
+//! read-only globals, which the eBPF side declares from the same rows.
 
-/// Where a kernel field lies inside its structure. Packed into one word so that the eBPF side
-/// reads it with one load: offset in the low 32 bits, then size, shift and width, a byte each.
-/// A structure's place has size 8 (its address is meant, not its bytes).
-/// A size of 0 means that this kernel has no such field.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Field(u64);
-
-impl Field {
-    /// A field that this kernel does not have.
-    pub const MISSING: Self = Self(0);
-
-    /// A whole integer or pointer of `size` bytes (1, 2, 4 or 8) at byte `offset`.
-    pub const fn whole(offset: u32, size: u8) -> Self {
-        Self::bits(offset, size, 0, size * 8)
-    }
-
-    /// `width` bits, `shift` bits into the little-endian integer of `size` bytes at `offset`.
-    pub const fn bits(offset: u32, size: u8, shift: u8, width: u8) -> Self {
-        Self(offset as u64 | (size as u64) << 32 | (shift as u64) << 40 | (width as u64) << 48)
-    }
-
-    /// Byte offset from the start of the outermost structure.
-    #[inline(always)]
-    pub const fn offset(self) -> u64 {
-        self.0 & 0xffff_ffff
-    }
-
-    /// Bytes to read: 1, 2, 4 or 8; 0 if missing.
-    #[inline(always)]
-    pub const fn size(self) -> u8 {
-        self.byte(4)
-    }
-
-    /// Bits to shift right after reading.
-    #[inline(always)]
-    pub const fn shift(self) -> u8 {
-        self.byte(5)
-    }
-
-    /// Bits to keep after shifting.
-    #[inline(always)]
-    pub const fn width(self) -> u8 {
-        self.byte(6)
-    }
-
-    #[inline(always)]
-    const fn byte(self, n: usize) -> u8 {
-        self.0.to_le_bytes()[n]
-    }
-
-    /// Whether this kernel has the field.
-    #[inline(always)]
-    pub const fn exists(self) -> bool {
-        self.size() != 0
-    }
-}
-
-/// The 8-byte slot of an argument or return value in a BTF context: argument `n` is slot `n`, a
-/// function's return value is the slot after its last argument.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot(pub u8);
-
-impl Slot {
-    /// This kernel's function has no such argument.
-    pub const MISSING: Self = Self(0xff);
-    /// Slots that a context can have: 12 arguments and the return value.
-    pub const MAX: u8 = 12;
-
-    /// Whether this kernel's function has it.
-    #[inline(always)]
-    pub const fn exists(self) -> bool {
-        self.0 != Self::MISSING.0
-    }
-}
-
-/// Calls `$then!` with every kernel field that the eBPF side reads:
-/// `NAME: "structure", "path.to.member";`. One list, so that the two sides cannot drift apart.
+/// Calls `$then!` with every kernel field that the eBPF side reads, a row each:
+///
+/// ```text
+/// GLOBAL: "structure", "path.to.member" | "its.path.on.other.kernels", how;
+/// ```
+///
+/// The first path that a kernel has is taken. `how` says what the eBPF side takes for granted,
+/// see [`Reading`]: `exact(BYTES)`, `exact_in_all(BYTES)`, `bit(GLOBAL_OF_ITS_MASK)`, `optional`,
+/// or nothing.
 #[macro_export]
 macro_rules! for_each_field {
     ($then:ident) => {
         $then! {
-            SOCK_STATE: "sock", "__sk_common.skc_state";
+            SOCK_STATE: "sock", "__sk_common.skc_state", exact(1);
             SOCK_FAMILY: "sock", "__sk_common.skc_family";
-            SOCK_NUM: "sock", "__sk_common.skc_num";
+            SOCK_NUM: "sock", "__sk_common.skc_num", exact(2);
             SOCK_DPORT: "sock", "__sk_common.skc_dport";
             SOCK_DADDR: "sock", "__sk_common.skc_daddr";
             SOCK_RCV_SADDR: "sock", "__sk_common.skc_rcv_saddr";
             SOCK_V6_DADDR: "sock", "__sk_common.skc_v6_daddr";
             SOCK_V6_RCV_SADDR: "sock", "__sk_common.skc_v6_rcv_saddr";
             INET_SPORT: "inet_sock", "inet_sport";
-            SOCK_NET: "sock", "__sk_common.skc_net.net";
+            SOCK_NET: "sock", "__sk_common.skc_net.net", exact(8);
             SOCK_NODE_PPREV: "sock", "__sk_common.skc_nulls_node.pprev";
-            SOCK_ACK_BACKLOG: "sock", "sk_ack_backlog";
-            SOCK_MAX_ACK_BACKLOG: "sock", "sk_max_ack_backlog";
-            SOCK_DROPS: "sock", "sk_drops.counter";
+            SOCK_ACK_BACKLOG: "sock", "sk_ack_backlog", exact(4);
+            SOCK_MAX_ACK_BACKLOG: "sock", "sk_max_ack_backlog", exact(4);
+            SOCK_DROPS: "sock", "sk_drops.counter", exact(4);
             SOCK_SOCKET: "sock", "sk_socket";
             SOCK_FLAGS: "sock", "__sk_common.skc_flags";
             ICSK_QLEN: "inet_connection_sock", "icsk_accept_queue.qlen.counter";
             ICSK_YOUNG: "inet_connection_sock", "icsk_accept_queue.young.counter";
             ICSK_DEFER_ACCEPT: "inet_connection_sock", "icsk_accept_queue.rskq_defer_accept";
-            NET_INUM: "net", "ns.inum";
-            NET_ABORT_ON_OVERFLOW: "net", "ipv4.sysctl_tcp_abort_on_overflow";
-            NET_SYNCOOKIES: "net", "ipv4.sysctl_tcp_syncookies";
-            NET_STATISTICS: "net", "mib.net_statistics";
+            NET_INUM: "net", "ns.inum", exact(4);
+            // `int` or `u8`, by version; its values fit the low byte.
+            NET_ABORT_ON_OVERFLOW: "net", "ipv4.sysctl_tcp_abort_on_overflow", exact(1);
+            NET_SYNCOOKIES: "net", "ipv4.sysctl_tcp_syncookies", exact(1);
+            NET_STATISTICS: "net", "mib.net_statistics", exact(8);
             REQ_NUM_TIMEOUT: "request_sock", "num_timeout";
             REQ_NUM_RETRANS: "request_sock", "num_retrans";
-            REQ_LISTENER: "request_sock", "__req_common.skc_listener";
+            REQ_LISTENER: "request_sock", "__req_common.skc_listener", exact(8);
             REQ_TIMER: "request_sock", "rsk_timer";
-            REQ_ACKED: "inet_request_sock", "acked";
+            REQ_ACKED: "inet_request_sock", "acked", bit(REQ_ACKED_MASK);
             REQ_SNT_ISN: "tcp_request_sock", "snt_isn";
-            TCP_IS_MPTCP: "tcp_sock", "is_mptcp";
-            SKB_HEAD: "sk_buff", "head";
-            SKB_DATA: "sk_buff", "data";
+            TCP_IS_MPTCP: "tcp_sock", "is_mptcp", optional;
+            SKB_HEAD: "sk_buff", "head", exact_in_all(8);
+            SKB_DATA: "sk_buff", "data", exact_in_all(8);
             SKB_SK: "sk_buff", "sk";
             SKB_DEV: "sk_buff", "dev";
-            SKB_NETWORK_HEADER: "sk_buff", "network_header";
-            SKB_PROTOCOL: "sk_buff", "protocol";
+            SKB_NETWORK_HEADER: "sk_buff", "network_header", exact_in_all(2);
+            SKB_PROTOCOL: "sk_buff", "protocol", exact_in_all(2);
             ARRAY_PPTRS: "bpf_array", "pptrs";
             DEV_NET: "net_device", "nd_net.net";
         }
     };
 }
 
-/// Fields of [`for_each_field`] that are read without asking for their size, because it is the same
-/// on every kernel known: (name, bytes; of an integer whose low byte alone is read, 1).
-pub const EXACT_FIELDS: &[(&str, u8)] = &[
-    ("SOCK_STATE", 1),
-    ("SOCK_NUM", 2),
-    ("SOCK_NET", 8),
-    ("SOCK_ACK_BACKLOG", 4),
-    ("SOCK_MAX_ACK_BACKLOG", 4),
-    ("SOCK_DROPS", 4),
-    ("NET_INUM", 4),
-    ("NET_STATISTICS", 8),
-    // `int` or `u8`, by version; its values fit the low byte.
-    ("NET_ABORT_ON_OVERFLOW", 1),
-    ("NET_SYNCOOKIES", 1),
-    ("REQ_LISTENER", 8),
-    // A bit, and given as the byte that holds it.
-    ("REQ_ACKED", 1),
-    ("SKB_HEAD", 8),
-    ("SKB_NETWORK_HEADER", 2),
-    ("SKB_PROTOCOL", 2),
-    ("SKB_DATA", 8),
-];
-
-/// Fields of [`for_each_field`] that kernels lack on purpose: built without what they belong to.
-pub const OPTIONAL_FIELDS: &[&str] = &["TCP_IS_MPTCP"];
-
-/// Calls `$then!` with every argument and return slot that differs between kernels:
-/// `NAME: "function or btf_trace_*", what;` where `what` is `return` or a parameter's type, because
-/// BTF names the parameters of functions, but not those of tracepoints.
+/// Calls `$then!` with every argument and return slot that differs between kernels, a row each:
+///
+/// ```text
+/// GLOBAL: "function" | "its_name_on_other_kernels", "what";
+/// ```
+///
+/// `what` is `return` or a parameter's type, because BTF names the parameters of functions, but not
+/// those of tracepoints (`btf_trace_*`). The first function that has it is taken.
 #[macro_export]
 macro_rules! for_each_slot {
     ($then:ident) => {
@@ -172,10 +83,228 @@ macro_rules! for_each_slot {
     };
 }
 
-#[cfg(feature = "user")]
-// SAFETY: repr(transparent) over u64.
-unsafe impl aya::Pod for Field {}
+/// Calls `$then!` with every enumerator whose value the eBPF side needs, a row each:
+///
+/// ```text
+/// GLOBAL: "enum", "ENUMERATOR" | "ITS_NAME_ON_OTHER_KERNELS", how;
+/// ```
+///
+/// The enum's name is empty if it has none. `how` is `counter` for a place in `enum linux_mib` that
+/// the drop counters are read at, `counter(NEXT)` if `NEXT` must come right after it, or nothing.
+#[macro_export]
+macro_rules! for_each_enumerator {
+    ($then:ident) => {
+        $then! {
+            STATE_LISTEN: "", "TCP_LISTEN";
+            STATE_SYN_RECV: "", "TCP_SYN_RECV";
+            STATE_ESTABLISHED: "", "TCP_ESTABLISHED";
+            // The state of a request.
+            STATE_NEW_SYN_RECV: "", "TCP_NEW_SYN_RECV";
+            // The bit of `sk_flags`.
+            FLAG_DEAD: "sock_flags", "SOCK_DEAD";
+            // Both are read with one load.
+            MIB_LISTENOVERFLOWS: "", "LINUX_MIB_LISTENOVERFLOWS", counter("LINUX_MIB_LISTENDROPS");
+            MIB_TCPREQQFULLDROP: "", "LINUX_MIB_TCPREQQFULLDROP", counter;
+        }
+    };
+}
 
-#[cfg(feature = "user")]
-// SAFETY: repr(transparent) over u8.
-unsafe impl aya::Pod for Slot {}
+/// A row of [`for_each_field`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldRow {
+    /// The global that says where the field lies.
+    pub global: &'static str,
+    /// The structure.
+    pub structure: &'static str,
+    /// Dotted paths of the member; the first that this kernel has counts.
+    pub paths: &'static [&'static str],
+    /// What the eBPF side takes for granted.
+    pub reading: Reading,
+}
+
+/// What the eBPF side takes for granted of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Nothing: it looks the size up. Without the field its values are absent, which is a loss.
+    BySize,
+    /// Nothing, and kernels lack the field on purpose: built without what it belongs to.
+    Optional,
+    /// That it has this many bytes on every kernel known (an integer whose low byte alone is read:
+    /// 1): the programs that trace overflows alone read it without asking.
+    Exact(u8),
+    /// As [`Exact`](Self::Exact), by every program: without it nothing can be traced.
+    ExactInAll(u8),
+    /// That it is one bit: the field is given as the byte that holds it, and the bit as a mask in
+    /// the global of this name.
+    Bit(&'static str),
+}
+
+impl Reading {
+    /// The bytes that are read without asking.
+    pub const fn exact(self) -> Option<u8> {
+        match self {
+            Self::BySize | Self::Optional => None,
+            Self::Exact(size) | Self::ExactInAll(size) => Some(size),
+            Self::Bit(_) => Some(1),
+        }
+    }
+}
+
+/// A row of [`for_each_slot`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotRow {
+    /// The global that says which slot it is.
+    pub global: &'static str,
+    /// Functions or `btf_trace_*` typedefs; the first that has it counts.
+    pub functions: &'static [&'static str],
+    /// `return`, or the parameter's type.
+    pub what: &'static str,
+}
+
+/// A row of [`for_each_enumerator`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnumeratorRow {
+    /// The global that gets its value.
+    pub global: &'static str,
+    /// The enum; `None` if it has no name.
+    pub of: Option<&'static str>,
+    /// The enumerator; the first name that this kernel has counts.
+    pub names: &'static [&'static str],
+    /// Whether it is the place of a counter that the eBPF side reads without asking.
+    pub counter: Option<Counter>,
+}
+
+/// The place of a counter in `enum linux_mib`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// The enumerator that must come right after it, because both are read with one load.
+    pub next: Option<&'static str>,
+}
+
+macro_rules! reading {
+    () => {
+        Reading::BySize
+    };
+    (optional) => {
+        Reading::Optional
+    };
+    (exact $size:literal) => {
+        Reading::Exact($size)
+    };
+    (exact_in_all $size:literal) => {
+        Reading::ExactInAll($size)
+    };
+    (bit $mask:ident) => {
+        Reading::Bit(stringify!($mask))
+    };
+}
+macro_rules! counter {
+    () => {
+        None
+    };
+    (counter) => {
+        Some(Counter { next: None })
+    };
+    (counter $next:literal) => {
+        Some(Counter { next: Some($next) })
+    };
+}
+macro_rules! field_rows {
+    ($($global:ident: $structure:literal, $($path:literal)|+
+        $(, $how:ident $(($value:tt))?)?;)+) => {
+        &[$(FieldRow {
+            global: stringify!($global),
+            structure: $structure,
+            paths: &[$($path),+],
+            reading: reading!($($how $($value)?)?),
+        }),+]
+    };
+}
+macro_rules! slot_rows {
+    ($($global:ident: $($function:literal)|+, $what:literal;)+) => {
+        &[$(SlotRow {
+            global: stringify!($global),
+            functions: &[$($function),+],
+            what: $what,
+        }),+]
+    };
+}
+macro_rules! enumerator_rows {
+    ($($global:ident: $of:literal, $($name:literal)|+ $(, $how:ident $(($value:tt))?)?;)+) => {
+        &[$(EnumeratorRow {
+            global: stringify!($global),
+            of: if $of.is_empty() { None } else { Some($of) },
+            names: &[$($name),+],
+            counter: counter!($($how $($value)?)?),
+        }),+]
+    };
+}
+
+/// [`for_each_field`] as a table.
+pub const FIELDS: &[FieldRow] = for_each_field!(field_rows);
+/// [`for_each_slot`] as a table.
+pub const SLOTS: &[SlotRow] = for_each_slot!(slot_rows);
+/// [`for_each_enumerator`] as a table.
+pub const ENUMERATORS: &[EnumeratorRow] = for_each_enumerator!(enumerator_rows);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_says_where_else_a_field_may_be_and_how_it_is_read() {
+        const ROWS: &[FieldRow] = field_rows! {
+            A: "s", "new" | "old.path" | "older";
+            B: "s", "b" | "c", exact(4);
+            C: "s", "c", exact_in_all(8);
+            D: "s", "d", bit(D_MASK);
+            E: "s", "e", optional;
+        };
+        assert_eq!(ROWS[0].paths, ["new", "old.path", "older"]);
+        assert_eq!(ROWS[1].paths, ["b", "c"]);
+        let readings: [Reading; 5] = core::array::from_fn(|i| ROWS[i].reading);
+        let (exact, in_all, bit) =
+            (Reading::Exact(4), Reading::ExactInAll(8), Reading::Bit("D_MASK"));
+        assert_eq!(readings, [Reading::BySize, exact, in_all, bit, Reading::Optional]);
+        assert_eq!(readings.map(Reading::exact), [None, Some(4), Some(8), Some(1), None]);
+    }
+
+    #[test]
+    fn slots_and_enumerators_have_other_names_too() {
+        const SLOTS: &[SlotRow] = slot_rows! { A: "f" | "g", "return"; };
+        const ENUMERATORS: &[EnumeratorRow] = enumerator_rows! {
+            A: "", "NEW" | "OLD";
+            B: "e", "B", counter;
+            C: "e", "C", counter("D");
+        };
+        assert_eq!(SLOTS[0].functions, ["f", "g"]);
+        assert_eq!((ENUMERATORS[0].of, ENUMERATORS[0].names), (None, &["NEW", "OLD"][..]));
+        assert_eq!(
+            (ENUMERATORS[1].of, ENUMERATORS[1].counter),
+            (Some("e"), Some(Counter { next: None }))
+        );
+        assert_eq!(ENUMERATORS[2].counter, Some(Counter { next: Some("D") }));
+    }
+
+    #[test]
+    fn no_global_has_two_rows() {
+        let fields = FIELDS.iter().map(|row| row.global);
+        let slots = SLOTS.iter().map(|row| row.global);
+        let globals =
+            || fields.clone().chain(slots.clone()).chain(ENUMERATORS.iter().map(|r| r.global));
+        for global in globals() {
+            assert_eq!(globals().filter(|other| *other == global).count(), 1, "{global}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_those_of_loads() {
+        for row in FIELDS {
+            assert!(
+                row.reading.exact().is_none_or(|n| [1, 2, 4, 8].contains(&n)),
+                "{}",
+                row.global
+            );
+        }
+    }
+}

@@ -1,7 +1,8 @@
-//! The contract between overflow's eBPF programs and its user space: records and load-time facts.
+//! The contract between overflow's eBPF programs and its user space: records and load-time facts,
+//! and the pure part of the eBPF side, so that the host can test it.
 //!
-//! No logic beyond encoding. Everything here is `#[repr(C)]` without padding, with its size
-//! asserted, because the two sides are compiled for different targets.
+//! What travels is `#[repr(C)]` without padding, with its size asserted, because the two sides are
+//! compiled for different targets.
 #![no_std]
 #![expect(
     clippy::inline_always,
@@ -9,13 +10,19 @@
 )]
 
 mod event;
+mod field;
+pub mod filter;
 mod layout;
 mod loss;
 mod path;
+mod plain;
+pub mod segment;
 mod tally;
 
 pub use event::{Event, Kind, Queue, Rung, valid};
-pub use layout::{EXACT_FIELDS, Field, OPTIONAL_FIELDS, Slot};
+pub use field::{Field, Slot};
+pub use layout::{Counter, ENUMERATORS, EnumeratorRow, FIELDS, FieldRow, Reading, SLOTS, SlotRow};
 pub use loss::Loss;
 pub use path::Path;
+pub use plain::Plain;
 pub use tally::{Signature, Standing, Tally, Waiting};

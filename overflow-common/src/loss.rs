@@ -1,36 +1,68 @@
 //! What the eBPF side could not report, counted by cause in a per-CPU array.
 
-/// Index into the `LOSSES` map; a loss is shown to the user, never swallowed.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// The ring was full: a record was thrown away.
-    RingFull = 0,
-    /// A segment's IP or TCP header could not be read.
-    BadHeader = 1,
-    /// The path state belonged to another segment when an exit was reached.
-    PathInterrupted = 2,
-    /// A kernel structure could not be read.
-    BadRead = 3,
-    /// A count or a listener found no room in its map.
-    Uncounted = 4,
+/// A row per cause, in map order: variant, name in output, what it means for the results.
+macro_rules! losses {
+    ($($loss:ident $name:literal $meaning:literal;)+) => {
+        /// Index into the `LOSSES` map; a loss is shown to the user, never swallowed.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Loss {
+            $(#[doc = $meaning] $loss,)+
+        }
+
+        impl Loss {
+            /// All causes, in map order.
+            pub const ALL: &[Self] = &[$(Self::$loss),+];
+            /// How many causes there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The cause's name in output.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$loss => $name,)+
+                }
+            }
+
+            /// What it means for the results, in words.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$loss => $meaning,)+
+                }
+            }
+        }
+    };
 }
 
-impl Loss {
-    /// How many causes there are.
-    pub const COUNT: u32 = 5;
-    /// All causes, in map order.
-    pub const ALL: [Self; Self::COUNT as usize] =
-        [Self::RingFull, Self::BadHeader, Self::PathInterrupted, Self::BadRead, Self::Uncounted];
+losses! {
+    RingFull "ring_full"
+        "The ring was full: a record was thrown away, and the connection that it was about may \
+         lack a stage or be missing altogether. Counts made in the kernel are not affected.";
+    BadHeader "bad_header"
+        "A segment that TCP was handed had no IP header that is understood: it is not reported.";
+    PathInterrupted "path_interrupted"
+        "The path state belonged to another segment when an exit was reached, or the RST that was \
+         to end a record did not follow: that decision is not reported.";
+    BadRead "bad_read"
+        "A kernel structure could not be read: values of the records at that time may be zero, or \
+         the record is missing.";
+    Uncounted "uncounted"
+        "A count or a listener found no room in its map, or two network namespaces had to share \
+         the place where their counters are remembered: counts made in the kernel are too low, or \
+         a drop may be missing.";
+}
 
-    /// The cause's name in output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RingFull => "ring_full",
-            Self::BadHeader => "bad_header",
-            Self::PathInterrupted => "path_interrupted",
-            Self::BadRead => "bad_read",
-            Self::Uncounted => "uncounted",
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_has_its_place_its_name_and_its_words() {
+        for (place, loss) in Loss::ALL.iter().enumerate() {
+            assert_eq!(*loss as usize, place);
+            assert!(loss.meaning().ends_with('.'), "{loss:?}");
+            let same = Loss::ALL.iter().filter(|other| other.as_str() == loss.as_str());
+            assert_eq!(same.count(), 1, "{loss:?}");
         }
+        assert_eq!(Loss::COUNT, Loss::ALL.len());
     }
 }

@@ -1,9 +1,9 @@
-//! What is counted in the kernel, so that it is exact however much happens: moments by what they
-//! went through, and each listener's queue over time.
+//! What is counted in the kernel, so that it is exact however much happens: SYNs and third ACKs by
+//! what they went through, and each listener's queue over time.
 
 use crate::{Event, Queue, valid};
 
-/// What decides a SYN's or third ACK's verdict, without whose it was: moments with the same
+/// What decides a SYN's or third ACK's verdict, without whose it was: events with the same
 /// signature have the same verdict, and are counted together.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,7 +58,7 @@ impl Standing {
 }
 
 impl Signature {
-    /// That of a moment; without the port.
+    /// That of an event; without the port.
     #[inline(always)]
     pub fn of(event: &Event) -> Self {
         let (before, after) = (event.before, event.after);
@@ -90,8 +90,8 @@ impl Signature {
         }
     }
 
-    /// A moment with this signature: queues and payload are of the smallest size that fits.
-    pub fn moment(&self) -> Event {
+    /// An event with this signature: queues and payload are of the smallest size that fits.
+    pub fn to_event(&self) -> Event {
         let has = |bit: u8| u32::from(self.standing & bit != 0);
         let queue = |full: u8| Queue {
             ack_backlog: 1 + has(full),
@@ -148,7 +148,7 @@ pub struct Tally {
     pub full_since_ns: u64,
     /// How often it became full.
     pub full_times: u64,
-    /// How long it was full, spells that are over, nanoseconds.
+    /// How long it was full, episodes that are over, nanoseconds.
     pub full_ns: u64,
     /// The longest of them.
     pub full_longest_ns: u64,
@@ -187,3 +187,111 @@ unsafe impl aya::Pod for Signature {}
 #[cfg(feature = "user")]
 // SAFETY: as above.
 unsafe impl aya::Pod for Tally {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A third ACK to a full accept queue.
+    fn event() -> Event {
+        Event {
+            t_ns: 5,
+            sk: 0xffff_8880_0000_1000,
+            req: 0xffff_8880_0000_2000,
+            location: 0xffff_ffff_8100_0000,
+            netns: 0xf000_0098,
+            cpu: 1,
+            path: 0x1008,
+            drop_reason: 3,
+            seq: 7,
+            ack_seq: 8,
+            before: Queue { ack_backlog: 129, max_ack_backlog: 128, qlen: 4, young: 2 },
+            after: Queue { ack_backlog: 128, max_ack_backlog: 128, qlen: 4, young: 2 },
+            client: [9; 16],
+            client_port: 40_000,
+            server_port: 443,
+            valid: valid::ACCEPT_QUEUE | valid::SYN_QUEUE | valid::AFTER | valid::SEGMENT,
+            kind: 2,
+            rung: 1,
+            family: 4,
+            tcp_flags: 0x10,
+            abort_on_overflow: 1,
+            syncookies: 2,
+            num_timeout: 3,
+            defer_accept: 4,
+            ..Event::EMPTY
+        }
+    }
+
+    #[test]
+    fn who_and_when_do_not_matter() {
+        let mut other = event();
+        other.t_ns = 6;
+        other.cpu = 2;
+        other.req = 1;
+        other.seq = 1;
+        other.ack_seq = 1;
+        other.client = [1; 16];
+        other.client_port = 1;
+        other.num_retrans = 1;
+        assert_eq!(Signature::of(&other), Signature::of(&event()));
+    }
+
+    #[test]
+    fn whatever_decides_a_verdict_matters() {
+        let changes: [fn(&mut Event); 13] = [
+            |e| e.sk += 1,
+            |e| e.location += 1,
+            |e| e.path += 1,
+            |e| e.valid = 0,
+            |e| e.kind = 1,
+            |e| e.rung = 2,
+            |e| e.tcp_flags = 2,
+            |e| e.abort_on_overflow = 0,
+            |e| e.syncookies = 0,
+            |e| e.num_timeout = 0,
+            |e| e.defer_accept = 0,
+            |e| e.drop_reason = 0,
+            |e| e.payload_len = 1,
+        ];
+        for (i, change) in changes.iter().enumerate() {
+            let mut other = event();
+            change(&mut other);
+            assert_ne!(Signature::of(&other), Signature::of(&event()), "change {i}");
+        }
+    }
+
+    #[test]
+    fn queues_count_by_how_they_stand_to_their_limit() {
+        let standing = |before: (u32, u32, u32), after: (u32, u32), payload_len| {
+            let queue = |(ack_backlog, max_ack_backlog), qlen| Queue {
+                ack_backlog,
+                max_ack_backlog,
+                qlen,
+                young: 0,
+            };
+            let (len, max, qlen) = before;
+            let (before, after) = (queue((len, max), qlen), queue(after, 0));
+            Signature::of(&Event { payload_len, before, after, ..event() }).standing
+        };
+        // At its limit a queue still takes one.
+        assert_eq!(standing((128, 128, 0), (128, 128), 0), 0);
+        assert_eq!(standing((129, 128, 0), (128, 128), 0), Standing::ACCEPT_FULL_BEFORE);
+        assert_eq!(standing((128, 128, 0), (129, 128), 0), Standing::ACCEPT_FULL_AFTER);
+        assert_eq!(standing((0, 128, 127), (0, 128), 0), 0);
+        assert_eq!(standing((0, 128, 128), (0, 128), 0), Standing::SYN_AT);
+        assert_eq!(standing((0, 128, 129), (0, 128), 0), Standing::SYN_ABOVE);
+        assert_eq!(standing((0, 128, 0), (0, 128), 1), Standing::PAYLOAD);
+    }
+
+    #[test]
+    fn an_event_of_a_signature_has_that_signature() {
+        for standing in 0..1 << 5 {
+            if standing & Standing::SYN_AT != 0 && standing & Standing::SYN_ABOVE != 0 {
+                continue;
+            }
+            let signature = Signature { standing, ..Signature::of(&event()) };
+            assert_eq!(Signature::of(&signature.to_event()), signature, "{standing:#b}");
+        }
+    }
+}

@@ -1,9 +1,17 @@
 //! The way out: copy a record into the ring, or count why not.
 
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_ringbuf_query};
+use aya_ebpf::{
+    btf_maps::RingBuf,
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_ringbuf_query},
+    macros::btf_map,
+};
 use overflow_common::{Event, Kind, Loss, Rung};
 
-use crate::maps::{EVENTS, LOSSES};
+use crate::losses;
+
+/// Records on their way to user space. The size is a default; user space sets it before load.
+#[btf_map]
+pub static EVENTS: RingBuf<Event, 262_144> = RingBuf::new();
 
 /// Starts a record: what it is about, by which rung, when and where.
 #[inline(always)]
@@ -35,7 +43,7 @@ pub fn record(event: &Event) {
             copy(event, entry.as_mut_ptr());
             entry.submit(wake(event.t_ns));
         }
-        None => count(Loss::RingFull),
+        None => losses::count(Loss::RingFull),
     }
 }
 
@@ -43,7 +51,7 @@ pub fn record(event: &Event) {
 #[inline(always)]
 pub fn in_place(kind: Kind, rung: Rung, fill: impl FnOnce(&mut Event) -> bool) {
     let Some(mut entry) = EVENTS.reserve(0) else {
-        count(Loss::RingFull);
+        losses::count(Loss::RingFull);
         return;
     };
     clear(entry.as_mut_ptr());
@@ -96,14 +104,4 @@ fn wake(t_ns: u64) -> u64 {
     let waiting =
         unsafe { bpf_ringbuf_query(core::ptr::from_ref(&EVENTS).cast_mut().cast(), AVAIL_DATA) };
     if waiting > WAKE_ABOVE { FORCE_WAKEUP } else { NO_WAKEUP }
-}
-
-/// Counts one loss.
-#[inline(always)]
-pub fn count(loss: Loss) {
-    if let Some(counter) = LOSSES.get_ptr_mut(loss as u32) {
-        // SAFETY: the slot is this CPU's own, and programs on one CPU do not preempt each other
-        // inside one attach point; a race with another hook can lose a count, not memory safety.
-        unsafe { *counter += 1 };
-    }
 }

@@ -1,32 +1,73 @@
-//! Early exits: is this segment or socket wanted at all?
+//! Early exits: is this segment or socket wanted at all? What the lists mean is
+//! [`overflow_common::filter`]; here they are maps.
 
-use overflow_common::Event;
-
-use crate::{
-    globals::{FILTER_ADDRESS, FILTER_FAMILY, FILTER_NETNS, FILTER_OTHERS, FILTER_PORT},
-    maps::{ADDRESSES, ListenerKey, NETNS, OTHERS, PORTS},
+use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
+use overflow_common::{
+    Event,
+    filter::{self, ListenerKey, Lists},
 };
+
+use crate::globals::{FILTER_ADDRESS, FILTER_EXCLUDED, FILTER_FAMILY, FILTER_NETNS, FILTER_PORT};
+
+/// Network namespaces to trace, by inode number; used if `FILTER_NETNS` is set.
+#[btf_map]
+pub static NETNS: HashMap<u32, u8, 1024> = HashMap::new();
+
+/// Local ports to trace, host order; used if `FILTER_PORT` is set.
+#[btf_map]
+pub static PORTS: HashMap<u16, u8, 1024> = HashMap::new();
+
+/// Local addresses to trace, as in [`Event::server`]; used if `FILTER_ADDRESS` is set.
+#[btf_map]
+pub static ADDRESSES: HashMap<[u8; 16], u8, 1024> = HashMap::new();
+
+/// Listeners not to trace, because their owner is known and not meant; used if `FILTER_EXCLUDED` is
+/// set. One that nobody knows yet is traced.
+#[btf_map]
+pub static EXCLUDED: HashMap<ListenerKey, u8, 16384> = HashMap::new();
+
+/// The maps above.
+struct Maps;
+
+impl Lists for Maps {
+    #[inline(always)]
+    fn port(&self, port: u16) -> Option<bool> {
+        // SAFETY: the value is a plain byte that is only ever there or not.
+        (FILTER_PORT.load() != 0).then(|| unsafe { PORTS.get(port) }.is_some())
+    }
+
+    #[inline(always)]
+    fn netns(&self, netns: u32) -> Option<bool> {
+        // SAFETY: as above.
+        (FILTER_NETNS.load() != 0).then(|| unsafe { NETNS.get(netns) }.is_some())
+    }
+
+    #[inline(always)]
+    fn excluded(&self, listener: ListenerKey) -> Option<bool> {
+        // SAFETY: as above.
+        (FILTER_EXCLUDED.load() != 0).then(|| unsafe { EXCLUDED.get(listener) }.is_some())
+    }
+
+    #[inline(always)]
+    fn address(&self, address: [u8; 16]) -> Option<bool> {
+        // SAFETY: as above.
+        (FILTER_ADDRESS.load() != 0).then(|| unsafe { ADDRESSES.get(address) }.is_some())
+    }
+
+    #[inline(always)]
+    fn family(&self) -> u8 {
+        FILTER_FAMILY.load()
+    }
+}
 
 /// Whether a listener on `port` (host order) in namespace `netns` is to be traced.
 #[inline(always)]
 pub fn wants(port: u16, netns: u32) -> bool {
-    // SAFETY: the value is a plain byte that is only ever there or not.
-    let port_meant = || unsafe { PORTS.get(port) }.is_some();
-    // SAFETY: as above.
-    let netns_meant = || unsafe { NETNS.get(netns) }.is_some();
-    let listener = ListenerKey { netns, port: port.into() };
-    // SAFETY: as above.
-    let others = || unsafe { OTHERS.get(listener) }.is_some();
-    (FILTER_PORT.load() == 0 || port_meant())
-        && (FILTER_NETNS.load() == 0 || netns_meant())
-        && (FILTER_OTHERS.load() == 0 || !others())
+    filter::wants(&Maps, port, netns)
 }
 
 /// Whether a segment with these headers is to be traced.
 #[inline(always)]
 pub fn wants_segment(event: &Event) -> bool {
-    let family = FILTER_FAMILY.load();
-    // SAFETY: as above.
-    let address_meant = || unsafe { ADDRESSES.get(event.server) }.is_some();
-    (family == 0 || family == event.family) && (FILTER_ADDRESS.load() == 0 || address_meant())
+    filter::wants_segment(&Maps, event)
 }

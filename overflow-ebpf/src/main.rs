@@ -1,11 +1,14 @@
 //! overflow's eBPF programs: they read and report, and never judge.
 //!
-//! Every hook does one of three things to the per-CPU path state of the segment being handled:
-//! begin it, set a bit in its path word, or end it and emit one record. No threshold and no
-//! verdict lives here; what a path means is decided in user space.
+//! Where every handshake is traced (`all/`), a hook does one of three things to the per-CPU path
+//! state of the segment being handled: begin it, set a bit in its path word, or end it and emit one
+//! record. Where only overflows are (`drops/`), few hooks find them, and emit at once (`both/` has
+//! what either trace attaches). No threshold and no verdict lives here; what a path means is
+//! decided in user space.
 #![no_std]
 #![no_main]
-#![feature(asm_experimental_arch)]
+#![feature(asm_experimental_arch, core_intrinsics)]
+#![expect(internal_features, reason = "the only way to an atomic addition, see atomic.rs")]
 #![expect(
     clippy::inline_always,
     reason = "calls between BPF functions cost stack, and old kernels refuse some of them"
@@ -16,17 +19,21 @@
 )]
 #![expect(clippy::needless_pass_by_value, reason = "a hook's context is a pointer")]
 
-mod emit;
-mod filter;
+// Each imports only what is above it.
 mod globals;
-mod hooks;
-mod maps;
+mod losses;
+mod atomic;
 mod read;
-mod segment;
 mod sock;
-mod state;
+mod skb;
+mod filter;
+mod emit;
 mod tally;
-mod watch;
+mod state;
+mod report;
+mod both;
+mod all;
+mod drops;
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -3,9 +3,9 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
-use overflow_common::{Field, Loss, Slot};
+use overflow_common::{Field, Loss, Plain, Slot};
 
-use crate::emit;
+use crate::losses;
 
 /// Reads a `T` at a kernel address into `value`, which a failure leaves zero. Failures are counted:
 /// what a report says is then marked as incomplete.
@@ -13,25 +13,40 @@ use crate::emit;
 /// Not an `Option<T>`: the compiler leaves its payload uninitialised where there is none, and may
 /// calculate with it all the same, which verifiers refuse.
 #[inline(always)]
-pub fn into<T: Copy>(address: u64, value: &mut T) -> bool {
-    let size = size_of::<T>() as u32;
-    // SAFETY: the helper writes just these bytes, and any bytes are a `T`: callers read integers
-    // and structures of integers. It checks the address itself and fails instead of faulting.
-    let failed = unsafe {
-        bpf_probe_read_kernel(core::ptr::from_mut(value).cast(), size, address as *const _)
-    };
-    if failed != 0 {
-        emit::count(Loss::BadRead);
-    }
-    failed == 0
+pub fn into<T: Plain>(address: u64, value: &mut T) -> bool {
+    // SAFETY: there is room for a `T`, and any bytes are one.
+    unsafe { copy(address, value) }
 }
 
-/// As [`into`], for what need not be cleared before (a loop over its bytes, for a structure): the
-/// helper writes all of it even if it fails.
+/// As [`into`], for what need not be cleared before (a loop over its bytes, for a structure): zero
+/// if it cannot be read, and whether it could.
 #[inline(always)]
-pub fn fill<T: Copy>(address: u64, value: &mut MaybeUninit<T>) -> bool {
-    // SAFETY: `into` writes it and reads nothing of it.
-    into(address, unsafe { &mut *value.as_mut_ptr() })
+pub fn fill<T: Plain>(address: u64, place: &mut MaybeUninit<T>) -> (&T, bool) {
+    // SAFETY: there is room for a `T`. The helper writes all of it even if it fails
+    // (`bpf_probe_read_kernel_common` in kernel/trace/bpf_trace.c), and any bytes are one.
+    unsafe {
+        let whole = copy(address, place.as_mut_ptr());
+        (place.assume_init_ref(), whole)
+    }
+}
+
+/// Copies a `T` from a kernel address to `to`; whether that worked.
+///
+/// # Safety
+///
+/// `to` must have room for a `T`, and any bytes must be a value of what is there.
+#[inline(always)]
+unsafe fn copy<T>(address: u64, to: *mut T) -> bool {
+    let size = size_of::<T>() as u32;
+    // SAFETY: the helper writes just these bytes. It checks the address itself and fails instead of
+    // faulting.
+    let failed = unsafe { bpf_probe_read_kernel(to.cast(), size, address as *const _) };
+    if failed != 0 {
+        // What follows then lies out of the way of what is read.
+        core::hint::cold_path();
+        losses::count(Loss::BadRead);
+    }
+    failed == 0
 }
 
 /// As [`into`], for one integer.
@@ -60,13 +75,14 @@ pub fn field(base: u64, field: &Global<Field>) -> Option<u64> {
 
 /// A way to read a structure's fields, for bodies that several rungs share.
 pub trait Memory {
-    /// The whole integer or pointer `field` of the structure at `base`, which is a `T`: one of
-    /// `EXACT_FIELDS`, of which user space makes sure. Nothing but its offset is looked up then.
+    /// The whole integer or pointer `field` of the structure at `base`, which is a `T`: one that is
+    /// `exact` in `for_each_field`, of which user space makes sure. Nothing but its offset is looked
+    /// up then.
     fn exact<T: Integer>(base: u64, field: &Global<Field>) -> u64;
 }
 
 /// How integers and pointers lie in the kernel's memory.
-pub trait Integer: Copy + Default + Into<u64> {}
+pub trait Integer: Plain + Default + Into<u64> {}
 
 impl Integer for u8 {}
 impl Integer for u16 {}

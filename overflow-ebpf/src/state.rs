@@ -1,17 +1,22 @@
 //! The per-CPU path state: the segment this CPU is handling, from the outermost hook's entry to
 //! its exit.
 
-use aya_ebpf::EbpfContext;
+use aya_ebpf::{EbpfContext, btf_maps::PerCpuArray, macros::btf_map};
 use aya_log_ebpf::debug;
 use overflow_common::{Event, Kind, Loss, Path, Queue, Rung, valid};
 
 use crate::{
     emit, filter,
     globals::QUIET,
-    maps::STATE,
-    segment::{self, At},
+    losses,
+    skb::{self, At},
     sock, tally,
 };
+
+/// The segment that this CPU is handling. One is enough: everything from `tcp_v4_rcv` to the
+/// verdict runs in one softirq on one CPU.
+#[btf_map]
+pub static STATE: PerCpuArray<PathState, 1> = PerCpuArray::new();
 
 /// Nothing was refused where one of these is set.
 const HEALTHY: u32 = Path::REQSK_HASHED | Path::CHECK_REQ_CHILD | Path::COOKIE_CHECK_CHILD;
@@ -44,12 +49,12 @@ impl PathState {
             return None;
         }
         let (port, seq) = (state.event.client_port, state.event.seq);
-        segment::parse(skb, At::NetworkHeader, &mut state.event)?;
+        skb::parse(skb, At::NetworkHeader, &mut state.event)?;
         if state.event.client_port == port && state.event.seq == seq {
             Some(state)
         } else {
             state.skb = 0;
-            emit::count(Loss::PathInterrupted);
+            losses::count(Loss::PathInterrupted);
             None
         }
     }
@@ -72,7 +77,7 @@ impl PathState {
         }
         state.reset(kind, rung);
         state.event.netns = netns;
-        segment::parse(skb, At::NetworkHeader, &mut state.event)?;
+        skb::parse(skb, At::NetworkHeader, &mut state.event)?;
         if !filter::wants_segment(&state.event) {
             return None;
         }
@@ -126,7 +131,7 @@ impl PathState {
     /// Counts and sends the record, and stops following the segment.
     #[inline(always)]
     pub fn finish(&mut self) {
-        tally::moment(&self.event);
+        tally::segment(&self.event);
         if QUIET.load() == 0 || !self.has(HEALTHY) {
             emit::record(&self.event);
         }

@@ -1,21 +1,42 @@
 //! Counting in the kernel: what user space shows as aggregates, exact even if the ring is full.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::{
+    btf_maps::{HashMap, LruHashMap, PerCpuArray},
+    helpers::bpf_ktime_get_ns,
+    macros::btf_map,
+};
 use overflow_common::{Event, Kind, Loss, Signature, Tally, Waiting};
 
 use crate::{
-    emit,
+    atomic,
     globals::{
         AGGREGATE, SOCK_ACK_BACKLOG, SOCK_FAMILY, SOCK_MAX_ACK_BACKLOG, SOCK_RCV_SADDR,
         SOCK_V6_RCV_SADDR,
     },
-    maps::{BLANK, CHILDREN, COUNTS, TALLIES},
-    read, sock,
+    losses, read, sock,
 };
+
+/// SYNs and third ACKs by signature; used if `AGGREGATE` is set.
+#[btf_map]
+pub static COUNTS: HashMap<Signature, u64, 16384> = HashMap::new();
+
+/// Accept queues, by the address of the listener's `struct sock`.
+#[btf_map]
+pub static TALLIES: HashMap<u64, Tally, 4096> = HashMap::new();
+
+/// Where a new [`TALLIES`] entry is made: too large for the stack. Only what says whose it is is
+/// ever written.
+#[btf_map]
+pub static SCRATCH: PerCpuArray<Tally, 1> = PerCpuArray::new();
+
+/// Children in accept queues, by the address of their `struct sock`. The oldest make room: those of
+/// a listener that was closed are never taken.
+#[btf_map]
+pub static CHILDREN: LruHashMap<u64, Waiting, 65536> = LruHashMap::new();
 
 /// Counts a SYN or a third ACK by what it went through.
 #[inline(always)]
-pub fn moment(event: &Event) {
+pub fn segment(event: &Event) {
     let counted = event.kind == Kind::Syn as u8 || event.kind == Kind::Ack as u8;
     if AGGREGATE.load() == 0 || !counted || event.sk == 0 {
         return;
@@ -30,7 +51,7 @@ pub fn moment(event: &Event) {
         // Another CPU may have been first.
         match COUNTS.get_ptr_mut(signature) {
             Some(count) => add(count, 1),
-            None => emit::count(Loss::Uncounted),
+            None => losses::count(Loss::Uncounted),
         }
     }
     let _ = of(event.sk);
@@ -46,7 +67,7 @@ pub fn queued(listener: u64, child: u64) {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     if CHILDREN.insert(child, Waiting { sk: listener, since_ns: now }, 0).is_err() {
-        emit::count(Loss::Uncounted);
+        losses::count(Loss::Uncounted);
     }
     add(&raw mut tally.queued, 1);
     length(tally, listener, now);
@@ -127,10 +148,10 @@ fn end(tally: &mut Tally, now: u64) {
         return;
     }
     tally.full_since_ns = 0;
-    let spell = now.wrapping_sub(since);
-    add(&raw mut tally.full_ns, spell);
-    if spell > tally.full_longest_ns {
-        tally.full_longest_ns = spell;
+    let episode = now.wrapping_sub(since);
+    add(&raw mut tally.full_ns, episode);
+    if episode > tally.full_longest_ns {
+        tally.full_longest_ns = episode;
     }
 }
 
@@ -147,37 +168,29 @@ fn of(sk: u64) -> Option<&'static mut Tally> {
         }
     }
     // SAFETY: this CPU's own.
-    let blank = unsafe { &mut *BLANK.get_ptr_mut(0)? };
+    let scratch = unsafe { &mut *SCRATCH.get_ptr_mut(0)? };
     let v6 = read::field(sk, &SOCK_FAMILY)? == sock::AF_INET6;
-    blank.address = [0; 16];
+    scratch.address = [0; 16];
     if v6 {
-        read::into(read::address(sk, &SOCK_V6_RCV_SADDR)?, &mut blank.address);
+        read::into(read::address(sk, &SOCK_V6_RCV_SADDR)?, &mut scratch.address);
     } else {
         let address = read::field(sk, &SOCK_RCV_SADDR)? as u32;
-        blank.address[..4].copy_from_slice(&address.to_ne_bytes());
+        scratch.address[..4].copy_from_slice(&address.to_ne_bytes());
     }
-    blank.netns = sock::netns(sk)?;
-    blank.port = port;
-    blank.family = if v6 { 6 } else { 4 };
-    let entry: &Tally = blank;
+    scratch.netns = sock::netns(sk)?;
+    scratch.port = port;
+    scratch.family = if v6 { 6 } else { 4 };
+    let entry: &Tally = scratch;
     if TALLIES.insert(sk, entry, 0).is_err() {
-        emit::count(Loss::Uncounted);
+        losses::count(Loss::Uncounted);
     }
     // SAFETY: as above.
     TALLIES.get_ptr_mut(sk).map(|tally| unsafe { &mut *tally })
 }
 
-/// Adds to a number that other CPUs add to as well.
+/// Adds to a number in a map's value, as other CPUs do.
 #[inline(always)]
 fn add(number: *mut u64, n: u64) {
-    // SAFETY: an aligned word of a map's value. BPF_XADD, which every kernel has; Rust offers no
-    // atomic addition for this target.
-    unsafe {
-        core::arch::asm!(
-            "lock *(u64 *)({number} + 0) += {n}",
-            number = in(reg) number,
-            n = in(reg) n,
-            options(nostack, preserves_flags),
-        );
-    }
+    // SAFETY: an aligned word of a map's value, which stays while the program runs.
+    unsafe { atomic::add(number, n) };
 }

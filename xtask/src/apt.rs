@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     exec,
     kernels::Arch,
+    lock,
     mirrors::Mirrors,
     packages, progress,
     tools::{self, APT_GET, DPKG_DEB},
@@ -55,9 +56,7 @@ impl Apt {
             let sub = dir.join(sub);
             fs::create_dir_all(&sub).with_context(|| format!("cannot make {}", sub.display()))?;
         }
-        let lock = File::create(dir.join("lock"));
-        let lock = lock.with_context(|| format!("cannot lock {}", dir.display()))?;
-        let lock = packages::wait_for_lock(lock, &dir.display().to_string())?;
+        let lock = lock::wait(&dir.join("lock"), &dir.display().to_string())?;
         let mirrors = Mirrors::of_this_system()?;
         let config = dir.join("apt.conf");
         let apt = Self { dir, config, mirror: mirrors.archive.clone(), _lock: lock };

@@ -14,6 +14,7 @@ mod kernel_image;
 mod kernels;
 mod labtest;
 mod lines;
+mod lock;
 mod machine;
 mod matrix;
 mod mirrors;

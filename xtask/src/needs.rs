@@ -3,14 +3,17 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    fs,
+    env, fs,
     process::{Command, Output},
     thread,
 };
 
+use landlock::{
+    ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
+};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::{artifacts, exec, tools};
+use crate::{artifacts, exec};
 
 /// Whether something is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,14 +47,14 @@ impl Needs for Here {
     }
 }
 
-/// The names are those that tests use: `root`, `tracing`, `network namespaces`, `kernel 6.13` (or
-/// newer), and programs such as `tshark`.
+/// By the names of overflow-user's `tests/live/needs.rs`. A release of the kernel is met by newer ones.
 fn look(need: &str) -> Verdict {
     let result = match need {
         "root" => root(),
         "tracing" => tracing(),
         "network namespaces" => namespaces(),
-        "ip" | "tshark" => program(need),
+        "landlock" => landlock(),
+        "ip" | "setsid" | "tshark" => program(need),
         _ => match need.strip_prefix("kernel ").and_then(version) {
             Some(wanted) => kernel(wanted),
             None => return Verdict::Unknown,
@@ -103,8 +106,18 @@ fn namespaces() -> Result<(), String> {
     made.map_err(|e| format!("no network namespace can be made here ({e})"))
 }
 
+fn landlock() -> Result<(), String> {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let ruleset = ruleset.handle_access(AccessFs::from_all(ABI::V1));
+    let made = ruleset.and_then(Ruleset::create);
+    made.map(drop).map_err(|e| format!("this kernel makes no Landlock ruleset ({e})"))
+}
+
+/// Where a test that starts it looks, too.
 fn program(name: &str) -> Result<(), String> {
-    tools::find(name).map(drop).ok_or_else(|| format!("{name} is not installed"))
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path).any(|dir| dir.join(name).is_file());
+    if found { Ok(()) } else { Err(format!("{name} is not in PATH")) }
 }
 
 fn kernel(wanted: (u32, u32)) -> Result<(), String> {
@@ -155,6 +168,7 @@ mod tests {
         assert_eq!(look("kernel x"), Verdict::Unknown);
         assert_eq!(look("kernel 2.6"), Verdict::Here);
         assert_eq!(look("kernel 99.0").clone(), look("kernel 99.0"));
+        assert!(matches!(look("landlock"), Verdict::Here | Verdict::Lacking(_)));
         assert!(matches!(look("kernel 99.0"), Verdict::Lacking(why) if why.starts_with("this is")));
         let root = look("root") == Verdict::Here;
         assert_eq!(root, rustix::process::geteuid().is_root());

@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
-use crate::{exec, progress};
-
-/// How long another package manager is waited for.
-const LIMIT: Duration = Duration::from_mins(10);
-const PAUSE: Duration = Duration::from_secs(2);
+use crate::{
+    exec,
+    lock::{LIMIT, PAUSE},
+    progress,
+};
 
 /// What apt-get and dpkg lock (fcntl) to read indexes, download and install.
 const LOCKS: &[&str] = &[
@@ -150,30 +150,6 @@ impl fmt::Display for Holder {
             None => write!(f, "another package manager ({name}), which holds {lock}"),
         }
     }
-}
-
-/// Takes a lock file of xtask's own, and says so where another xtask has to be waited for.
-pub fn wait_for_lock(file: File, what: &str) -> Result<File> {
-    let attempt = || match file.try_lock() {
-        Ok(()) => Ok(Some(())),
-        Err(fs::TryLockError::WouldBlock) => Ok(None),
-        Err(fs::TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {what}")),
-    };
-    if attempt()?.is_none() {
-        progress::note(&format!("waiting for another xtask, which uses {what}"));
-        let mut waited = Duration::ZERO;
-        while attempt()?.is_none() {
-            if waited >= LIMIT {
-                bail!(
-                    "another xtask has used {what} for {}: end it or let it finish, then try again",
-                    progress::seconds(LIMIT)
-                );
-            }
-            thread::sleep(PAUSE);
-            waited += PAUSE;
-        }
-    }
-    Ok(file)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    exec, progress,
+    exec, lock, progress,
     tools::{self, CC},
     workspace,
 };
@@ -79,8 +79,7 @@ impl Toolchain {
         self.rustup(&["target", "add", target], &place, &format!("the target {target}, {what_for}"))
     }
 
-    /// Adds what makes `place`, if it is not there. Tried again if it fails, because another rustup may
-    /// be adding the same.
+    /// Adds what makes `place`, if it is not there.
     fn rustup(&self, args: &[&str], place: &Path, why: &str) -> Result<()> {
         if place.is_dir() {
             return Ok(());
@@ -93,14 +92,20 @@ impl Toolchain {
             );
         }
         progress::step(&format!("installing {why}"), || {
+            // Of two rustups that add the same at the same time one fails (seen with 1.29): xtasks
+            // take turns, and for any other it is tried again.
+            let home = exec::output(Command::new("rustup").args(["show", "home"]))?;
+            let lock = Path::new(home.trim()).join("overflow-xtask.lock");
+            let _lock = lock::wait(&lock, "rustup")?;
+            let add = || exec::run(Command::new("rustup").args(args));
             for _ in 0..RUSTUP_RETRIES {
-                if exec::run(Command::new("rustup").args(args)).is_ok() || place.is_dir() {
+                if add().is_ok() {
                     return Ok(());
                 }
                 progress::note("trying again, because another rustup may have been in the way");
                 thread::sleep(Duration::from_secs(5));
             }
-            exec::run(Command::new("rustup").args(args))
+            add()
         })
     }
 

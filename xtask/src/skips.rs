@@ -35,20 +35,25 @@ pub struct Ignored {
 }
 
 impl Ignored {
-    /// Reads `test NAME ... ignored`, `test NAME ... ignored, REASON` and
-    /// `test [needs X] NAME ... ignored`; several needs are separated by commas.
+    /// Reads libtest's `test NAME ... ignored` and `test NAME ... ignored, REASON`, and libtest-mimic's
+    /// `test [needs X]    NAME    ... ignored` and `... ignored (REASON)`, which are padded; several
+    /// needs are separated by commas.
     pub fn parse(line: &str) -> Option<Self> {
         let (test, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ignored")?;
         let reason = match outcome.trim_end() {
             "" => None,
-            rest => Some(rest.strip_prefix(", ")?.to_owned()),
+            rest => {
+                let in_brackets = || rest.strip_prefix(" (")?.strip_suffix(')');
+                Some(rest.strip_prefix(", ").or_else(in_brackets)?.to_owned())
+            }
         };
+        let test = test.trim();
         let kind = test.strip_prefix('[').and_then(|rest| rest.split_once("] "));
         let (kind, name) = kind.map_or((None, test), |(kind, name)| (Some(kind), name));
         let needs = kind.and_then(|kind| kind.strip_prefix("needs "));
         let needs = needs.into_iter().flat_map(|needs| needs.split(','));
         Some(Self {
-            name: name.to_owned(),
+            name: name.trim().to_owned(),
             needs: needs.map(|need| need.trim().to_owned()).collect(),
             reason,
         })
@@ -110,6 +115,9 @@ mod tests {
                 Some(ignored("x", &["root", "tracing"], None)),
             ),
             ("test [needs kernel 6.13] x ... ignored", Some(ignored("x", &["kernel 6.13"], None))),
+            ("test [needs root]    x    ... ignored", Some(ignored("x", &["root"], None))),
+            ("test                 x::y ... ignored", Some(ignored("x::y", &[], None))),
+            ("test x ... ignored (no luck)", Some(ignored("x", &[], Some("no luck")))),
             ("test [slow] x ... ignored", Some(ignored("x", &[], None))),
             (
                 "test src/a.rs - f (line 3) ... ignored",

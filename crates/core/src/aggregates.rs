@@ -79,7 +79,7 @@ impl Aggregates {
         let mut places: BTreeMap<_, ListenerKey> = BTreeMap::new();
         for (signature, count) in &self.counts {
             let Some(at) = locals.get(&(signature.sk, signature.port)) else { continue };
-            let Some(moment) = decoder.decode(&signature.moment()) else { continue };
+            let Some(moment) = decoder.decode(&signature.to_event()) else { continue };
             if let Some(id) = verdict::of_one(&moment, limit) {
                 let places = places.entry(*at).or_default();
                 add(places.verdicts.entry(id).or_default(), *count);

@@ -82,7 +82,7 @@ losses! {
 impl Loss {
     /// The loss with this text.
     pub fn from_id(id: &str) -> Self {
-        let kernel = overflow_common::Loss::ALL.into_iter().map(Self::Kernel);
+        let kernel = overflow_common::Loss::ALL.iter().map(|loss| Self::Kernel(*loss));
         let mut known = kernel.chain(Self::USER.iter().cloned());
         known.find(|loss| loss.id() == id).unwrap_or_else(|| Self::Other(id.to_owned()))
     }
@@ -123,8 +123,8 @@ mod tests {
 
     #[test]
     fn texts_are_unique_and_parse_back() {
-        let kernel = overflow_common::Loss::ALL.map(Loss::Kernel);
-        let all: Vec<_> = kernel.into_iter().chain(Loss::USER.iter().cloned()).collect();
+        let kernel = overflow_common::Loss::ALL.iter().map(|loss| Loss::Kernel(*loss));
+        let all: Vec<_> = kernel.chain(Loss::USER.iter().cloned()).collect();
         for (i, loss) in all.iter().enumerate() {
             assert_eq!(Loss::from_id(loss.id()), *loss);
             assert!(all[i + 1..].iter().all(|other| other.id() != loss.id()), "{loss}");
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn causes_of_the_kernel_side_have_its_names() {
         for loss in overflow_common::Loss::ALL {
-            assert_eq!(Loss::Kernel(loss).id(), format!("ebpf {}", loss.as_str()));
+            assert_eq!(Loss::Kernel(*loss).id(), format!("ebpf {}", loss.as_str()));
         }
     }
 

@@ -13,6 +13,7 @@ use overflow::{
     confine,
     probe::{HookPoint, HookPointStatus, TraceConfig, Tracer},
 };
+use overflow_core::text::wrap::{Flow, WIDTH};
 use overflow_host::kernel::{Kernel, VMLINUX_BTF};
 
 /// Show which hooks attach on this kernel, why others do not, and which verdicts are exact.
@@ -121,19 +122,7 @@ fn summary(moments: &[HookPointStatus]) -> String {
 
 /// Words at `indent`, broken at 80 columns.
 fn wrap(out: &mut impl Write, indent: usize, text: &str) -> io::Result<()> {
-    let mut column = 0;
-    for word in text.split_whitespace() {
-        if column != 0 && column + 1 + word.len() > 80 {
-            writeln!(out)?;
-            column = 0;
-        }
-        if column == 0 {
-            write!(out, "{:indent$}{word}", "")?;
-            column = indent + word.len();
-        } else {
-            write!(out, " {word}")?;
-            column += 1 + word.len();
-        }
-    }
-    if column == 0 { Ok(()) } else { writeln!(out) }
+    let margin = " ".repeat(indent);
+    let flow = Flow { first: &margin, rest: &margin, ..Flow::new(WIDTH) };
+    flow.lines(text).iter().try_for_each(|line| writeln!(out, "{line}"))
 }

@@ -124,8 +124,8 @@ mod tests {
     fn what_maps_need_is_kept_if_it_was_there() {
         let with_bpf = || effective().unwrap().contains(CapabilitySet::BPF);
         let had = with_bpf();
-        let kept = thread::spawn(move || drop_all(Some(&with_bpf)).unwrap()).join().unwrap();
-        assert_eq!(kept.contains(CapabilitySet::BPF), had);
-        assert!((kept - CapabilitySet::BPF).is_empty());
+        let kept = thread::spawn(move || drop_all(Some(&with_bpf)).ok()).join().unwrap();
+        // Who never had it cannot read the maps, which is an error.
+        assert_eq!(kept, had.then_some(CapabilitySet::BPF));
     }
 }

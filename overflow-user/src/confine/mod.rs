@@ -12,7 +12,7 @@
 
 pub mod attribution;
 mod caps;
-mod landlock;
+pub mod landlock;
 mod seccomp;
 pub(crate) mod wire;
 mod describe;

@@ -21,17 +21,17 @@ use tokio::{
 
 use super::{Request, Signal, Target, retry_queue::Attempt};
 
-/// An answer is no longer, bytes; of a longer one only the status counts.
+/// Longest answer that is read, bytes; of a longer one only the status counts.
 const MAX_ANSWER: usize = 64 << 10;
-/// So much of a collector's words is shown, characters.
-const WORDS: usize = 200;
+/// So much of a collector's message is shown, characters.
+const MAX_MESSAGE: usize = 200;
 const AGENT: &str = concat!("overflow/", env!("CARGO_PKG_VERSION"));
 
-/// A failure that may pass, as words.
+/// Why an attempt failed that can be repeated.
 type Failed = String;
 
-/// The way to one target.
-pub(super) struct Post {
+/// A client of one target.
+pub(super) struct HttpClient {
     target: Target,
     /// Where the host was found last.
     addresses: Vec<SocketAddr>,
@@ -45,7 +45,7 @@ struct Status {
     message: String,
 }
 
-impl Post {
+impl HttpClient {
     /// Connects to nothing yet.
     pub(super) fn new(target: Target) -> Self {
         Self { target, addresses: Vec::new(), connection: None }
@@ -59,10 +59,10 @@ impl Post {
             Err(_) => Err(format!("no answer within {} ms", patience.as_millis())),
         };
         match answered {
-            Ok((status, headers, body)) => judge(request.signal, status, &headers, &body),
+            Ok((status, headers, body)) => classify(request.signal, status, &headers, &body),
             Err(why) => {
                 self.connection = None;
-                Attempt::Later { why, after: None }
+                Attempt::Later { why, retry_after: None }
             }
         }
     }
@@ -115,7 +115,7 @@ impl Post {
     async fn connect(&mut self) -> Result<SendRequest<Full<Bytes>>, Failed> {
         match lookup_host((self.target.host.as_str(), self.target.port)).await {
             Ok(found) => self.addresses = found.collect(),
-            // It may still be where it was.
+            // It may still be at the address found before.
             Err(_) if !self.addresses.is_empty() => {}
             Err(error) => return Err(format!("its name is not found: {error}")),
         }
@@ -138,17 +138,17 @@ impl Post {
 }
 
 /// What an answer means, by the specification of OTLP over HTTP.
-fn judge(signal: Signal, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
+fn classify(signal: Signal, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
     if status.is_success() {
         let (refused, why) = partial(signal, body);
         return Attempt::Delivered { refused, why };
     }
-    let why = match words(headers, body) {
-        words if words.is_empty() => format!("it answers {status}"),
-        words => format!("it answers {status}: {words}"),
+    let why = match message(headers, body) {
+        message if message.is_empty() => format!("it answers {status}"),
+        message => format!("it answers {status}: {message}"),
     };
     match status.as_u16() {
-        429 | 502 | 503 | 504 => Attempt::Later { why, after: asked(headers) },
+        429 | 502 | 503 | 504 => Attempt::Later { why, retry_after: retry_after(headers) },
         _ => Attempt::Refused(why),
     }
 }
@@ -170,13 +170,14 @@ fn partial(signal: Signal, body: &[u8]) -> (u64, String) {
     (u64::try_from(count).unwrap_or(0), printable(&why))
 }
 
-/// Seconds; a date is not heeded.
-fn asked(headers: &HeaderMap) -> Option<Duration> {
+/// `Retry-After` in seconds; a date is not heeded.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-fn words(headers: &HeaderMap, body: &[u8]) -> String {
+/// Why the collector did not take it, in its own words.
+fn message(headers: &HeaderMap, body: &[u8]) -> String {
     let kind = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if kind.starts_with("application/x-protobuf") {
         printable(&Status::decode(body).unwrap_or_default().message)
@@ -187,11 +188,11 @@ fn words(headers: &HeaderMap, body: &[u8]) -> String {
     }
 }
 
-/// A stranger's words in one line, for a terminal.
+/// Text from outside in one line, without control characters, for a terminal.
 fn printable(text: &str) -> String {
     let line: Vec<&str> = text.split(|c: char| c.is_control() || c.is_whitespace()).collect();
     let words = line.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    words.chars().take(WORDS).collect()
+    words.chars().take(MAX_MESSAGE).collect()
 }
 
 #[cfg(test)]
@@ -205,15 +206,18 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(RETRY_AFTER, HeaderValue::from_static("7"));
-        judge(Signal::Logs, StatusCode::from_u16(status).unwrap(), &headers, body)
+        classify(Signal::Logs, StatusCode::from_u16(status).unwrap(), &headers, body)
     }
 
     #[test]
-    fn only_four_failures_pass() {
+    fn only_four_statuses_are_tried_again() {
         for status in [429, 502, 503, 504] {
             let later = answer(status, "", b"");
             let after = Some(Duration::from_secs(7));
-            assert!(matches!(later, Attempt::Later { after: a, .. } if a == after), "{status}");
+            assert!(
+                matches!(later, Attempt::Later { retry_after, .. } if retry_after == after),
+                "{status}"
+            );
         }
         for status in [301, 400, 401, 404, 408, 413, 500] {
             assert!(matches!(answer(status, "", b""), Attempt::Refused(_)), "{status}");
@@ -222,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_collectors_words_are_shown_but_cannot_paint() {
+    fn the_collectors_message_is_shown_without_control_characters() {
         let status = Status { message: "bad\u{1b}[31m\nrecord".to_owned() }.encode_to_vec();
         let Attempt::Refused(why) = answer(400, "application/x-protobuf", &status) else {
             panic!()
@@ -231,13 +235,13 @@ mod tests {
         let Attempt::Refused(why) = answer(404, "text/plain; charset=utf-8", &[b'x'; 999]) else {
             panic!()
         };
-        assert_eq!(why.matches('x').count(), WORDS);
+        assert_eq!(why.matches('x').count(), MAX_MESSAGE);
         let Attempt::Refused(why) = answer(404, "text/html", b"<html>") else { panic!() };
         assert_eq!(why, "it answers 404 Not Found");
     }
 
     #[test]
-    fn what_is_taken_in_part_is_told() {
+    fn what_is_taken_in_part_is_reported() {
         let partial = ExportLogsPartialSuccess {
             rejected_log_records: 2,
             error_message: "too old".to_owned(),

@@ -5,13 +5,13 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// A request is no longer, bytes; no collector takes more.
+/// Longest request, bytes; no collector takes more.
 const MAX_BODY: u32 = 64 << 20;
 
 /// Kinds of telemetry, each with a path of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Collector of listeners.
+    /// Numbers of listeners.
     Metrics,
     /// Abnormal handshakes.
     Logs,
@@ -22,7 +22,7 @@ pub enum Signal {
 pub struct Request {
     /// What it holds.
     pub signal: Signal,
-    /// How much would be lost with it: log records, or 1 for all metrics of a moment.
+    /// How much would be lost with it: log records, or 1 for all metrics of one export.
     pub items: u32,
     /// The protobuf message.
     pub body: Vec<u8>,
@@ -35,31 +35,24 @@ pub struct DeliveryCounts {
     pub delivered: u64,
     /// The collector did not want them.
     pub refused: u64,
-    /// They found no room while the collector was away.
+    /// There was no room for them while the collector was away.
     pub dropped: u64,
 }
 
-/// Word from the process that exports, whenever something has changed.
+/// What the process that exports reports, whenever something has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Of metrics.
     pub metrics: DeliveryCounts,
     /// Of logs.
     pub logs: DeliveryCounts,
-    /// Why nothing gets through now, as a sentence.
+    /// Why nothing is delivered now, as a sentence.
     pub trouble: Option<String>,
 }
 
 impl Signal {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Metrics, Self::Logs];
-}
-
-impl DeliveryCounts {
-    /// Items of which the end is known.
-    pub fn known(&self) -> u64 {
-        self.delivered + self.refused + self.dropped
-    }
 }
 
 impl Report {

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     Report, Request, Settings, Signal,
-    retry_queue::ROOM,
+    retry_queue::CAPACITY,
     serve::{FLUSH, Setup},
 };
 use crate::confine::wire;
@@ -29,7 +29,7 @@ pub const COMMAND: &str = "export";
 /// Its flag that leaves it unconfined.
 pub const UNCONFINED: &str = "--no-confine";
 
-/// A report is no longer, bytes: the other process talks to strangers.
+/// Longest report, bytes: the other process talks to hosts outside.
 const MAX_REPORT: u32 = 64 << 10;
 /// The other process ends by itself after [`FLUSH`]; this is for a loaded machine.
 const GRACE: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ struct State {
     /// The end was asked for.
     closing: bool,
     /// Nothing is delivered any more.
-    over: bool,
+    ended: bool,
 }
 
 impl Export {
@@ -83,7 +83,7 @@ impl Export {
             .args((!confined).then_some(UNCONFINED))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Ctrl-C is for the tracing process, which then has last words.
+            // Ctrl-C is for the tracing process, which then exports what is left.
             .process_group(0)
             .spawn()?;
         let (Some(mut pipe), Some(reports)) = (process.stdin.take(), process.stdout.take()) else {
@@ -128,7 +128,7 @@ impl Export {
             }
         };
         let _ = timeout(FLUSH + GRACE, flush).await;
-        self.outbox.state().over = true;
+        self.outbox.state().ended = true;
         let _ = self.process.try_wait();
     }
 
@@ -144,7 +144,7 @@ impl Outbox {
         let (at, items) = (request.signal as usize, u64::from(request.items));
         let len = request.body.len();
         let mut state = self.state();
-        let room = !state.over && (state.waiting == 0 || state.waiting + len <= ROOM);
+        let room = !state.ended && (state.waiting == 0 || state.waiting + len <= CAPACITY);
         if room && self.requests.send(Some(request)).is_ok() {
             state.waiting += len;
             state.handed[at] += items;
@@ -158,19 +158,19 @@ impl Outbox {
         let state = &mut *self.state();
         let mut losses = Vec::new();
         for signal in Signal::ALL {
-            let fate = *state.report.of(signal);
+            let counts = *state.report.of(signal);
             let handed = state.handed[signal as usize];
-            let undelivered = if state.over {
-                handed.saturating_sub(fate.delivered + fate.refused)
+            let undelivered = if state.ended {
+                handed.saturating_sub(counts.delivered + counts.refused)
             } else {
-                fate.dropped
+                counts.dropped
             };
             let (not_delivered, refused) = match signal {
                 Signal::Metrics => (Loss::MetricsUndelivered, Loss::MetricsRefused),
                 Signal::Logs => (Loss::LogsUndelivered, Loss::LogsRefused),
             };
             losses.push((not_delivered, state.no_room[signal as usize] + undelivered));
-            losses.push((refused, fate.refused));
+            losses.push((refused, counts.refused));
         }
         losses
     }
@@ -220,7 +220,7 @@ async fn read(mut reports: Receiver, outbox: Outbox) {
         outbox.state().report = report;
     }
     let mut state = outbox.state();
-    state.over = true;
+    state.ended = true;
     if !state.closing {
         eprintln!(
             "overflow: the process that exports has ended, so nothing is exported any more; what \

@@ -1,5 +1,5 @@
-//! The process that exports: takes requests from a pipe, delivers them, and tells what became of
-//! them. It can connect to the collector's port and find its name, and nothing else.
+//! The process that exports: takes requests from a pipe, delivers them, and reports what became
+//! of them. It can connect to the collector's port and look up its name, and nothing else.
 
 use std::{
     cell::RefCell,
@@ -19,16 +19,16 @@ use tokio::{
 
 use super::{
     Report, Request, Signal, Target,
-    http_client::Post,
+    http_client::HttpClient,
     retry_queue::{Attempt, RetryQueue},
 };
 use crate::confine::{ConfineError, confine_sender, ignore_signals, wire};
 
-/// Once there are no more requests, those that wait get so much time.
+/// At the end, the requests that still wait get so much time.
 pub(super) const FLUSH: Duration = Duration::from_secs(3);
-/// Reports come no faster.
+/// Least time between two reports.
 const PACE: Duration = Duration::from_millis(100);
-/// Settings are no longer, bytes.
+/// Longest settings, bytes.
 const MAX_SETUP: u32 = 1 << 20;
 
 /// The first message.
@@ -40,10 +40,10 @@ pub(super) struct Setup {
     pub(super) logs: Option<Target>,
 }
 
-/// What its parts share; all run in one thread.
+/// What the tasks share; all run in one thread.
 struct Exporter {
-    lanes: [RefCell<RetryQueue>; 2],
-    /// Why each lane does not get through now.
+    queues: [RefCell<RetryQueue>; 2],
+    /// Why nothing is delivered from each queue now.
     troubles: [RefCell<Option<String>>; 2],
     arrived: [Notify; 2],
     changed: Notify,
@@ -52,10 +52,10 @@ struct Exporter {
 /// Exports what comes over stdin until it ends, and reports on stdout.
 pub fn serve(confined: bool) -> Result<(), ConfineError> {
     let failed = |step| ConfineError::step(step);
-    // Of use if the other end is killed; otherwise the pipe tells.
+    // For when the tracing process is killed; otherwise the pipe's end says it.
     set_parent_process_death_signal(Some(Kill::KILL))
         .map_err(|e| failed("cannot follow the tracing process")(e.into()))?;
-    // A service manager sends SIGTERM to both, and the other end still has last words.
+    // A service manager sends SIGTERM to both, and the tracing process still has requests then.
     ignore_signals()?;
     let setup = setup(io::stdin().lock()).map_err(failed("cannot read where to export to"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -84,37 +84,37 @@ async fn deliver(setup: Setup) -> io::Result<()> {
     let own = |fd: io::Result<OwnedFd>| fd;
     let mut requests = Receiver::from_owned_fd(own(io::stdin().as_fd().try_clone_to_owned())?)?;
     let mut reports = Sender::from_owned_fd(own(io::stdout().as_fd().try_clone_to_owned())?)?;
-    let office = Exporter::new();
+    let exporter = Exporter::new();
     let (close, closing) = watch::channel(false);
     let read = async {
         // Nonsense ends it as the end does.
         while let Ok(Some(request)) = Request::read(&mut requests).await {
             let at = request.signal as usize;
-            office.lanes[at].borrow_mut().push(request);
-            office.arrived[at].notify_one();
+            exporter.queues[at].borrow_mut().push(request);
+            exporter.arrived[at].notify_one();
         }
         let _ = close.send(true);
         sleep(FLUSH).await;
     };
     let drain = async {
-        let lane = |signal, target: Option<Target>, closing| {
-            let office = &office;
+        let each = |signal, target: Option<Target>, closing| {
+            let exporter = &exporter;
             async move {
                 if let Some(target) = target {
-                    office.drain(signal, Post::new(target), closing).await;
+                    exporter.drain(signal, HttpClient::new(target), closing).await;
                 }
             }
         };
         tokio::join!(
-            lane(Signal::Metrics, setup.metrics, closing.clone()),
-            lane(Signal::Logs, setup.logs, closing.clone()),
+            each(Signal::Metrics, setup.metrics, closing.clone()),
+            each(Signal::Logs, setup.logs, closing.clone()),
         );
     };
-    let tell = async {
+    let report = async {
         loop {
-            office.changed.notified().await;
-            if reports.write_all(&wire::pack(&office.report())?).await.is_err() {
-                // Nobody listens any more, and the requests will end too.
+            exporter.changed.notified().await;
+            if reports.write_all(&wire::pack(&exporter.report())?).await.is_err() {
+                // Nobody reads any more, and the requests will end too.
                 return std::future::pending::<io::Result<()>>().await;
             }
             sleep(PACE).await;
@@ -123,16 +123,16 @@ async fn deliver(setup: Setup) -> io::Result<()> {
     tokio::select! {
         () = read => {}
         () = drain => {}
-        failed = tell => failed?,
+        failed = report => failed?,
     }
-    let _ = reports.write_all(&wire::pack(&office.report())?).await;
+    let _ = reports.write_all(&wire::pack(&exporter.report())?).await;
     Ok(())
 }
 
 impl Exporter {
     fn new() -> Self {
         Self {
-            lanes: [RefCell::default(), RefCell::default()],
+            queues: [RefCell::default(), RefCell::default()],
             troubles: [RefCell::default(), RefCell::default()],
             arrived: [Notify::new(), Notify::new()],
             changed: Notify::new(),
@@ -142,19 +142,24 @@ impl Exporter {
     fn report(&self) -> Report {
         let mut report = Report::default();
         for signal in Signal::ALL {
-            *report.of(signal) = self.lanes[signal as usize].borrow().fate();
+            *report.of(signal) = self.queues[signal as usize].borrow().counts();
         }
         report.trouble = self.troubles.iter().find_map(|trouble| trouble.borrow().clone());
         report
     }
 
-    /// Delivers what comes. Once `closing`, until there is no more, or nobody there who says when to
-    /// come again.
-    async fn drain(&self, signal: Signal, mut post: Post, mut closing: watch::Receiver<bool>) {
+    /// Delivers what comes. Once `closing`, until there is no more, or until an attempt fails without
+    /// a `Retry-After`.
+    async fn drain(
+        &self,
+        signal: Signal,
+        mut client: HttpClient,
+        mut closing: watch::Receiver<bool>,
+    ) {
         let at = signal as usize;
         loop {
             let ending = *closing.borrow();
-            let next = self.lanes[at].borrow_mut().next();
+            let next = self.queues[at].borrow_mut().next();
             let Some(request) = next else {
                 if ending {
                     return;
@@ -165,13 +170,13 @@ impl Exporter {
                 }
                 continue;
             };
-            let attempt = post.send(&request).await;
-            let wait = self.lanes[at].borrow_mut().after(&attempt, fastrand::f64());
+            let attempt = client.send(&request).await;
+            let wait = self.queues[at].borrow_mut().attempted(&attempt, fastrand::f64());
             *self.troubles[at].borrow_mut() = trouble(signal, &attempt);
             self.changed.notify_one();
             if !wait.is_zero() {
-                if matches!(attempt, Attempt::Later { after: Some(_), .. }) {
-                    // The end does not change when the collector wants it again.
+                if matches!(attempt, Attempt::Later { retry_after: Some(_), .. }) {
+                    // The end of the trace does not change when the collector wants it again.
                     sleep(wait).await;
                 } else if ending {
                     return;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Signal;
 
-/// Where a collector listens unless told otherwise.
+/// Where a collector listens by default.
 const DEFAULT: &str = "http://localhost:4318";
 /// The port of OTLP over HTTP, where a URL has none, is HTTP's own.
 const HTTP: u16 = 80;
@@ -25,7 +25,7 @@ pub struct Settings {
     pub logs: Option<Target>,
     /// Time between two exports of metrics.
     pub every: Duration,
-    /// What the records are about, besides what this program knows: names and values.
+    /// Attributes of the resource, besides what this program knows: names and values.
     pub resource: BTreeMap<String, String>,
 }
 

@@ -320,7 +320,7 @@ impl Live {
         }
         if self.hurt.is_some_and(|at| at.elapsed() > HURT_FOR) {
             self.hurt = None;
-            self.tracer.forget_hurt()?;
+            self.tracer.clear_retry_pending()?;
         }
         self.count_losses()?;
         self.aggregate()?;

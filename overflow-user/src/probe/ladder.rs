@@ -372,43 +372,43 @@ const REQUEST_FENTRY: &[Hook] = &[
 const ABORT_FENTRY: Hook = extra(fentry("fentry_tcp_abort", "tcp_abort"));
 const ABORT_KPROBE: Hook = extra(kprobe("kprobe_tcp_abort", "tcp_abort"));
 const WATCH_SYN_FENTRY: &[Hook] = &[
-    fexit("watch_tcp_conn_request", "tcp_conn_request"),
-    fentry("watch_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
-    v6(fentry("watch_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
-    fentry("watch_inet_csk_listen_start", "inet_csk_listen_start"),
-    extra(fentry("watch_tcp_req_err", "tcp_req_err")),
-    extra(fexit("watch_tcp_req_err_exit", "tcp_req_err")),
+    fexit("drops_tcp_conn_request", "tcp_conn_request"),
+    fentry("drops_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
+    v6(fentry("drops_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
+    fentry("drops_inet_csk_listen_start", "inet_csk_listen_start"),
+    extra(fentry("drops_tcp_req_err", "tcp_req_err")),
+    extra(fexit("drops_tcp_req_err_exit", "tcp_req_err")),
 ];
 const WATCH_ACK_FENTRY: &[Hook] = &[
-    fexit("watch_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
-    v6(fexit("watch_tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
+    fexit("drops_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
+    v6(fexit("drops_tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
     // A refused ACK's record waits for its RST.
     WATCH_V4_SEND_RESET,
     WATCH_V6_SEND_RESET,
 ];
 const WATCH_RESET_FENTRY: &[Hook] = &[WATCH_V4_SEND_RESET, WATCH_V6_SEND_RESET];
-const WATCH_V4_SEND_RESET: Hook = fentry("watch_tcp_v4_send_reset", "tcp_v4_send_reset");
-const WATCH_V6_SEND_RESET: Hook = v6(fentry("watch_tcp_v6_send_reset", "tcp_v6_send_reset"));
+const WATCH_V4_SEND_RESET: Hook = fentry("drops_tcp_v4_send_reset", "tcp_v4_send_reset");
+const WATCH_V6_SEND_RESET: Hook = v6(fentry("drops_tcp_v6_send_reset", "tcp_v6_send_reset"));
 const WATCH_SYN_KPROBE: &[Hook] = &[
-    kprobe("kprobe_watch_conn_request", "tcp_conn_request"),
-    kretprobe("kretprobe_watch_conn_request", "tcp_conn_request"),
-    kprobe("kprobe_watch_cookie_init_sequence", "cookie_v4_init_sequence"),
-    v6(kprobe("kprobe_watch_cookie_init_sequence", "cookie_v6_init_sequence")),
-    kprobe("kprobe_watch_listen_start", "inet_csk_listen_start"),
-    extra(kprobe("kprobe_watch_req_err", "tcp_req_err")),
-    extra(kretprobe("kretprobe_watch_req_err", "tcp_req_err")),
+    kprobe("kprobe_drops_conn_request", "tcp_conn_request"),
+    kretprobe("kretprobe_drops_conn_request", "tcp_conn_request"),
+    kprobe("kprobe_drops_cookie_init_sequence", "cookie_v4_init_sequence"),
+    v6(kprobe("kprobe_drops_cookie_init_sequence", "cookie_v6_init_sequence")),
+    kprobe("kprobe_drops_listen_start", "inet_csk_listen_start"),
+    extra(kprobe("kprobe_drops_req_err", "tcp_req_err")),
+    extra(kretprobe("kretprobe_drops_req_err", "tcp_req_err")),
 ];
 const WATCH_ACK_KPROBE: &[Hook] = &[
-    kprobe("kprobe_watch_syn_recv_sock", "tcp_v4_syn_recv_sock"),
-    kretprobe("kretprobe_watch_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
-    v6(kprobe("kprobe_watch_syn_recv_sock", "tcp_v6_syn_recv_sock")),
-    v6(kretprobe("kretprobe_watch_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
+    kprobe("kprobe_drops_syn_recv_sock", "tcp_v4_syn_recv_sock"),
+    kretprobe("kretprobe_drops_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
+    v6(kprobe("kprobe_drops_syn_recv_sock", "tcp_v6_syn_recv_sock")),
+    v6(kretprobe("kretprobe_drops_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
     WATCH_V4_SEND_RESET_KPROBE,
     WATCH_V6_SEND_RESET_KPROBE,
 ];
 const WATCH_RESET_KPROBE: &[Hook] = &[WATCH_V4_SEND_RESET_KPROBE, WATCH_V6_SEND_RESET_KPROBE];
-const WATCH_V4_SEND_RESET_KPROBE: Hook = kprobe("kprobe_watch_send_reset", "tcp_v4_send_reset");
-const WATCH_V6_SEND_RESET_KPROBE: Hook = v6(kprobe("kprobe_watch_send_reset", "tcp_v6_send_reset"));
+const WATCH_V4_SEND_RESET_KPROBE: Hook = kprobe("kprobe_drops_send_reset", "tcp_v4_send_reset");
+const WATCH_V6_SEND_RESET_KPROBE: Hook = v6(kprobe("kprobe_drops_send_reset", "tcp_v6_send_reset"));
 const TP_SET_STATE: Hook = tp("tp_inet_sock_set_state", "inet_sock_set_state");
 const TP_RECEIVE: Hook = tp("tp_netif_receive_skb", "netif_receive_skb");
 const TP_QUEUE: Hook = tp("tp_net_dev_queue", "net_dev_queue");

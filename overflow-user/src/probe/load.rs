@@ -17,7 +17,10 @@ use super::{
     ring::{Losses, RingReader, infos, register},
     targets,
 };
-use overflow_core::{aggregates::Aggregates, kernel::Constant};
+use overflow_core::{
+    aggregates::Aggregates,
+    kernel::{Constant, NeededBy},
+};
 use overflow_host::kernel::Kernel;
 
 /// The eBPF object; empty if the build was told to do without it.
@@ -84,8 +87,8 @@ impl Tracer {
         if OBJECT.is_empty() {
             return Err(ProbeError::NoObject);
         }
-        // Segments are read by every program; without the others only some hooks are of no use.
-        if let Some((_, field)) = kernel.facts.unfit.iter().find(|(n, _)| n.starts_with("SKB_")) {
+        // Without what only some hooks need, those are of no use.
+        if let Some((_, field)) = kernel.facts.unfit.iter().find(|(by, _)| *by == NeededBy::All) {
             return Err(ProbeError::Unfit(field.clone()));
         }
         raise_memlock();
@@ -109,7 +112,7 @@ impl Tracer {
             ("FILTER_PORT", !config.ports.is_empty()),
             ("FILTER_ADDRESS", !config.addresses.is_empty()),
             ("FILTER_NETNS", !config.netns.is_empty()),
-            ("FILTER_OTHERS", config.others),
+            ("FILTER_EXCLUDED", config.others),
             ("EMIT_ALL", config.all),
             ("AGGREGATE", config.aggregate),
             ("QUIET", config.quiet),
@@ -124,8 +127,8 @@ impl Tracer {
         loader.override_global("FILTER_FAMILY", &family, true);
         let cpus = online_cpus().map_or(1, |cpus| cpus.len());
         // By chance alone one CPU in 3,000 has had none of so many.
-        let lessons = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(8);
-        loader.override_global("LESSONS", &lessons, true);
+        let samples = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(8);
+        loader.override_global("BASELINE_SAMPLES", &samples, true);
         loader.override_global("AYA_LOG_LEVEL", &log_level, true);
         // The kernel clears at once whatever a map could hold.
         if !config.aggregate {
@@ -134,7 +137,7 @@ impl Tracer {
             }
         }
         if !config.others {
-            loader.map_max_entries("OTHERS", 1);
+            loader.map_max_entries("EXCLUDED", 1);
         }
         loader.map_max_entries("EVENTS", config.ring_bytes.next_power_of_two().max(4096));
         let ebpf = loader.load(OBJECT)?;
@@ -175,7 +178,7 @@ impl Tracer {
     /// Leaves out the listeners at these places, (inode number of the namespace, port), and no
     /// others; only of use if the configuration said so. Those that find no room stay in.
     pub fn set_others(&mut self, others: &BTreeSet<(u32, u16)>) -> Result<(), ProbeError> {
-        let mut map: HashMap<_, [u32; 2], u8> = map(&mut self.ebpf, "OTHERS")?;
+        let mut map: HashMap<_, [u32; 2], u8> = map(&mut self.ebpf, "EXCLUDED")?;
         let known: Vec<[u32; 2]> = map.keys().filter_map(Result::ok).collect();
         for [netns, port] in known {
             if !u16::try_from(port).is_ok_and(|port| others.contains(&(netns, port))) {
@@ -202,9 +205,9 @@ impl Tracer {
 
     /// Nobody whose third ACK was dropped can recover any more: third ACKs that are taken need not
     /// be looked at, until one is dropped again.
-    pub fn forget_hurt(&mut self) -> Result<(), ProbeError> {
-        let mut hurt: Array<_, u64> = map(&mut self.ebpf, ".data.hurt")?;
-        hurt.set(0, 0, 0).map_err(load_error)
+    pub fn clear_retry_pending(&mut self) -> Result<(), ProbeError> {
+        let mut pending: Array<_, u64> = map(&mut self.ebpf, ".data.retry_pending")?;
+        pending.set(0, 0, 0).map_err(load_error)
     }
 
     /// By which rung each moment is traced, and why not by a better one.

@@ -96,9 +96,9 @@ impl Losses {
             let map: PerCpuArray<_, u64> = ebpf.map("LOSSES")?.try_into().ok()?;
             Some(map.get(&(loss as u32), 0).ok()?.iter().sum())
         };
-        let kernel = overflow_common::Loss::ALL.into_iter();
+        let kernel = overflow_common::Loss::ALL.iter();
         let mut by_cause: Vec<_> =
-            kernel.map(|l| (Loss::Kernel(l), count(l).unwrap_or(u64::MAX))).collect();
+            kernel.map(|l| (Loss::Kernel(*l), count(*l).unwrap_or(u64::MAX))).collect();
         by_cause.push((Loss::HookMissed, infos.iter().filter_map(misses).sum()));
         Self { by_cause }
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use overflow_core::{
     listeners::Listener,
-    text::style::{Options, Tone},
+    text::style::Options,
     verdict::{Known, VerdictId},
 };
 
@@ -84,19 +84,15 @@ impl Lines {
         pad(tail, 7);
         // The client has no more than its column, or else the owner has all the room it wants.
         let mut used = CLOCK + CLIENT + tail.len();
-        let color = self.opts.color && tone(stage.id) != Tone::Plain;
-        if color {
-            let _ = write!(tail, "\x1b[{}m", tone(stage.id).code());
-        }
+        let (on, off) = tone(stage.id).codes(self.opts.color);
+        tail.push_str(on);
         let begin = tail.len();
         if stage.known != Known::Traced {
             tail.push('~');
         }
         tail.push_str(stage.id.as_str());
         let verdict = tail.len() - begin;
-        if color {
-            tail.push_str("\x1b[0m");
-        }
+        tail.push_str(off);
         let begin = tail.len();
         pad(tail, begin + VERDICT.saturating_sub(verdict) + 1);
         let queue = tail.len();

@@ -12,7 +12,7 @@ use super::{
 };
 use overflow_core::{
     text::{
-        duration::period,
+        duration::{count, period},
         style::{Options, Page, Tone},
     },
     verdict::VerdictId,
@@ -106,9 +106,8 @@ impl<W: Write> TraceText<W> {
         if closing.listeners.is_empty() {
             page.line(&format!("Nothing to report in {seconds:.1} s."));
         } else {
-            let n = closing.listeners.len();
-            let plural = if n == 1 { "" } else { "s" };
-            page.line(&format!("{n} listener{plural} in {seconds:.1} s:"));
+            let listeners = count(closing.listeners.len(), "listener");
+            page.line(&format!("{listeners} in {seconds:.1} s:"));
         }
         for listened in &closing.listeners {
             page.blank();

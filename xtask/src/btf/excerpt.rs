@@ -28,8 +28,8 @@ fn roots(types: &Types) -> Result<Vec<u32>> {
         .map(|(_, structure, _)| (*structure).to_owned())
         .chain(wanted::SLOTS.iter().filter_map(|(_, _, what)| pointee(what)))
         .collect();
-    let functions: Vec<_> =
-        wanted::SLOTS.iter().map(|(_, function, _)| function.as_bytes()).collect();
+    let functions = wanted::SLOTS.iter().flat_map(|(_, functions, _)| *functions);
+    let functions: Vec<_> = functions.map(|function| function.as_bytes()).collect();
     let enumerators: Vec<_> = wanted::ENUMERATORS.iter().map(|(_, name)| name.as_bytes()).collect();
     let reasons: Vec<_> = wanted::REASONS.iter().map(|(name, _)| name.as_bytes()).collect();
     let mut roots = Vec::new();

@@ -45,17 +45,24 @@ pub fn of(release: &str, file: &Path) -> Result<Expected> {
     ensure!(types.iter().zip(1..).all(|(ty, id)| ty["id"] == id), "bpftool left types out");
     let types = Types(types);
     let mut fields = BTreeMap::new();
-    for (constant, structure, path) in wanted::FIELDS {
-        let place = types.field(structure, path);
-        fields.insert(*constant, place.with_context(|| format!("struct {structure}"))?);
+    for (constant, structure, paths) in wanted::FIELDS {
+        let mut place = None;
+        for path in *paths {
+            if place.is_none() {
+                place =
+                    types.field(structure, path).with_context(|| format!("struct {structure}"))?;
+            }
+        }
+        fields.insert(*constant, place);
     }
+    let slot = |functions: &[&str], what| functions.iter().find_map(|f| types.slot(f, what));
     let slots = wanted::SLOTS.iter();
     let enumerators = wanted::ENUMERATORS.iter();
     let reasons = wanted::REASONS.iter();
     Ok(Expected {
         kernel: release.to_owned(),
         fields,
-        slots: slots.map(|(name, f, what)| (*name, types.slot(f, what))).collect(),
+        slots: slots.map(|(name, functions, what)| (*name, slot(functions, what))).collect(),
         enumerators: enumerators.map(|(name, e)| (*name, types.enumerator(e))).collect(),
         reasons: reasons.map(|(name, prefix)| (*name, types.reasons(name, prefix))).collect(),
     })

@@ -4,15 +4,18 @@
 use overflow_common::{for_each_field, for_each_slot};
 
 macro_rules! field_table {
-    ($($name:ident: $structure:literal, $path:literal;)+) => {
-        /// Constant, structure, path of members.
-        pub const FIELDS: &[(&str, &str, &str)] = &[$((stringify!($name), $structure, $path),)+];
+    ($($name:ident: $structure:literal, $($path:literal)|+ $(, $how:ident $(($value:tt))?)?;)+) => {
+        /// Constant, structure, and paths of members, of which the first that there is counts.
+        pub const FIELDS: &[(&str, &str, &[&str])] =
+            &[$((stringify!($name), $structure, &[$($path),+]),)+];
     };
 }
 macro_rules! slot_table {
-    ($($name:ident: $function:literal, $what:literal;)+) => {
-        /// Constant, function or `btf_trace_*`, and a parameter's type or `return`.
-        pub const SLOTS: &[(&str, &str, &str)] = &[$((stringify!($name), $function, $what),)+];
+    ($($name:ident: $($function:literal)|+, $what:literal;)+) => {
+        /// Constant, functions or `btf_trace_*`, of which the first that has it counts, and a
+        /// parameter's type or `return`.
+        pub const SLOTS: &[(&str, &[&str], &str)] =
+            &[$((stringify!($name), &[$($function),+], $what),)+];
     };
 }
 for_each_field!(field_table);

@@ -9,9 +9,7 @@ const LONG: &[(&str, &str)] = &[];
 const UNSAFE: &[&str] = &[
     "crates/lab/src/ifreq.rs",
     "crates/lab/src/watched.rs",
-    "overflow-common/src/event.rs",
-    "overflow-common/src/layout.rs",
-    "overflow-common/src/tally.rs",
+    "overflow-common/src/",
     "overflow-ebpf/src/",
     "overflow-user/src/pages.rs",
     "overflow-user/src/probe/ring.rs",

@@ -125,6 +125,57 @@ fn faults(name: &str, text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workspace;
+
+    /// Modules of its crate that a file names: the first name of each path.
+    fn imports(text: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        for (at, path) in text.match_indices("crate::") {
+            let rest = &text[at + path.len()..];
+            let list = rest.strip_prefix('{').and_then(|list| list.split("};").next());
+            let mut depth = 0;
+            // Without what is in braces of its own.
+            let mut flat = String::new();
+            for c in list.unwrap_or(rest).chars() {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                if depth == 0 {
+                    flat.push(c);
+                }
+            }
+            let paths = flat.split(',').take(if list.is_some() { usize::MAX } else { 1 });
+            let name = |path: &str| path.trim().split(':').next().unwrap_or_default().to_owned();
+            names.extend(paths.map(name));
+        }
+        names
+    }
+
+    #[test]
+    fn modules_of_the_ebpf_side_import_only_those_above_them() {
+        let src = workspace::root().join("overflow-ebpf/src");
+        let main = fs::read_to_string(src.join("main.rs")).unwrap();
+        let modules = main.lines().filter_map(|l| l.strip_prefix("mod ")?.strip_suffix(';'));
+        let modules: Vec<&str> = modules.collect();
+        let mut seen = 0;
+        for (place, module) in modules.iter().enumerate() {
+            let mut files = vec![src.join(module).with_extension("rs")];
+            if !files[0].is_file() {
+                files.clear();
+                collect(&src.join(module), &mut files).unwrap();
+            }
+            for file in files {
+                let text = fs::read_to_string(&file).unwrap();
+                for import in imports(&text) {
+                    let above = modules[..=place].contains(&import.as_str());
+                    assert!(above || !modules.contains(&import.as_str()), "{file:?}: {import}");
+                    seen += usize::from(above);
+                }
+            }
+        }
+        assert!(seen > 50, "{seen} imports were found in {modules:?}");
+        let text =
+            "use crate::{\n    a::b,\n    c::{self, d},\n    e,\n};\nfn f() { crate::g::h() }";
+        assert_eq!(imports(text).join(" "), "a c e  g");
+    }
 
     #[test]
     fn a_tidy_file_has_no_faults() {

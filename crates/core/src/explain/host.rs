@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{Counts, Lang, predict_burst::Question};
 use crate::model::{config::Sysctls, features::Features};
 
-/// Larger bursts than this tell nothing more.
+/// Larger bursts than this show nothing new.
 const MAX_CLIENTS: u32 = 20_000;
 
 /// A listener as `sock_diag` shows it.
@@ -54,26 +54,27 @@ pub fn advice(forecasts: &[Forecast], lang: Lang) -> Vec<String> {
             any(|f| f.full),
             "A listener is full now: its application does not accept. Look at that process \
              first; every new client is lost or waits.",
-            "有监听套接字现在就是满的：应用没有 accept。先查这个进程；此刻每个新客户端不是丢失就是等待。",
+            "有监听套接字的队列已满：应用没有 accept。先查这个进程；此刻每个新客户端要么连不上，要么在等待。",
         ),
         (
             any(|f| f.counts.cookie_dropped > 0),
-            "Clients lost silently believe they are connected, and tcp_abort_on_overflow has no \
-             say in it: raise the backlog of listen() above the largest burst (overflow explain \
+            "Clients lost silently believe they are connected, and tcp_abort_on_overflow does \
+             not change that: raise the backlog of listen() above the largest burst (overflow explain \
              ack.drop.overflow.cookie).",
-            "静默丢弃的客户端以为自己已连接，tcp_abort_on_overflow 对此不起作用：把 listen() 的 \
-             backlog 调到大于最大的突发（overflow explain ack.drop.overflow.cookie）。",
+            "ACK 被静默丢弃的客户端以为已连接，tcp_abort_on_overflow 对此不起作用：把 listen() 的 \
+             backlog 调到大于最大的突发连接数（overflow explain ack.drop.overflow.cookie）。",
         ),
         (
             any(|f| f.counts.syn_dropped > 0),
-            "Clients without SYN-ACK hang in connect() and try again (overflow explain syn.drop).",
-            "没有收到 SYN-ACK 的客户端停在 connect() 并重试（overflow explain syn.drop）。",
+            "Clients without SYN-ACK hang in connect() and retransmit their SYN (overflow explain \
+             syn.drop).",
+            "没有收到 SYN-ACK 的客户端停在 connect() 并重传 SYN（overflow explain syn.drop）。",
         ),
         (
             any(|f| f.counts.reset > 0),
             "tcp_abort_on_overflow=1 resets clients that 0 would let in a second later (overflow \
              explain ack.reset.overflow).",
-            "tcp_abort_on_overflow=1 会复位那些设为 0 时一秒后就能进来的客户端（overflow explain \
+            "tcp_abort_on_overflow=1 会重置那些设为 0 时一秒后就能进来的客户端（overflow explain \
              ack.reset.overflow）。",
         ),
         (
@@ -83,8 +84,8 @@ pub fn advice(forecasts: &[Forecast], lang: Lang) -> Vec<String> {
             "* 上限正好等于 net.core.somaxconn：应用要求的可能更大（overflow explain somaxconn）。",
         ),
     ];
-    let told = cases.into_iter().filter(|(is, ..)| *is);
-    told.map(|(_, en, zh)| lang.pick(en, zh).to_owned()).collect()
+    let applicable = cases.into_iter().filter(|(is, ..)| *is);
+    applicable.map(|(_, en, zh)| lang.pick(en, zh).to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -109,12 +110,12 @@ mod tests {
     #[test]
     fn advice_follows_what_would_happen() {
         let c = Features::V6_5.above_backlog();
-        let told = |forecast| advice(&[forecast], Lang::En).join(" ");
-        assert!(told(of(c, 0, 1, 1)).starts_with("Clients lost silently"));
-        assert!(!told(of(c, 0, 1, 1)).contains("somaxconn"));
-        assert!(told(of(c, 2, 1, 0)).starts_with("A listener is full now"));
-        assert!(told(of(c, 0, 128, 0)).contains("somaxconn itself"));
-        assert!(told(of(Features::EL7, 0, 1, 1)).starts_with("tcp_abort_on_overflow=1 resets"));
+        let text = |forecast| advice(&[forecast], Lang::En).join(" ");
+        assert!(text(of(c, 0, 1, 1)).starts_with("Clients lost silently"));
+        assert!(!text(of(c, 0, 1, 1)).contains("somaxconn"));
+        assert!(text(of(c, 2, 1, 0)).starts_with("A listener is full now"));
+        assert!(text(of(c, 0, 128, 0)).contains("somaxconn itself"));
+        assert!(text(of(Features::EL7, 0, 1, 1)).starts_with("tcp_abort_on_overflow=1 resets"));
         assert_eq!(advice(&[], Lang::Zh), [""; 0]);
     }
 }

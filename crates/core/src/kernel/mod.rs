@@ -5,5 +5,5 @@ mod facts;
 mod symbols;
 
 pub use btf::{Btf, BtfError};
-pub use facts::{Constant, Facts};
+pub use facts::{Constant, Facts, NeededBy};
 pub use symbols::Symbols;

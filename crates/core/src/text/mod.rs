@@ -5,3 +5,4 @@ pub mod effect;
 pub mod style;
 pub mod table;
 pub mod values;
+pub mod wrap;

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use super::wrap::{Flow, WIDTH};
+
 /// How the text is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -15,7 +17,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { width: 80, color: false, unicode: true }
+        Self { width: WIDTH, color: false, unicode: true }
     }
 }
 
@@ -38,16 +40,24 @@ pub enum Tone {
 }
 
 impl Tone {
-    /// The SGR sequence that begins it.
-    pub const fn code(self) -> &'static str {
+    /// The SGR sequences that begin and end it; empty ones where nothing is to be coloured.
+    pub const fn codes(self, color: bool) -> (&'static str, &'static str) {
+        const END: &str = "\x1b[0m";
         match self {
-            Self::Plain => "",
-            Self::Good => "32",
-            Self::Bad => "31",
-            Self::Warn => "33",
-            Self::Dim => "2",
-            Self::Strong => "1",
+            _ if !color => ("", ""),
+            Self::Plain => ("", ""),
+            Self::Good => ("\x1b[32m", END),
+            Self::Bad => ("\x1b[31m", END),
+            Self::Warn => ("\x1b[33m", END),
+            Self::Dim => ("\x1b[2m", END),
+            Self::Strong => ("\x1b[1m", END),
         }
+    }
+
+    /// `text` in this tone.
+    pub fn paint(self, color: bool, text: &str) -> String {
+        let (begin, end) = self.codes(color && !text.is_empty());
+        format!("{begin}{text}{end}")
     }
 }
 
@@ -75,12 +85,7 @@ impl Page {
 
     /// `text` in a tone, with symbols this terminal can show. Width is to be measured before.
     pub fn paint(&self, tone: Tone, text: &str) -> String {
-        let text = self.symbols(text);
-        if self.opts.color && tone != Tone::Plain && !text.is_empty() {
-            format!("\x1b[{}m{text}\x1b[0m", tone.code())
-        } else {
-            text
-        }
+        tone.paint(self.opts.color, &self.symbols(text))
     }
 
     /// `text` in the symbols this terminal can show; the only place that knows the stand-ins.
@@ -124,7 +129,7 @@ impl Page {
         let first = format!("{first:<indent$}");
         let mut margin = first.as_str();
         let hanging = " ".repeat(indent);
-        for line in wrap(&self.symbols(text), room) {
+        for line in Flow::new(room).lines(&self.symbols(text)) {
             let line = format!("{}{}", self.symbols(margin), self.paint(tone, &line));
             self.line(&line);
             margin = &hanging;
@@ -139,47 +144,16 @@ impl Page {
             self.flow("━━ ", 3, Tone::Strong, &heading);
             return;
         }
-        let tail = self.symbols(&"━".repeat(self.width().min(80).saturating_sub(used)));
+        let tail = self.symbols(&"━".repeat(self.width().min(WIDTH).saturating_sub(used)));
         let lead = self.symbols("━━");
         let line = format!("{lead} {} {tail}", self.paint(Tone::Strong, &heading));
         self.line(&line);
     }
 }
 
-/// Breaks at spaces so that no line has more than `width` characters, unless a word has. A
-/// no-break space stays, as a space.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    let mut used = 0;
-    for word in text.split(' ').filter(|w| !w.is_empty()) {
-        let word = &word.replace('\u{a0}', " ");
-        let len = word.chars().count();
-        match lines.last_mut() {
-            Some(line) if used + 1 + len <= width => {
-                line.push(' ');
-                line.push_str(word);
-                used += 1 + len;
-            }
-            _ => {
-                lines.push(word.clone());
-                used = len;
-            }
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_break_at_spaces() {
-        assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
-        assert_eq!(wrap("enormous a b", 3), ["enormous", "a b"]);
-        assert_eq!(wrap("a b\u{a0}c d", 4), ["a", "b c", "d"]);
-        assert_eq!(wrap("", 3), Vec::<String>::new());
-    }
 
     #[test]
     fn without_unicode_all_is_ascii() {

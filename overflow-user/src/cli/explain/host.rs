@@ -72,7 +72,7 @@ fn about_kernel(page: &mut Page, kernel: &Kernel) {
     if kernel.features.syn_queue != SynQueueTest::MaxQlenLog {
         let en = "whether the first test is > or >= is a stable backport: overflow lab \
                   --check-model measures it";
-        let zh = "第一个条件是 > 还是 >= 取决于 stable 回移：可用 overflow lab --check-model 实测";
+        let zh = "第一个条件是 > 还是 >= 取决于 stable 内核有没有 backport 那个补丁：可用 overflow lab --check-model 实测";
         page.flow("  ", "  ", lang.pick(en, zh));
     }
     let topics = topics::of_features(&kernel.features).join(" ");

@@ -1,11 +1,15 @@
 //! The knowledge base as text of at most 80 columns, Chinese characters counting as two.
 
-use overflow_core::explain::{
-    Lang,
-    topics::{FEATURES, Topic, VERDICTS},
+use overflow_core::{
+    explain::{
+        Lang,
+        topics::{FEATURES, Topic, VERDICTS},
+    },
+    text::{
+        style::Tone,
+        wrap::{Breaks, Flow, WIDTH},
+    },
 };
-
-const WIDTH: usize = 80;
 
 /// Text being put together.
 pub(super) struct Page {
@@ -71,13 +75,7 @@ impl Page {
     }
 
     pub(super) fn heading(&mut self, text: &str) {
-        if self.color {
-            self.text.push_str("\x1b[1m");
-        }
-        self.text.push_str(text);
-        if self.color {
-            self.text.push_str("\x1b[0m");
-        }
+        self.text.push_str(&Tone::Strong.paint(self.color, text));
         self.blank();
     }
 
@@ -89,18 +87,13 @@ impl Page {
 
     /// Markdown text, wrapped: `first` before its first line, `rest` before the others.
     pub(super) fn flow(&mut self, first: &str, rest: &str, markdown: &str) {
-        let plain = markdown.replace('`', "");
-        let separator = match self.lang {
-            Lang::En => textwrap::WordSeparator::AsciiSpace,
+        let breaks = match self.lang {
+            Lang::En => Breaks::Even,
             // Chinese has no spaces to break at.
-            Lang::Zh => textwrap::WordSeparator::UnicodeBreakProperties,
+            Lang::Zh => Breaks::EvenChinese,
         };
-        let options = textwrap::Options::new(WIDTH)
-            .initial_indent(first)
-            .subsequent_indent(rest)
-            .word_separator(separator)
-            .word_splitter(textwrap::WordSplitter::NoHyphenation);
-        self.text.push_str(&textwrap::fill(&plain, options));
+        let flow = Flow { first, rest, breaks, ..Flow::new(WIDTH) };
+        self.text.push_str(&flow.lines(&markdown.replace('`', "")).join("\n"));
         self.blank();
     }
 }
@@ -108,6 +101,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use overflow_core::text::wrap::columns;
 
     #[test]
     fn every_page_fits_80_columns_in_both_languages() {
@@ -118,7 +112,7 @@ mod tests {
                 page.topic(topic);
             }
             for line in page.text().lines() {
-                assert!(textwrap::core::display_width(line) <= WIDTH, "{line}");
+                assert!(columns(line) <= WIDTH, "{line}");
                 assert!(!line.contains(['`', '*']), "{line}");
             }
         }
@@ -132,14 +126,5 @@ mod tests {
         let start = "syn.queued\nThe SYN became a request in the SYN queue\n\nKernel\n  tcp_conn";
         assert!(text.starts_with(start), "{text}");
         assert!(text.contains("\nCounters\n"));
-    }
-
-    #[test]
-    fn chinese_breaks_between_characters() {
-        let mut page = Page::new(Lang::Zh, false);
-        page.flow("", "", &"监听套接字".repeat(20));
-        let lines: Vec<&str> = page.text().lines().collect();
-        assert_eq!(lines.len(), 3, "{lines:?}");
-        assert_eq!(textwrap::core::display_width(lines[0]), 80);
     }
 }

@@ -16,6 +16,7 @@ use crate::cli::{OutputFormat, tracing};
 use overflow::probe::HookPoint;
 use overflow_core::{
     syn_limit::SynQueueLimit,
+    text::style::Tone,
     verdict::{Connection, Stage, VerdictId},
     wire::{self, Line},
 };
@@ -246,12 +247,11 @@ fn summary(ended: &[Ended], cells: &[CellReport]) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     for e in ended {
         let (word, tone) = match e.holds(cells) {
-            Some(true) => ("as foretold", "32"),
-            Some(false) => ("DIFFERENT", "31"),
-            None => ("unavailable", "33"),
+            Some(true) => ("as foretold", Tone::Good),
+            Some(false) => ("DIFFERENT", Tone::Bad),
+            None => ("unavailable", Tone::Warn),
         };
-        let word =
-            if colour { format!("\x1b[{tone}m{word:11}\x1b[0m") } else { format!("{word:11}") };
+        let word = tone.paint(colour, &format!("{word:11}"));
         match &e.outcome {
             Outcome::Unavailable(why) => {
                 writeln!(out, "{word}  {}", e.scenario.name)?;

@@ -8,12 +8,15 @@ use super::super::{
     OutputFormat,
     parsers::{self, Choice},
 };
-use overflow_core::model::{
-    config::{Listener, Sysctls},
-    features::Features,
-    kernels::{self, Kernel, UnknownKernel},
-    scenario::{Burst, Scenario},
-    time::Nanos,
+use overflow_core::{
+    model::{
+        config::{Listener, Sysctls},
+        features::Features,
+        kernels::{self, Kernel, UnknownKernel},
+        scenario::{Burst, Scenario},
+        time::Nanos,
+    },
+    text::duration::count,
 };
 
 /// Say what a kernel would do to every connection of a burst, and which condition would decide.
@@ -128,12 +131,10 @@ impl PredictArgs {
 
     /// The burst in words, for the page's head.
     pub(super) fn burst_in_words(&self) -> String {
-        let plural = |n| if n == 1 { "" } else { "s" };
-        let (clients, prefill) = (self.clients, self.prefill);
-        let mut words =
-            vec![format!("backlog {}, {clients} client{} at once", self.backlog, plural(clients))];
-        if prefill > 0 {
-            words.push(format!("after {prefill} connection{}", plural(prefill)));
+        let clients = count(self.clients as usize, "client");
+        let mut words = vec![format!("backlog {}, {clients} at once", self.backlog)];
+        if self.prefill > 0 {
+            words.push(format!("after {}", count(self.prefill as usize, "connection")));
         }
         words.push(format!("server delayed by {:?}", self.delay));
         if self.payload > 0 {

@@ -2,20 +2,24 @@
 
 use std::io::{self, Write};
 
-use overflow_core::model::{
-    compare::Divergence,
-    condition::{Condition, Decision},
-    config::Limits,
-    counters::Counters,
-    features::SynQueueTest,
-    kernels::Kernel,
-    path::Path,
-    scenario::Phase,
-    simulate::Outcome,
-    time::{MS, Nanos},
+use overflow_core::{
+    model::{
+        compare::Divergence,
+        condition::{Condition, Decision},
+        config::Limits,
+        counters::Counters,
+        features::SynQueueTest,
+        kernels::Kernel,
+        path::Path,
+        scenario::Phase,
+        simulate::Outcome,
+    },
+    text::{
+        duration::seconds,
+        wrap::{Flow, WIDTH},
+    },
 };
 
-const WIDTH: usize = 80;
 /// Most times listed for what happened again.
 const TIMES: usize = 6;
 
@@ -168,55 +172,13 @@ pub(super) fn divergence(
     Ok(())
 }
 
-fn seconds(t: Nanos) -> String {
-    let ms = t.div_euclid(MS);
-    let sign = if ms < 0 { "-" } else { "" };
-    format!("{sign}{}.{:03}", ms.abs() / 1000, ms.abs() % 1000)
-}
-
 /// Words after a label, the further lines under the first word.
 fn hanging(out: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
-    let indent = label.len();
-    for (i, line) in lines(text, WIDTH - indent).into_iter().enumerate() {
-        writeln!(out, "{:indent$}{line}", if i == 0 { label } else { "" })?;
-    }
-    Ok(())
+    let margin = " ".repeat(label.len());
+    let flow = Flow { first: label, rest: &margin, ..Flow::new(WIDTH) };
+    flow.lines(text).iter().try_for_each(|line| writeln!(out, "{line}"))
 }
 
 fn wrapped(out: &mut dyn Write, indent: usize, text: &str) -> io::Result<()> {
     hanging(out, &" ".repeat(indent), text)
-}
-
-fn lines(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() || line.len() + 1 + word.len() <= width => {
-                if !line.is_empty() {
-                    line.push(' ');
-                }
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_before_the_burst_are_negative() {
-        assert_eq!(seconds(200_060_000), "0.200");
-        assert_eq!(seconds(-30_000_000), "-0.030");
-        assert_eq!(seconds(7_136_000_000), "7.136");
-    }
-
-    #[test]
-    fn words_break_before_the_margin() {
-        assert_eq!(lines("aa bb cc", 5), ["aa bb", "cc"]);
-        assert_eq!(lines("enormous a", 3), ["enormous", "a"]);
-    }
 }

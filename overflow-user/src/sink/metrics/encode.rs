@@ -9,10 +9,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::families::{Families, Sample, Value};
-
-/// What precedes every name.
-const PREFIX: &str = "overflow";
+use super::{
+    catalog::{Kind, PREFIX, Value},
+    families::{Families, Sample},
+};
 
 /// A format of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +57,11 @@ pub fn encode(families: &Families, format: Format) -> Result<String, fmt::Error>
 impl Collector for Families {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for family in &self.0 {
-            let Some(first) = family.samples.first() else { continue };
-            let unit = family.seconds.then_some(Unit::Seconds);
-            let kind = kind(&first.value);
+            let metric = family.metric;
+            let unit = metric.seconds.then_some(Unit::Seconds);
+            let kind = kind(metric.kind);
             let mut metric =
-                encoder.encode_descriptor(family.name, family.help, unit.as_ref(), kind)?;
+                encoder.encode_descriptor(metric.name, metric.help, unit.as_ref(), kind)?;
             for sample in &family.samples {
                 write(&mut metric, sample)?;
             }
@@ -70,18 +70,18 @@ impl Collector for Families {
     }
 }
 
-fn kind(value: &Value) -> MetricType {
-    match value {
-        Value::Count(_) | Value::Seconds(_) => MetricType::Counter,
-        Value::Gauge(_) => MetricType::Gauge,
-        Value::Info => MetricType::Info,
-        Value::Histogram { .. } => MetricType::Histogram,
+fn kind(kind: Kind) -> MetricType {
+    match kind {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+        Kind::Info => MetricType::Info,
+        Kind::Histogram => MetricType::Histogram,
     }
 }
 
 fn write(metric: &mut MetricEncoder<'_>, sample: &Sample) -> fmt::Result {
     let labels: Vec<(&str, String)> =
-        sample.labels.iter().map(|(name, value)| (*name, escaped(value))).collect();
+        sample.labels.iter().map(|(label, value)| (label.name, escaped(value))).collect();
     if sample.value == Value::Info {
         return metric.encode_info(&labels);
     }
@@ -129,9 +129,9 @@ fn classic(page: &str) -> String {
             line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
         {
             let (suffix, kind) = match kind {
-                "counter" => ("_total", kind),
-                "info" => ("_info", "gauge"),
-                _ => ("", kind),
+                "counter" => (Kind::Counter.suffix(), kind),
+                "info" => (Kind::Info.suffix(), "gauge"),
+                same => ("", same),
             };
             for part in
                 ["# HELP ", name, suffix, " ", help, "\n# TYPE ", name, suffix, " ", kind, "\n"]

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::sink::trace::{Full, Listened, Snapshot, Totals, Waits};
-use overflow_core::{listeners::Listener, verdict::VerdictId};
+use crate::sink::trace::{Listened, Snapshot, Totals};
+use overflow_core::listeners::Listener;
 
 /// Listeners that have a row of their own; what happens at more is summed up in one row.
 pub(super) const ROWS: usize = 1000;
@@ -14,11 +14,11 @@ type Key = (u32, String);
 /// Which listeners have a row of their own. A counter must not move from one row to another, or it
 /// would seem to start anew, so a row is kept for good once something has happened there.
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(super) struct RowLimit {
     own: BTreeSet<Key>,
 }
 
-/// ListenerLabels numbers a row has.
+/// The labels of a row's numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ListenerLabels {
     /// Inode number of the network namespace; `None` for the row of the rest.
@@ -46,53 +46,40 @@ pub(super) struct Queues {
     pub sockets: u32,
 }
 
-/// What happened at one listener, or at several together.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sums {
-    pub verdicts: BTreeMap<VerdictId, u64>,
-    pub overflows: u64,
-    pub accepts: u64,
-    pub synack_retransmits: u64,
-    pub phantoms: u64,
-    pub recv_q_max: Option<u32>,
-    pub full: Option<Full>,
-    pub waits: Option<Waits>,
-}
-
 /// One listener.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Row {
-    pub whose: ListenerLabels,
-    pub sums: Sums,
+    pub labels: ListenerLabels,
+    /// What happened there since the trace began.
+    pub totals: Totals,
     /// `None` if it is gone, and for the row of the rest.
     pub queues: Option<Queues>,
 }
 
-impl Book {
+impl RowLimit {
     /// The rows, and how many listeners share the last one.
     pub(super) fn rows(&mut self, snapshot: &Snapshot<'_>) -> (Vec<Row>, usize) {
         let mut queues = queues(snapshot);
         let mut rows = Vec::new();
         let mut rest = Row::default();
-        "other".clone_into(&mut rest.whose.listener);
+        "other".clone_into(&mut rest.labels.listener);
         let mut folded = 0;
         for listened in &snapshot.listeners {
             let key = (listened.netns, listened.place.clone());
             let known = queues.remove(&key);
+            let totals = reliable(listened.totals, snapshot.accepts);
             if self.own.contains(&key) || self.own.len() < ROWS {
                 self.own.insert(key);
-                let mut row = Row { whose: whose(listened), ..Row::default() };
-                row.sums.add(listened.totals, snapshot.accepts);
-                row.queues = known.map(|(queues, _)| match listened.totals.recv_q {
-                    // Where the kernel counts, it knows better than the last look.
-                    Some((length, limit)) if row.sums.full.is_some() => {
+                let queues = known.map(|(queues, _)| match totals.recv_q {
+                    // Where the kernel side counts, it knows better than the last look.
+                    Some((length, limit)) if totals.full.is_some() => {
                         Queues { length, limit: Some(limit), ..queues }
                     }
                     _ => queues,
                 });
-                rows.push(row);
+                rows.push(Row { labels: labels(listened), totals, queues });
             } else {
-                rest.sums.add(listened.totals, snapshot.accepts);
+                add(&mut rest.totals, &totals);
                 folded += 1;
             }
         }
@@ -100,8 +87,8 @@ impl Book {
         folded += queues.len().saturating_sub(room);
         rows.extend(queues.into_iter().take(room).map(|((netns, listener), (queues, first))| {
             Row {
-                whose: ListenerLabels::new(netns, listener, first),
-                sums: Sums::default(),
+                labels: ListenerLabels::new(netns, listener, first),
+                totals: Totals::default(),
                 queues: Some(queues),
             }
         }));
@@ -112,29 +99,45 @@ impl Book {
     }
 }
 
-impl Sums {
-    /// Unless `accepts` are traced, what the kernel counted of the queue never shrinks, and is not
-    /// taken.
-    fn add(&mut self, totals: &Totals, accepts: bool) {
-        for (id, count) in &totals.verdicts {
-            *self.verdicts.entry(*id).or_default() += count;
-        }
-        self.overflows += totals.overflows();
-        self.accepts += totals.accepts();
-        self.synack_retransmits += totals.synack_retransmits;
-        self.phantoms += totals.phantoms;
-        self.recv_q_max = self.recv_q_max.max(totals.recv_q_max);
-        if let Some(more) = totals.full.filter(|_| accepts) {
-            let full = self.full.get_or_insert_default();
-            full.times += more.times;
-            full.total_ns += more.total_ns;
-        }
-        if let Some(more) = totals.waits.filter(|_| accepts) {
-            let waits = self.waits.get_or_insert_default();
-            waits.total_ns += more.total_ns;
-            for (sum, n) in waits.buckets.iter_mut().zip(more.buckets) {
-                *sum += n;
-            }
+/// Without accept() in sight, what the kernel side counted of the queue never shrinks, and is not
+/// taken.
+fn reliable(totals: &Totals, accepts: bool) -> Totals {
+    let mut totals = totals.clone();
+    if !accepts {
+        (totals.full, totals.waits) = (None, None);
+    }
+    totals
+}
+
+/// Adds what happened at one more listener. What is now, and what took longest, is nobody's.
+fn add(sum: &mut Totals, more: &Totals) {
+    let Totals {
+        verdicts,
+        recv_q_max,
+        recv_q: _,
+        syn_queue_max,
+        synack_retransmits,
+        phantoms,
+        full,
+        waits,
+    } = more;
+    for (id, count) in verdicts {
+        *sum.verdicts.entry(*id).or_default() += count;
+    }
+    sum.recv_q_max = sum.recv_q_max.max(*recv_q_max);
+    sum.syn_queue_max = sum.syn_queue_max.max(*syn_queue_max);
+    sum.synack_retransmits += synack_retransmits;
+    sum.phantoms += phantoms;
+    if let Some(more) = full {
+        let full = sum.full.get_or_insert_default();
+        full.times += more.times;
+        full.total_ns += more.total_ns;
+    }
+    if let Some(more) = waits {
+        let waits = sum.waits.get_or_insert_default();
+        waits.total_ns += more.total_ns;
+        for (sum, n) in waits.buckets.iter_mut().zip(more.buckets) {
+            *sum += n;
         }
     }
 }
@@ -155,7 +158,7 @@ impl ListenerLabels {
     }
 }
 
-fn whose(listened: &Listened<'_>) -> ListenerLabels {
+fn labels(listened: &Listened<'_>) -> ListenerLabels {
     let owned = listened.listeners.iter().find(|l| l.owner.is_some());
     ListenerLabels::new(listened.netns, listened.place.clone(), owned.copied())
 }
@@ -186,7 +189,11 @@ fn queues<'a>(snapshot: &Snapshot<'a>) -> BTreeMap<Key, (Queues, Option<&'a List
 #[cfg(test)]
 mod tests {
     use super::*;
-    use overflow_core::listeners::{Inventory, sample};
+    use crate::sink::trace::{Full, Waits};
+    use overflow_core::{
+        listeners::{Inventory, sample},
+        verdict::VerdictId,
+    };
 
     fn inventory(listeners: Vec<Listener>) -> Inventory {
         let mut inventory = Inventory::default();
@@ -226,10 +233,10 @@ mod tests {
             },
         ];
         let inventory = inventory(listeners);
-        let (rows, folded) = Book::default().rows(&snapshot(&inventory, Vec::new()));
+        let (rows, folded) = RowLimit::default().rows(&snapshot(&inventory, Vec::new()));
         let expected = Queues { length: 60, limit: Some(64), syn: 2, sockets: 2 };
         assert_eq!((rows.len(), folded, rows[0].queues), (1, 0, Some(expected)));
-        assert_eq!(rows[0].whose.listener, "0.0.0.0:80");
+        assert_eq!(rows[0].labels.listener, "0.0.0.0:80");
     }
 
     #[test]
@@ -245,8 +252,8 @@ mod tests {
         let counted = Box::leak(Box::new(counted));
         let mut snapshot = snapshot(&inventory, vec![listened("0.0.0.0:80", counted)]);
         let shown = |snapshot: &Snapshot<'_>| {
-            let row = Book::default().rows(snapshot).0.remove(0);
-            (row.queues.unwrap().length, row.sums.full.is_some(), row.sums.waits.is_some())
+            let row = RowLimit::default().rows(snapshot).0.remove(0);
+            (row.queues.unwrap().length, row.totals.full.is_some(), row.totals.waits.is_some())
         };
         assert_eq!(shown(&snapshot), (0, false, false));
         snapshot.accepts = true;
@@ -258,16 +265,16 @@ mod tests {
         let inventory = Inventory::default();
         let many: Vec<_> =
             (0..ROWS + 2).map(|n| listened(&format!("0.0.0.0:{n}"), overflowed(1))).collect();
-        let mut book = Book::default();
-        let (rows, folded) = book.rows(&snapshot(&inventory, many));
+        let mut limit = RowLimit::default();
+        let (rows, folded) = limit.rows(&snapshot(&inventory, many));
         assert_eq!((rows.len(), folded), (ROWS + 1, 2));
         let last = rows.last().unwrap();
-        assert_eq!((last.whose.listener.as_str(), last.sums.overflows), ("other", 2));
+        assert_eq!((last.labels.listener.as_str(), last.totals.overflows()), ("other", 2));
         let turned: Vec<_> =
             (0..ROWS + 2).rev().map(|n| listened(&format!("0.0.0.0:{n}"), overflowed(3))).collect();
-        let (rows, _) = book.rows(&snapshot(&inventory, turned));
-        assert_eq!((rows.len(), rows.last().unwrap().sums.overflows), (ROWS + 1, 6));
-        let missing = |n: usize| !rows.iter().any(|r| r.whose.listener == format!("0.0.0.0:{n}"));
+        let (rows, _) = limit.rows(&snapshot(&inventory, turned));
+        assert_eq!((rows.len(), rows.last().unwrap().totals.overflows()), (ROWS + 1, 6));
+        let missing = |n: usize| !rows.iter().any(|r| r.labels.listener == format!("0.0.0.0:{n}"));
         assert!(missing(ROWS) && missing(ROWS + 1) && !missing(0));
     }
 
@@ -278,10 +285,10 @@ mod tests {
             .collect();
         let inventory = inventory(listeners);
         let eventful = vec![listened("127.0.0.1:1005", overflowed(1))];
-        let (rows, folded) = Book::default().rows(&snapshot(&inventory, eventful));
+        let (rows, folded) = RowLimit::default().rows(&snapshot(&inventory, eventful));
         assert_eq!((rows.len(), folded), (ROWS + 1, 5));
         assert_eq!(
-            (rows[0].whose.listener.as_str(), rows[0].sums.overflows),
+            (rows[0].labels.listener.as_str(), rows[0].totals.overflows()),
             ("127.0.0.1:1005", 1)
         );
         assert!(rows[0].queues.is_some());

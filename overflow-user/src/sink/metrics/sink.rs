@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{families::Families, rows::Book};
+use super::{catalog::Reading, families::Families, rows::RowLimit};
 use crate::sink::trace::{Message, Opening, Sink, Snapshot};
 
 /// The last second's numbers, that the trace writes and scrapers read.
@@ -23,23 +23,23 @@ impl Shared {
     }
 }
 
-/// What a trace tells, as families; of one trace.
+/// What one trace says, as families.
 #[derive(Debug, Default)]
 pub struct Collector {
     opening: Option<Opening>,
-    book: Book,
+    limit: RowLimit,
 }
 
 impl Collector {
-    /// Takes what is said at once.
+    /// Takes what is known at the beginning.
     pub fn open(&mut self, opening: &Opening) {
         self.opening = Some(opening.clone());
     }
 
     /// The families now.
     pub fn families(&mut self, snapshot: &Snapshot<'_>) -> Families {
-        let (rows, folded) = self.book.rows(snapshot);
-        Families::new(self.opening.as_ref(), snapshot, &rows, folded)
+        let (rows, folded) = self.limit.rows(snapshot);
+        Families::new(&Reading { opening: self.opening.as_ref(), snapshot, folded }, &rows)
     }
 }
 
@@ -47,22 +47,22 @@ impl Collector {
 #[derive(Debug)]
 pub struct Measured {
     shared: Shared,
-    numbers: Collector,
+    collector: Collector,
 }
 
 impl Measured {
     /// Hands the numbers to `shared` every second, and once more when nothing more comes.
     pub fn new(shared: Shared) -> Self {
-        Self { shared, numbers: Collector::default() }
+        Self { shared, collector: Collector::default() }
     }
 }
 
 impl Sink for Measured {
     fn handle(&mut self, message: Message<'_>) -> io::Result<()> {
         match message {
-            Message::Open(opening) => self.numbers.open(opening),
+            Message::Open(opening) => self.collector.open(opening),
             Message::Second(snapshot) | Message::Ending(snapshot) => {
-                self.shared.set(self.numbers.families(snapshot));
+                self.shared.set(self.collector.families(snapshot));
             }
             // All of it is in the numbers.
             Message::Event(_)

@@ -2,15 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    env, fs,
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
 };
 
-use super::*;
-use crate::sink::{
-    otlp::names,
-    trace::{Full, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits},
-};
+use super::{catalog::Source, *};
+use crate::sink::trace::{Full, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits};
 use overflow_core::{
     listeners::{Inventory, Listener, sample},
     loss::Loss,
@@ -29,8 +27,22 @@ fn owned(comm: &str) -> Listener {
     Listener { recv_q: 3, send_q: Some(2), owner, ..sample::listener("0.0.0.0:80") }
 }
 
+/// Compares with a file of `tests/data`; `UPDATE_EXPECT=1` writes it.
+pub(in crate::sink) fn expect(name: &str, got: &str) {
+    let path = format!("{}/tests/data/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let got = got.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    if env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, &got).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    for (got, expected) in got.lines().zip(expected.lines()) {
+        assert_eq!(got, expected, "{name}; UPDATE_EXPECT=1 writes it, then look at the diff");
+    }
+    assert_eq!(got.len(), expected.len(), "{name} is longer or shorter than it was");
+}
+
 /// The page after one second, of a listener that was full.
-fn shared(comm: &str) -> Shared {
+pub(in crate::sink) fn shared(comm: &str) -> Shared {
     let shared = Shared::default();
     let mut sink = Measured::new(shared.clone());
     let opening = Opening {
@@ -58,11 +70,12 @@ fn shared(comm: &str) -> Shared {
             (VerdictId::LaterAcceptedByApp, 3),
         ]),
         recv_q_max: Some(3),
+        recv_q: Some((3, 2)),
+        syn_queue_max: Some(4),
         synack_retransmits: 5,
         phantoms: 4,
         full: Some(Full { times: 2, total_ns: 2_500_000_000, ..Full::default() }),
         waits: Some(waits),
-        ..Totals::default()
     };
     let listener = owned(comm);
     let mut inventory = Inventory::default();
@@ -146,6 +159,13 @@ fn each_format_names_families_its_own_way() {
 }
 
 #[test]
+fn the_page_in_both_formats() {
+    let families = shared("nginx").families();
+    expect("metrics", &encode(&families, Format::Classic).unwrap());
+    expect("metrics-openmetrics", &encode(&families, Format::OpenMetrics).unwrap());
+}
+
+#[test]
 fn a_process_cannot_forge_lines_by_its_name() {
     let page = encode(&shared("a\"} 1\nb\\").families(), Format::Classic).unwrap();
     assert!(page.contains(r#",process="a\"} 1\nb\\","#), "{page}");
@@ -203,55 +223,122 @@ fn only_the_page_is_served() {
 }
 
 #[test]
-fn rules_dashboard_and_document_name_what_is_served() {
-    let page = encode(&shared("nginx").families(), Format::Classic).unwrap();
-    let mut samples: BTreeSet<&str> = page
-        .lines()
-        .filter(|l| !l.starts_with('#'))
-        .filter_map(|l| l.split(['{', ' ']).next())
-        .collect();
-    let families: BTreeSet<&str> =
-        page.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-    samples.extend(&families);
-    let named = |text: &'static str| -> BTreeSet<&str> {
-        text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'))
-            .filter(|word| word.starts_with("overflow_"))
-            .collect()
-    };
-    let document = named(include_str!("../../../../docs/metrics.md"));
-    for used in [
-        &document,
-        &named(include_str!("../../../../deploy/prometheus-alerts.yaml")),
-        &named(include_str!("../../../../deploy/grafana-dashboard.json")),
+fn every_metric_is_served_as_the_catalog_says() {
+    let families = shared("nginx").families();
+    let served: Vec<String> = families.0.iter().map(|f| f.metric.prometheus()).collect();
+    let catalog: Vec<String> = CATALOG.iter().map(Metric::prometheus).collect();
+    assert_eq!(served, catalog, "let the listener of these tests have numbers of every metric");
+    let page = encode(&families, Format::Classic).unwrap();
+    for (family, name) in families.0.iter().zip(&catalog) {
+        has(&page, &format!("# HELP {name} {}", family.metric.help));
+        let allowed: Vec<&Label> = match family.metric.source {
+            Source::Trace(_) => family.metric.labels.iter().collect(),
+            Source::Listener(_) | Source::ListenerBy(_) => {
+                LISTENER.iter().chain(family.metric.labels).collect()
+            }
+        };
+        for sample in &family.samples {
+            let labels: Vec<&Label> = sample.labels.iter().map(|(label, _)| *label).collect();
+            assert!(labels.iter().all(|label| allowed.contains(label)), "{name} {labels:?}");
+            let mut own = family.metric.labels.iter();
+            assert!(own.all(|label| labels.contains(&label)), "{name} {labels:?}");
+            let kind = match sample.value {
+                Value::Count(_) | Value::Seconds(_) => Kind::Counter,
+                Value::Gauge(_) => Kind::Gauge,
+                Value::Info => Kind::Info,
+                Value::Histogram { .. } => Kind::Histogram,
+            };
+            assert_eq!(kind, family.metric.kind, "{name}");
+        }
+    }
+}
+
+#[test]
+fn names_are_unique() {
+    let names: BTreeSet<String> = CATALOG.iter().map(Metric::prometheus).collect();
+    assert_eq!(names.len(), CATALOG.len());
+    let otlp = || CATALOG.iter().filter_map(|m| Some(m.otlp?.name));
+    assert_eq!(otlp().collect::<BTreeSet<_>>().len(), otlp().count());
+    for metric in CATALOG {
+        if let Some(otlp) = metric.otlp {
+            assert_eq!(otlp.unit == "s", metric.seconds, "{}", otlp.name);
+        }
+    }
+}
+
+#[test]
+fn rules_and_dashboard_use_what_is_served() {
+    let mut served: BTreeSet<String> = BTreeSet::new();
+    for metric in CATALOG {
+        let name = metric.prometheus();
+        if metric.kind == Kind::Histogram {
+            served.extend(["_bucket", "_sum", "_count"].map(|part| format!("{name}{part}")));
+        }
+        served.insert(name);
+    }
+    for text in [
+        include_str!("../../../../docs/metrics.md"),
+        include_str!("../../../../deploy/prometheus-alerts.yaml"),
+        include_str!("../../../../deploy/grafana-dashboard.json"),
     ] {
+        let used: BTreeSet<String> = text
+            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'))
+            .filter(|word| word.starts_with("overflow_"))
+            .map(str::to_owned)
+            .collect();
         assert!(used.len() > 5, "{used:?}");
-        let unknown: Vec<_> = used.difference(&samples).collect();
+        let unknown: Vec<_> = used.difference(&served).collect();
         assert!(unknown.is_empty(), "nobody serves {unknown:?}");
     }
-    let missing: Vec<_> = families.difference(&document).collect();
-    assert!(missing.is_empty(), "the document lacks {missing:?}");
+}
+
+/// The rows of the document's tables that begin with this word.
+fn documented(begin: &str) -> Vec<&'static str> {
+    let lines = include_str!("../../../../docs/metrics.md").lines();
+    lines.filter(|line| line.starts_with(&format!("| `{begin}"))).collect()
+}
+
+#[test]
+fn the_document_has_a_row_for_each_metric() {
+    let rows = documented("overflow_");
+    for metric in CATALOG {
+        let labels: Vec<&str> = metric.labels.iter().map(|label| label.name).collect();
+        let labels =
+            if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+            Kind::Info => "info",
+        };
+        let begin = format!("| `{}{labels}` | {kind} |", metric.prometheus());
+        let row = rows.iter().find(|row| row.starts_with(&begin));
+        let row = row.unwrap_or_else(|| panic!("docs/metrics.md has no row {begin} ... |"));
+        // When it can be relied on is what the footnotes are about.
+        let note = match metric.exact {
+            Exact::Accept => Some('¹'),
+            Exact::Connections => Some('²'),
+            Exact::Always | Exact::Counted | Exact::Records | Exact::Looked => None,
+        };
+        let has = row.trim_end_matches([' ', '|']).chars().last();
+        assert_eq!(has.filter(|c| "¹²".contains(*c)), note, "{row}");
+    }
+    assert_eq!(rows.len(), CATALOG.len());
 }
 
 #[test]
 fn the_document_has_the_names_of_opentelemetry_beside() {
-    let rows: Vec<&str> = include_str!("../../../../docs/metrics.md").lines().collect();
-    let beside = |otel: &str, own: &str| {
-        let has = |row: &&&str| row.contains(&format!("`{otel}`")) && row.contains(own);
-        assert!(rows.iter().find(has).is_some(), "no row has {otel} and {own}");
-    };
-    for family in &shared("nginx").families().0 {
-        if family.name == "build" {
-            // The resource tells.
-            assert!(names::metric(family.name, family.seconds).is_none());
-            continue;
-        }
-        let named = names::metric(family.name, family.seconds)
-            .unwrap_or_else(|| panic!("{} has no name in OpenTelemetry", family.name));
-        let unit = if family.seconds { "_seconds" } else { "" };
-        beside(named.name, &format!("`overflow_{}{unit}", family.name));
-        assert_eq!(named.unit == "s", family.seconds);
-        for (label, _) in family.samples.iter().flat_map(|sample| &sample.labels) {
-            beside(names::attribute(label), &format!("`{label}`"));
-        }
+    let rows = documented("overflow.");
+    for metric in CATALOG {
+        let Some(otlp) = metric.otlp else { continue };
+        let row = format!("| `{}` | `{}` | `{}` |", otlp.name, otlp.unit, metric.prometheus());
+        assert!(rows.contains(&row.as_str()), "docs/metrics.md has no row {row}");
+    }
+    let own = CATALOG.iter().filter(|m| m.otlp.is_some()).flat_map(|m| m.labels);
+    let lines: Vec<&str> = include_str!("../../../../docs/metrics.md").lines().collect();
+    for label in LISTENER.iter().chain(own) {
+        let (attribute, name) = (format!("`{}`", label.otlp), format!("`{}`", label.name));
+        let row = lines.iter().find(|line| line.contains(&attribute) && line.contains(&name));
+        assert!(row.is_some(), "docs/metrics.md has no row of {attribute} and {name}");
     }
 }

@@ -19,7 +19,7 @@ use overflow_core::{
 /// What kind of record it is.
 const EVENT: &str = "overflow.handshake";
 
-/// ListenerLabels listener a handshake was with, as it was known when something first went wrong.
+/// The listener of a handshake, as it was known when something first went wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ListenerLabels {
     /// Inode number of the network namespace.
@@ -60,7 +60,7 @@ impl ListenerLabels {
 /// The record of one handshake. `wall` makes nanoseconds of the UNIX epoch of CLOCK_MONOTONIC.
 pub(super) fn record(
     connection: &Connection,
-    whose: Option<&ListenerLabels>,
+    labels: Option<&ListenerLabels>,
     now_ns: u64,
     wall: impl Fn(u64) -> u64,
 ) -> LogRecord {
@@ -78,8 +78,8 @@ pub(super) fn record(
     attributes.extend(connection.handshake().into_iter().flat_map(decisive));
     let resent = i64::try_from(connection.synack_retransmits_ns.len()).unwrap_or(i64::MAX);
     attributes.push(number("overflow.synack_retransmits", resent));
-    if let Some(whose) = whose {
-        whose.attributes(&mut attributes);
+    if let Some(labels) = labels {
+        labels.attributes(&mut attributes);
     }
     let body = Value::StringValue(sentence(connection));
     LogRecord {
@@ -148,21 +148,21 @@ fn severity(connection: &Connection) -> SeverityNumber {
 
 /// What happened, stage by stage, in the words that reports have.
 fn sentence(connection: &Connection) -> String {
-    let mut said: Vec<String> = Vec::new();
+    let mut parts: Vec<String> = Vec::new();
     for stage in &connection.stages {
         let words = effect::effect(stage.id);
-        said.push(match stage.repeats_ns.len() {
+        parts.push(match stage.repeats_ns.len() {
             0 => words.to_owned(),
             n => format!("{words} ({} times)", n + 1),
         });
     }
     let last = connection.stages.last().map(|s| s.id);
     let outcome = connection.outcome.filter(|id| Some(*id) != last && id.is_under("later"));
-    said.extend(outcome.map(|id| match id {
+    parts.extend(outcome.map(|id| match id {
         VerdictId::LaterPending => "nothing more was heard of it".to_owned(),
         id => effect::outcome(id).to_owned(),
     }));
-    format!("{} to {}: {}", connection.client, connection.server, said.join("; "))
+    format!("{} to {}: {}", connection.client, connection.server, parts.join("; "))
 }
 
 fn network(address: SocketAddr) -> &'static str {
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phantom_is_told_whole() {
+    fn a_phantom_is_reported_whole() {
         let stages = vec![
             stage(VerdictId::SynCookie, 10, vec![]),
             stage(VerdictId::AckDropOverflowCookie, 30, vec![40, 50]),

@@ -9,8 +9,8 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 
-use super::{names, scope, text};
-use crate::sink::metrics::{Families, Family, Sample, Value};
+use super::{scope, text};
+use crate::sink::metrics::{Families, Family, Kind, Sample, Value};
 
 /// Since when counters count, and when they were read; nanoseconds of the UNIX epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,23 +35,23 @@ pub(super) fn request(
 }
 
 fn metric(family: &Family, times: Times) -> Option<Metric> {
-    let named = names::metric(family.name, family.seconds)?;
+    let otlp = family.metric.otlp?;
     let numbers = || family.samples.iter().filter_map(|sample| point(sample, times)).collect();
     let aggregation_temporality = AggregationTemporality::Cumulative.into();
-    let data = match family.samples.first()?.value {
-        Value::Count(_) | Value::Seconds(_) => {
+    let data = match family.metric.kind {
+        Kind::Counter => {
             Data::Sum(Sum { data_points: numbers(), aggregation_temporality, is_monotonic: true })
         }
-        Value::Gauge(_) | Value::Info => Data::Gauge(Gauge { data_points: numbers() }),
-        Value::Histogram { .. } => {
+        Kind::Gauge | Kind::Info => Data::Gauge(Gauge { data_points: numbers() }),
+        Kind::Histogram => {
             let points = family.samples.iter().filter_map(|sample| spread(sample, times));
             Data::Histogram(Histogram { data_points: points.collect(), aggregation_temporality })
         }
     };
     Some(Metric {
-        name: named.name.to_owned(),
-        description: family.help.to_owned(),
-        unit: named.unit.to_owned(),
+        name: otlp.name.to_owned(),
+        description: family.metric.help.to_owned(),
+        unit: otlp.unit.to_owned(),
         data: Some(data),
         ..Metric::default()
     })
@@ -97,21 +97,23 @@ fn spread(sample: &Sample, times: Times) -> Option<HistogramDataPoint> {
 
 fn attributes(sample: &Sample) -> Vec<opentelemetry_proto::tonic::common::v1::KeyValue> {
     let labels = sample.labels.iter();
-    labels.map(|(name, value)| text(names::attribute(name), value.as_str())).collect()
+    labels.map(|(label, value)| text(label.otlp, value.as_str())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::metrics::{CATALOG, LISTENER};
 
     const TIMES: Times = Times { start_ns: 5, now_ns: 9 };
 
     fn sample(value: Value) -> Sample {
-        Sample { labels: vec![("listener", "[::]:80".to_owned())], value }
+        Sample { labels: vec![(&LISTENER[1], "[::]:80".to_owned())], value }
     }
 
-    fn one(name: &'static str, seconds: bool, value: Value) -> Metric {
-        let family = Family { name, help: "h", seconds, samples: vec![sample(value)] };
+    fn one(name: &str, value: Value) -> Metric {
+        let found = CATALOG.iter().find(|m| m.otlp.is_some_and(|otlp| otlp.name == name));
+        let family = Family { metric: found.unwrap(), samples: vec![sample(value)] };
         let families = Families(vec![family]);
         let mut request = request(&families, &Resource::default(), TIMES);
         request.resource_metrics[0].scope_metrics[0].metrics.remove(0)
@@ -119,7 +121,7 @@ mod tests {
 
     #[test]
     fn counters_add_up_from_the_start() {
-        let metric = one("listener_full", true, Value::Seconds(1.5));
+        let metric = one("overflow.listener.full_time", Value::Seconds(1.5));
         assert_eq!(
             (metric.name.as_str(), metric.unit.as_str()),
             ("overflow.listener.full_time", "s")
@@ -136,7 +138,7 @@ mod tests {
     #[test]
     fn a_histogram_has_one_bound_less_than_buckets() {
         let buckets = vec![(0.1, 2), (0.2, 0), (f64::INFINITY, 1)];
-        let metric = one("listener_queue_wait", true, Value::Histogram { buckets, sum: 0.7 });
+        let metric = one("overflow.listener.queue_wait", Value::Histogram { buckets, sum: 0.7 });
         let Some(Data::Histogram(histogram)) = metric.data else { panic!("{metric:?}") };
         let point = &histogram.data_points[0];
         assert_eq!((point.count, point.sum), (3, Some(0.7)));

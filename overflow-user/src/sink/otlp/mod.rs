@@ -1,12 +1,13 @@
 //! What was traced as OpenTelemetry: the metrics of [`super::metrics`] under names of their own,
 //! and a log record for each abnormal handshake, in the messages of OTLP.
 //!
-//! The names are a contract, see docs/metrics.md. No metric tells of a client; log records do.
+//! The names are a contract, see docs/metrics.md. No metric names a client; log records do.
 
 mod logs;
 mod metrics;
-pub(super) mod names;
 mod sink;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -27,7 +27,7 @@ use overflow_core::verdict::Connection;
 const BATCH: usize = 512;
 /// Connections whose listeners are remembered until they are exported; the records of more are
 /// without them.
-const MOST_CONNECTIONS: usize = 65_536;
+const MAX_LABELLED: usize = 65_536;
 /// Ticks come a little late rather than early.
 const EARLY_NS: u64 = 100_000_000;
 
@@ -36,7 +36,7 @@ type WallOffset = Box<dyn Fn() -> i64>;
 
 /// Exports the numbers and the abnormal handshakes of a trace.
 pub struct Exported {
-    numbers: Collector,
+    collector: Collector,
     outbox: Outbox,
     metrics: bool,
     logs: bool,
@@ -51,9 +51,9 @@ pub struct Exported {
     /// When metrics are due next, and now, CLOCK_MONOTONIC nanoseconds.
     due_ns: u64,
     now_ns: u64,
-    /// Labels of connections with an abnormal event, until they are over: as many as the pipeline
-    /// remembers. `None` where connections of two namespaces have the same addresses.
-    listeners: HashMap<(SocketAddr, SocketAddr), Option<ListenerLabels>>,
+    /// The listeners of connections with an abnormal event, until these are exported: as many as the
+    /// pipeline remembers. `None` where connections of two namespaces have the same addresses.
+    labels: HashMap<(SocketAddr, SocketAddr), Option<ListenerLabels>>,
     records: Vec<LogRecord>,
 }
 
@@ -61,7 +61,7 @@ impl Exported {
     /// Hands requests to `outbox`. `host` is this host's name.
     pub fn new(settings: &Settings, outbox: Outbox, host: String, wall_offset: WallOffset) -> Self {
         Self {
-            numbers: Collector::default(),
+            collector: Collector::default(),
             outbox,
             metrics: settings.metrics.is_some(),
             logs: settings.logs.is_some(),
@@ -74,14 +74,14 @@ impl Exported {
             since_ns: None,
             due_ns: 0,
             now_ns: 0,
-            listeners: HashMap::new(),
+            labels: HashMap::new(),
             records: Vec::new(),
         }
     }
 
     fn open(&mut self, opening: &Opening) {
         self.resource = resource(&self.given, &opening.kernel, &self.host);
-        self.numbers.open(opening);
+        self.collector.open(opening);
     }
 
     fn event(&mut self, judged: &JudgedEvent<'_>) {
@@ -90,9 +90,9 @@ impl Exported {
         }
         let conn = judged.observed.conn;
         let key = (conn.client, conn.server);
-        if self.listeners.len() < MOST_CONNECTIONS || self.listeners.contains_key(&key) {
+        if self.labels.len() < MAX_LABELLED || self.labels.contains_key(&key) {
             let known = self
-                .listeners
+                .labels
                 .entry(key)
                 .or_insert_with(|| Some(ListenerLabels::new(conn.netns, judged.listeners)));
             if known.as_ref().is_some_and(|labels| labels.netns != conn.netns) {
@@ -105,7 +105,7 @@ impl Exported {
         if !self.logs || !connection.stages.iter().any(|stage| stage.id.is_abnormal()) {
             return;
         }
-        let labels = self.listeners.remove(&(connection.client, connection.server)).flatten();
+        let labels = self.labels.remove(&(connection.client, connection.server)).flatten();
         let record = logs::record(connection, labels.as_ref(), self.now_ns, |t_ns| self.wall(t_ns));
         self.records.push(record);
         if self.records.len() >= BATCH {
@@ -145,7 +145,7 @@ impl Exported {
         let now_ns = self.wall(self.now_ns);
         let start_ns = self.since_ns.unwrap_or(now_ns);
         let times = Times { start_ns, now_ns };
-        let body = metrics::request(&self.numbers.families(snapshot), &self.resource, times);
+        let body = metrics::request(&self.collector.families(snapshot), &self.resource, times);
         let body = body.encode_to_vec();
         self.outbox.send(Request { signal: Signal::Metrics, items: 1, body });
     }

@@ -1,159 +1,236 @@
-//! The columns of the table: heading, width, order, text.
+//! The columns of the table: a row each, with heading, width, text, order, tone and help.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 
 use super::row::{FullShare, Row};
 use crate::sink::trace_text::elide;
-use overflow_core::owner::Owner;
+use overflow_core::{owner::Owner, text::style::Tone};
 
 /// A column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
-    /// Where it listens.
-    Listener,
-    /// Who holds it.
-    Owner,
-    /// Accept queue, and its limit.
-    RecvQ,
-    /// Longest accept queue.
-    Longest,
-    /// Overflows since tracing began.
-    Overflows,
-    /// Overflows in the last second.
-    Rate,
-    /// Third ACKs answered by RST.
-    Resets,
-    /// Third ACKs dropped in the cookie path.
-    Cookies,
-    /// SYNs dropped.
-    Syns,
-    /// Share of the time in which the accept queue was full.
-    Full,
-    /// The accept queue, second by second.
-    Queue,
+#[derive(Debug)]
+pub struct Column {
+    /// Its heading; no two have the same.
+    pub title: &'static str,
+    /// Least width, characters.
+    pub width: usize,
+    /// Whether its text stands at the left.
+    pub left: bool,
+    /// How much wider it gets where there is room.
+    pub grows: Grows,
+    /// 0 always stays; of the others the highest goes first on a narrow screen.
+    pub rank: u8,
+    /// What stands in it.
+    pub cell: Cell,
+    /// How it orders lines; `None` if it does not.
+    pub order: Option<Order>,
+    /// How its text is coloured, unless it is zero or the listener is gone.
+    pub tone: fn(&Row) -> Tone,
+    /// Its line in the help: what it explains, and the explanation.
+    pub help: Option<(&'static str, &'static str)>,
 }
 
-impl Column {
-    /// From left to right.
-    pub const ALL: &[Self] = &[
-        Self::Listener,
-        Self::Owner,
-        Self::RecvQ,
-        Self::Longest,
-        Self::Overflows,
-        Self::Rate,
-        Self::Resets,
-        Self::Cookies,
-        Self::Syns,
-        Self::Full,
-        Self::Queue,
-    ];
+/// How much wider a column gets where there is room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grows {
+    /// Not at all.
+    No,
+    /// As its text needs, up to so many characters.
+    To(usize),
+    /// By all that the others leave, if it is the last one.
+    Rest,
+}
 
-    /// Given up on a narrow screen, the first of these first.
-    pub const EXPENDABLE: &[Self] = &[
-        Self::Longest,
-        Self::Full,
-        Self::Syns,
-        Self::Cookies,
-        Self::Resets,
-        Self::Owner,
-        Self::Queue,
-        Self::Rate,
-        Self::Overflows,
-    ];
+/// What stands in a column.
+#[derive(Clone, Copy, Debug)]
+pub enum Cell {
+    /// Text in at most so many characters; the last number is the traced time, nanoseconds.
+    Text(fn(&Row, usize, u64) -> String),
+    /// The accept queue, second by second, as bars.
+    Bars,
+}
 
-    /// Its heading.
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Listener => "LISTENER",
-            Self::Owner => "OWNER",
-            Self::RecvQ => "Recv-Q",
-            Self::Longest => "MAX",
-            Self::Rate => "/s",
-            Self::Overflows => "OVF",
-            Self::Resets => "RST",
-            Self::Cookies => "COOK",
-            Self::Syns => "SYN",
-            Self::Full => "FULL",
-            Self::Queue => "QUEUE",
-        }
-    }
+/// How a column orders lines, the interesting one first. Lines that are alike are in the order of
+/// their ports.
+#[derive(Clone, Copy, Debug)]
+pub enum Order {
+    /// By port alone.
+    Port,
+    /// By the name of the process that holds the listener.
+    Process,
+    /// By a number, the greatest first.
+    Number(fn(&Row, u64) -> u64),
+}
 
-    /// Least width, characters.
-    pub const fn width(self) -> usize {
-        match self {
-            Self::Listener => 12,
-            Self::Owner => 10,
-            Self::RecvQ => 9,
-            Self::Queue => 7,
-            _ => 4,
-        }
-    }
+/// What the lines are ordered by at first.
+const INITIAL: &str = "OVF";
 
-    /// Whether its text stands at the left.
-    pub const fn left(self) -> bool {
-        matches!(self, Self::Listener | Self::Owner | Self::Queue)
-    }
-
-    /// Whether lines can be ordered by it.
-    pub const fn sorts(self) -> bool {
-        !matches!(self, Self::Queue)
-    }
-
-    /// Whether the least comes first by nature: names; of numbers the greatest does.
-    const fn ascends(self) -> bool {
-        matches!(self, Self::Listener | Self::Owner)
-    }
-
-    /// The order of two lines by this column, the interesting one first.
-    pub fn order(self, a: &Row, b: &Row, traced_ns: u64) -> Ordering {
-        let number = |row: &Row| match self {
-            Self::RecvQ => u64::from(row.recv_q.map_or(0, |(len, _)| len)),
-            Self::Longest => row.longest.into(),
-            Self::Rate => row.overflow_rate().into(),
-            Self::Overflows => row.totals.overflows(),
-            Self::Resets => row.count("ack.reset"),
-            Self::Cookies => row.count("ack.drop.overflow.cookie"),
-            Self::Syns => row.count("syn.drop"),
-            Self::Full => row.full_share(traced_ns).map_or(0, |share| match share {
+/// From left to right.
+pub static COLUMNS: [Column; 11] = [
+    Column {
+        title: "LISTENER",
+        width: 12,
+        left: true,
+        grows: Grows::To(46),
+        rank: 0,
+        cell: Cell::Text(|row, width, _| elide(&row.place, width)),
+        order: Some(Order::Port),
+        tone: |_| Tone::Plain,
+        help: None,
+    },
+    Column {
+        title: "OWNER",
+        width: 10,
+        left: true,
+        grows: Grows::To(24),
+        rank: 4,
+        cell: Cell::Text(|row, width, _| {
+            owner(row).map_or_else(|| "?".to_owned(), |o| o.short(width))
+        }),
+        order: Some(Order::Process),
+        tone: |_| Tone::Plain,
+        help: None,
+    },
+    Column {
+        title: "Recv-Q",
+        width: 9,
+        left: false,
+        grows: Grows::No,
+        rank: 0,
+        cell: Cell::Text(|row, width, _| match row.recv_q {
+            Some((len, limit)) => queue(len, limit, width),
+            None if row.gone() => "closed".to_owned(),
+            None => "?".to_owned(),
+        }),
+        order: Some(Order::Number(|row, _| row.recv_q.map_or(0, |(len, _)| len).into())),
+        tone: |row| if row.full() { Tone::Bad } else { Tone::Plain },
+        help: Some(("Recv-Q", "accept queue length/limit now; full is above the limit")),
+    },
+    Column {
+        title: "MAX",
+        width: 4,
+        left: false,
+        grows: Grows::No,
+        rank: 9,
+        cell: Cell::Text(|row, _, _| short(row.longest.into())),
+        order: Some(Order::Number(|row, _| row.longest.into())),
+        tone: |_| Tone::Plain,
+        help: Some(("MAX", "longest accept queue that was seen")),
+    },
+    Column {
+        title: "OVF",
+        width: 4,
+        left: false,
+        grows: Grows::No,
+        rank: 1,
+        cell: Cell::Text(|row, _, _| short(row.totals.overflows())),
+        order: Some(Order::Number(|row, _| row.totals.overflows())),
+        tone: |_| Tone::Bad,
+        help: Some((
+            "OVF /s",
+            "overflows (as ListenOverflows counts) in all, and in the last second",
+        )),
+    },
+    Column {
+        title: "/s",
+        width: 4,
+        left: false,
+        grows: Grows::No,
+        rank: 2,
+        cell: Cell::Text(|row, _, _| short(row.overflow_rate().into())),
+        order: Some(Order::Number(|row, _| row.overflow_rate().into())),
+        tone: |_| Tone::Bad,
+        // Explained with the one before.
+        help: None,
+    },
+    Column {
+        title: "RST",
+        width: 4,
+        left: false,
+        grows: Grows::No,
+        rank: 5,
+        cell: Cell::Text(|row, _, _| short(row.count("ack.reset"))),
+        order: Some(Order::Number(|row, _| row.count("ack.reset"))),
+        tone: |_| Tone::Warn,
+        help: Some(("RST", "third ACKs answered by RST (tcp_abort_on_overflow=1)")),
+    },
+    Column {
+        title: "COOK",
+        width: 4,
+        left: false,
+        grows: Grows::No,
+        rank: 6,
+        cell: Cell::Text(|row, _, _| short(row.count("ack.drop.overflow.cookie"))),
+        order: Some(Order::Number(|row, _| row.count("ack.drop.overflow.cookie"))),
+        tone: |_| Tone::Bad,
+        help: Some(("COOK", "third ACKs dropped silently in the SYN-cookie path")),
+    },
+    Column {
+        title: "SYN",
+        width: 4,
+        left: false,
+        grows: Grows::No,
+        rank: 7,
+        cell: Cell::Text(|row, _, _| short(row.count("syn.drop"))),
+        order: Some(Order::Number(|row, _| row.count("syn.drop"))),
+        tone: |_| Tone::Bad,
+        help: Some(("SYN", "SYNs dropped")),
+    },
+    Column {
+        title: "FULL",
+        width: 4,
+        left: false,
+        grows: Grows::No,
+        rank: 8,
+        cell: Cell::Text(|row, _, traced_ns| match row.full_share(traced_ns) {
+            Some(FullShare::Traced(share)) => format!("{share}%"),
+            Some(FullShare::Sampled(0)) => "0%".to_owned(),
+            // 100 would need a fifth column, and samples prove no more.
+            Some(FullShare::Sampled(share)) => format!("~{}%", share.min(99)),
+            None => "?".to_owned(),
+        }),
+        order: Some(Order::Number(|row, traced_ns| {
+            row.full_share(traced_ns).map_or(0, |share| match share {
                 FullShare::Traced(share) | FullShare::Sampled(share) => share.into(),
-            }),
-            Self::Listener | Self::Owner | Self::Queue => 0,
-        };
-        match self {
-            Self::Owner => name(a).cmp(&name(b)),
-            _ if self.ascends() => Ordering::Equal,
-            _ => number(b).cmp(&number(a)),
+            })
+        })),
+        tone: |_| Tone::Plain,
+        help: Some(("FULL", "share of the time in which the queue was full; ~ by a look a second")),
+    },
+    Column {
+        title: "QUEUE",
+        width: 7,
+        left: true,
+        grows: Grows::Rest,
+        rank: 3,
+        cell: Cell::Bars,
+        order: None,
+        tone: |_| Tone::Plain,
+        help: Some(("QUEUE", "Recv-Q of the last seconds, a column each; a full block is full")),
+    },
+];
+
+impl Column {
+    /// The one that lines are ordered by at first.
+    pub fn initial() -> &'static Self {
+        COLUMNS.iter().find(|column| column.title == INITIAL).unwrap_or(&COLUMNS[0])
+    }
+
+    /// The order of two lines by this column.
+    pub fn compare(&self, a: &Row, b: &Row, traced_ns: u64) -> Ordering {
+        match self.order {
+            Some(Order::Number(number)) => {
+                Reverse(number(a, traced_ns)).cmp(&Reverse(number(b, traced_ns)))
+            }
+            Some(Order::Process) => process(a).cmp(&process(b)),
+            Some(Order::Port) | None => Ordering::Equal,
         }
         .then_with(|| (a.key.1.port(), a.key).cmp(&(b.key.1.port(), b.key)))
     }
+}
 
-    /// Its text for a line, in at most `width` characters; empty for [`Column::Queue`], which is
-    /// drawn.
-    pub fn text(self, row: &Row, width: usize, traced_ns: u64) -> String {
-        match self {
-            Self::Listener => elide(&row.place, width),
-            Self::Owner => owner(row).map_or_else(|| "?".to_owned(), |o| o.short(width)),
-            Self::RecvQ => match row.recv_q {
-                Some((len, limit)) => queue(len, limit, width),
-                None if row.gone() => "closed".to_owned(),
-                None => "?".to_owned(),
-            },
-            Self::Longest => short(row.longest.into()),
-            Self::Rate => short(row.overflow_rate().into()),
-            Self::Overflows => short(row.totals.overflows()),
-            Self::Resets => short(row.count("ack.reset")),
-            Self::Cookies => short(row.count("ack.drop.overflow.cookie")),
-            Self::Syns => short(row.count("syn.drop")),
-            Self::Full => match row.full_share(traced_ns) {
-                Some(FullShare::Traced(share)) => format!("{share}%"),
-                Some(FullShare::Sampled(0)) => "0%".to_owned(),
-                // 100 would need a fifth column, and samples prove no more.
-                Some(FullShare::Sampled(share)) => format!("~{}%", share.min(99)),
-                None => "?".to_owned(),
-            },
-            Self::Queue => String::new(),
-        }
+impl PartialEq for Column {
+    fn eq(&self, other: &Self) -> bool {
+        self.title == other.title
     }
 }
 
@@ -162,7 +239,7 @@ pub fn owner(row: &Row) -> Option<&Owner> {
     row.listeners.first()?.owner.as_ref()
 }
 
-fn name(row: &Row) -> Option<(&str, u32)> {
+fn process(row: &Row) -> Option<(&str, u32)> {
     owner(row).and_then(Owner::main).map(|p| (p.comm.as_str(), p.pid))
 }
 
@@ -201,10 +278,20 @@ mod tests {
     #[test]
     fn the_table_fits_80_columns() {
         // A mark stands before each line, a space between columns.
-        let needed: usize = Column::ALL.iter().map(|c| c.width() + 1).sum();
+        let needed: usize = COLUMNS.iter().map(|c| c.width + 1).sum();
         // What is left is for names.
         assert_eq!(needed, 77);
-        assert!(Column::ALL.iter().all(|c| c.title().len() <= c.width()));
+        assert!(COLUMNS.iter().all(|c| c.title.len() <= c.width));
+    }
+
+    #[test]
+    fn headings_and_ranks_are_unique() {
+        for (i, column) in COLUMNS.iter().enumerate() {
+            assert!(!COLUMNS[..i].contains(column), "{}", column.title);
+            let same = COLUMNS[..i].iter().any(|c| c.rank == column.rank && c.rank > 0);
+            assert!(!same, "{}", column.title);
+        }
+        assert_eq!(Column::initial().title, INITIAL);
     }
 
     #[test]

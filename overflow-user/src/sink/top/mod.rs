@@ -28,8 +28,8 @@ use view::View;
 /// The view.
 #[derive(Debug)]
 pub struct Top {
-    board: State,
-    /// The board as it was when the view was held still.
+    state: State,
+    /// The state as it was when the view was held still.
     held: Option<State>,
     view: View,
     options: Options,
@@ -45,9 +45,9 @@ impl Top {
         inventory: &Inventory,
         options: Options,
     ) -> Self {
-        let mut board = State::new(filter, kernel);
-        board.look(inventory);
-        Self { board, held: None, view: View::default(), options, stale: true }
+        let mut state = State::new(filter, kernel);
+        state.look(inventory);
+        Self { state, held: None, view: View::default(), options, stale: true }
     }
 
     /// Does what a key asks for; true if that is to leave.
@@ -55,18 +55,18 @@ impl Top {
         if action == Action::Pause {
             self.held = match self.held.take() {
                 Some(_) => None,
-                None => Some(self.board.clone()),
+                None => Some(self.state.clone()),
             };
         }
-        self.view.act(action, self.held.as_ref().unwrap_or(&self.board));
+        self.view.act(action, self.held.as_ref().unwrap_or(&self.state));
         self.stale = true;
         action == Action::Quit
     }
 
     /// Draws a frame over all of `buffer`.
     pub fn draw(&self, buffer: &mut Buffer) {
-        let board = self.held.as_ref().unwrap_or(&self.board);
-        draw::frame(buffer, board, &self.view, self.held.is_some(), self.options);
+        let state = self.held.as_ref().unwrap_or(&self.state);
+        draw::frame(buffer, state, &self.view, self.held.is_some(), self.options);
     }
 
     /// Whether there is something to draw; it is taken for drawn then.
@@ -77,6 +77,6 @@ impl Top {
     /// What is known changed, and is shown unless the view is held still.
     fn changed(&mut self) -> &mut State {
         self.stale |= self.held.is_none();
-        &mut self.board
+        &mut self.state
     }
 }

@@ -19,7 +19,7 @@ pub struct Row {
     pub key: Key,
     /// Where it listens, as `ss` writes it.
     pub place: String,
-    /// All that share the address, as they were last seen.
+    /// All that share the address, as they were at the last look.
     pub listeners: Vec<Listener>,
     /// Whether it was still there at the last look.
     pub open: bool,
@@ -52,7 +52,7 @@ pub enum FullShare {
 }
 
 impl Row {
-    /// A listener of which nothing was heard yet.
+    /// A listener of which nothing is known yet.
     pub fn new(key: Key) -> Self {
         Self {
             key,
@@ -71,8 +71,8 @@ impl Row {
     }
 
     /// Takes what is known at the end of a second: what was looked at (empty if it is gone), what
-    /// happened, and the longest queue of this second's shown moments. `timed`: the queue's comings
-    /// and goings are traced, so that time spent full is more than zeros.
+    /// happened, and the longest queue of this second's shown moments. `timed`: what enters and
+    /// leaves the queue is traced, so that time spent full is measured.
     pub fn second(
         &mut self,
         looked: &[&Listener],
@@ -96,24 +96,24 @@ impl Row {
             self.totals = happened.totals.clone();
             self.totals.full = self.totals.full.filter(|_| timed);
         }
-        // Where something happened, the kernel's own words are newer than the last look.
-        let told = happened.and_then(|h| h.totals.recv_q).filter(|_| eventful);
-        if told.is_some() && !self.gone() {
-            self.recv_q = told;
+        // Where something happened, what was traced is newer than the last look.
+        let traced_recv_q = happened.and_then(|h| h.totals.recv_q).filter(|_| eventful);
+        if traced_recv_q.is_some() && !self.gone() {
+            self.recv_q = traced_recv_q;
         }
-        let now = told.or(self.recv_q);
+        let now = traced_recv_q.or(self.recv_q);
         self.limit = now.map(|(_, limit)| limit).or(self.limit);
         let longest = now.map_or(0, |(len, _)| len).max(peak);
         self.queue.push(longest);
         self.overflows.push(u32::try_from(overflows).unwrap_or(u32::MAX));
         self.longest = self.longest.max(longest).max(self.totals.recv_q_max.unwrap_or(0));
-        if let Some(limit) = self.limit.filter(|_| self.open || told.is_some()) {
+        if let Some(limit) = self.limit.filter(|_| self.open || traced_recv_q.is_some()) {
             self.seen.0 += 1;
             self.seen.1 += u64::from(longest > limit);
         }
     }
 
-    /// What the totals tell of the longest queue since they were last taken: a new maximum, or
+    /// What the totals say about the longest queue since they were last taken: a new maximum, or
     /// time spent full.
     fn peak(&self, now: &Totals) -> u32 {
         let longest = now.recv_q_max.filter(|max| Some(*max) > self.totals.recv_q_max);
@@ -168,7 +168,7 @@ impl Row {
         self.totals.verdicts.iter().filter_map(under).sum()
     }
 
-    /// How much of `traced_ns` the accept queue was full, if anything tells.
+    /// How much of `traced_ns` the accept queue was full, if that is known.
     pub fn full_share(&self, traced_ns: u64) -> Option<FullShare> {
         let (seen, seen_full) = self.seen;
         match self.totals.full {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_never_seen_has_the_queue_that_was_told() {
+    fn one_that_was_never_seen_has_the_queue_that_was_traced() {
         let mut row = Row::new((1, "10.0.0.1:80".parse().unwrap()));
         let full = dropped(1, (2, 1));
         row.second(&[], Some(&happened(&full)), 2, true);

@@ -21,7 +21,7 @@ impl Shared {
 
     /// The view, for a short time.
     pub fn lock(&self) -> MutexGuard<'_, Top> {
-        // A view whose drawing panicked is still good enough for the last words.
+        // A view whose drawing panicked is still good enough for the summary.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,7 +21,7 @@ use overflow_core::{
 /// Handshakes that are kept: more than the highest screen has lines.
 const KEPT: usize = 300;
 
-/// An event at which a handshake did not go as it should.
+/// An abnormal event of a handshake.
 #[derive(Clone, Debug)]
 pub struct Handshake {
     /// When, CLOCK_MONOTONIC nanoseconds.
@@ -43,7 +43,7 @@ pub struct Handshake {
 /// Everything that is known.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// What was said at the beginning; `None` before it.
+    /// What is known of the trace at its beginning; `None` before it.
     pub opening: Option<Opening>,
     /// What this kernel does on overflow.
     pub kernel: Option<Kernel>,
@@ -55,9 +55,9 @@ pub struct State {
     pub inventory: Inventory,
     /// What was lost, by cause.
     pub losses: Vec<(Loss, u64)>,
-    /// CLOCK_MONOTONIC nanoseconds at the first and the last second.
+    /// When the first second ended, CLOCK_MONOTONIC nanoseconds.
     pub begun_ns: Option<u64>,
-    /// See there.
+    /// When the last second ended.
     pub now_ns: u64,
     filter: Filter,
     /// Longest accept queue of the events of this second.
@@ -136,7 +136,7 @@ impl State {
         self.inventory = snapshot.inventory.clone();
     }
 
-    /// Traced time, nanoseconds.
+    /// How long was traced, nanoseconds.
     pub fn traced_ns(&self) -> u64 {
         self.now_ns.saturating_sub(self.begun_ns.unwrap_or(self.now_ns))
     }

@@ -1,7 +1,7 @@
-//! What of the board is looked at, and how keys change it.
+//! What of the state is looked at, and how keys change it.
 
 use super::{
-    columns::Column,
+    columns::{COLUMNS, Column},
     row::{Key, Row},
     state::State,
 };
@@ -61,7 +61,7 @@ pub struct View {
     /// The line with the mark; the first one if it is none or gone.
     pub selected: Option<Key>,
     /// By what the lines are ordered.
-    pub sort: Column,
+    pub sort: &'static Column,
     /// Whether the order is turned around.
     pub reversed: bool,
     /// Whether listeners where nothing happened are hidden.
@@ -75,7 +75,7 @@ impl Default for View {
         Self {
             page: Page::default(),
             selected: None,
-            sort: Column::Overflows,
+            sort: Column::initial(),
             reversed: false,
             busy_only: false,
             scroll: 0,
@@ -87,11 +87,11 @@ const PAGE: usize = 10;
 
 impl View {
     /// The lines that are shown, in order.
-    pub fn rows<'a>(&self, board: &'a State) -> Vec<&'a Row> {
-        let shown = board.rows.values().filter(|row| !self.busy_only || !row.idle());
+    pub fn rows<'a>(&self, state: &'a State) -> Vec<&'a Row> {
+        let shown = state.rows.values().filter(|row| !self.busy_only || !row.idle());
         let mut rows: Vec<&Row> = shown.collect();
-        let traced_ns = board.traced_ns();
-        rows.sort_by(|a, b| self.sort.order(a, b, traced_ns));
+        let traced_ns = state.traced_ns();
+        rows.sort_by(|a, b| self.sort.compare(a, b, traced_ns));
         if self.reversed {
             rows.reverse();
         }
@@ -104,22 +104,21 @@ impl View {
     }
 
     /// Does what a key asks for, as far as it concerns what is looked at.
-    pub fn act(&mut self, action: Action, board: &State) {
+    pub fn act(&mut self, action: Action, state: &State) {
         match action {
-            Action::Up | Action::Down | Action::PageUp | Action::PageDown => {
-                self.step(action, board);
-            }
-            Action::First | Action::Last if self.page == Page::Table => self.step(action, board),
-            Action::First => self.scroll = 0,
-            // Drawing stops at the last line.
-            Action::Last => self.scroll = usize::MAX,
+            Action::Up => self.step(state, |at| at.saturating_sub(1)),
+            Action::Down => self.step(state, |at| at.saturating_add(1)),
+            Action::PageUp => self.step(state, |at| at.saturating_sub(PAGE)),
+            Action::PageDown => self.step(state, |at| at.saturating_add(PAGE)),
+            Action::First => self.step(state, |_| 0),
+            Action::Last => self.step(state, |_| usize::MAX),
             Action::SortNext => self.sort_by(1),
             Action::SortPrevious => self.sort_by(-1),
             Action::Reverse => self.reversed = !self.reversed,
             Action::Idle => self.busy_only = !self.busy_only,
             Action::Details if self.page == Page::Table => {
                 // The mark stays with this listener, whatever becomes of the order.
-                let rows = self.rows(board);
+                let rows = self.rows(state);
                 if let Some(row) = rows.get(self.marked(&rows)) {
                     self.selected = Some(row.key);
                     self.turn(Page::Details);
@@ -136,28 +135,19 @@ impl View {
         self.scroll = 0;
     }
 
-    fn step(&mut self, action: Action, board: &State) {
-        let rows = self.rows(board);
-        let table = self.page == Page::Table;
-        let at = if table { self.marked(&rows) } else { self.scroll };
-        let to = match action {
-            Action::Up => at.saturating_sub(1),
-            Action::PageUp => at.saturating_sub(PAGE),
-            Action::PageDown => at.saturating_add(PAGE),
-            Action::First => 0,
-            Action::Last => usize::MAX,
-            _ => at.saturating_add(1),
-        };
-        if table {
-            let to = to.min(rows.len().saturating_sub(1));
+    /// Moves the mark, or scrolls a page of text; drawing stops at its last line.
+    fn step(&mut self, state: &State, to: impl Fn(usize) -> usize) {
+        if self.page == Page::Table {
+            let rows = self.rows(state);
+            let to = to(self.marked(&rows)).min(rows.len().saturating_sub(1));
             self.selected = rows.get(to).map(|row| row.key);
         } else {
-            self.scroll = to;
+            self.scroll = to(self.scroll);
         }
     }
 
     fn sort_by(&mut self, step: isize) {
-        let columns: Vec<Column> = Column::ALL.iter().copied().filter(|c| c.sorts()).collect();
+        let columns: Vec<&Column> = COLUMNS.iter().filter(|c| c.order.is_some()).collect();
         let at = columns.iter().position(|c| *c == self.sort).unwrap_or(0);
         let len = columns.len();
         self.sort = columns[at.saturating_add(len).saturating_add_signed(step) % len];

@@ -1,6 +1,6 @@
 //! One cell: heading, table of the burst, stories, queues and counters.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use crate::{
     CellConfig,
@@ -10,7 +10,7 @@ use crate::{
 use overflow_core::{
     model::scenario::Phase,
     text::{
-        duration::count,
+        duration::{count, setting},
         style::{Page, Tone},
         table::{Column, Field, table},
         values,
@@ -38,14 +38,14 @@ pub(super) fn header(page: &mut Page, host: &Host, first: &CellReport) {
         "A server listens and never calls accept(); {} connect at once. What the server sends \
          takes {} longer ({how}), so that every SYN has arrived before the first third ACK.",
         count(first.config.clients as usize, "client"),
-        duration(first.config.delay),
+        setting(first.config.delay),
     );
     page.flow("", 0, Tone::Plain, &text);
     let legend = format!(
         "In the tables, client and server are what each end has {} later, in the words of ss; ✓ \
          says that packets, counters and both sockets bear the verdict out; abort is \
          net.ipv4.tcp_abort_on_overflow, syncookies is net.ipv4.tcp_syncookies.",
-        duration(first.config.hold),
+        setting(first.config.hold),
     );
     page.flow("", 0, Tone::Dim, &legend);
     if first.hooks.is_empty() {
@@ -99,7 +99,7 @@ fn heading(config: &CellConfig) -> String {
     if config.payload > 0 {
         parts.push(format!("{} each", count(config.payload, "byte")));
     }
-    parts.push(format!("delay {}", duration(config.delay)));
+    parts.push(format!("delay {}", setting(config.delay)));
     parts.join(", ")
 }
 
@@ -225,11 +225,4 @@ fn hooks(cell: &CellReport) -> String {
 
 fn tick(agree: bool) -> &'static str {
     if agree { "✓" } else { "✗" }
-}
-
-fn duration(d: Duration) -> String {
-    if d < Duration::from_secs(1) {
-        return format!("{} ms", d.as_millis());
-    }
-    format!("{} s", d.as_secs_f64())
 }

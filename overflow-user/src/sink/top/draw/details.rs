@@ -1,7 +1,5 @@
 //! One listener: who holds it, what limits it, what an overflow does to it, what happened there.
 
-use std::time::Duration;
-
 use super::{canvas::Canvas, handshakes, queue, text::Text};
 use crate::sink::{
     listeners::{forecast_of, sysctl_names, whereabouts},
@@ -16,7 +14,7 @@ use crate::sink::{
 use overflow_core::{
     listeners::{Forecast, Listener, Sysctls},
     owner::Owner,
-    text::style::Tone,
+    text::{duration::narrow, style::Tone},
 };
 
 /// Lines of the bars at the top.
@@ -27,7 +25,7 @@ const NAMED: usize = 12;
 pub(super) fn page(
     canvas: &mut Canvas<'_>,
     (mut top, bottom): (usize, usize),
-    board: &State,
+    state: &State,
     row: Option<&Row>,
     scroll: usize,
 ) {
@@ -41,29 +39,29 @@ pub(super) fn page(
         top += BARS + 1;
     }
     let mut text = Text::new(width);
-    let kernel = board.kernel.as_ref();
+    let kernel = state.kernel.as_ref();
     let forecast = kernel.zip(row.listeners.first());
-    let forecast = forecast.map(|(kernel, l)| forecast_of(&board.inventory, l, kernel));
-    whose(&mut text, board, row);
-    queues(&mut text, board, row, forecast.as_ref());
-    limits(&mut text, board, row, forecast.as_ref());
+    let forecast = forecast.map(|(kernel, l)| forecast_of(&state.inventory, l, kernel));
+    owners(&mut text, state, row);
+    queues(&mut text, state, row, forecast.as_ref());
+    limits(&mut text, state, row, forecast.as_ref());
     verdicts(&mut text, row);
     if let Some(waits) = &row.totals.waits {
         histogram(&mut text, waits);
     }
-    let here = board.handshakes.iter().rev().filter(|h| h.key == row.key);
+    let here = state.handshakes.iter().rev().filter(|h| h.key == row.key);
     for (i, handshake) in here.enumerate() {
         if i == 0 {
             text.blank();
             text.flow("handshakes", Tone::Dim, "the last abnormal ones here");
         }
-        text.line(handshakes::parts(board, handshake, width));
+        text.line(handshakes::parts(state, handshake, width));
     }
     text.draw(canvas, (top, bottom), scroll);
 }
 
-fn whose(text: &mut Text, board: &State, row: &Row) {
-    let namespace = board.inventory.namespaces.get(&row.key.0).map(|s| &s.namespace);
+fn owners(text: &mut Text, state: &State, row: &Row) {
+    let namespace = state.inventory.namespaces.get(&row.key.0).map(|s| &s.namespace);
     let name = match namespace {
         Some(n) if n.name.is_some() => format!(" ({})", n.name.as_deref().unwrap_or("")),
         Some(n) if n.own => " (this one)".to_owned(),
@@ -100,7 +98,7 @@ fn holders(owner: &Owner) -> Vec<String> {
     owner.pids.iter().map(name).collect()
 }
 
-fn queues(text: &mut Text, board: &State, row: &Row, forecast: Option<&Forecast>) {
+fn queues(text: &mut Text, state: &State, row: &Row, forecast: Option<&Forecast>) {
     let syn_queue_limit = forecast.and_then(|f| f.syn_queue_limit);
     for listener in &row.listeners {
         let tone = if listener.full() { Tone::Bad } else { Tone::Plain };
@@ -109,25 +107,27 @@ fn queues(text: &mut Text, board: &State, row: &Row, forecast: Option<&Forecast>
     let syn_queue = row.totals.syn_queue_max;
     let syn_queue = syn_queue.map_or_else(String::new, |max| format!(", SYN-Q {max}"));
     text.flow("longest", Tone::Plain, &format!("Recv-Q {}{syn_queue}", row.longest));
-    let full = match (row.totals.full, row.full_share(board.traced_ns())) {
+    let full = match (row.totals.full, row.full_share(state.traced_ns())) {
         (Some(full), Some(FullShare::Traced(share))) => {
             let now = if full.now { ", full now" } else { "" };
             format!(
                 "{} times, {} in all ({share} % of the time), at most {} at once{now}",
                 full.times,
-                span(full.total_ns),
-                span(full.longest_ns)
+                narrow(full.total_ns),
+                narrow(full.longest_ns)
             )
         }
         (_, Some(FullShare::Sampled(share))) => {
-            format!("seen full in {share} % of the seconds (its comings and goings are not traced)")
+            format!(
+                "seen full in {share} % of the seconds (what enters and leaves it is not traced)"
+            )
         }
         _ => String::new(),
     };
     text.flow("full", Tone::Plain, &full);
 }
 
-/// The queues of one socket; of several that share the address, which and whose it is.
+/// The queues of one socket; of several that share the address, which one it is and who holds it.
 fn socket(listener: &Listener, syn_queue_limit: Option<u32>) -> String {
     let known = |n: Option<u32>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
     let (send_q, syn_limit) = (known(listener.send_q), known(syn_queue_limit));
@@ -143,8 +143,8 @@ fn socket(listener: &Listener, syn_queue_limit: Option<u32>) -> String {
     facts.join(", ")
 }
 
-fn limits(text: &mut Text, board: &State, row: &Row, forecast: Option<&Forecast>) {
-    let there = board.inventory.namespaces.get(&row.key.0).map(|s| s.sysctls);
+fn limits(text: &mut Text, state: &State, row: &Row, forecast: Option<&Forecast>) {
+    let there = state.inventory.namespaces.get(&row.key.0).map(|s| s.sysctls);
     let sysctls: Option<Sysctls> = there.or(row.sysctls);
     let first: Option<&Listener> = row.listeners.first();
     if let Some((limit, somaxconn)) =
@@ -202,13 +202,13 @@ fn histogram(text: &mut Text, waits: &Waits) {
     let Some(highest) = waits.buckets.iter().max().copied().filter(|n| *n > 0) else { return };
     let mean = waits.total_ns / waits.count().max(1);
     text.blank();
-    let summary = format!("{} taken by accept() after {} on average", waits.count(), span(mean));
+    let summary = format!("{} taken by accept() after {} on average", waits.count(), narrow(mean));
     text.flow("waits", Tone::Plain, &summary);
     let first = waits.buckets.iter().position(|n| *n > 0).unwrap_or(0);
     let last = waits.buckets.iter().rposition(|n| *n > 0).unwrap_or(0);
     for (n, &count) in waits.buckets.iter().enumerate().take(last + 1).skip(first) {
         let bound = if n + 1 < Waits::BUCKETS {
-            format!("< {}", span(1_000_u64 << n))
+            format!("< {}", narrow(1_000_u64 << n))
         } else {
             "longer".to_owned()
         };
@@ -219,27 +219,5 @@ fn histogram(text: &mut Text, waits: &Waits) {
             (Tone::Plain, format!("{count:>9}  ")),
             (Tone::Good, "#".repeat(bar)),
         ]);
-    }
-}
-
-/// A time in three digits: `1.05ms`.
-fn span(ns: u64) -> String {
-    let time = Duration::from_nanos(ns);
-    match ns {
-        0..1_000 => format!("{time:.0?}"),
-        _ => format!("{time:.1?}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_short() {
-        let check = |ns, expect| assert_eq!(span(ns), expect);
-        check(0, "0ns");
-        check(128_000, "128.0µs");
-        check(1_049_000_000, "1.0s");
     }
 }

@@ -9,7 +9,7 @@ use crate::sink::{
     },
     trace_text::{clock, elide, tone},
 };
-use overflow_core::text::style::Tone;
+use overflow_core::text::{style::Tone, wrap::Flow};
 
 /// The longest verdict and the mark of what is inferred.
 const VERDICT: usize = 27;
@@ -22,26 +22,26 @@ const WHOLE: usize = 76;
 pub(super) fn list(
     canvas: &mut Canvas<'_>,
     (top, bottom): (usize, usize),
-    board: &State,
+    state: &State,
     key: Option<Key>,
 ) {
     let asked = |h: &&Handshake| key.is_none_or(|key| h.key == key);
-    let last = board.handshakes.iter().rev().filter(asked);
+    let last = state.handshakes.iter().rev().filter(asked);
     let mut y = top;
     for handshake in last.take(bottom.saturating_sub(top)) {
         let width = usize::from(canvas.area().width);
-        let parts = parts(board, handshake, width);
+        let parts = parts(state, handshake, width);
         canvas.parts(1, y, width, &parts);
         y += 1;
     }
     if y == top {
-        empty(canvas, (top, bottom), board);
+        empty(canvas, (top, bottom), state);
     }
 }
 
 /// One of them: when, who, where, what, and the queue then.
-pub(super) fn parts(board: &State, handshake: &Handshake, width: usize) -> Vec<(Tone, String)> {
-    let opening = board.opening.as_ref();
+pub(super) fn parts(state: &State, handshake: &Handshake, width: usize) -> Vec<(Tone, String)> {
+    let opening = state.opening.as_ref();
     let (wall, utc) = opening.map_or((0, 0), |o| (o.wall_offset_ns, o.utc_offset_s));
     let room = (CLIENT + width.saturating_sub(80)).min(47);
     let client = elide(&handshake.client.to_string(), room);
@@ -63,13 +63,13 @@ pub(super) fn parts(board: &State, handshake: &Handshake, width: usize) -> Vec<(
     ]
 }
 
-fn empty(canvas: &mut Canvas<'_>, (top, bottom): (usize, usize), board: &State) {
+fn empty(canvas: &mut Canvas<'_>, (top, bottom): (usize, usize), state: &State) {
     let width = usize::from(canvas.area().width);
     let mut lines = vec!["None so far.".to_owned()];
-    for note in board.opening.iter().flat_map(|o| &o.notes) {
-        let note = format!("note: {note}");
-        let wrapped = textwrap::wrap(&note, width.saturating_sub(2).max(20));
-        lines.extend(wrapped.into_iter().map(std::borrow::Cow::into_owned));
+    for note in state.opening.iter().flat_map(|o| &o.notes) {
+        let room = width.saturating_sub(2).max(20);
+        let flow = Flow { cut_words: true, ..Flow::new(room) };
+        lines.extend(flow.lines(&format!("note: {note}")));
     }
     for (line, y) in lines.iter().zip(top..bottom) {
         canvas.put(1, y, width, Tone::Dim, line);

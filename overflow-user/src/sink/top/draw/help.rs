@@ -1,7 +1,7 @@
 //! What the keys and columns mean, and what must be known of this trace.
 
 use super::{canvas::Canvas, text::Text};
-use crate::sink::top::state::State;
+use crate::sink::top::{columns::COLUMNS, state::State};
 use overflow_core::text::style::Tone;
 
 const KEYS: &[(&str, &str)] = &[
@@ -15,29 +15,21 @@ const KEYS: &[(&str, &str)] = &[
     ("Ctrl-Z", "suspend; `fg` comes back"),
 ];
 
-const COLUMNS: &[(&str, &str)] = &[
-    ("Recv-Q", "accept queue length/limit now; full is above the limit"),
-    ("MAX", "longest accept queue that was seen"),
-    ("OVF /s", "overflows (as ListenOverflows counts) in all, and in the last second"),
-    ("RST", "third ACKs answered by RST (tcp_abort_on_overflow=1)"),
-    ("COOK", "third ACKs dropped silently in the SYN-cookie path"),
-    ("SYN", "SYNs dropped"),
-    ("FULL", "share of the time in which the queue was full; ~ by a look a second"),
-    ("QUEUE", "Recv-Q of the last seconds, a column each; a full block is full"),
-    ("~verdict", "inferred; see `overflow explain VERDICT` for each verdict"),
-];
+const VERDICT: (&str, &str) =
+    ("~verdict", "inferred; see `overflow explain VERDICT` for each verdict");
 
 pub(super) fn page(
     canvas: &mut Canvas<'_>,
     (top, bottom): (usize, usize),
-    board: &State,
+    state: &State,
     scroll: usize,
 ) {
     let mut text = Text::new(usize::from(canvas.area().width));
-    for (keys, what) in KEYS.iter().chain(COLUMNS) {
-        text.flow(keys, Tone::Plain, what);
+    let columns = COLUMNS.iter().filter_map(|column| column.help);
+    for (what, meaning) in KEYS.iter().copied().chain(columns).chain([VERDICT]) {
+        text.flow(what, Tone::Plain, meaning);
     }
-    for note in board.opening.iter().flat_map(|opening| &opening.notes) {
+    for note in state.opening.iter().flat_map(|opening| &opening.notes) {
         text.flow("note", Tone::Warn, note);
     }
     text.draw(canvas, (top, bottom), scroll);

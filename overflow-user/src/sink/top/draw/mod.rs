@@ -16,7 +16,10 @@ use super::{
 };
 use crate::sink::trace_text::{clock, rungs};
 use canvas::Canvas;
-use overflow_core::text::style::{Options, Tone};
+use overflow_core::text::{
+    duration::count,
+    style::{Options, Tone},
+};
 
 /// Lines of the bars under the table.
 const BARS: usize = 2;
@@ -24,27 +27,27 @@ const BARS: usize = 2;
 const HANDSHAKES: usize = 7;
 
 /// Draws over all of `buffer`.
-pub(super) fn frame(buffer: &mut Buffer, board: &State, view: &View, held: bool, options: Options) {
+pub(super) fn frame(buffer: &mut Buffer, state: &State, view: &View, held: bool, options: Options) {
     buffer.reset();
     let mut canvas = Canvas::new(buffer, options);
     let area = canvas.area();
     let (width, height) = (usize::from(area.width), usize::from(area.height));
-    let rows = view.rows(board);
-    title(&mut canvas, board, &rows, held);
+    let rows = view.rows(state);
+    title(&mut canvas, state, &rows, held);
     let mut top = 1;
-    if !board.losses.is_empty() {
-        let causes: Vec<String> = board.losses.iter().map(|(c, n)| format!("{n} {c}")).collect();
+    if !state.losses.is_empty() {
+        let causes: Vec<String> = state.losses.iter().map(|(c, n)| format!("{n} {c}")).collect();
         canvas.put(0, top, width, Tone::Warn, &format!("lost: {}", causes.join(", ")));
         top += 1;
     }
     let bottom = height.saturating_sub(1).max(top);
     match view.page {
-        Page::Table => table_page(&mut canvas, (top, bottom), board, view, &rows),
+        Page::Table => table_page(&mut canvas, (top, bottom), state, view, &rows),
         Page::Details => {
-            let row = view.selected.and_then(|key| board.rows.get(&key));
-            details::page(&mut canvas, (top, bottom), board, row, view.scroll);
+            let row = view.selected.and_then(|key| state.rows.get(&key));
+            details::page(&mut canvas, (top, bottom), state, row, view.scroll);
         }
-        Page::Help => help::page(&mut canvas, (top, bottom), board, view.scroll),
+        Page::Help => help::page(&mut canvas, (top, bottom), state, view.scroll),
     }
     if height > top + 1 {
         footer(&mut canvas, bottom, view);
@@ -54,7 +57,7 @@ pub(super) fn frame(buffer: &mut Buffer, board: &State, view: &View, held: bool,
 fn table_page(
     canvas: &mut Canvas<'_>,
     (top, bottom): (usize, usize),
-    board: &State,
+    state: &State,
     view: &View,
     rows: &[&Row],
 ) {
@@ -66,7 +69,7 @@ fn table_page(
     } else {
         room - bars
     };
-    table::table(canvas, top, lines, board, view, rows);
+    table::table(canvas, top, lines, state, view, rows);
     let mut y = top + 1 + lines;
     if bars > 0 {
         if let Some(row) = rows.get(view.marked(rows)) {
@@ -76,7 +79,7 @@ fn table_page(
     }
     if y + 1 < bottom {
         canvas.rule(y, "Last abnormal handshakes");
-        handshakes::list(canvas, (y + 1, bottom), board, None);
+        handshakes::list(canvas, (y + 1, bottom), state, None);
     }
 }
 
@@ -92,19 +95,18 @@ fn queue(canvas: &mut Canvas<'_>, y: usize, height: usize, row: &Row) {
     canvas.bars(area, row.limit(), &values);
 }
 
-fn title(canvas: &mut Canvas<'_>, board: &State, rows: &[&Row], held: bool) {
+fn title(canvas: &mut Canvas<'_>, state: &State, rows: &[&Row], held: bool) {
     let full = rows.iter().filter(|row| row.full()).count();
-    let plural = if rows.len() == 1 { "" } else { "s" };
     let mut parts = vec![(Tone::Strong, "overflow top".to_owned())];
     if held {
         parts.push((Tone::Warn, " PAUSED".to_owned()));
     }
-    let opening = board.opening.as_ref();
-    let time = opening.filter(|_| board.now_ns > 0).map_or_else(
+    let opening = state.opening.as_ref();
+    let time = opening.filter(|_| state.now_ns > 0).map_or_else(
         || "--:--:--".to_owned(),
-        |o| clock(board.now_ns, o.wall_offset_ns, o.utc_offset_s),
+        |o| clock(state.now_ns, o.wall_offset_ns, o.utc_offset_s),
     );
-    parts.push((Tone::Plain, format!(" {time}  {} listener{plural}, ", rows.len())));
+    parts.push((Tone::Plain, format!(" {time}  {}, ", count(rows.len(), "listener"))));
     parts.push((if full > 0 { Tone::Bad } else { Tone::Plain }, format!("{full} full")));
     // Of what does not change, as much as there is room for.
     let width = usize::from(canvas.area().width);
@@ -123,8 +125,7 @@ fn title(canvas: &mut Canvas<'_>, board: &State, rows: &[&Row], held: bool) {
 }
 
 fn footer(canvas: &mut Canvas<'_>, y: usize, view: &View) {
-    let sort =
-        format!("sort:{}{}", view.sort.title(), if view.reversed { " reversed" } else { "" });
+    let sort = format!("sort:{}{}", view.sort.title, if view.reversed { " reversed" } else { "" });
     let keys: &[(&str, &str)] = match view.page {
         Page::Table => &[
             ("?", "help"),

@@ -1,7 +1,7 @@
 //! A page of text that can be longer than the screen.
 
 use super::canvas::Canvas;
-use overflow_core::text::style::Tone;
+use overflow_core::text::{style::Tone, wrap::Flow};
 
 /// Width of the words in the margin.
 const MARGIN: usize = 12;
@@ -29,11 +29,11 @@ impl Text {
     /// Words that flow beside `label`; nothing at all if there are none.
     pub(super) fn flow(&mut self, label: &str, tone: Tone, words: &str) {
         let room = self.width.saturating_sub(MARGIN).max(20);
-        let wrapped = textwrap::wrap(words, room);
-        for (i, line) in wrapped.iter().enumerate().filter(|_| !words.is_empty()) {
+        let flow = Flow { cut_words: true, ..Flow::new(room) };
+        for (i, line) in flow.lines(words).into_iter().enumerate() {
             let label = if i == 0 { label } else { "" };
             let margin = (Tone::Strong, format!("{label:MARGIN$}"));
-            self.lines.push(vec![margin, (tone, line.replace('\u{a0}', " "))]);
+            self.lines.push(vec![margin, (tone, line)]);
         }
     }
 

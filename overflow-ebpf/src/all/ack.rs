@@ -1,0 +1,159 @@
+//! The third ACK: through `tcp_check_req` (net/ipv4/tcp_minisocks.c) if a request waits for it,
+//! else through `cookie_v4_check` (net/ipv4/syncookies.c). One record a segment, at the exit.
+//!
+//! # Minimum kernel version
+//! fentry/fexit and kprobe: 5.10.
+
+use aya_ebpf::{
+    EbpfContext,
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
+};
+use overflow_common::{
+    Kind, Path, Rung,
+    segment::{ACK, RST},
+};
+
+use crate::{
+    globals::{COOKIE_V4_CHECK_RETURN, COOKIE_V6_CHECK_RETURN, TCP_CHECK_REQ_RETURN},
+    read, sock,
+    state::{self, PathState},
+    tally,
+};
+
+fn enter_check_req(listener: u64, skb: u64, req: u64, rung: Rung) {
+    if let Some(state) = PathState::begin(skb, listener, Kind::Ack, rung) {
+        state.mark(Path::CHECK_REQ);
+        sock::request(req, &mut state.event);
+    }
+}
+
+fn exit_check_req(returned: u64) {
+    exit(
+        returned,
+        [Path::CHECK_REQ_NULL, Path::CHECK_REQ_LISTENER, Path::CHECK_REQ_CHILD],
+        Path::CHECK_REQ,
+    );
+}
+
+fn enter_cookie_check(listener: u64, skb: u64, rung: Rung) {
+    if let Some(state) = PathState::begin(skb, listener, Kind::Ack, rung) {
+        state.mark(Path::COOKIE_CHECK);
+    }
+}
+
+fn exit_cookie_check(returned: u64) {
+    exit(
+        returned,
+        [Path::COOKIE_CHECK_NULL, Path::COOKIE_CHECK_LISTENER, Path::COOKIE_CHECK_CHILD],
+        Path::COOKIE_CHECK,
+    );
+}
+
+/// `bits` for a return of NULL, of the listener itself, and of a child; `entered` as a guard
+/// against an exit whose entry was not followed.
+#[inline(always)]
+fn exit(returned: u64, bits: [u32; 3], entered: u32) {
+    let Some(state) = state::current(Kind::Ack) else { return };
+    if !state.has(entered) {
+        return;
+    }
+    state.after();
+    if returned == 0 {
+        state.mark(bits[0]);
+        state.finish();
+    } else if returned == state.event.sk {
+        state.mark(bits[1]);
+        // The segment goes on: to the cookie check, or to the RST that a listener answers an
+        // unexpected ACK with. That hook ends the record. Without ACK, or with RST, nobody will.
+        if state.event.tcp_flags & (ACK | RST) != ACK {
+            state.finish();
+        }
+    } else {
+        state.mark(bits[2]);
+        tally::queued(state.event.sk, returned);
+        state.finish();
+    }
+}
+
+/// (sk, skb, req, …): the first three are the same since v4.4.
+#[fentry(function = "tcp_check_req")]
+pub fn fentry_tcp_check_req(ctx: FEntryContext) -> u32 {
+    enter_check_req(ctx.arg(0), ctx.arg(1), ctx.arg(2), Rung::Fentry);
+    state::log(&ctx, "tcp_check_req");
+    0
+}
+
+#[fexit(function = "tcp_check_req")]
+pub fn fexit_tcp_check_req(ctx: FExitContext) -> u32 {
+    let slot = TCP_CHECK_REQ_RETURN.load();
+    if slot.exists() {
+        let returned = read::slot(ctx.as_ptr(), slot, 0);
+        exit_check_req(returned);
+    }
+    0
+}
+
+/// (sk, skb) since v4.4.
+#[fentry(function = "cookie_v4_check")]
+pub fn fentry_cookie_v4_check(ctx: FEntryContext) -> u32 {
+    enter_cookie_check(ctx.arg(0), ctx.arg(1), Rung::Fentry);
+    state::log(&ctx, "cookie_v4_check");
+    0
+}
+
+#[fexit(function = "cookie_v4_check")]
+pub fn fexit_cookie_v4_check(ctx: FExitContext) -> u32 {
+    let slot = COOKIE_V4_CHECK_RETURN.load();
+    if slot.exists() {
+        let returned = read::slot(ctx.as_ptr(), slot, 0);
+        exit_cookie_check(returned);
+    }
+    0
+}
+
+#[fentry(function = "cookie_v6_check")]
+pub fn fentry_cookie_v6_check(ctx: FEntryContext) -> u32 {
+    enter_cookie_check(ctx.arg(0), ctx.arg(1), Rung::Fentry);
+    0
+}
+
+#[fexit(function = "cookie_v6_check")]
+pub fn fexit_cookie_v6_check(ctx: FExitContext) -> u32 {
+    let slot = COOKIE_V6_CHECK_RETURN.load();
+    if slot.exists() {
+        let returned = read::slot(ctx.as_ptr(), slot, 0);
+        exit_cookie_check(returned);
+    }
+    0
+}
+
+#[kprobe]
+pub fn kprobe_tcp_check_req(ctx: ProbeContext) -> u32 {
+    if let (Some(listener), Some(skb), Some(req)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
+        enter_check_req(listener, skb, req, Rung::Kprobe);
+    }
+    0
+}
+
+#[kretprobe]
+pub fn kretprobe_tcp_check_req(ctx: RetProbeContext) -> u32 {
+    exit_check_req(ctx.ret());
+    0
+}
+
+/// For both families.
+#[kprobe]
+pub fn kprobe_cookie_check(ctx: ProbeContext) -> u32 {
+    if let (Some(listener), Some(skb)) = (ctx.arg(0), ctx.arg(1)) {
+        enter_cookie_check(listener, skb, Rung::Kprobe);
+    }
+    0
+}
+
+/// For both families.
+#[kretprobe]
+pub fn kretprobe_cookie_check(ctx: RetProbeContext) -> u32 {
+    exit_cookie_check(ctx.ret());
+    0
+}

@@ -1,0 +1,135 @@
+//! A third ACK at the end of `tcp_v4_syn_recv_sock` or its IPv6 twin.
+
+use overflow_common::{
+    Event, Kind, Loss, Path,
+    segment::{ACK, SYN},
+    valid,
+};
+
+use super::{gate, listener::Listener, mode::AttachMode, state::CpuState};
+use crate::{
+    emit, filter,
+    globals::{
+        NET_ABORT_ON_OVERFLOW, REQ_LISTENER, REQ_NUM_RETRANS, REQ_NUM_TIMEOUT, SKB_PROTOCOL,
+    },
+    losses, read,
+    skb::{self, At},
+};
+
+/// `ETH_P_IP`, as it stands in `skb->protocol`.
+const ETH_P_IP: u64 = 0x0800_u16.to_be() as u64;
+
+/// No child: the third ACK is dropped, or answered by RST.
+#[inline(always)]
+pub fn refused<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> u32 {
+    u32::from(report::<M>(sk, skb, req, v6).is_some())
+}
+
+#[inline(always)]
+fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
+    let state = CpuState::get()?;
+    if reported_by_ipv4::<M>(skb, v6) {
+        return None;
+    }
+    let net = Listener::net::<M>(sk);
+    let counted = state.counted::<M>(net);
+    let listener = Listener::at::<M>(sk, net)?;
+    // cookie_v4_check makes a request that knows no listener.
+    let by_request = M::exact::<u64>(req, &REQ_LISTENER) != 0;
+    let abort = M::exact::<u8>(net, &NET_ABORT_ON_OVERFLOW) as u8;
+    if state.reset_due != 0 {
+        // The RST that was to follow did not: that third ACK was never reported.
+        losses::count(Loss::PathInterrupted);
+        state.reset_due = 0;
+    }
+    if by_request && abort != 0 {
+        // The RST is to follow at once, and proves that the sysctl was read.
+        state.reset_due = skb;
+        state.refused = req;
+        state.refused_counted = counted.into();
+        return Some(());
+    }
+    let refused = Refused { listener, req, by_request, abort, counted };
+    emit::in_place(Kind::Ack, M::RUNG, |event| {
+        let wanted = refused.report::<M>(skb, event);
+        if wanted && by_request {
+            gate::set_retry_pending();
+        }
+        wanted
+    });
+    Some(())
+}
+
+/// A third ACK that got no child.
+#[derive(Clone, Copy)]
+pub struct Refused {
+    pub listener: Listener,
+    pub req: u64,
+    /// It met a request, not the cookie check.
+    pub by_request: bool,
+    /// `sysctl_tcp_abort_on_overflow`.
+    pub abort: u8,
+    /// What this CPU counted, as path bits.
+    pub counted: u32,
+}
+
+impl Refused {
+    /// Whether it is wanted.
+    #[inline(always)]
+    pub fn report<M: AttachMode>(self, skb: u64, event: &mut Event) -> bool {
+        event.path = self.counted | Path::SYN_RECV_SOCK_NULL;
+        event.path |= if self.by_request { Path::CHECK_REQ } else { Path::COOKIE_CHECK };
+        event.req = self.req;
+        self.listener.report(event);
+        event.abort_on_overflow = self.abort;
+        event.valid |= valid::ABORT_ON_OVERFLOW;
+        skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some()
+            && filter::wants_segment(event)
+            // Fast Open tries a child at the SYN, which then goes on without it.
+            && event.tcp_flags & (SYN | ACK) != SYN
+    }
+}
+
+/// A child was made. Of a request whose third ACK was dropped before, or put off by
+/// TCP_DEFER_ACCEPT? `tcp_check_req` sets `acked` for both.
+#[inline(always)]
+pub fn accepted<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> u32 {
+    if M::acked(req) { recovered::<M>(sk, skb, req, v6) } else { 0 }
+}
+
+#[inline(never)]
+fn recovered<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> u32 {
+    u32::from(report_recovery::<M>(sk, skb, req, v6).is_some())
+}
+
+#[inline(always)]
+fn report_recovery<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
+    if M::exact::<u64>(req, &REQ_LISTENER) == 0 {
+        return None;
+    }
+    if reported_by_ipv4::<M>(skb, v6) {
+        return None;
+    }
+    let listener = Listener::at::<M>(sk, Listener::net::<M>(sk))?;
+    emit::in_place(Kind::Ack, M::RUNG, |event| {
+        event.path = Path::CHECK_REQ | Path::SYN_RECV_SOCK_CHILD;
+        event.req = req;
+        listener.report(event);
+        if let (Some(timeouts), Some(retrans)) =
+            (read::field(req, &REQ_NUM_TIMEOUT), read::field(req, &REQ_NUM_RETRANS))
+        {
+            event.num_timeout = timeouts as u8;
+            event.num_retrans = retrans as u8;
+            event.valid |= valid::NUM_TIMEOUT;
+        }
+        skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some() && filter::wants_segment(event)
+    });
+    Some(())
+}
+
+/// `tcp_v6_syn_recv_sock` hands IPv4 segments of a dual-stack listener to its IPv4 twin, which has
+/// reported already.
+#[inline(always)]
+fn reported_by_ipv4<M: AttachMode>(skb: u64, v6: bool) -> bool {
+    v6 && M::exact::<u16>(skb, &SKB_PROTOCOL) == ETH_P_IP
+}

@@ -1,0 +1,128 @@
+//! The fentry rung.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    EbpfContext,
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
+};
+
+use super::{ack, gate, icmp_error, reset, state::CpuState, syn};
+use crate::{
+    globals::{SEND_RESET_REASON, SYN_RECV_SOCK_RETURN},
+    read::{self, Typed},
+};
+
+/// (rsk_ops, af_ops, sk, skb), the same in every version since v3.17.
+#[fexit(function = "tcp_conn_request")]
+pub fn drops_tcp_conn_request(ctx: FExitContext) -> u32 {
+    if syn::suspect::<Typed>(ctx.arg(2)) {
+        look_at_syn(ctx.as_ptr());
+    }
+    0
+}
+
+#[inline(never)]
+fn look_at_syn(ctx: *mut c_void) -> u32 {
+    let ctx = FExitContext::new(ctx);
+    syn::look::<Typed>(ctx.arg(2), ctx.arg(3))
+}
+
+/// `listen()`.
+#[fentry(function = "inet_csk_listen_start")]
+pub fn drops_inet_csk_listen_start(_ctx: FEntryContext) -> u32 {
+    gate::opened();
+    0
+}
+
+/// (skb, mss): called past every test that could still drop the SYN.
+#[fentry(function = "cookie_v4_init_sequence")]
+pub fn drops_cookie_v4_init_sequence(ctx: FEntryContext) -> u32 {
+    CpuState::cookie(ctx.arg(0));
+    0
+}
+
+#[fentry(function = "cookie_v6_init_sequence")]
+pub fn drops_cookie_v6_init_sequence(ctx: FEntryContext) -> u32 {
+    CpuState::cookie(ctx.arg(0));
+    0
+}
+
+/// (sk, seq, abort), for both families.
+#[fentry(function = "tcp_req_err")]
+pub fn drops_tcp_req_err(ctx: FEntryContext) -> u32 {
+    icmp_error::begins::<Typed>(ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    0
+}
+
+#[fexit(function = "tcp_req_err")]
+pub fn drops_tcp_req_err_exit(_ctx: FExitContext) -> u32 {
+    icmp_error::is_over();
+    0
+}
+
+/// (sk, skb, req, …).
+#[fexit(function = "tcp_v4_syn_recv_sock")]
+pub fn drops_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
+    if child(&ctx) == 0 {
+        refused_v4(ctx.as_ptr());
+    } else if gate::retry_pending() {
+        accepted_v4(ctx.as_ptr());
+    }
+    0
+}
+
+#[fexit(function = "tcp_v6_syn_recv_sock")]
+pub fn drops_tcp_v6_syn_recv_sock(ctx: FExitContext) -> u32 {
+    if child(&ctx) == 0 {
+        refused_v6(ctx.as_ptr());
+    } else if gate::retry_pending() {
+        accepted_v6(ctx.as_ptr());
+    }
+    0
+}
+
+#[inline(always)]
+fn child(ctx: &FExitContext) -> u64 {
+    read::slot(ctx.as_ptr(), SYN_RECV_SOCK_RETURN.load(), 0)
+}
+
+#[inline(never)]
+fn refused_v4(ctx: *mut c_void) -> u32 {
+    let ctx = FExitContext::new(ctx);
+    ack::refused::<Typed>(ctx.arg(0), ctx.arg(1), ctx.arg(2), false)
+}
+
+#[inline(never)]
+fn refused_v6(ctx: *mut c_void) -> u32 {
+    let ctx = FExitContext::new(ctx);
+    ack::refused::<Typed>(ctx.arg(0), ctx.arg(1), ctx.arg(2), true)
+}
+
+#[inline(never)]
+fn accepted_v4(ctx: *mut c_void) -> u32 {
+    let ctx = FExitContext::new(ctx);
+    ack::accepted::<Typed>(ctx.arg(0), ctx.arg(1), ctx.arg(2), false)
+}
+
+#[inline(never)]
+fn accepted_v6(ctx: *mut c_void) -> u32 {
+    let ctx = FExitContext::new(ctx);
+    ack::accepted::<Typed>(ctx.arg(0), ctx.arg(1), ctx.arg(2), true)
+}
+
+/// (sk, skb[, reason]).
+#[fentry(function = "tcp_v4_send_reset")]
+pub fn drops_tcp_v4_send_reset(ctx: FEntryContext) -> u32 {
+    let reason = read::slot(ctx.as_ptr(), SEND_RESET_REASON.load(), read::NO_REASON);
+    reset::send_reset::<Typed>(ctx.arg(0), ctx.arg(1), reason);
+    0
+}
+
+#[fentry(function = "tcp_v6_send_reset")]
+pub fn drops_tcp_v6_send_reset(ctx: FEntryContext) -> u32 {
+    let reason = read::slot(ctx.as_ptr(), SEND_RESET_REASON.load(), read::NO_REASON);
+    reset::send_reset::<Typed>(ctx.arg(0), ctx.arg(1), reason);
+    0
+}

@@ -1,0 +1,132 @@
+//! Records that hook points of both traces make: about a request, a child, an RST.
+
+use overflow_common::{Event, Kind, Path, Rung, valid};
+
+use crate::{
+    emit, filter,
+    globals::{FLAG_DEAD, REQ_LISTENER, REQ_SNT_ISN, SOCK_FLAGS, SOCK_SOCKET, TCP_IS_MPTCP},
+    read,
+    skb::{self, At},
+    sock,
+    state::PathState,
+};
+
+/// A record about a request, outside any segment's decision. It does not use the path state: the
+/// timer can run while a segment is being followed.
+#[inline(always)]
+pub fn request(listener: u64, req: u64, kind: Kind, rung: Rung, path: u32) {
+    let mut event = Event::EMPTY;
+    if sock::tuple(req, &mut event).is_none()
+        || !filter::wants(event.server_port, event.netns)
+        || !filter::wants_segment(&event)
+    {
+        return;
+    }
+    emit::begin(&mut event, kind, rung);
+    event.path = path;
+    sock::request(req, &mut event);
+    if listener != 0 {
+        event.sk = listener;
+        event.sk_state = sock::state(listener);
+        let (queue, read) = sock::queue(listener);
+        event.before = queue;
+        event.valid |= read;
+    }
+    emit::record(&event);
+}
+
+/// A record about a request that somebody ended.
+#[inline(always)]
+pub fn ended_request(req: u64, kind: Kind, rung: Rung) {
+    let listener = read::field(req, &REQ_LISTENER).unwrap_or(0);
+    request(listener, req, kind, rung, 0);
+}
+
+/// An ICMP error about a segment with this sequence number. It removes the request only if it is
+/// fatal (`abort`) and quotes the SYN-ACK.
+#[inline(always)]
+pub fn icmp_error(req: u64, seq: u32, abort: u8, rung: Rung) {
+    if abort & 1 != 0 && read::field(req, &REQ_SNT_ISN) == Some(seq.into()) {
+        ended_request(req, Kind::IcmpError, rung);
+    }
+}
+
+/// A record about the child `sk` if it waits in the accept queue. An application's socket has a
+/// `sk_socket`, an orphaned one is `SOCK_DEAD`; of a child that nobody has accepted neither is so.
+#[inline(always)]
+pub fn waiting_child(sk: u64, kind: Kind, rung: Rung, bit: u32) {
+    let (Some(socket), Some(flags)) = (read::field(sk, &SOCK_SOCKET), read::field(sk, &SOCK_FLAGS))
+    else {
+        return;
+    };
+    if socket != 0 || flags >> (FLAG_DEAD.load() & 63) & 1 != 0 {
+        return;
+    }
+    // An MPTCP listener resets its children in whatever state they are (mptcp_subflow_queue_clean
+    // in net/mptcp/subflow.c; seen from 6.1 to 7.3) before inet_csk_listen_stop does: it tells
+    // nothing of them.
+    let state = match read::field(sk, &TCP_IS_MPTCP) {
+        Some(1..) => 0,
+        _ => sock::state(sk),
+    };
+    child(sk, state, kind, rung, bit);
+}
+
+/// A record about a child socket.
+#[inline(always)]
+pub fn child(sk: u64, state: u8, kind: Kind, rung: Rung, bit: u32) {
+    let mut event = Event::EMPTY;
+    if sock::child_tuple(sk, &mut event).is_none()
+        || !filter::wants(event.server_port, event.netns)
+        || !filter::wants_segment(&event)
+    {
+        return;
+    }
+    emit::begin(&mut event, kind, rung);
+    event.path = bit;
+    event.sk = sk;
+    event.sk_state = state;
+    emit::record(&event);
+}
+
+/// An RST answers a segment; `sk` is the listener, the socket the segment belongs to, or 0; `reason`
+/// may be [`read::NO_REASON`].
+#[inline(always)]
+pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
+    if let Some(state) = PathState::following(skb) {
+        state.mark(bit);
+        reset_reason(&mut state.event, reason);
+        // tcp_check_req is still to return; after the other two nobody else ends the record.
+        if state.has(Path::CHECK_REQ_LISTENER | Path::COOKIE_CHECK_LISTENER) {
+            state.finish();
+        }
+        return;
+    }
+    let Some(state) = PathState::get() else { return };
+    state.reset(Kind::Reset, rung);
+    if skb::parse(skb, At::NetworkHeader, &mut state.event).is_none() {
+        return;
+    }
+    let netns = if sk == 0 { skb::netns(skb) } else { sock::netns(sk) };
+    let Some(netns) = netns else { return };
+    if !filter::wants(state.event.server_port, netns) || !filter::wants_segment(&state.event) {
+        return;
+    }
+    state.event.netns = netns;
+    if sk != 0 {
+        state.event.sk = sk;
+        state.event.sk_state = sock::state(sk);
+    }
+    state.mark(bit);
+    reset_reason(&mut state.event, reason);
+    state.finish();
+}
+
+/// Notes why the RST is sent, if the kernel says so.
+#[inline(always)]
+pub fn reset_reason(event: &mut Event, reason: u64) {
+    if reason != read::NO_REASON {
+        event.reset_reason = reason as u32;
+        event.valid |= valid::RESET_REASON;
+    }
+}

@@ -1,0 +1,78 @@
+//! What is read of a `struct sk_buff`: its headers and its network namespace.
+
+use core::mem::MaybeUninit;
+
+use overflow_common::{
+    Event, Loss, Plain,
+    segment::{self, NoSegment, Source},
+};
+
+use crate::{
+    globals::{DEV_NET, SKB_DATA, SKB_DEV, SKB_HEAD, SKB_NETWORK_HEADER},
+    losses,
+    read::{self, Memory, Probed},
+    sock,
+};
+
+/// Where the IP header of `skb` is.
+#[derive(Clone, Copy)]
+pub enum At {
+    /// `network_header` is set: anywhere above the IP layer, and on the way out.
+    NetworkHeader,
+    /// `data` points at it: in `netif_receive_skb`, before the header offsets are set.
+    Data,
+}
+
+/// A segment in the kernel's memory.
+struct Segment {
+    /// The address of its IP header.
+    ip: u64,
+    at: At,
+}
+
+impl Source for Segment {
+    #[inline(always)]
+    fn fill<'a, T: Plain>(&self, offset: u64, place: &'a mut MaybeUninit<T>) -> (&'a T, bool) {
+        read::fill(self.ip + offset, place)
+    }
+
+    #[inline(always)]
+    fn refuse(&self, why: NoSegment) {
+        match (why, self.at) {
+            // TCP is handed nothing but IP.
+            (NoSegment::NotIp, At::NetworkHeader) => losses::count(Loss::BadHeader),
+            // What a device receives may be anything, ARP for one; a failed read is counted where it
+            // was made.
+            (NoSegment::NotIp, At::Data) | (NoSegment::NotTcp | NoSegment::Unreadable, _) => {}
+        }
+    }
+}
+
+/// Parses the headers of `skb` into `event`, as seen from the server: the sender is the client.
+/// `None` if it is no TCP segment; unreadable headers are counted.
+#[inline(always)]
+pub fn parse(skb: u64, at: At, event: &mut Event) -> Option<()> {
+    parse_by::<Probed>(skb, at, event)
+}
+
+/// As [`parse`]; `M` is how `skb` may be read.
+#[inline(always)]
+pub fn parse_by<M: Memory>(skb: u64, at: At, event: &mut Event) -> Option<()> {
+    let ip = match at {
+        At::NetworkHeader => {
+            M::exact::<u64>(skb, &SKB_HEAD) + M::exact::<u16>(skb, &SKB_NETWORK_HEADER)
+        }
+        At::Data => M::exact::<u64>(skb, &SKB_DATA),
+    };
+    segment::parse(&Segment { ip, at }, event)
+}
+
+/// Inode number of the network namespace of the device that `skb` is on.
+#[inline(always)]
+pub fn netns(skb: u64) -> Option<u32> {
+    let device = read::field(skb, &SKB_DEV)?;
+    if device == 0 {
+        return None;
+    }
+    sock::net_inum(read::field(device, &DEV_NET)?)
+}

@@ -1,0 +1,10 @@
+//! Tests that run anywhere: no privilege, no other program, no particular kernel.
+
+mod expect;
+mod model_docs;
+mod model_ground_truth;
+mod replay_hostile;
+mod sink;
+#[path = "../support/mod.rs"]
+mod support;
+mod trace_replay;

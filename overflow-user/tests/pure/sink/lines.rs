@@ -1,0 +1,196 @@
+//! The JSON lines against schema and documentation.
+
+use std::{borrow::Cow, collections::BTreeSet};
+
+use overflow_core::{
+    loss::Loss,
+    verdict::{Values, VerdictId},
+    wire::{Client, Connection, Ended, Event, Functions, Line, Scenario, VERSION, line},
+};
+use overflow_lab::report::{Report, json};
+use serde_json::{Value, json};
+
+use crate::{
+    expect,
+    support::{
+        reports::{self, Cell, Handshake},
+        schema,
+    },
+};
+
+fn lines(report: &Report) -> Vec<String> {
+    let mut text = Vec::new();
+    json::report(&mut text, report).unwrap();
+    String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn parsed(lines: &[String]) -> Vec<Value> {
+    lines.iter().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+/// A report in which every kind of line and nearly every field occurs.
+fn eventful() -> Vec<String> {
+    use Handshake::{Accepted as A, Cookie as C, Kept as K, Reset as R, SynDropped as S};
+    let mut untraced = Cell::new(0, 0, 0, &[A, A, S]);
+    untraced.coverage = None;
+    let mut lossy = Cell::new(1, 1, 1, &[A, R, C]);
+    lossy.config.somaxconn = Some(128);
+    lossy.losses = vec![(Loss::from_id("events"), 2)];
+    let wrong = Cell::new(0, 1, 1, &[A, K, C]).report(|seen, traced| {
+        traced[2].stages[1].id = VerdictId::AckResetOverflow;
+        traced[2].stages[1].values.drop_reason = Some("TCP_LISTEN_OVERFLOW".into());
+        seen.notes.push("a note".to_owned());
+    });
+    let cells = vec![untraced.report(|_, _| ()), lossy.report(|_, _| ()), wrong];
+    let mut all = lines(&reports::report(cells));
+
+    let mut text = Vec::new();
+    let seed = reports::seed();
+    let connection = &seed.cells[0].judgement.connections[2].connection;
+    let values = Values { sk_ack_backlog: Some(2), ..Values::default() };
+    let event = Event {
+        v: VERSION,
+        run: None,
+        t_ns: 5,
+        hook: "tcp_check_req".into(),
+        client: Some(connection.client),
+        server: None,
+        path: Functions::Known(&["tcp_v4_rcv"]),
+        values: Cow::Borrowed(&values),
+        netns: None,
+        id: None,
+        known: None,
+        why: None,
+        listener: None,
+        reuseport_group: None,
+        owner: None,
+    };
+    line(&mut text, &Line::Event(event)).unwrap();
+    let ended = Ended {
+        run: "abort=1".into(),
+        holds: Some(true),
+        stories: vec!["syn.queued > ack.accepted".to_owned()],
+        differences: Cow::default(),
+        unavailable: None,
+    };
+    for ended in [None, Some(ended)] {
+        let (scenario, shows) = ("centos7".into(), "one line".into());
+        line(&mut text, &Line::Scenario(Scenario { v: VERSION, scenario, shows, ended })).unwrap();
+    }
+    let client = Client {
+        v: VERSION,
+        client: connection.client,
+        server: connection.server,
+        connect_ns: Some(200_000_000),
+        connect_error: None,
+        state: "ESTABLISHED".into(),
+        error: None,
+    };
+    line(&mut text, &Line::Client(client)).unwrap();
+    line(&mut text, &Line::Connection(Connection::of(connection))).unwrap();
+    all.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
+    all
+}
+
+#[test]
+fn every_line_fits_the_schema() {
+    let schema = schema::shipped();
+    let mut kinds = BTreeSet::new();
+    for (line, value) in eventful().iter().zip(parsed(&eventful())) {
+        schema::check(&schema, &schema, &value).unwrap_or_else(|e| panic!("{line}\n{e}"));
+        assert!(line.starts_with("{\"type\":\""), "{line}");
+        kinds.insert(value["type"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(kinds, Line::KINDS.map(str::to_owned).into());
+}
+
+#[test]
+fn every_line_is_read_and_written_alike() {
+    for text in eventful() {
+        let read: Line = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        let mut written = Vec::new();
+        line(&mut written, &read).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), format!("{text}\n"));
+    }
+}
+
+#[test]
+fn documentation_schema_and_types_have_the_same_kinds() {
+    let docs = include_str!("../../../../docs/events.md");
+    let headings = docs.lines().filter_map(|line| line.strip_prefix("## "));
+    assert_eq!(headings.collect::<Vec<_>>(), Line::KINDS);
+    let intro = docs.split("\n## ").next().unwrap();
+    assert!(intro.contains("which of the eight kinds"), "the introduction counts the kinds");
+    let schema = schema::shipped();
+    let kinds = schema["oneOf"].as_array().unwrap().iter().map(|kind| kind["$ref"].as_str());
+    let kinds: Vec<_> = kinds.map(|kind| kind.unwrap().trim_start_matches("#/$defs/")).collect();
+    assert_eq!(kinds, Line::KINDS);
+    for kind in Line::KINDS {
+        assert_eq!(schema["$defs"][kind]["properties"]["type"]["const"], kind);
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_is_wrong() {
+    let schema = schema::shipped();
+    let good = parsed(&lines(&reports::seed()));
+    let connection = good.iter().find(|l| l["type"] == "connection").unwrap();
+    let check = |path: &str, value: Value| {
+        let mut bad = connection.clone();
+        *bad.pointer_mut(path).unwrap() = value;
+        assert!(schema::check(&schema, &schema, &bad).is_err(), "{path}");
+    };
+    check("/v", json!(2));
+    check("/agree", json!("yes"));
+    check("/stages/0/id", json!("syn.unheard_of"));
+    check("/stages/0/t_ns", json!(-1));
+    check("/stages/0/known", json!("guessed"));
+    check("/witnesses", json!({}));
+    let mut bad = connection.clone();
+    bad["surprise"] = json!(1);
+    assert!(schema::check(&schema, &schema, &bad).is_err());
+}
+
+#[test]
+fn schema_knows_every_verdict() {
+    let schema = schema::shipped();
+    let ids: Vec<Value> = VerdictId::ALL.iter().map(|id| json!(id.as_str())).collect();
+    assert_eq!(schema["$defs"]["verdict"]["enum"], Value::Array(ids));
+}
+
+#[test]
+fn every_field_of_the_schema_is_documented() {
+    let docs = include_str!("../../../../docs/events.md");
+    let schema = schema::shipped();
+    for (kind, def) in schema["$defs"].as_object().unwrap() {
+        for (name, _) in def["properties"].as_object().into_iter().flatten() {
+            // Every line has these two; they are in the introduction.
+            let known = name == "type" || name == "v";
+            let ticked = [format!("`{name}`"), format!(".{name}`")];
+            assert!(
+                known || ticked.iter().any(|t| docs.contains(t)),
+                "{kind}: {name} is not in docs/events.md"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_connection_reads_as_the_design_has_it() {
+    let all = lines(&reports::seed());
+    let cookie = all.iter().find(|l| l.contains("30003") && l.contains("abort=1,syncookies=1"));
+    expect::check("connection.json", &format!("{}\n", cookie.unwrap()));
+}
+
+#[test]
+fn the_summary_counts_what_was_printed() {
+    let all = parsed(&eventful());
+    let summary = all.iter().find(|l| l["type"] == "summary").unwrap();
+    let printed = all.iter().filter(|l| l["type"] == "connection" && l["run"].is_string());
+    let disagree = printed.clone().filter(|l| l["agree"] == false).count();
+    assert_eq!(summary["connections"], printed.count());
+    assert_eq!(summary["disagreements"], disagree);
+    assert!(disagree > 0);
+    assert_eq!(summary["agree"], false);
+    assert_eq!(summary["lost"], 2);
+}

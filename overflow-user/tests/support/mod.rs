@@ -1,0 +1,5 @@
+//! What both test binaries use.
+
+pub mod connections;
+pub mod reports;
+pub mod schema;
