@@ -8,9 +8,7 @@ use anyhow::{Context as _, Result};
 use guest_init::plan::Job;
 
 use crate::{
-    exec, kernel_image,
-    lines::{self, Line},
-    matrix, progress,
+    exec, kernel_image, lines, matrix, progress,
     test::Checks,
     vm::{JobOutput, Options, Vm},
 };
@@ -112,27 +110,32 @@ fn doctor(output: &JobOutput, checks: &mut Checks) {
 /// Every scenario must come out as expected, traced by kprobes alone.
 fn judge(output: &JobOutput, checks: &mut Checks) -> Result<()> {
     let lines = lines::read(&output.stdout)?;
-    let ended: Vec<_> = lines.iter().filter(|line| line.r#type == "scenario").collect();
-    checks.check(!ended.is_empty(), || exec::complaint(&output.stderr));
-    for line in ended {
-        let name = line.scenario.as_deref().unwrap_or("?");
-        match line.unavailable.as_deref() {
-            Some(why) if line.holds.is_none() && matrix::may_be_unavailable(why) => {
+    let scenarios: Vec<_> = lines::scenarios(&lines).collect();
+    checks.check(!scenarios.is_empty(), || exec::complaint(&output.stderr));
+    for line in scenarios {
+        let name = &line.scenario;
+        let Some(ended) = &line.ended else {
+            checks.check(false, || format!("--btf, {name}: it is only listed"));
+            continue;
+        };
+        match ended.unavailable.as_deref() {
+            Some(why) if ended.holds.is_none() && matrix::may_be_unavailable(why) => {
                 checks.skip(&format!("--btf, {name}"), why);
                 continue;
             }
             _ => {}
         }
-        checks.check(line.holds == Some(true), || {
-            let why = line.unavailable.iter().chain(&line.differences).cloned();
+        checks.check(ended.holds == Some(true), || {
+            let why = ended.unavailable.as_deref().into_iter();
+            let why = why.chain(ended.differences.iter().map(String::as_str));
             format!("--btf, {name}: {}", why.collect::<Vec<_>>().join("; "))
         });
     }
-    let hooks: Vec<_> = lines.iter().flat_map(|line: &Line| &line.hooks).collect();
+    let hooks: Vec<_> = lines::hooks(&lines).filter_map(|hook| hook.hook.as_deref()).collect();
     let kprobe = |hook: &str| hook.starts_with("kprobe:") || hook.starts_with("kretprobe:");
-    let other = hooks.iter().find(|hook| !kprobe(&hook.hook));
+    let other = hooks.iter().find(|hook| !kprobe(hook));
     checks.check(!hooks.is_empty() && other.is_none(), || {
-        format!("--btf: not only kprobes: {:?}", other.map(|hook| &hook.hook))
+        format!("--btf: not only kprobes: {other:?}")
     });
     Ok(())
 }

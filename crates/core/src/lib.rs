@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod packet;
 pub mod tcp_state;
 pub mod decode;
+pub mod loss;
 pub mod recording;
 pub mod syn_limit;
 pub mod histories;

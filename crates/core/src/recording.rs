@@ -14,7 +14,7 @@ use overflow_common::Event;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{aggregates::Aggregates, listeners::Inventory};
+use crate::{aggregates::Aggregates, listeners::Inventory, loss::Loss};
 
 const MAGIC: &[u8; 8] = b"overflow";
 /// The format's version; a reader refuses later ones.
@@ -65,7 +65,7 @@ pub enum Frame {
     /// What was counted in the kernel, at this time: CLOCK_MONOTONIC nanoseconds.
     Aggregates(u64, Box<Aggregates>),
     /// What was lost so far, by cause.
-    Losses(Vec<(String, u64)>),
+    Losses(Vec<(Loss, u64)>),
     /// A second went by: CLOCK_MONOTONIC nanoseconds.
     Tick(u64),
     /// Tracing ended: CLOCK_MONOTONIC nanoseconds.

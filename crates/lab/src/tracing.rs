@@ -4,9 +4,9 @@
 use std::{error::Error, future::Future};
 
 use overflow_common::Kind;
-use overflow_core::{decode::Observed, histories::Table, wire::HookInUse};
+use overflow_core::{decode::Observed, histories::Table, loss::Loss};
 
-use crate::{report::Loss, witness::Coverage};
+use crate::{report::HookInUse, witness::Coverage};
 
 /// Why a tracer failed.
 pub type TracingError = Box<dyn Error + Send + Sync>;
@@ -29,7 +29,7 @@ pub struct Traced {
     /// The hooks that attached.
     pub hooks: Vec<HookInUse>,
     /// What was lost, zeroes included.
-    pub losses: Vec<Loss>,
+    pub losses: Vec<(Loss, u64)>,
 }
 
 /// A history up to the listener's close at `close_ns`, and what the close itself did. What a

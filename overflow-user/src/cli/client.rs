@@ -9,11 +9,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Args, value_parser};
-use serde::Serialize;
 use tokio::task::LocalSet;
 
 use super::{OutputFormat, connection_text, parsers};
-use overflow_core::wire::VERSION;
+use overflow_core::wire::{self, Line};
 use overflow_lab::{ClientView, two_hosts::Clients};
 
 /// Connect many clients at once, and show what each of them believes.
@@ -48,23 +47,6 @@ pub struct ClientArgs {
     output: OutputFormat,
 }
 
-/// A `client` line of the JSON output.
-#[derive(Serialize)]
-struct Line<'a> {
-    r#type: &'static str,
-    v: u32,
-    client: String,
-    server: String,
-    /// From `connect()` to established, nanoseconds.
-    connect_ns: Option<u64>,
-    /// How `connect()` ended otherwise: an errno name, or `pending`.
-    connect_error: Option<&'a str>,
-    /// TCP state at the end of the hold, in `ss` words.
-    state: &'a str,
-    /// The socket's error at the end of the hold, an errno name.
-    error: Option<&'a str>,
-}
-
 /// Connects, waits, reports.
 pub(super) fn run(args: &ClientArgs) -> Result<ExitCode> {
     let server = resolve(args)?;
@@ -78,8 +60,7 @@ pub(super) fn run(args: &ClientArgs) -> Result<ExitCode> {
         OutputFormat::Text => text(&mut out, server, &views)?,
         OutputFormat::Json => {
             for view in &views {
-                serde_json::to_writer(&mut out, &line(server, view))?;
-                out.write_all(b"\n")?;
+                wire::line(&mut out, &line(server, view))?;
             }
         }
     }
@@ -124,14 +105,13 @@ fn text(out: &mut impl Write, server: SocketAddr, views: &[ClientView]) -> io::R
 }
 
 fn line(server: SocketAddr, view: &ClientView) -> Line<'_> {
-    Line {
-        r#type: "client",
-        v: VERSION,
-        client: view.local.to_string(),
-        server: server.to_string(),
+    Line::Client(wire::Client {
+        v: wire::VERSION,
+        client: view.local,
+        server,
         connect_ns: view.connect.as_ref().ok().copied(),
-        connect_error: view.connect.as_ref().err().map(String::as_str),
-        state: &view.state,
-        error: view.error.as_deref(),
-    }
+        connect_error: view.connect.as_ref().err().map(|error| error.as_str().into()),
+        state: view.state.as_str().into(),
+        error: view.error.as_deref().map(Into::into),
+    })
 }

@@ -1,7 +1,7 @@
 //! `overflow replay`: a recording through the same pipeline as live tracing, to any output.
 
 use std::{
-    io::{self, BufWriter, IsTerminal, Write},
+    io::{self, BufWriter, IsTerminal},
     path::PathBuf,
     process::ExitCode,
 };
@@ -11,7 +11,10 @@ use clap::Args;
 
 use super::trace::{self, Confining, View};
 use overflow::{confine::Needs, pipeline::report_losses};
-use overflow_core::recording::{Frame, Recording};
+use overflow_core::{
+    loss::Loss,
+    recording::{Frame, Recording},
+};
 
 /// Show a recording of `overflow trace --record`.
 ///
@@ -42,10 +45,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let mut recording = Recording::read(&args.file, file)?;
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
-    let mut out = BufWriter::with_capacity(1 << 16, stdout.lock());
+    let out = BufWriter::with_capacity(1 << 16, stdout.lock());
     let header = recording.header().clone();
-    let mut engine =
-        trace::engine(args.view.options(filter), args.view.sink(terminal), &header, &mut out)?;
+    let sinks = vec![args.view.sink(out, terminal)];
+    let mut engine = trace::engine(args.view.options(filter), sinks, &header)?;
     let mut failure = None;
     let mut enough = false;
     let mut events = Vec::new();
@@ -53,7 +56,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
         while !enough && recording.next_events(&mut events) {
             engine.expect(&events);
             for event in &events {
-                enough = engine.event(event, &mut out)?.is_break();
+                enough = engine.event(event)?.is_break();
                 if enough {
                     break;
                 }
@@ -61,7 +64,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
         }
         match recording.next_frame() {
             Ok(Some(Frame::Event(_) | Frame::Tick(_))) if enough => {}
-            Ok(Some(frame)) => enough |= engine.feed(frame, &mut out)?.is_break(),
+            Ok(Some(frame)) => enough |= engine.feed(frame)?.is_break(),
             Ok(None) => break,
             Err(error) => {
                 failure = Some(error);
@@ -69,9 +72,8 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
             }
         }
     }
-    engine.lose("damaged frames of the recording", recording.damaged());
-    engine.close(&mut out)?;
-    out.flush()?;
+    engine.lose(Loss::DamagedFrames, recording.damaged());
+    engine.close()?;
     report_losses(&engine);
     if let Some(error) = failure {
         return Err(error.into());

@@ -14,6 +14,7 @@ use clap::{Args, value_parser};
 use super::{OutputFormat, connection_text, lab::RungChoice, parsers, tracing::Tracing};
 use overflow::probe::TraceConfig;
 use overflow_core::{
+    loss::Loss,
     verdict::{self, Connection},
     wire,
 };
@@ -85,7 +86,7 @@ struct Served {
     queue: ListenerQueue,
     accepted: usize,
     connections: Vec<Connection>,
-    lost: Vec<(String, u64)>,
+    lost: Vec<(Loss, u64)>,
 }
 
 async fn serve(args: &ServerArgs) -> Result<Served> {
@@ -135,8 +136,7 @@ async fn serve(args: &ServerArgs) -> Result<Served> {
         .filter(|c| !c.stages.is_empty())
         .collect();
     connections.sort_by_key(|c| c.stages.first().map(|s| s.t_ns));
-    let lost = traced.losses.into_iter().map(|l| (l.what, l.count)).collect();
-    Ok(Served { address, queue, accepted, connections, lost })
+    Ok(Served { address, queue, accepted, connections, lost: traced.losses })
 }
 
 fn announce(args: &ServerArgs, address: SocketAddr, tracing: &Tracing) {
@@ -186,20 +186,14 @@ impl Served {
         for connection in &self.connections {
             line(out, &wire::Line::Connection(wire::Connection::of(connection)))?;
         }
+        let server = self.address.to_string().into();
         let listener = wire::Listener {
-            v: wire::VERSION,
-            run: None,
-            server: self.address.to_string(),
-            recv_q_before: None,
-            recv_q: self.queue.recv_q,
-            send_q: self.queue.send_q,
             verdicts: self.verdicts(),
-            counters: std::collections::BTreeMap::new(),
+            ..wire::Listener::new(server, self.queue.recv_q, self.queue.send_q)
         };
         line(out, &wire::Line::Listener(listener))?;
         for (what, count) in self.lost.iter().filter(|(_, n)| *n > 0) {
-            let loss = wire::Loss { v: wire::VERSION, run: None, what, count: *count };
-            line(out, &wire::Line::Loss(loss))?;
+            line(out, &wire::Line::Loss(wire::Loss::of(what, *count)))?;
         }
         let summary = wire::Summary {
             v: wire::VERSION,
@@ -213,10 +207,10 @@ impl Served {
         line(out, &wire::Line::Summary(summary))
     }
 
-    fn verdicts(&self) -> std::collections::BTreeMap<&'static str, u64> {
-        let mut counts = std::collections::BTreeMap::new();
+    fn verdicts(&self) -> wire::Counts<'static> {
+        let mut counts = wire::Counts::new();
         for stage in self.connections.iter().filter_map(Connection::handshake) {
-            *counts.entry(stage.id.as_str()).or_default() += 1;
+            *counts.entry(stage.id.as_str().into()).or_default() += 1;
         }
         counts
     }

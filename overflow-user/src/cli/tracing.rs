@@ -8,9 +8,9 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::trace;
 use overflow::probe::{HookPoint, RingReader, TraceConfig, Tracer};
-use overflow_core::{decode::Decoder, histories::Table, recording::Header, wire::HookInUse};
+use overflow_core::{decode::Decoder, histories::Table, loss::Loss, recording::Header};
 use overflow_host::kernel::Kernel;
-use overflow_lab::{report::Loss, tracing::Traced, witness::Coverage};
+use overflow_lab::{report::HookInUse, tracing::Traced, witness::Coverage};
 
 /// More than any cell can have: its clients are bounded by its source ports.
 const MAX_CONNECTIONS: usize = 1 << 17;
@@ -74,17 +74,11 @@ impl Tracing {
         tokio::time::sleep(SETTLE).await;
         let _ = self.stop.send(());
         let read = self.reader.await.context("the ring's reader failed")?;
-        let kernel_losses = self.tracer.losses();
-        let loss = |what: &str, count| Loss { what: what.to_owned(), count };
-        let mut losses: Vec<_> = kernel_losses
-            .by_cause
-            .iter()
-            .map(|(what, n)| loss(&format!("ebpf {what}"), *n))
-            .collect();
-        losses.push(loss("records that could not be decoded", read.undecoded));
-        losses.push(loss("moments that found no room", read.table.evicted()));
+        let mut losses = self.tracer.losses().by_cause;
+        losses.push((Loss::Undecoded, read.undecoded));
+        losses.push((Loss::NoRoomInTable, read.table.evicted()));
         let coverage = Coverage {
-            lost: losses.iter().map(|l| l.count).sum(),
+            lost: losses.iter().map(|(_, count)| count).sum(),
             blind_to: blind_to(&self.tracer),
         };
         let hooks = hooks(&self.tracer);

@@ -22,6 +22,7 @@ use super::{
     serve::{FLUSH, Setup},
 };
 use crate::confine::wire;
+use overflow_core::loss::Loss;
 
 /// The hidden command that [`super::serve`]s.
 pub const COMMAND: &str = "export";
@@ -132,7 +133,7 @@ impl Export {
     }
 
     /// What was lost so far, by cause, zeros included.
-    pub fn losses(&self) -> Vec<(String, u64)> {
+    pub fn losses(&self) -> Vec<(Loss, u64)> {
         self.outbox.losses()
     }
 }
@@ -153,7 +154,7 @@ impl Outbox {
     }
 
     /// What was lost so far, by cause, zeros included.
-    pub fn losses(&self) -> Vec<(String, u64)> {
+    pub fn losses(&self) -> Vec<(Loss, u64)> {
         let state = &mut *self.state();
         let mut losses = Vec::new();
         for signal in Signal::ALL {
@@ -164,13 +165,12 @@ impl Outbox {
             } else {
                 counts.dropped
             };
-            let what = match signal {
-                Signal::Metrics => "OTLP exports of metrics",
-                Signal::Logs => "OTLP log records",
+            let (not_delivered, refused) = match signal {
+                Signal::Metrics => (Loss::MetricsUndelivered, Loss::MetricsRefused),
+                Signal::Logs => (Loss::LogsUndelivered, Loss::LogsRefused),
             };
-            let lost = state.no_room[signal as usize] + undelivered;
-            losses.push((format!("{what} that were not delivered"), lost));
-            losses.push((format!("{what} that the collector refused"), counts.refused));
+            losses.push((not_delivered, state.no_room[signal as usize] + undelivered));
+            losses.push((refused, counts.refused));
         }
         losses
     }

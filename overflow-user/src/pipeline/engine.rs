@@ -1,21 +1,18 @@
 //! The pipeline from frames to output: decoded, attributed, judged, counted, shown. It sees no
 //! clock and no kernel, so a replay of the same frames prints the same bytes.
 
-use std::{
-    io::{self, Write},
-    mem,
-    ops::ControlFlow,
-};
+use std::{io, mem, ops::ControlFlow};
 
 use overflow_common::{Event, Kind, Rung};
 
 use super::{filter::Filter, listener_cache::ListenerCache, listener_totals::ListenerTotals};
-use crate::sink::trace::{Closing, Interval, Moment, Snapshot, TraceSink};
+use crate::sink::trace::{Closing, Interval, JudgedEvent, Message, Opening, Sink, Snapshot};
 use overflow_core::{
     aggregates::Aggregates,
     connections::{Bounds, ConnTable, Id},
     decode::{ConnKey, Decoder, Observed},
     listeners::{Inventory, Listener},
+    loss::Loss,
     recording::Frame,
     syn_limit::{SynLimitEstimator, SynQueueLimit},
     verdict::{self, Connection, Stage, VerdictId},
@@ -24,19 +21,19 @@ use overflow_core::{
 /// What to show.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Healthy moments too.
+    /// Healthy events too.
     pub all: bool,
-    /// Seconds between aggregates; moments are not shown then.
+    /// Seconds between aggregates; events are not shown then.
     pub summary: Option<u64>,
-    /// Moments after which to stop.
+    /// Events after which to stop.
     pub max_events: Option<u64>,
-    /// Moments shown in one second; the rest are counted.
+    /// Events shown in one second; the rest are counted.
     pub max_events_per_second: Option<u64>,
     /// Which listeners.
     pub filter: Filter,
     /// Whether accept() is traced.
     pub accepts: bool,
-    /// Hand abnormal handshakes to the sink even while only aggregates are shown.
+    /// Hand abnormal handshakes to the sinks even while only aggregates are shown.
     pub handshakes: bool,
 }
 
@@ -46,22 +43,23 @@ pub struct Engine {
     decoder: Decoder,
     /// Where this kernel's SYN queue limit was seen to be.
     limit: SynLimitEstimator,
-    stories: ConnTable,
+    /// The history of each connection.
+    table: ConnTable,
     /// Those of the connection that was judged last.
     stages: Vec<Stage>,
     inventory: Inventory,
     /// How many inventories came.
     inventories: u64,
-    whose: ListenerCache,
+    cache: ListenerCache,
     places: ListenerTotals,
-    sink: Box<dyn TraceSink>,
-    losses: Vec<(String, u64)>,
+    sinks: Vec<Box<dyn Sink>>,
+    losses: Vec<(Loss, u64)>,
     /// Until when records are known to have been lost, CLOCK_MONOTONIC nanoseconds.
     lost_ns: Option<u64>,
     begun_ns: Option<u64>,
     last_ns: u64,
     interval_ns: Option<u64>,
-    /// The second that is being limited, and the moments shown and not shown in it.
+    /// The second that is being limited, and the events shown and not shown in it.
     second: (u64, u64, u64),
     shown: u64,
     suppressed: u64,
@@ -71,19 +69,25 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// A pipeline that prints to `sink`.
-    pub fn new(options: Options, decoder: Decoder, sink: Box<dyn TraceSink>) -> Self {
-        Self {
+    /// A pipeline that tells `sinks`; it begins with `opening`.
+    pub fn new(
+        options: Options,
+        decoder: Decoder,
+        mut sinks: Vec<Box<dyn Sink>>,
+        opening: &Opening,
+    ) -> io::Result<Self> {
+        sinks.handle(Message::Open(opening))?;
+        Ok(Self {
             options,
             decoder,
             limit: SynLimitEstimator::default(),
-            stories: ConnTable::new(Bounds::LIVE),
+            table: ConnTable::new(Bounds::LIVE),
             stages: Vec::new(),
             inventory: Inventory::default(),
             inventories: 0,
-            whose: ListenerCache::default(),
+            cache: ListenerCache::default(),
             places: ListenerTotals::default(),
-            sink,
+            sinks,
             losses: Vec::new(),
             lost_ns: None,
             begun_ns: None,
@@ -94,18 +98,18 @@ impl Engine {
             suppressed: 0,
             connections: 0,
             exact: false,
-        }
+        })
     }
 
     /// Takes one frame. Breaks when no more are wanted.
-    pub fn feed(&mut self, frame: Frame, out: &mut dyn Write) -> io::Result<ControlFlow<()>> {
+    pub fn feed(&mut self, frame: Frame) -> io::Result<ControlFlow<()>> {
         match frame {
-            Frame::Event(event) => return self.event(&event, out),
+            Frame::Event(event) => return self.event(&event),
             Frame::Inventory(inventory) => {
                 let earlier = mem::replace(&mut self.inventory, *inventory);
                 self.inventory.inherit_owners(earlier);
                 self.inventories += 1;
-                self.whose.clear();
+                self.cache.clear();
                 self.places.learn(&self.inventory);
             }
             Frame::Aggregates(t_ns, aggregates) => self.aggregates(t_ns, &aggregates),
@@ -115,7 +119,7 @@ impl Engine {
                 }
                 self.losses = losses;
             }
-            Frame::Tick(t_ns) => self.tick(t_ns, out)?,
+            Frame::Tick(t_ns) => self.tick(t_ns)?,
             Frame::End(t_ns) => self.last_ns = self.last_ns.max(t_ns),
         }
         Ok(ControlFlow::Continue(()))
@@ -132,35 +136,41 @@ impl Engine {
             Kind::from_u8(event.kind),
             Some(Kind::Syn | Kind::Ack | Kind::SynAckRetransmit)
         );
-        let Self { whose, inventory, options, .. } = self;
+        let Self { cache, inventory, options, .. } = self;
         about_a_listener
             && Decoder::connection(event).is_some_and(|key| {
-                whose.find(inventory, &options.filter, key.netns, key.server).listeners.is_empty()
+                cache.find(inventory, &options.filter, key.netns, key.server).listeners.is_empty()
             })
     }
 
-    /// Hands what is left to the sink. Only [`Self::close`] may follow, and losses.
-    pub fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        self.hand_over(out)?;
-        let losses = self.losses();
-        let Self { places, sink, options, inventory, suppressed, last_ns, .. } = self;
-        sink.ending(out, &snapshot(places, inventory, options, *last_ns, *suppressed, losses))
+    /// Has everything that was printed seen now.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.sinks.handle(Message::Flush)
     }
 
-    fn hand_over(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        self.end_second(out)?;
-        let Self { stories, sink, limit, lost_ns, .. } = self;
-        let wanted = sink.wants_connections();
-        let mut over = |connection: &mut Connection| tell(&mut **sink, *lost_ns, connection, out);
-        stories.finish(limit.limit(), wanted.then_some(&mut over))
+    /// Hands what is left to the sinks. Only [`Self::close`] may follow, and losses.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.hand_over()?;
+        let losses = self.losses();
+        let Self { places, sinks, options, inventory, suppressed, last_ns, .. } = self;
+        let snapshot = snapshot(places, inventory, options, *last_ns, *suppressed, losses);
+        sinks.handle(Message::Ending(&snapshot))
+    }
+
+    fn hand_over(&mut self) -> io::Result<()> {
+        self.end_second()?;
+        let Self { table, sinks, limit, lost_ns, .. } = self;
+        let wanted = sinks.wants_connections();
+        let mut on_finished = |connection: &mut Connection| finished(sinks, *lost_ns, connection);
+        table.finish(limit.limit(), wanted.then_some(&mut on_finished))
     }
 
     /// Prints what is left and the summary.
-    pub fn close(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        self.hand_over(out)?;
+    pub fn close(&mut self) -> io::Result<()> {
+        self.hand_over()?;
         let seconds = seconds(self.begun_ns.unwrap_or(self.last_ns), self.last_ns);
         let losses = self.losses();
-        let Self { places, sink, options, .. } = self;
+        let Self { places, sinks, options, .. } = self;
         let closing = Closing {
             seconds,
             listeners: places.listened(|c| &c.total),
@@ -169,87 +179,87 @@ impl Engine {
             suppressed: self.suppressed,
             losses,
         };
-        sink.close(out, &closing)
+        sinks.handle(Message::Close(&closing))
     }
 
     /// Counts a loss outside the pipeline.
-    pub fn lose(&mut self, what: &str, count: u64) {
+    pub fn lose(&mut self, loss: Loss, count: u64) {
         if count > 0 {
-            self.losses.push((what.to_owned(), count));
-            self.lost_ns = Some(u64::MAX);
+            if loss.hides_records() {
+                self.lost_ns = Some(u64::MAX);
+            }
+            self.losses.push((loss, count));
         }
     }
 
     /// Everything lost so far, by cause, zeros left out.
-    pub fn losses(&self) -> Vec<(String, u64)> {
-        let own = [("records that could not be decoded", self.decoder.unknown())];
-        let own = own.into_iter().chain(self.stories.losses());
-        let own = own.map(|(what, count)| (what.to_owned(), count));
+    pub fn losses(&self) -> Vec<(Loss, u64)> {
+        let own = [(Loss::Undecoded, self.decoder.unknown())];
+        let own = own.into_iter().chain(self.table.losses());
         self.losses.iter().cloned().chain(own).filter(|(_, count)| *count > 0).collect()
     }
 
     /// Makes ready for records that will be taken next; a few dozen at a time.
     pub fn expect(&self, events: &[Event]) {
-        self.stories.expect(events.iter().filter_map(Decoder::connection));
+        self.table.expect(events.iter().filter_map(Decoder::connection));
     }
 
     /// Takes one record. Breaks when no more are wanted.
-    pub fn event(&mut self, event: &Event, out: &mut dyn Write) -> io::Result<ControlFlow<()>> {
+    pub fn event(&mut self, event: &Event) -> io::Result<ControlFlow<()>> {
         let decoded = self.decoder.decode(event);
-        let Some(moment) = &decoded else {
+        let Some(observed) = &decoded else {
             self.lost_ns = Some(self.last_ns);
             return Ok(ControlFlow::Continue(()));
         };
-        self.begun_ns.get_or_insert(moment.t_ns);
-        self.last_ns = self.last_ns.max(moment.t_ns);
-        let ConnKey { netns, server, .. } = moment.conn;
-        let Self { whose, inventory, options, places, stories, sink, lost_ns, .. } = self;
-        let known = whose.find(inventory, &options.filter, netns, server);
-        if !known.meant || (known.listeners.is_empty() && !is_a_listeners(moment, stories)) {
+        self.begun_ns.get_or_insert(observed.t_ns);
+        self.last_ns = self.last_ns.max(observed.t_ns);
+        let ConnKey { netns, server, .. } = observed.conn;
+        let Self { cache, inventory, options, places, table, sinks, lost_ns, .. } = self;
+        let known = cache.find(inventory, &options.filter, netns, server);
+        if !known.meant || (known.listeners.is_empty() && !is_a_listeners(observed, table)) {
             return Ok(ControlFlow::Continue(()));
         }
         let place = known.place(inventory, places, netns, server);
-        self.limit.learn(moment);
+        self.limit.learn(observed);
         let limit = self.limit.limit();
-        let wanted = sink.wants_connections();
-        let mut over = |connection: &mut Connection| tell(&mut **sink, *lost_ns, connection, out);
+        let wanted = sinks.wants_connections();
+        let mut on_finished = |connection: &mut Connection| finished(sinks, *lost_ns, connection);
         let mut stages = mem::take(&mut self.stages);
-        let id = stories.add(moment, limit, &mut stages, wanted.then_some(&mut over))?;
+        let id = table.add(observed, limit, &mut stages, wanted.then_some(&mut on_finished))?;
         let counted = places.counted(place);
         counted.learn(inventory, self.inventories, netns, server);
-        counted.moment(moment);
-        let flow = self.stages(place, moment, id, &stages, out);
+        counted.event(observed);
+        let flow = self.stages(place, observed, id, &stages);
         self.stages = stages;
         flow
     }
 
-    /// Counts and shows the stages that a moment brought about, of all of its connection.
+    /// Counts and shows the stages that an event brought about, of all of its connection.
     fn stages(
         &mut self,
         place: usize,
-        moment: &Observed,
+        observed: &Observed,
         id: Id,
         stages: &[Stage],
-        out: &mut dyn Write,
     ) -> io::Result<ControlFlow<()>> {
-        for stage in fresh(stages, moment.t_ns) {
-            let by_kernel = self.exact && counted_by_kernel(moment, stage.id, self.limit.limit());
+        for stage in fresh(stages, observed.t_ns) {
+            let by_kernel = self.exact && counted_by_kernel(observed, stage.id, self.limit.limit());
             let counted = self.places.counted(place);
             if !by_kernel {
                 counted.verdict(stage.id);
             }
-            if phantom(stages, stage, moment.t_ns) {
+            if phantom(stages, stage, observed.t_ns) {
                 counted.phantom();
             }
             let abnormal = stage.id.is_abnormal();
             if self.options.summary.is_none() && (self.options.all || abnormal) {
-                let flow = self.show(moment, id, stage, out)?;
+                let flow = self.show(observed, id, stage)?;
                 if flow.is_break() {
                     return Ok(flow);
                 }
             } else if self.options.handshakes && abnormal {
-                self.stories.mark_shown(id);
-                self.hand(moment, stage, out)?;
+                self.table.mark_shown(id);
+                self.hand(observed, stage)?;
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -276,19 +286,13 @@ impl Engine {
         }
     }
 
-    fn show(
-        &mut self,
-        moment: &Observed,
-        id: Id,
-        stage: &Stage,
-        out: &mut dyn Write,
-    ) -> io::Result<ControlFlow<()>> {
+    fn show(&mut self, observed: &Observed, id: Id, stage: &Stage) -> io::Result<ControlFlow<()>> {
         if let Some(most) = self.options.max_events_per_second {
-            let second = moment.t_ns / 1_000_000_000;
+            let second = observed.t_ns / 1_000_000_000;
             // Records of several CPUs can arrive out of order; an earlier second is not opened
             // again.
             if second > self.second.0 {
-                self.end_second(out)?;
+                self.end_second()?;
                 self.second = (second, 0, 0);
             }
             if self.second.1 >= most {
@@ -298,8 +302,8 @@ impl Engine {
             }
             self.second.1 += 1;
         }
-        self.connections += u64::from(self.stories.mark_shown(id));
-        self.hand(moment, stage, out)?;
+        self.connections += u64::from(self.table.mark_shown(id));
+        self.hand(observed, stage)?;
         self.shown += 1;
         if self.options.max_events.is_some_and(|most| self.shown >= most) {
             return Ok(ControlFlow::Break(()));
@@ -307,10 +311,10 @@ impl Engine {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Hands a moment to the sink.
-    fn hand(&mut self, moment: &Observed, stage: &Stage, out: &mut dyn Write) -> io::Result<()> {
-        let ConnKey { netns, server, .. } = moment.conn;
-        let known = self.whose.find(&self.inventory, &self.options.filter, netns, server);
+    /// Hands an event to the sinks.
+    fn hand(&mut self, observed: &Observed, stage: &Stage) -> io::Result<()> {
+        let ConnKey { netns, server, .. } = observed.conn;
+        let known = self.cache.find(&self.inventory, &self.options.filter, netns, server);
         let listener = |place: &usize| &self.inventory.listeners[*place];
         let (one, group): ([&Listener; 1], Vec<&Listener>);
         let listeners = match &*known.listeners {
@@ -324,28 +328,29 @@ impl Engine {
                 &group
             }
         };
-        let line = Moment { t_ns: moment.t_ns, observed: moment, stage, listeners };
-        self.sink.moment(out, &line)
+        let judged = JudgedEvent { t_ns: observed.t_ns, observed, stage, listeners };
+        self.sinks.handle(Message::Event(&judged))
     }
 
-    fn end_second(&mut self, out: &mut dyn Write) -> io::Result<()> {
+    fn end_second(&mut self) -> io::Result<()> {
         let count = mem::take(&mut self.second.2);
-        if count > 0 { self.sink.suppressed(out, count) } else { Ok(()) }
+        if count > 0 { self.sinks.handle(Message::Suppressed(count)) } else { Ok(()) }
     }
 
-    fn tick(&mut self, t_ns: u64, out: &mut dyn Write) -> io::Result<()> {
+    fn tick(&mut self, t_ns: u64) -> io::Result<()> {
         self.begun_ns.get_or_insert(t_ns);
         self.last_ns = self.last_ns.max(t_ns);
         if self.second.0 < t_ns / 1_000_000_000 {
-            self.end_second(out)?;
+            self.end_second()?;
         }
-        let Self { stories, sink, limit, lost_ns, .. } = self;
-        let wanted = sink.wants_connections();
-        let mut over = |connection: &mut Connection| tell(&mut **sink, *lost_ns, connection, out);
-        stories.expire(t_ns, limit.limit(), wanted.then_some(&mut over))?;
+        let Self { table, sinks, limit, lost_ns, .. } = self;
+        let wanted = sinks.wants_connections();
+        let mut on_finished = |connection: &mut Connection| finished(sinks, *lost_ns, connection);
+        table.expire(t_ns, limit.limit(), wanted.then_some(&mut on_finished))?;
         let losses = self.losses();
-        let Self { places, sink, options, inventory, suppressed, .. } = self;
-        sink.second(out, &snapshot(places, inventory, options, t_ns, *suppressed, losses))?;
+        let Self { places, sinks, options, inventory, suppressed, .. } = self;
+        let snapshot = snapshot(places, inventory, options, t_ns, *suppressed, losses);
+        sinks.handle(Message::Second(&snapshot))?;
         let Some(every) = self.options.summary else { return Ok(()) };
         let since = *self.interval_ns.get_or_insert(t_ns);
         // Ticks come a little late rather than early.
@@ -354,23 +359,23 @@ impl Engine {
             return Ok(());
         }
         self.interval_ns = Some(t_ns);
-        let Self { places, sink, options, .. } = self;
+        let Self { places, sinks, options, .. } = self;
         let interval = Interval {
             t_ns,
             seconds: seconds(since, t_ns),
             listeners: places.listened(|c| &c.recent),
             accepts: options.accepts,
         };
-        sink.interval(out, &interval)?;
+        sinks.handle(Message::Interval(&interval))?;
         places.next_interval();
         Ok(())
     }
 }
 
-/// Whether a record whose address has no known listener is about one all the same: it could have
+/// Whether a record cache address has no known listener is about one all the same: it could have
 /// been closed meanwhile. An RST to somebody else's segment is not.
-fn is_a_listeners(moment: &Observed, stories: &mut ConnTable) -> bool {
-    match moment.kind {
+fn is_a_listeners(observed: &Observed, table: &mut ConnTable) -> bool {
+    match observed.kind {
         Kind::Syn
         | Kind::Ack
         | Kind::SynAckRetransmit
@@ -378,30 +383,28 @@ fn is_a_listeners(moment: &Observed, stories: &mut ConnTable) -> bool {
         | Kind::IcmpError
         | Kind::Destroyed => true,
         Kind::Reset | Kind::ActiveReset | Kind::Accept | Kind::PeerReset => {
-            stories.knows(&moment.conn)
+            table.knows(&observed.conn)
         }
     }
 }
 
-/// Whether a verdict of this moment is in the kernel's counts. What a story adds to its moments is
-/// not (`later.recovered`), nor what only the story tells.
-fn counted_by_kernel(moment: &Observed, id: VerdictId, limit: Option<SynQueueLimit>) -> bool {
-    match moment.kind {
+/// Whether a verdict of this event is in the kernel's counts. What follows only from its connection's
+/// history is not (`later.recovered`).
+fn counted_by_kernel(observed: &Observed, id: VerdictId, limit: Option<SynQueueLimit>) -> bool {
+    match observed.kind {
         Kind::Accept => id == VerdictId::LaterAcceptedByApp,
-        Kind::Syn | Kind::Ack => {
-            verdict::of_one(moment, limit).is_some_and(|alone| alone == id || !id.is_under("later"))
-        }
+        Kind::Syn | Kind::Ack => verdict::of_one(observed, limit)
+            .is_some_and(|alone| alone == id || !id.is_under("later")),
         _ => false,
     }
 }
 
-/// Hands over a connection of which no more is heard. What became of it stays open if that follows
-/// only from silence, and some of its records may have been lost.
-fn tell(
-    sink: &mut dyn TraceSink,
+/// Hands over a connection of which nothing more is expected. What became of it stays open if that
+/// follows only from silence, and some of its records may have been lost.
+fn finished(
+    sinks: &mut Vec<Box<dyn Sink>>,
     lost_ns: Option<u64>,
     connection: &mut Connection,
-    out: &mut dyn Write,
 ) -> io::Result<()> {
     let begun = connection.stages.first().map(|stage| stage.t_ns);
     if lost_ns.is_some_and(|lost| begun.is_none_or(|begun| begun <= lost)) {
@@ -409,21 +412,21 @@ fn tell(
             |id: &VerdictId| matches!(id, VerdictId::LaterPhantom | VerdictId::LaterPending);
         connection.outcome = connection.outcome.filter(|id| !silent(id));
     }
-    sink.connection(out, connection)
+    sinks.handle(Message::Connection(connection))
 }
 
-/// Losses of records, by which something that happened is not seen. Others are of what is told.
-fn of_records(losses: &[(String, u64)]) -> impl Iterator<Item = &(String, u64)> {
-    losses.iter().filter(|(what, _)| what.starts_with("ebpf ") || what.starts_with("records "))
+/// Losses of records, by which something that happened is not seen.
+fn of_records(losses: &[(Loss, u64)]) -> impl Iterator<Item = &(Loss, u64)> {
+    losses.iter().filter(|(loss, _)| loss.hides_records())
 }
 
-/// The stages that the moment at `t_ns` brought about.
+/// The stages that the event at `t_ns` brought about.
 fn fresh(stages: &[Stage], t_ns: u64) -> impl Iterator<Item = &Stage> {
     let now = move |s: &&Stage| s.t_ns == t_ns || s.repeats_ns.last() == Some(&t_ns);
     stages.iter().filter(now)
 }
 
-/// Whether this stage, of the moment at `t_ns`, is where the client was left alone with a connection
+/// Whether this stage, of the event at `t_ns`, is where the client was left alone with a connection
 /// that it believes established: the first time in a handshake that an ACK finds no room. What is
 /// sent on such a connection is dropped alike, and counts no more.
 fn phantom(stages: &[Stage], stage: &Stage, t_ns: u64) -> bool {
@@ -441,7 +444,7 @@ fn snapshot<'a>(
     options: &Options,
     t_ns: u64,
     suppressed: u64,
-    losses: Vec<(String, u64)>,
+    losses: Vec<(Loss, u64)>,
 ) -> Snapshot<'a> {
     Snapshot {
         t_ns,
@@ -457,8 +460,8 @@ fn seconds(from_ns: u64, to_ns: u64) -> f64 {
     std::time::Duration::from_nanos(to_ns.saturating_sub(from_ns)).as_secs_f64()
 }
 
-/// Whether healthy moments are needed to judge the others: without the kernel's own word for an
-/// overflow, the tracepoint rung tells a third ACK's RST from others by the request before it.
+/// Whether healthy events are needed to judge the others: without the kernel's own word for an
+/// overflow, the tracepoint rung distinguishes a third ACK's RST from others by the request before it.
 pub fn needs_healthy(rung: Option<Rung>, drop_reasons: &[(u32, String)]) -> bool {
     rung == Some(Rung::Tracepoint)
         && !drop_reasons.iter().any(|(_, name)| name == "TCP_LISTEN_OVERFLOW")

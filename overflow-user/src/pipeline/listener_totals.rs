@@ -74,8 +74,8 @@ impl Counted {
         self.recent.phantoms += 1;
     }
 
-    /// Counts what a moment shows of the queues.
-    pub fn moment(&mut self, moment: &Observed) {
+    /// Counts what an event shows of the queues.
+    pub fn event(&mut self, moment: &Observed) {
         for totals in [&mut self.total, &mut self.recent] {
             totals.synack_retransmits += u64::from(moment.kind == Kind::SynAckRetransmit);
             for queue in [Some(&moment.before), moment.after.as_ref()].into_iter().flatten() {

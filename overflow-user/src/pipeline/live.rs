@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     fs::File,
-    io::{self, Write},
+    io,
     ops::ControlFlow,
     pin::pin,
     time::{Duration, Instant},
@@ -25,6 +25,7 @@ use crate::{
 };
 use overflow_core::{
     listeners::{Inventory, Listener},
+    loss::Loss,
     recording::{Frame, Recorder},
 };
 use overflow_host::clock::monotonic_ns;
@@ -59,7 +60,7 @@ pub struct Ends {
 }
 
 /// A live trace.
-pub struct Live<'a> {
+pub struct Live {
     tracer: Tracer,
     ring: RingReader,
     engine: Engine,
@@ -68,7 +69,6 @@ pub struct Live<'a> {
     export: Option<Export>,
     /// Whether to be confined, and if so, whether listening sockets are to be answered.
     confined: Option<bool>,
-    out: &'a mut dyn Write,
     /// Records that came and are not yet with the engine.
     pending: VecDeque<Event>,
     /// The attribution that the engine has.
@@ -83,7 +83,7 @@ pub struct Live<'a> {
     overrun: u64,
     /// How often looking for listeners failed.
     unanswered: u64,
-    losses: Vec<(String, u64)>,
+    losses: Vec<(Loss, u64)>,
     wanted: BTreeSet<u32>,
     /// Look at the listeners this often, whether anything happens or not.
     look_every: Option<Duration>,
@@ -91,14 +91,13 @@ pub struct Live<'a> {
     hurt: Option<Instant>,
 }
 
-impl<'a> Live<'a> {
+impl Live {
     /// Puts the parts together.
     pub fn new(
         mut tracer: Tracer,
         engine: Engine,
         recorder: Option<Recorder<File>>,
         attribution: Attribution,
-        out: &'a mut dyn Write,
     ) -> Result<Self> {
         let ring = tracer.ring()?;
         // The eBPF side leaves out known listeners of others: their owners may change.
@@ -111,7 +110,6 @@ impl<'a> Live<'a> {
             attribution,
             export: None,
             confined: None,
-            out,
             pending: VecDeque::new(),
             known: Vec::new(),
             renewed: Instant::now(),
@@ -197,7 +195,7 @@ impl<'a> Live<'a> {
             if self.events().await?.is_break() {
                 return self.finish(command).await;
             }
-            self.out.flush()?;
+            self.engine.flush()?;
         }
         let pending = &mut self.pending;
         self.ring.drain(|e| pending.push_back(e));
@@ -212,13 +210,12 @@ impl<'a> Live<'a> {
         self.aggregate()?;
         self.note(Frame::End(monotonic_ns()))?;
         if let Some(export) = &mut self.export {
-            self.engine.end(self.out)?;
-            self.out.flush()?;
+            self.engine.end()?;
+            self.engine.flush()?;
             export.finish().await;
             self.count_losses()?;
         }
-        self.engine.close(self.out)?;
-        self.out.flush()?;
+        self.engine.close()?;
         if let Some(command) = command {
             eprintln!("overflow: {}", command.report().await);
         }
@@ -251,7 +248,7 @@ impl<'a> Live<'a> {
             if let Some(recorder) = &mut self.recorder {
                 recorder.write(&Frame::Event(event)).context(NOT_RECORDED)?;
             }
-            if self.engine.event(&event, self.out)?.is_break() {
+            if self.engine.event(&event)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -306,7 +303,7 @@ impl<'a> Live<'a> {
             self.known = identities;
             self.note(Frame::Inventory(Box::new(inventory)))?;
         } else if self.look_every.is_some() {
-            let _ = self.engine.feed(Frame::Inventory(Box::new(inventory)), self.out)?;
+            let _ = self.engine.feed(Frame::Inventory(Box::new(inventory)))?;
         }
         Ok(())
     }
@@ -338,13 +335,12 @@ impl<'a> Live<'a> {
     }
 
     fn count_losses(&mut self) -> Result<()> {
-        let kernel = self.tracer.losses();
-        let kernel = kernel.by_cause.iter().map(|(what, n)| (format!("ebpf {what}"), *n));
         let own = [
-            ("records of another build".to_owned(), self.ring.malformed()),
-            ("records that found no room while listeners were looked for".to_owned(), self.overrun),
-            ("looks for listeners that failed, so owners may be old".to_owned(), self.unanswered),
+            (Loss::OtherBuild, self.ring.malformed()),
+            (Loss::NoRoomMeanwhile, self.overrun),
+            (Loss::StaleOwners, self.unanswered),
         ];
+        let kernel = self.tracer.losses().by_cause.into_iter();
         let losses: Vec<_> = kernel.chain(own).filter(|(_, n)| *n > 0).collect();
         if losses != self.losses {
             self.losses.clone_from(&losses);
@@ -354,7 +350,7 @@ impl<'a> Live<'a> {
             // Nothing is missing from the trace, nor from a recording of it.
             let undelivered = export.losses().into_iter().filter(|(_, n)| *n > 0);
             let losses = self.losses.iter().cloned().chain(undelivered).collect();
-            let _ = self.engine.feed(Frame::Losses(losses), self.out)?;
+            let _ = self.engine.feed(Frame::Losses(losses))?;
         }
         Ok(())
     }
@@ -364,7 +360,7 @@ impl<'a> Live<'a> {
         if let Some(recorder) = &mut self.recorder {
             recorder.write(&frame).context(NOT_RECORDED)?;
         }
-        let _ = self.engine.feed(frame, self.out)?;
+        let _ = self.engine.feed(frame)?;
         Ok(())
     }
 }

@@ -12,7 +12,8 @@ use aya::{
     programs::Program,
 };
 use aya_log::EbpfLogger;
-use overflow_common::{Event, Loss};
+use overflow_common::Event;
+use overflow_core::loss::Loss;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::timeout,
@@ -86,18 +87,19 @@ fn drain(ring: &mut RingBuf<MapData>, sink: &mut impl FnMut(Event)) -> u64 {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     /// (cause, count), every cause, zeros included.
-    pub by_cause: Vec<(&'static str, u64)>,
+    pub by_cause: Vec<(Loss, u64)>,
 }
 
 impl Losses {
     pub(super) fn read(ebpf: &Ebpf, infos: &[fs::File]) -> Self {
-        let count = |loss: Loss| -> Option<u64> {
+        let count = |loss: overflow_common::Loss| -> Option<u64> {
             let map: PerCpuArray<_, u64> = ebpf.map("LOSSES")?.try_into().ok()?;
             Some(map.get(&(loss as u32), 0).ok()?.iter().sum())
         };
+        let kernel = overflow_common::Loss::ALL.iter();
         let mut by_cause: Vec<_> =
-            Loss::ALL.iter().map(|l| (l.as_str(), count(*l).unwrap_or(u64::MAX))).collect();
-        by_cause.push(("hook_missed", infos.iter().filter_map(misses).sum()));
+            kernel.map(|l| (Loss::Kernel(*l), count(*l).unwrap_or(u64::MAX))).collect();
+        by_cause.push((Loss::HookMissed, infos.iter().filter_map(misses).sum()));
         Self { by_cause }
     }
 

@@ -1,11 +1,9 @@
 //! The static view of listeners: a table per network namespace, or `listener` lines.
 
 use std::{
-    collections::BTreeMap,
+    borrow::Cow,
     io::{self, Write},
 };
-
-use serde::Serialize;
 
 use overflow_core::{
     listeners::{
@@ -18,83 +16,11 @@ use overflow_core::{
         style::{Options, Page, Tone},
         table::{Column, Field, table},
     },
-    wire,
+    wire::{self, Counts, Line},
 };
 
-/// A `listener` line's owner.
-#[derive(Clone, Debug, Serialize)]
-pub struct OwnerLine<'a> {
-    /// The process to name first.
-    pub pid: u32,
-    /// Its name.
-    pub comm: &'a str,
-    /// Every process that holds the socket.
-    pub pids: &'a [u32],
-    /// systemd unit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unit: Option<&'a str>,
-    /// Container runtime.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub runtime: Option<&'a str>,
-    /// Container id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub container: Option<&'a str>,
-    /// Kubernetes pod UID.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pod: Option<&'a str>,
-    /// Control group path.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub cgroup: &'a str,
-    /// Whether pid 1 holds it too or alone: socket activation.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub socket_activated: bool,
-}
-
-/// A `listener` line of `overflow listeners`.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    r#type: &'static str,
-    #[serde(flatten)]
-    listener: wire::Listener<'a>,
-    netns: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    netns_name: Option<&'a str>,
-    inode: u64,
-    uid: u32,
-    syn_recv: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    syn_queue_limit: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    drops: Option<u32>,
-    reuseport_group: u32,
-    owner: Option<OwnerLine<'a>>,
-    sysctls: BTreeMap<&'static str, u64>,
-    on_overflow: String,
-    advice: Vec<String>,
-}
-
-impl<'a> OwnerLine<'a> {
-    /// The owner as a line shows it; `None` if nothing is known of it.
-    pub fn of(owner: Option<&'a Owner>) -> Option<Self> {
-        let owner = owner?;
-        let main = owner.main()?;
-        let container = owner.container();
-        Some(Self {
-            pid: main.pid,
-            comm: &main.comm,
-            pids: &owner.pids,
-            unit: owner.unit(),
-            runtime: container.map(|c| c.runtime.as_str()),
-            container: container.map(|c| c.id.as_str()),
-            pod: main.cgroup.pod.as_deref(),
-            cgroup: &main.cgroup.path,
-            socket_activated: owner.socket_activated(),
-        })
-    }
-}
-
 /// The settings by their full names.
-pub(super) fn sysctl_names(sysctls: &Sysctls) -> BTreeMap<&'static str, u64> {
+pub(super) fn sysctl_names(sysctls: &Sysctls) -> Counts<'static> {
     [
         ("net.core.somaxconn", sysctls.somaxconn.map(u64::from)),
         ("net.ipv4.tcp_abort_on_overflow", sysctls.abort_on_overflow.map(u64::from)),
@@ -103,7 +29,7 @@ pub(super) fn sysctl_names(sysctls: &Sysctls) -> BTreeMap<&'static str, u64> {
         ("net.ipv4.tcp_synack_retries", sysctls.synack_retries.map(u64::from)),
     ]
     .into_iter()
-    .filter_map(|(name, value)| Some((name, value?)))
+    .filter_map(|(name, value)| Some((name.into(), value?)))
     .collect()
 }
 
@@ -119,37 +45,32 @@ pub(super) fn forecast_of(inventory: &Inventory, listener: &Listener, kernel: &K
 /// One `listener` line for each.
 pub fn json(out: &mut dyn Write, inventory: &Inventory, kernel: &Kernel) -> io::Result<()> {
     for listener in &inventory.listeners {
-        let there = inventory.namespaces.get(&listener.netns);
-        let forecast = forecast_of(inventory, listener, kernel);
-        let line = Line {
-            r#type: "listener",
-            listener: wire::Listener {
-                v: wire::VERSION,
-                run: None,
-                server: listener.place(),
-                recv_q_before: None,
-                recv_q: listener.recv_q,
-                send_q: listener.send_q.unwrap_or_default(),
-                verdicts: BTreeMap::new(),
-                counters: BTreeMap::new(),
-            },
-            netns: listener.netns,
-            netns_name: there.and_then(|s| s.namespace.name.as_deref()),
+        wire::line(out, &line(inventory, listener, kernel))?;
+    }
+    Ok(())
+}
+
+fn line<'a>(inventory: &'a Inventory, listener: &'a Listener, kernel: &Kernel) -> Line<'a> {
+    let there = inventory.namespaces.get(&listener.netns);
+    let forecast = forecast_of(inventory, listener, kernel);
+    let send_q = listener.send_q.unwrap_or_default();
+    Line::Listener(wire::Listener {
+        netns: Some(listener.netns),
+        socket: Some(wire::Socket {
+            netns_name: there.and_then(|s| s.namespace.name.as_deref()).map(Cow::Borrowed),
             inode: listener.inode,
             uid: listener.uid,
             syn_recv: listener.syn_recv,
             syn_queue_limit: forecast.syn_queue_limit,
             drops: listener.drops,
             reuseport_group: listener.group,
-            owner: OwnerLine::of(listener.owner.as_ref()),
-            sysctls: there.map(|s| sysctl_names(&s.sysctls)).unwrap_or_default(),
-            on_overflow: forecast.effect,
-            advice: forecast.advice,
-        };
-        serde_json::to_writer(&mut *out, &line)?;
-        out.write_all(b"\n")?;
-    }
-    Ok(())
+        }),
+        owner: Some(wire::Owner::of(listener.owner.as_ref())),
+        sysctls: Some(there.map(|s| sysctl_names(&s.sysctls)).unwrap_or_default()),
+        on_overflow: Some(forecast.effect.into()),
+        advice: Some(forecast.advice),
+        ..wire::Listener::new(listener.place().into(), listener.recv_q, send_q)
+    })
 }
 
 /// A table per namespace, with the advice below it.

@@ -1,30 +1,29 @@
-//! What live tracing prints, as data, and the sinks that print it.
+//! What a live trace tells its sinks, as messages.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write},
-};
+use std::{collections::BTreeMap, io};
 
 pub use super::{trace_json::JsonLines, trace_text::TraceText};
 pub use overflow_core::aggregates::{Full, Waits};
 use overflow_core::{
     decode::Observed,
     listeners::{Inventory, Listener, Sysctls},
+    loss::Loss,
     verdict::{Connection, Stage, VerdictId},
+    wire::Counts,
 };
 
-/// Said at once, before anything happens.
+/// What is known before anything happens.
 #[derive(Clone, Debug)]
 pub struct Opening {
     /// `uname -r`.
     pub kernel: String,
     /// `PRETTY_NAME` of os-release, or empty.
     pub distro: String,
-    /// The rungs in use: (kernel moment, rung), an empty rung where none works.
+    /// The rungs in use: (hook point, rung), an empty rung where none works.
     pub rungs: Vec<(String, String)>,
     /// What is traced, in words: `port 80, IPv4`; empty for every listener.
     pub filter: String,
-    /// Healthy moments too.
+    /// Healthy events too.
     pub all: bool,
     /// Seconds between aggregates, if only they are shown.
     pub summary: Option<u64>,
@@ -36,9 +35,9 @@ pub struct Opening {
     pub utc_offset_s: i32,
 }
 
-/// One moment that was judged.
+/// One event that was judged.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment<'a> {
+pub struct JudgedEvent<'a> {
     /// When, CLOCK_MONOTONIC nanoseconds.
     pub t_ns: u64,
     /// What was seen.
@@ -52,7 +51,7 @@ pub struct Moment<'a> {
 /// What happened at one listener.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    /// Moments by verdict.
+    /// Events by verdict.
     pub verdicts: BTreeMap<VerdictId, u64>,
     /// Longest accept queue seen, connections.
     pub recv_q_max: Option<u32>,
@@ -110,10 +109,10 @@ pub struct Snapshot<'a> {
     pub inventory: &'a Inventory,
     /// Whether accept() is traced.
     pub accepts: bool,
-    /// Moments that were judged but not shown, by a limit on events.
+    /// Events that were judged but not shown, by a limit on events.
     pub suppressed: u64,
     /// What was lost, by cause, zeros left out.
-    pub losses: Vec<(String, u64)>,
+    pub losses: Vec<(Loss, u64)>,
 }
 
 /// The end.
@@ -125,40 +124,59 @@ pub struct Closing<'a> {
     pub listeners: Vec<Listened<'a>>,
     /// Whether accept() is traced.
     pub accepts: bool,
-    /// Connections with a moment that was shown.
+    /// Connections with an event that was shown.
     pub connections: u64,
-    /// Moments that were judged but not shown, by a limit on events.
+    /// Events that were judged but not shown, by a limit on events.
     pub suppressed: u64,
     /// What was lost, by cause, zeros left out.
-    pub losses: Vec<(String, u64)>,
+    pub losses: Vec<(Loss, u64)>,
 }
 
-/// Prints a live trace.
-pub trait TraceSink {
-    /// The header.
-    fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()>;
-    /// A moment.
-    fn moment(&mut self, out: &mut dyn Write, moment: &Moment<'_>) -> io::Result<()>;
-    /// Whether anything is done with connections: judging a million of them takes its time.
-    fn wants_connections(&self) -> bool {
-        true
-    }
-    /// A connection of which no more will be heard.
-    fn connection(&mut self, out: &mut dyn Write, connection: &Connection) -> io::Result<()>;
-    /// So many moments were left out in the second that went by.
-    fn suppressed(&mut self, out: &mut dyn Write, count: u64) -> io::Result<()>;
-    /// Aggregates.
-    fn interval(&mut self, out: &mut dyn Write, interval: &Interval<'_>) -> io::Result<()>;
+/// What a trace tells its sinks, in this order: once [`Message::Open`], then what happens, then
+/// [`Message::Ending`] where something else may still be lost after it, and once
+/// [`Message::Close`].
+#[derive(Clone, Copy, Debug)]
+pub enum Message<'a> {
+    /// It begins.
+    Open(&'a Opening),
+    /// An event. While only aggregates are shown ([`Opening::summary`]), abnormal ones come all the
+    /// same if somebody exports them.
+    Event(&'a JudgedEvent<'a>),
+    /// A connection that is over, or of which nothing more is expected. It comes only if some sink
+    /// wants connections.
+    Connection(&'a Connection),
+    /// So many events were left out in the second that went by.
+    Suppressed(u64),
+    /// Aggregates of an interval.
+    Interval(&'a Interval<'a>),
     /// A second went by.
-    fn second(&mut self, _out: &mut dyn Write, _snapshot: &Snapshot<'_>) -> io::Result<()> {
-        Ok(())
-    }
+    Second(&'a Snapshot<'a>),
     /// Everything was handed over; only the summary follows.
-    fn ending(&mut self, _out: &mut dyn Write, _snapshot: &Snapshot<'_>) -> io::Result<()> {
-        Ok(())
-    }
+    Ending(&'a Snapshot<'a>),
     /// The summary.
-    fn close(&mut self, out: &mut dyn Write, closing: &Closing<'_>) -> io::Result<()>;
+    Close(&'a Closing<'a>),
+    /// What was printed is to be seen now: nothing more comes for the time being.
+    Flush,
+}
+
+/// Where a live trace goes. A sink owns what it writes to.
+pub trait Sink {
+    /// Takes one message; fails where what it writes to does.
+    fn handle(&mut self, message: Message<'_>) -> io::Result<()>;
+
+    /// Whether anything is done with connections: judging a million of them takes its time.
+    fn wants_connections(&self) -> bool;
+}
+
+/// All of them, one after the other.
+impl Sink for Vec<Box<dyn Sink>> {
+    fn handle(&mut self, message: Message<'_>) -> io::Result<()> {
+        self.iter_mut().try_for_each(|sink| sink.handle(message))
+    }
+
+    fn wants_connections(&self) -> bool {
+        self.iter().any(|sink| sink.wants_connections())
+    }
 }
 
 impl Totals {
@@ -185,7 +203,7 @@ impl Totals {
     }
 
     /// Verdicts as JSON has them.
-    pub(super) fn by_name(&self) -> BTreeMap<&'static str, u64> {
-        self.verdicts.iter().map(|(id, n)| (id.as_str(), *n)).collect()
+    pub(super) fn by_name(&self) -> Counts<'static> {
+        self.verdicts.iter().map(|(id, n)| (id.as_str().into(), *n)).collect()
     }
 }

@@ -1,10 +1,10 @@
-//! A moment of a live trace as a line of text. There can be millions of them: no memory is asked for,
+//! An event of a live trace as a line of text. There can be millions of them: no memory is asked for,
 //! and nothing is formatted that does not differ from the line before.
 
 use std::{fmt::Write as _, net::SocketAddr};
 
 use super::{
-    trace::Moment,
+    trace::JudgedEvent,
     trace_text::{clock, elide, tone},
 };
 use overflow_core::{
@@ -19,7 +19,7 @@ const CLOCK: usize = 9;
 pub const CLIENT: usize = 21;
 pub const VERDICT: usize = 24;
 
-/// Lines of moments.
+/// Lines of events.
 #[derive(Debug)]
 pub struct Lines {
     opts: Options,
@@ -52,18 +52,18 @@ impl Lines {
         Self { opts, wall_offset_ns, utc_offset_s, second: None, tail, of: None, line }
     }
 
-    /// The line of this moment, with its end.
-    pub fn moment(&mut self, moment: &Moment<'_>) -> &str {
-        self.tell(moment.t_ns);
-        if !self.of.as_ref().is_some_and(|of| of.fits(moment)) {
-            self.set_tail(moment);
-            self.of = Some(TailOf::new(moment));
+    /// The line of this event, with its end.
+    pub fn line(&mut self, judged: &JudgedEvent<'_>) -> &str {
+        self.set_clock(judged.t_ns);
+        if !self.of.as_ref().is_some_and(|of| of.fits(judged)) {
+            self.set_tail(judged);
+            self.of = Some(TailOf::new(judged));
         }
         let line = &mut self.line;
         // The clock stays.
         line.truncate(CLOCK);
         let begin = line.len();
-        push_address(line, moment.observed.conn.client);
+        push_address(line, judged.observed.conn.client);
         if self.opts.width <= 80 && line.len() - begin > CLIENT {
             let short = elide(&line[begin..], CLIENT);
             line.replace_range(begin.., &short);
@@ -74,13 +74,13 @@ impl Lines {
     }
 
     /// Puts together what stands behind the client.
-    fn set_tail(&mut self, moment: &Moment<'_>) {
-        let stage = moment.stage;
+    fn set_tail(&mut self, judged: &JudgedEvent<'_>) {
+        let stage = judged.stage;
         let wide = self.opts.width > 80;
         let tail = &mut self.tail;
         tail.clear();
         tail.push(' ');
-        push_number(tail, moment.observed.conn.server.port());
+        push_number(tail, judged.observed.conn.server.port());
         pad(tail, 7);
         // The client has no more than its column, or else the owner has all the room it wants.
         let mut used = CLOCK + CLIENT + tail.len();
@@ -96,7 +96,7 @@ impl Lines {
         let begin = tail.len();
         pad(tail, begin + VERDICT.saturating_sub(verdict) + 1);
         let queue = tail.len();
-        match queue_of(moment) {
+        match queue_of(judged) {
             Some((len, max)) => {
                 push_number(tail, len);
                 tail.push('/');
@@ -108,13 +108,13 @@ impl Lines {
         used += verdict + tail.len() - begin + 1;
         tail.push(' ');
         let room = if wide { 80 } else { 80_usize.saturating_sub(used) };
-        push_owner(tail, moment.listeners, room, wide);
+        push_owner(tail, judged.listeners, room, wide);
         tail.truncate(tail.trim_end().len());
         tail.push('\n');
     }
 
     /// Sets the clock.
-    fn tell(&mut self, t_ns: u64) {
+    fn set_clock(&mut self, t_ns: u64) {
         let wall = i64::try_from(t_ns).ok().and_then(|t_ns| t_ns.checked_add(self.wall_offset_ns));
         let second = wall.map(|ns| ns.div_euclid(1_000_000_000));
         if second.is_none() || second != self.second {
@@ -125,41 +125,41 @@ impl Lines {
 }
 
 impl TailOf {
-    fn new(moment: &Moment<'_>) -> Self {
-        let owner = main_of(moment);
+    fn new(judged: &JudgedEvent<'_>) -> Self {
+        let owner = main_of(judged);
         Self {
-            id: moment.stage.id,
-            traced: moment.stage.known == Known::Traced,
-            port: moment.observed.conn.server.port(),
-            queue: queue_of(moment),
-            listeners: moment.listeners.len(),
+            id: judged.stage.id,
+            traced: judged.stage.known == Known::Traced,
+            port: judged.observed.conn.server.port(),
+            queue: queue_of(judged),
+            listeners: judged.listeners.len(),
             owner: owner
                 .map(|(main, count)| (main.map(|(name, pid)| (name.to_owned(), pid)), count)),
         }
     }
 
-    fn fits(&self, moment: &Moment<'_>) -> bool {
+    fn fits(&self, judged: &JudgedEvent<'_>) -> bool {
         let owner = self
             .owner
             .as_ref()
             .map(|(main, count)| (main.as_ref().map(|(name, pid)| (name.as_str(), *pid)), *count));
-        self.id == moment.stage.id
-            && self.traced == (moment.stage.known == Known::Traced)
-            && self.port == moment.observed.conn.server.port()
-            && self.queue == queue_of(moment)
-            && self.listeners == moment.listeners.len()
-            && owner == main_of(moment)
+        self.id == judged.stage.id
+            && self.traced == (judged.stage.known == Known::Traced)
+            && self.port == judged.observed.conn.server.port()
+            && self.queue == queue_of(judged)
+            && self.listeners == judged.listeners.len()
+            && owner == main_of(judged)
     }
 }
 
 /// The process that is named as the owner, if any is, and how many there are.
-fn main_of<'a>(moment: &Moment<'a>) -> Option<(Option<(&'a str, u32)>, usize)> {
-    let owner = moment.listeners.first()?.owner.as_ref()?;
+fn main_of<'a>(judged: &JudgedEvent<'a>) -> Option<(Option<(&'a str, u32)>, usize)> {
+    let owner = judged.listeners.first()?.owner.as_ref()?;
     Some((owner.main().map(|main| (main.comm.as_str(), main.pid)), owner.pids.len()))
 }
 
-fn queue_of(moment: &Moment<'_>) -> Option<(u32, u32)> {
-    moment.stage.values.sk_ack_backlog.zip(moment.stage.values.sk_max_ack_backlog)
+fn queue_of(judged: &JudgedEvent<'_>) -> Option<(u32, u32)> {
+    judged.stage.values.sk_ack_backlog.zip(judged.stage.values.sk_max_ack_backlog)
 }
 
 /// The owner in `room` characters; of listeners that share an address, how many there are.
@@ -268,10 +268,10 @@ mod tests {
                     repeats_ns: Vec::new(),
                 };
                 let listeners = groups[rng.usize(..groups.len())];
-                let moment =
-                    Moment { t_ns: event.t_ns, observed: &observed, stage: &stage, listeners };
-                let fresh = Lines::new(opts, 5, 3600).moment(&moment).to_owned();
-                assert_eq!(kept.moment(&moment), fresh);
+                let judged =
+                    JudgedEvent { t_ns: event.t_ns, observed: &observed, stage: &stage, listeners };
+                let fresh = Lines::new(opts, 5, 3600).line(&judged).to_owned();
+                assert_eq!(kept.line(&judged), fresh);
                 let client = observed.conn.client.to_string();
                 assert!(client.len() > CLIENT || fresh[CLOCK..].starts_with(&client), "{fresh}");
             }

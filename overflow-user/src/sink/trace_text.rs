@@ -1,4 +1,4 @@
-//! A live trace for people: a header, a line per moment, a summary per listener.
+//! A live trace for people: a header, a line per event, a summary per listener.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     listeners::whereabouts,
-    trace::{Closing, Interval, Listened, Moment, Opening, Totals, TraceSink},
+    trace::{Closing, Interval, Listened, Message, Opening, Sink, Totals},
     trace_line::{CLIENT, Lines, VERDICT, push_owner},
 };
 use overflow_core::{
@@ -15,34 +15,42 @@ use overflow_core::{
         duration::{count, period},
         style::{Options, Page, Tone},
     },
-    verdict::{Connection, VerdictId},
+    verdict::VerdictId,
 };
 
 /// Prints text.
 #[derive(Debug)]
-pub struct TraceText {
+pub struct TraceText<W> {
+    out: W,
     opts: Options,
     wall_offset_ns: i64,
     utc_offset_s: i32,
+    /// Whether only aggregates are shown.
+    aggregates_only: bool,
     lines: Lines,
 }
 
-impl TraceText {
-    /// Text set with these options.
-    pub fn new(opts: Options) -> Self {
-        Self { opts, wall_offset_ns: 0, utc_offset_s: 0, lines: Lines::new(opts, 0, 0) }
+impl<W: Write> TraceText<W> {
+    /// Text to `out`, set with these options.
+    pub fn new(out: W, opts: Options) -> Self {
+        let lines = Lines::new(opts, 0, 0);
+        Self { out, opts, wall_offset_ns: 0, utc_offset_s: 0, aggregates_only: false, lines }
     }
 
     fn clock(&self, t_ns: u64) -> String {
         clock(t_ns, self.wall_offset_ns, self.utc_offset_s)
     }
-}
 
-impl TraceSink for TraceText {
-    fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
+    /// Learns how times are to be shown, and prints nothing.
+    pub(super) fn learn(&mut self, opening: &Opening) {
+        self.aggregates_only = opening.summary.is_some();
         self.wall_offset_ns = opening.wall_offset_ns;
         self.utc_offset_s = opening.utc_offset_s;
         self.lines = Lines::new(self.opts, self.wall_offset_ns, self.utc_offset_s);
+    }
+
+    fn open(&mut self, opening: &Opening) -> io::Result<()> {
+        self.learn(opening);
         let mut page = Page::new(self.opts);
         let what = match (&opening.summary, opening.all) {
             (Some(seconds), _) => format!("Aggregates of TCP listeners every {seconds} s"),
@@ -70,41 +78,28 @@ impl TraceSink for TraceText {
             let head = page.paint(Tone::Dim, &head);
             page.line(&head);
         }
-        page.write_to(out)
+        page.write_to(&mut self.out)
     }
 
-    fn moment(&mut self, out: &mut dyn Write, moment: &Moment<'_>) -> io::Result<()> {
-        out.write_all(self.lines.moment(moment).as_bytes())
-    }
-
-    fn wants_connections(&self) -> bool {
-        false
-    }
-
-    /// Nothing: each of its moments had a line.
-    fn connection(&mut self, _: &mut dyn Write, _: &Connection) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn suppressed(&mut self, out: &mut dyn Write, count: u64) -> io::Result<()> {
+    fn suppressed(&mut self, count: u64) -> io::Result<()> {
         let mut page = Page::new(self.opts);
         let text = format!("         ({count} more in this second are not shown)");
         let text = page.paint(Tone::Dim, &text);
         page.line(&text);
-        page.write_to(out)
+        page.write_to(&mut self.out)
     }
 
-    fn interval(&mut self, out: &mut dyn Write, interval: &Interval<'_>) -> io::Result<()> {
+    fn interval(&mut self, interval: &Interval<'_>) -> io::Result<()> {
         let mut page = Page::new(self.opts);
         let clock = self.clock(interval.t_ns);
         for listened in &interval.listeners {
             let margin = format!("{clock} ");
             section(&mut page, &margin, listened, interval.seconds, interval.accepts);
         }
-        page.write_to(out)
+        page.write_to(&mut self.out)
     }
 
-    fn close(&mut self, out: &mut dyn Write, closing: &Closing<'_>) -> io::Result<()> {
+    pub(super) fn close(&mut self, closing: &Closing<'_>) -> io::Result<()> {
         let mut page = Page::new(self.opts);
         page.blank();
         let seconds = closing.seconds;
@@ -122,7 +117,30 @@ impl TraceSink for TraceText {
             page.blank();
             page.line(&format!("{} moments were counted but not shown.", closing.suppressed));
         }
-        page.write_to(out)
+        page.write_to(&mut self.out)
+    }
+}
+
+impl<W: Write> Sink for TraceText<W> {
+    fn handle(&mut self, message: Message<'_>) -> io::Result<()> {
+        match message {
+            Message::Open(opening) => self.open(opening),
+            Message::Event(_) if self.aggregates_only => Ok(()),
+            Message::Event(judged) => self.out.write_all(self.lines.line(judged).as_bytes()),
+            Message::Suppressed(count) => self.suppressed(count),
+            Message::Interval(interval) => self.interval(interval),
+            // Each of a connection's events had a line.
+            Message::Connection(_) | Message::Second(_) | Message::Ending(_) => Ok(()),
+            Message::Close(closing) => {
+                self.close(closing)?;
+                self.out.flush()
+            }
+            Message::Flush => self.out.flush(),
+        }
+    }
+
+    fn wants_connections(&self) -> bool {
+        false
     }
 }
 
@@ -258,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_clock_is_the_recorders_local_time() {
-        let mut text = TraceText::new(Options::default());
+        let mut text = TraceText::new(io::sink(), Options::default());
         text.wall_offset_ns = 86_399_500_000_000;
         assert_eq!(text.clock(400_000_000), "23:59:59");
         assert_eq!(text.clock(500_000_000), "00:00:00");

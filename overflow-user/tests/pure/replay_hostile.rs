@@ -5,19 +5,27 @@
 //! Debian's 6.12.117.
 
 use std::{
-    collections::BTreeMap, env, fs, fs::File, io::Read as _, path::PathBuf, process::Command,
+    cell::RefCell,
+    collections::BTreeMap,
+    env, fs,
+    fs::File,
+    io::{self, Read as _, Write},
+    path::PathBuf,
+    process::Command,
+    rc::Rc,
 };
 
 use fastrand::Rng;
 use overflow::{
     pipeline::{Engine, Options},
-    sink::trace::{JsonLines, Opening, TraceSink, TraceText},
+    sink::trace::{JsonLines, Opening, Sink, TraceText},
 };
 use overflow_common::{Event, Kind, Signature, Tally};
 use overflow_core::{
     aggregates::Aggregates,
     decode::Decoder,
     kernel::{Facts, Symbols},
+    loss::Loss,
     recording::{Frame, Header, RecordError},
     text::style,
     verdict::VerdictId,
@@ -56,6 +64,20 @@ fn recorded() -> Vec<u8> {
     bytes
 }
 
+/// What a sink writes, kept.
+#[derive(Clone, Default)]
+struct Shown(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Shown {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// What a recording says, how many frames of it were damaged, and how it ended.
 fn read(scratch: &Scratch) -> Result<(Header, Vec<Frame>, u64, Option<RecordError>), RecordError> {
     let mut recording = recordings::open(&scratch.0)?;
@@ -80,7 +102,7 @@ fn whole() -> (Header, Vec<Frame>) {
 
 /// Everything that is told of these frames, a JSON object a line.
 fn play(header: &Header, frames: impl IntoIterator<Item = Frame>, options: Options) -> Vec<Value> {
-    let text = tell(header, frames, options, Box::new(JsonLines));
+    let text = tell(header, frames, options, |out| Box::new(JsonLines::new(out)));
     text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
@@ -88,7 +110,7 @@ fn tell(
     header: &Header,
     frames: impl IntoIterator<Item = Frame>,
     options: Options,
-    mut sink: Box<dyn TraceSink>,
+    sink: impl FnOnce(Shown) -> Box<dyn Sink>,
 ) -> String {
     let facts = Facts {
         drop_reasons: header.drop_reasons.clone(),
@@ -97,7 +119,7 @@ fn tell(
     };
     let ranges = header.symbols.iter().map(|(start, end, name)| (*start, *end, name.as_str()));
     let decoder = Decoder::new(&facts, Symbols::from_ranges(ranges));
-    let mut out = Vec::new();
+    let out = Shown::default();
     let opening = Opening {
         kernel: header.kernel.clone(),
         distro: header.distro.clone(),
@@ -109,15 +131,14 @@ fn tell(
         wall_offset_ns: header.wall_offset_ns,
         utc_offset_s: header.utc_offset_s,
     };
-    sink.open(&mut out, &opening).unwrap();
-    let mut engine = Engine::new(options, decoder, sink);
+    let mut engine = Engine::new(options, decoder, vec![sink(out.clone())], &opening).unwrap();
     for frame in frames {
-        if engine.feed(frame, &mut out).unwrap().is_break() {
+        if engine.feed(frame).unwrap().is_break() {
             break;
         }
     }
-    engine.close(&mut out).unwrap();
-    String::from_utf8(out).unwrap()
+    engine.close().unwrap();
+    String::from_utf8(out.0.take()).unwrap()
 }
 
 fn everything() -> Options {
@@ -139,7 +160,7 @@ fn lost_records_leave_gaps_and_make_nothing_up() {
         let mut kept: Vec<_> = frames.iter().filter(|f| !lost(f, &mut rng)).cloned().collect();
         let count = (frames.len() - kept.len()) as u64;
         let at = kept.len() - 1;
-        kept.insert(at, Frame::Losses(vec![("ebpf ring_full".to_owned(), count)]));
+        kept.insert(at, Frame::Losses(vec![(Loss::from_id("ebpf ring_full"), count)]));
         let lines = play(&header, kept, everything());
         assert_consistent(&lines, &truth, &format!("round {round}"));
         let loss = lines.iter().find(|line| line["type"] == "loss");
@@ -154,7 +175,7 @@ fn what_follows_from_silence_stands_for_connections_after_the_loss() {
     let (header, mut frames) = whole();
     // Late data makes a phantom's end; without its RST the phantom stays one.
     frames.retain(|f| !matches!(f, Frame::Event(e) if e.kind == Kind::Reset as u8));
-    frames.insert(1, Frame::Losses(vec![("ebpf ring_full".to_owned(), 1)]));
+    frames.insert(1, Frame::Losses(vec![(Loss::from_id("ebpf ring_full"), 1)]));
     let lines = play(&header, frames, everything());
     let phantoms = connections(&lines);
     let phantoms = phantoms.values().filter(|t| t.outcome == Some(VerdictId::LaterPhantom));
@@ -219,7 +240,7 @@ fn assert_consistent_part(
     truth: &BTreeMap<(String, String), Reported>,
     at: &str,
 ) {
-    let loss = Frame::Losses(vec![("records missing".to_owned(), 1)]);
+    let loss = Frame::Losses(vec![(Loss::from_id("records missing"), 1)]);
     frames.push(loss);
     assert_consistent(&play(header, frames, everything()), truth, at);
 }
@@ -253,7 +274,10 @@ fn made_up(frames: &[Frame], rng: &mut Rng) -> Vec<Frame> {
     (0..length)
         .map(|_| match rng.u8(..20) {
             0 => Frame::Tick(number(rng)),
-            1 => Frame::Losses(vec![(String::from_utf8_lossy(&[rng.u8(..)]).into(), number(rng))]),
+            1 => Frame::Losses(vec![(
+                Loss::from_id(&String::from_utf8_lossy(&[rng.u8(..)])),
+                number(rng),
+            )]),
             2 => Frame::End(number(rng)),
             3 => {
                 let sk = event(rng).sk;
@@ -298,8 +322,9 @@ fn what_no_kernel_wrote_is_told_without_a_panic() {
             max_events_per_second: rng.bool().then(|| rng.u64(1..5)),
             ..Options::default()
         };
-        let text = Box::new(TraceText::new(style::Options::default()));
-        let shown = tell(&header, frames.clone(), options.clone(), text);
+        let shown = tell(&header, frames.clone(), options.clone(), |out| {
+            Box::new(TraceText::new(out, style::Options::default()))
+        });
         assert!(!shown.is_empty() && !shown.contains('\x1b'), "round {round}: {shown}");
         let lines = play(&header, frames, options);
         let last = lines.last().unwrap_or_else(|| panic!("round {round}"));

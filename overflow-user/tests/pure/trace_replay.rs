@@ -12,6 +12,7 @@ use overflow_core::{
     listeners::{Inventory, Listener},
     owner::{Cgroup, Container, Owner, Process},
     recording::{Frame, Header},
+    wire::Line,
 };
 use overflow_host::recordings;
 
@@ -176,6 +177,8 @@ fn json_lines_are_as_documented() {
     for line in shown.lines() {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();
         schema::check(&root, &root, &value).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let read: Line = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        assert_eq!(serde_json::to_string(&read).unwrap(), line);
         kinds.push(value["type"].as_str().unwrap().to_owned());
     }
     let count = |kind: &str| kinds.iter().filter(|k| *k == kind).count();

@@ -6,14 +6,15 @@ use std::{
 };
 
 use overflow_core::{
+    loss::Loss,
     model::scenario::Phase,
     packet::{Packet, flags},
     verdict::{Connection, Known, Stage, Values, VerdictId},
-    wire::{HookInUse, LinkKind},
+    wire::LinkKind,
 };
 use overflow_lab::{
     CellConfig, ClientView, ListenerQueue, Observation, ServerSocket, Timeline,
-    report::{CellReport, Host, Loss, Report},
+    report::{CellReport, HookInUse, Host, Report},
     witness::{Coverage, counters::COMPARED},
 };
 
@@ -41,7 +42,7 @@ pub struct Cell {
     pub handshakes: Vec<Handshake>,
     pub link: LinkKind,
     pub coverage: Option<Coverage>,
-    pub losses: Vec<Loss>,
+    pub losses: Vec<(Loss, u64)>,
 }
 
 impl Cell {
@@ -64,7 +65,7 @@ impl Cell {
             handshakes: handshakes.to_vec(),
             link: LinkKind::Netem,
             coverage: Some(Coverage::default()),
-            losses: vec![Loss { what: "events for which the ring had no room".into(), count: 0 }],
+            losses: vec![(Loss::from_id("events for which the ring had no room"), 0)],
         }
     }
 

@@ -1,26 +1,19 @@
 //! A connection's class, the word by which measurements call what became of it, from its line.
 
-use crate::lines::{Line, under};
+use crate::lines::{self, Connection};
 
 /// The burst, in order of `connect()`, which is that of its ports.
-pub fn burst<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Vec<&'a Line> {
-    let mut burst: Vec<_> = lines
-        .into_iter()
-        .filter(|line| line.r#type == "connection" && line.phase.as_deref() == Some("burst"))
-        .collect();
-    burst.sort_by_key(|line| port(line));
+pub fn burst<'a>(connections: impl IntoIterator<Item = &'a Connection>) -> Vec<&'a Connection> {
+    let mut burst: Vec<_> = connections.into_iter().filter(|c| lines::in_burst(c)).collect();
+    burst.sort_by_key(|connection| connection.client.port());
     burst
 }
 
-fn port(line: &Line) -> u16 {
-    let port = line.client.as_deref().and_then(|client| client.rsplit(':').next());
-    port.and_then(|port| port.parse().ok()).unwrap_or(0)
-}
-
 /// The class of a connection: `ACCEPTED`, `ACK_DROPPED_COOKIE`, `RST_ON_ACK(syn_rexmit)`.
-pub fn class(line: &Line) -> String {
-    let met = |id: &str| line.stages.iter().any(|stage| under(&stage.id, id));
-    let first_syn_dropped = line.stages.first().is_some_and(|s| under(&s.id, "syn.drop"));
+pub fn class(connection: &Connection) -> String {
+    let stages = &connection.stages;
+    let met = |id: &str| stages.iter().any(|stage| stage.id.is_under(id));
+    let first_syn_dropped = stages.first().is_some_and(|s| s.id.is_under("syn.drop"));
     let word = if met("ack.accepted") {
         "ACCEPTED"
     } else if met("ack.reset") && met("ack.drop.defer_accept") || met("later.reset_no_socket") {
@@ -48,17 +41,29 @@ pub fn short(classes: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lines::Stage;
+    use overflow_core::{
+        model::scenario::Phase,
+        verdict::{self, Known, Stage, Values, VerdictId},
+        wire,
+    };
 
-    fn connection(port: u16, story: &str) -> Line {
-        let stage = |id: &str| Stage { id: id.to_owned(), ..Stage::default() };
-        Line {
-            r#type: "connection".to_owned(),
-            phase: Some("burst".to_owned()),
-            client: Some(format!("10.7.0.2:{port}")),
-            stages: story.split(' ').map(stage).collect(),
-            ..Line::default()
-        }
+    fn connection(port: u16, history: &str) -> Connection {
+        let stage = |id: &str| Stage {
+            id: VerdictId::parse(id).unwrap(),
+            t_ns: 0,
+            known: Known::Traced,
+            path: &[],
+            values: Values::default(),
+            repeats_ns: Vec::new(),
+        };
+        let connection = verdict::Connection {
+            client: ([10, 7, 0, 2], port).into(),
+            stages: history.split(' ').map(stage).collect(),
+            ..verdict::Connection::default()
+        };
+        let line =
+            wire::Connection { phase: Some(Phase::Burst), ..wire::Connection::of(&connection) };
+        serde_json::from_str(&serde_json::to_string(&line).unwrap()).unwrap()
     }
 
     #[test]
@@ -81,7 +86,7 @@ mod tests {
     #[test]
     fn the_burst_is_in_order_of_ports() {
         let lines = [connection(30010, "syn.queued"), connection(30009, "syn.cookie")];
-        let ports: Vec<_> = burst(&lines).into_iter().map(port).collect();
+        let ports: Vec<_> = burst(&lines).into_iter().map(|line| line.client.port()).collect();
         assert_eq!(ports, [30009, 30010]);
     }
 

@@ -9,9 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use flate2::read::GzDecoder;
+use overflow_core::wire::Counts;
 use serde::Deserialize;
 
-use crate::lines::Line;
+use crate::lines::Connection;
 
 /// Counters that tell what the listener did; others depend on what else a host's stack does.
 const COUNTERS: &[&str] = &[
@@ -101,18 +102,20 @@ impl Measured {
     }
 
     /// Whether each connection sent as many SYNs and got as many SYN-ACKs.
-    pub fn same_packets(&self, burst: &[&Line]) -> bool {
+    pub fn same_packets(&self, burst: &[&Connection]) -> bool {
         let wire = burst.iter().map(|line| line.witnesses.as_ref()?.wire);
-        let wire: Option<Vec<_>> = wire.map(|w| Some((w?.syn, w?.synack))).collect();
+        let wire: Option<Vec<_>> = wire.map(|w| Some((w?.syn as u64, w?.synack as u64))).collect();
         let measured: Vec<_> =
             self.syns.iter().copied().zip(self.synacks.iter().copied()).collect();
         wire == Some(measured)
     }
 
     /// Whether the listener's counters rose alike.
-    pub fn same_counters(&self, here: &BTreeMap<String, u64>) -> bool {
-        let of = |counters: &BTreeMap<String, u64>, name| counters.get(name).copied().unwrap_or(0);
-        COUNTERS.iter().all(|name| of(&self.counters, *name) == of(here, *name))
+    pub fn same_counters(&self, here: &Counts<'_>) -> bool {
+        COUNTERS.iter().all(|name| {
+            let (there, here) = (self.counters.get(*name), here.get(*name));
+            there.copied().unwrap_or(0) == here.copied().unwrap_or(0)
+        })
     }
 }
 

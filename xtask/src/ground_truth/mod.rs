@@ -134,7 +134,7 @@ fn compare_group(
     keep(version, number, &output)?;
     // Exit status 1 with a summary: the witnesses disagree somewhere, which is judged below.
     let lines = lines::read(&output.stdout)?;
-    if !lines.iter().any(|line| line.r#type == "summary") {
+    if !lines.iter().any(|line| matches!(line, Line::Summary(_))) {
         return all_failed(&exec::complaint(&output.stderr));
     }
     Ok(group.scenarios.iter().map(|scenario| compare(scenario, &lines, totals)).collect())
@@ -143,8 +143,8 @@ fn compare_group(
 fn compare(scenario: &Measured, lines: &[Line], totals: &mut Totals) -> Outcome {
     let command = scenario.argv().join(" ");
     let name = scenario.run_name();
-    let mine = || lines.iter().filter(|line| line.run.as_deref() == Some(&name));
-    let burst = classes::burst(mine());
+    let burst = lines::connections(lines).filter(|line| line.run.as_deref() == Some(&name));
+    let burst = classes::burst(burst);
     if burst.len() != scenario.classes.len() {
         let why = format!("{} of {} connections", burst.len(), scenario.classes.len());
         return Outcome::Failed { why, command };
@@ -157,7 +157,7 @@ fn compare(scenario: &Measured, lines: &[Line], totals: &mut Totals) -> Outcome 
     totals.connections += here.len();
     totals.packets += usize::from(scenario.same_packets(&burst));
     if scenario.prefill == 0 {
-        let listener = mine().find(|line| line.r#type == "listener");
+        let listener = lines::listeners(lines).find(|line| line.run.as_deref() == Some(&name));
         let same = listener.is_some_and(|line| scenario.same_counters(&line.counters));
         totals.counters.0 += usize::from(same);
         totals.counters.1 += 1;

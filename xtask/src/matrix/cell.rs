@@ -1,6 +1,9 @@
 //! One run of the lab's scenarios as cells of the matrix.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -43,36 +46,38 @@ pub struct Read {
 pub fn read(output: &JobOutput) -> Result<Read> {
     let lines = lines::read(&output.stdout)?;
     let mut objections: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for line in lines.iter().filter(|line| line.agree == Some(false)) {
-        if let (Some(run), Some(client)) = (&line.run, &line.client) {
-            let why = line.disagreement.as_deref().unwrap_or("no reason given");
-            objections.entry(run).or_default().push(format!("{client}: {why}"));
+    for connection in lines::connections(&lines).filter(|line| line.agree == Some(false)) {
+        if let Some(run) = &connection.run {
+            let why = connection.disagreement.as_deref().unwrap_or("no reason given");
+            objections.entry(run).or_default().push(format!("{}: {why}", connection.client));
         }
     }
     let mut scenarios = Vec::new();
-    for line in lines.iter().filter(|line| line.r#type == "scenario") {
-        let Some(name) = line.scenario.clone() else { bail!("a scenario without a name") };
+    for line in lines::scenarios(&lines) {
+        let name = &line.scenario;
+        let Some(ran) = &line.ended else { bail!("scenario {name} is only listed") };
         let mut histories = Histories::new();
-        for history in &line.stories {
+        for history in &ran.stories {
             *histories.entry(history.clone()).or_default() += 1;
         }
-        let ended = match (line.holds, &line.unavailable) {
+        let ended = match (ran.holds, &ran.unavailable) {
             (Some(true), _) => Ended::Holds(histories),
             (Some(false), _) => {
-                let run = line.run.as_deref().unwrap_or_default();
-                let objections = objections.remove(run).unwrap_or_default();
-                Ended::Differs(histories, [line.differences.clone(), objections].concat())
+                let objections = objections.remove(&*ran.run).unwrap_or_default();
+                Ended::Differs(histories, [ran.differences.to_vec(), objections].concat())
             }
-            (None, Some(why)) => Ended::Unavailable(why.clone()),
+            (None, Some(why)) => Ended::Unavailable(why.to_string()),
             (None, None) => bail!("scenario {name} neither ran nor says why not"),
         };
-        scenarios.push((name, line.shows.clone().unwrap_or_default(), ended));
+        scenarios.push((name.to_string(), line.shows.to_string(), ended));
     }
     if scenarios.is_empty() {
         bail!("it ran no scenario: {}", exec::complaint(&output.stderr));
     }
-    let hooks = lines.iter().flat_map(|line| &line.hooks);
-    let hooks = hooks.map(|hook| (hook.moment.clone(), hook.hook.clone())).collect();
+    let text = |text: &Cow<'_, str>| text.to_string();
+    let hooks = lines::hooks(&lines)
+        .map(|hook| (text(&hook.moment), hook.hook.as_ref().map(text).unwrap_or_default()))
+        .collect();
     Ok(Read { scenarios, hooks })
 }
 
@@ -91,16 +96,17 @@ mod tests {
     #[test]
     fn every_way_to_end_is_distinguished() {
         let read = read(&output(
-            "{\"type\":\"run\",\"hooks\":[{\"moment\":\"SYN\",\"rung\":\"fentry\",\"hook\":\"fexit:a\"}]}\n\
-             {\"type\":\"connection\",\"run\":\"r\",\"client\":\"c\",\"agree\":false}\n\
-             {\"type\":\"scenario\",\"scenario\":\"a\",\"holds\":true,\"stories\":[\"x\",\"x\"]}\n\
-             {\"type\":\"scenario\",\"scenario\":\"b\",\"holds\":false,\"run\":\"r\"}\n\
-             {\"type\":\"scenario\",\"scenario\":\"c\",\"holds\":null,\"unavailable\":\"no\"}\n",
+            r#"{"type":"run","v":1,"tool":"","kernel":"","distro":null,"hooks":[{"moment":"SYN","rung":"fentry","hook":"fexit:a"}],"notes":[]}
+{"type":"connection","v":1,"run":"r","client":"10.7.0.2:1","server":"10.7.0.1:80","t0_ns":null,"stages":[],"outcome":null,"agree":false}
+{"type":"scenario","v":1,"scenario":"a","shows":"","run":"q","holds":true,"stories":["x","x"],"differences":[],"unavailable":null}
+{"type":"scenario","v":1,"scenario":"b","shows":"","run":"r","holds":false,"stories":[],"differences":[],"unavailable":null}
+{"type":"scenario","v":1,"scenario":"c","shows":"","run":"s","holds":null,"stories":[],"differences":[],"unavailable":"no"}
+"#,
         ))
         .unwrap();
         let ended: Vec<_> = read.scenarios.into_iter().map(|(_, _, ended)| ended).collect();
         assert_eq!(ended[0], Ended::Holds(Histories::from([("x".to_owned(), 2)])));
-        let why = vec!["c: no reason given".to_owned()];
+        let why = vec!["10.7.0.2:1: no reason given".to_owned()];
         assert_eq!(ended[1], Ended::Differs(Histories::new(), why));
         assert_eq!(ended[2], Ended::Unavailable("no".to_owned()));
         assert_eq!(read.hooks, BTreeSet::from([("SYN".to_owned(), "fexit:a".to_owned())]));

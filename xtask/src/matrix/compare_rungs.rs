@@ -1,13 +1,14 @@
 //! Whether fentry and kprobe saw the same of the same run: every record with the path and the values
 //! read, and every stage made of them, but for times and addresses.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use overflow_common::{Event, Queue};
+use overflow_core::{
+    decode::Decoder,
+    recording::{Frame, Recording},
+};
 use serde_json::{Value, json};
 
 use crate::lines;
@@ -98,26 +99,25 @@ fn hold_ends(lines: &[Value]) -> BTreeMap<&str, u64> {
 /// Client and server.
 type ConnectionKey = (SocketAddr, SocketAddr);
 
-/// The records of a recording of `overflow lab --record`, by connection, in order of time. The file
-/// is a preamble of 16 bytes and frames: kind, length, payload, sum.
+/// The records of a recording of `overflow lab --record`, by connection, in order of time; none if
+/// there is no recording.
 fn records(recording: &[u8]) -> Result<BTreeMap<ConnectionKey, Vec<Event>>> {
     let mut records: BTreeMap<ConnectionKey, Vec<Event>> = BTreeMap::new();
-    let mut rest = recording.get(16..).unwrap_or_default();
-    while let Some((&[kind, a, b, c, d], after)) = rest.split_first_chunk::<5>() {
-        let length = u32::from_le_bytes([a, b, c, d]) as usize;
-        let payload = after.get(..length).context("the recording is cut off")?;
-        rest = after.get(length + 4..).context("the recording is cut off")?;
-        if kind == b'E' {
-            let event = Event::from_bytes(payload).context("a record is too short")?;
-            let address = |bytes: [u8; 16]| match (event.family, bytes) {
-                (4, [a, b, c, d, ..]) => IpAddr::from([a, b, c, d]),
-                _ => IpAddr::from(bytes),
-            };
-            let client = SocketAddr::new(address(event.client), event.client_port);
-            let server = SocketAddr::new(address(event.server), event.server_port);
-            records.entry((client, server)).or_default().push(event);
+    if recording.is_empty() {
+        return Ok(records);
+    }
+    let mut recording = Recording::read(Path::new("of the run"), recording)?;
+    while let Some(frame) = recording.next_frame()? {
+        if let Frame::Event(event) = frame {
+            let key = Decoder::connection(&event).context("a record of no IP family")?;
+            records.entry((key.client, key.server)).or_default().push(event);
         }
     }
+    ensure!(
+        recording.damaged() == 0,
+        "{} frames of the recording are damaged",
+        recording.damaged()
+    );
     for list in records.values_mut() {
         list.sort_by_key(|event| event.t_ns);
     }
@@ -273,6 +273,8 @@ fn first_difference(at: &str, fentry: &Value, kprobe: &Value) -> Option<String> 
 
 #[cfg(test)]
 mod tests {
+    use overflow_core::recording::{Header, Recorder};
+
     use super::*;
 
     fn line(client: u16, t_ns: u64, queue: u32, repeats: &[u64]) -> String {
@@ -345,13 +347,11 @@ mod tests {
     #[test]
     fn every_value_of_a_record_counts_but_not_when_and_where_it_was_made() {
         let recording = |event: Event| {
-            let mut file = vec![0; 16];
-            for (kind, payload) in [(b'H', &b"{}"[..]), (b'E', event.as_bytes()), (b'X', &[0; 8])] {
-                file.push(kind);
-                file.extend(u32::try_from(payload.len()).unwrap().to_le_bytes());
-                file.extend(payload);
-                file.extend([0; 4]);
-            }
+            let mut file = Vec::new();
+            let mut recorder = Recorder::new(&mut file, &Header::default()).unwrap();
+            recorder.write(&Frame::Event(event)).unwrap();
+            recorder.write(&Frame::End(1)).unwrap();
+            drop(recorder);
             file
         };
         let line = json!({"type": "connection", "run": "r", "client": "10.7.0.2:1",
@@ -375,5 +375,10 @@ mod tests {
         }
         let cut = recording(one);
         assert!(read(line.to_string().as_bytes(), &cut[..cut.len() - 2]).is_err());
+        let mut damaged = recording(one);
+        // In the record, which the end follows: 17 bytes.
+        let at = damaged.len() - 17 - size_of::<Event>() / 2;
+        damaged[at] ^= 1;
+        assert!(read(line.to_string().as_bytes(), &damaged).is_err());
     }
 }

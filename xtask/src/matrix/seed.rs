@@ -48,7 +48,7 @@ pub struct MeasuredSeed {
 /// The four cells of one run of the lab.
 pub fn read(output: &JobOutput) -> Result<[String; CELLS.len()]> {
     let lines = lines::read(&output.stdout)?;
-    let burst = classes::burst(&lines);
+    let burst = classes::burst(lines::connections(&lines));
     if burst.is_empty() {
         bail!("it has no connections: {}", exec::complaint(&output.stderr));
     }

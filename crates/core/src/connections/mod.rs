@@ -19,6 +19,7 @@ pub use self::blocks::Id;
 use self::store::{History, MOMENTS, RESERVE, Store};
 use crate::{
     decode::{ConnKey, Observed},
+    loss::Loss,
     packet::flags::SYN,
     syn_limit::SynQueueLimit,
     verdict::{self, Connection, Stage},
@@ -225,11 +226,11 @@ impl ConnTable {
     }
 
     /// What memory did not suffice for, by cause.
-    pub fn losses(&self) -> [(&'static str, u64); 3] {
+    pub fn losses(&self) -> [(Loss, u64); 3] {
         [
-            ("connections forgotten early, too many at once", self.forgotten),
-            ("moments of one connection, too many to keep", self.merged),
-            ("moments not kept, of too many different kinds at once", self.shapeless),
+            (Loss::Forgotten, self.forgotten),
+            (Loss::Merged, self.merged),
+            (Loss::NoTemplate, self.shapeless),
         ]
     }
 

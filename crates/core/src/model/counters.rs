@@ -1,9 +1,9 @@
 //! The server's counters that the model can foretell, by their `nstat` names without prefix.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Increments over the whole run, prefill included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Counters {
     /// TcpExtListenOverflows.

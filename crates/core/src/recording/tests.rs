@@ -22,7 +22,7 @@ fn frames() -> Vec<Frame> {
         Frame::Inventory(Box::new(inventory.indexed())),
         Frame::Event(Event { t_ns: 5, client_port: 4711, ..Event::EMPTY }),
         Frame::Tick(1_000_000_000),
-        Frame::Losses(vec![("ring_full".to_owned(), 3)]),
+        Frame::Losses(vec![(Loss::Kernel(overflow_common::Loss::RingFull), 3)]),
         Frame::Event(Event { t_ns: 6, ..Event::EMPTY }),
         Frame::End(2_000_000_000),
     ]

@@ -2,7 +2,7 @@
 //!
 //! An id is never reused and never changes its meaning; new kernel paths get new ids.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 macro_rules! verdict_ids {
     ($($(#[doc = $doc:literal])+ $variant:ident = $id:literal,)+) => {
@@ -140,6 +140,13 @@ impl std::fmt::Display for VerdictId {
 impl Serialize for VerdictId {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for VerdictId {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("no verdict has the id {text}")))
     }
 }
 

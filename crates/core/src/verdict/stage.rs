@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::VerdictId;
 
@@ -23,7 +23,8 @@ pub enum Known {
 }
 
 /// Kernel values read at the moment of the decision; `None` where the rung could not read them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Values {
     /// Accept queue length (`ss` Recv-Q of a listener), connections.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,16 +1,16 @@
 //! Writes JSON lines.
 
 use std::{
-    collections::BTreeMap,
+    borrow::Cow,
     io::{self, Write},
 };
 
 use overflow_core::wire::{
-    self, Connection, Counts, Line, Listener, Loss, Run, RunListener, Summary, TOOL, VERSION,
-    Witnesses,
+    self, Cell, CellListener, Connection, Counts, Hook, Line, Listener, Loss, Run, Segments,
+    Summary, TOOL, VERSION, Witnesses,
 };
 
-use super::{CellReport, Host, Report};
+use super::{CellReport, HookInUse, Host, Report};
 use crate::witness::{Comparison, WireEvidence};
 
 /// Writes a cell: `run`, `connection`s, `listener`, `loss`es. May be called as each cell ends.
@@ -22,8 +22,8 @@ pub fn cell(out: &mut dyn Write, host: &Host, cell: &CellReport) -> io::Result<(
         wire::line(out, &Line::Connection(connection(judged, &name, &counters, cell)))?;
     }
     wire::line(out, &Line::Listener(listener(cell, &name)))?;
-    for loss in cell.losses.iter().filter(|l| l.count > 0) {
-        let loss = Loss { v: VERSION, run: Some(&name), what: &loss.what, count: loss.count };
+    for (what, count) in cell.losses.iter().filter(|(_, count)| *count > 0) {
+        let loss = Loss { run: Some(name.as_str().into()), ..Loss::of(what, *count) };
         wire::line(out, &Line::Loss(loss))?;
     }
     Ok(())
@@ -61,26 +61,37 @@ fn run<'a>(host: &'a Host, cell: &'a CellReport, name: &'a str) -> Run<'a> {
     let ms = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     Run {
         v: VERSION,
-        run: name,
-        tool: TOOL,
-        kernel: &host.kernel,
-        distro: host.distro.as_deref(),
-        sysctls: &cell.sysctls,
-        listener: RunListener {
-            server: seen.server.to_string(),
-            backlog: config.backlog,
-            somaxconn: config.somaxconn,
-        },
-        clients: config.clients,
-        prefill: config.prefill,
-        payload_bytes: config.payload as u64,
-        delay_ms: ms(config.delay),
-        hold_ms: ms(config.hold),
-        link: seen.link,
-        concurrent: seen.concurrent,
-        attempts: seen.attempts,
-        hooks: &cell.hooks,
-        notes: &seen.notes,
+        run: Some(name.into()),
+        tool: TOOL.into(),
+        kernel: host.kernel.as_str().into(),
+        distro: host.distro.as_deref().map(Cow::Borrowed),
+        cell: Some(Cell {
+            sysctls: cell.sysctls.iter().map(|(name, n)| (name.into(), *n)).collect(),
+            listener: CellListener {
+                server: seen.server,
+                backlog: config.backlog,
+                somaxconn: config.somaxconn,
+            },
+            clients: config.clients,
+            prefill: config.prefill,
+            payload_bytes: config.payload as u64,
+            delay_ms: ms(config.delay),
+            hold_ms: ms(config.hold),
+            link: seen.link,
+            concurrent: seen.concurrent,
+            attempts: seen.attempts,
+        }),
+        trace: None,
+        hooks: cell.hooks.iter().map(hook).collect(),
+        notes: (&*seen.notes).into(),
+    }
+}
+
+fn hook(hook: &HookInUse) -> Hook<'_> {
+    Hook {
+        moment: hook.moment.into(),
+        rung: hook.rung.into(),
+        hook: Some(hook.hook.as_str().into()),
     }
 }
 
@@ -91,32 +102,32 @@ fn connection<'a>(
     cell: &'a CellReport,
 ) -> Connection<'a> {
     let (client_view, client_error) = match &judged.client_view {
-        Some((state, error)) => (Some(state.as_str()), error.as_deref()),
+        Some((state, error)) => (Some(state.into()), error.as_deref().map(Cow::Borrowed)),
         None => (None, None),
     };
-    let disagreement = judged.why.as_deref();
     let agree = cell.agrees(judged);
+    let disagreement = judged.why.as_deref().or((!agree).then_some(counters));
     Connection {
-        run: Some(name),
+        run: Some(name.into()),
         phase: judged.phase,
         client_view,
         client_error,
-        server_view: Some(judged.server_view.as_deref()),
+        server_view: Some(judged.server_view.as_deref().map(Cow::Borrowed)),
         witnesses: Some(Witnesses {
             ebpf: judged.ebpf,
-            counters,
-            packets: judged.packets.as_ref().map(|a| a.picture.text()),
-            wire: judged.packets.as_ref().map(counts),
+            counters: counters.into(),
+            packets: judged.packets.as_ref().map(|a| a.picture.text().into()),
+            wire: judged.packets.as_ref().map(segments),
         }),
         agree: Some(agree),
-        disagreement: disagreement.or((!agree).then_some(counters)),
+        disagreement: disagreement.map(Cow::Borrowed),
         ..Connection::of(&judged.connection)
     }
 }
 
-fn counts(account: &WireEvidence) -> Counts {
+fn segments(account: &WireEvidence) -> Segments {
     let flow = &account.flow;
-    Counts {
+    Segments {
         syn: flow.syns.len(),
         synack: flow.synacks.len(),
         ack: flow.acks.len(),
@@ -128,22 +139,20 @@ fn counts(account: &WireEvidence) -> Counts {
 fn listener<'a>(cell: &'a CellReport, name: &'a str) -> Listener<'a> {
     let seen = &cell.observation;
     let nonzero = seen.counters.iter().filter(|(_, n)| **n > 0);
+    let (before, queue) = &seen.queue;
     Listener {
-        v: VERSION,
-        run: Some(name),
-        server: seen.server.to_string(),
-        recv_q_before: Some(seen.queue.0.recv_q),
-        recv_q: seen.queue.1.recv_q,
-        send_q: seen.queue.1.send_q,
+        run: Some(name.into()),
+        recv_q_before: Some(before.recv_q),
         verdicts: verdicts(cell.judgement.connections.iter()),
-        counters: nonzero.map(|(name, n)| (name.as_str(), *n)).collect(),
+        counters: nonzero.map(|(name, n)| (name.into(), *n)).collect(),
+        ..Listener::new(seen.server.to_string().into(), queue.recv_q, queue.send_q)
     }
 }
 
-fn verdicts<'a>(connections: impl Iterator<Item = &'a Comparison>) -> BTreeMap<&'a str, u64> {
-    let mut counts = BTreeMap::new();
+fn verdicts<'a>(connections: impl Iterator<Item = &'a Comparison>) -> Counts<'a> {
+    let mut counts = Counts::new();
     for judged in connections {
-        *counts.entry(judged.verdict()).or_default() += 1;
+        *counts.entry(judged.verdict().into()).or_default() += 1;
     }
     counts
 }

@@ -13,7 +13,7 @@ use crate::{
     CellConfig, Observation,
     witness::{self, Comparison, Coverage, Judgement},
 };
-use overflow_core::{verdict::Connection, wire::HookInUse};
+use overflow_core::{loss::Loss, verdict::Connection};
 
 /// Everything the lab found, ready to be printed.
 #[derive(Clone, Debug)]
@@ -49,16 +49,18 @@ pub struct CellReport {
     /// Sysctls in force in the server's namespace, by their full names.
     pub sysctls: BTreeMap<String, u64>,
     /// What was lost on the way, zeroes included.
-    pub losses: Vec<Loss>,
+    pub losses: Vec<(Loss, u64)>,
 }
 
-/// A counter of something lost.
+/// A hook that observes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// What, in words: `events for which the ring had no room`.
-    pub what: String,
-    /// How many.
-    pub count: u64,
+pub struct HookInUse {
+    /// The hook point it stands for: `third ACK`.
+    pub moment: &'static str,
+    /// How it is attached: `fentry`, `kprobe`, `tp_btf`.
+    pub rung: &'static str,
+    /// The kernel function or tracepoint.
+    pub hook: String,
 }
 
 impl Report {
@@ -83,7 +85,7 @@ impl CellReport {
         traced: Vec<Connection>,
         sight: Option<&Coverage>,
         hooks: Vec<HookInUse>,
-        mut losses: Vec<Loss>,
+        mut losses: Vec<(Loss, u64)>,
     ) -> Self {
         let judgement = witness::compare(traced, &observation, &config, sight);
         let mut sysctls = BTreeMap::from([
@@ -96,9 +98,8 @@ impl CellReport {
         // Without a tracer the stages are drawn from packets and sockets, which show no timer.
         let every_family = || vec!["syn", "ack", "later"];
         let blind_to = sight.map_or_else(every_family, |sight| sight.blind_to.clone());
-        let loss = |what: &str, count| Loss { what: what.to_owned(), count };
-        losses.push(loss("packets lost by the capture", observation.capture_drops));
-        losses.push(loss("packets lost by the link", observation.link_drops));
+        losses.push((Loss::Capture, observation.capture_drops));
+        losses.push((Loss::Link, observation.link_drops));
         Self { config, observation, judgement, hooks, blind_to, sysctls, losses }
     }
 
@@ -110,6 +111,6 @@ impl CellReport {
 
     /// The sum of its losses.
     pub fn lost(&self) -> u64 {
-        self.losses.iter().map(|l| l.count).sum()
+        self.losses.iter().map(|(_, count)| count).sum()
     }
 }

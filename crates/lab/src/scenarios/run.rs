@@ -180,10 +180,10 @@ mod tests {
     use super::*;
     use crate::{
         ListenerQueue, Observation, Timeline,
-        report::{Host, Loss},
+        report::{HookInUse, Host},
         witness::Coverage,
     };
-    use overflow_core::wire::{HookInUse, LinkKind};
+    use overflow_core::{loss::Loss, wire::LinkKind};
 
     /// A run in which nothing was seen, and so many records were lost.
     fn nothing_seen(configs: Vec<CellConfig>, lost: u64) -> Report {
@@ -206,7 +206,7 @@ mod tests {
             let hooks =
                 vec![HookInUse { moment: "third ACK", rung: "fentry", hook: String::new() }];
             let sight = Coverage { lost, blind_to: Vec::new() };
-            let losses = vec![Loss { what: "ebpf ring_full".to_owned(), count: lost }];
+            let losses = vec![(Loss::Kernel(overflow_common::Loss::RingFull), lost)];
             CellReport::new(config, observation, Vec::new(), Some(&sight), hooks, losses)
         };
         let host = Host { kernel: String::new(), distro: None };

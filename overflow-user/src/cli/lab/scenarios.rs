@@ -7,43 +7,20 @@ use std::{
 };
 
 use anyhow::Result;
-use serde::Serialize;
 
 use super::LabArgs;
 use crate::cli::OutputFormat;
-use overflow_core::{text::style::Tone, verdict::Connection, wire};
+use overflow_core::{
+    text::style::Tone,
+    verdict::Connection,
+    wire::{self, Line},
+};
 use overflow_lab::{
     CellConfig,
     report::{CellReport, Report, json as report_json},
     run::Finished,
     scenarios::{self, Outcome, Scenario, ScenarioRun, text},
 };
-
-/// A `scenario` line of the JSON output, as the list has it.
-#[derive(Serialize)]
-struct Listed {
-    r#type: &'static str,
-    v: u32,
-    scenario: &'static str,
-    shows: &'static str,
-}
-
-/// A `scenario` line of a run.
-#[derive(Serialize)]
-struct Line<'a> {
-    #[serde(flatten)]
-    listed: Listed,
-    /// The run's name, as in its other lines.
-    run: String,
-    /// Whether all came out as expected and no witness disagrees; `null` if it could not run.
-    holds: Option<bool>,
-    /// Each connection's stages, in order.
-    stories: Vec<String>,
-    /// What differs from what is expected, one sentence each.
-    differences: &'a [String],
-    /// Why it could not run.
-    unavailable: Option<&'a str>,
-}
 
 /// Prints every scenario with what it shows.
 pub(super) fn list(output: OutputFormat) -> Result<()> {
@@ -54,7 +31,7 @@ pub(super) fn list(output: OutputFormat) -> Result<()> {
                 writeln!(out, "{}", scenario.name)?;
                 writeln!(out, "    {}", scenario.shows)?;
             }
-            OutputFormat::Json => line(&mut out, &listed(scenario))?,
+            OutputFormat::Json => wire::line(&mut out, &line(scenario, None))?,
         }
     }
     out.flush()?;
@@ -154,23 +131,22 @@ fn json(runs: &[ScenarioRun], report: Option<&Report>) -> Result<()> {
         }
     }
     for run in runs {
-        let mut l = Line {
-            listed: listed(run.scenario),
-            run: run.config.run_name(),
-            holds: run.holds(cells),
-            stories: Vec::new(),
-            differences: &[],
-            unavailable: None,
-        };
-        match &run.outcome {
-            Outcome::Unavailable(why) => l.unavailable = Some(why),
+        let (stories, differences, unavailable) = match &run.outcome {
+            Outcome::Unavailable(why) => (Vec::new(), &[][..], Some(why.as_str().into())),
             Outcome::Ran { cell, differences } => {
                 let connections = cells.get(*cell).map_or(&[][..], |c| &c.judgement.connections);
-                l.stories = connections.iter().map(|j| text(&j.connection)).collect();
-                l.differences = differences;
+                let stories = connections.iter().map(|j| text(&j.connection)).collect();
+                (stories, &differences[..], None)
             }
-        }
-        line(&mut out, &l)?;
+        };
+        let ended = wire::Ended {
+            run: run.config.run_name().into(),
+            holds: run.holds(cells),
+            stories,
+            differences: differences.into(),
+            unavailable,
+        };
+        wire::line(&mut out, &line(run.scenario, Some(ended)))?;
     }
     if let Some(report) = report {
         report_json::summary(&mut out, report)?;
@@ -179,12 +155,7 @@ fn json(runs: &[ScenarioRun], report: Option<&Report>) -> Result<()> {
     Ok(())
 }
 
-fn listed(scenario: &'static Scenario) -> Listed {
-    Listed { r#type: "scenario", v: wire::VERSION, scenario: scenario.name, shows: scenario.shows }
-}
-
-fn line(out: &mut impl Write, line: &impl Serialize) -> Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
-    out.write_all(b"\n")?;
-    Ok(())
+fn line<'a>(scenario: &'static Scenario, ended: Option<wire::Ended<'a>>) -> Line<'a> {
+    let (v, name, shows) = (wire::VERSION, scenario.name.into(), scenario.shows.into());
+    Line::Scenario(wire::Scenario { v, scenario: name, shows, ended })
 }

@@ -2,75 +2,13 @@
 
 use std::io::{self, Write};
 
-use serde::Serialize;
-
 use overflow_core::{
     model::{
-        compare::Divergence, condition::Decision, counters::Counters, kernels::Kernel, path::Path,
-        scenario::Phase, simulate::Outcome, time::Nanos,
+        compare::Divergence, condition::Decision, kernels::Kernel, path::Path, scenario::Phase,
+        simulate::Outcome,
     },
-    verdict::VerdictId,
+    wire::prediction::{self as wire, Line, Prediction, Stage, Summary, VERSION, line},
 };
-
-/// Version of the lines below.
-const V: u32 = 1;
-
-#[derive(Serialize)]
-struct Prediction<'a> {
-    r#type: &'static str,
-    v: u32,
-    kernel: &'a str,
-    run: &'a str,
-    phase: Phase,
-    /// From 1 within the phase, in order of `connect()`.
-    number: usize,
-    class: &'static str,
-    stages: Vec<Stage>,
-    outcome: Option<VerdictId>,
-    client_view: &'static str,
-    server_view: Option<&'static str>,
-    synack_retransmits_ns: &'a [Nanos],
-}
-
-/// Times are nanoseconds since the burst began, negative before it.
-#[derive(Serialize)]
-struct Stage {
-    id: VerdictId,
-    t_ns: Nanos,
-    function: &'static str,
-    expression: &'static str,
-    condition: String,
-    repeats_ns: Vec<Nanos>,
-}
-
-#[derive(Serialize)]
-struct Summary<'a> {
-    r#type: &'static str,
-    v: u32,
-    kernel: &'a str,
-    run: &'a str,
-    regime: &'static str,
-    doubt: Option<&'a str>,
-    syn_queue_holds: u32,
-    accept_queue_holds: u64,
-    counters: Counters,
-    undetermined: bool,
-}
-
-#[derive(Serialize)]
-struct Parting<'a> {
-    r#type: &'static str,
-    v: u32,
-    run: &'a str,
-    kernels: [&'a str; 2],
-    diverge: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phase: Option<Phase>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    number: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stages: Option<[Option<Stage>; 2]>,
-}
 
 /// One `prediction` line per connection, then one `prediction_summary` line.
 pub(super) fn cell(
@@ -83,23 +21,22 @@ pub(super) fn cell(
     for phase in [Phase::Prefill, Phase::Burst] {
         let paths = outcome.paths.iter().filter(|p| p.phase == phase);
         for (i, path) in paths.enumerate() {
-            line(out, &prediction(&kernel.name, run, path, i + 1))?;
+            line(out, &Line::Prediction(prediction(&kernel.name, run, path, i + 1)))?;
         }
     }
     let limits = outcome.limits;
     let summary = Summary {
-        r#type: "prediction_summary",
-        v: V,
-        kernel: &kernel.name,
-        run,
-        regime: kernel.features.regime(),
-        doubt: kernel.doubt.as_deref(),
+        v: VERSION,
+        kernel: kernel.name.as_str().into(),
+        run: run.into(),
+        regime: kernel.features.regime().into(),
+        doubt: kernel.doubt.as_deref().map(Into::into),
         syn_queue_holds: limits.syn_queue_full_at(kernel.features.syn_queue),
         accept_queue_holds: u64::from(limits.max_ack_backlog) + 1,
         counters: outcome.counters,
         undetermined,
     };
-    line(out, &summary)
+    line(out, &Line::PredictionSummary(summary))
 }
 
 /// One `divergence` line.
@@ -115,17 +52,16 @@ pub(super) fn divergence(
         None => (Phase::Prefill, d.client + 1),
     });
     let stages = divergence.map(|d| [d.left, d.right].map(|d| d.map(|d| stage(&d, &[]))));
-    let parting = Parting {
-        r#type: "divergence",
-        v: V,
-        run,
-        kernels,
+    let divergence = wire::Divergence {
+        v: VERSION,
+        run: run.into(),
+        kernels: kernels.map(Into::into),
         diverge: divergence.is_some(),
         phase: place.map(|(phase, _)| phase),
         number: place.map(|(_, number)| number),
         stages,
     };
-    line(out, &parting)
+    line(out, &Line::Divergence(divergence))
 }
 
 fn prediction<'a>(kernel: &'a str, run: &'a str, path: &'a Path, number: usize) -> Prediction<'a> {
@@ -137,33 +73,27 @@ fn prediction<'a>(kernel: &'a str, run: &'a str, path: &'a Path, number: usize) 
         decisions = &rest[again..];
     }
     Prediction {
-        r#type: "prediction",
-        v: V,
-        kernel,
-        run,
+        v: VERSION,
+        kernel: kernel.into(),
+        run: run.into(),
         phase: path.phase,
         number,
-        class: path.class().as_str(),
+        class: path.class().as_str().into(),
         stages,
         outcome: path.outcome(),
-        client_view: path.client.as_str(),
-        server_view: path.server.as_str(),
-        synack_retransmits_ns: &path.synack_retransmits,
+        client_view: path.client.as_str().into(),
+        server_view: path.server.as_str().map(Into::into),
+        synack_retransmits_ns: (&*path.synack_retransmits).into(),
     }
 }
 
-fn stage(first: &Decision, again: &[Decision]) -> Stage {
+fn stage(first: &Decision, again: &[Decision]) -> Stage<'static> {
     Stage {
         id: first.id,
         t_ns: first.t_ns,
-        function: first.condition.function(),
-        expression: first.condition.expression(),
+        function: first.condition.function().into(),
+        expression: first.condition.expression().into(),
         condition: first.condition.to_string(),
         repeats_ns: again.iter().map(|d| d.t_ns).collect(),
     }
-}
-
-fn line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    out.write_all(b"\n")
 }

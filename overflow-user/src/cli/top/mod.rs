@@ -99,11 +99,11 @@ async fn top(args: &TopArgs) -> Result<()> {
     let (quit, asked) = oneshot::channel();
     let ui = Ui::start(view.clone(), quit)?;
     let leave = ui.clone();
-    let sink = TopSink::new(view, text, move || leave.stop());
-    let mut out = BufWriter::new(io::stdout());
+    let out = BufWriter::new(io::stdout());
+    let sink = TopSink::new(view, out, text, move || leave.stop());
     let options = Options { filter, ..Options::default() };
-    let engine = trace::engine(options, Box::new(sink), &header, &mut out)?;
-    let live = Live::new(tracer, engine, None, attribution, &mut out)?.looking_every(LOOK_EVERY);
+    let engine = trace::engine(options, vec![Box::new(sink)], &header)?;
+    let live = Live::new(tracer, engine, None, attribution)?.looking_every(LOOK_EVERY);
     let ends = Ends { after: args.duration, with: None };
     let stop = async {
         tokio::select! {

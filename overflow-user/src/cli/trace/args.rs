@@ -1,6 +1,6 @@
 //! What can be asked of `trace`, and what it shares with `replay`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io::Write, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, value_parser};
 use overflow_common::Rung;
@@ -14,7 +14,7 @@ use overflow::{
     pipeline::{Filter, Options},
     sink::{
         metrics,
-        trace::{JsonLines, TraceSink, TraceText},
+        trace::{JsonLines, Sink, TraceText},
     },
 };
 
@@ -140,16 +140,16 @@ impl View {
         self.selection.resolve()
     }
 
-    /// Where it is shown.
-    pub fn sink(&self, terminal: bool) -> Box<dyn TraceSink> {
+    /// Prints to `out`, which is a terminal or is not.
+    pub fn sink(&self, out: impl Write + 'static, terminal: bool) -> Box<dyn Sink> {
         match self.output {
-            OutputFormat::Json => Box::new(JsonLines),
+            OutputFormat::Json => Box::new(JsonLines::new(out)),
             OutputFormat::Text => {
                 let mut options = style::options(terminal);
                 if self.wide {
                     options.width = 200;
                 }
-                Box::new(TraceText::new(options))
+                Box::new(TraceText::new(out, options))
             }
         }
     }

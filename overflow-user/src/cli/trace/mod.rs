@@ -5,7 +5,7 @@ mod select;
 
 use std::{
     collections::BTreeSet,
-    io::{self, BufWriter, IsTerminal, Write},
+    io::{self, BufWriter, IsTerminal},
     net::SocketAddr,
     process::ExitCode,
     time::Duration,
@@ -26,7 +26,7 @@ use overflow::{
     sink::{
         metrics::{Endpoint, Measured, Shared},
         otlp::Exported,
-        trace::{Opening, TraceSink},
+        trace::{Opening, Sink},
     },
 };
 use overflow_core::{
@@ -34,6 +34,7 @@ use overflow_core::{
     kernel::{Facts, Symbols},
     listeners::Inventory,
     recording::Header,
+    wire,
 };
 use overflow_host::{
     clock,
@@ -86,13 +87,12 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     };
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
-    let mut out = BufWriter::new(stdout.lock());
-    let mut sink = args.view.sink(terminal);
+    let mut sinks = vec![args.view.sink(BufWriter::new(stdout.lock()), terminal)];
     let served = endpoint.is_some();
     let measured = served || export.is_some();
     let numbers = Shared::default();
     if served {
-        sink = Box::new(Measured::new(sink, numbers.clone()));
+        sinks.push(Box::new(Measured::new(numbers.clone())));
     }
     let mut options = args.view.options(filter);
     let export = match export {
@@ -100,21 +100,20 @@ async fn trace(args: &TraceArgs) -> Result<()> {
             let export = Export::start(&settings, !args.hooks.confining.no_confine)
                 .context("cannot start the process that exports")?;
             options.handshakes = settings.logs.is_some();
-            sink = Box::new(Exported::new(
-                sink,
+            sinks.push(Box::new(Exported::new(
                 &settings,
                 export.outbox(),
                 kernel::host_name(),
                 Box::new(clock::wall_offset_ns),
-            ));
+            )));
             Some(export)
         }
         None => None,
     };
-    let engine = engine(options, sink, &header, &mut out)?;
-    out.flush()?;
+    let mut engine = engine(options, sinks, &header)?;
+    engine.flush()?;
     let ends = Ends { after: args.duration, with: args.cmd.clone() };
-    let mut live = Live::new(tracer, engine, recorder, attribution, &mut out)?.exporting(export);
+    let mut live = Live::new(tracer, engine, recorder, attribution)?.exporting(export);
     if !args.hooks.confining.no_confine {
         live = live.confined(served);
     }
@@ -186,14 +185,9 @@ pub async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Result<Att
     Ok(Attached { tracer, attribution, inventory, header })
 }
 
-/// The pipeline for frames recorded under `header`, with the opening words said to `sink`. Whether
-/// accept() is traced follows from the header.
-pub fn engine(
-    mut options: Options,
-    mut sink: Box<dyn TraceSink>,
-    header: &Header,
-    out: &mut dyn Write,
-) -> Result<Engine> {
+/// The pipeline for frames recorded under `header`, which begins to tell `sinks`. Whether accept()
+/// is traced follows from the header.
+pub fn engine(mut options: Options, sinks: Vec<Box<dyn Sink>>, header: &Header) -> Result<Engine> {
     let accept = HookPoint::Accept.as_str();
     options.accepts = header.rungs.iter().any(|(m, rung)| m == accept && !rung.is_empty());
     let opening = Opening {
@@ -207,7 +201,6 @@ pub fn engine(
         wall_offset_ns: header.wall_offset_ns,
         utc_offset_s: header.utc_offset_s,
     };
-    sink.open(out, &opening)?;
     let facts = Facts {
         drop_reasons: header.drop_reasons.clone(),
         reset_reasons: header.reset_reasons.clone(),
@@ -215,7 +208,7 @@ pub fn engine(
     };
     let ranges = header.symbols.iter().map(|(start, end, name)| (*start, *end, name.as_str()));
     let decoder = Decoder::new(&facts, Symbols::from_ranges(ranges));
-    Ok(Engine::new(options, decoder, sink))
+    Ok(Engine::new(options, decoder, sinks, &opening)?)
 }
 
 /// Attaches. Healthy moments are asked for if they are to be shown or counted, or are needed to
@@ -260,7 +253,7 @@ pub fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
         notes.push(format!("not observable here: {}; see `overflow doctor`", blind.join(", ")));
     }
     Header {
-        tool: concat!("overflow ", env!("CARGO_PKG_VERSION")).to_owned(),
+        tool: wire::TOOL.to_owned(),
         kernel: kernel.release.clone(),
         distro: kernel.distro.clone(),
         wall_offset_ns: clock::wall_offset_ns(),

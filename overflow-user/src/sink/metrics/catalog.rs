@@ -318,7 +318,7 @@ pub static CATALOG: &[Metric] = &[
         labels: &[Label { name: "cause", otlp: "overflow.loss.cause" }],
         source: Source::Trace(|reading| {
             let losses = reading.snapshot.losses.iter().take(CAUSES);
-            losses.map(|(cause, n)| (vec![cause.clone()], Value::Count(*n))).collect()
+            losses.map(|(cause, n)| (vec![cause.id().to_owned()], Value::Count(*n))).collect()
         }),
     },
     Metric {

@@ -1,13 +1,12 @@
 //! The live trace's way onto the page.
 
 use std::{
-    io::{self, Write},
+    io,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{catalog::Reading, families::Families, rows::RowLimit};
-use crate::sink::trace::{Closing, Interval, Moment, Opening, Snapshot, TraceSink};
-use overflow_core::verdict::Connection;
+use crate::sink::trace::{Message, Opening, Sink, Snapshot};
 
 /// The last second's numbers, that the trace writes and scrapers read.
 #[derive(Clone, Debug, Default)]
@@ -44,52 +43,39 @@ impl Collector {
     }
 }
 
-/// A sink whose numbers are served as metrics as well.
+/// Hands the numbers of a trace over, to be read as metrics.
+#[derive(Debug)]
 pub struct Measured {
-    shown: Box<dyn TraceSink>,
     shared: Shared,
     collector: Collector,
 }
 
 impl Measured {
-    /// Prints with `shown`, and hands the numbers to `shared` every second.
-    pub fn new(shown: Box<dyn TraceSink>, shared: Shared) -> Self {
-        Self { shown, shared, collector: Collector::default() }
+    /// Hands the numbers to `shared` every second, and once more when nothing more comes.
+    pub fn new(shared: Shared) -> Self {
+        Self { shared, collector: Collector::default() }
     }
 }
 
-impl TraceSink for Measured {
-    fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
-        self.collector.open(opening);
-        self.shown.open(out, opening)
-    }
-
-    fn moment(&mut self, out: &mut dyn Write, moment: &Moment<'_>) -> io::Result<()> {
-        self.shown.moment(out, moment)
+impl Sink for Measured {
+    fn handle(&mut self, message: Message<'_>) -> io::Result<()> {
+        match message {
+            Message::Open(opening) => self.collector.open(opening),
+            Message::Second(snapshot) | Message::Ending(snapshot) => {
+                self.shared.set(self.collector.families(snapshot));
+            }
+            // All of it is in the numbers.
+            Message::Event(_)
+            | Message::Connection(_)
+            | Message::Suppressed(_)
+            | Message::Interval(_)
+            | Message::Close(_)
+            | Message::Flush => {}
+        }
+        Ok(())
     }
 
     fn wants_connections(&self) -> bool {
-        self.shown.wants_connections()
-    }
-
-    fn connection(&mut self, out: &mut dyn Write, connection: &Connection) -> io::Result<()> {
-        self.shown.connection(out, connection)
-    }
-
-    fn suppressed(&mut self, out: &mut dyn Write, count: u64) -> io::Result<()> {
-        self.shown.suppressed(out, count)
-    }
-
-    fn interval(&mut self, out: &mut dyn Write, interval: &Interval<'_>) -> io::Result<()> {
-        self.shown.interval(out, interval)
-    }
-
-    fn second(&mut self, out: &mut dyn Write, snapshot: &Snapshot<'_>) -> io::Result<()> {
-        self.shared.set(self.collector.families(snapshot));
-        self.shown.second(out, snapshot)
-    }
-
-    fn close(&mut self, out: &mut dyn Write, closing: &Closing<'_>) -> io::Result<()> {
-        self.shown.close(out, closing)
+        false
     }
 }

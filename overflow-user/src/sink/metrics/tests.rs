@@ -8,9 +8,10 @@ use std::{
 };
 
 use super::{catalog::Source, *};
-use crate::sink::trace::{Full, JsonLines, Listened, Opening, Snapshot, Totals, TraceSink, Waits};
+use crate::sink::trace::{Full, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits};
 use overflow_core::{
     listeners::{Inventory, Listener, sample},
+    loss::Loss,
     owner::{Cgroup, Container, Owner, Process},
     verdict::VerdictId,
 };
@@ -43,7 +44,7 @@ pub(in crate::sink) fn expect(name: &str, got: &str) {
 /// The page after one second, of a listener that was full.
 pub(in crate::sink) fn shared(comm: &str) -> Shared {
     let shared = Shared::default();
-    let mut sink = Measured::new(Box::new(JsonLines), shared.clone());
+    let mut sink = Measured::new(shared.clone());
     let opening = Opening {
         kernel: "6.12.1".to_owned(),
         distro: String::new(),
@@ -58,8 +59,7 @@ pub(in crate::sink) fn shared(comm: &str) -> Shared {
         wall_offset_ns: 0,
         utc_offset_s: 0,
     };
-    let mut out = Vec::new();
-    sink.open(&mut out, &opening).unwrap();
+    sink.handle(Message::Open(&opening)).unwrap();
     let mut waits = Waits { total_ns: 1_500_000, ..Waits::default() };
     waits.buckets[10] = 2;
     waits.buckets[Waits::BUCKETS - 1] = 1;
@@ -93,9 +93,9 @@ pub(in crate::sink) fn shared(comm: &str) -> Shared {
         inventory: &inventory,
         accepts: true,
         suppressed: 0,
-        losses: vec![("ebpf ring full".to_owned(), 6)],
+        losses: vec![(Loss::from_id("ebpf ring full"), 6)],
     };
-    sink.second(&mut out, &snapshot).unwrap();
+    sink.handle(Message::Second(&snapshot)).unwrap();
     shared
 }
 

@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::{self, Write},
+    io,
     net::SocketAddr,
 };
 
 use opentelemetry_proto::tonic::{logs::v1::LogRecord, resource::v1::Resource};
-use prost::Message;
+use prost::Message as _;
 
 use super::{
     logs::{self, ListenerLabels},
@@ -18,7 +18,7 @@ use crate::{
     export::{Outbox, Request, Settings, Signal},
     sink::{
         metrics::Collector,
-        trace::{Closing, Interval, Moment, Opening, Snapshot, TraceSink},
+        trace::{JudgedEvent, Message, Opening, Sink, Snapshot},
     },
 };
 use overflow_core::verdict::Connection;
@@ -34,9 +34,8 @@ const EARLY_NS: u64 = 100_000_000;
 /// CLOCK_REALTIME minus CLOCK_MONOTONIC now, nanoseconds.
 type WallOffset = Box<dyn Fn() -> i64>;
 
-/// A sink whose numbers and abnormal handshakes are exported as well.
+/// Exports the numbers and the abnormal handshakes of a trace.
 pub struct Exported {
-    shown: Box<dyn TraceSink>,
     collector: Collector,
     outbox: Outbox,
     metrics: bool,
@@ -47,8 +46,6 @@ pub struct Exported {
     resource: Resource,
     wall_offset: WallOffset,
     wall_offset_ns: i64,
-    /// Whether only aggregates are shown; handshakes come all the same, to be exported.
-    aggregates_only: bool,
     /// When the trace began, nanoseconds of the UNIX epoch.
     since_ns: Option<u64>,
     /// When metrics are due next, and now, CLOCK_MONOTONIC nanoseconds.
@@ -61,16 +58,9 @@ pub struct Exported {
 }
 
 impl Exported {
-    /// Prints with `shown`, and hands requests to `outbox`. `host` is this host's name.
-    pub fn new(
-        shown: Box<dyn TraceSink>,
-        settings: &Settings,
-        outbox: Outbox,
-        host: String,
-        wall_offset: WallOffset,
-    ) -> Self {
+    /// Hands requests to `outbox`. `host` is this host's name.
+    pub fn new(settings: &Settings, outbox: Outbox, host: String, wall_offset: WallOffset) -> Self {
         Self {
-            shown,
             collector: Collector::default(),
             outbox,
             metrics: settings.metrics.is_some(),
@@ -81,12 +71,69 @@ impl Exported {
             resource: Resource::default(),
             wall_offset_ns: wall_offset(),
             wall_offset,
-            aggregates_only: false,
             since_ns: None,
             due_ns: 0,
             now_ns: 0,
             labels: HashMap::new(),
             records: Vec::new(),
+        }
+    }
+
+    fn open(&mut self, opening: &Opening) {
+        self.resource = resource(&self.given, &opening.kernel, &self.host);
+        self.collector.open(opening);
+    }
+
+    fn event(&mut self, judged: &JudgedEvent<'_>) {
+        if !self.logs || !judged.stage.id.is_abnormal() {
+            return;
+        }
+        let conn = judged.observed.conn;
+        let key = (conn.client, conn.server);
+        if self.labels.len() < MAX_LABELLED || self.labels.contains_key(&key) {
+            let known = self
+                .labels
+                .entry(key)
+                .or_insert_with(|| Some(ListenerLabels::new(conn.netns, judged.listeners)));
+            if known.as_ref().is_some_and(|labels| labels.netns != conn.netns) {
+                *known = None;
+            }
+        }
+    }
+
+    fn connection(&mut self, connection: &Connection) {
+        if !self.logs || !connection.stages.iter().any(|stage| stage.id.is_abnormal()) {
+            return;
+        }
+        let labels = self.labels.remove(&(connection.client, connection.server)).flatten();
+        let record = logs::record(connection, labels.as_ref(), self.now_ns, |t_ns| self.wall(t_ns));
+        self.records.push(record);
+        if self.records.len() >= BATCH {
+            self.send_logs();
+        }
+    }
+
+    fn second(&mut self, snapshot: &Snapshot<'_>) {
+        // The host's clock can be set, and stands still for CLOCK_MONOTONIC while it sleeps.
+        self.wall_offset_ns = (self.wall_offset)();
+        self.now_ns = snapshot.t_ns;
+        if self.since_ns.is_none() {
+            self.since_ns = Some(self.wall(snapshot.t_ns));
+            // The first comes soon: it shows that all is well.
+            self.due_ns = snapshot.t_ns + 1_000_000_000;
+        }
+        if self.metrics && snapshot.t_ns.saturating_add(EARLY_NS) >= self.due_ns {
+            self.due_ns = snapshot.t_ns.saturating_add(self.every_ns);
+            self.send_metrics(snapshot);
+        }
+        self.send_logs();
+    }
+
+    fn ending(&mut self, snapshot: &Snapshot<'_>) {
+        self.now_ns = snapshot.t_ns;
+        self.send_logs();
+        if self.metrics {
+            self.send_metrics(snapshot);
         }
     }
 
@@ -112,80 +159,22 @@ impl Exported {
     }
 }
 
-impl TraceSink for Exported {
-    fn open(&mut self, out: &mut dyn Write, opening: &Opening) -> io::Result<()> {
-        self.resource = resource(&self.given, &opening.kernel, &self.host);
-        self.aggregates_only = opening.summary.is_some();
-        self.collector.open(opening);
-        self.shown.open(out, opening)
-    }
-
-    fn moment(&mut self, out: &mut dyn Write, moment: &Moment<'_>) -> io::Result<()> {
-        if self.logs && moment.stage.id.is_abnormal() {
-            let conn = moment.observed.conn;
-            let key = (conn.client, conn.server);
-            if self.labels.len() < MAX_LABELLED || self.labels.contains_key(&key) {
-                let known = self
-                    .labels
-                    .entry(key)
-                    .or_insert_with(|| Some(ListenerLabels::new(conn.netns, moment.listeners)));
-                if known.as_ref().is_some_and(|labels| labels.netns != conn.netns) {
-                    *known = None;
-                }
-            }
+impl Sink for Exported {
+    fn handle(&mut self, message: Message<'_>) -> io::Result<()> {
+        match message {
+            Message::Open(opening) => self.open(opening),
+            Message::Event(judged) => self.event(judged),
+            Message::Connection(connection) => self.connection(connection),
+            Message::Second(snapshot) => self.second(snapshot),
+            Message::Ending(snapshot) => self.ending(snapshot),
+            // The numbers have what was left out and what happened in an interval; what is printed
+            // is not this sink's.
+            Message::Suppressed(_) | Message::Interval(_) | Message::Close(_) | Message::Flush => {}
         }
-        if self.aggregates_only { Ok(()) } else { self.shown.moment(out, moment) }
-    }
-
-    fn connection(&mut self, out: &mut dyn Write, connection: &Connection) -> io::Result<()> {
-        if self.logs && connection.stages.iter().any(|stage| stage.id.is_abnormal()) {
-            let labels = self.labels.remove(&(connection.client, connection.server)).flatten();
-            let record =
-                logs::record(connection, labels.as_ref(), self.now_ns, |t_ns| self.wall(t_ns));
-            self.records.push(record);
-            if self.records.len() >= BATCH {
-                self.send_logs();
-            }
-        }
-        if self.aggregates_only { Ok(()) } else { self.shown.connection(out, connection) }
-    }
-
-    fn suppressed(&mut self, out: &mut dyn Write, count: u64) -> io::Result<()> {
-        if self.aggregates_only { Ok(()) } else { self.shown.suppressed(out, count) }
-    }
-
-    fn interval(&mut self, out: &mut dyn Write, interval: &Interval<'_>) -> io::Result<()> {
-        self.shown.interval(out, interval)
-    }
-
-    fn second(&mut self, out: &mut dyn Write, snapshot: &Snapshot<'_>) -> io::Result<()> {
-        self.shown.second(out, snapshot)?;
-        // The host's clock can be set, and stands still for CLOCK_MONOTONIC while it sleeps.
-        self.wall_offset_ns = (self.wall_offset)();
-        self.now_ns = snapshot.t_ns;
-        if self.since_ns.is_none() {
-            self.since_ns = Some(self.wall(snapshot.t_ns));
-            // The first comes soon: it shows that all is well.
-            self.due_ns = snapshot.t_ns + 1_000_000_000;
-        }
-        if self.metrics && snapshot.t_ns.saturating_add(EARLY_NS) >= self.due_ns {
-            self.due_ns = snapshot.t_ns.saturating_add(self.every_ns);
-            self.send_metrics(snapshot);
-        }
-        self.send_logs();
         Ok(())
     }
 
-    fn ending(&mut self, out: &mut dyn Write, snapshot: &Snapshot<'_>) -> io::Result<()> {
-        self.now_ns = snapshot.t_ns;
-        self.send_logs();
-        if self.metrics {
-            self.send_metrics(snapshot);
-        }
-        self.shown.ending(out, snapshot)
-    }
-
-    fn close(&mut self, out: &mut dyn Write, closing: &Closing<'_>) -> io::Result<()> {
-        self.shown.close(out, closing)
+    fn wants_connections(&self) -> bool {
+        self.logs
     }
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::Top;
-use crate::sink::trace::{Closing, Interval, Moment, Opening, Snapshot, TraceSink, TraceText};
-use overflow_core::{text::style::Options, verdict::Connection};
+use crate::sink::trace::{Message, Sink, TraceText};
+use overflow_core::text::style::Options;
 
 /// A view that one thread feeds and another one draws.
 #[derive(Clone, Debug)]
@@ -27,59 +27,47 @@ impl Shared {
 }
 
 /// Feeds a view, and prints the summary when the view has left the screen.
-pub struct TopSink {
+pub struct TopSink<W> {
     top: Shared,
     /// Returns when the screen is free.
     leave: Box<dyn FnMut()>,
-    text: TraceText,
+    text: TraceText<W>,
 }
 
-impl TopSink {
-    /// Feeds `top`; `leave` is called before the summary and returns when the screen is free.
-    pub fn new(top: Shared, options: Options, leave: impl FnMut() + 'static) -> Self {
-        Self { top, leave: Box::new(leave), text: TraceText::new(options) }
+impl<W: Write> TopSink<W> {
+    /// Feeds `top`; `leave` is called before the summary, which goes to `out`, and returns when the
+    /// screen is free.
+    pub fn new(top: Shared, out: W, options: Options, leave: impl FnMut() + 'static) -> Self {
+        Self { top, leave: Box::new(leave), text: TraceText::new(out, options) }
     }
 }
 
-impl TraceSink for TopSink {
-    fn open(&mut self, _: &mut dyn Write, opening: &Opening) -> io::Result<()> {
-        // Its header is not printed; its clock is set.
-        self.text.open(&mut io::sink(), opening)?;
-        self.top.lock().changed().opening = Some(opening.clone());
-        Ok(())
-    }
-
-    fn moment(&mut self, _: &mut dyn Write, moment: &Moment<'_>) -> io::Result<()> {
-        self.top.lock().changed().moment(moment);
+impl<W: Write> Sink for TopSink<W> {
+    fn handle(&mut self, message: Message<'_>) -> io::Result<()> {
+        match message {
+            Message::Open(opening) => {
+                // Its header is not printed; its clock is set.
+                self.text.learn(opening);
+                self.top.lock().changed().opening = Some(opening.clone());
+            }
+            Message::Event(judged) => self.top.lock().changed().event(judged),
+            Message::Second(snapshot) => self.top.lock().changed().second(snapshot),
+            // Each of a connection's events was shown, events are not limited here, and the view
+            // has its own seconds.
+            Message::Connection(_)
+            | Message::Suppressed(_)
+            | Message::Interval(_)
+            | Message::Ending(_)
+            | Message::Flush => {}
+            Message::Close(_) => {
+                (self.leave)();
+                self.text.handle(message)?;
+            }
+        }
         Ok(())
     }
 
     fn wants_connections(&self) -> bool {
         false
-    }
-
-    /// Nothing: each of its events was shown.
-    fn connection(&mut self, _: &mut dyn Write, _: &Connection) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Nothing: events are not limited here.
-    fn suppressed(&mut self, _: &mut dyn Write, _: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Nothing: the view has its own seconds.
-    fn interval(&mut self, _: &mut dyn Write, _: &Interval<'_>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn second(&mut self, _: &mut dyn Write, snapshot: &Snapshot<'_>) -> io::Result<()> {
-        self.top.lock().changed().second(snapshot);
-        Ok(())
-    }
-
-    fn close(&mut self, out: &mut dyn Write, closing: &Closing<'_>) -> io::Result<()> {
-        (self.leave)();
-        self.text.close(out, closing)
     }
 }

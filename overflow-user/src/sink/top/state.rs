@@ -9,10 +9,11 @@ use super::row::{Key, Row};
 use crate::{
     pipeline::Filter,
     probe,
-    sink::trace::{Listened, Moment, Opening, Snapshot},
+    sink::trace::{JudgedEvent, Listened, Opening, Snapshot},
 };
 use overflow_core::{
     listeners::{Inventory, Listener},
+    loss::Loss,
     model::kernels::Kernel,
     verdict::{Known, VerdictId},
 };
@@ -53,7 +54,7 @@ pub struct State {
     /// As it was last looked at.
     pub inventory: Inventory,
     /// What was lost, by cause.
-    pub losses: Vec<(String, u64)>,
+    pub losses: Vec<(Loss, u64)>,
     /// When the first second ended, CLOCK_MONOTONIC nanoseconds.
     pub begun_ns: Option<u64>,
     /// When the last second ended.
@@ -89,11 +90,11 @@ impl State {
     }
 
     /// Takes an abnormal event.
-    pub fn moment(&mut self, moment: &Moment<'_>) {
-        let conn = moment.observed.conn;
-        let values = &moment.stage.values;
+    pub fn event(&mut self, judged: &JudgedEvent<'_>) {
+        let conn = judged.observed.conn;
+        let values = &judged.stage.values;
         let recv_q = values.sk_ack_backlog.zip(values.sk_max_ack_backlog);
-        let key = (conn.netns, moment.listeners.first().map_or(conn.server, |l| l.local));
+        let key = (conn.netns, judged.listeners.first().map_or(conn.server, |l| l.local));
         if let Some((len, _)) = recv_q {
             let peak = self.peaks.entry(key).or_default();
             *peak = len.max(*peak);
@@ -102,12 +103,12 @@ impl State {
             self.handshakes.pop_front();
         }
         self.handshakes.push_back(Handshake {
-            t_ns: moment.t_ns,
+            t_ns: judged.t_ns,
             key,
             client: conn.client,
             server: conn.server,
-            id: moment.stage.id,
-            traced: moment.stage.known == Known::Traced,
+            id: judged.stage.id,
+            traced: judged.stage.known == Known::Traced,
             recv_q,
         });
     }

@@ -8,11 +8,14 @@ use ratatui::{Terminal, backend::TestBackend};
 use super::*;
 use crate::{
     probe,
-    sink::trace::{Full, Listened, Moment, Opening, Snapshot, Totals, TraceSink, Waits},
+    sink::trace::{
+        Full, JudgedEvent, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits,
+    },
 };
 use overflow_core::{
     decode::{Decoder, Observed},
     listeners::{Listener, Namespace, Surroundings, Sysctls, sample},
+    loss::Loss,
     model::{kernels, release::Release},
     owner::{Cgroup, Owner, Process},
     verdict::{Known, Stage, Values, VerdictId},
@@ -121,18 +124,23 @@ fn opening() -> Opening {
 }
 
 /// A view after the beginning, with its sink.
-fn begin(listeners: Vec<Listener>) -> (Shared, TopSink) {
+fn begin(listeners: Vec<Listener>) -> (Shared, TopSink<io::Sink>) {
     let release = "6.12.117";
     let kernel = kernels::by_release(release, &Release::parse(release).unwrap()).unwrap();
     let options = Options::default();
     let top = Top::new(Filter::default(), Some(kernel), &inventory(listeners), options);
     let shared = Shared::new(top);
-    let mut sink = TopSink::new(shared.clone(), options, || {});
-    sink.open(&mut io::sink(), &opening()).unwrap();
+    let mut sink = TopSink::new(shared.clone(), io::sink(), options, || {});
+    sink.handle(Message::Open(&opening())).unwrap();
     (shared, sink)
 }
 
-fn second(sink: &mut TopSink, t_ns: u64, inventory: &Inventory, happened: &[(&Listener, Totals)]) {
+fn second(
+    sink: &mut TopSink<io::Sink>,
+    t_ns: u64,
+    inventory: &Inventory,
+    happened: &[(&Listener, Totals)],
+) {
     let listeners = happened.iter().map(|(listener, totals)| Listened {
         netns: NETNS,
         place: listener.place(),
@@ -148,7 +156,7 @@ fn second(sink: &mut TopSink, t_ns: u64, inventory: &Inventory, happened: &[(&Li
         suppressed: 0,
         losses: Vec::new(),
     };
-    sink.second(&mut io::sink(), &snapshot).unwrap();
+    sink.handle(Message::Second(&snapshot)).unwrap();
 }
 
 fn full_totals(n: u64) -> Totals {
@@ -172,7 +180,7 @@ fn full_totals(n: u64) -> Totals {
 }
 
 /// Twelve seconds with a listener that overflows.
-fn busy() -> (Shared, TopSink) {
+fn busy() -> (Shared, TopSink<io::Sink>) {
     let (top, mut sink) = begin(host());
     for n in 1..=12_u32 {
         let mut listeners = host();
@@ -188,8 +196,9 @@ fn busy() -> (Shared, TopSink) {
                 _ => VerdictId::SynDropAcceptQueueFull,
             };
             let stage = &stage(id, t_ns - 1);
-            let moment = Moment { t_ns: t_ns - 1, observed: &observed, stage, listeners: &[nginx] };
-            sink.moment(&mut io::sink(), &moment).unwrap();
+            let judged =
+                JudgedEvent { t_ns: t_ns - 1, observed: &observed, stage, listeners: &[nginx] };
+            sink.handle(Message::Event(&judged)).unwrap();
             second(&mut sink, t_ns, &inventory, &[(nginx, full_totals(n.into()))]);
         } else {
             second(&mut sink, t_ns, &inventory, &[]);
@@ -242,7 +251,7 @@ fn before_anything_happens_the_notes_are_shown() {
 #[test]
 fn no_size_is_too_small_to_draw() {
     let (top, mut sink) = busy();
-    let (inventory, losses) = (inventory(host()), vec![("records".to_owned(), 4)]);
+    let (inventory, losses) = (inventory(host()), vec![(Loss::from_id("records"), 4)]);
     let snapshot = Snapshot {
         t_ns: 13 * SECOND,
         listeners: Vec::new(),
@@ -251,7 +260,7 @@ fn no_size_is_too_small_to_draw() {
         suppressed: 0,
         losses,
     };
-    sink.second(&mut io::sink(), &snapshot).unwrap();
+    sink.handle(Message::Second(&snapshot)).unwrap();
     for page in [Action::Back, Action::Details, Action::Help] {
         press(&top, &[page]);
         for width in 1..=90 {

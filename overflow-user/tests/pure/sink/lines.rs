@@ -1,13 +1,13 @@
 //! The JSON lines against schema and documentation.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use overflow_core::{
+    loss::Loss,
     verdict::{Values, VerdictId},
-    wire::line,
-    wire::{Connection, Event, Line, VERSION},
+    wire::{Client, Connection, Ended, Event, Functions, Line, Scenario, VERSION, line},
 };
-use overflow_lab::report::{Loss, Report, json};
+use overflow_lab::report::{Report, json};
 use serde_json::{Value, json};
 
 use crate::{
@@ -35,7 +35,7 @@ fn eventful() -> Vec<String> {
     untraced.coverage = None;
     let mut lossy = Cell::new(1, 1, 1, &[A, R, C]);
     lossy.config.somaxconn = Some(128);
-    lossy.losses = vec![Loss { what: "events".to_owned(), count: 2 }];
+    lossy.losses = vec![(Loss::from_id("events"), 2)];
     let wrong = Cell::new(0, 1, 1, &[A, K, C]).report(|seen, traced| {
         traced[2].stages[1].id = VerdictId::AckResetOverflow;
         traced[2].stages[1].values.drop_reason = Some("TCP_LISTEN_OVERFLOW".into());
@@ -52,13 +52,41 @@ fn eventful() -> Vec<String> {
         v: VERSION,
         run: None,
         t_ns: 5,
-        hook: "tcp_check_req",
-        client: Some(connection.client.to_string()),
+        hook: "tcp_check_req".into(),
+        client: Some(connection.client),
         server: None,
-        path: &["tcp_v4_rcv"],
-        values: &values,
+        path: Functions::Known(&["tcp_v4_rcv"]),
+        values: Cow::Borrowed(&values),
+        netns: None,
+        id: None,
+        known: None,
+        why: None,
+        listener: None,
+        reuseport_group: None,
+        owner: None,
     };
     line(&mut text, &Line::Event(event)).unwrap();
+    let ended = Ended {
+        run: "abort=1".into(),
+        holds: Some(true),
+        stories: vec!["syn.queued > ack.accepted".to_owned()],
+        differences: Cow::default(),
+        unavailable: None,
+    };
+    for ended in [None, Some(ended)] {
+        let (scenario, shows) = ("centos7".into(), "one line".into());
+        line(&mut text, &Line::Scenario(Scenario { v: VERSION, scenario, shows, ended })).unwrap();
+    }
+    let client = Client {
+        v: VERSION,
+        client: connection.client,
+        server: connection.server,
+        connect_ns: Some(200_000_000),
+        connect_error: None,
+        state: "ESTABLISHED".into(),
+        error: None,
+    };
+    line(&mut text, &Line::Client(client)).unwrap();
     line(&mut text, &Line::Connection(Connection::of(connection))).unwrap();
     all.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
     all
@@ -73,8 +101,33 @@ fn every_line_fits_the_schema() {
         assert!(line.starts_with("{\"type\":\""), "{line}");
         kinds.insert(value["type"].as_str().unwrap().to_owned());
     }
-    let all = ["connection", "event", "listener", "loss", "run", "summary"];
-    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), all);
+    assert_eq!(kinds, Line::KINDS.map(str::to_owned).into());
+}
+
+#[test]
+fn every_line_is_read_and_written_alike() {
+    for text in eventful() {
+        let read: Line = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        let mut written = Vec::new();
+        line(&mut written, &read).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), format!("{text}\n"));
+    }
+}
+
+#[test]
+fn documentation_schema_and_types_have_the_same_kinds() {
+    let docs = include_str!("../../../../docs/events.md");
+    let headings = docs.lines().filter_map(|line| line.strip_prefix("## "));
+    assert_eq!(headings.collect::<Vec<_>>(), Line::KINDS);
+    let intro = docs.split("\n## ").next().unwrap();
+    assert!(intro.contains("which of the eight kinds"), "the introduction counts the kinds");
+    let schema = schema::shipped();
+    let kinds = schema["oneOf"].as_array().unwrap().iter().map(|kind| kind["$ref"].as_str());
+    let kinds: Vec<_> = kinds.map(|kind| kind.unwrap().trim_start_matches("#/$defs/")).collect();
+    assert_eq!(kinds, Line::KINDS);
+    for kind in Line::KINDS {
+        assert_eq!(schema["$defs"][kind]["properties"]["type"]["const"], kind);
+    }
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The report for people.
 
 use overflow_core::{
+    loss::Loss,
     text::style::Options,
     verdict::{Connection, VerdictId},
     wire::LinkKind,
 };
 use overflow_lab::{
-    report::{Loss, Report, text::report},
+    report::{Report, text::report},
     witness::Coverage,
 };
 
@@ -84,7 +85,7 @@ fn trouble_is_loud() {
     use Handshake::{Accepted as A, Cookie as C};
     let mut cell = Cell::new(1, 1, 0, &[A, A, C, C, C]);
     cell.coverage = Some(Coverage { lost: 3, blind_to: Vec::new() });
-    cell.losses = vec![Loss { what: "events for which the ring had no room".to_owned(), count: 3 }];
+    cell.losses = vec![(Loss::from_id("events for which the ring had no room"), 3)];
     let cell = cell.report(|seen, traced: &mut Vec<Connection>| {
         seen.concurrent = false;
         seen.attempts = 3;

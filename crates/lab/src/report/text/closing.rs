@@ -6,6 +6,7 @@ use crate::{
 };
 use overflow_core::{
     explain::Counts,
+    loss::Loss,
     model::scenario::Phase,
     text::{
         duration::count,
@@ -90,11 +91,11 @@ fn witnesses(page: &mut Page, report: &Report) {
 }
 
 fn losses(page: &mut Page, report: &Report) {
-    let mut lost: Vec<(&str, u64)> = Vec::new();
-    for loss in report.cells.iter().flat_map(|c| &c.losses).filter(|l| l.count > 0) {
-        match lost.iter_mut().find(|(what, _)| *what == loss.what) {
-            Some((_, n)) => *n += loss.count,
-            None => lost.push((&loss.what, loss.count)),
+    let mut lost: Vec<(&Loss, u64)> = Vec::new();
+    for (loss, count) in report.cells.iter().flat_map(|c| &c.losses).filter(|(_, n)| *n > 0) {
+        match lost.iter_mut().find(|(known, _)| *known == loss) {
+            Some((_, n)) => *n += count,
+            None => lost.push((loss, *count)),
         }
     }
     if lost.is_empty() {

@@ -1,0 +1,154 @@
+//! Every way in which something can be lost. A loss has a counter, and reaches every output.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+macro_rules! losses {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $id:literal, $records:literal;)+) => {
+        /// What was lost. The text of its row is a contract: output and recordings have it.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Loss {
+            /// What the eBPF side could not report.
+            Kernel(overflow_common::Loss),
+            $($(#[doc = $doc])+ $variant,)+
+            /// A cause that this version does not know, from a recording of another.
+            Other(String),
+        }
+
+        impl Loss {
+            /// Those of user space.
+            pub const USER: &[Self] = &[$(Self::$variant,)+];
+
+            /// Its text in output and in recordings.
+            pub fn id(&self) -> &str {
+                match self {
+                    Self::Kernel(loss) => kernel(*loss),
+                    $(Self::$variant => $id,)+
+                    Self::Other(text) => text,
+                }
+            }
+
+            /// Whether records are missing by it, so that something that happened was not seen.
+            /// Other losses are of what is reported.
+            pub fn hides_records(&self) -> bool {
+                match self {
+                    Self::Kernel(_) => true,
+                    $(Self::$variant => $records,)+
+                    // Nothing is known of it.
+                    Self::Other(_) => true,
+                }
+            }
+        }
+    };
+}
+
+losses! {
+    /// The kernel skipped a program because it was already running on that CPU
+    /// (`bpf_prog_inc_misses_counter`, since v5.12).
+    HookMissed = "ebpf hook_missed", true;
+    /// Records of another size than this build's: the eBPF object is of another build.
+    OtherBuild = "records of another build", true;
+    /// The ring was emptied while listeners were looked for, and more came than is kept meanwhile.
+    NoRoomMeanwhile = "records that found no room while listeners were looked for", true;
+    /// Records with a kind, rung or family that does not exist.
+    Undecoded = "records that could not be decoded", true;
+    /// What owns a listener could not be looked up again.
+    StaleOwners = "looks for listeners that failed, so owners may be old", false;
+    /// Frames of a recording whose sum is wrong.
+    DamagedFrames = "damaged frames of the recording", true;
+    /// The connection table was full: who was quiet for longest was judged early.
+    Forgotten = "connections forgotten early, too many at once", false;
+    /// A connection's events beyond those that are kept were merged.
+    Merged = "moments of one connection, too many to keep", false;
+    /// Too many different event templates at once.
+    NoTemplate = "moments not kept, of too many different kinds at once", false;
+    /// The lab's connection table was full.
+    NoRoomInTable = "moments that found no room", false;
+    /// `--max-events-per-second` left them out.
+    NotShown = "moments not shown for a limit on events", false;
+    /// Metrics that never reached the collector.
+    MetricsUndelivered = "OTLP exports of metrics that were not delivered", false;
+    /// Metrics that the collector did not take.
+    MetricsRefused = "OTLP exports of metrics that the collector refused", false;
+    /// Log records that never reached the collector.
+    LogsUndelivered = "OTLP log records that were not delivered", false;
+    /// Log records that the collector did not take.
+    LogsRefused = "OTLP log records that the collector refused", false;
+    /// Packets that the capture did not get.
+    Capture = "packets lost by the capture", false;
+    /// Packets that the lab's link dropped itself.
+    Link = "packets lost by the link", false;
+}
+
+impl Loss {
+    /// The loss with this text.
+    pub fn from_id(id: &str) -> Self {
+        let kernel = overflow_common::Loss::ALL.iter().map(|loss| Self::Kernel(*loss));
+        let mut known = kernel.chain(Self::USER.iter().cloned());
+        known.find(|loss| loss.id() == id).unwrap_or_else(|| Self::Other(id.to_owned()))
+    }
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.id())
+    }
+}
+
+impl Serialize for Loss {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.id())
+    }
+}
+
+impl<'de> Deserialize<'de> for Loss {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(Self::from_id(&String::deserialize(d)?))
+    }
+}
+
+const fn kernel(loss: overflow_common::Loss) -> &'static str {
+    use overflow_common::Loss as Kernel;
+    match loss {
+        Kernel::RingFull => "ebpf ring_full",
+        Kernel::BadHeader => "ebpf bad_header",
+        Kernel::PathInterrupted => "ebpf path_interrupted",
+        Kernel::BadRead => "ebpf bad_read",
+        Kernel::Uncounted => "ebpf uncounted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_unique_and_parse_back() {
+        let kernel = overflow_common::Loss::ALL.iter().map(|loss| Loss::Kernel(*loss));
+        let all: Vec<_> = kernel.chain(Loss::USER.iter().cloned()).collect();
+        for (i, loss) in all.iter().enumerate() {
+            assert_eq!(Loss::from_id(loss.id()), *loss);
+            assert!(all[i + 1..].iter().all(|other| other.id() != loss.id()), "{loss}");
+            // What a recording of an earlier version can have.
+            let records = loss.id().starts_with("ebpf ") || loss.id().starts_with("records ");
+            assert!(!records || loss.hides_records(), "{loss}");
+        }
+    }
+
+    #[test]
+    fn causes_of_the_kernel_side_have_its_names() {
+        for loss in overflow_common::Loss::ALL {
+            assert_eq!(Loss::Kernel(*loss).id(), format!("ebpf {}", loss.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_recording_has_them_as_texts() {
+        let read: Vec<(Loss, u64)> =
+            serde_json::from_str(r#"[["ebpf ring_full",2],["of tomorrow",1]]"#).unwrap();
+        let other = Loss::Other("of tomorrow".to_owned());
+        assert_eq!(read, [(Loss::Kernel(overflow_common::Loss::RingFull), 2), (other, 1)]);
+        let written = serde_json::to_string(&read).unwrap();
+        assert_eq!(written, r#"[["ebpf ring_full",2],["of tomorrow",1]]"#);
+        assert!(!Loss::StaleOwners.hides_records());
+    }
+}
