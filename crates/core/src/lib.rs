@@ -7,6 +7,8 @@
 //! [`decode`] makes events of bytes, [`connections`] and [`table`] keep the history of each
 //! connection, [`verdict`] judges, [`text`] and [`wire`] say it. [`model`] predicts it.
 
+mod table_enum;
+
 pub mod kernel;
 pub mod packet;
 pub mod decode;
@@ -14,6 +16,7 @@ pub mod recording;
 pub mod syn_limit;
 pub mod histories;
 pub mod connections;
+pub mod hook_point;
 pub mod verdict;
 pub mod aggregates;
 pub mod owner;

@@ -136,9 +136,9 @@ async fn serve(args: &ServerArgs) -> Result<Served> {
     let limit = traced.table.syn_queue_limit();
     let mut connections: Vec<Connection> = traced
         .table
-        .stories(netns)
+        .histories(netns)
         .into_iter()
-        .map(|(key, story)| verdict::judge(key, &until_close(story, closed), limit))
+        .map(|(key, history)| verdict::judge(key, &until_close(history, closed), limit))
         .filter(|c| !c.stages.is_empty())
         .collect();
     connections.sort_by_key(|c| c.stages.first().map(|s| s.t_ns));

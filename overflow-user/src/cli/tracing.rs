@@ -1,4 +1,4 @@
-//! A tracer with its reader: from attached hooks to a table of stories and what was lost.
+//! A tracer with its reader: from attached hooks to a table of histories and what was lost.
 
 use std::path::Path;
 
@@ -7,10 +7,11 @@ use overflow_common::{Event, Kind};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::trace;
-use overflow::probe::{HookPoint, RingReader, TraceConfig, Tracer};
+use overflow::probe::{RingReader, TraceConfig, Tracer};
 use overflow_core::{
     decode::{Decoder, Observed},
     histories::Table,
+    hook_point,
     recording::Header,
     wire::HookInUse,
 };
@@ -19,8 +20,8 @@ use overflow_lab::{report::Loss, witness::Coverage};
 
 /// More than any cell can have: its clients are bounded by its source ports.
 const MAX_CONNECTIONS: usize = 1 << 17;
-/// Moments of one connection within one hold.
-const MAX_MOMENTS: usize = 256;
+/// Events of one connection within one hold.
+const MAX_EVENTS: usize = 256;
 /// Records of the last segments may still be on their way when a cell ends.
 const SETTLE: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -41,10 +42,10 @@ struct Read {
 
 /// What was traced.
 pub(super) struct Traced {
-    /// The stories.
+    /// The histories.
     pub(super) table: Table,
     /// What could not be seen.
-    pub(super) sight: Coverage,
+    pub(super) coverage: Coverage,
     /// The records as they came, if they were to be kept, and what decoding them needs.
     pub(super) records: Vec<Event>,
     pub(super) header: Header,
@@ -94,13 +95,16 @@ impl Tracing {
             .collect();
         losses.push(loss("records that could not be decoded", read.undecoded));
         losses.push(loss("moments that found no room", read.table.evicted()));
-        let sight = Coverage {
+        let attached = |hook_point| {
+            self.tracer.hook_points().iter().any(|s| s.hook_point == hook_point && s.rung.is_some())
+        };
+        let coverage = Coverage {
             lost: losses.iter().map(|l| l.count).sum(),
-            blind_to: blind_to(&self.tracer),
+            blind_to: hook_point::blind_to(attached),
         };
         Ok(Traced {
             table: read.table,
-            sight,
+            coverage,
             records: read.records,
             header: self.header,
             hooks: hooks(&self.tracer),
@@ -115,7 +119,7 @@ async fn read(
     keep: bool,
     mut stopped: oneshot::Receiver<()>,
 ) -> Read {
-    let mut table = Table::new(MAX_CONNECTIONS, MAX_MOMENTS);
+    let mut table = Table::new(MAX_CONNECTIONS, MAX_EVENTS);
     let mut records = Vec::new();
     let mut take = |event| {
         if keep {
@@ -141,12 +145,12 @@ async fn read(
 }
 
 fn hooks(tracer: &Tracer) -> Vec<HookInUse> {
-    let moments = tracer.moments().iter();
-    moments
+    let hook_points = tracer.hook_points().iter();
+    hook_points
         .flat_map(|status| {
             let attached = status.hooks.iter().filter(|h| h.refused.is_none());
             attached.map(|hook| HookInUse {
-                moment: status.moment.as_str(),
+                moment: status.hook_point.as_str(),
                 rung: status.rung.map_or("none", |r| r.as_str()),
                 hook: hook.name.clone(),
             })
@@ -154,52 +158,15 @@ fn hooks(tracer: &Tracer) -> Vec<HookInUse> {
         .collect()
 }
 
-/// Families of verdicts that no attached hook can show.
-fn blind_to(tracer: &Tracer) -> Vec<&'static str> {
-    let unseen = tracer.moments().iter().filter(|m| m.rung.is_none());
-    unseen.flat_map(|m| families(m.moment)).copied().collect()
-}
-
-/// Every moment there are hooks for.
-pub(super) const HOOK_POINTS: [HookPoint; 8] = [
-    HookPoint::Syn,
-    HookPoint::ThirdAck,
-    HookPoint::Reset,
-    HookPoint::SynAckRetransmit,
-    HookPoint::RequestRemoved,
-    HookPoint::ListenerClose,
-    HookPoint::Accept,
-    HookPoint::PeerReset,
-];
-
-/// Families of verdicts that only the hooks of this moment show.
-pub(super) const fn families(moment: HookPoint) -> &'static [&'static str] {
-    match moment {
-        HookPoint::Syn => &["syn"],
-        HookPoint::ThirdAck => &["ack", "later.migrated", "later.reset_by_client"],
-        HookPoint::Reset => &["later.reset_no_socket"],
-        HookPoint::RequestRemoved => &[
-            "later.request_expired",
-            "later.request_orphaned",
-            "later.request_icmp_error",
-            "later.request_destroyed",
-        ],
-        HookPoint::ListenerClose => &["later.listener_closed", "later.reset_by_server"],
-        HookPoint::PeerReset => &["later.reset_in_queue"],
-        HookPoint::Accept => &["later.accepted_by_app"],
-        HookPoint::SynAckRetransmit => &[],
-    }
-}
-
-/// The story up to the listener's close at `close_ns`, and what the close itself did. What a
+/// The history up to the listener's close at `close_ns`, and what the close itself did. What a
 /// client's retries meet afterwards is no listener any more.
-pub(super) fn until_close(story: &[Observed], close_ns: u64) -> Vec<Observed> {
+pub(super) fn until_close(history: &[Observed], close_ns: u64) -> Vec<Observed> {
     let belongs = |m: &&Observed| m.t_ns < close_ns || m.kind == Kind::ActiveReset;
-    story.iter().filter(belongs).cloned().collect()
+    history.iter().filter(belongs).cloned().collect()
 }
 
-/// Whether a story begins with a segment. One that begins with a timer or a close is the end of a
+/// Whether a history begins with a segment. One that begins with a timer or a close is the end of a
 /// connection from before: of a namespace that is gone but whose number was given to another.
-pub(super) fn begins_here(story: &[Observed]) -> bool {
-    story.first().is_some_and(|m| matches!(m.kind, Kind::Syn | Kind::Ack | Kind::Reset))
+pub(super) fn begins_here(history: &[Observed]) -> bool {
+    history.first().is_some_and(|m| matches!(m.kind, Kind::Syn | Kind::Ack | Kind::Reset))
 }

@@ -18,7 +18,7 @@ use overflow_core::{
     listeners::{Inventory, Listener},
     recording::Frame,
     syn_limit::{SynLimitEstimator, SynQueueLimit},
-    verdict::{self, Connection, Stage, VerdictId},
+    verdict::{self, Connection, Shown, Stage, VerdictId},
 };
 
 /// What to show.
@@ -389,9 +389,15 @@ fn counted_by_kernel(moment: &Observed, id: VerdictId, limit: Option<SynQueueLim
     match moment.kind {
         Kind::Accept => id == VerdictId::LaterAcceptedByApp,
         Kind::Syn | Kind::Ack => {
-            verdict::of_one(moment, limit).is_some_and(|alone| alone == id || !id.is_under("later"))
+            verdict::of_one(moment, limit).is_some_and(|alone| alone == id || !id.is_later())
         }
-        _ => false,
+        Kind::Reset
+        | Kind::SynAckRetransmit
+        | Kind::RequestRemoved
+        | Kind::ActiveReset
+        | Kind::IcmpError
+        | Kind::Destroyed
+        | Kind::PeerReset => false,
     }
 }
 
@@ -405,9 +411,7 @@ fn tell(
 ) -> io::Result<()> {
     let begun = connection.stages.first().map(|stage| stage.t_ns);
     if lost_ns.is_some_and(|lost| begun.is_none_or(|begun| begun <= lost)) {
-        let silent =
-            |id: &VerdictId| matches!(id, VerdictId::LaterPhantom | VerdictId::LaterPending);
-        connection.outcome = connection.outcome.filter(|id| !silent(id));
+        connection.outcome = connection.outcome.filter(|id| id.shown_by() != Shown::Silence);
     }
     sink.connection(out, connection)
 }
@@ -427,12 +431,11 @@ fn fresh(stages: &[Stage], t_ns: u64) -> impl Iterator<Item = &Stage> {
 /// that it believes established: the first time in a handshake that an ACK finds no room. What is
 /// sent on such a connection is dropped alike, and counts no more.
 fn phantom(stages: &[Stage], stage: &Stage, t_ns: u64) -> bool {
-    let dropped = |id| matches!(id, VerdictId::AckDropOverflow | VerdictId::AckDropOverflowCookie);
     let earlier = stages.iter().rev().skip_while(|s| s.t_ns >= t_ns);
-    dropped(stage.id)
+    stage.id.is_overflow_drop()
         && stage.t_ns == t_ns
         && stage.repeats_ns.is_empty()
-        && !earlier.take_while(|s| !s.id.is_under("syn")).any(|s| dropped(s.id))
+        && !earlier.take_while(|s| !s.id.is_syn()).any(|s| s.id.is_overflow_drop())
 }
 
 fn snapshot<'a>(

@@ -29,7 +29,7 @@ pub enum ProbeError {
     /// The object could not be loaded at all.
     #[error("cannot load the eBPF object: {0}")]
     Load(String),
-    /// No moment could be traced by any rung.
+    /// No hook point could be traced by any rung.
     #[error("no hook attaches on this kernel, so nothing can be traced; {0}")]
     NothingAttaches(String),
     /// The ring could not be opened.

@@ -10,7 +10,7 @@ pub use overflow_core::aggregates::{Full, Waits};
 use overflow_core::{
     decode::Observed,
     listeners::{Inventory, Listener, Sysctls},
-    verdict::{Connection, Stage, VerdictId},
+    verdict::{Connection, Counter, Stage, VerdictId},
 };
 
 /// Said at once, before anything happens.
@@ -164,14 +164,9 @@ pub trait TraceSink {
 impl Totals {
     /// Everything the kernel counts as `ListenOverflows`.
     pub fn overflows(&self) -> u64 {
-        let counted = [
-            VerdictId::SynDropAcceptQueueFull,
-            VerdictId::AckDropOverflow,
-            VerdictId::AckResetOverflow,
-            VerdictId::AckDropOverflowCookie,
-        ];
-        let counts = counted.iter().filter_map(|id| self.verdicts.get(id));
-        counts.fold(0, |sum, n| sum.saturating_add(*n))
+        let overflow = |id: &VerdictId| id.counts(Counter::ListenOverflows);
+        let counts = self.verdicts.iter().filter(|(id, _)| overflow(id));
+        counts.fold(0, |sum, (_, n)| sum.saturating_add(*n))
     }
 
     /// Children taken by the application.

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, net::SocketAddr};
 
 use super::{
     trace::Moment,
-    trace_text::{clock, elide, tone},
+    trace_text::{clock, elide},
 };
 use overflow_core::{
     listeners::Listener,
@@ -84,9 +84,9 @@ impl Lines {
         pad(tail, 7);
         // The client has no more than its column, or else the owner has all the room it wants.
         let mut used = CLOCK + CLIENT + tail.len();
-        let color = self.opts.color && tone(stage.id) != Tone::Plain;
+        let color = self.opts.color && stage.id.tone() != Tone::Plain;
         if color {
-            let _ = write!(tail, "\x1b[{}m", tone(stage.id).code());
+            let _ = write!(tail, "\x1b[{}m", stage.id.tone().code());
         }
         let begin = tail.len();
         if stage.known != Known::Traced {

@@ -8,13 +8,13 @@ use std::{
 use overflow_core::{
     model::scenario::Phase,
     packet::{Packet, flags},
-    verdict::{Connection, Known, Stage, Values, VerdictId},
+    verdict::{Connection, Counter, Known, Stage, Values, VerdictId},
     wire::{HookInUse, LinkKind},
 };
 use overflow_lab::{
     CellConfig, ClientView, ListenerQueue, Observation, ServerSocket, Timeline,
     report::{CellReport, Host, Loss, Report},
-    witness::{Coverage, counters::COMPARED},
+    witness::Coverage,
 };
 
 /// How one connection of a cell fares.
@@ -141,7 +141,7 @@ impl Made {
             clients: Vec::new(),
             server_sockets: Vec::new(),
             queue: (queue(prefill), queue(0)),
-            counters: COMPARED.iter().map(|name| ((*name).to_owned(), 0)).collect(),
+            counters: Counter::ALL.iter().map(|c| (c.as_str().to_owned(), 0)).collect(),
             packets: Vec::new(),
             capture_drops: 0,
             link_drops: 0,

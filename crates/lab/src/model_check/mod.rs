@@ -22,6 +22,7 @@ use overflow_core::{
         simulate::Simulator,
         time::{MS, Nanos, US},
     },
+    syn_limit,
     verdict::{Connection, Stage, VerdictId},
 };
 
@@ -31,7 +32,7 @@ const BLUR: Nanos = 150 * MS;
 /// More than this does not fit into one segment, and a cookie's second segment is not modelled.
 const ONE_SEGMENT: usize = 1400;
 
-/// Follow from the stages around them: told of in another order, or of the client's doing.
+/// Follow from the stages around them: reported in another order, or of the client's doing.
 const UNTIMELY: [VerdictId; 2] = [VerdictId::LaterRecovered, VerdictId::LaterResetByClient];
 
 /// Why a cell cannot be checked.
@@ -80,13 +81,13 @@ pub struct Checked {
 /// Compares the model's stages of every client with the traced ones.
 ///
 /// `traced` are the cell's connections, of any order and with strangers among them. Stages of the
-/// families in `blind_to` are left out on both sides.
+/// verdicts in `blind_to` are left out on both sides.
 pub fn check(
     features: Features,
     config: &CellConfig,
     observation: &Observation,
     traced: &[&Connection],
-    blind_to: &[&str],
+    blind_to: &[VerdictId],
 ) -> Result<Checked, NotChecked> {
     if observation.capture_drops > 0 {
         return Err(NotChecked::Capture(observation.capture_drops));
@@ -110,9 +111,7 @@ pub fn check(
             continue;
         };
         checked.connections += 1;
-        let seen = |id: VerdictId| {
-            !UNTIMELY.contains(&id) && !blind_to.iter().any(|family| id.is_under(family))
-        };
+        let seen = |id: VerdictId| !UNTIMELY.contains(&id) && !blind_to.contains(&id);
         let predicted = predicted(path, seen);
         let stages: Vec<&Stage> = merged(
             connection
@@ -156,21 +155,8 @@ pub fn as_observed<'a>(
     if features.syn_queue == SynQueueTest::MaxQlenLog {
         return features;
     }
-    let test = stages.into_iter().find_map(observed_test);
-    Features { syn_queue: test.unwrap_or(features.syn_queue), ..features }
-}
-
-/// The SYN queue test that one stage shows, if it shows one.
-fn observed_test(stage: &Stage) -> Option<SynQueueTest> {
-    let values = &stage.values;
-    if values.syn_queue_len? != values.sk_max_ack_backlog? || values.syncookies? == 2 {
-        return None;
-    }
-    match stage.id {
-        VerdictId::SynQueued => Some(SynQueueTest::AboveBacklog),
-        VerdictId::SynCookie => Some(SynQueueTest::AtBacklog),
-        _ => None,
-    }
+    let syn_queue = syn_limit::of_stages(stages).map_or(features.syn_queue, SynQueueTest::from);
+    Features { syn_queue, ..features }
 }
 
 /// The decisions that a trace shows as stages, in order, repetitions left out.

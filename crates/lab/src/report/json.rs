@@ -18,8 +18,8 @@ pub fn cell(out: &mut dyn Write, host: &Host, cell: &CellReport) -> io::Result<(
     let name = cell.config.run_name();
     wire::line(out, &Line::Run(run(host, cell, &name)))?;
     let counters = cell.judgement.counters_text();
-    for judged in &cell.judgement.connections {
-        wire::line(out, &Line::Connection(connection(judged, &name, &counters, cell)))?;
+    for comparison in &cell.judgement.connections {
+        wire::line(out, &Line::Connection(connection(comparison, &name, &counters, cell)))?;
     }
     wire::line(out, &Line::Listener(listener(cell, &name)))?;
     for loss in cell.losses.iter().filter(|l| l.count > 0) {
@@ -85,37 +85,37 @@ fn run<'a>(host: &'a Host, cell: &'a CellReport, name: &'a str) -> Run<'a> {
 }
 
 fn connection<'a>(
-    judged: &'a Comparison,
+    comparison: &'a Comparison,
     name: &'a str,
     counters: &'a str,
     cell: &'a CellReport,
 ) -> Connection<'a> {
-    let (client_view, client_error) = match &judged.client_view {
+    let (client_view, client_error) = match &comparison.client_view {
         Some((state, error)) => (Some(state.as_str()), error.as_deref()),
         None => (None, None),
     };
-    let disagreement = judged.why.as_deref();
-    let agree = cell.agrees(judged);
+    let disagreement = comparison.why.as_deref();
+    let agree = cell.agrees(comparison);
     Connection {
         run: Some(name),
-        phase: judged.phase,
+        phase: comparison.phase,
         client_view,
         client_error,
-        server_view: Some(judged.server_view.as_deref()),
+        server_view: Some(comparison.server_view.as_deref()),
         witnesses: Some(Witnesses {
-            ebpf: judged.ebpf,
+            ebpf: comparison.ebpf,
             counters,
-            packets: judged.packets.as_ref().map(|a| a.picture.text()),
-            wire: judged.packets.as_ref().map(counts),
+            packets: comparison.packets.as_ref().map(|e| e.pattern.text()),
+            wire: comparison.packets.as_ref().map(counts),
         }),
         agree: Some(agree),
         disagreement: disagreement.or((!agree).then_some(counters)),
-        ..Connection::of(&judged.connection)
+        ..Connection::of(&comparison.connection)
     }
 }
 
-fn counts(account: &WireEvidence) -> Counts {
-    let flow = &account.flow;
+fn counts(evidence: &WireEvidence) -> Counts {
+    let flow = &evidence.flow;
     Counts {
         syn: flow.syns.len(),
         synack: flow.synacks.len(),
@@ -142,8 +142,8 @@ fn listener<'a>(cell: &'a CellReport, name: &'a str) -> Listener<'a> {
 
 fn verdicts<'a>(connections: impl Iterator<Item = &'a Comparison>) -> BTreeMap<&'a str, u64> {
     let mut counts = BTreeMap::new();
-    for judged in connections {
-        *counts.entry(judged.verdict()).or_default() += 1;
+    for comparison in connections {
+        *counts.entry(comparison.verdict()).or_default() += 1;
     }
     counts
 }

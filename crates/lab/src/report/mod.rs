@@ -7,13 +7,17 @@ pub mod json;
 pub mod pcapng;
 pub mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     CellConfig, Observation,
     witness::{self, Comparison, Coverage, Judgement},
 };
-use overflow_core::{verdict::Connection, wire::HookInUse};
+use overflow_core::{
+    hook_point,
+    verdict::{Connection, VerdictId},
+    wire::HookInUse,
+};
 
 /// Everything the lab found, ready to be printed.
 #[derive(Clone, Debug)]
@@ -40,7 +44,7 @@ pub struct CellReport {
     pub config: CellConfig,
     /// What the lab saw without eBPF.
     pub observation: Observation,
-    /// Every connection with every witness's account.
+    /// Every connection with what every witness saw of it.
     pub judgement: Judgement,
     /// The hooks that traced it; empty when no tracer ran.
     pub hooks: Vec<HookInUse>,
@@ -79,11 +83,11 @@ impl CellReport {
         config: CellConfig,
         observation: Observation,
         traced: Vec<Connection>,
-        sight: Option<&Coverage>,
+        coverage: Option<&Coverage>,
         hooks: Vec<HookInUse>,
         mut losses: Vec<Loss>,
     ) -> Self {
-        let judgement = witness::compare(traced, &observation, &config, sight);
+        let judgement = witness::compare(traced, &observation, &config, coverage);
         let mut sysctls = BTreeMap::from([
             ("net.ipv4.tcp_abort_on_overflow".to_owned(), u64::from(config.abort_on_overflow)),
             ("net.ipv4.tcp_syncookies".to_owned(), u64::from(config.syncookies)),
@@ -97,10 +101,16 @@ impl CellReport {
         Self { config, observation, judgement, hooks, sysctls, losses }
     }
 
+    /// The verdicts that none of its hooks shows.
+    pub fn blind_to(&self) -> Vec<VerdictId> {
+        let names: BTreeSet<&str> = self.hooks.iter().map(|hook| hook.moment).collect();
+        hook_point::blind_to(|hook_point| names.contains(hook_point.as_str()))
+    }
+
     /// Whether all witnesses agree on this connection. The counters are the cell's: when they
     /// differ, any of its connections may be why.
-    pub fn agrees(&self, judged: &Comparison) -> bool {
-        judged.agree && self.judgement.counters.is_empty()
+    pub fn agrees(&self, comparison: &Comparison) -> bool {
+        comparison.agree && self.judgement.counters.is_empty()
     }
 
     /// The sum of its losses.

@@ -64,7 +64,7 @@ pub struct LabArgs {
     #[arg(long, value_name = "SECS", default_value = "5", value_parser = parsers::seconds)]
     hold: Duration,
     /// Run named scenarios instead: each provokes one path through the kernel, and must come out
-    /// as foretold; `all` runs every one
+    /// as expected; `all` runs every one
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = parsers::scenario,
         conflicts_with_all = ["clients", "backlog", "abort_on_overflow", "syncookies", "prefill",
             "payload", "hold", "somaxconn", "delay"])]
@@ -87,7 +87,7 @@ pub struct LabArgs {
     /// Write every record of the tracer to a file, for `overflow replay`
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
-    /// Compare every connection with what the kernel model foretells; a difference exits 1
+    /// Compare every connection with what the kernel model predicts; a difference exits 1
     #[arg(long)]
     pub(super) check_model: bool,
     /// Run N scenarios drawn by lot instead; those that disagree are cut down to the smallest one

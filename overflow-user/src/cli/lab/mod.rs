@@ -60,7 +60,7 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
     tape.end()?;
     save(capture, &report, args)?;
     print(&report, args)?;
-    let foretold = model.is_none_or(|mut model| {
+    let predicted = model.is_none_or(|mut model| {
         let (text, right) = model.report(&report);
         match args.output {
             OutputFormat::Text => print!("{text}"),
@@ -68,7 +68,7 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
         }
         right
     });
-    Ok(ExitCode::from(u8::from(!(report.agree() && foretold))))
+    Ok(ExitCode::from(u8::from(!(report.agree() && predicted))))
 }
 
 fn interrupted() -> ExitCode {

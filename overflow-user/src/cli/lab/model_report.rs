@@ -1,10 +1,10 @@
-//! `--check-model`: what the model foretells for each cell, beside what was traced.
+//! `--check-model`: what the model predicts for each cell, beside what was traced.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
 
-use super::super::{host, tracing};
+use super::super::host;
 use overflow_core::{
     model::{features::Features, scenario::Phase, time::MS},
     verdict::{Connection, Stage, VerdictId},
@@ -32,16 +32,17 @@ impl Model {
 
     /// Learns from what these cells showed.
     pub(super) fn learn(&mut self, cells: &[CellReport]) {
-        let judged = cells.iter().flat_map(|c| &c.judgement.connections);
+        let comparisons = cells.iter().flat_map(|c| &c.judgement.connections);
         self.features =
-            model_check::as_observed(self.features, judged.flat_map(|j| &j.connection.stages));
+            model_check::as_observed(self.features, comparisons.flat_map(|c| &c.connection.stages));
     }
 
     /// Compares one cell.
     pub(super) fn check(&self, cell: &CellReport) -> Answer {
         let traced: Vec<&Connection> =
-            cell.judgement.connections.iter().map(|j| &j.connection).collect();
-        let blind_to = blind_to(cell);
+            cell.judgement.connections.iter().map(|c| &c.connection).collect();
+        // Without a tracer the stages are drawn from packets and sockets, which show no timer.
+        let blind_to = cell.blind_to();
         model_check::check(self.features, &cell.config, &cell.observation, &traced, &blind_to)
     }
 
@@ -67,7 +68,7 @@ impl Model {
         }
         let head = format!("The model of {} (regime {})", self.name, self.features.regime());
         let head = if wrong == 0 {
-            format!("\n✓ {head} foretold what became of {connections} connections.\n")
+            format!("\n✓ {head} predicted what became of {connections} connections.\n")
         } else {
             format!("\n✗ {head} is wrong on {wrong} of {connections} connections:\n")
         };
@@ -75,15 +76,7 @@ impl Model {
     }
 }
 
-/// Families of verdicts that no attached hook of the cell can show.
-fn blind_to(cell: &CellReport) -> Vec<&'static str> {
-    // Without a tracer the stages are drawn from packets and sockets, which show no timer.
-    let attached: BTreeSet<&str> = cell.hooks.iter().map(|h| h.moment).collect();
-    let unseen = tracing::HOOK_POINTS.iter().filter(|m| !attached.contains(m.as_str()));
-    unseen.flat_map(|m| tracing::families(*m)).copied().collect()
-}
-
-/// A difference in words: both stories, and the first condition on which they part.
+/// A difference in words: both histories, and the first condition on which they part.
 pub(super) fn words(difference: &Difference) -> String {
     let phase = match difference.phase {
         Phase::Prefill => "prefill, ",
@@ -105,7 +98,7 @@ pub(super) fn words(difference: &Difference) -> String {
         |s| format!("the kernel: {}", stage(s)),
     );
     format!(
-        "{phase}port {}\n    foretold {}\n    traced   {}\n    {model}\n    {kernel}",
+        "{phase}port {}\n    predicted {}\n    traced    {}\n    {model}\n    {kernel}",
         difference.client.port(),
         ids(&difference.predicted),
         ids(&difference.traced),

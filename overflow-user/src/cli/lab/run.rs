@@ -63,7 +63,7 @@ async fn all(args: &LabArgs, configs: Vec<CellConfig>, tape: &LabRecording) -> R
     let attempts = if args.random.is_some() { 1 } else { ATTEMPTS };
     let ran = cells(&configs, prepared, attempts, tracing.as_mut(), &line).await;
     line.clear();
-    // Held while stories are told apart by the number of their namespace: a number that is free
+    // Held while histories are told apart by the number of their namespace: a number that is free
     // is soon given to the next cell.
     let (ran, _held) = ran?;
     let traced = match tracing {
@@ -177,15 +177,15 @@ fn report(config: CellConfig, ran: Ran, traced: Option<&Traced>) -> CellReport {
         // what the cell is about.
         let timeline = ran.observation.timeline;
         let end = timeline.close.max(timeline.hold_end);
-        let stories = traced.table.stories(ran.netns).into_iter();
-        stories
-            .filter(|(_, story)| tracing::begins_here(story))
-            .map(|(key, story)| verdict::judge(key, &tracing::until_close(story, end), limit))
+        let histories = traced.table.histories(ran.netns).into_iter();
+        histories
+            .filter(|(_, history)| tracing::begins_here(history))
+            .map(|(key, history)| verdict::judge(key, &tracing::until_close(history, end), limit))
             .collect()
     });
-    let (sight, hooks, losses) = match traced {
-        Some(t) => (Some(&t.sight), t.hooks.clone(), t.losses.clone()),
+    let (coverage, hooks, losses) = match traced {
+        Some(t) => (Some(&t.coverage), t.hooks.clone(), t.losses.clone()),
         None => (None, Vec::new(), Vec::new()),
     };
-    CellReport::new(config, ran.observation, connections, sight, hooks, losses)
+    CellReport::new(config, ran.observation, connections, coverage, hooks, losses)
 }

@@ -1,4 +1,4 @@
-//! `--scenario` and `--list-scenarios`: runs scenarios, says whether each came out as foretold.
+//! `--scenario` and `--list-scenarios`: runs scenarios, says whether each came out as expected.
 
 use std::{
     fs::File,
@@ -13,13 +13,8 @@ use super::{
     LabArgs,
     run::{ATTEMPTS, Finished},
 };
-use crate::cli::{OutputFormat, tracing};
-use overflow::probe::HookPoint;
-use overflow_core::{
-    syn_limit::SynQueueLimit,
-    verdict::{Connection, Stage, VerdictId},
-    wire,
-};
+use crate::cli::OutputFormat;
+use overflow_core::{hook_point::HookPoint, syn_limit, verdict::Connection, wire};
 use overflow_lab::{
     Cell, CellConfig, LabError,
     report::{CellReport, Report, json as report_json},
@@ -59,11 +54,11 @@ struct Line<'a> {
     listed: Listed,
     /// The run's name, as in its other lines.
     run: String,
-    /// Whether all came out as foretold and no witness disagrees; `null` if it could not run.
+    /// Whether all came out as expected and no witness disagrees; `null` if it could not run.
     holds: Option<bool>,
     /// Each connection's stages, in order.
     stories: Vec<String>,
-    /// What differs from what was foretold, one sentence each.
+    /// What differs from what was expected, one sentence each.
     differences: &'a [String],
     /// Why it could not run.
     unavailable: Option<&'a str>,
@@ -85,7 +80,7 @@ pub(super) fn list(output: OutputFormat) -> Result<()> {
     Ok(())
 }
 
-/// Runs the scenarios asked for, some at a time. Exit code 1 if one did not come out as foretold
+/// Runs the scenarios asked for, some at a time. Exit code 1 if one did not come out as expected
 /// or witnesses disagree.
 pub(super) fn run(
     args: &LabArgs,
@@ -101,10 +96,10 @@ pub(super) fn run(
         let Finished::Report(ran) = lab(configs)? else { return Ok(super::interrupted()) };
         let cells = report.as_ref().map_or(0, |r| r.cells.len());
         for ((&i, cell), number) in batch.iter().zip(&ran.cells).zip(cells..) {
-            ended[i].outcome = if let Some(id) = ended[i].scenario.unseen(&blind_to(cell)) {
+            ended[i].outcome = if let Some(id) = ended[i].scenario.unseen(&cell.blind_to()) {
                 Outcome::Unavailable(format!(
-                    "no hook in use shows {id}, and without it the witnesses' accounts do not add \
-                     up; use fentry or kprobe (see `overflow doctor`)"
+                    "no hook in use shows {id}, and without it what the other witnesses see does not \
+                     add up; use fentry or kprobe (see `overflow doctor`)"
                 ))
             } else {
                 let differences = differences(ended[i].scenario, cell)?;
@@ -141,7 +136,7 @@ pub(super) fn run(
     Ok(ExitCode::from(u8::from(!good)))
 }
 
-/// Runs those again that did not come out as foretold while records were lost: what was not seen is
+/// Runs those again that did not come out as expected while records were lost: what was not seen is
 /// no proof of anything. False if it was interrupted.
 fn again(
     ended: &mut [Ended],
@@ -202,10 +197,11 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>> {
             scenario.name
         );
     }
-    let blind_to = blind_to(cell);
+    let blind_to = cell.blind_to();
     let third_ack = cell.hooks.iter().filter(|h| h.moment == HookPoint::ThirdAck.as_str());
+    let stages = cell.judgement.connections.iter().flat_map(|c| &c.connection.stages);
     let evidence = Evidence {
-        limit: limit(cell),
+        limit: syn_limit::of_stages(stages),
         blind_to: &blind_to,
         coarse: third_ack.map(|h| h.rung).all(|rung| rung == "tracepoint"),
         counters: &cell.observation.counters,
@@ -213,7 +209,7 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>> {
     let connections: Vec<&Connection> =
         cell.judgement.connections.iter().map(|j| &j.connection).collect();
     let mut differences = scenario.differences(&connections, &evidence);
-    // A late step that changed nothing is none to be told of.
+    // A late step that changed nothing is none to be reported.
     if !cell.observation.concurrent && !differences.is_empty() {
         differences.push(format!(
             "it was another experiment than the one described, {} times over: this machine was too \
@@ -224,32 +220,8 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>> {
     Ok(differences)
 }
 
-/// Families of verdicts that no hook in use shows.
-fn blind_to(cell: &CellReport) -> Vec<&'static str> {
-    let seen = |m: &HookPoint| cell.hooks.iter().any(|h| h.moment == m.as_str());
-    let unseen = tracing::HOOK_POINTS.into_iter().filter(|m| !seen(m));
-    unseen.flat_map(tracing::families).copied().collect()
-}
-
-/// Where the SYN queue's limit is, if a SYN of this cell came just when it mattered.
-fn limit(cell: &CellReport) -> Option<SynQueueLimit> {
-    let stages = cell.judgement.connections.iter().flat_map(|j| &j.connection.stages);
-    let at_backlog = |stage: &&Stage| {
-        let values = &stage.values;
-        values.syn_queue_len.is_some() && values.syn_queue_len == values.sk_max_ack_backlog
-    };
-    stages.filter(at_backlog).find_map(|stage| match stage.id {
-        VerdictId::SynQueued => Some(SynQueueLimit::AboveBacklog),
-        VerdictId::SynDropSynQueueFull => Some(SynQueueLimit::AtBacklog),
-        VerdictId::SynCookie if stage.values.syncookies == Some(1) => {
-            Some(SynQueueLimit::AtBacklog)
-        }
-        _ => None,
-    })
-}
-
 impl Ended {
-    /// Whether it came out as foretold, with all witnesses agreeing; `None` if it could not run.
+    /// Whether it came out as expected, with all witnesses agreeing; `None` if it could not run.
     fn holds(&self, cells: &[CellReport]) -> Option<bool> {
         match &self.outcome {
             Outcome::Ran { cell, differences } => {
@@ -260,7 +232,7 @@ impl Ended {
         }
     }
 
-    /// Whether it did not come out as foretold, perhaps because something was not seen.
+    /// Whether it did not come out as expected, perhaps because something was not seen.
     fn lacks_records(&self, cells: &[CellReport]) -> bool {
         let Outcome::Ran { cell, .. } = &self.outcome else { return false };
         self.holds(cells) == Some(false) && cells.get(*cell).is_some_and(|cell| lost(cell) > 0)
@@ -273,7 +245,7 @@ fn summary(ended: &[Ended], cells: &[CellReport]) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     for e in ended {
         let (word, tone) = match e.holds(cells) {
-            Some(true) => ("as foretold", "32"),
+            Some(true) => ("as expected", "32"),
             Some(false) => ("DIFFERENT", "31"),
             None => ("unavailable", "33"),
         };
@@ -287,8 +259,8 @@ fn summary(ended: &[Ended], cells: &[CellReport]) -> Result<()> {
             Outcome::Ran { cell, differences } => {
                 let connections = cells.get(*cell).map_or(&[][..], |c| &c.judgement.connections);
                 writeln!(out, "{word}  {}", e.scenario.name)?;
-                for (n, story) in grouped(connections.iter().map(|j| &j.connection)) {
-                    writeln!(out, "    {n} × {story}")?;
+                for (n, history) in grouped(connections.iter().map(|j| &j.connection)) {
+                    writeln!(out, "    {n} × {history}")?;
                 }
                 for difference in differences {
                     writeln!(out, "    difference: {difference}")?;
@@ -309,13 +281,13 @@ fn summary(ended: &[Ended], cells: &[CellReport]) -> Result<()> {
     Ok(())
 }
 
-/// Equal stories together, in order of their first.
+/// Equal histories together, in order of their first.
 fn grouped<'a>(connections: impl Iterator<Item = &'a Connection>) -> Vec<(usize, String)> {
     let mut groups: Vec<(usize, String)> = Vec::new();
-    for story in connections.map(text) {
-        match groups.iter_mut().find(|(_, s)| *s == story) {
+    for history in connections.map(text) {
+        match groups.iter_mut().find(|(_, h)| *h == history) {
             Some((n, _)) => *n += 1,
-            None => groups.push((1, story)),
+            None => groups.push((1, history)),
         }
     }
     groups

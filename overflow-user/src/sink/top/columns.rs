@@ -4,7 +4,10 @@ use std::cmp::Ordering;
 
 use super::row::{FullShare, Row};
 use crate::sink::trace_text::elide;
-use overflow_core::owner::Owner;
+use overflow_core::{
+    owner::Owner,
+    verdict::{Class, VerdictId},
+};
 
 /// A column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,9 +115,9 @@ impl Column {
             Self::Longest => row.longest.into(),
             Self::Rate => row.overflow_rate().into(),
             Self::Overflows => row.totals.overflows(),
-            Self::Resets => row.count("ack.reset"),
-            Self::Cookies => row.count("ack.drop.overflow.cookie"),
-            Self::Syns => row.count("syn.drop"),
+            Self::Resets => row.count(|id| id.class() == Class::AckReset),
+            Self::Cookies => row.count(|id| id == VerdictId::AckDropOverflowCookie),
+            Self::Syns => row.count(VerdictId::is_dropped_syn),
             Self::Full => row.full_share(traced_ns).map_or(0, |share| match share {
                 FullShare::Traced(share) | FullShare::Sampled(share) => share.into(),
             }),
@@ -142,9 +145,9 @@ impl Column {
             Self::Longest => short(row.longest.into()),
             Self::Rate => short(row.overflow_rate().into()),
             Self::Overflows => short(row.totals.overflows()),
-            Self::Resets => short(row.count("ack.reset")),
-            Self::Cookies => short(row.count("ack.drop.overflow.cookie")),
-            Self::Syns => short(row.count("syn.drop")),
+            Self::Resets => short(row.count(|id| id.class() == Class::AckReset)),
+            Self::Cookies => short(row.count(|id| id == VerdictId::AckDropOverflowCookie)),
+            Self::Syns => short(row.count(VerdictId::is_dropped_syn)),
             Self::Full => match row.full_share(traced_ns) {
                 Some(FullShare::Traced(share)) => format!("{share}%"),
                 Some(FullShare::Sampled(0)) => "0%".to_owned(),

@@ -6,12 +6,10 @@ use overflow_common::Event;
 use ratatui::{Terminal, backend::TestBackend};
 
 use super::*;
-use crate::{
-    probe,
-    sink::trace::{Full, Listened, Moment, Opening, Snapshot, Totals, TraceSink, Waits},
-};
+use crate::sink::trace::{Full, Listened, Moment, Opening, Snapshot, Totals, TraceSink, Waits};
 use overflow_core::{
     decode::{Decoder, Observed},
+    hook_point::HookPoint,
     listeners::{Listener, Namespace, Surroundings, Sysctls, sample},
     model::{kernels, release::Release},
     owner::{Cgroup, Owner, Process},
@@ -110,7 +108,7 @@ fn opening() -> Opening {
     Opening {
         kernel: "6.12.117+deb13-cloud-amd64".to_owned(),
         distro: String::new(),
-        rungs: vec![(probe::HookPoint::Accept.as_str().to_owned(), "fentry".to_owned())],
+        rungs: vec![(HookPoint::Accept.as_str().to_owned(), "fentry".to_owned())],
         filter: String::new(),
         all: false,
         summary: None,
