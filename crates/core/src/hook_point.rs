@@ -1,11 +1,13 @@
-//! The hook points: places in the kernel where hooks see what became of a handshake.
+//! The hook points, places in the kernel where hooks see what became of a handshake, and the kinds
+//! of records that their programs write.
 //!
 //! How each is attached is in the product's `probe/ladder.rs`; what it shows is in the verdicts'
 //! rows ([`VerdictId::shown_by`]).
 
-use overflow_common::Kind;
+use overflow_common::{Kind, Path, Rung};
 
 use crate::{
+    decode::Observed,
     table_enum::table_enum,
     verdict::{Shown, VerdictId},
 };
@@ -75,6 +77,88 @@ impl HookPoint {
 pub fn blind_to(attached: impl Fn(HookPoint) -> bool) -> Vec<VerdictId> {
     let unseen = HookPoint::ALL.iter().copied().filter(|hook_point| !attached(*hook_point));
     unseen.flat_map(HookPoint::verdicts).collect()
+}
+
+/// Whom a record is about, by its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A listener that is there.
+    Listener,
+    /// A listener's request; the listener may be gone.
+    Request,
+    /// Anybody's segment or socket.
+    Anybody,
+}
+
+/// How the kernel side counts what a record of this kind reports (overflow-ebpf/src/tally.rs).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// By what it went through.
+    Signatures,
+    /// By accept queue.
+    Accepts,
+    /// It does not.
+    No,
+}
+
+/// Whom a record of this kind is about.
+pub const fn about(kind: Kind) -> About {
+    match kind {
+        Kind::Syn | Kind::Ack | Kind::SynAckRetransmit => About::Listener,
+        Kind::RequestRemoved | Kind::IcmpError | Kind::Destroyed => About::Request,
+        Kind::Reset | Kind::ActiveReset | Kind::Accept | Kind::PeerReset => About::Anybody,
+    }
+}
+
+/// How the kernel side counts what a record of this kind reports.
+pub const fn counted(kind: Kind) -> Counted {
+    match kind {
+        Kind::Syn | Kind::Ack => Counted::Signatures,
+        Kind::Accept => Counted::Accepts,
+        Kind::Reset
+        | Kind::SynAckRetransmit
+        | Kind::RequestRemoved
+        | Kind::ActiveReset
+        | Kind::IcmpError
+        | Kind::Destroyed
+        | Kind::PeerReset => Counted::No,
+    }
+}
+
+/// The kernel function, or on the tracepoint rung the tracepoint, at which an event's record ended.
+pub fn function(event: &Observed) -> &'static str {
+    let v6 = event.conn.client.is_ipv6();
+    let path = event.path;
+    if event.rung == Rung::Tracepoint {
+        if matches!(event.kind, Kind::Reset | Kind::ActiveReset) {
+            return "tcp_send_reset";
+        }
+        for (bit, name) in [
+            (Path::TP_KFREE_SKB, "kfree_skb"),
+            (Path::TP_CONSUME_SKB, "consume_skb"),
+            (Path::TP_ESTABLISHED, "inet_sock_set_state"),
+        ] {
+            if path.has(bit) {
+                return name;
+            }
+        }
+    }
+    match event.kind {
+        Kind::Syn => "tcp_conn_request",
+        Kind::Ack if path.has(Path::COOKIE_CHECK) && v6 => "cookie_v6_check",
+        Kind::Ack if path.has(Path::COOKIE_CHECK) => "cookie_v4_check",
+        Kind::Ack => "tcp_check_req",
+        Kind::Reset if v6 => "tcp_v6_send_reset",
+        Kind::Reset => "tcp_v4_send_reset",
+        Kind::SynAckRetransmit => "tcp_retransmit_synack",
+        Kind::RequestRemoved if path.has(Path::REQSK_TIMER) => "reqsk_timer_handler",
+        Kind::RequestRemoved => "inet_csk_reqsk_queue_drop",
+        Kind::ActiveReset => "tcp_send_active_reset",
+        Kind::Accept => "inet_csk_accept",
+        Kind::IcmpError => "tcp_req_err",
+        Kind::Destroyed => "tcp_abort",
+        Kind::PeerReset => "tcp_receive_reset",
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use overflow_core::{
     aggregates::Aggregates,
     connections::{Bounds, ConnTable, Id},
     decode::{ConnKey, Decoder, Observed},
+    hook_point::{self, About, Counted},
     listeners::{Inventory, Listener},
     recording::Frame,
     syn_limit::{SynLimitEstimator, SynQueueLimit},
@@ -128,10 +129,8 @@ impl Engine {
 
     /// Whether this record is about a listener that the inventory lacks.
     pub fn is_stranger(&mut self, event: &Event) -> bool {
-        let about_a_listener = matches!(
-            Kind::from_u8(event.kind),
-            Some(Kind::Syn | Kind::Ack | Kind::SynAckRetransmit)
-        );
+        let kind = Kind::from_u8(event.kind);
+        let about_a_listener = kind.is_some_and(|kind| hook_point::about(kind) == About::Listener);
         let Self { whose, inventory, options, .. } = self;
         about_a_listener
             && Decoder::connection(event).is_some_and(|key| {
@@ -370,34 +369,21 @@ impl Engine {
 /// Whether a record whose address has no known listener is about one all the same: it could have
 /// been closed meanwhile. An RST to somebody else's segment is not.
 fn is_a_listeners(moment: &Observed, stories: &mut ConnTable) -> bool {
-    match moment.kind {
-        Kind::Syn
-        | Kind::Ack
-        | Kind::SynAckRetransmit
-        | Kind::RequestRemoved
-        | Kind::IcmpError
-        | Kind::Destroyed => true,
-        Kind::Reset | Kind::ActiveReset | Kind::Accept | Kind::PeerReset => {
-            stories.knows(&moment.conn)
-        }
+    match hook_point::about(moment.kind) {
+        About::Listener | About::Request => true,
+        About::Anybody => stories.knows(&moment.conn),
     }
 }
 
 /// Whether a verdict of this moment is in the kernel's counts. What a story adds to its moments is
 /// not (`later.recovered`), nor what only the story tells.
 fn counted_by_kernel(moment: &Observed, id: VerdictId, limit: Option<SynQueueLimit>) -> bool {
-    match moment.kind {
-        Kind::Accept => id == VerdictId::LaterAcceptedByApp,
-        Kind::Syn | Kind::Ack => {
+    match hook_point::counted(moment.kind) {
+        Counted::Accepts => id == VerdictId::LaterAcceptedByApp,
+        Counted::Signatures => {
             verdict::of_one(moment, limit).is_some_and(|alone| alone == id || !id.is_later())
         }
-        Kind::Reset
-        | Kind::SynAckRetransmit
-        | Kind::RequestRemoved
-        | Kind::ActiveReset
-        | Kind::IcmpError
-        | Kind::Destroyed
-        | Kind::PeerReset => false,
+        Counted::No => false,
     }
 }
 

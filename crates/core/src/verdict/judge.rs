@@ -197,7 +197,7 @@ fn recovered(last: Option<VerdictId>, now: VerdictId) -> bool {
 fn outcome(connection: &Connection, removed: bool) -> Option<VerdictId> {
     let last = connection.stages.last()?.id;
     Some(match last {
-        VerdictId::AckDropOverflowCookie => VerdictId::LaterPhantom,
+        id if id.is_overflow_drop() && !id.leaves_request() => VerdictId::LaterPhantom,
         // Without a request nothing is left to retry.
         VerdictId::AckDropChildFailed | VerdictId::AckDropOther if by_cookie(connection) => {
             VerdictId::LaterPhantom

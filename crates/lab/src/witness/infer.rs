@@ -261,10 +261,10 @@ fn later(flow: &Flow) -> Vec<Stage> {
 
 fn outcome(connection: &Connection) -> Option<VerdictId> {
     let last = connection.stages.last()?.id;
-    Some(match last {
-        VerdictId::AckDropOverflowCookie => VerdictId::LaterPhantom,
-        VerdictId::AckDropOverflow => VerdictId::LaterPending,
-        other => other,
+    Some(match (last.is_overflow_drop(), last.leaves_request()) {
+        (true, true) => VerdictId::LaterPending,
+        (true, false) => VerdictId::LaterPhantom,
+        (false, true | false) => last,
     })
 }
 
