@@ -36,6 +36,19 @@ fn an_ids_first_words_are_its_class() {
 }
 
 #[test]
+fn every_verdict_is_given_by_a_rule() {
+    let rules = [include_str!("../rules.rs"), include_str!("../judge.rs")];
+    for id in VerdictId::ALL {
+        let named = format!("VerdictId::{id:?}");
+        let given = |text: &str| {
+            let mut rest = text.split(&named).skip(1);
+            rest.any(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
+        };
+        assert!(rules.iter().any(|text| given(text)), "no rule gives {id}");
+    }
+}
+
+#[test]
 fn families_follow_a_connections_life() {
     let order = |id: &VerdictId| match id.family() {
         Family::Syn => 0,
