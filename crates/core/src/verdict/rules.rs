@@ -285,7 +285,7 @@ fn late_reset(moment: &Observed, context: Context) -> VerdictId {
     }
 }
 
-/// The SYN without `tcp_conn_request` itself: told from the SYN-ACK that left meanwhile.
+/// The SYN without `tcp_conn_request` itself: inferred from the SYN-ACK that left meanwhile.
 fn syn_by_tracepoints(moment: &Observed, context: Context) -> Option<Ruling> {
     let path = moment.path;
     if path.has(Path::TP_KFREE_SKB) {
@@ -316,7 +316,7 @@ fn syn_by_tracepoints(moment: &Observed, context: Context) -> Option<Ruling> {
     })
 }
 
-/// The third ACK without the functions that decide it: told from how the segment was freed.
+/// The third ACK without the functions that decide it: inferred from how the segment was freed.
 fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Ruling> {
     let path = moment.path;
     let full = moment.accept_queue_full() != Some(false);

@@ -1,5 +1,5 @@
 //! Counters, packets and both ends' sockets against the verdicts: three witnesses of the same
-//! connections, none of which is told what another saw.
+//! connections, none of which knows what another saw.
 
 pub mod counters;
 pub mod flow;
