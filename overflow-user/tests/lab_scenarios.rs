@@ -30,7 +30,7 @@ fn of_type<'a>(lines: &'a [Value], name: &str) -> Vec<&'a Value> {
 }
 
 #[test]
-fn scenarios_come_out_as_expected_in_every_family() {
+fn scenarios_come_out_as_foretold_in_every_family() {
     for family in ["ipv4", "ipv6", "mapped"] {
         let names = "centos7,reset-with-empty-queue,bad-ack";
         let Some(lines) = lab(&["--scenario", names, "--family", family]) else { return };

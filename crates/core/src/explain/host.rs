@@ -83,8 +83,8 @@ pub fn advice(forecasts: &[Forecast], lang: Lang) -> Vec<String> {
             "* 上限正好等于 net.core.somaxconn：应用要求的可能更大（overflow explain somaxconn）。",
         ),
     ];
-    let advice = cases.into_iter().filter(|(is, ..)| *is);
-    advice.map(|(_, en, zh)| lang.pick(en, zh).to_owned()).collect()
+    let told = cases.into_iter().filter(|(is, ..)| *is);
+    told.map(|(_, en, zh)| lang.pick(en, zh).to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -109,12 +109,12 @@ mod tests {
     #[test]
     fn advice_follows_what_would_happen() {
         let c = Features::V6_5.above_backlog();
-        let text = |forecast| advice(&[forecast], Lang::En).join(" ");
-        assert!(text(of(c, 0, 1, 1)).starts_with("Clients lost silently"));
-        assert!(!text(of(c, 0, 1, 1)).contains("somaxconn"));
-        assert!(text(of(c, 2, 1, 0)).starts_with("A listener is full now"));
-        assert!(text(of(c, 0, 128, 0)).contains("somaxconn itself"));
-        assert!(text(of(Features::EL7, 0, 1, 1)).starts_with("tcp_abort_on_overflow=1 resets"));
+        let told = |forecast| advice(&[forecast], Lang::En).join(" ");
+        assert!(told(of(c, 0, 1, 1)).starts_with("Clients lost silently"));
+        assert!(!told(of(c, 0, 1, 1)).contains("somaxconn"));
+        assert!(told(of(c, 2, 1, 0)).starts_with("A listener is full now"));
+        assert!(told(of(c, 0, 128, 0)).contains("somaxconn itself"));
+        assert!(told(of(Features::EL7, 0, 1, 1)).starts_with("tcp_abort_on_overflow=1 resets"));
         assert_eq!(advice(&[], Lang::Zh), [""; 0]);
     }
 }

@@ -63,8 +63,8 @@ async fn all(args: &LabArgs, configs: Vec<CellConfig>, tape: &LabRecording) -> R
     let attempts = if args.random.is_some() { 1 } else { ATTEMPTS };
     let ran = cells(&configs, prepared, attempts, tracing.as_mut(), &line).await;
     line.clear();
-    // Held while histories are distinguished by the number of their namespace: a number that is free
-    // is soon given to the next cell.
+    // Held while histories are distinguished by the number of their namespace: a number that is
+    // free is soon given to the next cell.
     let (ran, _held) = ran?;
     let traced = match tracing {
         Some(tracing) => Some(tracing.finish().await?),
