@@ -8,6 +8,7 @@ mod judge;
 mod paths;
 mod rules;
 mod stage;
+mod table;
 mod wire_pattern;
 
 use overflow_common::{Kind, Rung};
