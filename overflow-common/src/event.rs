@@ -108,10 +108,29 @@ pub mod valid {
     pub const AFTER: u16 = 1 << 10;
 }
 
-/// Which hook point a record is of.
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $Kind:ident = $number:literal,)+) => {
+        /// Which hook point a record is of.
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Kind { $($(#[doc = $doc])+ $Kind = $number,)+ }
+
+        impl Kind {
+            /// Every kind, in order of its number.
+            pub const ALL: &[Self] = &[$(Self::$Kind,)+];
+
+            /// The kind with this number, if there is one.
+            pub const fn from_u8(n: u8) -> Option<Self> {
+                match n {
+                    $($number => Some(Self::$Kind),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     /// A SYN went through `tcp_conn_request`.
     Syn = 1,
     /// A segment met a request (`tcp_check_req`) or the cookie check (`cookie_v4_check`).
@@ -144,25 +163,6 @@ pub enum Rung {
     Kprobe = 2,
     /// Tracepoints (`tp_btf`) around them.
     Tracepoint = 3,
-}
-
-impl Kind {
-    /// The kind with this number, if there is one.
-    pub const fn from_u8(n: u8) -> Option<Self> {
-        Some(match n {
-            1 => Self::Syn,
-            2 => Self::Ack,
-            3 => Self::Reset,
-            4 => Self::SynAckRetransmit,
-            5 => Self::RequestRemoved,
-            6 => Self::ActiveReset,
-            7 => Self::Accept,
-            8 => Self::IcmpError,
-            9 => Self::Destroyed,
-            10 => Self::PeerReset,
-            _ => return None,
-        })
-    }
 }
 
 impl Rung {

@@ -1,4 +1,4 @@
-//! Observed moments -> the story of each connection. Pure.
+//! Events -> the history of each connection. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,64 +7,64 @@ use crate::{
     syn_limit::{SynLimitEstimator, SynQueueLimit},
 };
 
-/// The moments of one connection, in the order they happened.
+/// The events of one connection, in the order they happened.
 pub type History = Vec<Observed>;
 
-/// Collects moments by connection, in bounded memory.
+/// Collects events by connection, in bounded memory.
 #[derive(Debug)]
 pub struct Table {
-    stories: HashMap<ConnKey, History>,
+    histories: HashMap<ConnKey, History>,
     max_connections: usize,
-    max_moments: usize,
+    max_events: usize,
     evicted: u64,
     limit: SynLimitEstimator,
 }
 
 impl Table {
-    /// A table of at most `max_connections` stories of at most `max_moments` moments each.
-    pub fn new(max_connections: usize, max_moments: usize) -> Self {
+    /// A table of at most `max_connections` histories of at most `max_events` events each.
+    pub fn new(max_connections: usize, max_events: usize) -> Self {
         Self {
-            stories: HashMap::new(),
+            histories: HashMap::new(),
             max_connections,
-            max_moments,
+            max_events,
             evicted: 0,
             limit: SynLimitEstimator::default(),
         }
     }
 
-    /// Takes one moment. What does not fit is counted.
-    pub fn push(&mut self, moment: Observed) {
-        self.limit.learn(&moment);
-        let room = self.stories.len() < self.max_connections;
-        let story = match self.stories.get_mut(&moment.conn) {
-            Some(story) => story,
-            None if room => self.stories.entry(moment.conn).or_default(),
+    /// Takes one event. What does not fit is counted.
+    pub fn push(&mut self, event: Observed) {
+        self.limit.learn(&event);
+        let room = self.histories.len() < self.max_connections;
+        let history = match self.histories.get_mut(&event.conn) {
+            Some(history) => history,
+            None if room => self.histories.entry(event.conn).or_default(),
             None => {
                 self.evicted += 1;
                 return;
             }
         };
-        if story.len() < self.max_moments {
+        if history.len() < self.max_events {
             // Two CPUs write into one ring: records of one connection can arrive out of order.
-            let at = story.partition_point(|m| m.t_ns <= moment.t_ns);
-            story.insert(at, moment);
+            let at = history.partition_point(|m| m.t_ns <= event.t_ns);
+            history.insert(at, event);
         } else {
             self.evicted += 1;
         }
     }
 
-    /// Moments that found no room.
+    /// Events that found no room.
     pub fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// What this kernel's SYN queue limit was seen to be, if any moment showed it.
+    /// What this kernel's SYN queue limit was seen to be, if any event showed it.
     pub fn syn_queue_limit(&self) -> Option<SynQueueLimit> {
         self.limit.limit()
     }
 
-    /// The stories of network namespace `netns`, by connection.
-    pub fn stories(&self, netns: u32) -> BTreeMap<ConnKey, &History> {
-        self.stories.iter().filter(|(k, _)| k.netns == netns).map(|(k, s)| (*k, s)).collect()
+    /// The histories of network namespace `netns`, by connection.
+    pub fn histories(&self, netns: u32) -> BTreeMap<ConnKey, &History> {
+        self.histories.iter().filter(|(k, _)| k.netns == netns).map(|(k, s)| (*k, s)).collect()
     }
 }

@@ -4,8 +4,10 @@
 //! No I/O, no clock, nothing of Linux: `cargo build --target wasm32-unknown-unknown` proves it.
 //!
 //! Read top to bottom, the modules are the life of a record: [`kernel`] knows this kernel's types,
-//! [`decode`] makes events of bytes, [`connections`] and [`table`] keep the history of each
+//! [`decode`] makes events of bytes, [`connections`] and [`histories`] keep the history of each
 //! connection, [`verdict`] judges, [`text`] and [`wire`] say it. [`model`] predicts it.
+
+mod table_enum;
 
 pub mod kernel;
 pub mod packet;
@@ -16,6 +18,7 @@ pub mod recording;
 pub mod syn_limit;
 pub mod histories;
 pub mod connections;
+pub mod hook_point;
 pub mod verdict;
 pub mod aggregates;
 pub mod owner;

@@ -1,15 +1,15 @@
-//! Where a kernel's SYN queue limit is, learnt from what it does.
+//! Where a kernel's SYN queue limit is, estimated from what it does.
 
 use overflow_common::{Kind, Path};
 
 use crate::{
     decode::Observed,
-    verdict::{Stage, VerdictId},
+    verdict::{DecidedBy, Stage},
 };
 
 /// When this kernel holds the SYN queue for full. Not a matter of major versions: commit
 /// 3479c7549fb1 (v6.13) was taken into 5.4.290, 5.10.234, 5.15.177, 6.1.125 and 6.12.10, so it is
-/// learnt from what the kernel did.
+/// estimated from what the kernel did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SynQueueLimit {
     /// `qlen >= sk_max_ack_backlog` (v4.4 to v6.12).
@@ -28,13 +28,33 @@ pub struct SynLimitEstimator {
 }
 
 impl SynLimitEstimator {
-    /// Takes what a moment shows, if anything.
-    pub fn learn(&mut self, moment: &Observed) {
-        match shown(moment) {
-            Some(SynQueueLimit::AtBacklog) => self.at_backlog += 1,
-            Some(SynQueueLimit::AboveBacklog) => self.above_backlog += 1,
-            None => {}
+    /// Takes what an event shows, if anything. A SYN that was dropped shows nothing: which queue
+    /// dropped it is judged with the help of this estimate.
+    pub fn learn(&mut self, event: &Observed) {
+        if event.kind != Kind::Syn {
+            return;
         }
+        let full = if event.path.has(Path::REQSK_HASHED | Path::TP_SYNACK_REQUEST) {
+            false
+        } else if event.path.has(Path::COOKIE_INIT | Path::TP_SYNACK_COOKIE) {
+            true
+        } else {
+            return;
+        };
+        let limit = event.before.accept.map(|(_, limit)| limit);
+        self.add(shown(event.before.qlen, limit, event.syncookies, full));
+    }
+
+    /// Takes what a judged stage shows, if anything.
+    pub fn learn_stage(&mut self, stage: &Stage) {
+        let full = match stage.id.decided_by() {
+            DecidedBy::SynQueueRoom => false,
+            DecidedBy::SynQueueFull => true,
+            DecidedBy::AcceptQueue => return,
+        };
+        let values = &stage.values;
+        let (len, limit) = (values.syn_queue_len, values.sk_max_ack_backlog);
+        self.add(shown(len, limit, values.syncookies, full));
     }
 
     /// What most of them showed, if any did.
@@ -45,35 +65,35 @@ impl SynLimitEstimator {
             _ => Some(SynQueueLimit::AboveBacklog),
         }
     }
-}
 
-/// A SYN that came when the queue held exactly `backlog` requests shows where its limit is.
-fn shown(moment: &Observed) -> Option<SynQueueLimit> {
-    let (_, max) = moment.before.accept?;
-    if moment.kind != Kind::Syn || moment.before.qlen? != max || moment.syncookies? == 2 {
-        return None;
-    }
-    if moment.path.has(Path::REQSK_HASHED | Path::TP_SYNACK_REQUEST) {
-        Some(SynQueueLimit::AboveBacklog)
-    } else if moment.path.has(Path::COOKIE_INIT | Path::TP_SYNACK_COOKIE) {
-        Some(SynQueueLimit::AtBacklog)
-    } else {
-        None
+    fn add(&mut self, shown: Option<SynQueueLimit>) {
+        match shown {
+            Some(SynQueueLimit::AtBacklog) => self.at_backlog += 1,
+            Some(SynQueueLimit::AboveBacklog) => self.above_backlog += 1,
+            None => {}
+        }
     }
 }
 
-/// The same of a judged stage: what a SYN that met exactly as many requests as the backlog shows.
-pub fn shown_by(stage: &Stage) -> Option<SynQueueLimit> {
-    let values = &stage.values;
-    if values.syn_queue_len? != values.sk_max_ack_backlog? || values.syncookies == Some(2) {
+/// The limit that these stages show, if any of them does.
+pub fn of_stages<'a>(stages: impl IntoIterator<Item = &'a Stage>) -> Option<SynQueueLimit> {
+    let mut estimator = SynLimitEstimator::default();
+    stages.into_iter().for_each(|stage| estimator.learn_stage(stage));
+    estimator.limit()
+}
+
+/// A SYN that came when the queue held exactly `limit` requests shows where its limit is: it was
+/// held for `full`, or not. With `tcp_syncookies=2` every SYN gets a cookie.
+fn shown(
+    len: Option<u32>,
+    limit: Option<u32>,
+    syncookies: Option<u8>,
+    full: bool,
+) -> Option<SynQueueLimit> {
+    if len? != limit? || syncookies? == 2 {
         return None;
     }
-    match stage.id {
-        VerdictId::SynQueued => Some(SynQueueLimit::AboveBacklog),
-        VerdictId::SynDropSynQueueFull => Some(SynQueueLimit::AtBacklog),
-        VerdictId::SynCookie if values.syncookies == Some(1) => Some(SynQueueLimit::AtBacklog),
-        _ => None,
-    }
+    Some(if full { SynQueueLimit::AtBacklog } else { SynQueueLimit::AboveBacklog })
 }
 
 #[cfg(test)]
@@ -115,11 +135,11 @@ mod tests {
 
     /// SYNs at a backlog of 8, each with the requests it found and what was done.
     fn check(syns: &[(u32, u32)], expect: Option<SynQueueLimit>) {
-        let mut learner = SynLimitEstimator::default();
+        let mut estimator = SynLimitEstimator::default();
         for (qlen, path) in syns {
-            learner.learn(&syn(*qlen, *path));
+            estimator.learn(&syn(*qlen, *path));
         }
-        assert_eq!(learner.limit(), expect, "{syns:?}");
+        assert_eq!(estimator.limit(), expect, "{syns:?}");
     }
 
     #[test]
@@ -133,5 +153,29 @@ mod tests {
     fn one_syn_that_the_test_spared_misleads_nobody() {
         check(&[(8, COOKIE), (8, COOKIE), (8, QUEUED)], Some(SynQueueLimit::AtBacklog));
         check(&[(8, COOKIE), (8, QUEUED), (8, QUEUED)], Some(SynQueueLimit::AboveBacklog));
+    }
+
+    #[test]
+    fn stages_show_what_their_events_do() {
+        use crate::verdict::{Known, Values, VerdictId};
+        let check = |id, qlen, syncookies, expect| {
+            let values = Values {
+                sk_max_ack_backlog: Some(8),
+                syn_queue_len: Some(qlen),
+                syncookies,
+                ..Values::default()
+            };
+            let (known, path) = (Known::Traced, &[][..]);
+            let stage = Stage { id, t_ns: 0, known, path, values, repeats_ns: Vec::new() };
+            assert_eq!(of_stages([&stage]), expect, "{id} {qlen} {syncookies:?}");
+        };
+        let (at, above) = (Some(SynQueueLimit::AtBacklog), Some(SynQueueLimit::AboveBacklog));
+        check(VerdictId::SynQueued, 8, Some(1), above);
+        check(VerdictId::SynQueued, 7, Some(1), None);
+        check(VerdictId::SynCookie, 8, Some(1), at);
+        check(VerdictId::SynCookie, 8, Some(2), None);
+        check(VerdictId::SynDropSynQueueFull, 8, Some(0), at);
+        check(VerdictId::SynDropAcceptQueueFull, 8, Some(0), None);
+        check(VerdictId::SynCookie, 8, None, None);
     }
 }

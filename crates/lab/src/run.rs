@@ -169,7 +169,7 @@ fn report(config: CellConfig, ran: Ran, traced: Option<&Traced>) -> CellReport {
         // what the cell is about.
         let timeline = ran.observation.timeline;
         let end = timeline.close.max(timeline.hold_end);
-        let histories = traced.table.stories(ran.netns).into_iter();
+        let histories = traced.table.histories(ran.netns).into_iter();
         histories
             .filter(|(_, history)| begins_here(history))
             .map(|(key, history)| verdict::judge(key, &until_close(history, end), limit))

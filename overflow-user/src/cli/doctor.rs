@@ -11,9 +11,12 @@ use clap::Args;
 
 use overflow::{
     confine,
-    probe::{HookPoint, HookPointStatus, TraceConfig, Tracer},
+    probe::{HookPointStatus, TraceConfig, Tracer},
 };
-use overflow_core::text::wrap::{Flow, WIDTH};
+use overflow_core::{
+    hook_point::HookPoint,
+    text::wrap::{Flow, WIDTH},
+};
 use overflow_host::kernel::{Kernel, VMLINUX_BTF};
 
 /// Show which hooks attach on this kernel, why others do not, and which verdicts are exact.
@@ -39,13 +42,13 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     }
     let tracer = Tracer::attach(&kernel, &TraceConfig { all: true, ..TraceConfig::default() })?;
     writeln!(out)?;
-    for status in tracer.moments() {
-        moment(&mut out, status)?;
+    for status in tracer.hook_points() {
+        hook_point(&mut out, status)?;
     }
     writeln!(out)?;
     rights(&mut out, &tracer)?;
     writeln!(out)?;
-    writeln!(out, "{}", summary(tracer.moments()))?;
+    writeln!(out, "{}", summary(tracer.hook_points()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -79,9 +82,9 @@ fn rights(out: &mut impl Write, tracer: &Tracer) -> Result<()> {
     Ok(())
 }
 
-fn moment(out: &mut impl Write, status: &HookPointStatus) -> io::Result<()> {
+fn hook_point(out: &mut impl Write, status: &HookPointStatus) -> io::Result<()> {
     let rung = status.rung.map_or("unavailable", |r| r.as_str());
-    writeln!(out, "{:<24}{rung}", status.moment.as_str())?;
+    writeln!(out, "{:<24}{rung}", status.hook_point.as_str())?;
     let attached: Vec<_> =
         status.hooks.iter().filter(|h| h.refused.is_none()).map(|h| h.name.as_str()).collect();
     wrap(out, 4, &attached.join("  "))?;
@@ -100,12 +103,12 @@ fn moment(out: &mut impl Write, status: &HookPointStatus) -> io::Result<()> {
     Ok(())
 }
 
-fn summary(moments: &[HookPointStatus]) -> String {
-    let exact = |m: HookPoint| {
-        moments.iter().any(|s| s.moment == m && s.rung.is_some() && s.blind.is_empty())
+fn summary(all: &[HookPointStatus]) -> String {
+    let exact = |hook_point: HookPoint| {
+        all.iter().any(|s| s.hook_point == hook_point && s.rung.is_some() && s.blind.is_empty())
     };
-    let missing: Vec<_> =
-        moments.iter().filter(|s| s.rung.is_none()).map(|s| s.moment.as_str()).collect();
+    let unseen = all.iter().filter(|s| s.rung.is_none());
+    let missing: Vec<_> = unseen.map(|s| s.hook_point.as_str()).collect();
     let mut text = if exact(HookPoint::Syn) && exact(HookPoint::ThirdAck) {
         "Every syn.* and ack.* verdict is traced: the kernel's branch itself is observed."
             .to_owned()

@@ -130,7 +130,7 @@ async fn serve(args: &ServerArgs) -> Result<Served> {
     let limit = traced.table.syn_queue_limit();
     let mut connections: Vec<Connection> = traced
         .table
-        .stories(netns)
+        .histories(netns)
         .into_iter()
         .map(|(key, history)| verdict::judge(key, &until_close(history, closed), limit))
         .filter(|c| !c.stages.is_empty())

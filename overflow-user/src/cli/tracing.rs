@@ -7,15 +7,15 @@ use overflow_common::Event;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::trace;
-use overflow::probe::{HookPoint, RingReader, TraceConfig, Tracer};
-use overflow_core::{decode::Decoder, histories::Table, loss::Loss, recording::Header};
+use overflow::probe::{RingReader, TraceConfig, Tracer};
+use overflow_core::{decode::Decoder, histories::Table, hook_point, loss::Loss, recording::Header};
 use overflow_host::kernel::Kernel;
 use overflow_lab::{report::HookInUse, tracing::Traced, witness::Coverage};
 
 /// More than any cell can have: its clients are bounded by its source ports.
 const MAX_CONNECTIONS: usize = 1 << 17;
-/// Moments of one connection within one hold.
-const MAX_MOMENTS: usize = 256;
+/// Events of one connection within one hold.
+const MAX_EVENTS: usize = 256;
 /// Records of the last segments may still be on their way when a cell ends.
 const SETTLE: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -77,9 +77,12 @@ impl Tracing {
         let mut losses = self.tracer.losses().by_cause;
         losses.push((Loss::Undecoded, read.undecoded));
         losses.push((Loss::NoRoomInTable, read.table.evicted()));
+        let attached = |hook_point| {
+            self.tracer.hook_points().iter().any(|s| s.hook_point == hook_point && s.rung.is_some())
+        };
         let coverage = Coverage {
             lost: losses.iter().map(|(_, count)| count).sum(),
-            blind_to: blind_to(&self.tracer),
+            blind_to: hook_point::blind_to(attached),
         };
         let hooks = hooks(&self.tracer);
         let traced = Traced { table: read.table, coverage, hooks, losses };
@@ -93,7 +96,7 @@ async fn read(
     keep: bool,
     mut stopped: oneshot::Receiver<()>,
 ) -> Read {
-    let mut table = Table::new(MAX_CONNECTIONS, MAX_MOMENTS);
+    let mut table = Table::new(MAX_CONNECTIONS, MAX_EVENTS);
     let mut records = Vec::new();
     let mut take = |event| {
         if keep {
@@ -119,40 +122,15 @@ async fn read(
 }
 
 fn hooks(tracer: &Tracer) -> Vec<HookInUse> {
-    let moments = tracer.moments().iter();
-    moments
+    let hook_points = tracer.hook_points().iter();
+    hook_points
         .flat_map(|status| {
             let attached = status.hooks.iter().filter(|h| h.refused.is_none());
             attached.map(|hook| HookInUse {
-                moment: status.moment.as_str(),
+                moment: status.hook_point.as_str(),
                 rung: status.rung.map_or("none", |r| r.as_str()),
                 hook: hook.name.clone(),
             })
         })
         .collect()
-}
-
-/// Families of verdicts that no attached hook can show.
-fn blind_to(tracer: &Tracer) -> Vec<&'static str> {
-    let unseen = tracer.moments().iter().filter(|m| m.rung.is_none());
-    unseen.flat_map(|m| families(m.moment)).copied().collect()
-}
-
-/// Families of verdicts that only the hooks of this moment show.
-const fn families(moment: HookPoint) -> &'static [&'static str] {
-    match moment {
-        HookPoint::Syn => &["syn"],
-        HookPoint::ThirdAck => &["ack", "later.migrated", "later.reset_by_client"],
-        HookPoint::Reset => &["later.reset_no_socket"],
-        HookPoint::RequestRemoved => &[
-            "later.request_expired",
-            "later.request_orphaned",
-            "later.request_icmp_error",
-            "later.request_destroyed",
-        ],
-        HookPoint::ListenerClose => &["later.listener_closed", "later.reset_by_server"],
-        HookPoint::PeerReset => &["later.reset_in_queue"],
-        HookPoint::Accept => &["later.accepted_by_app"],
-        HookPoint::SynAckRetransmit => &[],
-    }
 }

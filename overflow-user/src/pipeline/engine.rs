@@ -11,11 +11,12 @@ use overflow_core::{
     aggregates::Aggregates,
     connections::{Bounds, ConnTable, Id},
     decode::{ConnKey, Decoder, Observed},
+    hook_point::{self, About, Counted},
     listeners::{Inventory, Listener},
     loss::Loss,
     recording::Frame,
     syn_limit::{SynLimitEstimator, SynQueueLimit},
-    verdict::{self, Connection, Stage, VerdictId},
+    verdict::{self, Connection, Shown, Stage, VerdictId},
 };
 
 /// What to show.
@@ -132,10 +133,8 @@ impl Engine {
 
     /// Whether this record is about a listener that the inventory lacks.
     pub fn is_stranger(&mut self, event: &Event) -> bool {
-        let about_a_listener = matches!(
-            Kind::from_u8(event.kind),
-            Some(Kind::Syn | Kind::Ack | Kind::SynAckRetransmit)
-        );
+        let kind = Kind::from_u8(event.kind);
+        let about_a_listener = kind.is_some_and(|kind| hook_point::about(kind) == About::Listener);
         let Self { cache, inventory, options, .. } = self;
         about_a_listener
             && Decoder::connection(event).is_some_and(|key| {
@@ -375,27 +374,21 @@ impl Engine {
 /// Whether a record cache address has no known listener is about one all the same: it could have
 /// been closed meanwhile. An RST to somebody else's segment is not.
 fn is_a_listeners(observed: &Observed, table: &mut ConnTable) -> bool {
-    match observed.kind {
-        Kind::Syn
-        | Kind::Ack
-        | Kind::SynAckRetransmit
-        | Kind::RequestRemoved
-        | Kind::IcmpError
-        | Kind::Destroyed => true,
-        Kind::Reset | Kind::ActiveReset | Kind::Accept | Kind::PeerReset => {
-            table.knows(&observed.conn)
-        }
+    match hook_point::about(observed.kind) {
+        About::Listener | About::Request => true,
+        About::Anybody => table.knows(&observed.conn),
     }
 }
 
 /// Whether a verdict of this event is in the kernel's counts. What follows only from its connection's
 /// history is not (`later.recovered`).
 fn counted_by_kernel(observed: &Observed, id: VerdictId, limit: Option<SynQueueLimit>) -> bool {
-    match observed.kind {
-        Kind::Accept => id == VerdictId::LaterAcceptedByApp,
-        Kind::Syn | Kind::Ack => verdict::of_one(observed, limit)
-            .is_some_and(|alone| alone == id || !id.is_under("later")),
-        _ => false,
+    match hook_point::counted(observed.kind) {
+        Counted::Accepts => id == VerdictId::LaterAcceptedByApp,
+        Counted::Signatures => {
+            verdict::of_one(observed, limit).is_some_and(|alone| alone == id || !id.is_later())
+        }
+        Counted::No => false,
     }
 }
 
@@ -408,9 +401,7 @@ fn finished(
 ) -> io::Result<()> {
     let begun = connection.stages.first().map(|stage| stage.t_ns);
     if lost_ns.is_some_and(|lost| begun.is_none_or(|begun| begun <= lost)) {
-        let silent =
-            |id: &VerdictId| matches!(id, VerdictId::LaterPhantom | VerdictId::LaterPending);
-        connection.outcome = connection.outcome.filter(|id| !silent(id));
+        connection.outcome = connection.outcome.filter(|id| id.shown_by() != Shown::Silence);
     }
     sinks.handle(Message::Connection(connection))
 }
@@ -430,12 +421,11 @@ fn fresh(stages: &[Stage], t_ns: u64) -> impl Iterator<Item = &Stage> {
 /// that it believes established: the first time in a handshake that an ACK finds no room. What is
 /// sent on such a connection is dropped alike, and counts no more.
 fn phantom(stages: &[Stage], stage: &Stage, t_ns: u64) -> bool {
-    let dropped = |id| matches!(id, VerdictId::AckDropOverflow | VerdictId::AckDropOverflowCookie);
     let earlier = stages.iter().rev().skip_while(|s| s.t_ns >= t_ns);
-    dropped(stage.id)
+    stage.id.is_overflow_drop()
         && stage.t_ns == t_ns
         && stage.repeats_ns.is_empty()
-        && !earlier.take_while(|s| !s.id.is_under("syn")).any(|s| dropped(s.id))
+        && !earlier.take_while(|s| !s.id.is_syn()).any(|s| s.id.is_overflow_drop())
 }
 
 fn snapshot<'a>(

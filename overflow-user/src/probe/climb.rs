@@ -1,4 +1,4 @@
-//! Climbs the ladders: attaches each moment by the best rung that works, and keeps every refusal.
+//! Climbs the ladders: attaches each hook point by the best rung that works, and keeps every refusal.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,12 @@ use overflow_common::Rung;
 
 use super::{
     error::refusal,
-    ladder::{Attach, Hook, HookPoint, HookPointStatus, HookStatus, Scope, Step},
+    ladder::{Attach, Hook, HookPointStatus, HookStatus, Scope, Step, ladder},
 };
+use overflow_core::hook_point::HookPoint;
 use overflow_host::kernel::{Kernel, VMLINUX_BTF};
 
-/// A hook that two moments share is attached once.
+/// A hook that two hook points share is attached once.
 pub struct Climber<'a> {
     ebpf: &'a mut Ebpf,
     /// The running kernel's types, which trampolines and BTF tracepoints are checked against.
@@ -34,15 +35,15 @@ impl<'a> Climber<'a> {
         Self { ebpf, btf, kernel, scope, done: BTreeMap::new() }
     }
 
-    /// Attaches `moment` by the best rung that works, or by `only` that one.
-    pub fn climb(&mut self, moment: HookPoint, only: Option<Rung>) -> HookPointStatus {
+    /// Attaches `hook_point` by the best rung that works, or by `only` that one.
+    pub fn climb(&mut self, hook_point: HookPoint, only: Option<Rung>) -> HookPointStatus {
         let mut refused = Vec::new();
-        let ladder = moment.ladder(self.scope);
-        // Hooks of two rungs on the same moment would tell of everything twice.
+        let ladder = ladder(hook_point, self.scope);
+        // Hooks of two rungs on the same hook point would report everything twice.
         let shared = ladder.iter().position(|step| self.has(step));
         for (i, step) in ladder.iter().enumerate() {
             if shared.is_some_and(|shared| i < shared) {
-                refused.push((step.rung, "another moment needs the hooks below".to_owned()));
+                refused.push((step.rung, "another hook point needs the hooks below".to_owned()));
                 continue;
             }
             // What one rung alone can show is traced by it whichever rung is asked for.
@@ -62,15 +63,15 @@ impl<'a> Climber<'a> {
             match self.step(step) {
                 Ok(hooks) => {
                     let (rung, blind) = (Some(step.rung), step.blind);
-                    return HookPointStatus { moment, rung, blind, hooks, refused };
+                    return HookPointStatus { hook_point, rung, blind, hooks, refused };
                 }
                 Err(why) => refused.push((step.rung, why)),
             }
         }
-        HookPointStatus { moment, rung: None, blind: "", hooks: Vec::new(), refused }
+        HookPointStatus { hook_point, rung: None, blind: "", hooks: Vec::new(), refused }
     }
 
-    /// Whether a step's programs are attached already, for another moment.
+    /// Whether a step's programs are attached already, for another hook point.
     fn has(&self, step: &Step) -> bool {
         let attached = |hook: &Hook| self.done.get(&(hook.program, hook.target)) == Some(&Ok(()));
         step.hooks.iter().all(|hook| hook.optional || attached(hook))

@@ -1,32 +1,12 @@
-//! The ladder: for every kernel moment the rungs it can be traced by, best first, as data.
+//! The ladder: for every hook point the rungs it can be traced by, best first, as data.
 
 use overflow_common::Rung;
-
-/// A kernel moment that a verdict depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum HookPoint {
-    /// The SYN is queued, answered by a cookie, or dropped.
-    Syn,
-    /// The third ACK is decided.
-    ThirdAck,
-    /// An RST answers a segment.
-    Reset,
-    /// A SYN-ACK is sent again.
-    SynAckRetransmit,
-    /// A request expires or is removed.
-    RequestRemoved,
-    /// A child is reset because its listener closes.
-    ListenerClose,
-    /// The application accepts a child.
-    Accept,
-    /// The client resets a child that nobody has accepted.
-    PeerReset,
-}
+use overflow_core::hook_point::HookPoint;
 
 /// How much of a handshake is traced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// Every handshake, every moment.
+    /// Every handshake, every hook point.
     #[default]
     Everything,
     /// Only what the queues did to SYNs and third ACKs, and what becomes of those connections. A
@@ -58,13 +38,13 @@ pub struct Hook {
     pub attach: Attach,
     /// The kernel function or tracepoint.
     pub target: &'static str,
-    /// Whether the moment is traced without it: what exists only for IPv6.
+    /// Whether the hook point is traced without it: what exists only for IPv6.
     pub optional: bool,
     /// What stands in for it if it is refused, without giving up the rung for the others.
     pub stand_in: Option<&'static Hook>,
 }
 
-/// One way to trace a moment.
+/// One way to trace a hook point.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     /// Its rung.
@@ -86,11 +66,11 @@ pub struct HookStatus {
     pub replaced: bool,
 }
 
-/// What became of one moment.
+/// What became of one hook point.
 #[derive(Clone, Debug)]
 pub struct HookPointStatus {
-    /// The moment.
-    pub moment: HookPoint,
+    /// The hook point.
+    pub hook_point: HookPoint,
     /// The rung it is traced by; `None` if no rung works.
     pub rung: Option<Rung>,
     /// What that rung cannot see.
@@ -121,50 +101,22 @@ impl Hook {
     }
 }
 
-impl HookPoint {
-    /// Every moment, in the order of a connection's life.
-    pub const ALL: &[Self] = &[
-        Self::Syn,
-        Self::ThirdAck,
-        Self::Reset,
-        Self::SynAckRetransmit,
-        Self::RequestRemoved,
-        Self::ListenerClose,
-        Self::Accept,
-        Self::PeerReset,
-    ];
-
-    /// The moment's name in output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Syn => "SYN",
-            Self::ThirdAck => "third ACK",
-            Self::Reset => "RST",
-            Self::SynAckRetransmit => "SYN-ACK retransmission",
-            Self::RequestRemoved => "request removal",
-            Self::ListenerClose => "listener close",
-            Self::Accept => "accept()",
-            Self::PeerReset => "RST to a waiting child",
-        }
-    }
-
-    /// The rungs it can be traced by, best first; none if it is not in `scope`.
-    pub const fn ladder(self, scope: Scope) -> &'static [Step] {
-        match (self, scope) {
-            (Self::Syn, Scope::Everything) => SYN,
-            (Self::Syn, Scope::Overflows) => WATCH_SYN,
-            (Self::ThirdAck, Scope::Everything) => THIRD_ACK,
-            (Self::ThirdAck, Scope::Overflows) => WATCH_THIRD_ACK,
-            (Self::Reset, Scope::Everything) => RESET,
-            (Self::Reset, Scope::Overflows) => WATCH_RESET,
-            (Self::SynAckRetransmit, _) => SYN_ACK_RETRANSMIT,
-            (Self::RequestRemoved, Scope::Everything) => REQUEST_REMOVED,
-            (Self::RequestRemoved, Scope::Overflows) => WATCH_REQUEST_REMOVED,
-            (Self::ListenerClose, _) => LISTENER_CLOSE,
-            (Self::Accept, Scope::Everything) => ACCEPT,
-            (Self::PeerReset, Scope::Everything) => PEER_RESET,
-            (Self::Accept | Self::PeerReset, Scope::Overflows) => &[],
-        }
+/// The rungs a hook point can be traced by, best first; none if it is not in `scope`.
+pub const fn ladder(hook_point: HookPoint, scope: Scope) -> &'static [Step] {
+    match (hook_point, scope) {
+        (HookPoint::Syn, Scope::Everything) => SYN,
+        (HookPoint::Syn, Scope::Overflows) => WATCH_SYN,
+        (HookPoint::ThirdAck, Scope::Everything) => THIRD_ACK,
+        (HookPoint::ThirdAck, Scope::Overflows) => WATCH_THIRD_ACK,
+        (HookPoint::Reset, Scope::Everything) => RESET,
+        (HookPoint::Reset, Scope::Overflows) => WATCH_RESET,
+        (HookPoint::SynAckRetransmit, Scope::Everything | Scope::Overflows) => SYN_ACK_RETRANSMIT,
+        (HookPoint::RequestRemoved, Scope::Everything) => REQUEST_REMOVED,
+        (HookPoint::RequestRemoved, Scope::Overflows) => WATCH_REQUEST_REMOVED,
+        (HookPoint::ListenerClose, Scope::Everything | Scope::Overflows) => LISTENER_CLOSE,
+        (HookPoint::Accept, Scope::Everything) => ACCEPT,
+        (HookPoint::PeerReset, Scope::Everything) => PEER_RESET,
+        (HookPoint::Accept | HookPoint::PeerReset, Scope::Overflows) => &[],
     }
 }
 
@@ -298,7 +250,7 @@ const fn tp(program: &'static str, target: &'static str) -> Hook {
 const fn v6(hook: Hook) -> Hook {
     extra(hook)
 }
-/// What the moment is traced without, too.
+/// What the hook point is traced without, too.
 const fn extra(hook: Hook) -> Hook {
     Hook { optional: true, ..hook }
 }
@@ -424,11 +376,11 @@ mod tests {
 
     #[test]
     fn rungs_go_from_best_to_worst_and_the_last_needs_only_tracepoints_or_is_alone() {
-        for moment in HookPoint::ALL {
-            assert!(!moment.ladder(Scope::Everything).is_empty());
+        for hook_point in HookPoint::ALL {
+            assert!(!ladder(*hook_point, Scope::Everything).is_empty());
             for scope in [Scope::Everything, Scope::Overflows] {
-                let ladder = moment.ladder(scope);
-                assert!(ladder.windows(2).all(|w| w[0].rung < w[1].rung), "{moment:?}");
+                let ladder = ladder(*hook_point, scope);
+                assert!(ladder.windows(2).all(|w| w[0].rung < w[1].rung), "{hook_point:?}");
                 assert!(ladder.iter().all(|step| step.hooks.iter().any(|h| !h.optional)));
             }
         }

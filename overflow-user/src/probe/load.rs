@@ -13,12 +13,13 @@ use overflow_common::{Rung, Signature, Tally};
 use super::{
     climb::Climber,
     error::{LoadError, ProbeError},
-    ladder::{HookPoint, HookPointStatus, Scope},
+    ladder::{HookPointStatus, Scope, ladder},
     ring::{Losses, RingReader, infos, register},
     targets,
 };
 use overflow_core::{
     aggregates::Aggregates,
+    hook_point::HookPoint,
     kernel::{Constant, NeededBy},
 };
 use overflow_host::kernel::Kernel;
@@ -74,14 +75,14 @@ impl Default for TraceConfig {
 /// Attached programs. Dropping it detaches everything; so does the process's end, however it ends.
 pub struct Tracer {
     ebpf: Ebpf,
-    moments: Vec<HookPointStatus>,
+    hook_points: Vec<HookPointStatus>,
     /// Whether the eBPF side counts.
     counts: bool,
     infos: Vec<File>,
 }
 
 impl Tracer {
-    /// Loads the object for this kernel and attaches every moment by the best rung that works.
+    /// Loads the object for this kernel and attaches every hook point by the best rung that works.
     pub fn attach(kernel: &Kernel, config: &TraceConfig) -> Result<Self, ProbeError> {
         if OBJECT.is_empty() {
             return Err(ProbeError::NoObject);
@@ -93,9 +94,9 @@ impl Tracer {
         raise_memlock();
         let scope = if config.all { Scope::Everything } else { Scope::Overflows };
         let in_scope: Vec<_> =
-            HookPoint::ALL.iter().filter(|m| !m.ladder(scope).is_empty()).copied().collect();
+            HookPoint::ALL.iter().filter(|h| !ladder(**h, scope).is_empty()).copied().collect();
         // Without it kprobes still work: the fields then come from the file given with --btf.
-        let hooks = in_scope.iter().flat_map(|m| m.ladder(scope)).flat_map(|step| step.hooks);
+        let hooks = in_scope.iter().flat_map(|h| ladder(*h, scope)).flat_map(|step| step.hooks);
         let btf = kernel.own_btf().and_then(|own| targets::of(&own, hooks));
         let mut loader = EbpfLoader::new();
         // Nothing in the object is relocated by BTF: fields come as constants.
@@ -142,7 +143,7 @@ impl Tracer {
         let ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
 
         let counts = config.aggregate;
-        let mut tracer = Self { ebpf, moments: Vec::new(), counts, infos: Vec::new() };
+        let mut tracer = Self { ebpf, hook_points: Vec::new(), counts, infos: Vec::new() };
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
         }
@@ -155,13 +156,14 @@ impl Tracer {
             addresses.insert(bytes(*address), 1, 0).map_err(LoadError::Write)?;
         }
         let mut climber = Climber::new(&mut tracer.ebpf, btf.as_ref(), kernel, scope);
-        let moments: Vec<_> = in_scope.into_iter().map(|m| climber.climb(m, config.rung)).collect();
-        if moments.iter().all(|m| m.rung.is_none()) {
-            let why = moments.first().and_then(|m| m.refused.first());
+        let hook_points: Vec<_> =
+            in_scope.into_iter().map(|h| climber.climb(h, config.rung)).collect();
+        if hook_points.iter().all(|h| h.rung.is_none()) {
+            let why = hook_points.first().and_then(|h| h.refused.first());
             let why = why.map(|(rung, why)| format!("{}: {why}", rung.as_str()));
             return Err(ProbeError::NothingAttaches(why.unwrap_or_default()));
         }
-        tracer.moments = moments;
+        tracer.hook_points = hook_points;
         tracer.infos = infos(&tracer.ebpf);
         Ok(tracer)
     }
@@ -210,9 +212,9 @@ impl Tracer {
         Ok(())
     }
 
-    /// By which rung each moment is traced, and why not by a better one.
-    pub fn moments(&self) -> &[HookPointStatus] {
-        &self.moments
+    /// By which rung each hook point is traced, and why not by a better one.
+    pub fn hook_points(&self) -> &[HookPointStatus] {
+        &self.hook_points
     }
 
     /// Takes the ring; can be called once.

@@ -1,4 +1,4 @@
-//! Attaches the eBPF programs, each kernel moment by the best rung that attaches, and reads the
+//! Attaches the eBPF programs, each hook point by the best rung that attaches, and reads the
 //! ring.
 
 mod climb;
@@ -9,6 +9,6 @@ mod ring;
 mod targets;
 
 pub use error::{LoadError, ProbeError};
-pub use ladder::{HookPoint, HookPointStatus, HookStatus, Scope};
+pub use ladder::{HookPointStatus, HookStatus, Scope};
 pub use load::{TraceConfig, Tracer};
 pub use ring::{Losses, RingReader};

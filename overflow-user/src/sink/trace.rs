@@ -8,7 +8,7 @@ use overflow_core::{
     decode::Observed,
     listeners::{Inventory, Listener, Sysctls},
     loss::Loss,
-    verdict::{Connection, Stage, VerdictId},
+    verdict::{Connection, Counter, Stage, VerdictId},
     wire::Counts,
 };
 
@@ -182,14 +182,9 @@ impl Sink for Vec<Box<dyn Sink>> {
 impl Totals {
     /// Everything the kernel counts as `ListenOverflows`.
     pub fn overflows(&self) -> u64 {
-        let counted = [
-            VerdictId::SynDropAcceptQueueFull,
-            VerdictId::AckDropOverflow,
-            VerdictId::AckResetOverflow,
-            VerdictId::AckDropOverflowCookie,
-        ];
-        let counts = counted.iter().filter_map(|id| self.verdicts.get(id));
-        counts.fold(0, |sum, n| sum.saturating_add(*n))
+        let overflow = |id: &VerdictId| id.counts(Counter::ListenOverflows);
+        let counts = self.verdicts.iter().filter(|(id, _)| overflow(id));
+        counts.fold(0, |sum, (_, n)| sum.saturating_add(*n))
     }
 
     /// Children taken by the application.

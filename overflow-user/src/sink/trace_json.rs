@@ -7,15 +7,13 @@ use std::{
     time::Duration,
 };
 
-use overflow_common::{Kind, Path, Rung};
-
 use super::{
     listeners::sysctl_names,
     trace::{Closing, JudgedEvent, Listened, Message, Opening, Sink, Totals},
 };
 use overflow_core::{
     aggregates::Waits,
-    decode::Observed,
+    hook_point,
     loss::Loss,
     wire::{self, Counts, Line},
 };
@@ -130,7 +128,7 @@ fn event<'a>(judged: &'a JudgedEvent<'a>) -> Line<'a> {
         v: wire::VERSION,
         run: None,
         t_ns: judged.t_ns,
-        hook: hook(observed).into(),
+        hook: hook_point::function(observed).into(),
         client: Some(observed.conn.client),
         server: Some(observed.conn.server),
         path: wire::Functions::Known(stage.path),
@@ -194,40 +192,4 @@ fn bounds(waits: &Waits) -> BTreeMap<String, u64> {
     let bound = |i: usize| if i == last { "inf".to_owned() } else { (1_u64 << i).to_string() };
     let some = waits.buckets.iter().enumerate().filter(|(_, n)| **n > 0);
     some.map(|(i, n)| (bound(i), *n)).collect()
-}
-
-/// The hook that ended the record: a kernel function, or on the tracepoint rung a tracepoint.
-fn hook(observed: &Observed) -> &'static str {
-    let v6 = observed.conn.client.is_ipv6();
-    let path = observed.path;
-    if observed.rung == Rung::Tracepoint {
-        if matches!(observed.kind, Kind::Reset | Kind::ActiveReset) {
-            return "tcp_send_reset";
-        }
-        for (bit, name) in [
-            (Path::TP_KFREE_SKB, "kfree_skb"),
-            (Path::TP_CONSUME_SKB, "consume_skb"),
-            (Path::TP_ESTABLISHED, "inet_sock_set_state"),
-        ] {
-            if path.has(bit) {
-                return name;
-            }
-        }
-    }
-    match observed.kind {
-        Kind::Syn => "tcp_conn_request",
-        Kind::Ack if path.has(Path::COOKIE_CHECK) && v6 => "cookie_v6_check",
-        Kind::Ack if path.has(Path::COOKIE_CHECK) => "cookie_v4_check",
-        Kind::Ack => "tcp_check_req",
-        Kind::Reset if v6 => "tcp_v6_send_reset",
-        Kind::Reset => "tcp_v4_send_reset",
-        Kind::SynAckRetransmit => "tcp_retransmit_synack",
-        Kind::RequestRemoved if path.has(Path::REQSK_TIMER) => "reqsk_timer_handler",
-        Kind::RequestRemoved => "inet_csk_reqsk_queue_drop",
-        Kind::ActiveReset => "tcp_send_active_reset",
-        Kind::Accept => "inet_csk_accept",
-        Kind::IcmpError => "tcp_req_err",
-        Kind::Destroyed => "tcp_abort",
-        Kind::PeerReset => "tcp_receive_reset",
-    }
 }

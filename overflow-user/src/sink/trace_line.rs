@@ -5,7 +5,7 @@ use std::{fmt::Write as _, net::SocketAddr};
 
 use super::{
     trace::JudgedEvent,
-    trace_text::{clock, elide, tone},
+    trace_text::{clock, elide},
 };
 use overflow_core::{
     listeners::Listener,
@@ -84,7 +84,7 @@ impl Lines {
         pad(tail, 7);
         // The client has no more than its column, or else the owner has all the room it wants.
         let mut used = CLOCK + CLIENT + tail.len();
-        let (on, off) = tone(stage.id).codes(self.opts.color);
+        let (on, off) = stage.id.tone().codes(self.opts.color);
         tail.push_str(on);
         let begin = tail.len();
         if stage.known != Known::Traced {

@@ -204,7 +204,7 @@ fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64,
     }
     page.flow("", indent + 2, Tone::Plain, &facts.join(", "));
     for (id, count) in by_count(&totals.verdicts) {
-        let line = format!("{:indent$}  {count:>9}  {}", "", page.paint(tone(id), id.as_str()));
+        let line = format!("{:indent$}  {count:>9}  {}", "", page.paint(id.tone(), id.as_str()));
         page.line(&line);
     }
 }
@@ -234,19 +234,6 @@ pub(super) fn rungs(rungs: &[(String, String)]) -> String {
         }
     }
     used.join(" and ")
-}
-
-/// What a verdict means for its connection.
-pub(super) fn tone(id: VerdictId) -> Tone {
-    if id.is_under("ack.accepted") || id == VerdictId::LaterRecovered {
-        Tone::Good
-    } else if id.is_under("ack.reset") {
-        Tone::Warn
-    } else if id == VerdictId::SynQueued || id == VerdictId::LaterAcceptedByApp {
-        Tone::Plain
-    } else {
-        Tone::Bad
-    }
 }
 
 /// Cuts the middle out of an address that is too long: its port and both its ends tell most.

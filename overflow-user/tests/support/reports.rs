@@ -9,13 +9,13 @@ use overflow_core::{
     loss::Loss,
     model::scenario::Phase,
     packet::{Packet, flags},
-    verdict::{Connection, Known, Stage, Values, VerdictId},
+    verdict::{Connection, Counter, Known, Stage, Values, VerdictId},
     wire::LinkKind,
 };
 use overflow_lab::{
     CellConfig, ClientView, ListenerQueue, Observation, ServerSocket, Timeline,
     report::{CellReport, HookInUse, Host, Report},
-    witness::{Coverage, counters::COMPARED},
+    witness::Coverage,
 };
 
 /// How the handshake of one connection of a cell ends.
@@ -142,7 +142,7 @@ impl Made {
             clients: Vec::new(),
             server_sockets: Vec::new(),
             queue: (queue(prefill), queue(0)),
-            counters: COMPARED.iter().map(|name| ((*name).to_owned(), 0)).collect(),
+            counters: Counter::ALL.iter().map(|c| (c.as_str().to_owned(), 0)).collect(),
             packets: Vec::new(),
             capture_drops: 0,
             link_drops: 0,

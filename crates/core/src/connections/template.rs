@@ -117,7 +117,7 @@ pub struct Shapes {
 
 impl Shapes {
     /// More than there are kinds.
-    const KINDS: usize = 11;
+    const KINDS: usize = Kind::ALL.len() + 1;
 
     /// At most so many.
     pub fn new(most: usize) -> Self {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Lang;
-use crate::verdict::VerdictId;
+use crate::verdict::{Class, Counter, VerdictId};
 
 /// How the connections of a burst ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,14 +31,20 @@ impl Counts {
 
     /// Counts one connection by the verdict on its handshake.
     pub fn add(&mut self, handshake: Option<VerdictId>) {
-        *match handshake {
-            Some(id) if id.is_under("ack.accepted") => &mut self.accepted,
-            Some(VerdictId::AckResetOverflow) => &mut self.reset,
-            Some(VerdictId::AckDropOverflow) => &mut self.dropped,
-            Some(VerdictId::AckDropOverflowCookie) => &mut self.cookie_dropped,
-            Some(id) if id.is_under("syn.drop") => &mut self.syn_dropped,
-            _ => &mut self.other,
-        } += 1;
+        *self.of(handshake) += 1;
+    }
+
+    fn of(&mut self, handshake: Option<VerdictId>) -> &mut u32 {
+        let Some(id) = handshake else { return &mut self.other };
+        match (id.class(), id.counts(Counter::ListenOverflows)) {
+            (Class::AckAccepted, _) => &mut self.accepted,
+            (Class::AckReset, true) => &mut self.reset,
+            (Class::AckDropped, true) if id.leaves_request() => &mut self.dropped,
+            (Class::AckDropped, true) => &mut self.cookie_dropped,
+            (Class::SynDropped, _) => &mut self.syn_dropped,
+            (Class::AckReset | Class::AckDropped, false)
+            | (Class::SynAnswered | Class::Later, _) => &mut self.other,
+        }
     }
 
     /// The counts in words of a language.

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_queue_is_reckoned_before_anything_is_sent_again() {
+    fn a_long_queue_is_predicted_before_anything_is_sent_again() {
         let question =
             Question { limit: 4096, queued: 0, clients: 8194, sysctls: Sysctls::default() };
         let counts = question.counts(Features::V6_5.above_backlog());

@@ -1,4 +1,4 @@
-//! The server's counters that the model can foretell, by their `nstat` names without prefix.
+//! The server's counters that the model can predict, by their `nstat` names without prefix.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
 //! What a kernel does, as named features: no version number is looked at anywhere below.
 
 use super::time::{self, Nanos, SEC};
+use crate::syn_limit::SynQueueLimit;
 
 /// The features of one kernel that decide what happens when a listener's queues are full.
 ///
@@ -44,6 +45,15 @@ pub enum SynQueueTest {
     /// `inet_csk_reqsk_queue_len(sk) > READ_ONCE(sk->sk_max_ack_backlog)`: 3479c7549fb1 (6.13;
     /// stable 6.12.10, 6.6.72, 6.1.125, 5.15.177, 5.10.234, 5.4.290).
     AboveBacklog,
+}
+
+impl From<SynQueueLimit> for SynQueueTest {
+    fn from(limit: SynQueueLimit) -> Self {
+        match limit {
+            SynQueueLimit::AtBacklog => Self::AtBacklog,
+            SynQueueLimit::AboveBacklog => Self::AboveBacklog,
+        }
+    }
 }
 
 /// Who retransmits SYN-ACKs, and so when a request stops being young.

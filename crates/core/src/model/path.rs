@@ -114,13 +114,13 @@ impl Path {
 
     /// The verdict on the handshake: the last `syn.*` or `ack.*` decision.
     pub fn handshake(&self) -> Option<&Decision> {
-        self.decisions.iter().rev().find(|d| !d.id.is_under("later"))
+        self.decisions.iter().rev().find(|d| !d.id.is_later())
     }
 
     /// The connection as one of the words that packets and sockets alone can tell apart.
     pub fn class(&self) -> Class {
         let met = |id| self.decisions.iter().any(|d| d.id == id);
-        let kind = if met(VerdictId::AckAccepted) || met(VerdictId::AckAcceptedCookie) {
+        let kind = if self.decisions.iter().any(|d| d.id.is_accepted()) {
             ClassKind::Accepted
         } else if let Some(on) = self.reset_on {
             match on {
@@ -134,7 +134,7 @@ impl Path {
         } else {
             ClassKind::SynDropped
         };
-        let first_syn_dropped = self.decisions.first().is_some_and(|d| d.id.is_under("syn.drop"));
+        let first_syn_dropped = self.decisions.first().is_some_and(|d| d.id.is_dropped_syn());
         Class { kind, syn_rexmit: first_syn_dropped && kind != ClassKind::SynDropped }
     }
 }

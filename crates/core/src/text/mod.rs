@@ -1,7 +1,6 @@
 //! Text for people, laid out in one place.
 
 pub mod duration;
-pub mod effect;
 mod sentence;
 pub mod style;
 pub mod table;

@@ -1,15 +1,14 @@
 //! The kernel values of a stage in `ss` words, as text and capture show them.
 
 use super::duration::period;
-use crate::verdict::{Stage, Values, VerdictId};
+use crate::verdict::{DecidedBy, Stage, Values};
 
 /// The one comparison that decided a stage, short: `Recv-Q 2 > 1`.
 pub fn decided_by(stage: &Stage) -> String {
-    match stage.id {
-        VerdictId::SynQueued | VerdictId::SynCookie | VerdictId::SynDropSynQueueFull => {
-            syn_queue(stage)
-        }
-        _ => recv_q(&stage.values),
+    match stage.id.decided_by() {
+        DecidedBy::SynQueueRoom => syn_queue(&stage.values, false),
+        DecidedBy::SynQueueFull => syn_queue(&stage.values, true),
+        DecidedBy::AcceptQueue => recv_q(&stage.values),
     }
 }
 
@@ -17,10 +16,10 @@ pub fn decided_by(stage: &Stage) -> String {
 pub fn values(stage: &Stage) -> String {
     let values = &stage.values;
     let mut all = vec![decided_by(stage)];
-    if matches!(stage.id, VerdictId::SynCookie | VerdictId::SynDropSynQueueFull) {
+    if stage.id.decided_by() == DecidedBy::SynQueueFull {
         all.extend(values.syncookies.map(|n| format!("tcp_syncookies={n}")));
     }
-    if stage.id.is_under("ack") {
+    if stage.id.is_ack() {
         let read = values.abort_on_overflow_read.map(|r| if r { "read" } else { "not read" });
         match (values.abort_on_overflow, read) {
             (Some(n), Some(read)) => all.push(format!("tcp_abort_on_overflow={n} {read}")),
@@ -47,9 +46,8 @@ fn recv_q(values: &Values) -> String {
 }
 
 /// Full is `>` or, before 3479c7549fb1, `>=`: at equality the verdict itself tells which.
-fn syn_queue(stage: &Stage) -> String {
-    let full = matches!(stage.id, VerdictId::SynCookie | VerdictId::SynDropSynQueueFull);
-    match (stage.values.syn_queue_len, stage.values.sk_max_ack_backlog) {
+fn syn_queue(values: &Values, full: bool) -> String {
+    match (values.syn_queue_len, values.sk_max_ack_backlog) {
         (Some(len), Some(max)) => {
             let sign = match len.cmp(&max) {
                 std::cmp::Ordering::Greater => ">",
@@ -66,7 +64,7 @@ fn syn_queue(stage: &Stage) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Known;
+    use crate::verdict::{Known, VerdictId};
 
     fn stage(id: VerdictId, syn: Option<u32>, ack: Option<u32>) -> Stage {
         let values = Values {

@@ -1,10 +1,10 @@
-//! A story -> a connection: its stages in order, and what became of it.
+//! A history -> a connection: its stages in order, and what became of it.
 
 use overflow_common::{Kind, Path, Rung};
 
 use super::{
     Connection, Known, Stage, Values, VerdictId,
-    paths::Via,
+    paths::CallPath,
     rules::{self, Context},
 };
 use crate::{
@@ -14,20 +14,13 @@ use crate::{
     tcp_state::TcpState,
 };
 
-/// Stages that say of themselves why a request is gone.
-const ENDS_OF_A_REQUEST: [VerdictId; 3] = [
-    VerdictId::LaterResetByClient,
-    VerdictId::LaterRequestIcmpError,
-    VerdictId::LaterRequestDestroyed,
-];
-
 /// A listener's state.
 const TCP_LISTEN: u8 = TcpState::Listen.number();
 
-/// Judges one connection. `story` is in order of time.
-pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> Connection {
+/// Judges one connection. `history` is in order of time.
+pub fn judge(key: ConnKey, history: &[Observed], limit: Option<SynQueueLimit>) -> Connection {
     let mut connection = Connection::default();
-    judge_into(&mut connection, key, story, limit);
+    judge_into(&mut connection, key, history, limit);
     connection
 }
 
@@ -35,7 +28,7 @@ pub fn judge(key: ConnKey, story: &[Observed], limit: Option<SynQueueLimit>) -> 
 pub fn judge_into<'a>(
     connection: &mut Connection,
     key: ConnKey,
-    story: impl IntoIterator<Item = &'a Observed>,
+    history: impl IntoIterator<Item = &'a Observed>,
     limit: Option<SynQueueLimit>,
 ) {
     connection.client = key.client;
@@ -44,7 +37,7 @@ pub fn judge_into<'a>(
     connection.synack_retransmits_ns.clear();
     let mut request = Request::default();
     let mut syn: Option<&Observed> = None;
-    for moment in story {
+    for moment in history {
         let last = connection.last_handshake().map(|stage| stage.id);
         let accepted = has(connection, VerdictId::LaterAcceptedByApp);
         let rcv_isn = syn.and_then(|s| s.segment).map(|segment| segment.seq);
@@ -67,10 +60,10 @@ pub fn judge_into<'a>(
                 request.reset_unseen |= moment.rung == Rung::Tracepoint && moment.flags(RST, 0);
                 let context = Context { syn_queue_limit: limit, last, rcv_isn, gone, accepted };
                 if let Some(judged) = rules::judged(moment, context) {
-                    let (id, _, via) = judged;
+                    let (id, _, call_path) = judged;
                     // It is there, so it is another than the one that ended before.
                     if id == VerdictId::SynQueued
-                        || (via == Via::Request && id != VerdictId::LaterResetByClient)
+                        || (call_path == CallPath::Request && id != VerdictId::LaterResetByClient)
                     {
                         request.settle(connection);
                         request = Request { from: connection.stages.len(), ..Request::default() };
@@ -118,14 +111,14 @@ impl Request<'_> {
     /// Whether a stage says of itself why it is gone.
     fn was_ended(&self, connection: &Connection) -> bool {
         let stages = connection.stages.iter().skip(self.from);
-        stages.into_iter().any(|stage| ENDS_OF_A_REQUEST.contains(&stage.id))
+        stages.into_iter().any(|stage| stage.id.says_request_is_gone())
     }
 
     /// Adds the stage of its end to those of its connection, if none says it yet.
     fn settle(&self, connection: &mut Connection) {
         let Some(moment) = self.ended else { return };
         let last = connection.last_handshake().map(|stage| stage.id);
-        if !unfinished(last) || self.was_ended(connection) {
+        if !last.is_some_and(VerdictId::leaves_request) || self.was_ended(connection) {
             return;
         }
         let id = if orphans(moment) {
@@ -191,36 +184,13 @@ fn later(id: VerdictId, moment: &Observed) -> Stage {
 
 /// How long the child was in the accept queue when it was taken from it.
 fn waited(connection: &Connection, taken_ns: u64) -> Option<u64> {
-    let enqueued = |stage: &&Stage| {
-        matches!(
-            stage.id,
-            VerdictId::AckAccepted | VerdictId::AckAcceptedCookie | VerdictId::SynFastopen
-        )
-    };
-    let child = connection.stages.iter().rev().find(enqueued)?;
+    let child = connection.stages.iter().rev().find(|stage| stage.id.leaves_child())?;
     taken_ns.checked_sub(child.t_ns)
 }
 
 /// An ACK that is taken after an earlier one was dropped for want of room.
 fn recovered(last: Option<VerdictId>, now: VerdictId) -> bool {
-    matches!(now, VerdictId::AckAccepted | VerdictId::AckAcceptedCookie)
-        && matches!(last, Some(VerdictId::AckDropOverflow | VerdictId::AckDropOverflowCookie))
-}
-
-fn unfinished(last: Option<VerdictId>) -> bool {
-    matches!(
-        last,
-        Some(
-            VerdictId::SynQueued
-                | VerdictId::AckDropOverflow
-                | VerdictId::AckDropChildFailed
-                | VerdictId::AckDropDeferAccept
-                | VerdictId::AckDropPaws
-                | VerdictId::AckDropOutOfWindow
-                | VerdictId::AckResetBadAck
-                | VerdictId::AckDropOther
-        )
-    )
+    now.is_accepted() && last.is_some_and(VerdictId::is_overflow_drop)
 }
 
 /// What became of it: the last thing that happened to it, or, where nothing can happen any more,
@@ -228,19 +198,17 @@ fn unfinished(last: Option<VerdictId>) -> bool {
 fn outcome(connection: &Connection, removed: bool) -> Option<VerdictId> {
     let last = connection.stages.last()?.id;
     Some(match last {
-        VerdictId::AckDropOverflowCookie => VerdictId::LaterPhantom,
+        id if id.is_overflow_drop() && !id.leaves_request() => VerdictId::LaterPhantom,
         // Without a request nothing is left to retry.
         VerdictId::AckDropChildFailed | VerdictId::AckDropOther if by_cookie(connection) => {
             VerdictId::LaterPhantom
         }
-        id if unfinished(Some(id)) && !removed => VerdictId::LaterPending,
-        // The recovery is told just before the ACK that was taken.
-        VerdictId::AckAccepted | VerdictId::AckAcceptedCookie
-            if connection.stages.iter().any(|s| s.id == VerdictId::LaterRecovered) =>
-        {
+        id if id.leaves_request() && !removed => VerdictId::LaterPending,
+        // The recovery comes just before the ACK that was taken.
+        id if id.is_accepted() && has(connection, VerdictId::LaterRecovered) => {
             VerdictId::LaterRecovered
         }
-        id if id.is_under("syn.drop") => connection.handshake()?.id,
+        id if id.is_dropped_syn() => connection.handshake()?.id,
         id => id,
     })
 }

@@ -5,9 +5,18 @@ use overflow_common::Path;
 use super::Functions;
 use crate::decode::Observed;
 
-/// A way through the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Via {
+macro_rules! ways {
+    ($($(#[doc = $doc:literal])+ $Way:ident,)+) => {
+        /// A way through the kernel.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum CallPath { $($(#[doc = $doc])+ $Way,)+ }
+
+        /// Every way, in the order in which a table is indexed by them.
+        const CALL_PATHS: &[CallPath] = &[$(CallPath::$Way,)+];
+    };
+}
+
+ways! {
     /// SYN to request.
     SynQueued,
     /// SYN to cookie.
@@ -36,23 +45,6 @@ pub enum Via {
     Destroyed,
 }
 
-/// Every way, in the order in which a table is indexed by them.
-const VIAS: [Via; 13] = [
-    Via::SynQueued,
-    Via::SynCookie,
-    Via::SynFastopen,
-    Via::SynDropped,
-    Via::Request,
-    Via::Cookie,
-    Via::Listener,
-    Via::Close,
-    Via::Accept,
-    Via::Reset,
-    Via::PeerReset,
-    Via::IcmpError,
-    Via::Destroyed,
-];
-
 /// What else decides which functions were gone through, a bit each.
 const CHECK_REQ: usize = 1;
 const CHILD: usize = 2;
@@ -61,7 +53,7 @@ const RESET: usize = 8;
 
 /// The functions gone through, outermost first. `tcp_get_cookie_sock` has no hook of its own: it
 /// is the only caller of `tcp_v4_syn_recv_sock` inside `cookie_v4_check`.
-pub fn functions(moment: &Observed, via: Via) -> Functions {
+pub fn functions(moment: &Observed, call_path: CallPath) -> Functions {
     let path = moment.path;
     let traced = path.has(Path::CHECK_REQ | Path::COOKIE_CHECK);
     let tried = path.has(Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD);
@@ -70,7 +62,7 @@ pub fn functions(moment: &Observed, via: Via) -> Functions {
         | bit(tried || !traced, CHILD)
         | bit(path.has(Path::QUEUE_ADD), QUEUE_ADD)
         | bit(path.has(Path::SEND_RESET | Path::TP_SEND_RESET), RESET);
-    let way = &WAYS[via as usize][usize::from(moment.conn.client.is_ipv6())][bits];
+    let way = &WAYS[call_path as usize][usize::from(moment.conn.client.is_ipv6())][bits];
     &way.names[..way.len]
 }
 
@@ -81,23 +73,23 @@ struct Way {
     len: usize,
 }
 
-static WAYS: [[[Way; 16]; 2]; VIAS.len()] = {
-    let mut ways = [[[Way { names: [""; 7], len: 0 }; 16]; 2]; VIAS.len()];
-    let mut via = 0;
-    while via < VIAS.len() {
-        assert!(VIAS[via] as usize == via);
+static WAYS: [[[Way; 16]; 2]; CALL_PATHS.len()] = {
+    let mut ways = [[[Way { names: [""; 7], len: 0 }; 16]; 2]; CALL_PATHS.len()];
+    let mut call_path = 0;
+    while call_path < CALL_PATHS.len() {
+        assert!(CALL_PATHS[call_path] as usize == call_path);
         let mut bits = 0;
         while bits < 16 {
-            ways[via][0][bits] = way(VIAS[via], false, bits);
-            ways[via][1][bits] = way(VIAS[via], true, bits);
+            ways[call_path][0][bits] = way(CALL_PATHS[call_path], false, bits);
+            ways[call_path][1][bits] = way(CALL_PATHS[call_path], true, bits);
             bits += 1;
         }
-        via += 1;
+        call_path += 1;
     }
     ways
 };
 
-const fn way(via: Via, v6: bool, bits: usize) -> Way {
+const fn way(call_path: CallPath, v6: bool, bits: usize) -> Way {
     let way = Way { names: [""; 7], len: 0 };
     let rcv = if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" };
     let err = if v6 { "tcp_v6_err" } else { "tcp_v4_err" };
@@ -105,32 +97,36 @@ const fn way(via: Via, v6: bool, bits: usize) -> Way {
     let init = if v6 { "cookie_v6_init_sequence" } else { "cookie_v4_init_sequence" };
     let check = if v6 { "cookie_v6_check" } else { "cookie_v4_check" };
     let reset = if v6 { "tcp_v6_send_reset" } else { "tcp_v4_send_reset" };
-    let way = match via {
-        Via::SynQueued => way.and(rcv).and("tcp_conn_request").and("inet_csk_reqsk_queue_hash_add"),
-        Via::SynCookie => way.and(rcv).and("tcp_conn_request").and(init),
-        Via::SynFastopen => way.and(rcv).and("tcp_conn_request").and("tcp_try_fastopen").and(child),
-        Via::SynDropped => way.and(rcv).and("tcp_conn_request"),
-        Via::Request => way
+    let way = match call_path {
+        CallPath::SynQueued => {
+            way.and(rcv).and("tcp_conn_request").and("inet_csk_reqsk_queue_hash_add")
+        }
+        CallPath::SynCookie => way.and(rcv).and("tcp_conn_request").and(init),
+        CallPath::SynFastopen => {
+            way.and(rcv).and("tcp_conn_request").and("tcp_try_fastopen").and(child)
+        }
+        CallPath::SynDropped => way.and(rcv).and("tcp_conn_request"),
+        CallPath::Request => way
             .and(rcv)
             .and("tcp_check_req")
             .and_if(bits & CHILD != 0, child)
             .and_if(bits & QUEUE_ADD != 0, "inet_csk_reqsk_queue_add"),
         // A segment can meet its request first, and then, refused there, the cookie check.
-        Via::Cookie => way
+        CallPath::Cookie => way
             .and(rcv)
             .and_if(bits & CHECK_REQ != 0, "tcp_check_req")
             .and(check)
             .and_if(bits & CHILD != 0, "tcp_get_cookie_sock")
             .and_if(bits & CHILD != 0, child)
             .and_if(bits & QUEUE_ADD != 0, "inet_csk_reqsk_queue_add"),
-        Via::Listener => way.and(rcv),
-        Via::Close => return way.and("inet_csk_listen_stop").and("tcp_send_active_reset"),
-        Via::Accept => way.and("inet_csk_accept"),
+        CallPath::Listener => way.and(rcv),
+        CallPath::Close => return way.and("inet_csk_listen_stop").and("tcp_send_active_reset"),
+        CallPath::Accept => way.and("inet_csk_accept"),
         // Both of its callers, tcp_abort and tcp_keepalive_timer, come to the same.
-        Via::Reset => return way.and("tcp_send_active_reset"),
-        Via::PeerReset => way.and(rcv).and("tcp_reset"),
-        Via::IcmpError => way.and(err).and("tcp_req_err").and("inet_csk_reqsk_queue_drop"),
-        Via::Destroyed => way.and("tcp_abort").and("inet_csk_reqsk_queue_drop"),
+        CallPath::Reset => return way.and("tcp_send_active_reset"),
+        CallPath::PeerReset => way.and(rcv).and("tcp_reset"),
+        CallPath::IcmpError => way.and(err).and("tcp_req_err").and("inet_csk_reqsk_queue_drop"),
+        CallPath::Destroyed => way.and("tcp_abort").and("inet_csk_reqsk_queue_drop"),
     };
     way.and_if(bits & RESET != 0, reset)
 }

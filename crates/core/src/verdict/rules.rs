@@ -5,7 +5,7 @@ use overflow_common::{Kind, Path, Rung};
 
 use super::{
     Known, Stage, Values, VerdictId,
-    paths::{self, Via},
+    paths::{self, CallPath},
 };
 use crate::{
     decode::Observed,
@@ -33,11 +33,11 @@ pub struct Context {
 }
 
 /// What a moment is, how that is known, and which way it went.
-pub type Comparison = (VerdictId, Known, Via);
+pub type Ruling = (VerdictId, Known, CallPath);
 
 /// Which stage this moment is, or `None` if it is none of its own (a SYN that meets its request,
 /// the peer's RST, a retransmitted SYN-ACK).
-pub fn judged(moment: &Observed, context: Context) -> Option<Comparison> {
+pub fn judged(moment: &Observed, context: Context) -> Option<Ruling> {
     let tracepoint = moment.rung == Rung::Tracepoint;
     Some(match (moment.kind, tracepoint) {
         (Kind::Syn, false) => syn(moment, context),
@@ -48,33 +48,37 @@ pub fn judged(moment: &Observed, context: Context) -> Option<Comparison> {
         (Kind::ActiveReset | Kind::PeerReset, _) if context.accepted => return None,
         // Its port was closed before the SYN came: no overflow, no connection.
         (Kind::Reset, _) if moment.flags(SYN, ACK) => return None,
-        (Kind::Reset, _) => (late_reset(moment, context), Known::Traced, Via::Listener),
+        (Kind::Reset, _) => (late_reset(moment, context), Known::Traced, CallPath::Listener),
         // inet_csk_listen_stop disconnects a child, and tcp_disconnect (net/ipv4/tcp.c) sets CLOSE
         // before it sends the RST; seen from 5.10 to 7.3.
         (Kind::ActiveReset, _) => match moment.sk_state {
-            TCP_CLOSE => (VerdictId::LaterListenerClosed, Known::Traced, Via::Close),
+            TCP_CLOSE => (VerdictId::LaterListenerClosed, Known::Traced, CallPath::Close),
             0 => {
                 let why = "a child of an MPTCP listener, which is reset alike by its close, \
                            SOCK_DESTROY and keepalive; by far the most often by its close";
-                (VerdictId::LaterListenerClosed, inferred(why), Via::Close)
+                (VerdictId::LaterListenerClosed, inferred(why), CallPath::Close)
             }
-            _ => (VerdictId::LaterResetByServer, Known::Traced, Via::Reset),
+            _ => (VerdictId::LaterResetByServer, Known::Traced, CallPath::Reset),
         },
-        (Kind::PeerReset, _) => (VerdictId::LaterResetInQueue, Known::Traced, Via::PeerReset),
-        (Kind::Accept, _) => (VerdictId::LaterAcceptedByApp, Known::Traced, Via::Accept),
-        (Kind::IcmpError, _) => (VerdictId::LaterRequestIcmpError, Known::Traced, Via::IcmpError),
-        (Kind::Destroyed, _) => (VerdictId::LaterRequestDestroyed, Known::Traced, Via::Destroyed),
+        (Kind::PeerReset, _) => (VerdictId::LaterResetInQueue, Known::Traced, CallPath::PeerReset),
+        (Kind::Accept, _) => (VerdictId::LaterAcceptedByApp, Known::Traced, CallPath::Accept),
+        (Kind::IcmpError, _) => {
+            (VerdictId::LaterRequestIcmpError, Known::Traced, CallPath::IcmpError)
+        }
+        (Kind::Destroyed, _) => {
+            (VerdictId::LaterRequestDestroyed, Known::Traced, CallPath::Destroyed)
+        }
         (Kind::SynAckRetransmit | Kind::RequestRemoved, _) => return None,
     })
 }
 
 /// That stage with its evidence.
-pub fn stage(moment: &Observed, (id, known, via): Comparison) -> Stage {
+pub fn stage(moment: &Observed, (id, known, call_path): Ruling) -> Stage {
     Stage {
         id,
         t_ns: moment.t_ns,
         known,
-        path: paths::functions(moment, via),
+        path: paths::functions(moment, call_path),
         values: values(moment, id),
         repeats_ns: Vec::new(),
     }
@@ -85,16 +89,16 @@ fn inferred(why: &'static str) -> Known {
 }
 
 /// `tcp_conn_request`: its three ways out.
-fn syn(moment: &Observed, context: Context) -> Comparison {
+fn syn(moment: &Observed, context: Context) -> Ruling {
     if moment.path.has(Path::REQSK_HASHED) {
-        (VerdictId::SynQueued, Known::Traced, Via::SynQueued)
+        (VerdictId::SynQueued, Known::Traced, CallPath::SynQueued)
     } else if moment.path.has(Path::COOKIE_INIT) {
-        (VerdictId::SynCookie, Known::Traced, Via::SynCookie)
+        (VerdictId::SynCookie, Known::Traced, CallPath::SynCookie)
     } else if moment.path.has(Path::SYN_RECV_SOCK_CHILD) {
-        (VerdictId::SynFastopen, Known::Traced, Via::SynFastopen)
+        (VerdictId::SynFastopen, Known::Traced, CallPath::SynFastopen)
     } else {
         let (id, known) = dropped_syn(moment, context);
-        (id, known, Via::SynDropped)
+        (id, known, CallPath::SynDropped)
     }
 }
 
@@ -157,7 +161,7 @@ const CHECK_REQ_RETURNED: u32 =
     Path::CHECK_REQ_NULL | Path::CHECK_REQ_LISTENER | Path::CHECK_REQ_CHILD;
 
 /// `tcp_check_req` and `cookie_v4_check`: every exit.
-fn ack(moment: &Observed, context: Context) -> Option<Comparison> {
+fn ack(moment: &Observed, context: Context) -> Option<Ruling> {
     let path = moment.path;
     let no_child = path.has(Path::SYN_RECV_SOCK_NULL) && !path.has(Path::SYN_RECV_SOCK_CHILD);
     let full = if path.has(Path::COUNTED) {
@@ -185,19 +189,19 @@ fn ack(moment: &Observed, context: Context) -> Option<Comparison> {
         } else {
             return None;
         };
-        return Some((id, Known::Traced, Via::Cookie));
+        return Some((id, Known::Traced, CallPath::Cookie));
     }
     if moment.flags(RST, 0) {
         // embryonic_reset answers no RST; a RST that is not exact enough leaves the request alone.
         return path.has(Path::REQSK_DROP).then_some((
             VerdictId::LaterResetByClient,
             Known::Traced,
-            Via::Request,
+            CallPath::Request,
         ));
     }
     if moment.flags(SYN, 0) {
         // Else the client's SYN again: its SYN-ACK is resent.
-        let judged = (VerdictId::AckResetBadSyn, Known::Traced, Via::Request);
+        let judged = (VerdictId::AckResetBadSyn, Known::Traced, CallPath::Request);
         return reset.then_some(judged);
     }
     let mut known = Known::Traced;
@@ -225,7 +229,7 @@ fn ack(moment: &Observed, context: Context) -> Option<Comparison> {
     } else {
         return None;
     };
-    Some((id, known, Via::Request))
+    Some((id, known, CallPath::Request))
 }
 
 /// `tcp_check_req` returned NULL without trying a child: its exits in the order of its code. Seen
@@ -276,16 +280,14 @@ fn late_reset(moment: &Observed, context: Context) -> VerdictId {
         {
             VerdictId::LaterResetNoSocket
         }
-        Some(id) if id.is_under("ack") || id == VerdictId::SynCookie => {
-            VerdictId::LaterResetNoSocket
-        }
+        Some(id) if id.is_ack() || id == VerdictId::SynCookie => VerdictId::LaterResetNoSocket,
         None if moment.path.has(Path::COOKIE_CHECK_LISTENER) => VerdictId::AckResetInvalidCookie,
         _ => VerdictId::AckResetOther,
     }
 }
 
-/// The SYN without `tcp_conn_request` itself: told from the SYN-ACK that left meanwhile.
-fn syn_by_tracepoints(moment: &Observed, context: Context) -> Option<Comparison> {
+/// The SYN without `tcp_conn_request` itself: inferred from the SYN-ACK that left meanwhile.
+fn syn_by_tracepoints(moment: &Observed, context: Context) -> Option<Ruling> {
     let path = moment.path;
     if path.has(Path::TP_KFREE_SKB) {
         // tcp_conn_request consumes what it drops; this SYN was dropped before or by a request.
@@ -295,32 +297,32 @@ fn syn_by_tracepoints(moment: &Observed, context: Context) -> Option<Comparison>
             _ => Some((
                 VerdictId::SynDropOther,
                 inferred("freed with a drop reason, outside tcp_conn_request"),
-                Via::SynDropped,
+                CallPath::SynDropped,
             )),
         };
     }
     Some(if path.has(Path::TP_SYNACK_FASTOPEN) {
         let why = "a SYN-ACK owned by a child left while the SYN was handled";
-        (VerdictId::SynFastopen, inferred(why), Via::SynFastopen)
+        (VerdictId::SynFastopen, inferred(why), CallPath::SynFastopen)
     } else if path.has(Path::TP_SYNACK_REQUEST) {
         let why = "a SYN-ACK owned by a request left while the SYN was handled";
-        (VerdictId::SynQueued, inferred(why), Via::SynQueued)
+        (VerdictId::SynQueued, inferred(why), CallPath::SynQueued)
     } else if path.has(Path::TP_SYNACK_COOKIE) {
         let why = "a SYN-ACK without a request left while the SYN was handled";
-        (VerdictId::SynCookie, inferred(why), Via::SynCookie)
+        (VerdictId::SynCookie, inferred(why), CallPath::SynCookie)
     } else {
         let (id, _) = dropped_syn(moment, context);
         let why = "no SYN-ACK left while the SYN was handled; the queue from its length then";
-        (id, inferred(why), Via::SynDropped)
+        (id, inferred(why), CallPath::SynDropped)
     })
 }
 
-/// The third ACK without the functions that decide it: told from how the segment was freed.
-fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Comparison> {
+/// The third ACK without the functions that decide it: inferred from how the segment was freed.
+fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Ruling> {
     let path = moment.path;
     let full = moment.accept_queue_full() != Some(false);
-    let cookie_syn = context.last == Some(VerdictId::SynCookie)
-        || context.last.is_some_and(|id| id == VerdictId::AckDropOverflowCookie);
+    let cookie_syn =
+        matches!(context.last, Some(VerdictId::SynCookie | VerdictId::AckDropOverflowCookie));
     if path.has(Path::TP_ESTABLISHED) {
         if context.last == Some(VerdictId::SynFastopen) {
             // It was in the accept queue before this ACK.
@@ -328,9 +330,9 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Comparison>
         }
         let why = "its child became ESTABLISHED; request or cookie is known from the SYN's stage";
         return Some(if cookie_syn {
-            (VerdictId::AckAcceptedCookie, inferred(why), Via::Cookie)
+            (VerdictId::AckAcceptedCookie, inferred(why), CallPath::Cookie)
         } else {
-            (VerdictId::AckAccepted, inferred(why), Via::Request)
+            (VerdictId::AckAccepted, inferred(why), CallPath::Request)
         });
     }
     if moment.flags(RST, 0) {
@@ -340,7 +342,7 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Comparison>
         let exact = seq.is_some() && seq == context.rcv_isn.map(|isn| isn.wrapping_add(1));
         let why = "a RST exactly in sequence while its request was pending";
         return (pending && exact)
-            .then(|| (VerdictId::LaterResetByClient, inferred(why), Via::Request));
+            .then(|| (VerdictId::LaterResetByClient, inferred(why), CallPath::Request));
     }
     let settled =
         matches!(context.last, Some(VerdictId::AckAccepted | VerdictId::AckAcceptedCookie));
@@ -353,7 +355,7 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Comparison>
     let listen_overflow = reason == Some("TCP_LISTEN_OVERFLOW");
     if reset {
         if moment.flags(SYN, 0) {
-            return Some((VerdictId::AckResetBadSyn, Known::Traced, Via::Request));
+            return Some((VerdictId::AckResetBadSyn, Known::Traced, CallPath::Request));
         }
         let pending =
             matches!(context.last, Some(VerdictId::SynQueued | VerdictId::AckDropOverflow));
@@ -368,25 +370,25 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Comparison>
                 } else {
                     inferred("its request was pending, the queue full, and an RST answered it")
                 };
-                (id, known, Via::Request)
+                (id, known, CallPath::Request)
             } else if context.last == Some(VerdictId::SynQueued)
                 && !context.gone
                 && reason == Some("TCP_FLAGS")
             {
                 // Refused by the listener itself (tcp_rcv_state_process, LISTEN) although its request
                 // is pending: tcp_check_req gives such a segment to the listener for its ACK number.
-                (VerdictId::AckResetBadAck, Known::Traced, Via::Request)
+                (VerdictId::AckResetBadAck, Known::Traced, CallPath::Request)
             } else if context.last.is_none() {
                 let why = "a listener answered an ACK by RST without any SYN of this client before";
-                (VerdictId::AckResetInvalidCookie, inferred(why), Via::Cookie)
+                (VerdictId::AckResetInvalidCookie, inferred(why), CallPath::Cookie)
             } else {
-                (late_reset(moment, context), Known::Traced, Via::Listener)
+                (late_reset(moment, context), Known::Traced, CallPath::Listener)
             },
         );
     }
     if listen_overflow {
         let id = if full { VerdictId::AckDropOverflow } else { VerdictId::AckDropChildFailed };
-        return Some((id, Known::Traced, Via::Request));
+        return Some((id, Known::Traced, CallPath::Request));
     }
     if moment.freed_in.is_some_and(|f| f.starts_with("cookie_")) || cookie_syn {
         // NO_SOCKET inside cookie_v4_check (v6.9, commit 65be4393f363): tcp_get_cookie_sock
@@ -399,7 +401,7 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Comparison>
             inferred("it was dropped without an RST after a SYN cookie")
         };
         let id = if full { VerdictId::AckDropOverflowCookie } else { VerdictId::AckDropOther };
-        return Some((id, known, Via::Cookie));
+        return Some((id, known, CallPath::Cookie));
     }
     if matches!(context.last, Some(VerdictId::SynQueued)) {
         // Both by tcp_check_req's drop_reason argument (v6.15, commit a11a791ca81e).
@@ -411,7 +413,7 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Comparison>
             _ => None,
         };
         if let Some(id) = by_reason {
-            return Some((id, Known::Traced, Via::Request));
+            return Some((id, Known::Traced, CallPath::Request));
         }
     }
     // This rung does not see how often the request timed out.
@@ -424,23 +426,23 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Comparison>
     } else {
         (VerdictId::AckDropOther, "it was dropped while the queue had room")
     };
-    Some((id, inferred(why), Via::Request))
+    Some((id, inferred(why), CallPath::Request))
 }
 
 fn values(moment: &Observed, id: VerdictId) -> Values {
     // What the decision saw: the entry's reading, but the exit's if only that shows it full.
     let decided = match (moment.before.accept_queue_full(), moment.after) {
-        (Some(false), Some(after)) if after.accept_queue_full() == Some(true) && drops(id) => after,
+        (Some(false), Some(after))
+            if after.accept_queue_full() == Some(true) && id.class().refuses() =>
+        {
+            after
+        }
         _ => moment.before,
     };
-    let read = match id {
-        VerdictId::AckDropOverflow
-        | VerdictId::AckResetOverflow
-        | VerdictId::AckDropChildFailed
-        | VerdictId::AckResetChildFailed => Some(!moment.path.has(Path::COOKIE_CHECK)),
-        _ if drops(id) => Some(false),
-        _ => None,
-    };
+    let read = id
+        .class()
+        .refuses()
+        .then(|| id.is_listen_overflow() && !moment.path.has(Path::COOKIE_CHECK));
     Values {
         sk_ack_backlog: decided.accept.map(|(len, _)| len),
         sk_max_ack_backlog: decided.accept.map(|(_, max)| max),
@@ -450,13 +452,9 @@ fn values(moment: &Observed, id: VerdictId) -> Values {
         abort_on_overflow: moment.abort_on_overflow,
         abort_on_overflow_read: read,
         num_timeout: moment.num_timeout,
-        // Comparison with the moments before.
+        // Ruling with the moments before.
         queue_wait_ns: None,
         drop_reason: moment.drop_reason.clone(),
         reset_reason: moment.reset_reason.clone(),
     }
-}
-
-fn drops(id: VerdictId) -> bool {
-    id.is_under("syn.drop") || id.is_under("ack.drop") || id.is_under("ack.reset")
 }

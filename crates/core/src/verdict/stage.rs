@@ -112,7 +112,7 @@ impl Connection {
     /// The stage that decided the handshake: the last of its `syn.*` and `ack.*` stages; of SYNs
     /// that were dropped again and again, the first drop, since the later ones only retried it.
     pub fn handshake(&self) -> Option<&Stage> {
-        let drop = |s: &&Stage| s.id.is_under("syn.drop");
+        let drop = |s: &&Stage| s.id.is_dropped_syn();
         let last = self.last_handshake()?;
         if !drop(&last) {
             return Some(last);

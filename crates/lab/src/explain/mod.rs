@@ -1,7 +1,7 @@
 //! The knowledge base ([`topics`]), and what decided a set of bursts, in plain words, from the
 //! verdicts at hand.
 //!
-//! Every sentence has its reason in the data: a path is only told of when a connection took it.
+//! Every sentence has its reason in the data: a path is only mentioned when a connection took it.
 //! What the kernel's rules are, and what CentOS 7 would have made of the same burst, is asked of
 //! the [`overflow_core::model`].
 
@@ -17,7 +17,7 @@ use overflow_core::{
         features::{Features, SynQueueTest},
         kernels,
     },
-    verdict::{Connection, Stage, VerdictId},
+    verdict::{Connection, DecidedBy, Stage, VerdictId},
 };
 
 /// One cell, as far as the explanation needs it.
@@ -45,7 +45,7 @@ pub struct Paragraph {
 /// Explains all cells together. Empty when nothing was lost in any of them.
 ///
 /// `kernel_release` is `uname -r`; a release that the model does not know is taken for a kernel of
-/// today. What the release leaves open is learnt from the stages.
+/// today. What the release leaves open is estimated from the stages.
 pub fn explain(cells: &[Facts<'_>], kernel_release: &str) -> Vec<Paragraph> {
     let features = features(cells, kernel_release);
     let mut found = Vec::new();
@@ -266,7 +266,7 @@ fn counter_is_blind(cells: &[Facts<'_>]) -> Option<Paragraph> {
 }
 
 /// What CentOS 7 would have made of the same burst at first, before any retransmission; `None`
-/// where more happened than a burst. It is reckoned, not run.
+/// where more happened than a burst. It is predicted, not run.
 pub fn on_centos7(cell: &Facts<'_>) -> Option<Counts> {
     question::of_cell(cell.config, cell.limit).map(|q| q.counts(Features::EL7))
 }
@@ -285,15 +285,14 @@ fn has(connection: &Connection, id: VerdictId) -> bool {
 fn comparison(cells: &[Facts<'_>], features: &Features, id: VerdictId) -> String {
     let read = stages(cells, id).into_iter().find_map(|(_, stage)| {
         let (values, max) = (&stage.values, stage.values.sk_max_ack_backlog?);
-        let len = if id == VerdictId::SynDropAcceptQueueFull {
-            values.sk_ack_backlog?
-        } else {
-            values.syn_queue_len?
+        let len = match id.decided_by() {
+            DecidedBy::AcceptQueue => values.sk_ack_backlog?,
+            DecidedBy::SynQueueRoom | DecidedBy::SynQueueFull => values.syn_queue_len?,
         };
         Some((len, max))
     });
     let at_limit = features.syn_queue == SynQueueTest::AtBacklog;
-    let sign = if at_limit && id != VerdictId::SynDropAcceptQueueFull { "≥" } else { ">" };
+    let sign = if at_limit && id.decided_by() == DecidedBy::SynQueueFull { "≥" } else { ">" };
     read.map_or_else(String::new, |(len, max)| format!(" ({len} {sign} {max})"))
 }
 

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_than_a_burst_is_not_reckoned() {
+    fn more_than_a_burst_is_not_predicted() {
         let script = Script { name: "x", setup: &[], steps: &[] };
         let config = CellConfig { script, ..CellConfig::SEED };
         assert_eq!(of_cell(&config, 1), None);

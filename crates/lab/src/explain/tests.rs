@@ -12,7 +12,7 @@ fn connection(ids: &[VerdictId]) -> Connection {
         known: Known::Traced,
         path: &[],
         values: Values {
-            sk_ack_backlog: Some(if id.is_under("syn") { 0 } else { 2 }),
+            sk_ack_backlog: Some(if id.is_syn() { 0 } else { 2 }),
             sk_max_ack_backlog: Some(1),
             syn_queue_len: Some(2),
             ..Values::default()
@@ -73,7 +73,7 @@ const KEPT: &[VerdictId] = &[VerdictId::SynQueued, VerdictId::AckDropOverflow];
 const NO_SYNACK: &[VerdictId] = &[VerdictId::SynDropSynQueueFull];
 
 #[test]
-fn only_paths_that_were_taken_are_told_of() {
+fn only_paths_that_were_taken_are_mentioned() {
     let cookies = [OK, OK, COOKIE, COOKIE, COOKIE];
     let found = explained(&[(0, 1, cookies), (1, 1, cookies)], "6.12.107");
     assert_eq!(
@@ -99,7 +99,7 @@ fn only_paths_that_were_taken_are_told_of() {
 }
 
 #[test]
-fn the_request_path_tells_only_the_branch_that_was_taken() {
+fn the_request_path_mentions_only_the_branch_that_was_taken() {
     let found = explained(&[(1, 1, [OK, OK, RESET, RESET, RESET])], "3.10.0-1160.el7");
     assert_eq!(titles(&found), ["Lost in the request path"]);
     assert!(found[0].text.contains("With 1 it removes the request"));

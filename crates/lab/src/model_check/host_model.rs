@@ -34,6 +34,6 @@ impl HostModel {
     pub fn check(&self, cell: &CellReport) -> Result<Checked, NotChecked> {
         let traced: Vec<&Connection> =
             cell.judgement.connections.iter().map(|j| &j.connection).collect();
-        check(self.features, &cell.config, &cell.observation, &traced, &cell.blind_to)
+        check(self.features, &cell.config, &cell.observation, &traced, &cell.blind_to())
     }
 }

@@ -27,7 +27,7 @@ use overflow_core::{
         simulate::Simulator,
         time::{MS, Nanos, US},
     },
-    syn_limit::{self, SynQueueLimit},
+    syn_limit,
     verdict::{Connection, Stage, VerdictId},
 };
 
@@ -37,7 +37,7 @@ const BLUR: Nanos = 150 * MS;
 /// More than this does not fit into one segment, and a cookie's second segment is not modelled.
 const ONE_SEGMENT: usize = 1400;
 
-/// Follow from the stages around them: told of in another order, or of the client's doing.
+/// Follow from the stages around them: reported in another order, or of the client's doing.
 const UNTIMELY: [VerdictId; 2] = [VerdictId::LaterRecovered, VerdictId::LaterResetByClient];
 
 /// Why a cell cannot be checked.
@@ -86,13 +86,13 @@ pub struct Checked {
 /// Compares the model's stages of every client with the traced ones.
 ///
 /// `traced` are the cell's connections, of any order and with strangers among them. Stages of the
-/// families in `blind_to` are left out on both sides.
+/// verdicts in `blind_to` are left out on both sides.
 pub(crate) fn check(
     features: Features,
     config: &CellConfig,
     observation: &Observation,
     traced: &[&Connection],
-    blind_to: &[&str],
+    blind_to: &[VerdictId],
 ) -> Result<Checked, NotChecked> {
     if observation.capture_drops > 0 {
         return Err(NotChecked::Capture(observation.capture_drops));
@@ -116,9 +116,7 @@ pub(crate) fn check(
             continue;
         };
         checked.connections += 1;
-        let seen = |id: VerdictId| {
-            !UNTIMELY.contains(&id) && !blind_to.iter().any(|family| id.is_under(family))
-        };
+        let seen = |id: VerdictId| !UNTIMELY.contains(&id) && !blind_to.contains(&id);
         let predicted = predicted(path, seen);
         let stages: Vec<&Stage> = merged(
             connection
@@ -162,11 +160,7 @@ pub(crate) fn as_observed<'a>(
     if features.syn_queue == SynQueueTest::MaxQlenLog {
         return features;
     }
-    let syn_queue = match stages.into_iter().find_map(syn_limit::shown_by) {
-        Some(SynQueueLimit::AboveBacklog) => SynQueueTest::AboveBacklog,
-        Some(SynQueueLimit::AtBacklog) => SynQueueTest::AtBacklog,
-        None => features.syn_queue,
-    };
+    let syn_queue = syn_limit::of_stages(stages).map_or(features.syn_queue, SynQueueTest::from);
     Features { syn_queue, ..features }
 }
 

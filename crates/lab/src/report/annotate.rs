@@ -10,7 +10,7 @@ use crate::witness::flow::canonical;
 use overflow_core::{
     packet::{Packet, flags},
     text::values,
-    verdict::{Connection, Known, Stage},
+    verdict::{Class, Connection, Ends, Family, Known, Stage, VerdictId},
     wire::LinkKind,
 };
 
@@ -30,10 +30,10 @@ pub(super) fn comments(cell: &CellReport) -> BTreeMap<usize, String> {
         packets_of.entry(if src == server { dst } else { src }).or_default().push(at);
     }
     let mut marks = Marks { cell, server, lag, comments: BTreeMap::new() };
-    for judged in &cell.judgement.connections {
-        let client = canonical(judged.connection.client);
+    for comparison in &cell.judgement.connections {
+        let client = canonical(comparison.connection.client);
         if let Some(packets) = packets_of.get(&client) {
-            marks.connection(&judged.connection, packets);
+            marks.connection(&comparison.connection, packets);
         }
     }
     marks.comments
@@ -48,6 +48,17 @@ enum Kind {
     Rst,
 }
 
+impl Kind {
+    /// The packet that a verdict was decided on, or else that shows it, if one does.
+    fn of(id: VerdictId) -> Option<Self> {
+        match id.family() {
+            Family::Syn => Some(Self::Syn),
+            Family::Ack => Some(Self::Ack),
+            Family::Later => (id.ends() == Ends::ByServerReset).then_some(Self::Rst),
+        }
+    }
+}
+
 struct Marks<'a> {
     cell: &'a CellReport,
     server: SocketAddr,
@@ -58,22 +69,12 @@ struct Marks<'a> {
 impl Marks<'_> {
     fn connection(&mut self, connection: &Connection, packets: &[usize]) {
         for stage in &connection.stages {
-            let kind = if stage.id.is_under("syn") {
-                Kind::Syn
-            } else if stage.id.is_under("ack") {
-                Kind::Ack
-            } else if stage.id.is_under("later.reset_no_socket")
-                || stage.id.is_under("later.listener_closed")
-            {
-                Kind::Rst
-            } else {
-                continue;
-            };
+            let Some(kind) = Kind::of(stage.id) else { continue };
             self.mark(packets, kind, stage.t_ns, &text(stage));
             for t_ns in &stage.repeats_ns {
                 self.mark(packets, kind, *t_ns, &format!("{} again", stage.id));
             }
-            if stage.id.is_under("ack.reset") {
+            if stage.id.class() == Class::AckReset {
                 self.mark(packets, Kind::Rst, stage.t_ns, &format!("RST of {}", stage.id));
             }
         }

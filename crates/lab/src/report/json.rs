@@ -18,8 +18,8 @@ pub fn cell(out: &mut dyn Write, host: &Host, cell: &CellReport) -> io::Result<(
     let name = cell.config.run_name();
     wire::line(out, &Line::Run(run(host, cell, &name)))?;
     let counters = cell.judgement.counters_text();
-    for judged in &cell.judgement.connections {
-        wire::line(out, &Line::Connection(connection(judged, &name, &counters, cell)))?;
+    for comparison in &cell.judgement.connections {
+        wire::line(out, &Line::Connection(connection(comparison, &name, &counters, cell)))?;
     }
     wire::line(out, &Line::Listener(listener(cell, &name)))?;
     for (what, count) in cell.losses.iter().filter(|(_, count)| *count > 0) {
@@ -96,37 +96,37 @@ fn hook(hook: &HookInUse) -> Hook<'_> {
 }
 
 fn connection<'a>(
-    judged: &'a Comparison,
+    comparison: &'a Comparison,
     name: &'a str,
     counters: &'a str,
     cell: &'a CellReport,
 ) -> Connection<'a> {
-    let (client_view, client_error) = match &judged.client_view {
+    let (client_view, client_error) = match &comparison.client_view {
         Some((state, error)) => (Some(state.into()), error.as_deref().map(Cow::Borrowed)),
         None => (None, None),
     };
-    let agree = cell.agrees(judged);
-    let disagreement = judged.why.as_deref().or((!agree).then_some(counters));
+    let agree = cell.agrees(comparison);
+    let disagreement = comparison.why.as_deref().or((!agree).then_some(counters));
     Connection {
         run: Some(name.into()),
-        phase: judged.phase,
+        phase: comparison.phase,
         client_view,
         client_error,
-        server_view: Some(judged.server_view.as_deref().map(Cow::Borrowed)),
+        server_view: Some(comparison.server_view.as_deref().map(Cow::Borrowed)),
         witnesses: Some(Witnesses {
-            ebpf: judged.ebpf,
+            ebpf: comparison.ebpf,
             counters: counters.into(),
-            packets: judged.packets.as_ref().map(|a| a.picture.text().into()),
-            wire: judged.packets.as_ref().map(segments),
+            packets: comparison.packets.as_ref().map(|a| a.pattern.text().into()),
+            wire: comparison.packets.as_ref().map(segments),
         }),
         agree: Some(agree),
         disagreement: disagreement.map(Cow::Borrowed),
-        ..Connection::of(&judged.connection)
+        ..Connection::of(&comparison.connection)
     }
 }
 
-fn segments(account: &WireEvidence) -> Segments {
-    let flow = &account.flow;
+fn segments(evidence: &WireEvidence) -> Segments {
+    let flow = &evidence.flow;
     Segments {
         syn: flow.syns.len(),
         synack: flow.synacks.len(),
@@ -151,8 +151,8 @@ fn listener<'a>(cell: &'a CellReport, name: &'a str) -> Listener<'a> {
 
 fn verdicts<'a>(connections: impl Iterator<Item = &'a Comparison>) -> Counts<'a> {
     let mut counts = Counts::new();
-    for judged in connections {
-        *counts.entry(judged.verdict().into()).or_default() += 1;
+    for comparison in connections {
+        *counts.entry(comparison.verdict().into()).or_default() += 1;
     }
     counts
 }

@@ -7,13 +7,17 @@ pub mod json;
 pub mod pcapng;
 pub mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     CellConfig, Observation,
     witness::{self, Comparison, Coverage, Judgement},
 };
-use overflow_core::{loss::Loss, verdict::Connection};
+use overflow_core::{
+    hook_point,
+    loss::Loss,
+    verdict::{Connection, VerdictId},
+};
 
 /// Everything the lab found, ready to be printed.
 #[derive(Clone, Debug)]
@@ -40,12 +44,10 @@ pub struct CellReport {
     pub config: CellConfig,
     /// What the lab saw without eBPF.
     pub observation: Observation,
-    /// Every connection with every witness's account.
+    /// Every connection with what every witness saw of it.
     pub judgement: Judgement,
     /// The hooks that traced it; empty when no tracer ran.
     pub hooks: Vec<HookInUse>,
-    /// Families of verdicts that none of them shows.
-    pub blind_to: Vec<&'static str>,
     /// Sysctls in force in the server's namespace, by their full names.
     pub sysctls: BTreeMap<String, u64>,
     /// What was lost on the way, zeroes included.
@@ -83,11 +85,11 @@ impl CellReport {
         config: CellConfig,
         observation: Observation,
         traced: Vec<Connection>,
-        sight: Option<&Coverage>,
+        coverage: Option<&Coverage>,
         hooks: Vec<HookInUse>,
         mut losses: Vec<(Loss, u64)>,
     ) -> Self {
-        let judgement = witness::compare(traced, &observation, &config, sight);
+        let judgement = witness::compare(traced, &observation, &config, coverage);
         let mut sysctls = BTreeMap::from([
             ("net.ipv4.tcp_abort_on_overflow".to_owned(), u64::from(config.abort_on_overflow)),
             ("net.ipv4.tcp_syncookies".to_owned(), u64::from(config.syncookies)),
@@ -95,18 +97,21 @@ impl CellReport {
         if let Some(somaxconn) = config.somaxconn {
             sysctls.insert("net.core.somaxconn".to_owned(), u64::from(somaxconn));
         }
-        // Without a tracer the stages are drawn from packets and sockets, which show no timer.
-        let every_family = || vec!["syn", "ack", "later"];
-        let blind_to = sight.map_or_else(every_family, |sight| sight.blind_to.clone());
         losses.push((Loss::Capture, observation.capture_drops));
         losses.push((Loss::Link, observation.link_drops));
-        Self { config, observation, judgement, hooks, blind_to, sysctls, losses }
+        Self { config, observation, judgement, hooks, sysctls, losses }
+    }
+
+    /// The verdicts that none of its hooks shows.
+    pub fn blind_to(&self) -> Vec<VerdictId> {
+        let names: BTreeSet<&str> = self.hooks.iter().map(|hook| hook.moment).collect();
+        hook_point::blind_to(|hook_point| names.contains(hook_point.as_str()))
     }
 
     /// Whether all witnesses agree on this connection. The counters are the cell's: when they
     /// differ, any of its connections may be why.
-    pub fn agrees(&self, judged: &Comparison) -> bool {
-        judged.agree && self.judgement.counters.is_empty()
+    pub fn agrees(&self, comparison: &Comparison) -> bool {
+        comparison.agree && self.judgement.counters.is_empty()
     }
 
     /// The sum of its losses.

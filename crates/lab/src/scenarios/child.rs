@@ -34,7 +34,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(2, "syn.queued ack.reset.child_failed")],
+            histories: &[(2, "syn.queued ack.reset.child_failed")],
         }],
         counters: &[("ListenOverflows", 0), ("ListenDrops", 2), ("EmbryonicRsts", 2)],
     },
@@ -47,7 +47,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(2, "syn.queued ack.drop.child_failed")],
+            histories: &[(2, "syn.queued ack.drop.child_failed")],
         }],
         counters: &[("ListenOverflows", 0), ("ListenDrops", 2), ("EmbryonicRsts", 0)],
     },
@@ -65,7 +65,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(2, "syn.queued ack.reset.child_failed")],
+            histories: &[(2, "syn.queued ack.reset.child_failed")],
         }],
         counters: &[("ListenOverflows", 0), ("ListenDrops", 2), ("EmbryonicRsts", 2)],
     },
@@ -80,7 +80,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(2, "syn.queued ack.reset.child_failed")],
+            histories: &[(2, "syn.queued ack.reset.child_failed")],
         }],
         counters: &[("ListenOverflows", 0), ("ListenDrops", 2), ("EmbryonicRsts", 2)],
     },
@@ -95,7 +95,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(2, "syn.cookie ack.drop.child_failed")],
+            histories: &[(2, "syn.cookie ack.drop.child_failed")],
         }],
         counters: &[("ListenOverflows", 0), ("ListenDrops", 2), ("OutRsts", 0)],
     },
@@ -114,7 +114,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(2, "syn.cookie ack.drop.other")],
+            histories: &[(2, "syn.cookie ack.drop.other")],
         }],
         counters: &[("ListenOverflows", 0), ("SyncookiesRecv", 2), ("OutRsts", 0)],
     },

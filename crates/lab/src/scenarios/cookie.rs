@@ -21,7 +21,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (2, "syn.cookie ack.accepted.cookie later.listener_closed"),
                 (3, "syn.cookie ack.drop.overflow.cookie"),
             ],
@@ -43,14 +43,14 @@ pub(super) const ALL: &[Scenario] = &[
         alternatives: &[
             Alternative {
                 when: When::AboveBacklog,
-                stories: &[
+                histories: &[
                     (2, "syn.queued ack.accepted later.listener_closed"),
                     (3, "syn.cookie ack.drop.overflow.cookie later.reset_no_socket"),
                 ],
             },
             Alternative {
                 when: When::AtBacklog,
-                stories: &[
+                histories: &[
                     (1, "syn.queued ack.accepted later.listener_closed"),
                     (1, "syn.cookie ack.accepted.cookie later.listener_closed"),
                     (3, "syn.cookie ack.drop.overflow.cookie later.reset_no_socket"),
@@ -76,7 +76,7 @@ pub(super) const ALL: &[Scenario] = &[
         alternatives: &[
             Alternative {
                 when: When::AboveBacklog,
-                stories: &[
+                histories: &[
                     (2, "syn.queued ack.accepted later.accepted_by_app"),
                     (
                         2,
@@ -87,7 +87,7 @@ pub(super) const ALL: &[Scenario] = &[
             },
             Alternative {
                 when: When::AtBacklog,
-                stories: &[
+                histories: &[
                     (1, "syn.queued ack.accepted later.accepted_by_app"),
                     (1, "syn.cookie ack.accepted.cookie later.accepted_by_app"),
                     (
@@ -126,7 +126,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (1, "syn.cookie ack.accepted.cookie later.listener_closed"),
                 (1, "ack.reset.invalid_cookie"),
             ],

@@ -21,7 +21,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(1, "syn.queued later.request_icmp_error")],
+            histories: &[(1, "syn.queued later.request_icmp_error")],
         }],
         counters: &[("ListenDrops", 1), ("ListenOverflows", 0), ("OutRsts", 0)],
     },
@@ -40,7 +40,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (2, "syn.queued ack.accepted later.reset_by_server"),
                 (3, "syn.queued ack.drop.overflow later.request_destroyed"),
             ],
@@ -62,7 +62,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(1, "syn.queued ack.accepted later.reset_by_server")],
+            histories: &[(1, "syn.queued ack.accepted later.reset_by_server")],
         }],
         counters: &[("OutRsts", 1), ("TCPAbortOnTimeout", 1)],
     },
@@ -83,7 +83,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(1, "syn.queued ack.accepted later.reset_in_queue later.accepted_by_app")],
+            histories: &[(1, "syn.queued ack.accepted later.reset_in_queue later.accepted_by_app")],
         }],
         counters: &[("OutRsts", 0), ("EstabResets", 1), ("EmbryonicRsts", 0)],
     },

@@ -14,9 +14,9 @@ use super::Scenario;
 pub struct Alternative {
     /// The kernels it is the outcome on.
     pub when: When,
-    /// How many connections have which story: the ids of their stages, in order, with `*N` behind
+    /// How many connections have which history: the ids of their stages, in order, with `*N` behind
     /// a stage that must have happened N times in a row.
-    pub stories: &'static [(usize, &'static str)],
+    pub histories: &'static [(usize, &'static str)],
 }
 
 /// Kernels, by how they behave.
@@ -35,8 +35,8 @@ pub enum When {
 pub struct Evidence<'a> {
     /// The SYN queue's limit, if some connection showed it.
     pub limit: Option<SynQueueLimit>,
-    /// Families of verdicts that no hook in use can see.
-    pub blind_to: &'a [&'static str],
+    /// Verdicts that no hook in use shows.
+    pub blind_to: &'a [VerdictId],
     /// Whether third ACKs were seen by tracepoints only: some exits then are `*.other`.
     pub coarse: bool,
     /// Increases of the namespace's counters.
@@ -44,15 +44,15 @@ pub struct Evidence<'a> {
 }
 
 impl Alternative {
-    /// Connections it accounts for.
+    /// How many connections it is about.
     #[cfg(test)]
     pub(super) fn connections(&self) -> usize {
-        self.stories.iter().map(|(n, _)| n).sum()
+        self.histories.iter().map(|(n, _)| n).sum()
     }
 
-    /// Every verdict that its stories name.
+    /// Every verdict that its histories name.
     pub(super) fn ids(&self) -> impl Iterator<Item = VerdictId> {
-        let steps = self.stories.iter().flat_map(|(_, story)| steps(story));
+        let steps = self.histories.iter().flat_map(|(_, history)| steps(history));
         steps.map(|(id, _)| VerdictId::parse(id).unwrap_or_else(|| panic!("{id} is no verdict")))
     }
 
@@ -68,20 +68,20 @@ impl Alternative {
     fn differences(&self, connections: &[&Connection], evidence: &Evidence<'_>) -> Vec<String> {
         let mut left: Vec<&Connection> = connections.to_vec();
         let mut problems = Vec::new();
-        for (wanted, story) in self.stories {
+        for (wanted, history) in self.histories {
             let mut found = 0;
             left.retain(|connection| {
-                let hit = found < *wanted && is(connection, story, evidence);
+                let hit = found < *wanted && is(connection, history, evidence);
                 found += usize::from(hit);
                 !hit
             });
             if found < *wanted {
-                problems.push(format!("{found} instead of {wanted} connections are [{story}]"));
+                problems.push(format!("{found} instead of {wanted} connections are [{history}]"));
             }
         }
         for connection in left {
-            let story = text(connection);
-            problems.push(format!("{} is [{story}], which was not expected", connection.client));
+            let history = text(connection);
+            problems.push(format!("{} is [{history}], which was not expected", connection.client));
         }
         problems
     }
@@ -118,17 +118,17 @@ pub fn text(connection: &Connection) -> String {
     words.join(" ")
 }
 
-fn steps(story: &str) -> impl Iterator<Item = (&str, Option<usize>)> {
-    story.split_whitespace().map(|word| match word.split_once('*') {
+fn steps(history: &str) -> impl Iterator<Item = (&str, Option<usize>)> {
+    history.split_whitespace().map(|word| match word.split_once('*') {
         Some((id, times)) => (id, times.parse().ok()),
         None => (word, None),
     })
 }
 
-fn is(connection: &Connection, story: &str, evidence: &Evidence<'_>) -> bool {
-    let visible = |id: VerdictId| !evidence.blind_to.iter().any(|family| id.is_under(family));
+fn is(connection: &Connection, history: &str, evidence: &Evidence<'_>) -> bool {
+    let visible = |id: VerdictId| !evidence.blind_to.contains(&id);
     let mut stages = connection.stages.iter().filter(|s| visible(s.id));
-    let mut wanted = steps(story).filter(|(id, _)| VerdictId::parse(id).is_none_or(visible));
+    let mut wanted = steps(history).filter(|(id, _)| VerdictId::parse(id).is_none_or(visible));
     loop {
         match (stages.next(), wanted.next()) {
             (None, None) => return true,
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use overflow_core::verdict::{Known, Stage, Values};
 
-    fn connection(story: &str) -> Connection {
+    fn connection(history: &str) -> Connection {
         let stage = |(id, times): (&str, Option<usize>)| Stage {
             id: VerdictId::parse(id).unwrap(),
             t_ns: 0,
@@ -170,7 +170,7 @@ mod tests {
         Connection {
             client: ([10, 7, 0, 2], 30001).into(),
             server: ([10, 7, 0, 1], 12345).into(),
-            stages: steps(story).map(stage).collect(),
+            stages: steps(history).map(stage).collect(),
             synack_retransmits_ns: Vec::new(),
             outcome: None,
         }
@@ -178,13 +178,13 @@ mod tests {
 
     const EXPECTED: Alternative = Alternative {
         when: When::Always,
-        stories: &[
+        histories: &[
             (1, "syn.queued ack.accepted"),
             (1, "syn.queued ack.drop.paws later.accepted_by_app"),
         ],
     };
 
-    fn check(seen: [&str; 2], blind_to: &[&'static str], coarse: bool, expect: &str) {
+    fn check(seen: [&str; 2], blind_to: &[VerdictId], coarse: bool, expect: &str) {
         let seen = seen.map(connection);
         let seen: Vec<_> = seen.iter().collect();
         let counters = BTreeMap::new();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn order_of_connections_does_not_matter_but_stories_do() {
+    fn order_of_connections_does_not_matter_but_histories_do() {
         let (a, b) =
             ("syn.queued ack.accepted", "syn.queued ack.drop.paws*3 later.accepted_by_app");
         check([b, a], &[], false, "");
@@ -209,8 +209,9 @@ mod tests {
     #[test]
     fn what_cannot_be_seen_is_not_missed() {
         let seen = ["syn.queued ack.accepted", "syn.queued ack.drop.paws"];
-        check(seen, &["later.accepted_by_app"], false, "");
-        check(seen.map(|s| s.strip_prefix("syn.queued ").unwrap()), &["syn", "later"], false, "");
+        check(seen, &[VerdictId::LaterAcceptedByApp], false, "");
+        let late: Vec<_> = VerdictId::under("syn").chain(VerdictId::under("later")).collect();
+        check(seen.map(|s| s.strip_prefix("syn.queued ").unwrap()), &late, false, "");
     }
 
     #[test]

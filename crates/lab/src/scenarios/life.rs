@@ -21,7 +21,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (2, "syn.queued ack.accepted later.accepted_by_app"),
                 (
                     2,
@@ -43,7 +43,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (2, "syn.queued ack.accepted later.listener_closed"),
                 (3, "syn.queued ack.drop.overflow*2 later.request_expired"),
             ],
@@ -68,7 +68,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (2, "syn.queued ack.accepted later.listener_closed"),
                 (3, "syn.queued ack.drop.overflow*2 later.request_expired later.reset_no_socket"),
             ],
@@ -91,7 +91,10 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(2, "syn.queued ack.drop.defer_accept ack.accepted later.listener_closed")],
+            histories: &[(
+                2,
+                "syn.queued ack.drop.defer_accept ack.accepted later.listener_closed",
+            )],
         }],
         counters: &[("TCPDeferAcceptDrop", 2)],
     },
@@ -106,7 +109,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (2, "syn.queued ack.accepted later.listener_closed"),
                 (3, "syn.queued ack.drop.overflow later.request_orphaned"),
             ],

@@ -32,7 +32,7 @@ pub use expect::{Alternative, Evidence, When, text};
 pub use run::{Outcome, ScenarioRun, prepare, run};
 
 use super::{CellConfig, Script, Step};
-use overflow_core::verdict::VerdictId;
+use overflow_core::verdict::{Ends, VerdictId};
 
 /// A scenario.
 #[derive(Clone, Debug)]
@@ -62,17 +62,17 @@ impl Scenario {
         Self::all().find(|s| s.name == name)
     }
 
-    /// A stage of it that none of the hooks in use shows, and without which the other witnesses'
-    /// accounts do not add up: they see that a request or a child is gone, and nothing says why.
-    pub fn unseen(&self, blind_to: &[&str]) -> Option<VerdictId> {
-        let silent_ends = [
-            VerdictId::LaterRequestIcmpError,
-            VerdictId::LaterRequestDestroyed,
-            VerdictId::LaterResetInQueue,
-        ];
-        let blind = |id: &VerdictId| blind_to.iter().any(|family| id.is_under(family));
-        let expected: Vec<_> = self.alternatives.iter().flat_map(Alternative::ids).collect();
-        silent_ends.into_iter().find(|id| expected.contains(id) && blind(id))
+    /// A stage of it that none of the hooks in use shows, and without which what the other
+    /// witnesses see does not add up: a request or a child is gone, and nothing says why.
+    pub fn unseen(&self, blind_to: &[VerdictId]) -> Option<VerdictId> {
+        let unexplained = |id: VerdictId| match id.ends() {
+            Ends::RequestUnheard | Ends::ChildByClient => true,
+            Ends::Nothing | Ends::RequestTimer | Ends::RequestByClient | Ends::ByServerReset => {
+                false
+            }
+        };
+        let expected = self.alternatives.iter().flat_map(Alternative::ids);
+        expected.filter(|id| unexplained(*id) && blind_to.contains(id)).min()
     }
 
     /// Its cell, complete.

@@ -25,7 +25,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (2, "syn.queued ack.accepted later.listener_closed"),
                 (3, "syn.queued ack.reset.overflow"),
             ],
@@ -43,7 +43,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (2, "syn.queued ack.accepted later.listener_closed"),
                 // The third ACK at 200 ms, and the one that answers the SYN-ACK of 1 s.
                 (3, "syn.queued ack.drop.overflow*2"),
@@ -65,7 +65,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (2, "syn.queued ack.accepted later.listener_closed"),
                 (3, "syn.queued ack.drop.overflow ack.reset.overflow"),
             ],
@@ -84,7 +84,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (2, "syn.queued ack.accepted later.listener_closed"),
                 (3, "syn.drop.accept_queue_full"),
             ],
@@ -98,14 +98,14 @@ pub(super) const ALL: &[Scenario] = &[
         alternatives: &[
             Alternative {
                 when: When::AboveBacklog,
-                stories: &[
+                histories: &[
                     (2, "syn.queued ack.accepted later.listener_closed"),
                     (3, "syn.drop.syn_queue_full"),
                 ],
             },
             Alternative {
                 when: When::AtBacklog,
-                stories: &[
+                histories: &[
                     (1, "syn.queued ack.accepted later.listener_closed"),
                     (4, "syn.drop.syn_queue_full"),
                 ],
@@ -130,7 +130,10 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(4, "syn.queued ack.accepted later.listener_closed"), (1, "syn.drop.other")],
+            histories: &[
+                (4, "syn.queued ack.accepted later.listener_closed"),
+                (1, "syn.drop.other"),
+            ],
         }],
         counters: &[("ListenOverflows", 0), ("ListenDrops", 1), ("TCPReqQFullDrop", 0)],
     },
@@ -148,7 +151,7 @@ pub(super) const ALL: &[Scenario] = &[
             },
             ..CellConfig::SEED
         },
-        alternatives: &[Alternative { when: When::Always, stories: &[(2, "syn.drop.other")] }],
+        alternatives: &[Alternative { when: When::Always, histories: &[(2, "syn.drop.other")] }],
         counters: &[("ListenOverflows", 0), ("ListenDrops", 2), ("PassiveOpens", 0)],
     },
     Scenario {
@@ -165,14 +168,14 @@ pub(super) const ALL: &[Scenario] = &[
         alternatives: &[
             Alternative {
                 when: When::AboveBacklog,
-                stories: &[
+                histories: &[
                     (1, "syn.queued ack.accepted later.listener_closed"),
                     (2, "syn.cookie ack.drop.overflow.cookie"),
                 ],
             },
             Alternative {
                 when: When::AtBacklog,
-                stories: &[
+                histories: &[
                     (1, "syn.cookie ack.accepted.cookie later.listener_closed"),
                     (2, "syn.cookie ack.drop.overflow.cookie"),
                 ],

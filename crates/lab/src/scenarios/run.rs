@@ -1,9 +1,6 @@
 //! Runs scenarios, some at a time, and says whether each came out as expected.
 
-use overflow_core::{
-    syn_limit::{self, SynQueueLimit},
-    verdict::Connection,
-};
+use overflow_core::{syn_limit, verdict::Connection};
 
 use super::{Evidence, Scenario};
 use crate::{
@@ -72,7 +69,7 @@ pub fn run<E: From<LabError>>(
         let Finished::Done(ran) = lab(configs)? else { return Ok(Finished::Interrupted) };
         let cells = report.as_ref().map_or(0, |r| r.cells.len());
         for ((&i, cell), number) in batch.iter().zip(&ran.cells).zip(cells..) {
-            runs[i].outcome = if let Some(id) = runs[i].scenario.unseen(&cell.blind_to) {
+            runs[i].outcome = if let Some(id) = runs[i].scenario.unseen(&cell.blind_to()) {
                 Outcome::Unavailable(format!(
                     "no hook in use shows {id}, and without it the witnesses' accounts do not add \
                      up; use fentry or kprobe (see `overflow doctor`)"
@@ -128,9 +125,10 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>, La
         return Err(LabError::NoTracer(scenario.name));
     }
     let third_ack = cell.hooks.iter().filter(|h| h.moment == "third ACK");
+    let stages = cell.judgement.connections.iter().flat_map(|c| &c.connection.stages);
     let evidence = Evidence {
-        limit: limit(cell),
-        blind_to: &cell.blind_to,
+        limit: syn_limit::of_stages(stages),
+        blind_to: &cell.blind_to(),
         coarse: third_ack.map(|h| h.rung).all(|rung| rung == "tracepoint"),
         counters: &cell.observation.counters,
     };
@@ -146,12 +144,6 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>, La
         ));
     }
     Ok(differences)
-}
-
-/// Where the SYN queue's limit is, if a SYN of this cell came just when it mattered.
-fn limit(cell: &CellReport) -> Option<SynQueueLimit> {
-    let stages = cell.judgement.connections.iter().flat_map(|j| &j.connection.stages);
-    stages.into_iter().find_map(syn_limit::shown_by)
 }
 
 impl ScenarioRun {

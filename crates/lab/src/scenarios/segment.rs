@@ -28,7 +28,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(1, "syn.queued ack.reset.bad_ack ack.accepted later.listener_closed")],
+            histories: &[(1, "syn.queued ack.reset.bad_ack ack.accepted later.listener_closed")],
         }],
         counters: &[("OutRsts", 1), ("EmbryonicRsts", 0)],
     },
@@ -44,7 +44,10 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(1, "syn.queued ack.drop.out_of_window ack.accepted later.listener_closed")],
+            histories: &[(
+                1,
+                "syn.queued ack.drop.out_of_window ack.accepted later.listener_closed",
+            )],
         }],
         counters: &[("OutRsts", 0), ("ListenDrops", 0)],
     },
@@ -61,7 +64,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(1, "syn.queued ack.drop.paws ack.accepted later.listener_closed")],
+            histories: &[(1, "syn.queued ack.drop.paws ack.accepted later.listener_closed")],
         }],
         counters: &[("PAWSEstabRejected", 1), ("OutRsts", 0)],
     },
@@ -77,7 +80,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(1, "syn.queued ack.drop.other ack.accepted later.listener_closed")],
+            histories: &[(1, "syn.queued ack.drop.other ack.accepted later.listener_closed")],
         }],
         counters: &[("OutRsts", 0), ("ListenDrops", 0), ("PassiveOpens", 1)],
     },
@@ -90,7 +93,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(1, "syn.queued ack.reset.bad_syn")],
+            histories: &[(1, "syn.queued ack.reset.bad_syn")],
         }],
         counters: &[("OutRsts", 1), ("EmbryonicRsts", 1), ("AttemptFails", 1)],
     },
@@ -103,7 +106,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[(1, "syn.queued later.reset_by_client")],
+            histories: &[(1, "syn.queued later.reset_by_client")],
         }],
         counters: &[("OutRsts", 0), ("EmbryonicRsts", 1), ("AttemptFails", 1)],
     },
@@ -122,14 +125,17 @@ pub(super) const ALL: &[Scenario] = &[
             // Commit a28c4fcbf774.
             Alternative {
                 when: When::Always,
-                stories: &[(1, "syn.queued ack.accepted later.listener_closed")],
+                histories: &[(1, "syn.queued ack.accepted later.listener_closed")],
             },
             Alternative {
                 when: When::Always,
-                stories: &[(1, "syn.queued later.reset_by_client later.reset_no_socket")],
+                histories: &[(1, "syn.queued later.reset_by_client later.reset_no_socket")],
             },
             // The same, where what the RST did to the request is not seen.
-            Alternative { when: When::Always, stories: &[(1, "syn.queued later.reset_no_socket")] },
+            Alternative {
+                when: When::Always,
+                histories: &[(1, "syn.queued later.reset_no_socket")],
+            },
         ],
         counters: &[],
     },
@@ -152,7 +158,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (2, "syn.queued ack.accepted later.listener_closed"),
                 (1, "syn.queued ack.drop.overflow*2"),
             ],

@@ -28,7 +28,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (1, "syn.fastopen later.listener_closed"),
                 (2, "syn.queued ack.accepted later.listener_closed"),
             ],
@@ -52,7 +52,7 @@ pub(super) const ALL: &[Scenario] = &[
         alternatives: &[
             Alternative {
                 when: When::Always,
-                stories: &[
+                histories: &[
                     (2, "syn.queued later.migrated ack.accepted later.listener_closed"),
                     (3, "syn.queued later.migrated ack.drop.overflow"),
                 ],
@@ -61,10 +61,13 @@ pub(super) const ALL: &[Scenario] = &[
             // third ACK.
             Alternative {
                 when: When::Always,
-                stories: &[(5, "syn.queued later.request_orphaned later.reset_no_socket")],
+                histories: &[(5, "syn.queued later.request_orphaned later.reset_no_socket")],
             },
             // The same, where the function that drops it is inlined and so not seen.
-            Alternative { when: When::Always, stories: &[(5, "syn.queued later.reset_no_socket")] },
+            Alternative {
+                when: When::Always,
+                histories: &[(5, "syn.queued later.reset_no_socket")],
+            },
         ],
         counters: &[],
     },
@@ -84,7 +87,7 @@ pub(super) const ALL: &[Scenario] = &[
         },
         alternatives: &[Alternative {
             when: When::Always,
-            stories: &[
+            histories: &[
                 (2, "syn.queued ack.accepted later.listener_closed"),
                 (3, "syn.queued ack.reset.overflow"),
             ],

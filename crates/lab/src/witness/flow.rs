@@ -1,4 +1,4 @@
-//! The packets of one connection, sorted into what a listener's story is told with.
+//! The packets of one connection, sorted by what they show of a listener's decisions.
 
 use std::{collections::HashMap, net::SocketAddr};
 

@@ -3,84 +3,83 @@
 //! In the lab nobody calls `accept()`, so the accept queue only grows, and the packets say when:
 //! each accepted third ACK adds one. That tells which queue was full at any other moment.
 
-use super::{
-    flow::Flow,
-    packets::{WireEvidence, WirePattern},
-};
+use super::{flow::Flow, packets::WireEvidence};
 use crate::{CellConfig, Observation};
-use overflow_core::verdict::{Connection, Known, Stage, Values, VerdictId};
+use overflow_core::{
+    syn_limit::SynQueueLimit,
+    verdict::{Connection, Counter, Known, Stage, Values, VerdictId, WirePattern},
+};
 
 /// The queues of one cell over time, as the packets show them.
-pub(super) struct Scene<'a> {
+pub(super) struct Queues<'a> {
     config: &'a CellConfig,
-    accounts: &'a [WireEvidence],
+    evidence: &'a [WireEvidence],
     /// The limit of both queues: `sk_max_ack_backlog`, `ss` Send-Q.
     limit: usize,
     /// When the accept queue grew, CLOCK_MONOTONIC nanoseconds, in order.
     accepted: Vec<u64>,
     /// When requests entered the SYN queue, and when they left it, each in order.
     requests: (Vec<u64>, Vec<u64>),
-    /// Whether a SYN that finds exactly `limit` requests is still queued: 3479c7549fb1 made
-    /// `inet_csk_reqsk_queue_is_full` `>` instead of `>=`, in stable kernels too, so it is learnt.
-    queued_at_limit: Option<bool>,
+    /// When the SYN queue is full, as the packets show it: independent of what the tracer learns.
+    syn_queue_limit: Option<SynQueueLimit>,
     /// Whether all, or none, of the accepted connections had a cookie; `None` if it is mixed.
     accepted_by_cookie: Option<bool>,
 }
 
-impl<'a> Scene<'a> {
-    /// Reads the queues' history off the accounts of all connections of a cell.
+impl<'a> Queues<'a> {
+    /// Reads the queues' history off the packets of all connections of a cell.
     pub(super) fn new(
         config: &'a CellConfig,
         seen: &Observation,
-        accounts: &'a [WireEvidence],
+        evidence: &'a [WireEvidence],
     ) -> Self {
-        let mut accepted: Vec<u64> = accounts.iter().filter_map(accepting_ack).collect();
+        let mut accepted: Vec<u64> = evidence.iter().filter_map(accepting_ack).collect();
         accepted.sort_unstable();
-        let spans = accounts.iter().filter_map(request_span);
+        let spans = evidence.iter().filter_map(request_span);
         let mut requests: (Vec<u64>, Vec<u64>) = spans.map(|s| (s.start, s.end)).unzip();
         requests.0.sort_unstable();
         requests.1.sort_unstable();
-        let mut scene = Self {
+        let mut queues = Self {
             config,
-            accounts,
+            evidence,
             limit: seen.queue.1.send_q as usize,
             accepted,
             requests,
-            queued_at_limit: None,
+            syn_queue_limit: None,
             accepted_by_cookie: None,
         };
-        scene.queued_at_limit = scene.learn_limit();
-        scene.accepted_by_cookie = scene.learn_cookies(seen);
-        scene
+        queues.syn_queue_limit = queues.learn_limit();
+        queues.accepted_by_cookie = queues.learn_cookies(seen);
+        queues
     }
 
     /// Adds to `connection` the stages of its handshake that it lacks, each marked as inferred.
     ///
     /// Nothing is added where the packets leave a choice. With no handshake verdict of its own
     /// the connection also gets what came later, and an outcome.
-    pub(super) fn complete(&self, connection: &mut Connection, account: &WireEvidence) {
+    pub(super) fn complete(&self, connection: &mut Connection, evidence: &WireEvidence) {
         let unseen = connection.handshake().is_none();
-        let has = |family: &str| connection.stages.iter().any(|s| s.id.is_under(family));
+        let has = |test: fn(VerdictId) -> bool| connection.stages.iter().any(|s| test(s.id));
         let mut added = Vec::new();
-        if !has("syn.drop") {
-            added.extend(self.dropped_syns(account));
+        if !has(VerdictId::is_dropped_syn) {
+            added.extend(self.dropped_syns(evidence));
         }
         // A Fast Open child was accepted with its SYN.
-        if !has("ack") && !has("syn.fastopen") {
-            added.extend(self.acks(account));
+        if !has(VerdictId::is_ack) && !has(|id| id == VerdictId::SynFastopen) {
+            added.extend(self.acks(evidence));
         }
-        if !has("syn.queued") && !has("syn.cookie") {
-            let ack = connection.stages.iter().chain(&added).find(|s| s.id.is_under("ack"));
-            added.extend(answered_syns(account, ack.map(|s| s.id)));
+        if !has(|id| matches!(id, VerdictId::SynQueued | VerdictId::SynCookie)) {
+            let ack = connection.stages.iter().chain(&added).find(|s| s.id.is_ack());
+            added.extend(answered_syns(evidence, ack.map(|s| s.id)));
         }
-        if unseen && !has("later") {
-            added.extend(later(&account.flow));
+        if unseen && !has(VerdictId::is_later) {
+            added.extend(later(&evidence.flow));
         }
         connection.stages.extend(added);
         connection.stages.sort_by_key(|s| s.t_ns);
         if unseen {
             connection.outcome = connection.outcome.or_else(|| outcome(connection));
-            connection.synack_retransmits_ns = account.resent_synacks();
+            connection.synack_retransmits_ns = evidence.resent_synacks();
         }
     }
 
@@ -100,22 +99,24 @@ impl<'a> Scene<'a> {
         self.accept_queue(t_ns) > self.limit
     }
 
-    fn learn_limit(&self) -> Option<bool> {
+    /// A SYN that found exactly `limit` requests shows it: queued, or dropped.
+    fn learn_limit(&self) -> Option<SynQueueLimit> {
         if self.config.syncookies != 0 {
             return None;
         }
         let at_limit = |t: &u64| self.open_requests(*t) == self.limit && !self.full(*t);
-        if self.accounts.iter().any(|a| a.answered_syns().iter().any(at_limit)) {
-            return Some(true);
+        if self.evidence.iter().any(|e| e.answered_syns().iter().any(at_limit)) {
+            return Some(SynQueueLimit::AboveBacklog);
         }
-        self.accounts.iter().any(|a| a.dropped_syns().iter().any(at_limit)).then_some(false)
+        let dropped = self.evidence.iter().any(|e| e.dropped_syns().iter().any(at_limit));
+        dropped.then_some(SynQueueLimit::AtBacklog)
     }
 
     fn learn_cookies(&self, seen: &Observation) -> Option<bool> {
-        let sent = *seen.counters.get("SyncookiesSent")?;
-        let answers = |picture| -> u64 {
-            let of = self.accounts.iter().filter(|a| a.picture == picture);
-            of.map(|a| a.answered_syns().len() as u64).sum()
+        let sent = *seen.counters.get(Counter::SyncookiesSent.as_str())?;
+        let answers = |pattern| -> u64 {
+            let of = self.evidence.iter().filter(|e| e.pattern == pattern);
+            of.map(|e| e.answered_syns().len() as u64).sum()
         };
         let left = sent.checked_sub(answers(WirePattern::AckSilent))?;
         if left == 0 {
@@ -124,9 +125,9 @@ impl<'a> Scene<'a> {
         (left == answers(WirePattern::Accepted)).then_some(true)
     }
 
-    fn dropped_syns(&self, account: &WireEvidence) -> Vec<Stage> {
+    fn dropped_syns(&self, evidence: &WireEvidence) -> Vec<Stage> {
         let mut stages: Vec<Stage> = Vec::new();
-        for t_ns in account.dropped_syns() {
+        for t_ns in evidence.dropped_syns() {
             let Some((id, why)) = self.dropped_syn(t_ns) else { continue };
             match stages.last_mut() {
                 Some(last) if last.id == id => last.repeats_ns.push(t_ns),
@@ -150,7 +151,7 @@ impl<'a> Scene<'a> {
         }
         let syn_queue_full = match requests.cmp(&limit) {
             std::cmp::Ordering::Less => false,
-            std::cmp::Ordering::Equal => !self.queued_at_limit?,
+            std::cmp::Ordering::Equal => self.syn_queue_limit? == SynQueueLimit::AtBacklog,
             std::cmp::Ordering::Greater => true,
         };
         if syn_queue_full {
@@ -163,8 +164,8 @@ impl<'a> Scene<'a> {
         if queue > limit { by_accept_queue() } else { None }
     }
 
-    fn acks(&self, account: &WireEvidence) -> Vec<Stage> {
-        let times: Vec<u64> = account.flow.acks.iter().map(|a| a.t_ns).collect();
+    fn acks(&self, evidence: &WireEvidence) -> Vec<Stage> {
+        let times: Vec<u64> = evidence.flow.acks.iter().map(|a| a.t_ns).collect();
         let Some(third) = times.first().copied() else { return Vec::new() };
         let (queue, limit) = (self.accept_queue(third), self.limit);
         let stage = |id, times: &[u64], seen: &str| {
@@ -173,13 +174,13 @@ impl<'a> Scene<'a> {
             stage.repeats_ns = times[1..].to_vec();
             stage
         };
-        match account.picture {
+        match evidence.pattern {
             WirePattern::Accepted => {
-                let Some(entered) = accepting_ack(account) else { return Vec::new() };
+                let Some(entered) = accepting_ack(evidence) else { return Vec::new() };
                 let Some(by_cookie) = self.accepted_by_cookie else { return Vec::new() };
                 let id =
                     if by_cookie { VerdictId::AckAcceptedCookie } else { VerdictId::AckAccepted };
-                let why = format!("packets and SyncookiesSent: {}", account.picture.words());
+                let why = format!("packets and SyncookiesSent: {}", evidence.pattern.words());
                 let mut stages = Vec::new();
                 let early = times.iter().position(|t| *t >= entered).unwrap_or(0);
                 if early > 0 && self.full(third) {
@@ -191,13 +192,13 @@ impl<'a> Scene<'a> {
             }
             _ if !self.full(third) => Vec::new(),
             WirePattern::AckReset if self.config.abort_on_overflow != 0 => {
-                vec![stage(VerdictId::AckResetOverflow, &times[..1], account.picture.words())]
+                vec![stage(VerdictId::AckResetOverflow, &times[..1], evidence.pattern.words())]
             }
             WirePattern::AckResent => {
-                vec![stage(VerdictId::AckDropOverflow, &times, account.picture.words())]
+                vec![stage(VerdictId::AckDropOverflow, &times, evidence.pattern.words())]
             }
             WirePattern::AckSilent => {
-                vec![stage(VerdictId::AckDropOverflowCookie, &times, account.picture.words())]
+                vec![stage(VerdictId::AckDropOverflowCookie, &times, evidence.pattern.words())]
             }
             _ => Vec::new(),
         }
@@ -205,18 +206,14 @@ impl<'a> Scene<'a> {
 }
 
 /// What became of the SYN that was answered: the ACK's path tells a request from a cookie.
-fn answered_syns(account: &WireEvidence, ack: Option<VerdictId>) -> Option<Stage> {
-    let (id, by) = match ack? {
-        VerdictId::AckAcceptedCookie | VerdictId::AckDropOverflowCookie => {
-            (VerdictId::SynCookie, "third ACK went through the cookie check")
-        }
-        VerdictId::AckAccepted
-        | VerdictId::AckDropOverflow
-        | VerdictId::AckResetOverflow
-        | VerdictId::AckDropDeferAccept => (VerdictId::SynQueued, "third ACK met a request"),
-        _ => return None,
+fn answered_syns(evidence: &WireEvidence, ack: Option<VerdictId>) -> Option<Stage> {
+    let id = ack?.after()?;
+    let by = if id == VerdictId::SynCookie {
+        "third ACK went through the cookie check"
+    } else {
+        "third ACK met a request"
     };
-    let answered = account.answered_syns();
+    let answered = evidence.answered_syns();
     let (first, repeats) = answered.split_first()?;
     let mut stage = inferred(id, *first, format!("its {by}"));
     stage.repeats_ns = repeats.to_vec();
@@ -225,22 +222,22 @@ fn answered_syns(account: &WireEvidence, ack: Option<VerdictId>) -> Option<Stage
 
 /// When an accepted connection entered the accept queue: with its third ACK, or with the one that
 /// answered the last SYN-ACK.
-fn accepting_ack(account: &WireEvidence) -> Option<u64> {
-    if account.picture != WirePattern::Accepted {
+fn accepting_ack(evidence: &WireEvidence) -> Option<u64> {
+    if evidence.pattern != WirePattern::Accepted {
         return None;
     }
-    let last_synack = *account.flow.synacks.last()?;
-    let acks = &account.flow.acks;
+    let last_synack = *evidence.flow.synacks.last()?;
+    let acks = &evidence.flow.acks;
     acks.iter().find(|a| a.t_ns >= last_synack).or(acks.first()).map(|a| a.t_ns)
 }
 
 /// When a connection certainly or probably had a request in the SYN queue.
-fn request_span(account: &WireEvidence) -> Option<std::ops::Range<u64>> {
+fn request_span(evidence: &WireEvidence) -> Option<std::ops::Range<u64>> {
     // The SYN's arrival, not the SYN-ACK's departure: behind a qdisc only the former is exact.
-    let from = *account.answered_syns().first()?;
-    let until = match account.picture {
-        WirePattern::Accepted => accepting_ack(account)?,
-        WirePattern::AckReset => account.flow.acks.first()?.t_ns,
+    let from = *evidence.answered_syns().first()?;
+    let until = match evidence.pattern {
+        WirePattern::Accepted => accepting_ack(evidence)?,
+        WirePattern::AckReset => evidence.flow.acks.first()?.t_ns,
         WirePattern::AckResent | WirePattern::SynAckOnly => u64::MAX,
         _ => return None,
     };
@@ -268,10 +265,10 @@ fn later(flow: &Flow) -> Vec<Stage> {
 
 fn outcome(connection: &Connection) -> Option<VerdictId> {
     let last = connection.stages.last()?.id;
-    Some(match last {
-        VerdictId::AckDropOverflowCookie => VerdictId::LaterPhantom,
-        VerdictId::AckDropOverflow => VerdictId::LaterPending,
-        other => other,
+    Some(match (last.is_overflow_drop(), last.leaves_request()) {
+        (true, true) => VerdictId::LaterPending,
+        (true, false) => VerdictId::LaterPhantom,
+        (false, true | false) => last,
     })
 }
 

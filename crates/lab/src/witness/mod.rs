@@ -1,5 +1,5 @@
-//! Counters, packets and both ends' sockets against the verdicts: three accounts of the same
-//! connections, none drawn from another.
+//! Counters, packets and both ends' sockets against the verdicts: three witnesses of the same
+//! connections, none of which knows what another saw.
 
 pub mod counters;
 pub mod flow;
@@ -12,14 +12,15 @@ pub mod views;
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 pub use counters::Difference;
-pub use packets::{WireEvidence, WirePattern};
+pub use packets::WireEvidence;
 
 use crate::{CellConfig, ClientView, Observation, ServerSocket};
 use flow::canonical;
-use infer::Scene;
+use infer::Queues;
 use overflow_core::{
     model::scenario::Phase,
-    verdict::{Connection, Known, Stage, VerdictId},
+    text::style::Tone,
+    verdict::{Connection, Ends, Known, Stage, VerdictId, WirePattern},
     wire::LinkKind,
 };
 
@@ -28,8 +29,8 @@ use overflow_core::{
 pub struct Coverage {
     /// Events lost, of any kind: full ring, full table, short record.
     pub lost: u64,
-    /// Families of verdict ids that no hook in use can see, such as `syn` or `syn.drop`.
-    pub blind_to: Vec<&'static str>,
+    /// Verdicts that no hook in use shows.
+    pub blind_to: Vec<VerdictId>,
 }
 
 /// One connection with what every witness says of it.
@@ -41,13 +42,13 @@ pub struct Comparison {
     pub phase: Option<Phase>,
     /// The tracer's verdict on the handshake; `None` when it has none.
     pub ebpf: Option<VerdictId>,
-    /// The wire's account; `None` when the capture cannot be relied on.
+    /// What the wire shows; `None` when the capture cannot be relied on.
     pub packets: Option<WireEvidence>,
     /// The client's state in `ss` words, and its error.
     pub client_view: Option<(String, Option<String>)>,
     /// The state of the server's socket by `sock_diag` in `ss` words; `None` when it has none.
     pub server_view: Option<String>,
-    /// Whether all witnesses that have an account of it agree.
+    /// Whether all witnesses that saw it agree.
     pub agree: bool,
     /// Why not: one sentence.
     pub why: Option<String>,
@@ -58,8 +59,17 @@ impl Comparison {
     pub fn verdict(&self) -> &'static str {
         match (self.connection.handshake(), &self.packets) {
             (Some(stage), _) => stage.id.as_str(),
-            (None, Some(account)) => account.picture.text(),
+            (None, Some(evidence)) => evidence.pattern.text(),
             (None, None) => "unknown",
+        }
+    }
+
+    /// How good that is for the connection.
+    pub fn tone(&self) -> Tone {
+        match (self.connection.handshake(), &self.packets) {
+            (Some(stage), _) => stage.id.tone(),
+            (None, Some(evidence)) => evidence.pattern.tone(),
+            (None, None) => Tone::Bad,
         }
     }
 
@@ -96,7 +106,7 @@ impl Judgement {
 
 /// Confronts the tracer's connections with everything else that was seen of the cell.
 ///
-/// `sight` is `None` when no tracer ran: all verdicts are then inferred. A connection that the
+/// `coverage` is `None` when no tracer ran: all verdicts are then inferred. A connection that the
 /// tracer has no verdict for appears with what the packets give; that is a disagreement unless
 /// the tracer is off, or blind to such verdicts.
 ///
@@ -106,21 +116,21 @@ pub fn compare(
     traced: Vec<Connection>,
     observation: &Observation,
     config: &CellConfig,
-    sight: Option<&Coverage>,
+    coverage: Option<&Coverage>,
 ) -> Judgement {
     let lag = match observation.link {
         LinkKind::Netem => u64::try_from(config.delay.as_nanos()).unwrap_or(u64::MAX),
         LinkKind::Userspace => 0,
     };
     let whole = observation.capture_drops == 0;
-    let accounts = if whole {
-        packets::accounts(&observation.packets, observation.server, &observation.timeline, lag)
+    let evidence = if whole {
+        packets::evidence(&observation.packets, observation.server, &observation.timeline, lag)
     } else {
         Vec::new()
     };
-    let scene = Scene::new(config, observation, &accounts);
-    let account_of: HashMap<SocketAddr, &WireEvidence> =
-        accounts.iter().map(|a| (a.flow.client, a)).collect();
+    let queues = Queues::new(config, observation, &evidence);
+    let evidence_of: HashMap<SocketAddr, &WireEvidence> =
+        evidence.iter().map(|e| (e.flow.client, e)).collect();
     let socket_of: HashMap<SocketAddr, &ServerSocket> =
         observation.server_sockets.iter().map(|s| (canonical(s.peer), s)).collect();
     let mut traced_of: HashMap<SocketAddr, Connection> = HashMap::new();
@@ -136,33 +146,33 @@ pub fn compare(
     for view in &observation.clients {
         let client = canonical(view.local);
         let connection = traced_of.remove(&client);
-        let account = account_of.get(&client).copied();
+        let evidence = evidence_of.get(&client).copied();
         let socket = socket_of.get(&client).copied();
-        let mut judged = Comparison {
+        let mut comparison = Comparison {
             ebpf: connection.as_ref().and_then(|c| c.handshake()).map(|s| s.id),
             connection: connection.unwrap_or_else(|| blank(view.local, observation.server)),
             phase: Some(view.phase),
-            packets: account.cloned(),
+            packets: evidence.cloned(),
             client_view: Some((view.state.clone(), error_of(view))),
             server_view: socket.map(|s| s.state.clone()),
             agree: true,
             why: None,
         };
-        if let Some(account) = account {
-            scene.complete(&mut judged.connection, account);
+        if let Some(evidence) = evidence {
+            queues.complete(&mut comparison.connection, evidence);
         }
-        let objection = missing(&judged, sight)
-            .or_else(|| by_packets(&judged, observation))
-            .or_else(|| by_views(&judged, view, socket, observation, config.delay));
-        judged.agree = objection.is_none();
-        judged.why = objection;
-        connections.push(judged);
+        let objection = missing(&comparison, coverage)
+            .or_else(|| by_packets(&comparison, observation))
+            .or_else(|| by_views(&comparison, view, socket, observation, config.delay));
+        comparison.agree = objection.is_none();
+        comparison.why = objection;
+        connections.push(comparison);
     }
     strangers.extend(traced_of.into_values());
     strangers.sort_by_key(|c| c.client);
     connections.extend(strangers.into_iter().map(stranger));
 
-    let at_least = sight.is_some_and(|s| s.lost > 0) || !whole;
+    let at_least = coverage.is_some_and(|c| c.lost > 0) || !whole;
     let counters = counters::differences(
         &observation.counters,
         connections.iter().map(|c| &c.connection),
@@ -199,28 +209,28 @@ fn stranger(connection: Connection) -> Comparison {
 }
 
 /// The tracer ran and could have seen the handshake, but has no verdict on it.
-fn missing(judged: &Comparison, sight: Option<&Coverage>) -> Option<String> {
-    let sight = sight?;
-    if judged.ebpf.is_some() {
+fn missing(comparison: &Comparison, coverage: Option<&Coverage>) -> Option<String> {
+    let coverage = coverage?;
+    if comparison.ebpf.is_some() {
         return None;
     }
-    let blind = |id: &VerdictId| sight.blind_to.iter().any(|family| id.is_under(family));
-    let candidates = match (judged.connection.handshake(), &judged.packets) {
-        (Some(stage), _) => vec![stage.id],
-        (None, Some(account)) => account.picture.admits().to_vec(),
-        (None, None) => Vec::new(),
+    let blind = |id: &VerdictId| coverage.blind_to.contains(id);
+    let unseen = match (comparison.connection.handshake(), &comparison.packets) {
+        (Some(stage), _) => blind(&stage.id),
+        (None, Some(evidence)) => evidence.pattern.admitted().any(|id| blind(&id)),
+        (None, None) => false,
     };
-    if candidates.iter().any(blind) {
+    if unseen {
         return None;
     }
-    Some(if sight.lost > 0 {
-        format!("the tracer has no verdict on it and lost {} events", sight.lost)
+    Some(if coverage.lost > 0 {
+        format!("the tracer has no verdict on it and lost {} events", coverage.lost)
     } else {
         "the tracer has no verdict on it, though its hooks cover what the packets show".to_owned()
     })
 }
 
-fn by_packets(judged: &Comparison, observation: &Observation) -> Option<String> {
+fn by_packets(comparison: &Comparison, observation: &Observation) -> Option<String> {
     let (capture, link) = (observation.capture_drops, observation.link_drops);
     if capture > 0 {
         return Some(format!("the capture lost {capture} packets, so it proves nothing"));
@@ -228,29 +238,30 @@ fn by_packets(judged: &Comparison, observation: &Observation) -> Option<String> 
     if link > 0 {
         return Some(format!("the link itself lost {link} packets, so silence proves nothing"));
     }
-    let Some(account) = &judged.packets else {
+    let Some(evidence) = &comparison.packets else {
         return Some("no packet of it was captured".to_owned());
     };
-    let Some(verdict) = judged.ebpf else {
-        return (judged.connection.handshake().is_none() && account.picture.admits().is_empty())
-            .then(|| format!("the packets show {}", account.picture.words()));
+    let pattern = evidence.pattern;
+    let stages = &comparison.connection.stages;
+    let Some(verdict) = comparison.ebpf else {
+        let unexplained =
+            comparison.connection.handshake().is_none() && pattern.admitted().next().is_none();
+        return unexplained.then(|| format!("the packets show {}", pattern.words()));
     };
     // The request was gone before its ACK came, which then was refused: both are on the wire.
-    let refused_late = matches!(account.picture, WirePattern::AckReset | WirePattern::DataReset)
-        && judged.connection.stages.iter().any(|s| s.id == VerdictId::LaterResetNoSocket);
-    // The request was ended without a word on the wire, before its next SYN-ACK was due: that it is
-    // gone, sock_diag says as well.
-    let died_quietly = account.picture == WirePattern::AckSilent
-        && WirePattern::AckResent.admits().contains(&verdict)
-        && judged.connection.stages.iter().any(|s| {
-            matches!(s.id, VerdictId::LaterRequestDestroyed | VerdictId::LaterRequestIcmpError)
-        });
-    (!account.admits(verdict) && !refused_late && !died_quietly)
-        .then(|| format!("the tracer says {verdict}, the packets show {}", account.picture.words()))
+    let refused_late = matches!(pattern, WirePattern::AckReset | WirePattern::DataReset)
+        && stages.iter().any(|s| s.id == VerdictId::LaterResetNoSocket);
+    // The request was ended unheard, before its next SYN-ACK was due: that it is gone, sock_diag
+    // says as well.
+    let ended_unheard = pattern == WirePattern::AckSilent
+        && WirePattern::AckResent.admits(verdict)
+        && stages.iter().any(|s| s.id.ends() == Ends::RequestUnheard);
+    (!pattern.admits(verdict) && !refused_late && !ended_unheard)
+        .then(|| format!("the tracer says {verdict}, the packets show {}", pattern.words()))
 }
 
 fn by_views(
-    judged: &Comparison,
+    comparison: &Comparison,
     view: &ClientView,
     server: Option<&ServerSocket>,
     observation: &Observation,
@@ -258,9 +269,9 @@ fn by_views(
 ) -> Option<String> {
     let until = observation.timeline.hold_end;
     let before = |t: &u64| *t < until;
-    let stages = judged.connection.stages.iter();
+    let stages = comparison.connection.stages.iter();
     let near = |s: &&Stage| {
-        (!s.id.is_under("later") || ends_it(s.id))
+        (!s.id.is_later() || s.id.ends() != Ends::Nothing)
             && s.t_ns < until.saturating_add(counters::READING_NS)
     };
     let stage = stages.rev().find(near)?;
@@ -272,26 +283,10 @@ fn by_views(
     // Nobody believes anything of a connection that was made by hand.
     let settled = !view.is_crafted()
         && stage.t_ns.saturating_add(under_way).saturating_add(counters::READING_NS) < until;
-    let resent = judged.connection.synack_retransmits_ns.iter().any(before);
+    let resent = comparison.connection.synack_retransmits_ns.iter().any(before);
     // A request outlives its listener until its next timeout.
     let may_be_gone = resent || observation.timeline.close < until;
     views::check(stage.id, view, server, may_be_gone, settled).err()
-}
-
-/// Whether nothing is left of the connection at the server after this.
-fn ends_it(id: VerdictId) -> bool {
-    matches!(
-        id,
-        VerdictId::LaterRequestExpired
-            | VerdictId::LaterRequestOrphaned
-            | VerdictId::LaterResetByClient
-            | VerdictId::LaterRequestIcmpError
-            | VerdictId::LaterRequestDestroyed
-            | VerdictId::LaterResetInQueue
-            | VerdictId::LaterResetByServer
-            | VerdictId::LaterResetNoSocket
-            | VerdictId::LaterListenerClosed
-    )
 }
 
 fn error_of(view: &ClientView) -> Option<String> {

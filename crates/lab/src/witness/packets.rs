@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use super::flow::{Flow, Reset, flows};
 use crate::Timeline;
-use overflow_core::{packet::Packet, verdict::VerdictId};
+use overflow_core::{
+    packet::Packet,
+    verdict::{VerdictId, WirePattern},
+};
 
 /// The first SYN-ACK timeout, `TCP_TIMEOUT_INIT` (1 s), doubled by `reqsk_timer_handler`.
 const SYNACK_TIMEOUT_NS: u64 = 1_000_000_000;
@@ -14,164 +17,19 @@ const TIMER_SLACK_NS: u64 = 300_000_000;
 /// late when its CPU is busy.
 const LAG_JITTER_NS: u64 = 20_000_000;
 
-/// What one connection looks like on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WirePattern {
-    /// The server's interface never saw a SYN of this client.
-    NoSyn,
-    /// Nor a SYN, but an ACK that was answered by RST.
-    StrayReset,
-    /// SYNs, no answer.
-    SynUnanswered,
-    /// A SYN answered by RST: no listener.
-    SynRefused,
-    /// A SYN-ACK, but no third ACK.
-    SynAckOnly,
-    /// The third ACK was answered by RST.
-    AckReset,
-    /// The SYN-ACK was sent again after the third ACK had arrived: a request was kept.
-    AckResent,
-    /// Nothing after the third ACK, for longer than a kept request could have stayed silent, and
-    /// nothing when the listener closed.
-    AckSilent,
-    /// As [`Self::AckSilent`], but the capture ended before a kept request had to show itself.
-    AckSilentShort,
-    /// Nothing after the third ACK but the client's own RST, after which silence tells nothing.
-    AckThenClientReset,
-    /// Nothing after the third ACK, then a RST in answer to data.
-    DataReset,
-    /// A socket existed: it acknowledged data, or was reset when the listener closed.
-    Accepted,
-}
-
-impl WirePattern {
-    /// The most specific id, or family of ids, that this picture is typical of.
-    pub const fn text(self) -> &'static str {
-        match self {
-            Self::NoSyn => "none",
-            Self::SynUnanswered => "syn.drop",
-            Self::SynRefused => "syn.refused",
-            Self::SynAckOnly => "syn",
-            Self::StrayReset | Self::AckReset => "ack.reset",
-            Self::AckResent => "ack.drop.overflow",
-            Self::AckSilent => "ack.drop.overflow.cookie",
-            Self::AckSilentShort => "ack.drop",
-            Self::DataReset | Self::AckThenClientReset => "ack",
-            Self::Accepted => "ack.accepted",
-        }
-    }
-
-    /// Every handshake verdict that would look like this on the wire.
-    pub const fn admits(self) -> &'static [VerdictId] {
-        use VerdictId as V;
-        match self {
-            Self::NoSyn | Self::SynRefused => &[],
-            Self::SynUnanswered => {
-                &[V::SynDropAcceptQueueFull, V::SynDropSynQueueFull, V::SynDropOther]
-            }
-            Self::StrayReset => &[V::AckResetInvalidCookie, V::AckResetOther],
-            Self::SynAckOnly => &[V::SynQueued, V::SynCookie],
-            Self::AckReset => &[
-                V::AckResetOverflow,
-                V::AckResetChildFailed,
-                V::AckResetBadAck,
-                V::AckResetBadSyn,
-                V::AckResetInvalidCookie,
-                V::AckResetOther,
-            ],
-            Self::AckResent => &[
-                V::AckDropOverflow,
-                V::AckDropDeferAccept,
-                V::AckDropChildFailed,
-                V::AckDropPaws,
-                V::AckDropOutOfWindow,
-                V::AckDropLostRace,
-                V::AckDropOther,
-            ],
-            // A RST without a route is counted as sent, and never seen.
-            Self::AckSilent => &[
-                V::AckResetChildFailed,
-                V::AckResetOther,
-                V::AckDropOverflowCookie,
-                V::AckDropChildFailed,
-                V::AckDropLostRace,
-                V::AckDropOther,
-            ],
-            Self::AckSilentShort => &[
-                V::AckResetChildFailed,
-                V::AckResetOther,
-                V::AckDropOverflow,
-                V::AckDropOverflowCookie,
-                V::AckDropDeferAccept,
-                V::AckDropChildFailed,
-                V::AckDropPaws,
-                V::AckDropOutOfWindow,
-                V::AckDropLostRace,
-                V::AckDropOther,
-            ],
-            Self::AckThenClientReset => &[
-                V::AckAccepted,
-                V::AckAcceptedCookie,
-                V::AckDropOverflow,
-                V::AckDropOverflowCookie,
-                V::AckDropDeferAccept,
-                V::AckDropChildFailed,
-                V::AckDropPaws,
-                V::AckDropOutOfWindow,
-                V::AckDropLostRace,
-                V::AckDropOther,
-            ],
-            // The refused data is itself an ACK, so it may be the verdict; or the verdict fell on
-            // the bare ACK, and what was left of the connection had no socket any more.
-            Self::DataReset => &[
-                V::AckDropOverflow,
-                V::AckDropOverflowCookie,
-                V::AckDropDeferAccept,
-                V::AckDropChildFailed,
-                V::AckDropOther,
-                V::AckResetOverflow,
-                V::AckResetChildFailed,
-                V::AckResetInvalidCookie,
-                V::AckResetOther,
-            ],
-            Self::Accepted => &[V::AckAccepted, V::AckAcceptedCookie, V::SynFastopen],
-        }
-    }
-
-    /// What was seen, in words.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::NoSyn => "no SYN on the wire",
-            Self::StrayReset => "an ACK without a SYN, answered by RST",
-            Self::SynUnanswered => "no SYN-ACK to any SYN",
-            Self::SynRefused => "a RST in answer to the SYN",
-            Self::SynAckOnly => "a SYN-ACK and no third ACK",
-            Self::AckReset => "a RST in answer to the third ACK",
-            Self::AckResent => "the SYN-ACK sent again after the third ACK",
-            Self::AckSilent => "silence after the third ACK, and at the listener's close",
-            Self::AckSilentShort => "silence after the third ACK, watched too short to tell more",
-            Self::AckThenClientReset => "silence after the third ACK, until the client's own RST",
-            Self::DataReset => "silence after the third ACK, then a RST in answer to data",
-            Self::Accepted => {
-                "a socket that acknowledged data or was reset at the listener's close"
-            }
-        }
-    }
-}
-
-/// The wire's account of one connection.
+/// What the wire shows of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireEvidence {
     /// The segments it rests on.
     pub flow: Flow,
     /// What they amount to.
-    pub picture: WirePattern,
+    pub pattern: WirePattern,
 }
 
 impl WireEvidence {
     /// Whether the wire is what `verdict`, the verdict on the handshake, would look like.
     pub fn admits(&self, verdict: VerdictId) -> bool {
-        self.picture.admits().contains(&verdict)
+        self.pattern.admits(verdict)
     }
 
     /// The SYNs that got no answer, CLOCK_MONOTONIC nanoseconds.
@@ -201,10 +59,10 @@ impl WireEvidence {
     }
 }
 
-/// Gives each client's connection its account, in order of first packets.
+/// What the packets show of each client's connection, in order of first packets.
 ///
 /// `lag_ns`: see [`flows`]. A `timeline` whose `close` is 0 means the listener was not closed.
-pub fn accounts(
+pub fn evidence(
     packets: &[Packet],
     server: SocketAddr,
     timeline: &Timeline,
@@ -220,7 +78,7 @@ pub fn accounts(
         .into_iter()
         .map(|mut flow| {
             flow.end_at(close);
-            WireEvidence { picture: picture(&flow, watched, jitter), flow }
+            WireEvidence { pattern: pattern(&flow, watched, jitter), flow }
         })
         .collect()
 }
@@ -240,7 +98,7 @@ pub fn concurrent(packets: &[Packet], server: SocketAddr, timeline: &Timeline) -
 }
 
 /// Decides what a flow amounts to. `watched` is until when a request could have shown itself.
-fn picture(flow: &Flow, watched: u64, jitter: u64) -> WirePattern {
+fn pattern(flow: &Flow, watched: u64, jitter: u64) -> WirePattern {
     if flow.syns.is_empty() {
         return if flow.resets.is_empty() { WirePattern::NoSyn } else { WirePattern::StrayReset };
     }
@@ -307,13 +165,13 @@ mod tests {
     /// `script` is one connection as in [`script::packets`]; the listener closes at 3000 ms.
     fn check(lag_ms: u64, script: &str, expect: &str) {
         let (packets, timeline) = (script::packets(30001, script), script::timeline());
-        let accounts = accounts(&packets, script::SERVER, &timeline, lag_ms * 1_000_000);
-        let texts: Vec<_> = accounts.iter().map(|a| a.picture.text()).collect();
+        let evidence = evidence(&packets, script::SERVER, &timeline, lag_ms * 1_000_000);
+        let texts: Vec<_> = evidence.iter().map(|e| e.pattern.text()).collect();
         assert_eq!(texts.join(" "), expect, "{script}");
     }
 
     #[test]
-    fn each_picture_without_lag() {
+    fn each_pattern_without_lag() {
         check(0, "0>S 1000>S", "syn.drop");
         check(0, "0>S 0<RA", "syn.refused");
         check(0, "0>S 0<SA", "syn");
@@ -387,11 +245,11 @@ mod tests {
     #[test]
     fn syns_are_answered_at_once_or_never() {
         let packets = script::packets(30001, "0>S 1000>S 3000>S 3000<SA 4000<SA");
-        let account = &accounts(&packets, script::SERVER, &Timeline::default(), 0)[0];
+        let evidence = &evidence(&packets, script::SERVER, &Timeline::default(), 0)[0];
         let ms = |times: Vec<u64>| times.iter().map(|t| t / 1_000_000).collect::<Vec<_>>();
-        assert_eq!(ms(account.dropped_syns()), [0, 1000]);
-        assert_eq!(ms(account.answered_syns()), [3000]);
-        assert_eq!(ms(account.resent_synacks()), [4000]);
+        assert_eq!(ms(evidence.dropped_syns()), [0, 1000]);
+        assert_eq!(ms(evidence.answered_syns()), [3000]);
+        assert_eq!(ms(evidence.resent_synacks()), [4000]);
     }
 
     #[test]
@@ -406,27 +264,5 @@ mod tests {
         check("0>S 0<SA 200>A", "201>S 201<SA 401>A", Some(false));
         check("0>S", "1>S", Some(true));
         check("", "", None);
-    }
-
-    #[test]
-    fn admitted_verdicts_lie_under_the_family_or_beside_the_id() {
-        use WirePattern as P;
-        for picture in [
-            P::SynUnanswered,
-            P::SynAckOnly,
-            P::AckReset,
-            P::StrayReset,
-            P::DataReset,
-            P::AckThenClientReset,
-        ] {
-            let family = picture.text();
-            assert!(picture.admits().iter().all(|id| id.is_under(family)), "{family}");
-        }
-        for picture in [P::AckResent, P::AckSilent, P::Accepted] {
-            let id = VerdictId::parse(picture.text()).unwrap();
-            assert!(picture.admits().contains(&id));
-        }
-        assert!(!P::AckResent.admits().contains(&VerdictId::AckDropOverflowCookie));
-        assert!(!P::AckSilent.admits().contains(&VerdictId::AckDropOverflow));
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{script, *};
 use crate::{ListenerQueue, ServerSocket};
-use overflow_core::verdict::Values;
+use overflow_core::verdict::{Counter, Values};
 
 /// One connection of a cell: what the tracer says (`id@ms`, more words for more stages), what the
 /// wire shows, the client's state, the server's.
@@ -15,7 +15,7 @@ struct Cell<'a> {
     syncookies: u8,
     rows: &'a [Row<'a>],
     counters: &'a [(&'a str, u64)],
-    sight: Option<Coverage>,
+    coverage: Option<Coverage>,
 }
 
 impl Cell<'_> {
@@ -42,7 +42,7 @@ impl Cell<'_> {
             clients: Vec::new(),
             server_sockets: Vec::new(),
             queue: (ListenerQueue::default(), ListenerQueue { recv_q: 2, send_q: 1 }),
-            counters: counters::COMPARED.iter().map(|c| ((*c).to_owned(), 0)).collect(),
+            counters: Counter::ALL.iter().map(|c| (c.as_str().to_owned(), 0)).collect(),
             packets: Vec::new(),
             capture_drops,
             link_drops,
@@ -75,7 +75,7 @@ impl Cell<'_> {
             }
         }
         observation.packets.sort_by_key(|p| p.t_ns);
-        compare(traced, &observation, &config, self.sight.as_ref())
+        compare(traced, &observation, &config, self.coverage.as_ref())
     }
 
     /// Compares each connection's stages, marked with `~` where inferred, and the objections.
@@ -138,7 +138,7 @@ fn a_fully_traced_cell_agrees() {
         ("syn.queued@0 ack.accepted@200", ACCEPTED, "ESTABLISHED", UP),
         (traced, SILENT, "ESTABLISHED", None),
     ];
-    let cell = Cell { abort: 1, syncookies: 1, rows, counters: COOKIES, sight: SEES_ALL };
+    let cell = Cell { abort: 1, syncookies: 1, rows, counters: COOKIES, coverage: SEES_ALL };
     let verdicts = ["syn.queued@0 ack.accepted@200", "syn.queued@0 ack.accepted@200", traced];
     cell.check(&verdicts, "");
     // The same with a verdict that none of the others bears out.
@@ -161,7 +161,7 @@ fn without_a_tracer_everything_is_inferred() {
     ];
     let accepted = "~syn.queued@0 ~ack.accepted@200 ~later.listener_closed@3000";
     let verdicts = [accepted, accepted, "~syn.cookie@1 ~ack.drop.overflow.cookie@201"];
-    Cell { abort: 1, syncookies: 1, rows, counters: COOKIES, sight: None }.check(&verdicts, "");
+    Cell { abort: 1, syncookies: 1, rows, counters: COOKIES, coverage: None }.check(&verdicts, "");
 
     let rows: &[Row<'_>] = &[rows[0], rows[1], ("", "1>S 1<SA 201>A 202<R", "CLOSE", None)];
     let counters: &[(&str, u64)] = &[
@@ -172,7 +172,7 @@ fn without_a_tracer_everything_is_inferred() {
         ("OutRsts", 1),
         ("PassiveOpens", 2),
     ];
-    Cell { abort: 1, syncookies: 1, rows, counters, sight: None }
+    Cell { abort: 1, syncookies: 1, rows, counters, coverage: None }
         .check(&[accepted, accepted, "~syn.queued@1 ~ack.reset.overflow@201"], "");
 }
 
@@ -186,7 +186,7 @@ fn a_kept_request_is_inferred_with_its_repeats() {
     let accepted = "~syn.queued@0 ~ack.accepted@200 ~later.listener_closed@3000";
     let counters: &[(&str, u64)] =
         &[("SyncookiesSent", 0), ("ListenOverflows", 2), ("ListenDrops", 2), ("PassiveOpens", 2)];
-    Cell { abort: 0, syncookies: 1, rows, counters, sight: None }
+    Cell { abort: 0, syncookies: 1, rows, counters, coverage: None }
         .check(&[accepted, accepted, "~syn.queued@1 ~ack.drop.overflow@201,1201"], "");
 }
 
@@ -211,7 +211,7 @@ fn which_queue_dropped_a_syn_is_read_off_the_other_connections() {
         "~syn.drop.syn_queue_full@2 ~syn.drop.accept_queue_full@1002,2002",
     ];
     let rows = [first, second, lost];
-    let cell = Cell { abort: 0, syncookies: 0, rows: &rows, counters, sight: None };
+    let cell = Cell { abort: 0, syncookies: 0, rows: &rows, counters, coverage: None };
     cell.check(&expect, "");
     // A tracer that cannot see SYN drops changes nothing; one that can should have seen them.
     let traced = |row: Row<'static>, stages| (stages, row.1, row.2, row.3);
@@ -221,23 +221,23 @@ fn which_queue_dropped_a_syn_is_read_off_the_other_connections() {
         lost,
     ];
     let expect = ["syn.queued@0 ack.accepted@200", "syn.queued@1 ack.accepted@201", expect[2]];
-    let blind = Coverage { lost: 0, blind_to: vec!["syn.drop"] };
-    Cell { rows: &rows, sight: Some(blind), ..cell }.check(&expect, "");
-    let cell = Cell { abort: 0, syncookies: 0, rows: &rows, counters, sight: SEES_ALL };
+    let blind = Coverage { lost: 0, blind_to: VerdictId::under("syn.drop").collect() };
+    Cell { rows: &rows, coverage: Some(blind), ..cell }.check(&expect, "");
+    let cell = Cell { abort: 0, syncookies: 0, rows: &rows, counters, coverage: SEES_ALL };
     cell.check(
         &expect,
         "the tracer has no verdict on it, though its hooks cover what the packets show",
     );
     let lossy = Coverage { lost: 7, blind_to: Vec::new() };
-    Cell { sight: Some(lossy), ..cell }
+    Cell { coverage: Some(lossy), ..cell }
         .check(&expect, "the tracer has no verdict on it and lost 7 events");
     // An old queue test, `>=`: the second SYN finds one request and is dropped.
     let late = ("", "1>S 1001>S", "SYN_SENT", None);
     let counters: &[(&str, u64)] =
         &[("SyncookiesSent", 0), ("ListenDrops", 1), ("TCPReqQFullDrop", 1), ("PassiveOpens", 1)];
     let rows = [up, late];
-    let judged = Cell { abort: 0, syncookies: 0, rows: &rows, counters, sight: None }.judge();
-    let ids: Vec<_> = judged.connections[1].connection.stages.iter().map(|s| s.id).collect();
+    let judgement = Cell { abort: 0, syncookies: 0, rows: &rows, counters, coverage: None }.judge();
+    let ids: Vec<_> = judgement.connections[1].connection.stages.iter().map(|s| s.id).collect();
     assert_eq!(ids, [VerdictId::SynDropSynQueueFull]);
 }
 
@@ -246,10 +246,10 @@ fn what_packets_leave_open_stays_open() {
     // Reset although the accept queue had room: overflow it was not, more the wire cannot say.
     let rows: &[Row<'_>] = &[("", RESET, "CLOSE", None)];
     let cell =
-        Cell { abort: 1, syncookies: 1, rows, counters: &[("SyncookiesSent", 0)], sight: None };
-    let judged = &cell.judge().connections[0];
-    assert_eq!(judged.verdict(), "ack.reset");
-    assert_eq!(judged.connection.stages, []);
+        Cell { abort: 1, syncookies: 1, rows, counters: &[("SyncookiesSent", 0)], coverage: None };
+    let judgement = &cell.judge().connections[0];
+    assert_eq!(judgement.verdict(), "ack.reset");
+    assert_eq!(judgement.connection.stages, []);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn strangers_and_disagreeing_views_are_shown() {
     let rows: &[Row<'_>] =
         &[("syn.queued@0 ack.drop.overflow@200,1200", RESENT, "ESTABLISHED", UP)];
     let counters: &[(&str, u64)] = &[("ListenOverflows", 2), ("ListenDrops", 2)];
-    let cell = Cell { abort: 0, syncookies: 1, rows, counters, sight: SEES_ALL };
+    let cell = Cell { abort: 0, syncookies: 1, rows, counters, coverage: SEES_ALL };
     cell.check(
         &["syn.queued@0 ack.drop.overflow@200,1200"],
         "sock_diag shows ESTABLISHED at the server where ack.drop.overflow leaves SYN_RECV",
@@ -267,8 +267,13 @@ fn strangers_and_disagreeing_views_are_shown() {
 #[test]
 fn lost_packets_void_the_packet_witness() {
     let rows: &[Row<'_>] = &[("syn.queued@0 ack.accepted@200", ACCEPTED, "ESTABLISHED", UP)];
-    let cell =
-        Cell { abort: 0, syncookies: 1, rows, counters: &[("PassiveOpens", 1)], sight: SEES_ALL };
+    let cell = Cell {
+        abort: 0,
+        syncookies: 1,
+        rows,
+        counters: &[("PassiveOpens", 1)],
+        coverage: SEES_ALL,
+    };
     assert!(cell.judge().agree());
     let why = |capture, link| cell.judge_with(capture, link).connections[0].why.clone().unwrap();
     assert_eq!(why(3, 0), "the capture lost 3 packets, so it proves nothing");

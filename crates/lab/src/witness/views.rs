@@ -1,27 +1,7 @@
 //! What both ends' sockets must look like for a verdict: `sock_diag` and the client's own view.
 
 use crate::{ClientView, ServerSocket};
-use overflow_core::verdict::VerdictId;
-
-/// What the server's namespace holds for a client at the end of the hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Server {
-    /// A child in the accept queue.
-    Child,
-    /// A request in the SYN queue; with `true` it may be gone, its retries used up or pruned.
-    Request(bool),
-    Nothing,
-}
-
-/// What the client has at the end of the hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Client {
-    Connected,
-    Reset,
-    Connecting,
-    /// The verdict says nothing on it: the SYN-ACK or RST may still be under way.
-    Anything,
-}
+use overflow_core::verdict::{ClientSide, ServerSide, VerdictId};
 
 /// Checks one connection's sockets against the last handshake verdict before the end of the hold.
 ///
@@ -34,32 +14,26 @@ pub fn check(
     synack_resent: bool,
     settled: bool,
 ) -> Result<(), String> {
-    let (want_server, want_client) = expected(verdict, synack_resent);
     let state = server.map(|s| s.state.as_str());
-    let server_fits = match want_server {
-        None => true,
-        Some(Server::Child) => matches!(state, Some("ESTABLISHED" | "CLOSE_WAIT")),
-        Some(Server::Request(true)) => matches!(state, None | Some("SYN_RECV")),
-        Some(Server::Request(false)) => state == Some("SYN_RECV"),
-        Some(Server::Nothing) => state.is_none(),
-    };
-    if !server_fits {
-        let want = match want_server {
-            Some(Server::Child) => "ESTABLISHED",
-            Some(Server::Request(_)) => "SYN_RECV",
-            _ => "nothing",
+    let side = verdict.server_side();
+    if !server_fits(side, state, synack_resent) {
+        let want = match side {
+            ServerSide::Child => "ESTABLISHED",
+            ServerSide::Request | ServerSide::RequestOrNothing => "SYN_RECV",
+            ServerSide::Nothing | ServerSide::Unknown => "nothing",
         };
         let have = state.unwrap_or("nothing");
         return Err(format!("sock_diag shows {have} at the server where {verdict} leaves {want}"));
     }
-    if !settled || client_fits(want_client, client) {
+    let side = verdict.client_side();
+    if !settled || client_fits(side, client) {
         return Ok(());
     }
-    let want = match want_client {
-        Client::Connected => "an established connection",
-        Client::Reset => "ECONNRESET",
-        Client::Connecting => "SYN_SENT or a timeout",
-        Client::Anything => "anything",
+    let want = match side {
+        ClientSide::Connected => "an established connection",
+        ClientSide::Reset => "ECONNRESET",
+        ClientSide::Connecting => "SYN_SENT or a timeout",
+        ClientSide::Unknown => "anything",
     };
     Err(format!("the client sees {} where {verdict} leaves it {want}", words(client)))
 }
@@ -73,60 +47,34 @@ pub fn words(client: &ClientView) -> String {
     }
 }
 
-fn expected(verdict: VerdictId, synack_resent: bool) -> (Option<Server>, Client) {
-    use VerdictId as V;
-    match verdict {
-        V::AckAccepted | V::AckAcceptedCookie | V::SynFastopen => {
-            (Some(Server::Child), Client::Connected)
+/// Whether the server's socket is what the verdict leaves there. A request of which the SYN-ACK was
+/// sent again may be gone, its retries used up or pruned.
+fn server_fits(side: ServerSide, state: Option<&str>, synack_resent: bool) -> bool {
+    match side {
+        ServerSide::Child => matches!(state, Some("ESTABLISHED" | "CLOSE_WAIT")),
+        ServerSide::Request if !synack_resent => state == Some("SYN_RECV"),
+        ServerSide::Request | ServerSide::RequestOrNothing => {
+            matches!(state, None | Some("SYN_RECV"))
         }
-        V::AckDropOverflow | V::AckDropDeferAccept => {
-            (Some(Server::Request(synack_resent)), Client::Connected)
-        }
-        // The request waits for a better segment.
-        V::AckDropPaws | V::AckDropOutOfWindow | V::AckResetBadAck => {
-            (Some(Server::Request(synack_resent)), Client::Anything)
-        }
-        V::AckDropOverflowCookie => (Some(Server::Nothing), Client::Connected),
-        V::AckResetOverflow | V::AckResetBadSyn | V::AckResetInvalidCookie => {
-            (Some(Server::Nothing), Client::Reset)
-        }
-        V::SynDropAcceptQueueFull | V::SynDropSynQueueFull | V::SynDropOther => {
-            (Some(Server::Nothing), Client::Connecting)
-        }
-        V::SynQueued => (Some(Server::Request(synack_resent)), Client::Anything),
-        // What came later has taken the request or the child away; and where a child had no route
-        // back, its RST may have none either.
-        V::SynCookie
-        | V::AckResetChildFailed
-        | V::AckResetOther
-        | V::LaterRequestExpired
-        | V::LaterRequestOrphaned
-        | V::LaterResetByClient
-        | V::LaterRequestIcmpError
-        | V::LaterRequestDestroyed
-        | V::LaterResetInQueue
-        | V::LaterResetByServer
-        | V::LaterResetNoSocket
-        | V::LaterListenerClosed => (Some(Server::Nothing), Client::Anything),
-        // Both paths, with a request and with a cookie, end in these: the server keeps a request
-        // or nothing.
-        V::AckDropChildFailed | V::AckDropOther => (Some(Server::Request(true)), Client::Connected),
-        _ => (None, Client::Anything),
+        ServerSide::Nothing => state.is_none(),
+        ServerSide::Unknown => true,
     }
 }
 
-fn client_fits(want: Client, view: &ClientView) -> bool {
+fn client_fits(side: ClientSide, view: &ClientView) -> bool {
     let failed = |errno: &str| {
         view.error.as_deref() == Some(errno) || view.connect.as_ref().is_err_and(|e| e == errno)
     };
-    match want {
-        Client::Connected => {
+    match side {
+        ClientSide::Connected => {
             // A client whose data was refused later was connected nonetheless.
             view.connect.is_ok() && (view.state != "CLOSE" || failed("ECONNRESET"))
         }
-        Client::Reset => view.state == "CLOSE" || failed("ECONNRESET") || failed("ECONNREFUSED"),
-        Client::Connecting => view.state == "SYN_SENT" || failed("ETIMEDOUT"),
-        Client::Anything => true,
+        ClientSide::Reset => {
+            view.state == "CLOSE" || failed("ECONNRESET") || failed("ECONNREFUSED")
+        }
+        ClientSide::Connecting => view.state == "SYN_SENT" || failed("ETIMEDOUT"),
+        ClientSide::Unknown => true,
     }
 }
 

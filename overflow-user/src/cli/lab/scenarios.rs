@@ -113,10 +113,10 @@ fn summary(runs: &[ScenarioRun], cells: &[CellReport]) -> Result<()> {
 /// Equal histories together, in order of their first.
 fn grouped<'a>(connections: impl Iterator<Item = &'a Connection>) -> Vec<(usize, String)> {
     let mut groups: Vec<(usize, String)> = Vec::new();
-    for story in connections.map(text) {
-        match groups.iter_mut().find(|(_, s)| *s == story) {
+    for history in connections.map(text) {
+        match groups.iter_mut().find(|(_, h)| *h == history) {
             Some((n, _)) => *n += 1,
-            None => groups.push((1, story)),
+            None => groups.push((1, history)),
         }
     }
     groups

@@ -22,7 +22,7 @@ use overflow::{
     confine::{Attribution, Needs, rehearse, rehearse_sender},
     export::{Export, Settings},
     pipeline::{self, Ends, Engine, Filter, Live, Options, Stop},
-    probe::{HookPoint, TraceConfig, Tracer},
+    probe::{TraceConfig, Tracer},
     sink::{
         metrics::{Endpoint, Measured, Shared},
         otlp::Exported,
@@ -31,6 +31,7 @@ use overflow::{
 };
 use overflow_core::{
     decode::Decoder,
+    hook_point::HookPoint,
     kernel::{Facts, Symbols},
     listeners::Inventory,
     recording::Header,
@@ -232,7 +233,7 @@ fn attach(hooks: &Hooks, detail: Detail, kernel: &Kernel, filter: &Filter) -> Re
 }
 
 fn third_ack(tracer: &Tracer) -> Option<Rung> {
-    tracer.moments().iter().find(|m| m.moment == HookPoint::ThirdAck)?.rung
+    tracer.hook_points().iter().find(|s| s.hook_point == HookPoint::ThirdAck)?.rung
 }
 
 /// What decoding needs besides the records.
@@ -247,8 +248,8 @@ pub fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
                 .to_owned(),
         );
     }
-    let blind: Vec<_> =
-        tracer.moments().iter().filter(|m| m.rung.is_none()).map(|m| m.moment.as_str()).collect();
+    let unseen = tracer.hook_points().iter().filter(|s| s.rung.is_none());
+    let blind: Vec<_> = unseen.map(|s| s.hook_point.as_str()).collect();
     if !blind.is_empty() {
         notes.push(format!("not observable here: {}; see `overflow doctor`", blind.join(", ")));
     }
@@ -262,9 +263,9 @@ pub fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
         reset_reasons: kernel.facts.reset_reasons.clone(),
         symbols: symbols.map(|(start, end, name)| (start, end, name.to_owned())).collect(),
         rungs: tracer
-            .moments()
+            .hook_points()
             .iter()
-            .map(|m| (m.moment.as_str().to_owned(), rung(m.rung)))
+            .map(|s| (s.hook_point.as_str().to_owned(), rung(s.rung)))
             .collect(),
         notes,
     }

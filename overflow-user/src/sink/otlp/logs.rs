@@ -11,8 +11,8 @@ use opentelemetry_proto::tonic::{
 
 use super::{list, number, scope, text};
 use overflow_core::{
+    explain::Lang,
     listeners::Listener,
-    text::effect,
     verdict::{Connection, Known, Stage, VerdictId},
 };
 
@@ -135,14 +135,10 @@ fn decisive(stage: &Stage) -> Vec<KeyValue> {
 
 /// A handshake that came through after all is no warning, unless the connection was never accepted.
 fn severity(connection: &Connection) -> SeverityNumber {
-    match connection.outcome {
-        Some(
-            VerdictId::AckAccepted
-            | VerdictId::AckAcceptedCookie
-            | VerdictId::LaterRecovered
-            | VerdictId::LaterAcceptedByApp,
-        ) => SeverityNumber::Info,
-        _ => SeverityNumber::Warn,
+    if connection.outcome.is_some_and(VerdictId::came_through) {
+        SeverityNumber::Info
+    } else {
+        SeverityNumber::Warn
     }
 }
 
@@ -150,17 +146,18 @@ fn severity(connection: &Connection) -> SeverityNumber {
 fn sentence(connection: &Connection) -> String {
     let mut parts: Vec<String> = Vec::new();
     for stage in &connection.stages {
-        let words = effect::effect(stage.id);
+        let words = stage.id.label(Lang::En);
         parts.push(match stage.repeats_ns.len() {
             0 => words.to_owned(),
             n => format!("{words} ({} times)", n + 1),
         });
     }
     let last = connection.stages.last().map(|s| s.id);
-    let outcome = connection.outcome.filter(|id| Some(*id) != last && id.is_under("later"));
-    parts.extend(outcome.map(|id| match id {
-        VerdictId::LaterPending => "nothing more was heard of it".to_owned(),
-        id => effect::outcome(id).to_owned(),
+    let outcome = connection.outcome.filter(|id| Some(*id) != last && id.is_later());
+    parts.extend(outcome.map(|id| {
+        // The label is about a lab's listener, which is closed in the end.
+        let pending = id == VerdictId::LaterPending;
+        if pending { "nothing more was heard of it" } else { id.label(Lang::En) }.to_owned()
     }));
     format!("{} to {}: {}", connection.client, connection.server, parts.join("; "))
 }

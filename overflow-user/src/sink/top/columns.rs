@@ -4,7 +4,11 @@ use std::cmp::{Ordering, Reverse};
 
 use super::row::{FullShare, Row};
 use crate::sink::trace_text::elide;
-use overflow_core::{owner::Owner, text::style::Tone};
+use overflow_core::{
+    owner::Owner,
+    text::style::Tone,
+    verdict::{Class, VerdictId},
+};
 
 /// A column.
 #[derive(Debug)]
@@ -148,8 +152,8 @@ pub static COLUMNS: [Column; 11] = [
         left: false,
         grows: Grows::No,
         rank: 5,
-        cell: Cell::Text(|row, _, _| short(row.count("ack.reset"))),
-        order: Some(Order::Number(|row, _| row.count("ack.reset"))),
+        cell: Cell::Text(|row, _, _| short(row.count(|id| id.class() == Class::AckReset))),
+        order: Some(Order::Number(|row, _| row.count(|id| id.class() == Class::AckReset))),
         tone: |_| Tone::Warn,
         help: Some(("RST", "third ACKs answered by RST (tcp_abort_on_overflow=1)")),
     },
@@ -159,8 +163,8 @@ pub static COLUMNS: [Column; 11] = [
         left: false,
         grows: Grows::No,
         rank: 6,
-        cell: Cell::Text(|row, _, _| short(row.count("ack.drop.overflow.cookie"))),
-        order: Some(Order::Number(|row, _| row.count("ack.drop.overflow.cookie"))),
+        cell: Cell::Text(|row, _, _| short(row.count(|id| id == VerdictId::AckDropOverflowCookie))),
+        order: Some(Order::Number(|row, _| row.count(|id| id == VerdictId::AckDropOverflowCookie))),
         tone: |_| Tone::Bad,
         help: Some(("COOK", "third ACKs dropped silently in the SYN-cookie path")),
     },
@@ -170,8 +174,8 @@ pub static COLUMNS: [Column; 11] = [
         left: false,
         grows: Grows::No,
         rank: 7,
-        cell: Cell::Text(|row, _, _| short(row.count("syn.drop"))),
-        order: Some(Order::Number(|row, _| row.count("syn.drop"))),
+        cell: Cell::Text(|row, _, _| short(row.count(VerdictId::is_dropped_syn))),
+        order: Some(Order::Number(|row, _| row.count(VerdictId::is_dropped_syn))),
         tone: |_| Tone::Bad,
         help: Some(("SYN", "SYNs dropped")),
     },

@@ -162,10 +162,10 @@ impl Row {
         self.overflows.last(1).next().unwrap_or(0)
     }
 
-    /// Moments with a verdict at or under `prefix`.
-    pub fn count(&self, prefix: &str) -> u64 {
-        let under = |(id, count): (&VerdictId, &u64)| id.is_under(prefix).then_some(*count);
-        self.totals.verdicts.iter().filter_map(under).sum()
+    /// Moments with a verdict that passes this test.
+    pub fn count(&self, test: impl Fn(VerdictId) -> bool) -> u64 {
+        let count = |(id, count): (&VerdictId, &u64)| test(*id).then_some(*count);
+        self.totals.verdicts.iter().filter_map(count).sum()
     }
 
     /// How much of `traced_ns` the accept queue was full, if that is known.
@@ -232,7 +232,7 @@ mod tests {
         row.second(&[&looked], Some(&happened(&full)), 0, true);
         assert_eq!((row.recv_q, row.overflow_rate()), (Some((3, 128)), 0));
         assert_eq!(row.queue.last(9).collect::<Vec<_>>(), [3, 129, 3]);
-        assert_eq!((row.longest, row.count("syn.drop")), (129, 40));
+        assert_eq!((row.longest, row.count(VerdictId::is_dropped_syn)), (129, 40));
         assert_eq!(row.full_share(3_000_000_000), Some(FullShare::Sampled(33)));
     }
 

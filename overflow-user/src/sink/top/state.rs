@@ -8,10 +8,10 @@ use std::{
 use super::row::{Key, Row};
 use crate::{
     pipeline::Filter,
-    probe,
     sink::trace::{JudgedEvent, Listened, Opening, Snapshot},
 };
 use overflow_core::{
+    hook_point::HookPoint,
     listeners::{Inventory, Listener},
     loss::Loss,
     model::kernels::Kernel,
@@ -152,7 +152,7 @@ impl State {
 
 /// Whether accept() is traced.
 fn accepts(opening: &Opening) -> bool {
-    opening.rungs.iter().any(|(m, rung)| m == probe::HookPoint::Accept.as_str() && !rung.is_empty())
+    opening.rungs.iter().any(|(m, rung)| m == HookPoint::Accept.as_str() && !rung.is_empty())
 }
 
 /// `None` for what is no address; every place of a listener that is not known is one.

@@ -6,14 +6,12 @@ use overflow_common::Event;
 use ratatui::{Terminal, backend::TestBackend};
 
 use super::*;
-use crate::{
-    probe,
-    sink::trace::{
-        Full, JudgedEvent, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits,
-    },
+use crate::sink::trace::{
+    Full, JudgedEvent, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits,
 };
 use overflow_core::{
     decode::{Decoder, Observed},
+    hook_point::HookPoint,
     listeners::{Listener, Namespace, Surroundings, Sysctls, sample},
     loss::Loss,
     model::{kernels, release::Release},
@@ -113,7 +111,7 @@ fn opening() -> Opening {
     Opening {
         kernel: "6.12.117+deb13-cloud-amd64".to_owned(),
         distro: String::new(),
-        rungs: vec![(probe::HookPoint::Accept.as_str().to_owned(), "fentry".to_owned())],
+        rungs: vec![(HookPoint::Accept.as_str().to_owned(), "fentry".to_owned())],
         filter: String::new(),
         all: false,
         summary: None,

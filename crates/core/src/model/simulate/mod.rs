@@ -84,7 +84,7 @@ impl Simulator {
     }
 
     /// Whether another key of the SYN table's hash ([`Scenario::hash_rnd`]) makes another class of
-    /// any connection: the kernel draws it at random, so the outcome cannot then be foretold.
+    /// any connection: the kernel draws it at random, so the outcome cannot then be predicted.
     pub fn depends_on_hash(&mut self, scenario: &mut Scenario) -> bool {
         let key = scenario.hash_rnd;
         let outcome = self.run(scenario);

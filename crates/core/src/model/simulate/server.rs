@@ -75,9 +75,7 @@ impl Run<'_> {
                 ack::cookie_check(&mut self.listener, cookie, self.now)
             }
         };
-        let overflow =
-            matches!(answer.id, VerdictId::AckDropOverflow | VerdictId::AckDropOverflowCookie);
-        conn.overflowed |= overflow;
+        conn.overflowed |= answer.id.is_overflow_drop();
         let recovered = answer.child && conn.overflowed;
         self.decide(i, answer.id, answer.condition);
         if answer.child {

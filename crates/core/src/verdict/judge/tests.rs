@@ -56,17 +56,17 @@ fn tp(m: Observed) -> Observed {
 }
 
 #[track_caller]
-fn check(story: Vec<Observed>, expect: &str) {
-    check_on(story, None, expect);
+fn check(history: Vec<Observed>, expect: &str) {
+    check_on(history, None, expect);
 }
 
 /// `expect`: stage ids, `+n` for repeats, `?` for inferred, then `=> outcome`.
 #[track_caller]
-fn check_on(mut story: Vec<Observed>, limit: Option<SynQueueLimit>, expect: &str) {
-    for (i, m) in story.iter_mut().enumerate() {
+fn check_on(mut history: Vec<Observed>, limit: Option<SynQueueLimit>, expect: &str) {
+    for (i, m) in history.iter_mut().enumerate() {
         m.t_ns = i as u64;
     }
-    let connection = judge(key(), &story, limit);
+    let connection = judge(key(), &history, limit);
     let mut text: Vec<String> = Vec::new();
     for stage in &connection.stages {
         let mark = if matches!(stage.known, Known::Inferred(_)) { "?" } else { "" };

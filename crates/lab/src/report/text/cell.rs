@@ -1,11 +1,11 @@
-//! One cell: heading, table of the burst, stories, queues and counters.
+//! One cell: heading, table of the burst, histories, queues and counters.
 
 use std::collections::BTreeSet;
 
 use crate::{
     CellConfig,
     report::{CellReport, Host},
-    witness::{Comparison, counters::COMPARED},
+    witness::Comparison,
 };
 use overflow_core::{
     model::scenario::Phase,
@@ -15,10 +15,11 @@ use overflow_core::{
         table::{Column, Field, table},
         values,
     },
+    verdict::Counter,
     wire::LinkKind,
 };
 
-use super::{sockets, stories::stories};
+use super::{histories::histories, sockets};
 
 /// With more clients than this, rows that are alike are counted instead of listed.
 const LISTED: usize = 20;
@@ -79,7 +80,7 @@ pub(super) fn cell(page: &mut Page, cell: &CellReport) {
     page.blank();
     connections(page, &burst, cell);
     page.blank();
-    stories(page, &burst);
+    histories(page, &burst);
     page.blank();
     sums(page, cell);
 }
@@ -104,19 +105,19 @@ fn heading(config: &CellConfig) -> String {
 }
 
 /// All prefill connections in one line.
-fn prefill(page: &mut Page, judged: &[&Comparison], cell: &CellReport) {
+fn prefill(page: &mut Page, comparisons: &[&Comparison], cell: &CellReport) {
     let mut counts: Vec<(&str, usize)> = Vec::new();
-    for judged in judged {
-        match counts.iter_mut().find(|(verdict, _)| *verdict == judged.verdict()) {
+    for comparison in comparisons {
+        match counts.iter_mut().find(|(verdict, _)| *verdict == comparison.verdict()) {
             Some((_, n)) => *n += 1,
-            None => counts.push((judged.verdict(), 1)),
+            None => counts.push((comparison.verdict(), 1)),
         }
     }
     if counts.is_empty() {
         return;
     }
     let verdicts: Vec<String> = counts.iter().map(|(v, n)| format!("{v} ×{n}")).collect();
-    let tick = tick(judged.iter().all(|c| cell.agrees(c)));
+    let tick = tick(comparisons.iter().all(|c| cell.agrees(c)));
     let text = format!("before the burst: {} {tick}", verdicts.join(", "));
     page.blank();
     page.flow("  ", 2, Tone::Plain, &text);
@@ -125,16 +126,16 @@ fn prefill(page: &mut Page, judged: &[&Comparison], cell: &CellReport) {
 fn connections(page: &mut Page, burst: &[&Comparison], cell: &CellReport) {
     let grouped = burst.len() > LISTED;
     let mut rows: Vec<(Vec<Field>, usize)> = Vec::new();
-    for judged in burst {
-        let row = row(judged, cell);
+    for comparison in burst {
+        let row = row(comparison, cell);
         match rows.iter_mut().find(|(seen, _)| grouped && *seen == row) {
             Some((_, count)) => *count += 1,
             None => rows.push((row, 1)),
         }
     }
-    let first = |(mut row, count): (Vec<Field>, usize), judged: Option<&&Comparison>| {
-        let text = match judged {
-            Some(judged) => judged.connection.client.port().to_string(),
+    let first = |(mut row, count): (Vec<Field>, usize), comparison: Option<&&Comparison>| {
+        let text = match comparison {
+            Some(comparison) => comparison.connection.client.port().to_string(),
             None => format!("{count}×"),
         };
         row.insert(0, Field::new(text, Tone::Plain));
@@ -143,7 +144,7 @@ fn connections(page: &mut Page, burst: &[&Comparison], cell: &CellReport) {
     let rows: Vec<Vec<Field>> = if grouped {
         rows.into_iter().map(|row| first(row, None)).collect()
     } else {
-        rows.into_iter().zip(burst).map(|(row, judged)| first(row, Some(judged))).collect()
+        rows.into_iter().zip(burst).map(|(row, comparison)| first(row, Some(comparison))).collect()
     };
     let columns = [
         Column::right(if grouped { "clients" } else { "port" }, 0),
@@ -156,18 +157,18 @@ fn connections(page: &mut Page, burst: &[&Comparison], cell: &CellReport) {
     table(page, &columns, &rows);
 }
 
-fn row(judged: &Comparison, cell: &CellReport) -> Vec<Field> {
-    let verdict = judged.verdict();
-    let (client, client_tone) = sockets::client(judged);
-    let (server, server_tone) = sockets::server(judged);
-    let decided = judged.connection.handshake().map(values::decided_by).unwrap_or_default();
-    let agree = cell.agrees(judged);
-    let known = if judged.traced() { "traced" } else { "inferred" };
+fn row(comparison: &Comparison, cell: &CellReport) -> Vec<Field> {
+    let verdict = comparison.verdict();
+    let (client, client_tone) = sockets::client(comparison);
+    let (server, server_tone) = sockets::server(comparison);
+    let decided = comparison.connection.handshake().map(values::decided_by).unwrap_or_default();
+    let agree = cell.agrees(comparison);
+    let known = if comparison.traced() { "traced" } else { "inferred" };
     let tone = if agree { Tone::Plain } else { Tone::Bad };
     vec![
         Field::new(client, client_tone),
         Field::new(server, server_tone),
-        Field::new(verdict, sockets::tone(verdict)),
+        Field::new(verdict, comparison.tone()),
         Field::new(decided, Tone::Plain),
         Field::new(format!("{known} {}", tick(agree)), tone),
     ]
@@ -184,8 +185,8 @@ fn sums(page: &mut Page, cell: &CellReport) {
         if after.recv_q > after.send_q { "full" } else { "not full" },
     );
     page.flow("  listener  ", LABEL, Tone::Plain, &queue);
-    let counted = COMPARED.iter().filter_map(|name| {
-        let n = *cell.observation.counters.get(*name)?;
+    let counted = Counter::ALL.iter().map(|counter| counter.as_str()).filter_map(|name| {
+        let n = *cell.observation.counters.get(name)?;
         (n > 0).then(|| format!("{name}\u{a0}{n}"))
     });
     let counted: Vec<String> = counted.collect();

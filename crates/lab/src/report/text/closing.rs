@@ -78,9 +78,9 @@ fn witnesses(page: &mut Page, report: &Report) {
     page.line(&line);
     for cell in &report.cells {
         let name = cell.config.run_name();
-        for judged in cell.judgement.connections.iter().filter(|c| !c.agree) {
-            let why = judged.why.as_deref().unwrap_or("for no stated reason");
-            let text = format!("{name}, port {}: {why}", judged.connection.client.port());
+        for comparison in cell.judgement.connections.iter().filter(|c| !c.agree) {
+            let why = comparison.why.as_deref().unwrap_or("for no stated reason");
+            let text = format!("{name}, port {}: {why}", comparison.connection.client.port());
             page.flow("  - ", 4, Tone::Bad, &text);
         }
         if !cell.judgement.counters.is_empty() {

@@ -3,7 +3,7 @@
 
 mod cell;
 mod closing;
-mod stories;
+mod histories;
 mod sockets;
 
 use std::io::{self, Write};

@@ -5,8 +5,8 @@ use overflow_core::{tcp_state::TcpState, text::style::Tone};
 use crate::witness::Comparison;
 
 /// The client's socket, as `ss` writes states; `reset` where a RST ended it.
-pub(super) fn client(judged: &Comparison) -> (String, Tone) {
-    match &judged.client_view {
+pub(super) fn client(comparison: &Comparison) -> (String, Tone) {
+    match &comparison.client_view {
         Some((_, Some(error))) if error == "ECONNRESET" => ("reset".to_owned(), Tone::Warn),
         Some((_, Some(error))) if error == "ETIMEDOUT" => ("timeout".to_owned(), Tone::Warn),
         Some((_, Some(error))) => (error.clone(), Tone::Warn),
@@ -16,21 +16,10 @@ pub(super) fn client(judged: &Comparison) -> (String, Tone) {
 }
 
 /// The server's socket.
-pub(super) fn server(judged: &Comparison) -> (String, Tone) {
-    match &judged.server_view {
+pub(super) fn server(comparison: &Comparison) -> (String, Tone) {
+    match &comparison.server_view {
         Some(state) => (ss_state(state), Tone::Plain),
         None => ("nothing".to_owned(), Tone::Dim),
-    }
-}
-
-/// How good a verdict is for the connection.
-pub(super) fn tone(verdict: &str) -> Tone {
-    if verdict.starts_with("ack.accepted") {
-        Tone::Good
-    } else if verdict.starts_with("ack.reset") {
-        Tone::Warn
-    } else {
-        Tone::Bad
     }
 }
 

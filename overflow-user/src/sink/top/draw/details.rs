@@ -9,7 +9,7 @@ use crate::sink::{
         state::State,
     },
     trace::Waits,
-    trace_text::{by_count, tone},
+    trace_text::by_count,
 };
 use overflow_core::{
     listeners::{Forecast, Listener, Sysctls},
@@ -192,7 +192,7 @@ fn verdicts(text: &mut Text, row: &Row) {
     for (id, count) in by_count(&row.totals.verdicts) {
         text.line(vec![
             (Tone::Plain, format!("{:12}{count:>9}  ", "")),
-            (tone(id), id.as_str().to_owned()),
+            (id.tone(), id.as_str().to_owned()),
         ]);
     }
 }

@@ -7,7 +7,7 @@ use crate::sink::{
         row::Key,
         state::{Handshake, State},
     },
-    trace_text::{clock, elide, tone},
+    trace_text::{clock, elide},
 };
 use overflow_core::text::{style::Tone, wrap::Flow};
 
@@ -47,7 +47,7 @@ pub(super) fn parts(state: &State, handshake: &Handshake, width: usize) -> Vec<(
     let client = elide(&handshake.client.to_string(), room);
     let verdict = format!("{}{}", if handshake.traced { "" } else { "~" }, handshake.id);
     let recv_q = handshake.recv_q.map_or_else(String::new, |(l, m)| queue(l, m, RECV_Q));
-    let tone = tone(handshake.id);
+    let tone = handshake.id.tone();
     let time = (Tone::Dim, format!("{} ", clock(handshake.t_ns, wall, utc)));
     let port = handshake.server.port();
     if width < WHOLE {

@@ -118,14 +118,14 @@ fn later_life() {
 
 #[test]
 fn time_in_the_queue_counts_from_the_child_that_got_in() {
-    let wait = |story: &[(Kind, u32, u64)]| {
+    let wait = |history: &[(Kind, u32, u64)]| {
         let at = |&(kind, path, t_ns): &(Kind, u32, u64)| {
             let m = Observed { t_ns, ..moment(kind, path) };
             // The queue was full at the first ACK, and had room at the next.
             if path & Path::CHECK_REQ_NULL == 0 { m } else { full(m) }
         };
-        let story: Vec<_> = story.iter().map(at).collect();
-        let connection = judge(key(), &story, None);
+        let history: Vec<_> = history.iter().map(at).collect();
+        let connection = judge(key(), &history, None);
         let accepted = connection.stages.last().unwrap();
         assert_eq!(accepted.id, VerdictId::LaterAcceptedByApp);
         accepted.values.queue_wait_ns

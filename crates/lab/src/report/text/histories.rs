@@ -1,45 +1,43 @@
-//! Each distinct story of a cell once: its stages with the kernel's path and values.
+//! Each distinct history of a cell once: its stages with the kernel's path and values.
 
 use crate::witness::Comparison;
 use overflow_core::{
+    explain::Lang,
     text::{
         duration::{since, times as in_words},
-        effect,
         style::{Page, Tone},
         values,
     },
     verdict::{Known, Stage, VerdictId},
 };
 
-use super::sockets;
-
 /// Column where a stage's text begins.
 const INDENT: usize = 12;
 
-/// Prints the distinct stories of a cell's burst, in order of first appearance.
-pub(super) fn stories(page: &mut Page, burst: &[&Comparison]) {
+/// Prints the distinct histories of a cell's burst, in order of first appearance.
+pub(super) fn histories(page: &mut Page, burst: &[&Comparison]) {
     let mut found: Vec<(&Comparison, usize)> = Vec::new();
-    for judged in burst {
-        match found.iter_mut().find(|(seen, _)| plot(seen) == plot(judged)) {
+    for comparison in burst {
+        match found.iter_mut().find(|(seen, _)| summary(seen) == summary(comparison)) {
             Some((_, count)) => *count += 1,
-            None => found.push((judged, 1)),
+            None => found.push((comparison, 1)),
         }
     }
-    for (judged, count) in found {
-        story(page, judged, count);
+    for (comparison, count) in found {
+        history(page, comparison, count);
     }
 }
 
-/// What makes two connections the same story: what happened and what became of it.
-fn plot(judged: &Comparison) -> (&'static str, Vec<VerdictId>, Option<VerdictId>) {
-    let ids = judged.connection.stages.iter().map(|s| s.id).collect();
-    (judged.verdict(), ids, judged.connection.outcome)
+/// What makes two connections alike: what happened and what became of it.
+fn summary(comparison: &Comparison) -> (&'static str, Vec<VerdictId>, Option<VerdictId>) {
+    let ids = comparison.connection.stages.iter().map(|s| s.id).collect();
+    (comparison.verdict(), ids, comparison.connection.outcome)
 }
 
-fn story(page: &mut Page, judged: &Comparison, count: usize) {
-    let connection = &judged.connection;
-    let verdict = judged.verdict();
-    let mut heading = page.paint(sockets::tone(verdict), verdict);
+fn history(page: &mut Page, comparison: &Comparison, count: usize) {
+    let connection = &comparison.connection;
+    let verdict = comparison.verdict();
+    let mut heading = page.paint(comparison.tone(), verdict);
     heading.push_str(&page.symbols(&format!(" ×{count}")));
     page.line(&format!("  {heading}"));
 
@@ -58,7 +56,7 @@ fn story(page: &mut Page, judged: &Comparison, count: usize) {
         stage(page, one, t0);
     }
     if connection.stages.is_empty() {
-        let seen = judged.packets.as_ref().map_or("nothing", |a| a.picture.words());
+        let seen = comparison.packets.as_ref().map_or("nothing", |e| e.pattern.words());
         page.flow("", INDENT, Tone::Plain, &format!("only the packets tell: {seen}"));
     }
     if !connection.synack_retransmits_ns.is_empty() {
@@ -66,16 +64,16 @@ fn story(page: &mut Page, judged: &Comparison, count: usize) {
         page.flow("", INDENT, Tone::Plain, &format!("SYN-ACK sent again at {times}"));
     }
     let last = connection.stages.last().map(|s| s.id);
-    let outcome = connection.outcome.filter(|id| Some(*id) != last && id.is_under("later"));
+    let outcome = connection.outcome.filter(|id| Some(*id) != last && id.is_later());
     if let Some(id) = outcome {
-        let text = format!("{id}: {}", effect::outcome(id));
+        let text = format!("{id}: {}", id.label(Lang::En));
         page.flow("      then  ", INDENT, Tone::Plain, &text);
     }
 }
 
 fn stage(page: &mut Page, stage: &Stage, t0: u64) {
     let margin = format!("{:>10}  ", since(stage.t_ns, t0));
-    let text = format!("{}: {}", stage.id, effect::effect(stage.id));
+    let text = format!("{}: {}", stage.id, stage.id.label(Lang::En));
     page.flow(&margin, INDENT, Tone::Plain, &text);
     page.flow("", INDENT, Tone::Plain, &values::values(stage));
     path(page, stage);

@@ -1,0 +1,59 @@
+//! The kernel counters that verdicts move, by their `nstat` names.
+
+use crate::table_enum::table_enum;
+
+table_enum! {
+    /// A counter of the listener's network namespace.
+    pub enum Counter: &'static str {
+        /// Third ACKs and SYNs that met a full accept queue.
+        ListenOverflows = "ListenOverflows",
+        /// SYNs and third ACKs dropped for any reason (`tcp_listendrop`).
+        ListenDrops = "ListenDrops",
+        /// SYNs dropped because the SYN queue was full.
+        ReqQFullDrop = "TCPReqQFullDrop",
+        /// SYNs to be answered by a cookie because the SYN queue was full.
+        ReqQFullDoCookies = "TCPReqQFullDoCookies",
+        /// SYN cookies sent.
+        SyncookiesSent = "SyncookiesSent",
+        /// Valid SYN cookies received.
+        SyncookiesRecv = "SyncookiesRecv",
+        /// Invalid SYN cookies received.
+        SyncookiesFailed = "SyncookiesFailed",
+        /// Requests ended by an RST.
+        EmbryonicRsts = "EmbryonicRsts",
+        /// RSTs sent.
+        OutRsts = "OutRsts",
+        /// Children made.
+        PassiveOpens = "PassiveOpens",
+        /// Bare third ACKs ignored because of `TCP_DEFER_ACCEPT`.
+        DeferAcceptDrop = "TCPDeferAcceptDrop",
+    }
+}
+
+impl Counter {
+    /// Its `nstat` name, without the prefix `Tcp` or `TcpExt`.
+    pub const fn as_str(self) -> &'static str {
+        self.row()
+    }
+}
+
+/// What one occurrence of a verdict adds to a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// The counter.
+    pub counter: Counter,
+    /// At least.
+    pub min: u64,
+    /// At most.
+    pub max: u64,
+}
+
+/// Each occurrence counts.
+pub(super) const fn always(counter: Counter) -> Effect {
+    Effect { counter, min: 1, max: 1 }
+}
+
+/// An occurrence may count.
+pub(super) const fn maybe(counter: Counter) -> Effect {
+    Effect { counter, min: 0, max: 1 }
+}
