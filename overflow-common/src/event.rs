@@ -20,7 +20,7 @@ pub struct Queue {
 /// that could not be read, is absent, never zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct RawEvent {
     /// CLOCK_MONOTONIC nanoseconds (`bpf_ktime_get_ns`) when the hook point was reached.
     pub t_ns: u64,
     /// Address of the `struct sock` the record is about (the listener, or the child at its close);
@@ -82,7 +82,7 @@ pub struct Event {
     pub sk_state: u8,
 }
 
-/// Bits of [`Event::valid`].
+/// Bits of [`RawEvent::valid`].
 pub mod valid {
     /// `before.{ack_backlog,max_ack_backlog}` and, if an exit was seen, `after`'s.
     pub const ACCEPT_QUEUE: u16 = 1 << 0;
@@ -186,9 +186,9 @@ impl Rung {
     }
 }
 
-const _: () = assert!(size_of::<Event>() == 144 && size_of::<Event>().is_multiple_of(8));
+const _: () = assert!(size_of::<RawEvent>() == 144 && size_of::<RawEvent>().is_multiple_of(8));
 
-impl Event {
+impl RawEvent {
     /// Nothing read, nothing known.
     pub const EMPTY: Self = Self {
         t_ns: 0,
@@ -231,7 +231,7 @@ impl Event {
     /// The record whose bytes these are; `None` if there are too few of them.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..size_of::<Self>())?;
-        // SAFETY: the length was checked, every bit pattern is a valid Event, and the read does
+        // SAFETY: the length was checked, every bit pattern is a valid RawEvent, and the read does
         // not ask for alignment.
         Some(unsafe { core::ptr::read_unaligned(bytes.as_ptr().cast()) })
     }

@@ -1,6 +1,6 @@
 //! Which listeners and segments a trace is about. Pure: the lists themselves are elsewhere.
 
-use crate::Event;
+use crate::RawEvent;
 
 /// Where a listener listens.
 #[repr(C)]
@@ -21,7 +21,7 @@ pub trait Lists {
     fn netns(&self, netns: u32) -> Option<bool>;
     /// Listeners not to trace.
     fn excluded(&self, listener: ListenerKey) -> Option<bool>;
-    /// Local addresses to trace, as in [`Event::server`].
+    /// Local addresses to trace, as in [`RawEvent::server`].
     fn address(&self, address: [u8; 16]) -> Option<bool>;
     /// IP version to trace, 4 or 6; 0 for both.
     fn family(&self) -> u8;
@@ -37,7 +37,7 @@ pub fn wants(lists: &impl Lists, port: u16, netns: u32) -> bool {
 
 /// Whether a segment with these headers is to be traced.
 #[inline(always)]
-pub fn wants_segment(lists: &impl Lists, event: &Event) -> bool {
+pub fn wants_segment(lists: &impl Lists, event: &RawEvent) -> bool {
     let family = lists.family();
     (family == 0 || family == event.family) && lists.address(event.server) != Some(false)
 }
@@ -76,8 +76,8 @@ mod tests {
 
     const V4: [u8; 16] = [10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-    fn segment(family: u8, server: [u8; 16]) -> Event {
-        Event { server, family, ..Event::EMPTY }
+    fn segment(family: u8, server: [u8; 16]) -> RawEvent {
+        RawEvent { server, family, ..RawEvent::EMPTY }
     }
 
     #[test]

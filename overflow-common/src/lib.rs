@@ -19,7 +19,7 @@ mod plain;
 pub mod segment;
 mod tally;
 
-pub use event::{Event, Kind, Queue, Rung, valid};
+pub use event::{Kind, Queue, RawEvent, Rung, valid};
 pub use field::{Field, Slot};
 pub use layout::{Counter, ENUMERATORS, EnumeratorRow, FIELDS, FieldRow, Reading, SLOTS, SlotRow};
 pub use loss::Loss;

@@ -1,6 +1,6 @@
 //! The path word: what one segment went through, a bit each.
 
-/// Bits of [`crate::Event::path`]. Set by the hooks as the kernel passes; judged by user space.
+/// Bits of [`crate::RawEvent::path`]. Set by the hooks as the kernel passes; judged by user space.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Path(pub u32);

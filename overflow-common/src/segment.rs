@@ -3,7 +3,7 @@
 
 use core::mem::MaybeUninit;
 
-use crate::{Event, Plain, valid};
+use crate::{Plain, RawEvent, valid};
 
 const IPPROTO_TCP: u8 = 6;
 
@@ -85,7 +85,7 @@ pub enum NoSegment {
 /// Parses the headers of a segment into `event`, as seen from the server: the sender is the client.
 /// `None` if it is no TCP segment.
 #[inline(always)]
-pub fn parse(source: &impl Source, event: &mut Event) -> Option<()> {
+pub fn parse(source: &impl Source, event: &mut RawEvent) -> Option<()> {
     let refuse = |why| {
         source.refuse(why);
         None
@@ -209,18 +209,18 @@ mod tests {
             self
         }
 
-        fn parse(&self) -> Result<Event, NoSegment> {
+        fn parse(&self) -> Result<RawEvent, NoSegment> {
             parse_bytes(&self.bytes)
         }
     }
 
-    fn parse_bytes(bytes: &[u8]) -> Result<Event, NoSegment> {
-        let mut event = Event::EMPTY;
+    fn parse_bytes(bytes: &[u8]) -> Result<RawEvent, NoSegment> {
+        let mut event = RawEvent::EMPTY;
         let bytes = Bytes(bytes, Cell::new(None));
         let parsed = parse(&bytes, &mut event);
         assert_eq!(parsed.is_none(), bytes.1.get().is_some());
         if let Some(why) = bytes.1.get() {
-            assert_eq!(event, Event::EMPTY);
+            assert_eq!(event, RawEvent::EMPTY);
             return Err(why);
         }
         Ok(event)
@@ -230,7 +230,7 @@ mod tests {
     const SERVER_V6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 
     /// What [`Packet::tcp`] says.
-    fn has_tcp(event: &Event, flags: u8) {
+    fn has_tcp(event: &RawEvent, flags: u8) {
         assert_eq!((event.client_port, event.server_port), (40_000, 443));
         assert_eq!((event.seq, event.ack_seq), (0x0102_0304, 0xfffe_fdfc));
         assert_eq!((event.tcp_flags, event.valid), (flags, valid::SEGMENT));

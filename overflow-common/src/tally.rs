@@ -1,7 +1,7 @@
 //! What is counted in the kernel, so that it is exact however much happens: SYNs and third ACKs by
 //! what they went through, and each listener's queue over time.
 
-use crate::{Event, Queue, valid};
+use crate::{Queue, RawEvent, valid};
 
 /// What decides a SYN's or third ACK's verdict, without whose it was: events with the same
 /// signature have the same verdict, and are counted together.
@@ -11,31 +11,31 @@ use crate::{Event, Queue, valid};
 pub struct Signature {
     /// Address of the listener's `struct sock`.
     pub sk: u64,
-    /// [`Event::location`].
+    /// [`RawEvent::location`].
     pub location: u64,
-    /// [`Event::path`].
+    /// [`RawEvent::path`].
     pub path: u32,
-    /// [`Event::valid`].
+    /// [`RawEvent::valid`].
     pub valid: u16,
-    /// [`Event::kind`].
+    /// [`RawEvent::kind`].
     pub kind: u8,
-    /// [`Event::rung`].
+    /// [`RawEvent::rung`].
     pub rung: u8,
     /// How the queues stood, see [`Standing`].
     pub standing: u8,
-    /// [`Event::tcp_flags`].
+    /// [`RawEvent::tcp_flags`].
     pub tcp_flags: u8,
-    /// [`Event::abort_on_overflow`].
+    /// [`RawEvent::abort_on_overflow`].
     pub abort_on_overflow: u8,
-    /// [`Event::syncookies`].
+    /// [`RawEvent::syncookies`].
     pub syncookies: u8,
-    /// [`Event::num_timeout`].
+    /// [`RawEvent::num_timeout`].
     pub num_timeout: u8,
-    /// [`Event::defer_accept`].
+    /// [`RawEvent::defer_accept`].
     pub defer_accept: u8,
     /// [`Tally::port`] of the listener: its address alone may have been another's before.
     pub port: u16,
-    /// [`Event::drop_reason`].
+    /// [`RawEvent::drop_reason`].
     pub drop_reason: u32,
     /// Zero.
     pub padding: u32,
@@ -60,7 +60,7 @@ impl Standing {
 impl Signature {
     /// That of an event; without the port.
     #[inline(always)]
-    pub fn of(event: &Event) -> Self {
+    pub fn of(event: &RawEvent) -> Self {
         let (before, after) = (event.before, event.after);
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
         Self {
@@ -91,7 +91,7 @@ impl Signature {
     }
 
     /// An event with this signature: queues and payload are of the smallest size that fits.
-    pub fn to_event(&self) -> Event {
+    pub fn to_event(&self) -> RawEvent {
         let has = |bit: u8| u32::from(self.standing & bit != 0);
         let queue = |full: u8| Queue {
             ack_backlog: 1 + has(full),
@@ -99,7 +99,7 @@ impl Signature {
             qlen: has(Standing::SYN_AT) + 2 * has(Standing::SYN_ABOVE),
             young: 0,
         };
-        Event {
+        RawEvent {
             sk: self.sk,
             location: self.location,
             path: self.path,
@@ -116,7 +116,7 @@ impl Signature {
             defer_accept: self.defer_accept,
             drop_reason: self.drop_reason,
             family: 4,
-            ..Event::EMPTY
+            ..RawEvent::EMPTY
         }
     }
 }
@@ -193,8 +193,8 @@ mod tests {
     use super::*;
 
     /// A third ACK to a full accept queue.
-    fn event() -> Event {
-        Event {
+    fn event() -> RawEvent {
+        RawEvent {
             t_ns: 5,
             sk: 0xffff_8880_0000_1000,
             req: 0xffff_8880_0000_2000,
@@ -219,7 +219,7 @@ mod tests {
             syncookies: 2,
             num_timeout: 3,
             defer_accept: 4,
-            ..Event::EMPTY
+            ..RawEvent::EMPTY
         }
     }
 
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn whatever_decides_a_verdict_matters() {
-        let changes: [fn(&mut Event); 13] = [
+        let changes: [fn(&mut RawEvent); 13] = [
             |e| e.sk += 1,
             |e| e.location += 1,
             |e| e.path += 1,
@@ -272,7 +272,7 @@ mod tests {
             };
             let (len, max, qlen) = before;
             let (before, after) = (queue((len, max), qlen), queue(after, 0));
-            Signature::of(&Event { payload_len, before, after, ..event() }).standing
+            Signature::of(&RawEvent { payload_len, before, after, ..event() }).standing
         };
         // At its limit a queue still takes one.
         assert_eq!(standing((128, 128, 0), (128, 128), 0), 0);

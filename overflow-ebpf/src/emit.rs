@@ -5,17 +5,17 @@ use aya_ebpf::{
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_ringbuf_query},
     macros::btf_map,
 };
-use overflow_common::{Event, Kind, Loss, Rung};
+use overflow_common::{Kind, Loss, RawEvent, Rung};
 
 use crate::losses;
 
 /// Records on their way to user space. The size is a default; user space sets it before load.
 #[btf_map]
-pub static EVENTS: RingBuf<Event, 262_144> = RingBuf::new();
+pub static EVENTS: RingBuf<RawEvent, 262_144> = RingBuf::new();
 
 /// Starts a record: what it is about, by which rung, when and where.
 #[inline(always)]
-pub fn begin(event: &mut Event, kind: Kind, rung: Rung) {
+pub fn begin(event: &mut RawEvent, kind: Kind, rung: Rung) {
     event.kind = kind as u8;
     event.rung = rung as u8;
     // SAFETY: helpers without arguments.
@@ -37,7 +37,7 @@ const WAKE_ABOVE: u64 = 64 << 10;
 
 /// Sends a copy of a record. A full ring is counted.
 #[inline(always)]
-pub fn record(event: &Event) {
+pub fn record(event: &RawEvent) {
     match EVENTS.reserve(0) {
         Some(mut entry) => {
             copy(event, entry.as_mut_ptr());
@@ -49,7 +49,7 @@ pub fn record(event: &Event) {
 
 /// Lets `fill` write a record in place, and sends it if it says so.
 #[inline(always)]
-pub fn in_place(kind: Kind, rung: Rung, fill: impl FnOnce(&mut Event) -> bool) {
+pub fn in_place(kind: Kind, rung: Rung, fill: impl FnOnce(&mut RawEvent) -> bool) {
     let Some(mut entry) = EVENTS.reserve(0) else {
         losses::count(Loss::RingFull);
         return;
@@ -67,12 +67,12 @@ pub fn in_place(kind: Kind, rung: Rung, fill: impl FnOnce(&mut Event) -> bool) {
 }
 
 /// What a record consists of, for the copies below.
-const WORDS: usize = size_of::<Event>() / size_of::<u64>();
+const WORDS: usize = size_of::<RawEvent>() / size_of::<u64>();
 
-/// Makes a record empty: all zeros, as [`Event::EMPTY`]. Word by word: the compiler's own copies of
+/// Makes a record empty: all zeros, as [`RawEvent::EMPTY`]. Word by word: the compiler's own copies of
 /// this length are loops over bytes, at ten times the cost of all the rest.
 #[inline(always)]
-pub fn clear(to: *mut Event) {
+pub fn clear(to: *mut RawEvent) {
     for word in 0..WORDS {
         // SAFETY: inside of the record, which is aligned to words. Volatile, or the compiler makes
         // a loop over bytes of it again.
@@ -82,7 +82,7 @@ pub fn clear(to: *mut Event) {
 
 /// Copies a record word by word, as above.
 #[inline(always)]
-fn copy(from: &Event, to: *mut Event) {
+fn copy(from: &RawEvent, to: *mut RawEvent) {
     let from = core::ptr::from_ref(from).cast::<u64>();
     for word in 0..WORDS {
         // SAFETY: as above.

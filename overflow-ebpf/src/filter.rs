@@ -3,7 +3,7 @@
 
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
 use overflow_common::{
-    Event,
+    RawEvent,
     filter::{self, ListenerKey, Lists},
 };
 
@@ -17,7 +17,7 @@ pub static NETNS: HashMap<u32, u8, 1024> = HashMap::new();
 #[btf_map]
 pub static PORTS: HashMap<u16, u8, 1024> = HashMap::new();
 
-/// Local addresses to trace, as in [`Event::server`]; used if `FILTER_ADDRESS` is set.
+/// Local addresses to trace, as in [`RawEvent::server`]; used if `FILTER_ADDRESS` is set.
 #[btf_map]
 pub static ADDRESSES: HashMap<[u8; 16], u8, 1024> = HashMap::new();
 
@@ -68,6 +68,6 @@ pub fn wants(port: u16, netns: u32) -> bool {
 
 /// Whether a segment with these headers is to be traced.
 #[inline(always)]
-pub fn wants_segment(event: &Event) -> bool {
+pub fn wants_segment(event: &RawEvent) -> bool {
     filter::wants_segment(&Maps, event)
 }

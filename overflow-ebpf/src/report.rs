@@ -1,6 +1,6 @@
 //! Records that hook points of both traces make: about a request, a child, an RST.
 
-use overflow_common::{Event, Kind, Path, Rung, valid};
+use overflow_common::{Kind, Path, RawEvent, Rung, valid};
 
 use crate::{
     emit, filter,
@@ -15,7 +15,7 @@ use crate::{
 /// timer can run while a segment is being followed.
 #[inline(always)]
 pub fn request(listener: u64, req: u64, kind: Kind, rung: Rung, path: u32) {
-    let mut event = Event::EMPTY;
+    let mut event = RawEvent::EMPTY;
     if sock::tuple(req, &mut event).is_none()
         || !filter::wants(event.server_port, event.netns)
         || !filter::wants_segment(&event)
@@ -75,7 +75,7 @@ pub fn waiting_child(sk: u64, kind: Kind, rung: Rung, bit: u32) {
 /// A record about a child socket.
 #[inline(always)]
 pub fn child(sk: u64, state: u8, kind: Kind, rung: Rung, bit: u32) {
-    let mut event = Event::EMPTY;
+    let mut event = RawEvent::EMPTY;
     if sock::child_tuple(sk, &mut event).is_none()
         || !filter::wants(event.server_port, event.netns)
         || !filter::wants_segment(&event)
@@ -124,7 +124,7 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
 
 /// Notes why the RST is sent, if the kernel says so.
 #[inline(always)]
-pub fn reset_reason(event: &mut Event, reason: u64) {
+pub fn reset_reason(event: &mut RawEvent, reason: u64) {
     if reason != read::NO_REASON {
         event.reset_reason = reason as u32;
         event.valid |= valid::RESET_REASON;

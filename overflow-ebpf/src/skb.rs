@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use overflow_common::{
-    Event, Loss, Plain,
+    Loss, Plain, RawEvent,
     segment::{self, NoSegment, Source},
 };
 
@@ -51,13 +51,13 @@ impl Source for Segment {
 /// Parses the headers of `skb` into `event`, as seen from the server: the sender is the client.
 /// `None` if it is no TCP segment; unreadable headers are counted.
 #[inline(always)]
-pub fn parse(skb: u64, at: At, event: &mut Event) -> Option<()> {
+pub fn parse(skb: u64, at: At, event: &mut RawEvent) -> Option<()> {
     parse_by::<Probed>(skb, at, event)
 }
 
 /// As [`parse`]; `M` is how `skb` may be read.
 #[inline(always)]
-pub fn parse_by<M: Memory>(skb: u64, at: At, event: &mut Event) -> Option<()> {
+pub fn parse_by<M: Memory>(skb: u64, at: At, event: &mut RawEvent) -> Option<()> {
     let ip = match at {
         At::NetworkHeader => {
             M::exact::<u64>(skb, &SKB_HEAD) + M::exact::<u16>(skb, &SKB_NETWORK_HEADER)

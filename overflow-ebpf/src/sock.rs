@@ -1,6 +1,6 @@
 //! Which fields of `struct sock`, `struct request_sock` and `struct net` are read.
 
-use overflow_common::{Event, Queue, valid};
+use overflow_common::{Queue, RawEvent, valid};
 
 use crate::{
     globals::{
@@ -64,7 +64,7 @@ pub fn queue(listener: u64) -> (Queue, u16) {
 
 /// The sysctls of the listener's namespace and its defer-accept setting, into `event`.
 #[inline(always)]
-pub fn settings(listener: u64, event: &mut Event) {
+pub fn settings(listener: u64, event: &mut RawEvent) {
     if let Some(net) = read::field(listener, &SOCK_NET) {
         if let Some(value) = read::field(net, &NET_ABORT_ON_OVERFLOW) {
             event.abort_on_overflow = value as u8;
@@ -83,7 +83,7 @@ pub fn settings(listener: u64, event: &mut Event) {
 
 /// Timeouts and retransmissions of a request, into `event`.
 #[inline(always)]
-pub fn request(req: u64, event: &mut Event) {
+pub fn request(req: u64, event: &mut RawEvent) {
     event.req = req;
     if let (Some(timeouts), Some(retrans)) =
         (read::field(req, &REQ_NUM_TIMEOUT), read::field(req, &REQ_NUM_RETRANS))
@@ -97,7 +97,7 @@ pub fn request(req: u64, event: &mut Event) {
 /// As [`tuple`], of a child that may be closing: `tcp_set_state(TCP_CLOSE)` gives its port back
 /// (`inet_put_port`), which clears `skc_num`; `inet_sport` stays.
 #[inline(always)]
-pub fn child_tuple(child: u64, event: &mut Event) -> Option<()> {
+pub fn child_tuple(child: u64, event: &mut RawEvent) -> Option<()> {
     event.server_port = u16::from_be(read::field(child, &INET_SPORT)? as u16);
     tuple(child, event)
 }
@@ -105,7 +105,7 @@ pub fn child_tuple(child: u64, event: &mut Event) -> Option<()> {
 /// The peer and local address of `sk` (a child, or a request, whose `sock_common` is alike), seen
 /// from the server: the peer is the client.
 #[inline(always)]
-pub fn tuple(sk: u64, event: &mut Event) -> Option<()> {
+pub fn tuple(sk: u64, event: &mut RawEvent) -> Option<()> {
     event.client_port = u16::from_be(read::field(sk, &SOCK_DPORT)? as u16);
     if event.server_port == 0 {
         event.server_port = local_port(sk)?;

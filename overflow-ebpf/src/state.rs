@@ -3,7 +3,7 @@
 
 use aya_ebpf::{EbpfContext, btf_maps::PerCpuArray, macros::btf_map};
 use aya_log_ebpf::debug;
-use overflow_common::{Event, Kind, Loss, Path, Queue, Rung, valid};
+use overflow_common::{Kind, Loss, Path, Queue, RawEvent, Rung, valid};
 
 use crate::{
     emit, filter,
@@ -28,7 +28,7 @@ pub struct PathState {
     /// Address of the `struct sk_buff`; 0 when no segment is being followed.
     pub skb: u64,
     /// The record being collected.
-    pub event: Event,
+    pub event: RawEvent,
 }
 
 impl PathState {

@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
     macros::btf_map,
 };
-use overflow_common::{Event, Kind, Loss, Signature, Tally, Waiting};
+use overflow_common::{Kind, Loss, RawEvent, Signature, Tally, Waiting};
 
 use crate::{
     atomic,
@@ -36,7 +36,7 @@ pub static CHILDREN: LruHashMap<u64, Waiting, 65536> = LruHashMap::new();
 
 /// Counts a SYN or a third ACK by what it went through.
 #[inline(always)]
-pub fn segment(event: &Event) {
+pub fn segment(event: &RawEvent) {
     let counted = event.kind == Kind::Syn as u8 || event.kind == Kind::Ack as u8;
     if AGGREGATE.load() == 0 || !counted || event.sk == 0 {
         return;

@@ -7,7 +7,7 @@
 
 use std::{env, io, path::Path, process::ExitCode};
 
-use overflow_common::{Event, Kind, Path as Went, Queue, Rung, valid};
+use overflow_common::{Kind, Path as Went, Queue, RawEvent, Rung, valid};
 use overflow_core::{
     listeners::Inventory,
     recording::{Frame, Header},
@@ -54,7 +54,7 @@ fn write(file: &Path, connections: u32, dropped: bool) -> io::Result<u64> {
     recorder.write(&Frame::Inventory(Box::<Inventory>::default()))?;
     let mut records = 0;
     let mut tick = 0;
-    let mut put = |event: Event| -> io::Result<()> {
+    let mut put = |event: RawEvent| -> io::Result<()> {
         while tick + SECOND <= event.t_ns {
             tick += SECOND;
             recorder.write(&Frame::Tick(tick))?;
@@ -75,12 +75,12 @@ fn write(file: &Path, connections: u32, dropped: bool) -> io::Result<u64> {
 }
 
 /// What all records of one connection have in common.
-fn of(number: u32, begun: u64) -> Event {
+fn of(number: u32, begun: u64) -> RawEvent {
     let mut client = [0; 16];
     client[..4].copy_from_slice(&(0x0a00_0000 | (number / 50_000)).to_be_bytes());
     let mut server = [0; 16];
     server[..4].copy_from_slice(&[192, 0, 2, 1]);
-    Event {
+    RawEvent {
         t_ns: begun + u64::from(number) * SECOND / RATE,
         sk: 0xffff_8880_0000_1000,
         req: 0xffff_8881_0000_0000 + u64::from(number) * 320,
@@ -94,13 +94,13 @@ fn of(number: u32, begun: u64) -> Event {
         syncookies: 0,
         valid: valid::ACCEPT_QUEUE | valid::SYN_QUEUE | valid::SEGMENT | valid::SYNCOOKIES,
         seq: number.wrapping_mul(2_654_435_761),
-        ..Event::EMPTY
+        ..RawEvent::EMPTY
     }
 }
 
-fn syn(number: u32) -> Event {
+fn syn(number: u32) -> RawEvent {
     let queue = Queue { ack_backlog: 0, max_ack_backlog: LIMIT, qlen: number, young: number };
-    Event {
+    RawEvent {
         kind: Kind::Syn as u8,
         path: Went::CONN_REQUEST | Went::REQSK_HASHED,
         tcp_flags: 0x02,
@@ -111,9 +111,9 @@ fn syn(number: u32) -> Event {
     .with_after()
 }
 
-fn synack_again(number: u32) -> Event {
+fn synack_again(number: u32) -> RawEvent {
     let event = of(number, 2 * SECOND);
-    Event {
+    RawEvent {
         kind: Kind::SynAckRetransmit as u8,
         num_timeout: 1,
         num_retrans: 1,
@@ -123,10 +123,10 @@ fn synack_again(number: u32) -> Event {
     }
 }
 
-fn ack_dropped(number: u32) -> Event {
+fn ack_dropped(number: u32) -> RawEvent {
     let full = Queue { ack_backlog: LIMIT + 1, max_ack_backlog: LIMIT, qlen: number, young: 0 };
     let event = of(number, 2 * SECOND);
-    Event {
+    RawEvent {
         kind: Kind::Ack as u8,
         path: Went::CHECK_REQ | Went::SYN_RECV_SOCK_NULL | Went::CHECK_REQ_NULL,
         tcp_flags: 0x10,
@@ -146,7 +146,7 @@ trait After {
     fn with_after(self) -> Self;
 }
 
-impl After for Event {
+impl After for RawEvent {
     fn with_after(self) -> Self {
         Self { valid: self.valid | valid::AFTER, ..self }
     }

@@ -182,20 +182,20 @@ fn local(tally: &Tally) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use overflow_common::{Event, Path, Rung, valid};
+    use overflow_common::{Path, RawEvent, Rung, valid};
 
     use super::*;
 
     #[test]
     fn counts_are_judged_as_their_moments_would_be() {
-        let mut event = Event {
+        let mut event = RawEvent {
             sk: 7,
             path: Path::CHECK_REQ | Path::CHECK_REQ_NULL | Path::SYN_RECV_SOCK_NULL,
             valid: valid::ACCEPT_QUEUE | valid::ABORT_ON_OVERFLOW | valid::SEGMENT,
             kind: 2,
             rung: 1,
             tcp_flags: 0x10,
-            ..Event::EMPTY
+            ..RawEvent::EMPTY
         };
         event.before.ack_backlog = 129;
         event.before.max_ack_backlog = 128;

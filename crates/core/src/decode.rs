@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use overflow_common::{Event, Kind, Path, Queue, Rung, valid};
+use overflow_common::{Kind, Path, Queue, RawEvent, Rung, valid};
 
 use crate::kernel::{Facts, Symbols};
 
@@ -47,7 +47,7 @@ pub struct QueueView {
 
 /// One kernel moment as the rest of the pipeline sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observed {
+pub struct Event {
     /// CLOCK_MONOTONIC nanoseconds.
     pub t_ns: u64,
     /// Which moment.
@@ -110,14 +110,14 @@ impl Decoder {
     }
 
     /// Decodes one record. `None`, and counted, if its kind, rung or family is unknown.
-    pub fn decode(&mut self, event: &Event) -> Option<Observed> {
+    pub fn decode(&mut self, event: &RawEvent) -> Option<Event> {
         let decoded = self.try_decode(event);
         self.unknown += u64::from(decoded.is_none());
         decoded
     }
 
     /// Whose record it is, without decoding the rest.
-    pub fn connection(event: &Event) -> Option<ConnKey> {
+    pub fn connection(event: &RawEvent) -> Option<ConnKey> {
         Some(ConnKey {
             netns: event.netns,
             client: SocketAddr::new(address(event.family, event.client)?, event.client_port),
@@ -130,7 +130,7 @@ impl Decoder {
         self.unknown
     }
 
-    fn try_decode(&self, e: &Event) -> Option<Observed> {
+    fn try_decode(&self, e: &RawEvent) -> Option<Event> {
         let has = |bit: u16| e.valid & bit != 0;
         let name = |names: &HashMap<u32, Arc<str>>, n: u32| {
             names.get(&n).cloned().unwrap_or_else(|| n.to_string().into())
@@ -140,7 +140,7 @@ impl Decoder {
             qlen: has(valid::SYN_QUEUE).then_some(q.qlen),
             young: has(valid::YOUNG).then_some(q.young),
         };
-        Some(Observed {
+        Some(Event {
             t_ns: e.t_ns,
             kind: Kind::from_u8(e.kind)?,
             rung: Rung::from_u8(e.rung)?,
@@ -176,7 +176,7 @@ impl QueueView {
     }
 }
 
-impl Observed {
+impl Event {
     /// Whether the accept queue was full when the segment was handled. Read on entry and again on
     /// exit: another CPU may have changed it in between, and either proves it.
     pub fn accept_queue_full(&self) -> Option<bool> {
@@ -210,7 +210,7 @@ mod tests {
     fn a_value_without_its_bit_is_absent() {
         let facts = Facts { drop_reasons: vec![(7, "X".into())], ..Facts::default() };
         let mut decoder = Decoder::new(&facts, Symbols::default());
-        let mut event = Event { kind: 2, rung: 1, family: 4, drop_reason: 7, ..Event::EMPTY };
+        let mut event = RawEvent { kind: 2, rung: 1, family: 4, drop_reason: 7, ..RawEvent::EMPTY };
         let bare = decoder.decode(&event).unwrap();
         assert_eq!((&bare.drop_reason, bare.abort_on_overflow), (&None, None));
         assert_eq!(bare.before.accept, None);
@@ -228,9 +228,9 @@ mod tests {
     fn unknown_kinds_are_counted() {
         let mut decoder = Decoder::default();
         for event in [
-            Event { kind: 99, rung: 1, family: 4, ..Event::EMPTY },
-            Event { kind: 1, rung: 9, family: 4, ..Event::EMPTY },
-            Event { kind: 1, rung: 1, family: 5, ..Event::EMPTY },
+            RawEvent { kind: 99, rung: 1, family: 4, ..RawEvent::EMPTY },
+            RawEvent { kind: 1, rung: 9, family: 4, ..RawEvent::EMPTY },
+            RawEvent { kind: 1, rung: 1, family: 5, ..RawEvent::EMPTY },
         ] {
             assert_eq!(decoder.decode(&event), None);
         }

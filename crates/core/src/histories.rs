@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    decode::{ConnKey, Observed},
+    decode::{ConnKey, Event},
     syn_limit::{SynLimitEstimator, SynQueueLimit},
 };
 
 /// The events of one connection, in the order they happened.
-pub type History = Vec<Observed>;
+pub type History = Vec<Event>;
 
 /// Collects events by connection, in bounded memory.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Table {
     }
 
     /// Takes one event. What does not fit is counted.
-    pub fn push(&mut self, event: Observed) {
+    pub fn push(&mut self, event: Event) {
         self.limit.learn(&event);
         let room = self.histories.len() < self.max_connections;
         let history = match self.histories.get_mut(&event.conn) {

@@ -7,7 +7,7 @@
 use overflow_common::{Kind, Path, Rung};
 
 use crate::{
-    decode::Observed,
+    decode::Event,
     table_enum::table_enum,
     verdict::{Shown, VerdictId},
 };
@@ -126,7 +126,7 @@ pub const fn counted(kind: Kind) -> Counted {
 }
 
 /// The kernel function, or on the tracepoint rung the tracepoint, at which an event's record ended.
-pub fn function(event: &Observed) -> &'static str {
+pub fn function(event: &Event) -> &'static str {
     let v6 = event.conn.client.is_ipv6();
     let path = event.path;
     if event.rung == Rung::Tracepoint {

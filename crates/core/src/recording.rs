@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use overflow_common::Event;
+use overflow_common::RawEvent;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -59,7 +59,7 @@ pub struct Header {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A ring record.
-    Event(Event),
+    Event(RawEvent),
     /// The listeners as they are from here on.
     Inventory(Box<Inventory>),
     /// What was counted in the kernel, at this time: CLOCK_MONOTONIC nanoseconds.
@@ -89,7 +89,7 @@ pub enum RecordError {
     /// Written by a later version, or by another build.
     #[error(
         "{path} is a recording in format {found}, and this program reads format {VERSION} with \
-         events of {} bytes; replay it with the version that recorded it", size_of::<Event>()
+         events of {} bytes; replay it with the version that recorded it", size_of::<RawEvent>()
     )]
     Format {
         /// The file.
@@ -130,7 +130,7 @@ impl<W: Write> Recorder<W> {
         let mut out = BufWriter::with_capacity(BUFFER, out);
         out.write_all(MAGIC)?;
         out.write_all(&VERSION.to_le_bytes())?;
-        let size = u16::try_from(size_of::<Event>()).map_err(io::Error::other)?;
+        let size = u16::try_from(size_of::<RawEvent>()).map_err(io::Error::other)?;
         out.write_all(&size.to_le_bytes())?;
         out.write_all(&BYTE_ORDER.to_ne_bytes())?;
         let mut recorder = Self { out };
@@ -171,12 +171,12 @@ const fn frame_head(kind: u8, len: u32) -> [u8; 5] {
 
 /// An event's frame: its head, and where its sum is.
 const EVENT: [u8; 5] = frame_head(b'E', size_of_event());
-const SUM: usize = EVENT.len() + size_of::<Event>();
+const SUM: usize = EVENT.len() + size_of::<RawEvent>();
 
 const fn size_of_event() -> u32 {
-    assert!(size_of::<Event>() <= MAX_PAYLOAD as usize);
+    assert!(size_of::<RawEvent>() <= MAX_PAYLOAD as usize);
     #[expect(clippy::cast_possible_truncation, reason = "asserted above")]
-    let size = size_of::<Event>() as u32;
+    let size = size_of::<RawEvent>() as u32;
     size
 }
 
@@ -256,7 +256,7 @@ impl<R: Read> Recording<R> {
 
     /// The next frames as long as they are sound events that have been read already, as most are:
     /// quicker than [`Self::next_frame`], which is to be asked if there are none.
-    pub fn next_events(&mut self, events: &mut Vec<Event>) -> bool {
+    pub fn next_events(&mut self, events: &mut Vec<RawEvent>) -> bool {
         events.clear();
         if self.ended {
             return false;
@@ -267,7 +267,7 @@ impl<R: Read> Recording<R> {
             if summed[..EVENT.len()] != EVENT || crc32fast::hash(summed).to_le_bytes() != *sum {
                 break;
             }
-            events.extend(Event::from_bytes(&summed[EVENT.len()..]));
+            events.extend(RawEvent::from_bytes(&summed[EVENT.len()..]));
         }
         let read = events.len() * (SUM + 4);
         self.input.consume(read);
@@ -293,7 +293,7 @@ impl<R: Read> Recording<R> {
         let version = u16::from_le_bytes([v0, v1]);
         let size = u16::from_le_bytes([s0, s1]);
         let order = u32::from_ne_bytes([o0, o1, o2, o3]);
-        if (version, usize::from(size), order) == (VERSION, size_of::<Event>(), BYTE_ORDER) {
+        if (version, usize::from(size), order) == (VERSION, size_of::<RawEvent>(), BYTE_ORDER) {
             return Ok(());
         }
         let other = if order == BYTE_ORDER { "" } else { " in the other byte order" };
@@ -340,7 +340,7 @@ impl<R: Read> Recording<R> {
 fn decode(kind: u8, payload: &[u8]) -> Option<Frame> {
     let number = || Some(u64::from_le_bytes(payload.try_into().ok()?));
     Some(match kind {
-        b'E' => Frame::Event(Event::from_bytes(payload)?),
+        b'E' => Frame::Event(RawEvent::from_bytes(payload)?),
         b'I' => {
             let inventory: Inventory = serde_json::from_slice(payload).ok()?;
             Frame::Inventory(Box::new(inventory.indexed()))

@@ -3,7 +3,7 @@
 use overflow_common::{Kind, Path};
 
 use crate::{
-    decode::Observed,
+    decode::Event,
     verdict::{DecidedBy, Stage},
 };
 
@@ -30,7 +30,7 @@ pub struct SynLimitEstimator {
 impl SynLimitEstimator {
     /// Takes what an event shows, if anything. A SYN that was dropped shows nothing: which queue
     /// dropped it is judged with the help of this estimate.
-    pub fn learn(&mut self, event: &Observed) {
+    pub fn learn(&mut self, event: &Event) {
         if event.kind != Kind::Syn {
             return;
         }
@@ -106,8 +106,8 @@ mod tests {
     const QUEUED: u32 = Path::REQSK_HASHED;
     const COOKIE: u32 = Path::COOKIE_INIT;
 
-    fn syn(qlen: u32, path: u32) -> Observed {
-        Observed {
+    fn syn(qlen: u32, path: u32) -> Event {
+        Event {
             t_ns: 0,
             kind: Kind::Syn,
             rung: Rung::Fentry,

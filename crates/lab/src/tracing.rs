@@ -4,7 +4,7 @@
 use std::{error::Error, future::Future};
 
 use overflow_common::Kind;
-use overflow_core::{decode::Observed, histories::Table, loss::Loss};
+use overflow_core::{decode::Event, histories::Table, loss::Loss};
 
 use crate::{report::HookInUse, witness::Coverage};
 
@@ -34,13 +34,13 @@ pub struct Traced {
 
 /// A history up to the listener's close at `close_ns`, and what the close itself did. What a
 /// client's retries meet afterwards is no listener any more.
-pub fn until_close(history: &[Observed], close_ns: u64) -> Vec<Observed> {
-    let belongs = |m: &&Observed| m.t_ns < close_ns || m.kind == Kind::ActiveReset;
+pub fn until_close(history: &[Event], close_ns: u64) -> Vec<Event> {
+    let belongs = |m: &&Event| m.t_ns < close_ns || m.kind == Kind::ActiveReset;
     history.iter().filter(belongs).cloned().collect()
 }
 
 /// Whether a history begins with a segment. One that begins with a timer or a close is the end of a
 /// connection from before: of a namespace that is gone but whose number was given to another.
-pub(crate) fn begins_here(history: &[Observed]) -> bool {
+pub(crate) fn begins_here(history: &[Event]) -> bool {
     history.first().is_some_and(|m| matches!(m.kind, Kind::Syn | Kind::Ack | Kind::Reset))
 }

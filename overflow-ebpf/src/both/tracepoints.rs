@@ -15,7 +15,7 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use overflow_common::{
-    Event, Kind, Path, Rung,
+    Kind, Path, RawEvent, Rung,
     filter::ListenerKey,
     segment::{ACK, SYN},
     valid,
@@ -66,7 +66,7 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
         let port = sock::local_port(sk)?;
         let state = PathState::get()?;
         if state.skb != 0 && state.event.server_port == port {
-            let mut child = Event::EMPTY;
+            let mut child = RawEvent::EMPTY;
             sock::tuple(sk, &mut child)?;
             if child.client_port == state.event.client_port {
                 state.mark(Path::TP_ESTABLISHED);
@@ -126,7 +126,7 @@ fn transmit(skb: u64) -> Option<()> {
     if state.skb == 0 || state.event.kind != Kind::Syn as u8 {
         return None;
     }
-    let mut out = Event::EMPTY;
+    let mut out = RawEvent::EMPTY;
     skb::parse(skb, At::NetworkHeader, &mut out)?;
     let answer = out.tcp_flags & (SYN | ACK) == SYN | ACK
         && out.client_port == state.event.server_port

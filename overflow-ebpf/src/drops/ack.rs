@@ -1,7 +1,7 @@
 //! A third ACK at the end of `tcp_v4_syn_recv_sock` or its IPv6 twin.
 
 use overflow_common::{
-    Event, Kind, Loss, Path,
+    Kind, Loss, Path, RawEvent,
     segment::{ACK, SYN},
     valid,
 };
@@ -76,7 +76,7 @@ pub struct Refused {
 impl Refused {
     /// Whether it is wanted.
     #[inline(always)]
-    pub fn report<M: AttachMode>(self, skb: u64, event: &mut Event) -> bool {
+    pub fn report<M: AttachMode>(self, skb: u64, event: &mut RawEvent) -> bool {
         event.path = self.counted | Path::SYN_RECV_SOCK_NULL;
         event.path |= if self.by_request { Path::CHECK_REQ } else { Path::COOKIE_CHECK };
         event.req = self.req;

@@ -1,6 +1,6 @@
 //! The listener at which something was dropped.
 
-use overflow_common::{Event, valid};
+use overflow_common::{RawEvent, valid};
 
 use super::mode::AttachMode;
 use crate::{
@@ -46,7 +46,7 @@ impl Listener {
 
     /// What `event` says of it.
     #[inline(always)]
-    pub fn report(self, event: &mut Event) {
+    pub fn report(self, event: &mut RawEvent) {
         event.sk = self.sk;
         event.sk_state = STATE_LISTEN.load();
         event.netns = self.netns;

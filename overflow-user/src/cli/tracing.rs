@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use overflow_common::Event;
+use overflow_common::RawEvent;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::trace;
@@ -30,7 +30,7 @@ pub(super) struct Tracing {
 /// What the reader collected.
 struct Read {
     table: Table,
-    records: Vec<Event>,
+    records: Vec<RawEvent>,
     undecoded: u64,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Finished {
     /// The histories, and what could be seen.
     pub(super) traced: Traced,
     /// The records as they came, if they were to be kept, and what decoding them needs.
-    pub(super) records: Vec<Event>,
+    pub(super) records: Vec<RawEvent>,
     pub(super) header: Header,
 }
 

@@ -3,14 +3,14 @@
 
 use std::{io, mem, ops::ControlFlow};
 
-use overflow_common::{Event, Kind, Rung};
+use overflow_common::{Kind, RawEvent, Rung};
 
 use super::{filter::Filter, listener_cache::ListenerCache, listener_totals::ListenerTotals};
 use crate::sink::trace::{Closing, Interval, JudgedEvent, Message, Opening, Sink, Snapshot};
 use overflow_core::{
     aggregates::Aggregates,
     connections::{Bounds, ConnTable, Id},
-    decode::{ConnKey, Decoder, Observed},
+    decode::{ConnKey, Decoder, Event},
     hook_point::{self, About, Counted},
     listeners::{Inventory, Listener},
     loss::Loss,
@@ -132,7 +132,7 @@ impl Engine {
     }
 
     /// Whether this record is about a listener that the inventory lacks.
-    pub fn is_stranger(&mut self, event: &Event) -> bool {
+    pub fn is_stranger(&mut self, event: &RawEvent) -> bool {
         let kind = Kind::from_u8(event.kind);
         let about_a_listener = kind.is_some_and(|kind| hook_point::about(kind) == About::Listener);
         let Self { cache, inventory, options, .. } = self;
@@ -199,12 +199,12 @@ impl Engine {
     }
 
     /// Makes ready for records that will be taken next; a few dozen at a time.
-    pub fn expect(&self, events: &[Event]) {
+    pub fn expect(&self, events: &[RawEvent]) {
         self.table.expect(events.iter().filter_map(Decoder::connection));
     }
 
     /// Takes one record. Breaks when no more are wanted.
-    pub fn event(&mut self, event: &Event) -> io::Result<ControlFlow<()>> {
+    pub fn event(&mut self, event: &RawEvent) -> io::Result<ControlFlow<()>> {
         let decoded = self.decoder.decode(event);
         let Some(observed) = &decoded else {
             self.lost_ns = Some(self.last_ns);
@@ -237,7 +237,7 @@ impl Engine {
     fn stages(
         &mut self,
         place: usize,
-        observed: &Observed,
+        observed: &Event,
         id: Id,
         stages: &[Stage],
     ) -> io::Result<ControlFlow<()>> {
@@ -285,7 +285,7 @@ impl Engine {
         }
     }
 
-    fn show(&mut self, observed: &Observed, id: Id, stage: &Stage) -> io::Result<ControlFlow<()>> {
+    fn show(&mut self, observed: &Event, id: Id, stage: &Stage) -> io::Result<ControlFlow<()>> {
         if let Some(most) = self.options.max_events_per_second {
             let second = observed.t_ns / 1_000_000_000;
             // Records of several CPUs can arrive out of order; an earlier second is not opened
@@ -311,7 +311,7 @@ impl Engine {
     }
 
     /// Hands an event to the sinks.
-    fn hand(&mut self, observed: &Observed, stage: &Stage) -> io::Result<()> {
+    fn hand(&mut self, observed: &Event, stage: &Stage) -> io::Result<()> {
         let ConnKey { netns, server, .. } = observed.conn;
         let known = self.cache.find(&self.inventory, &self.options.filter, netns, server);
         let listener = |place: &usize| &self.inventory.listeners[*place];
@@ -373,7 +373,7 @@ impl Engine {
 
 /// Whether a record cache address has no known listener is about one all the same: it could have
 /// been closed meanwhile. An RST to somebody else's segment is not.
-fn is_a_listeners(observed: &Observed, table: &mut ConnTable) -> bool {
+fn is_a_listeners(observed: &Event, table: &mut ConnTable) -> bool {
     match hook_point::about(observed.kind) {
         About::Listener | About::Request => true,
         About::Anybody => table.knows(&observed.conn),
@@ -382,7 +382,7 @@ fn is_a_listeners(observed: &Observed, table: &mut ConnTable) -> bool {
 
 /// Whether a verdict of this event is in the kernel's counts. What follows only from its connection's
 /// history is not (`later.recovered`).
-fn counted_by_kernel(observed: &Observed, id: VerdictId, limit: Option<SynQueueLimit>) -> bool {
+fn counted_by_kernel(observed: &Event, id: VerdictId, limit: Option<SynQueueLimit>) -> bool {
     match hook_point::counted(observed.kind) {
         Counted::Accepts => id == VerdictId::LaterAcceptedByApp,
         Counted::Signatures => {

@@ -7,7 +7,7 @@ use overflow_common::Kind;
 use crate::sink::trace::{Listened, Totals};
 use overflow_core::{
     aggregates,
-    decode::Observed,
+    decode::Event,
     listeners::{Inventory, Listener, Sysctls},
     verdict::VerdictId,
 };
@@ -75,7 +75,7 @@ impl Counted {
     }
 
     /// Counts what an event shows of the queues.
-    pub fn event(&mut self, moment: &Observed) {
+    pub fn event(&mut self, moment: &Event) {
         for totals in [&mut self.total, &mut self.recent] {
             totals.synack_retransmits += u64::from(moment.kind == Kind::SynAckRetransmit);
             for queue in [Some(&moment.before), moment.after.as_ref()].into_iter().flatten() {

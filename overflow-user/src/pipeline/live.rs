@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use overflow_common::{Event, Path};
+use overflow_common::{Path, RawEvent};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval_at, sleep},
@@ -70,7 +70,7 @@ pub struct Live {
     /// Whether to be confined, and if so, whether listening sockets are to be answered.
     confined: Option<bool>,
     /// Records that came and are not yet with the engine.
-    pending: VecDeque<Event>,
+    pending: VecDeque<RawEvent>,
     /// The attribution that the engine has.
     known: Vec<Listener>,
     renewed: Instant,

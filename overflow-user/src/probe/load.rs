@@ -257,7 +257,7 @@ where
     T::try_from(map).map_err(|e| LoadError::Map(name, e))
 }
 
-/// As in [`overflow_common::Event::server`].
+/// As in [`overflow_common::RawEvent::server`].
 fn bytes(address: IpAddr) -> [u8; 16] {
     match address {
         IpAddr::V6(address) => address.octets(),

@@ -12,7 +12,7 @@ use aya::{
     programs::Program,
 };
 use aya_log::EbpfLogger;
-use overflow_common::Event;
+use overflow_common::RawEvent;
 use overflow_core::loss::Loss;
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Reads records from the ring.
 pub struct RingReader {
     fd: AsyncFd<RingBuf<MapData>>,
-    /// Records that were not an [`Event`]: a sign of a mismatched build.
+    /// Records that were not an [`RawEvent`]: a sign of a mismatched build.
     malformed: u64,
 }
 
@@ -36,7 +36,7 @@ impl RingReader {
 
     /// Waits for records and hands each to `sink`. The eBPF side wakes it only when much is
     /// waiting: to wake somebody costs more than to write a record.
-    pub async fn wait(&mut self, mut sink: impl FnMut(Event)) -> io::Result<()> {
+    pub async fn wait(&mut self, mut sink: impl FnMut(RawEvent)) -> io::Result<()> {
         match timeout(LOOK_EVERY, self.fd.readable_mut()).await {
             Ok(guard) => {
                 let mut guard = guard?;
@@ -49,7 +49,7 @@ impl RingReader {
     }
 
     /// Hands over what is in the ring now, without waiting.
-    pub fn drain(&mut self, mut sink: impl FnMut(Event)) {
+    pub fn drain(&mut self, mut sink: impl FnMut(RawEvent)) {
         self.malformed += drain(self.fd.get_mut(), &mut sink);
     }
 
@@ -72,11 +72,11 @@ pub(super) trait OwnsFd: AsRawFd {}
 impl OwnsFd for RingBuf<MapData> {}
 impl<T: log::Log> OwnsFd for EbpfLogger<T> {}
 
-fn drain(ring: &mut RingBuf<MapData>, sink: &mut impl FnMut(Event)) -> u64 {
+fn drain(ring: &mut RingBuf<MapData>, sink: &mut impl FnMut(RawEvent)) -> u64 {
     let mut malformed = 0;
     while let Some(item) = ring.next() {
-        match Event::from_bytes(&item) {
-            Some(event) if item.len() == size_of::<Event>() => sink(event),
+        match RawEvent::from_bytes(&item) {
+            Some(event) if item.len() == size_of::<RawEvent>() => sink(event),
             _ => malformed += 1,
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io};
 pub use super::{trace_json::JsonLines, trace_text::TraceText};
 pub use overflow_core::aggregates::{Full, Waits};
 use overflow_core::{
-    decode::Observed,
+    decode::Event,
     listeners::{Inventory, Listener, Sysctls},
     loss::Loss,
     verdict::{Connection, Counter, Stage, VerdictId},
@@ -41,7 +41,7 @@ pub struct JudgedEvent<'a> {
     /// When, CLOCK_MONOTONIC nanoseconds.
     pub t_ns: u64,
     /// What was seen.
-    pub observed: &'a Observed,
+    pub observed: &'a Event,
     /// What it is.
     pub stage: &'a Stage,
     /// Whose it is: one listener, or all that share the address; empty if none was known.

@@ -210,7 +210,7 @@ fn pad(out: &mut String, to: usize) {
 
 #[cfg(test)]
 mod tests {
-    use overflow_common::Event;
+    use overflow_common::RawEvent;
 
     use super::*;
     use overflow_core::{
@@ -243,14 +243,14 @@ mod tests {
             let opts = Options { width: options.0, color: options.1, unicode: true };
             let mut kept = Lines::new(opts, 5, 3600);
             for _ in 0..2000 {
-                let mut event = Event {
+                let mut event = RawEvent {
                     t_ns: rng.u64(..3_000_000_000),
                     client_port: rng.u16(..),
                     server_port: [80, 65_535][rng.usize(..2)],
                     kind: 1,
                     rung: 1,
                     family: [4, 6][rng.usize(..2)],
-                    ..Event::EMPTY
+                    ..RawEvent::EMPTY
                 };
                 event.client.fill_with(|| rng.u8(..) >> rng.u8(..8));
                 let observed = Decoder::default().decode(&event).unwrap();

@@ -20,7 +20,7 @@ use overflow::{
     pipeline::{Engine, Options},
     sink::trace::{JsonLines, Opening, Sink, TraceText},
 };
-use overflow_common::{Event, Kind, Signature, Tally};
+use overflow_common::{Kind, RawEvent, Signature, Tally};
 use overflow_core::{
     aggregates::Aggregates,
     decode::Decoder,
@@ -264,7 +264,7 @@ fn made_up(frames: &[Frame], rng: &mut Rng) -> Vec<Frame> {
         for _ in 0..rng.usize(..12) {
             bytes[rng.usize(..event.as_bytes().len())] = rng.u8(..);
         }
-        event = Event::from_bytes(&bytes).unwrap();
+        event = RawEvent::from_bytes(&bytes).unwrap();
         if rng.u8(..4) == 0 {
             event.t_ns = number(rng);
         }

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use overflow_common::{Event, Kind, Path as Bits, Queue, Rung, valid};
+use overflow_common::{Kind, Path as Bits, Queue, RawEvent, Rung, valid};
 use overflow_core::{
     listeners::{Inventory, Listener},
     owner::{Cgroup, Container, Owner, Process},
@@ -62,7 +62,7 @@ fn listener() -> Listener {
 
 fn event(t_ns: u64, client_port: u16, kind: Kind, path: u32) -> Frame {
     let queue = Queue { ack_backlog: 2, max_ack_backlog: 1, qlen: 1, young: 1 };
-    let mut event = Event {
+    let mut event = RawEvent {
         t_ns,
         netns: 7,
         path,
@@ -81,7 +81,7 @@ fn event(t_ns: u64, client_port: u16, kind: Kind, path: u32) -> Frame {
         rung: Rung::Fentry as u8,
         family: 4,
         syncookies: 1,
-        ..Event::EMPTY
+        ..RawEvent::EMPTY
     };
     event.client[..4].copy_from_slice(&[10, 7, 0, 2]);
     event.server[..4].copy_from_slice(&[10, 7, 0, 1]);
@@ -104,7 +104,7 @@ fn frames() -> Vec<Frame> {
         event(SECOND + 3, 1002, Kind::Ack, null),
         event(SECOND + 4, 1003, Kind::Syn, Bits::CONN_REQUEST | Bits::REQSK_HASHED),
         event(SECOND + 5, 1003, Kind::Ack, Bits::CHECK_REQ | Bits::CHECK_REQ_CHILD),
-        Frame::Event(Event { server_port: 4711, ..stray }),
+        Frame::Event(RawEvent { server_port: 4711, ..stray }),
         Frame::Tick(2 * SECOND),
         event(2 * SECOND + 1, 1002, Kind::SynAckRetransmit, 0),
         event(2 * SECOND + 2, 1002, Kind::Ack, null),
@@ -271,7 +271,7 @@ fn a_cut_recording_shows_what_it_has_and_fails() {
 fn a_damaged_recording_is_counted_and_fails() {
     let recorded = record("damaged", &frames());
     let mut bytes = fs::read(&recorded.0).unwrap();
-    let event = size_of::<Event>();
+    let event = size_of::<RawEvent>();
     // In the last event, which the last tick and the end follow: 17 bytes each.
     let at = bytes.len() - 34 - event / 2;
     bytes[at] ^= 0xff;

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use overflow_common::{Event, Queue};
+use overflow_common::{Queue, RawEvent};
 use overflow_core::{
     decode::Decoder,
     recording::{Frame, Recording},
@@ -46,7 +46,7 @@ pub fn read(stdout: &[u8], recording: &[u8]) -> Result<Seen> {
         let records = key.and_then(|key| records.get(&key)).map_or(&[][..], Vec::as_slice);
         // What comes after the hold depends on when the tracer was stopped.
         let end = ends.get(run).copied().unwrap_or(u64::MAX);
-        let records: Vec<&Event> = records.iter().take_while(|r| r.t_ns < end).collect();
+        let records: Vec<&RawEvent> = records.iter().take_while(|r| r.t_ns < end).collect();
         found += records.len();
         let all = combined.entry(run.to_owned()).or_default();
         all.records.extend(records.iter().map(|r| raw(r)));
@@ -101,8 +101,8 @@ type ConnectionKey = (SocketAddr, SocketAddr);
 
 /// The records of a recording of `overflow lab --record`, by connection, in order of time; none if
 /// there is no recording.
-fn records(recording: &[u8]) -> Result<BTreeMap<ConnectionKey, Vec<Event>>> {
-    let mut records: BTreeMap<ConnectionKey, Vec<Event>> = BTreeMap::new();
+fn records(recording: &[u8]) -> Result<BTreeMap<ConnectionKey, Vec<RawEvent>>> {
+    let mut records: BTreeMap<ConnectionKey, Vec<RawEvent>> = BTreeMap::new();
     if recording.is_empty() {
         return Ok(records);
     }
@@ -125,7 +125,7 @@ fn records(recording: &[u8]) -> Result<BTreeMap<ConnectionKey, Vec<Event>>> {
 }
 
 /// A record without times, addresses, sequence numbers and the rung itself.
-fn raw(event: &Event) -> Value {
+fn raw(event: &RawEvent) -> Value {
     let queue = |q: Queue| {
         json!({"ack_backlog": q.ack_backlog, "max_ack_backlog": q.max_ack_backlog,
             "qlen": q.qlen, "young": q.young})
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn every_value_of_a_record_counts_but_not_when_and_where_it_was_made() {
-        let recording = |event: Event| {
+        let recording = |event: RawEvent| {
             let mut file = Vec::new();
             let mut recorder = Recorder::new(&mut file, &Header::default()).unwrap();
             recorder.write(&Frame::Event(event)).unwrap();
@@ -357,18 +357,22 @@ mod tests {
         let line = json!({"type": "connection", "run": "r", "client": "10.7.0.2:1",
             "server": "10.7.0.1:80", "stages": []});
         let seen = |event| read(line.to_string().as_bytes(), &recording(event)).unwrap();
-        let mut one = Event { client_port: 1, server_port: 80, family: 4, rung: 1, ..Event::EMPTY };
+        let mut one =
+            RawEvent { client_port: 1, server_port: 80, family: 4, rung: 1, ..RawEvent::EMPTY };
         one.client[..4].copy_from_slice(&[10, 7, 0, 2]);
         one.server[..4].copy_from_slice(&[10, 7, 0, 1]);
-        let differ = |other: Event| compare("k", &seen(one), &seen(other))[0].difference.clone();
+        let differ = |other: RawEvent| compare("k", &seen(one), &seen(other))[0].difference.clone();
         assert_eq!(seen(one)["r"][0]["records"].as_array().map(Vec::len), Some(1));
-        assert_eq!(differ(Event { t_ns: 9, sk: 9, req: 0, cpu: 1, seq: 5, rung: 2, ..one }), None);
+        assert_eq!(
+            differ(RawEvent { t_ns: 9, sk: 9, req: 0, cpu: 1, seq: 5, rung: 2, ..one }),
+            None
+        );
         for other in [
-            Event { path: 1, ..one },
-            Event { valid: 1, ..one },
-            Event { num_timeout: 1, ..one },
-            Event { tcp_flags: 1, ..one },
-            Event { after: Queue { qlen: 1, ..one.after }, ..one },
+            RawEvent { path: 1, ..one },
+            RawEvent { valid: 1, ..one },
+            RawEvent { num_timeout: 1, ..one },
+            RawEvent { tcp_flags: 1, ..one },
+            RawEvent { after: Queue { qlen: 1, ..one.after }, ..one },
         ] {
             let difference = differ(other).unwrap_or_default();
             assert!(difference.contains("records/0/"), "{difference}");
@@ -377,7 +381,7 @@ mod tests {
         assert!(read(line.to_string().as_bytes(), &cut[..cut.len() - 2]).is_err());
         let mut damaged = recording(one);
         // In the record, which the end follows: 17 bytes.
-        let at = damaged.len() - 17 - size_of::<Event>() / 2;
+        let at = damaged.len() - 17 - size_of::<RawEvent>() / 2;
         damaged[at] ^= 1;
         assert!(read(line.to_string().as_bytes(), &damaged).is_err());
     }

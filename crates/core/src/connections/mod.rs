@@ -18,7 +18,7 @@ use overflow_common::{Kind, Path};
 pub use self::blocks::Id;
 use self::store::{History, MOMENTS, RESERVE, Store};
 use crate::{
-    decode::{ConnKey, Observed},
+    decode::{ConnKey, Event},
     loss::Loss,
     packet::flags::SYN,
     syn_limit::SynQueueLimit,
@@ -101,7 +101,7 @@ impl ConnTable {
     /// the next call. `over` is handed connections that had to be forgotten for it.
     pub fn add(
         &mut self,
-        moment: &Observed,
+        moment: &Event,
         limit: Option<SynQueueLimit>,
         stages: &mut Vec<Stage>,
         mut over: Over<'_>,
@@ -269,7 +269,7 @@ impl ConnTable {
 
 /// Whether a moment is of the client's next connection from the same port: its SYN, or, where those
 /// that go well are not seen, its third ACK. The sequence number tells.
-fn begins_anew(story: &[Observed], moment: &Observed) -> bool {
+fn begins_anew(story: &[Event], moment: &Event) -> bool {
     let Some(new) = isn(moment) else { return false };
     let near = match moment.kind {
         // Sent again, a SYN has the same.
@@ -286,7 +286,7 @@ fn begins_anew(story: &[Observed], moment: &Observed) -> bool {
 }
 
 /// The sequence number of the SYN of a connection, as far as this moment shows it.
-fn isn(moment: &Observed) -> Option<u32> {
+fn isn(moment: &Event) -> Option<u32> {
     let segment = moment.segment?;
     match moment.kind {
         // By tracepoints a SYN that its connection's request refuses is one too.

@@ -4,7 +4,7 @@
 use overflow_common::Path;
 
 use super::template::{After, Template};
-use crate::decode::{ConnKey, Observed, QueueView, Segment};
+use crate::decode::{ConnKey, Event, QueueView, Segment};
 
 /// No moment takes more bytes.
 pub const LONGEST: usize = 5 + 10 + 5 * 6;
@@ -23,7 +23,7 @@ pub fn write(
     out: &mut Vec<u8>,
     number: u32,
     template: &Template,
-    m: &Observed,
+    m: &Event,
     earlier: &mut Earlier,
 ) {
     put(out, u64::from(number));
@@ -68,7 +68,7 @@ pub fn read(
     template: &Template,
     conn: ConnKey,
     earlier: &mut Earlier,
-) -> Observed {
+) -> Event {
     let mut next = || get(bytes, at);
     let t_ns = earlier.t_ns.wrapping_add(next());
     earlier.t_ns = t_ns;
@@ -86,7 +86,7 @@ pub fn read(
     };
     let qlen = template.qlen.then(|| low(next()));
     let young = template.young.then(|| unzigzag(qlen.unwrap_or(0), next()));
-    Observed {
+    Event {
         t_ns,
         kind: template.kind,
         rung: template.rung,

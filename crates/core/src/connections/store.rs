@@ -17,7 +17,7 @@ use super::{
     servers::Servers,
     template::{Shapes, Template},
 };
-use crate::decode::{ConnKey, Observed};
+use crate::decode::{ConnKey, Event};
 
 /// Blocks that must be left before a story gets longer: as many as one moment can need.
 pub const RESERVE: usize = Blocks::needed(moment::LONGEST + REST_OF_IPV6 + TIMES) + 1;
@@ -46,7 +46,7 @@ const TIMES: usize = 16;
 #[derive(Default)]
 pub struct History {
     /// In order of time.
-    pub moments: Vec<Observed>,
+    pub moments: Vec<Event>,
     /// The number of each one's template; `None` for one that is not to be kept.
     pub numbers: Vec<Option<u32>>,
     /// When the connection got into line, nanoseconds.
@@ -189,7 +189,7 @@ impl Store {
 
     /// Adds a moment to the end of a story, or begins it, without unpacking it: only one that is
     /// later than all of it, and while it has fewer than so many. There must be room.
-    pub fn append(&mut self, id: Id, moment: &Observed, most: usize) -> bool {
+    pub fn append(&mut self, id: Id, moment: &Event, most: usize) -> bool {
         let flags = self.blocks.flags(id);
         let text = self.blocks.text(id, &mut self.buffer);
         let (mut at, _) = preface(flags, text);
@@ -214,7 +214,7 @@ impl Store {
 
     /// Adds a moment of this template to the end of the story that was unpacked, or begun, just before,
     /// and that is not timed. There must be room.
-    pub fn push(&mut self, id: Id, moment: &Observed, template: u32) {
+    pub fn push(&mut self, id: Id, moment: &Event, template: u32) {
         self.text.clear();
         let mut end = self.end;
         moment::write(
@@ -263,7 +263,7 @@ impl Store {
     }
 
     /// The number of a moment's template, for one moment more; `None` if there are too many templates.
-    pub fn template(&mut self, moment: &Observed) -> Option<u32> {
+    pub fn template(&mut self, moment: &Event) -> Option<u32> {
         self.templates.number(&Template::of(moment))
     }
 

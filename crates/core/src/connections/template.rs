@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use foldhash::fast::RandomState;
 use overflow_common::{Kind, Rung};
 
-use crate::decode::Observed;
+use crate::decode::Event;
 
 /// A kind of moments.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ impl Template {
     /// after the decision; the socket where it is no listener, but for the state of a child that is
     /// reset; and of a timer's moments all but
     /// which it was and how the request stood.
-    pub fn of(m: &Observed) -> Self {
+    pub fn of(m: &Event) -> Self {
         let bare = Self {
             kind: m.kind,
             rung: m.rung,

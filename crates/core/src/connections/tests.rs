@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use fastrand::Rng;
-use overflow_common::{Event, valid};
+use overflow_common::{RawEvent, valid};
 
 use super::*;
 use crate::{
@@ -16,22 +16,22 @@ const SECOND: u64 = 1_000_000_000;
 
 const FEW: Bounds = Bounds { connections: 9, blocks: 1000, moments: 4, templates: 100, servers: 9 };
 
-fn dropped_syn(client_port: u16, t_ns: u64) -> Observed {
-    let event = Event {
+fn dropped_syn(client_port: u16, t_ns: u64) -> Event {
+    let event = RawEvent {
         t_ns,
         client_port,
         kind: 1,
         rung: 1,
         family: 4,
         path: Path::CONN_REQUEST,
-        ..Event::EMPTY
+        ..RawEvent::EMPTY
     };
     Decoder::default().decode(&event).unwrap()
 }
 
 /// Adds a moment and marks it as shown: the stages, whether it was the first shown, and the
 /// connections that were forgotten for it.
-fn add(stories: &mut ConnTable, moment: &Observed) -> (Vec<Stage>, bool, Vec<Connection>) {
+fn add(stories: &mut ConnTable, moment: &Event) -> (Vec<Stage>, bool, Vec<Connection>) {
     let mut stages = Vec::new();
     let mut over = Vec::new();
     let mut take = |connection: &mut Connection| {
@@ -111,8 +111,7 @@ fn moments_are_bounded_too() {
 fn without_room_for_its_shape_a_moment_is_judged_but_not_kept() {
     let mut stories = ConnTable::new(Bounds { templates: 1, ..FEW });
     add(&mut stories, &dropped_syn(1, 5));
-    let other =
-        Observed { path: Path(Path::CONN_REQUEST | Path::COOKIE_INIT), ..dropped_syn(1, 6) };
+    let other = Event { path: Path(Path::CONN_REQUEST | Path::COOKIE_INIT), ..dropped_syn(1, 6) };
     assert_eq!(add(&mut stories, &other).0.len(), 2);
     assert_eq!(add(&mut stories, &dropped_syn(1, 7)).0[0].repeats_ns, [7]);
     assert_eq!(stories.losses()[2].1, 1);
@@ -124,7 +123,7 @@ fn two_moments_of_a_half_open_connection_take_one_block() {
     let limit = 4_194_304;
     let bounds = Bounds { connections: 1000, blocks: 1000 + RESERVE, ..Bounds::LIVE };
     let mut stories = ConnTable::new(bounds);
-    let mut event = Event { rung: 1, family: 4, netns: 4_026_531_840, ..Event::EMPTY };
+    let mut event = RawEvent { rung: 1, family: 4, netns: 4_026_531_840, ..RawEvent::EMPTY };
     event.valid = valid::ACCEPT_QUEUE
         | valid::SYN_QUEUE
         | valid::YOUNG
@@ -166,7 +165,7 @@ fn the_next_connection_from_a_port_is_another() {
     let syn = (Kind::Syn, 0x02, Path::CONN_REQUEST);
     let ack = (Kind::Ack, 0x10, refused);
     let mut at = |stories: &mut ConnTable, seconds, (kind, tcp_flags, path), seq| {
-        let event = Event {
+        let event = RawEvent {
             t_ns: seconds * SECOND,
             kind: kind as u8,
             rung: 1,
@@ -175,7 +174,7 @@ fn the_next_connection_from_a_port_is_another() {
             path,
             seq,
             valid: u16::MAX,
-            ..Event::EMPTY
+            ..RawEvent::EMPTY
         };
         let (stages, first, over) = add(stories, &decoder.decode(&event).unwrap());
         (stages.iter().map(|s| 1 + s.repeats_ns.len()).sum::<usize>(), first, over.len())
@@ -205,13 +204,13 @@ struct Plain {
 
 #[derive(Default)]
 struct PlainStory {
-    moments: Vec<Observed>,
+    moments: Vec<Event>,
     last_ns: u64,
     shown: bool,
 }
 
 impl Plain {
-    fn add(&mut self, moment: &Observed) -> (Connection, Vec<Connection>) {
+    fn add(&mut self, moment: &Event) -> (Connection, Vec<Connection>) {
         let key = moment.conn;
         let mut over = Vec::new();
         if !self.by_key.contains_key(&key) {
@@ -272,7 +271,7 @@ impl Plain {
 }
 
 /// Any record at all, mostly of the kinds that make a story.
-fn any(rng: &mut Rng, t_ns: u64, clients: u16) -> Event {
+fn any(rng: &mut Rng, t_ns: u64, clients: u16) -> RawEvent {
     let queue = |rng: &mut Rng| {
         let limit = [0, 1, 128, u32::MAX][rng.usize(..4)];
         let around = limit.wrapping_add(rng.u32(..3)).wrapping_sub(1);
@@ -299,7 +298,7 @@ fn any(rng: &mut Rng, t_ns: u64, clients: u16) -> Event {
         Path::TP_ESTABLISHED,
         rng.u32(..),
     ];
-    let mut event = Event {
+    let mut event = RawEvent {
         t_ns,
         sk: rng.u64(..3),
         req: rng.u64(..),
@@ -325,7 +324,7 @@ fn any(rng: &mut Rng, t_ns: u64, clients: u16) -> Event {
         num_timeout: rng.u8(..3),
         defer_accept: rng.u8(..3),
         sk_state: [0, 1, 7, 10][rng.usize(..4)],
-        ..Event::EMPTY
+        ..RawEvent::EMPTY
     };
     event.client[..2].copy_from_slice(&[rng.u8(..2), 1]);
     event.client[13] = rng.u8(..2);

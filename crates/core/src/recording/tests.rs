@@ -20,10 +20,10 @@ fn frames() -> Vec<Frame> {
     inventory.listeners.push(listener("0.0.0.0:80"));
     vec![
         Frame::Inventory(Box::new(inventory.indexed())),
-        Frame::Event(Event { t_ns: 5, client_port: 4711, ..Event::EMPTY }),
+        Frame::Event(RawEvent { t_ns: 5, client_port: 4711, ..RawEvent::EMPTY }),
         Frame::Tick(1_000_000_000),
         Frame::Losses(vec![(Loss::Kernel(overflow_common::Loss::RingFull), 3)]),
-        Frame::Event(Event { t_ns: 6, ..Event::EMPTY }),
+        Frame::Event(RawEvent { t_ns: 6, ..RawEvent::EMPTY }),
         Frame::End(2_000_000_000),
     ]
 }

@@ -8,7 +8,7 @@ use super::{
     rules::{self, Context},
 };
 use crate::{
-    decode::{ConnKey, Observed},
+    decode::{ConnKey, Event},
     packet::flags::RST,
     syn_limit::SynQueueLimit,
     tcp_state::TcpState,
@@ -18,7 +18,7 @@ use crate::{
 const TCP_LISTEN: u8 = TcpState::Listen.number();
 
 /// Judges one connection. `history` is in order of time.
-pub fn judge(key: ConnKey, history: &[Observed], limit: Option<SynQueueLimit>) -> Connection {
+pub fn judge(key: ConnKey, history: &[Event], limit: Option<SynQueueLimit>) -> Connection {
     let mut connection = Connection::default();
     judge_into(&mut connection, key, history, limit);
     connection
@@ -28,7 +28,7 @@ pub fn judge(key: ConnKey, history: &[Observed], limit: Option<SynQueueLimit>) -
 pub fn judge_into<'a>(
     connection: &mut Connection,
     key: ConnKey,
-    history: impl IntoIterator<Item = &'a Observed>,
+    history: impl IntoIterator<Item = &'a Event>,
     limit: Option<SynQueueLimit>,
 ) {
     connection.client = key.client;
@@ -36,7 +36,7 @@ pub fn judge_into<'a>(
     connection.stages.clear();
     connection.synack_retransmits_ns.clear();
     let mut request = Request::default();
-    let mut syn: Option<&Observed> = None;
+    let mut syn: Option<&Event> = None;
     for moment in history {
         let last = connection.last_handshake().map(|stage| stage.id);
         let accepted = has(connection, VerdictId::LaterAcceptedByApp);
@@ -104,7 +104,7 @@ struct Request<'a> {
     /// Whether a RST met it of which nothing tells what it did.
     reset_unseen: bool,
     /// The moment that tells how it ended.
-    ended: Option<&'a Observed>,
+    ended: Option<&'a Event>,
 }
 
 impl Request<'_> {
@@ -139,7 +139,7 @@ impl Request<'_> {
 }
 
 /// Whether a request was removed whose listener no longer listens.
-fn orphans(moment: &Observed) -> bool {
+fn orphans(moment: &Event) -> bool {
     !matches!(moment.sk_state, 0 | TCP_LISTEN)
 }
 
@@ -148,8 +148,8 @@ fn has(connection: &Connection, id: VerdictId) -> bool {
 }
 
 /// Whether a third ACK was decided by another listener than the one that took its SYN.
-fn migrated(syn: Option<&Observed>, moment: &Observed) -> bool {
-    let request = |m: &Observed| m.path.has(Path::REQSK_HASHED | Path::TP_SYNACK_REQUEST);
+fn migrated(syn: Option<&Event>, moment: &Event) -> bool {
+    let request = |m: &Event| m.path.has(Path::REQSK_HASHED | Path::TP_SYNACK_REQUEST);
     // A segment that met no request was decided by whoever listens now: nothing has moved.
     let met_request = if moment.rung == Rung::Tracepoint {
         !moment.path.has(Path::TP_SEND_RESET)
@@ -164,14 +164,14 @@ fn migrated(syn: Option<&Observed>, moment: &Observed) -> bool {
 }
 
 /// The same thing again is a repetition of the stage, not a new one.
-fn push(stages: &mut Vec<Stage>, id: VerdictId, moment: &Observed, stage: impl FnOnce() -> Stage) {
+fn push(stages: &mut Vec<Stage>, id: VerdictId, moment: &Event, stage: impl FnOnce() -> Stage) {
     match stages.last_mut() {
         Some(last) if last.id == id => last.repeats_ns.push(moment.t_ns),
         _ => stages.push(stage()),
     }
 }
 
-fn later(id: VerdictId, moment: &Observed) -> Stage {
+fn later(id: VerdictId, moment: &Event) -> Stage {
     Stage {
         id,
         t_ns: moment.t_ns,

@@ -13,7 +13,7 @@ mod wire_pattern;
 
 use overflow_common::{Kind, Rung};
 
-use crate::{decode::Observed, syn_limit::SynQueueLimit};
+use crate::{decode::Event, syn_limit::SynQueueLimit};
 
 pub use catalog::VerdictId;
 pub use columns::{Class, ClientSide, DecidedBy, Ends, Family, ServerSide, Shown, Text};
@@ -25,7 +25,7 @@ pub use wire_pattern::WirePattern;
 /// The verdict on one event alone, without the history it is part of; `None` as well where only the
 /// history tells: by tracepoints a third ACK is judged from how it was freed, and that is the same
 /// for a request's and a cookie's.
-pub fn of_one(moment: &Observed, syn_queue_limit: Option<SynQueueLimit>) -> Option<VerdictId> {
+pub fn of_one(moment: &Event, syn_queue_limit: Option<SynQueueLimit>) -> Option<VerdictId> {
     if moment.rung == Rung::Tracepoint && moment.kind == Kind::Ack {
         return None;
     }

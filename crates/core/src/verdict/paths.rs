@@ -3,7 +3,7 @@
 use overflow_common::Path;
 
 use super::Functions;
-use crate::decode::Observed;
+use crate::decode::Event;
 
 macro_rules! ways {
     ($($(#[doc = $doc:literal])+ $Way:ident,)+) => {
@@ -53,7 +53,7 @@ const RESET: usize = 8;
 
 /// The functions gone through, outermost first. `tcp_get_cookie_sock` has no hook of its own: it
 /// is the only caller of `tcp_v4_syn_recv_sock` inside `cookie_v4_check`.
-pub fn functions(moment: &Observed, call_path: CallPath) -> Functions {
+pub fn functions(moment: &Event, call_path: CallPath) -> Functions {
     let path = moment.path;
     let traced = path.has(Path::CHECK_REQ | Path::COOKIE_CHECK);
     let tried = path.has(Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD);

@@ -8,7 +8,7 @@ use super::{
     paths::{self, CallPath},
 };
 use crate::{
-    decode::Observed,
+    decode::Event,
     packet::flags::{ACK, RST, SYN},
     syn_limit::SynQueueLimit,
     tcp_state::TcpState,
@@ -37,7 +37,7 @@ pub type Ruling = (VerdictId, Known, CallPath);
 
 /// Which stage this moment is, or `None` if it is none of its own (a SYN that meets its request,
 /// the peer's RST, a retransmitted SYN-ACK).
-pub fn judged(moment: &Observed, context: Context) -> Option<Ruling> {
+pub fn judged(moment: &Event, context: Context) -> Option<Ruling> {
     let tracepoint = moment.rung == Rung::Tracepoint;
     Some(match (moment.kind, tracepoint) {
         (Kind::Syn, false) => syn(moment, context),
@@ -73,7 +73,7 @@ pub fn judged(moment: &Observed, context: Context) -> Option<Ruling> {
 }
 
 /// That stage with its evidence.
-pub fn stage(moment: &Observed, (id, known, call_path): Ruling) -> Stage {
+pub fn stage(moment: &Event, (id, known, call_path): Ruling) -> Stage {
     Stage {
         id,
         t_ns: moment.t_ns,
@@ -89,7 +89,7 @@ fn inferred(why: &'static str) -> Known {
 }
 
 /// `tcp_conn_request`: its three ways out.
-fn syn(moment: &Observed, context: Context) -> Ruling {
+fn syn(moment: &Event, context: Context) -> Ruling {
     if moment.path.has(Path::REQSK_HASHED) {
         (VerdictId::SynQueued, Known::Traced, CallPath::SynQueued)
     } else if moment.path.has(Path::COOKIE_INIT) {
@@ -104,7 +104,7 @@ fn syn(moment: &Observed, context: Context) -> Ruling {
 
 /// Which test dropped a SYN: the order is that of `tcp_conn_request` (since v4.10, commit
 /// 5ea8ea2cb7f1): the SYN queue if cookies are off, then the accept queue, then the rest.
-fn dropped_syn(moment: &Observed, context: Context) -> (VerdictId, Known) {
+fn dropped_syn(moment: &Event, context: Context) -> (VerdictId, Known) {
     let before = moment.before;
     if moment.path.has(Path::COUNTED_DROP) {
         // This CPU's counters tell the tests apart.
@@ -161,7 +161,7 @@ const CHECK_REQ_RETURNED: u32 =
     Path::CHECK_REQ_NULL | Path::CHECK_REQ_LISTENER | Path::CHECK_REQ_CHILD;
 
 /// `tcp_check_req` and `cookie_v4_check`: every exit.
-fn ack(moment: &Observed, context: Context) -> Option<Ruling> {
+fn ack(moment: &Event, context: Context) -> Option<Ruling> {
     let path = moment.path;
     let no_child = path.has(Path::SYN_RECV_SOCK_NULL) && !path.has(Path::SYN_RECV_SOCK_CHILD);
     let full = if path.has(Path::COUNTED) {
@@ -234,7 +234,7 @@ fn ack(moment: &Observed, context: Context) -> Option<Ruling> {
 
 /// `tcp_check_req` returned NULL without trying a child: its exits in the order of its code. Seen
 /// is only that it was one of these; which, the segment tells.
-fn refused(moment: &Observed, context: Context) -> (VerdictId, Known) {
+fn refused(moment: &Event, context: Context) -> (VerdictId, Known) {
     if !moment.flags(ACK, 0) {
         return (VerdictId::AckDropOther, Known::Traced);
     }
@@ -256,20 +256,20 @@ fn refused(moment: &Observed, context: Context) -> (VerdictId, Known) {
 
 /// `tcp_in_window` for the segment of a request; `None` without its SYN. The window offered
 /// (`rsk_rcv_wnd`) is not read: it never exceeds 65535 bytes before the handshake is over.
-fn in_window(moment: &Observed, context: Context) -> Option<bool> {
+fn in_window(moment: &Event, context: Context) -> Option<bool> {
     let offset = moment.segment?.seq.wrapping_sub(context.rcv_isn?.wrapping_add(1));
     Some(offset <= 0xffff)
 }
 
 /// TCP_DEFER_ACCEPT: `num_timeout < rskq_defer_accept` and no data in the ACK.
-fn deferred(moment: &Observed) -> bool {
+fn deferred(moment: &Event) -> bool {
     let bare = moment.segment.is_some_and(|s| s.payload_len == 0);
     bare && moment.num_timeout.zip(moment.defer_accept).is_some_and(|(n, limit)| n < limit)
 }
 
 /// An RST from a listener, or from nobody: after an earlier stage it is the end of a connection
 /// the client believed in; else the segment never had a connection here.
-fn late_reset(moment: &Observed, context: Context) -> VerdictId {
+fn late_reset(moment: &Event, context: Context) -> VerdictId {
     match context.last {
         Some(_) if context.gone => VerdictId::LaterResetNoSocket,
         // A trace of overflows alone saw its end and nothing before.
@@ -287,7 +287,7 @@ fn late_reset(moment: &Observed, context: Context) -> VerdictId {
 }
 
 /// The SYN without `tcp_conn_request` itself: inferred from the SYN-ACK that left meanwhile.
-fn syn_by_tracepoints(moment: &Observed, context: Context) -> Option<Ruling> {
+fn syn_by_tracepoints(moment: &Event, context: Context) -> Option<Ruling> {
     let path = moment.path;
     if path.has(Path::TP_KFREE_SKB) {
         // tcp_conn_request consumes what it drops; this SYN was dropped before or by a request.
@@ -318,7 +318,7 @@ fn syn_by_tracepoints(moment: &Observed, context: Context) -> Option<Ruling> {
 }
 
 /// The third ACK without the functions that decide it: inferred from how the segment was freed.
-fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Ruling> {
+fn ack_by_tracepoints(moment: &Event, context: Context) -> Option<Ruling> {
     let path = moment.path;
     let full = moment.accept_queue_full() != Some(false);
     let cookie_syn =
@@ -429,7 +429,7 @@ fn ack_by_tracepoints(moment: &Observed, context: Context) -> Option<Ruling> {
     Some((id, inferred(why), CallPath::Request))
 }
 
-fn values(moment: &Observed, id: VerdictId) -> Values {
+fn values(moment: &Event, id: VerdictId) -> Values {
     // What the decision saw: the entry's reading, but the exit's if only that shows it full.
     let decided = match (moment.before.accept_queue_full(), moment.after) {
         (Some(false), Some(after))

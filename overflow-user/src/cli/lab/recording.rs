@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use overflow_common::Event;
+use overflow_common::RawEvent;
 
 use overflow_core::recording::{Frame, Header, Recorder};
 use overflow_host::recordings;
@@ -32,7 +32,7 @@ impl LabRecording {
     }
 
     /// Adds what was traced of some cells.
-    pub(super) fn add(&self, header: &Header, records: &[Event]) -> Result<()> {
+    pub(super) fn add(&self, header: &Header, records: &[RawEvent]) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let write = || -> std::io::Result<()> {
             let mut recorder = self.recorder.borrow_mut();

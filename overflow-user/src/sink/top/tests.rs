@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, env, fs, io};
 
-use overflow_common::Event;
+use overflow_common::RawEvent;
 use ratatui::{Terminal, backend::TestBackend};
 
 use super::*;
@@ -10,7 +10,7 @@ use crate::sink::trace::{
     Full, JudgedEvent, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits,
 };
 use overflow_core::{
-    decode::{Decoder, Observed},
+    decode::{Decoder, Event},
     hook_point::HookPoint,
     listeners::{Listener, Namespace, Surroundings, Sysctls, sample},
     loss::Loss,
@@ -83,8 +83,8 @@ fn host() -> Vec<Listener> {
 }
 
 /// A segment of this client.
-fn segment(client_port: u16, t_ns: u64) -> Observed {
-    let mut event = Event {
+fn segment(client_port: u16, t_ns: u64) -> Event {
+    let mut event = RawEvent {
         t_ns,
         netns: NETNS,
         client_port,
@@ -92,7 +92,7 @@ fn segment(client_port: u16, t_ns: u64) -> Observed {
         kind: 1,
         rung: 1,
         family: 4,
-        ..Event::EMPTY
+        ..RawEvent::EMPTY
     };
     event.client[..4].copy_from_slice(&[10, 7, 0, 2]);
     event.server[..4].copy_from_slice(&[10, 7, 0, 1]);

@@ -11,8 +11,8 @@ use crate::{
     verdict::Known,
 };
 
-fn moment(kind: Kind, path: u32) -> Observed {
-    Observed {
+fn moment(kind: Kind, path: u32) -> Event {
+    Event {
         t_ns: 0,
         kind,
         rung: Rung::Fentry,
@@ -47,22 +47,22 @@ fn key() -> ConnKey {
     }
 }
 
-fn full(m: Observed) -> Observed {
-    Observed { before: QueueView { accept: Some((2, 1)), ..m.before }, ..m }
+fn full(m: Event) -> Event {
+    Event { before: QueueView { accept: Some((2, 1)), ..m.before }, ..m }
 }
 
-fn tp(m: Observed) -> Observed {
-    Observed { rung: Rung::Tracepoint, ..m }
+fn tp(m: Event) -> Event {
+    Event { rung: Rung::Tracepoint, ..m }
 }
 
 #[track_caller]
-fn check(history: Vec<Observed>, expect: &str) {
+fn check(history: Vec<Event>, expect: &str) {
     check_on(history, None, expect);
 }
 
 /// `expect`: stage ids, `+n` for repeats, `?` for inferred, then `=> outcome`.
 #[track_caller]
-fn check_on(mut history: Vec<Observed>, limit: Option<SynQueueLimit>, expect: &str) {
+fn check_on(mut history: Vec<Event>, limit: Option<SynQueueLimit>, expect: &str) {
     for (i, m) in history.iter_mut().enumerate() {
         m.t_ns = i as u64;
     }
@@ -87,10 +87,10 @@ const TAKEN: u32 =
 const REFUSED: u32 = Path::CHECK_REQ | Path::SYN_RECV_SOCK_NULL | Path::CHECK_REQ_NULL;
 const COOKIE_REFUSED: u32 = Path::COOKIE_CHECK | Path::SYN_RECV_SOCK_NULL | Path::COOKIE_CHECK_NULL;
 
-fn syn(path: u32) -> Observed {
+fn syn(path: u32) -> Event {
     moment(Kind::Syn, path)
 }
-fn ack(path: u32) -> Observed {
+fn ack(path: u32) -> Event {
     moment(Kind::Ack, path)
 }
 
@@ -200,7 +200,7 @@ fn cookie_path() {
 
 #[test]
 fn a_queue_that_was_full_only_at_the_exit_still_was_full() {
-    let raced = Observed {
+    let raced = Event {
         after: Some(QueueView { accept: Some((2, 1)), ..QueueView::default() }),
         ..ack(REFUSED)
     };
@@ -209,7 +209,7 @@ fn a_queue_that_was_full_only_at_the_exit_still_was_full() {
 
 #[test]
 fn dropped_syns() {
-    let at = |qlen, len, cookies| Observed {
+    let at = |qlen, len, cookies| Event {
         before: QueueView { accept: Some((len, 1)), qlen: Some(qlen), young: None },
         syncookies: Some(cookies),
         ..syn(Path::CONN_REQUEST)
@@ -252,7 +252,7 @@ fn a_syn_again_is_a_repeat_or_no_stage_at_all() {
 
 #[test]
 fn of_syns_dropped_again_and_again_the_first_drop_is_the_verdict() {
-    let syn_queue = Observed {
+    let syn_queue = Event {
         before: QueueView { accept: Some((0, 1)), qlen: Some(2), young: None },
         syncookies: Some(0),
         ..syn(Path::CONN_REQUEST)
@@ -336,30 +336,30 @@ fn fast_open() {
 
 #[test]
 fn another_listener_decides() {
-    let other = Observed { sk: 77, ..full(ack(REFUSED)) };
+    let other = Event { sk: 77, ..full(ack(REFUSED)) };
     check(
         vec![syn(QUEUED), other.clone(), other],
         "syn.queued later.migrated ack.drop.overflow+1 => later.pending",
     );
     // Not migrated, but dropped: the segment met the other listener as a stranger.
-    let gone = Observed { sk_state: 7, ..moment(Kind::RequestRemoved, Path::REQSK_DROP) };
+    let gone = Event { sk_state: 7, ..moment(Kind::RequestRemoved, Path::REQSK_DROP) };
     let refused = Path::COOKIE_CHECK | Path::COOKIE_CHECK_LISTENER | Path::SEND_RESET;
     check(
-        vec![syn(QUEUED), gone, Observed { sk: 77, ..ack(refused) }],
+        vec![syn(QUEUED), gone, Event { sk: 77, ..ack(refused) }],
         "syn.queued later.request_orphaned later.reset_no_socket => later.reset_no_socket",
     );
     check(
-        vec![syn(QUEUED), Observed { sk: 77, ..ack(refused) }],
+        vec![syn(QUEUED), Event { sk: 77, ..ack(refused) }],
         "syn.queued later.reset_no_socket => later.reset_no_socket",
     );
     // A cookie belongs to no listener in particular.
-    let taken = Observed { sk: 77, ..ack(Path::COOKIE_CHECK | Path::COOKIE_CHECK_CHILD) };
+    let taken = Event { sk: 77, ..ack(Path::COOKIE_CHECK | Path::COOKIE_CHECK_CHILD) };
     check(vec![syn(COOKIE), taken], "syn.cookie ack.accepted.cookie => ack.accepted.cookie");
 }
 
 #[test]
 fn tracepoints_say_what_they_can() {
-    let reason = |m: Observed, reason: &str| Observed { drop_reason: Some(reason.into()), ..tp(m) };
+    let reason = |m: Event, reason: &str| Event { drop_reason: Some(reason.into()), ..tp(m) };
     let freed = |path| full(ack(Path::TP_RECEIVE | Path::TP_KFREE_SKB | path));
     check(
         vec![tp(syn(Path::TP_SYNACK_REQUEST)), tp(ack(Path::TP_ESTABLISHED))],
@@ -380,7 +380,7 @@ fn tracepoints_say_what_they_can() {
         ],
         "syn.queued? ack.reset.overflow => ack.reset.overflow",
     );
-    let in_cookie = Observed { freed_in: Some("cookie_v4_check"), ..reason(freed(0), "NO_SOCKET") };
+    let in_cookie = Event { freed_in: Some("cookie_v4_check"), ..reason(freed(0), "NO_SOCKET") };
     check(
         vec![tp(syn(Path::TP_SYNACK_COOKIE)), in_cookie],
         "syn.cookie? ack.drop.overflow.cookie => later.phantom",

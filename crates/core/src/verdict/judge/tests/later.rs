@@ -3,8 +3,8 @@
 use super::*;
 
 /// The listener's close: its child is CLOSE before it is reset.
-fn close() -> Observed {
-    Observed { sk_state: 7, ..moment(Kind::ActiveReset, Path::SEND_RESET) }
+fn close() -> Event {
+    Event { sk_state: 7, ..moment(Kind::ActiveReset, Path::SEND_RESET) }
 }
 
 #[test]
@@ -54,13 +54,13 @@ fn ended_from_outside() {
     );
     // Seen is that it was removed, not by what.
     check(vec![syn(QUEUED), removed()], "syn.queued => syn.queued");
-    let established = Observed { sk_state: 1, ..close() };
+    let established = Event { sk_state: 1, ..close() };
     check(
         vec![syn(QUEUED), ack(TAKEN), established],
         "syn.queued ack.accepted later.reset_by_server => later.reset_by_server",
     );
     // MPTCP's listener resets its children twice, whatever state they are in.
-    let by_mptcp = Observed { sk_state: 0, ..close() };
+    let by_mptcp = Event { sk_state: 0, ..close() };
     check(
         vec![syn(QUEUED), ack(TAKEN), by_mptcp, close()],
         "syn.queued ack.accepted later.listener_closed?+1 => later.listener_closed",
@@ -100,7 +100,7 @@ fn later_life() {
         ],
         "syn.queued ack.drop.overflow later.request_expired => later.request_expired",
     );
-    let orphaned = Observed { sk_state: 7, ..moment(Kind::RequestRemoved, Path::REQSK_TIMER) };
+    let orphaned = Event { sk_state: 7, ..moment(Kind::RequestRemoved, Path::REQSK_TIMER) };
     check(
         vec![syn(QUEUED), full(ack(REFUSED)), orphaned],
         "syn.queued ack.drop.overflow later.request_orphaned => later.request_orphaned",
@@ -120,7 +120,7 @@ fn later_life() {
 fn time_in_the_queue_counts_from_the_child_that_got_in() {
     let wait = |history: &[(Kind, u32, u64)]| {
         let at = |&(kind, path, t_ns): &(Kind, u32, u64)| {
-            let m = Observed { t_ns, ..moment(kind, path) };
+            let m = Event { t_ns, ..moment(kind, path) };
             // The queue was full at the first ACK, and had room at the next.
             if path & Path::CHECK_REQ_NULL == 0 { m } else { full(m) }
         };
