@@ -3,6 +3,7 @@
 //! `data/btf/KERNEL.btf.gz` is an excerpt of that kernel's BTF, `KERNEL.json` what must come out. Both
 //! are written by `cargo xtask btf-excerpt`, the second without overflow: from bpftool's list of the
 //! whole BTF.
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test may read files")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,5 @@
 //! What the documents repeat of the catalog: `UPDATE_EXPECT=1` writes it anew.
+#![expect(clippy::disallowed_methods, reason = "a test may read files")]
 
 use std::{env, fs, path::PathBuf};
 
