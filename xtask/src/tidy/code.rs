@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_keyword_is_told_from_its_mentions() {
+    fn the_keyword_is_not_its_mentions() {
         for (text, line) in [
             ("fn a() {}\nunsafe fn b() {}\n", Some(2)),
             ("let x = unsafe { y };\n", Some(1)),

@@ -9,13 +9,13 @@ pub type Id = u32;
 /// No block.
 pub const NONE: Id = 0x00ff_ffff;
 
-/// Bytes of a block: the head and two moments of a half-open connection over IPv4.
+/// Bytes of a block: the head and two events of a half-open connection over IPv4.
 pub const BLOCK: usize = 46;
 
-/// Bytes that belong to the head of what begins in a block; whoever it is may use them.
+/// Bytes of the head of what begins in a block, for this module's callers to use.
 pub const HEAD: usize = 12;
 
-/// After the head, how long the text is: 12 bits, and 4 bits for whoever it is.
+/// After the head, how long the text is: 12 bits, and 4 bits for the callers.
 const LENGTH: usize = HEAD;
 const TEXT: usize = HEAD + 2;
 const LENGTH_BITS: u16 = 0x0fff;

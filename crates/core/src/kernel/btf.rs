@@ -363,7 +363,7 @@ impl Btf {
     }
 
     /// A parameter's type as in C: `enum NAME`, `struct NAME *`; other types do not matter here.
-    fn spelled(&self, id: u32) -> Result<String> {
+    fn c_name(&self, id: u32) -> Result<String> {
         let Some(ty) = self.strip(id)? else { return Ok(String::new()) };
         Ok(match ty.kind {
             kind::ENUM | kind::ENUM64 => {
@@ -385,7 +385,7 @@ impl Btf {
         let Some(parameters) = self.parameters(function)? else { return Ok(Slot::MISSING) };
         let mut index = (what == "return").then_some(parameters.len());
         for (i, id) in parameters.iter().enumerate() {
-            if index.is_none() && self.spelled(*id)? == what {
+            if index.is_none() && self.c_name(*id)? == what {
                 index = Some(i);
             }
         }

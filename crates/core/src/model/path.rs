@@ -86,7 +86,7 @@ pub struct Path {
 }
 
 impl Path {
-    /// A connection of which nothing is known yet.
+    /// A connection before anything is known of it.
     pub fn new(phase: Phase) -> Self {
         Self {
             phase,

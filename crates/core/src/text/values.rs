@@ -45,7 +45,7 @@ fn recv_q(values: &Values) -> String {
     }
 }
 
-/// Full is `>` or, before 3479c7549fb1, `>=`: at equality the verdict itself tells which.
+/// Full is `>` or, before 3479c7549fb1, `>=`: at equality the verdict itself says which.
 fn syn_queue(values: &Values, full: bool) -> String {
     match (values.syn_queue_len, values.sk_max_ack_backlog) {
         (Some(len), Some(max)) => {

@@ -138,7 +138,7 @@ pub enum Ends {
     /// A request, by its client's RST.
     RequestByClient,
     /// A request, from outside, without a segment between client and server.
-    RequestUnheard,
+    RequestUnseen,
     /// A child in the accept queue, by its client's RST.
     ChildByClient,
     /// What the client believed in, by the server's RST.

@@ -67,10 +67,10 @@ impl VerdictId {
     }
 
     /// Whether it says by itself that, and why, a request is gone. That a timer or the end of its
-    /// listener removed it is concluded from a removal of which nothing says this.
+    /// listener removed it is concluded from the removal.
     pub const fn says_request_is_gone(self) -> bool {
         match self.ends() {
-            Ends::RequestByClient | Ends::RequestUnheard => true,
+            Ends::RequestByClient | Ends::RequestUnseen => true,
             Ends::Nothing | Ends::RequestTimer | Ends::ChildByClient | Ends::ByServerReset => false,
         }
     }

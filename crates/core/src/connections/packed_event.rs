@@ -1,15 +1,15 @@
-//! A moment in a few bytes: the number of its template, and what is its own as variable-length
-//! integers, less what the moment before it tells.
+//! An event in a few bytes: the number of its template, and what is its own as variable-length
+//! integers, less what the event before it has in common.
 
 use overflow_common::Path;
 
 use super::template::{After, Template};
 use crate::decode::{ConnKey, Event, QueueView, Segment};
 
-/// No moment takes more bytes.
+/// No event takes more bytes.
 pub const LONGEST: usize = 5 + 10 + 5 * 6;
 
-/// What an earlier moment of the connection tells of a later one.
+/// What a later event of the connection is packed as a difference from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Earlier {
     /// When it was, nanoseconds.
@@ -18,7 +18,7 @@ pub struct Earlier {
     pub seq: u32,
 }
 
-/// Writes a moment; `earlier` is changed to this one.
+/// Writes an event; `earlier` is changed to this one.
 pub fn write(
     out: &mut Vec<u8>,
     number: u32,
@@ -61,7 +61,7 @@ pub fn time(bytes: &[u8], at: &mut usize, earlier_ns: u64) -> u64 {
     earlier_ns.wrapping_add(get(bytes, at))
 }
 
-/// Reads the rest of a moment of this template.
+/// Reads the rest of an event of this template.
 pub fn read(
     bytes: &[u8],
     at: &mut usize,
@@ -108,7 +108,7 @@ pub fn read(
     }
 }
 
-/// Passes over the rest of a moment of this template.
+/// Passes over the rest of an event of this template.
 pub fn skip(bytes: &[u8], at: &mut usize, template: &Template, earlier: &mut Earlier) {
     earlier.t_ns = time(bytes, at, earlier.t_ns);
     let mut rest = usize::from(template.limit.is_some())
