@@ -75,6 +75,7 @@ pub struct Stormed {
     /// Where its counts come from.
     pub counts: Counts,
     /// What happened; or why it is not known.
+    #[serde(rename = "account")]
     pub report: Result<StormReport, String>,
 }
 

@@ -9,7 +9,11 @@ const LONG: &[(&str, &str)] = &[];
 const UNSAFE: &[&str] = &[
     "crates/lab/src/ifreq.rs",
     "crates/lab/src/watched.rs",
-    "overflow-common/src/",
+    "overflow-common/src/event.rs",
+    "overflow-common/src/field.rs",
+    "overflow-common/src/plain.rs",
+    "overflow-common/src/segment.rs",
+    "overflow-common/src/tally.rs",
     "overflow-ebpf/src/",
     "overflow-user/src/pages.rs",
     "overflow-user/src/probe/ring.rs",
