@@ -288,8 +288,20 @@ fn begins_anew(history: &[Event], event: &Event) -> bool {
         // Sent again, a SYN has the same.
         Kind::Syn => 0,
         // A child was tried, so it lies in the window, which is not scaled before that.
-        _ if event.path.has(Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD) => 0xffff,
-        _ => return false,
+        Kind::Ack
+        | Kind::Reset
+        | Kind::SynAckRetransmit
+        | Kind::RequestRemoved
+        | Kind::ActiveReset
+        | Kind::Accept
+        | Kind::IcmpError
+        | Kind::Destroyed
+        | Kind::PeerReset => {
+            if !event.path.has(Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD) {
+                return false;
+            }
+            0xffff
+        }
     };
     let other = |old: u32| new.wrapping_sub(old).min(old.wrapping_sub(new)) > near;
     let mut known = history.iter().filter_map(isn).peekable();
@@ -305,7 +317,16 @@ fn isn(event: &Event) -> Option<u32> {
         // By tracepoints a SYN that its connection's request refuses is one too.
         Kind::Syn if !event.path.has(Path::TP_KFREE_SKB) => Some(segment.seq),
         Kind::Ack if !event.flags(SYN, 0) => Some(segment.seq.wrapping_sub(1)),
-        _ => None,
+        Kind::Syn
+        | Kind::Ack
+        | Kind::Reset
+        | Kind::SynAckRetransmit
+        | Kind::RequestRemoved
+        | Kind::ActiveReset
+        | Kind::Accept
+        | Kind::IcmpError
+        | Kind::Destroyed
+        | Kind::PeerReset => None,
     }
 }
 

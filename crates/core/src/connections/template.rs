@@ -75,7 +75,14 @@ impl Template {
                 let (path, sk_state, num_timeout) = (m.path.0, m.sk_state, m.num_timeout);
                 return Self { path, sk_state, num_timeout, ..bare };
             }
-            _ => {}
+            Kind::Syn
+            | Kind::Ack
+            | Kind::Reset
+            | Kind::ActiveReset
+            | Kind::Accept
+            | Kind::IcmpError
+            | Kind::Destroyed
+            | Kind::PeerReset => {}
         }
         let after = match m.after.map(|queue| queue.accept) {
             None => After::Unread,

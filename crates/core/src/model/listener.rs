@@ -80,7 +80,7 @@ impl ListenSock {
         let test = self.features.syn_queue;
         let limit = match test {
             SynQueueTest::MaxQlenLog => u32::from(self.limits.max_qlen_log),
-            _ => self.limits.max_ack_backlog,
+            SynQueueTest::AtBacklog | SynQueueTest::AboveBacklog => self.limits.max_ack_backlog,
         };
         Condition::SynQueue { test, qlen: self.qlen, limit }
     }

@@ -53,7 +53,14 @@ pub fn judge_into<'a>(
                 let says_why = event.path.has(Path::REQSK_TIMER) || orphans(event);
                 request.ended = request.ended.or(says_why.then_some(event));
             }
-            _ => {
+            Kind::Syn
+            | Kind::Ack
+            | Kind::Reset
+            | Kind::ActiveReset
+            | Kind::Accept
+            | Kind::IcmpError
+            | Kind::Destroyed
+            | Kind::PeerReset => {
                 let gone = request.removed || request.reset_unseen || request.was_ended(connection);
                 // What a RST that is not exact does to the request differs between kernels, and
                 // no tracepoint shows.

@@ -4,7 +4,7 @@
 use overflow_common::{Kind, Path, Rung};
 
 use super::{
-    Known, Stage, Values, VerdictId,
+    Class, Known, Stage, Values, VerdictId,
     paths::{self, CallPath},
 };
 use crate::{
@@ -145,7 +145,7 @@ fn dropped_syn(event: &Event, context: Context) -> (VerdictId, Known) {
                         ),
                     );
                 }
-                _ => {}
+                None | Some(SynQueueLimit::AboveBacklog) => {}
             }
         }
     }
@@ -245,7 +245,7 @@ fn refused(event: &Event, context: Context) -> (VerdictId, Known) {
                        tried, nothing was deferred";
             return (VerdictId::AckDropPaws, inferred(why));
         }
-        _ => {}
+        Some(true) | None => {}
     }
     if deferred(event) {
         (VerdictId::AckDropDeferAccept, Known::Traced)
@@ -280,9 +280,15 @@ fn late_reset(event: &Event, context: Context) -> VerdictId {
         {
             VerdictId::LaterResetNoSocket
         }
-        Some(id) if id.is_ack() || id == VerdictId::SynCookie => VerdictId::LaterResetNoSocket,
+        Some(VerdictId::SynCookie) => VerdictId::LaterResetNoSocket,
+        Some(id) => match id.class() {
+            Class::AckAccepted | Class::AckDropped | Class::AckReset => {
+                VerdictId::LaterResetNoSocket
+            }
+            Class::SynAnswered | Class::SynDropped | Class::Later => VerdictId::AckResetOther,
+        },
         None if event.path.has(Path::COOKIE_CHECK_LISTENER) => VerdictId::AckResetInvalidCookie,
-        _ => VerdictId::AckResetOther,
+        None => VerdictId::AckResetOther,
     }
 }
 
@@ -291,15 +297,11 @@ fn syn_by_tracepoints(event: &Event, context: Context) -> Option<Ruling> {
     let path = event.path;
     if path.has(Path::TP_KFREE_SKB) {
         // tcp_conn_request consumes what it drops; this SYN was dropped before or by a request.
-        return match context.last {
-            Some(VerdictId::SynQueued) => None,
-            _ if path.has(Path::TP_SYNACK_REQUEST) => None,
-            _ => Some((
-                VerdictId::SynDropOther,
-                inferred("freed with a drop reason, outside tcp_conn_request"),
-                CallPath::SynDropped,
-            )),
-        };
+        let by_request =
+            context.last == Some(VerdictId::SynQueued) || path.has(Path::TP_SYNACK_REQUEST);
+        let why = "freed with a drop reason, outside tcp_conn_request";
+        let dropped = (VerdictId::SynDropOther, inferred(why), CallPath::SynDropped);
+        return (!by_request).then_some(dropped);
     }
     Some(if path.has(Path::TP_SYNACK_FASTOPEN) {
         let why = "a SYN-ACK owned by a child left while the SYN was handled";
