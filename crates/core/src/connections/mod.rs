@@ -57,7 +57,7 @@ impl Bounds {
 }
 
 /// Called with each connection that is finished: no more events of it are expected.
-pub type OnFinished<'a> = Option<&'a mut dyn FnMut(&mut Connection) -> io::Result<()>>;
+pub(crate) type OnFinished<'a> = Option<&'a mut dyn FnMut(&mut Connection) -> io::Result<()>>;
 
 /// The connections.
 pub struct ConnTable {

@@ -7,11 +7,11 @@ use super::template::{After, Template};
 use crate::decode::{ConnKey, Event, QueueView, Segment};
 
 /// No event takes more bytes.
-pub const LONGEST: usize = 5 + 10 + 5 * 6;
+pub(super) const LONGEST: usize = 5 + 10 + 5 * 6;
 
 /// What a later event of the connection is packed as a difference from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Earlier {
+pub(crate) struct Earlier {
     /// When it was, nanoseconds.
     pub t_ns: u64,
     /// Its segment's sequence number, or that of the latest one that had any.
@@ -19,7 +19,7 @@ pub struct Earlier {
 }
 
 /// Writes an event; `earlier` is changed to this one.
-pub fn write(
+pub(super) fn write(
     out: &mut Vec<u8>,
     number: u32,
     template: &Template,
@@ -52,17 +52,17 @@ pub fn write(
 }
 
 /// The number of the template that stands at `at`, and where the rest is.
-pub fn number(bytes: &[u8], at: &mut usize) -> u32 {
+pub(super) fn number(bytes: &[u8], at: &mut usize) -> u32 {
     low(get(bytes, at))
 }
 
 /// Reads the time that stands at `at`.
-pub fn time(bytes: &[u8], at: &mut usize, earlier_ns: u64) -> u64 {
+pub(super) fn time(bytes: &[u8], at: &mut usize, earlier_ns: u64) -> u64 {
     earlier_ns.wrapping_add(get(bytes, at))
 }
 
 /// Reads the rest of an event of this template.
-pub fn read(
+pub(super) fn read(
     bytes: &[u8],
     at: &mut usize,
     template: &Template,
@@ -109,7 +109,7 @@ pub fn read(
 }
 
 /// Passes over the rest of an event of this template.
-pub fn skip(bytes: &[u8], at: &mut usize, template: &Template, earlier: &mut Earlier) {
+pub(super) fn skip(bytes: &[u8], at: &mut usize, template: &Template, earlier: &mut Earlier) {
     earlier.t_ns = time(bytes, at, earlier.t_ns);
     let mut rest = usize::from(template.limit.is_some())
         + usize::from(matches!(template.after, After::Limit(_)))

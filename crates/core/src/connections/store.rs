@@ -20,9 +20,10 @@ use super::{
 use crate::decode::{ConnKey, Event};
 
 /// Blocks that must be left before a history gets longer: as many as one event can need.
-pub const RESERVE: usize = Blocks::needed(packed_event::LONGEST + REST_OF_IPV6 + TIMES) + 1;
+pub(crate) const RESERVE: usize = Blocks::needed(packed_event::LONGEST + REST_OF_IPV6 + TIMES) + 1;
 /// Events that fit into any history.
-pub const MOST_EVENTS: usize = (Blocks::LONGEST - REST_OF_IPV6 - TIMES) / packed_event::LONGEST;
+pub(crate) const MOST_EVENTS: usize =
+    (Blocks::LONGEST - REST_OF_IPV6 - TIMES) / packed_event::LONGEST;
 
 /// A block's head: the client's address (of IPv6, its first four bytes) and port, the server's
 /// number, and the next connection in the list.
@@ -44,7 +45,7 @@ const TIMES: usize = 16;
 
 /// One connection's events, unpacked.
 #[derive(Default)]
-pub struct History {
+pub(crate) struct History {
     /// In order of time.
     pub events: Vec<Event>,
     /// The number of each one's template; `None` for one that is not to be kept.
@@ -58,7 +59,7 @@ pub struct History {
 }
 
 /// The histories.
-pub struct Store {
+pub(crate) struct Store {
     blocks: Blocks,
     index: Index,
     hasher: RandomState,
@@ -78,7 +79,7 @@ pub struct Store {
 
 impl Store {
     /// Nothing yet.
-    pub fn new(bounds: Bounds) -> Self {
+    pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             blocks: Blocks::new(bounds.blocks.max(2 * RESERVE)),
             index: Index::new(bounds.connections),
@@ -97,17 +98,17 @@ impl Store {
     }
 
     /// Whether there is room for an event more, of whatever connection.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.blocks.left() >= RESERVE
     }
 
     /// Whether there is room for a connection more, to this server.
-    pub fn takes(&mut self, key: &ConnKey) -> bool {
+    pub(super) fn takes(&mut self, key: &ConnKey) -> bool {
         self.len < self.connections && self.servers.take((key.netns, key.server))
     }
 
     /// The connection with this key.
-    pub fn find(&mut self, key: &ConnKey) -> Option<Id> {
+    pub(super) fn find(&mut self, key: &ConnKey) -> Option<Id> {
         let server = self.servers.find((key.netns, key.server))?;
         let hash = self.hash(key.client, server);
         self.index.find(hash, |id| {
@@ -118,14 +119,14 @@ impl Store {
 
     /// Reads what finding this connection will read, to have it in the processor's cache then. The
     /// result means nothing.
-    pub fn touch(&self, key: &ConnKey) -> u8 {
+    pub(super) fn touch(&self, key: &ConnKey) -> u8 {
         let server = self.servers.latest(&(key.netns, key.server));
         let hash = server.map(|server| self.hash(key.client, server));
         hash.and_then(|hash| self.index.guess(hash)).map_or(0, |id| self.blocks.head(id)[ADDRESS])
     }
 
     /// Adds a connection that is not there, at the end of the list. There must be room.
-    pub fn begin(&mut self, key: &ConnKey, t_ns: u64, history: &mut History) -> Id {
+    pub(super) fn begin(&mut self, key: &ConnKey, t_ns: u64, history: &mut History) -> Id {
         if self.len == 0 {
             self.base_ns = t_ns;
         }
@@ -161,13 +162,13 @@ impl Store {
     }
 
     /// Whose connection it is.
-    pub fn key(&self, id: Id) -> ConnKey {
+    pub(super) fn key(&self, id: Id) -> ConnKey {
         let (netns, server) = self.servers.server(number(self.blocks.head(id), SERVER));
         ConnKey { netns, client: self.client(id), server }
     }
 
     /// Unpacks a history.
-    pub fn load(&mut self, id: Id, history: &mut History) {
+    pub(super) fn load(&mut self, id: Id, history: &mut History) {
         history.events.clear();
         history.numbers.clear();
         let conn = self.key(id);
@@ -189,7 +190,7 @@ impl Store {
 
     /// Adds an event to the end of a history, or begins it, without unpacking it: only one that is
     /// later than all of it, and while it has fewer than so many. There must be room.
-    pub fn append(&mut self, id: Id, event: &Event, most: usize) -> bool {
+    pub(super) fn append(&mut self, id: Id, event: &Event, most: usize) -> bool {
         let flags = self.blocks.flags(id);
         let text = self.blocks.text(id, &mut self.buffer);
         let (mut at, _) = preface(flags, text);
@@ -214,7 +215,7 @@ impl Store {
 
     /// Adds an event of this template to the end of the history that was unpacked, or begun, just
     /// before, and that is not timed. There must be room.
-    pub fn push(&mut self, id: Id, event: &Event, template: u32) {
+    pub(super) fn push(&mut self, id: Id, event: &Event, template: u32) {
         self.text.clear();
         let mut end = self.end;
         packed_event::write(
@@ -228,7 +229,7 @@ impl Store {
     }
 
     /// Packs a history anew. There must be room.
-    pub fn save(&mut self, id: Id, history: &History) {
+    pub(super) fn save(&mut self, id: Id, history: &History) {
         let kept =
             || history.events.iter().zip(&history.numbers).filter_map(|(m, n)| Some((m, (*n)?)));
         let ends = kept().next().zip(kept().next_back());
@@ -254,7 +255,7 @@ impl Store {
 
     /// Empties the history that was unpacked just before, for the next connection with the same
     /// key. Its place in the list stays; it must be packed anew.
-    pub fn restart(&mut self, id: Id, t_ns: u64, history: &mut History) {
+    pub(crate) fn restart(&mut self, id: Id, t_ns: u64, history: &mut History) {
         history.numbers.iter().for_each(|template| self.release(*template));
         history.events.clear();
         history.numbers.clear();
@@ -264,37 +265,37 @@ impl Store {
 
     /// The number of an event's template, which one event more has now; `None` if there are too
     /// many templates.
-    pub fn template(&mut self, event: &Event) -> Option<u32> {
+    pub(super) fn template(&mut self, event: &Event) -> Option<u32> {
         self.templates.number(&Template::of(event))
     }
 
     /// One event less has this template.
-    pub fn release(&mut self, template: Option<u32>) {
+    pub(super) fn release(&mut self, template: Option<u32>) {
         if let Some(number) = template {
             self.templates.release(number);
         }
     }
 
     /// The least recently used.
-    pub fn first(&self) -> Option<Id> {
+    pub(super) fn first(&self) -> Option<Id> {
         (self.first != NONE).then_some(self.first)
     }
 
     /// All, the least recently used first.
-    pub fn lru(&self) -> impl Iterator<Item = Id> {
+    pub(crate) fn lru(&self) -> impl Iterator<Item = Id> {
         let next = |id: &Id| Some(number(self.blocks.head(*id), NEXT)).filter(|id| *id != NONE);
         iter::successors(self.first(), next)
     }
 
     /// Moves the least recently used to the end.
-    pub fn requeue(&mut self) {
+    pub(crate) fn requeue(&mut self) {
         let id = self.first;
         self.leave();
         self.join(id);
     }
 
     /// Removes the least recently used, whose history this is.
-    pub fn remove_first(&mut self, history: &History) {
+    pub(crate) fn remove_first(&mut self, history: &History) {
         let id = self.first;
         let server = number(self.blocks.head(id), SERVER);
         self.index.remove(self.hash(self.client(id), server), id);
@@ -306,17 +307,17 @@ impl Store {
     }
 
     /// Whether anything of it was shown.
-    pub fn shown(&self, id: Id) -> bool {
+    pub(super) fn shown(&self, id: Id) -> bool {
         self.blocks.flags(id) & SHOWN != 0
     }
 
     /// Notes that something of it was shown.
-    pub fn mark_shown(&mut self, id: Id) {
+    pub(super) fn mark_shown(&mut self, id: Id) {
         self.blocks.set_flags(id, self.blocks.flags(id) | SHOWN);
     }
 
     /// When its first event was that is kept, nanoseconds.
-    pub fn begun_ns(&mut self, id: Id) -> Option<u64> {
+    pub(super) fn begun_ns(&mut self, id: Id) -> Option<u64> {
         let text = self.blocks.text(id, &mut self.buffer);
         let (mut at, _) = preface(self.blocks.flags(id), text);
         (at < text.len()).then(|| {
@@ -326,7 +327,7 @@ impl Store {
     }
 
     /// Gives the memory back by which connections are found. From here on, none is.
-    pub fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         self.index.clear();
     }
 

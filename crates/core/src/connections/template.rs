@@ -10,7 +10,7 @@ use crate::decode::Event;
 
 /// A kind of events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Template {
+pub(crate) struct Template {
     pub kind: Kind,
     pub rung: Rung,
     pub path: u32,
@@ -34,7 +34,7 @@ pub struct Template {
 
 /// The accept queue when the decision was over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum After {
+pub(super) enum After {
     /// Not read at all.
     Unread,
     /// Read, but not this queue.
@@ -49,7 +49,7 @@ impl Template {
     /// The template of this event. Left out is what no rule reads: `req`, `ack_seq`, the SYN queue
     /// after the decision; the socket where it is no listener, but for the state of a child that is
     /// reset; and of a timer's events all but which it was and how the request stood.
-    pub fn of(m: &Event) -> Self {
+    pub(super) fn of(m: &Event) -> Self {
         let bare = Self {
             kind: m.kind,
             rung: m.rung,
@@ -112,7 +112,7 @@ impl Template {
 }
 
 /// Templates by number, as long as an event has them.
-pub struct Templates {
+pub(crate) struct Templates {
     by_number: Vec<Option<(Arc<Template>, u32)>>,
     numbers: HashMap<Arc<Template>, u32, RandomState>,
     free: Vec<u32>,
@@ -126,7 +126,7 @@ impl Templates {
     const KINDS: usize = Kind::ALL.len() + 1;
 
     /// At most so many.
-    pub fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self {
             by_number: Vec::new(),
             numbers: HashMap::default(),
@@ -138,7 +138,7 @@ impl Templates {
 
     /// The number of an event's template, which one event more has now; `None` if there is no room
     /// for it.
-    pub fn number(&mut self, template: &Template) -> Option<u32> {
+    pub(super) fn number(&mut self, template: &Template) -> Option<u32> {
         let kind = template.kind as usize % Self::KINDS;
         let latest = self.latest[kind];
         let known = match self.by_number.get(latest as usize) {
@@ -157,13 +157,13 @@ impl Templates {
     }
 
     /// The template with this number.
-    pub fn template(&self, number: u32) -> &Template {
+    pub(super) fn template(&self, number: u32) -> &Template {
         let slot = &self.by_number[number as usize];
         &slot.as_ref().expect("a number is good as long as an event has it").0
     }
 
     /// One event less has this template.
-    pub fn release(&mut self, number: u32) {
+    pub(super) fn release(&mut self, number: u32) {
         let Some(slot) = self.by_number.get_mut(number as usize) else { return };
         let Some((template, uses)) = slot else { return };
         *uses -= 1;

@@ -25,7 +25,7 @@ pub fn judge(key: ConnKey, history: &[Event], limit: Option<SynQueueLimit>) -> C
 }
 
 /// The same, in the place of an earlier judgement, whose memory is used again.
-pub fn judge_into<'a>(
+pub(crate) fn judge_into<'a>(
     connection: &mut Connection,
     key: ConnKey,
     history: impl IntoIterator<Item = &'a Event>,

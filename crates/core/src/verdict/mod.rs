@@ -18,7 +18,8 @@ use crate::{decode::Event, syn_limit::SynQueueLimit};
 pub use catalog::VerdictId;
 pub use columns::{Class, ClientSide, DecidedBy, Ends, Family, ServerSide, Shown, Text};
 pub use counter::{Counter, Effect};
-pub use judge::{judge, judge_into};
+pub use judge::judge;
+pub(crate) use judge::judge_into;
 pub use stage::{Connection, Functions, Known, Stage, Values};
 pub use wire_pattern::WirePattern;
 

@@ -9,7 +9,7 @@ macro_rules! ways {
     ($($(#[doc = $doc:literal])+ $Way:ident,)+) => {
         /// A way through the kernel.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum CallPath { $($(#[doc = $doc])+ $Way,)+ }
+        pub(crate) enum CallPath { $($(#[doc = $doc])+ $Way,)+ }
 
         /// Every way, in the order in which a table is indexed by them.
         const CALL_PATHS: &[CallPath] = &[$(CallPath::$Way,)+];
@@ -53,7 +53,7 @@ const RESET: usize = 8;
 
 /// The functions gone through, outermost first. `tcp_get_cookie_sock` has no hook of its own: it
 /// is the only caller of `tcp_v4_syn_recv_sock` inside `cookie_v4_check`.
-pub fn functions(event: &Event, call_path: CallPath) -> Functions {
+pub(super) fn functions(event: &Event, call_path: CallPath) -> Functions {
     let path = event.path;
     let traced = path.has(Path::CHECK_REQ | Path::COOKIE_CHECK);
     let tried = path.has(Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD);

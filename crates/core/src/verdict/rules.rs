@@ -19,7 +19,7 @@ const TCP_CLOSE: u8 = TcpState::Close.number();
 
 /// What the rules know besides the event itself.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Context {
+pub(super) struct Context {
     /// Where this kernel's SYN queue limit was seen to be.
     pub syn_queue_limit: Option<SynQueueLimit>,
     /// The last handshake stage of the same connection so far.
@@ -33,11 +33,11 @@ pub struct Context {
 }
 
 /// What an event is, how that is known, and which way it went.
-pub type Ruling = (VerdictId, Known, CallPath);
+pub(crate) type Ruling = (VerdictId, Known, CallPath);
 
 /// Which stage this event is, or `None` if it is none of its own (a SYN that meets its request,
 /// the peer's RST, a retransmitted SYN-ACK).
-pub fn judged(event: &Event, context: Context) -> Option<Ruling> {
+pub(super) fn judged(event: &Event, context: Context) -> Option<Ruling> {
     let tracepoint = event.rung == Rung::Tracepoint;
     Some(match (event.kind, tracepoint) {
         (Kind::Syn, false) => syn(event, context),
@@ -73,7 +73,7 @@ pub fn judged(event: &Event, context: Context) -> Option<Ruling> {
 }
 
 /// That stage with its evidence.
-pub fn stage(event: &Event, (id, known, call_path): Ruling) -> Stage {
+pub(super) fn stage(event: &Event, (id, known, call_path): Ruling) -> Stage {
     Stage {
         id,
         t_ns: event.t_ns,

@@ -122,7 +122,7 @@ impl Connection {
     }
 
     /// The last of its `syn.*` and `ack.*` stages.
-    pub fn last_handshake(&self) -> Option<&Stage> {
+    pub(crate) fn last_handshake(&self) -> Option<&Stage> {
         self.stages.iter().rev().find(|s| !s.id.is_later())
     }
 }
