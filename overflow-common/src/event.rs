@@ -108,21 +108,25 @@ pub mod valid {
     pub const AFTER: u16 = 1 << 10;
 }
 
-macro_rules! kinds {
-    ($($(#[doc = $doc:literal])+ $Kind:ident = $number:literal,)+) => {
-        /// Which hook point a record is of.
+/// Declares an enum that a record holds as a byte.
+macro_rules! numbered {
+    (
+        $(#[doc = $about:literal])+
+        pub enum $Name:ident { $($(#[doc = $doc:literal])+ $Variant:ident = $number:literal,)+ }
+    ) => {
+        $(#[doc = $about])+
         #[repr(u8)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Kind { $($(#[doc = $doc])+ $Kind = $number,)+ }
+        pub enum $Name { $($(#[doc = $doc])+ $Variant = $number,)+ }
 
-        impl Kind {
-            /// Every kind, in order of its number.
-            pub const ALL: &[Self] = &[$(Self::$Kind,)+];
+        impl $Name {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$Variant,)+];
 
-            /// The kind with this number, if there is one.
+            /// The one with this number, if there is one.
             pub const fn from_u8(n: u8) -> Option<Self> {
                 match n {
-                    $($number => Some(Self::$Kind),)+
+                    $($number => Some(Self::$Variant),)+
                     _ => None,
                 }
             }
@@ -130,52 +134,45 @@ macro_rules! kinds {
     };
 }
 
-kinds! {
-    /// A SYN went through `tcp_conn_request`.
-    Syn = 1,
-    /// A segment met a request (`tcp_check_req`) or the cookie check (`cookie_v4_check`).
-    Ack = 2,
-    /// An RST was sent outside of such a decision (`tcp_v4_send_reset`).
-    Reset = 3,
-    /// A SYN-ACK was sent again (`tcp_rtx_synack`).
-    SynAckRetransmit = 4,
-    /// A request was removed outside of such a decision: it expired or its listener went away.
-    RequestRemoved = 5,
-    /// A child that nobody had accepted was reset by `tcp_send_active_reset`.
-    ActiveReset = 6,
-    /// The application took a child with `accept()` (`inet_csk_accept`).
-    Accept = 7,
-    /// An ICMP error removed a request (`tcp_req_err`).
-    IcmpError = 8,
-    /// A request was destroyed from outside (`tcp_abort`: `SOCK_DESTROY`, as `ss -K` asks for).
-    Destroyed = 9,
-    /// The client's RST ended a child that nobody had accepted (`tcp_reset`).
-    PeerReset = 10,
+numbered! {
+    /// Which hook point a record is of.
+    pub enum Kind {
+        /// A SYN went through `tcp_conn_request`.
+        Syn = 1,
+        /// A segment met a request (`tcp_check_req`) or the cookie check (`cookie_v4_check`).
+        Ack = 2,
+        /// An RST was sent outside of such a decision (`tcp_v4_send_reset`).
+        Reset = 3,
+        /// A SYN-ACK was sent again (`tcp_rtx_synack`).
+        SynAckRetransmit = 4,
+        /// A request was removed outside of such a decision: it expired or its listener went away.
+        RequestRemoved = 5,
+        /// A child that nobody had accepted was reset by `tcp_send_active_reset`.
+        ActiveReset = 6,
+        /// The application took a child with `accept()` (`inet_csk_accept`).
+        Accept = 7,
+        /// An ICMP error removed a request (`tcp_req_err`).
+        IcmpError = 8,
+        /// A request was destroyed from outside (`tcp_abort`: `SOCK_DESTROY`, as `ss -K` asks for).
+        Destroyed = 9,
+        /// The client's RST ended a child that nobody had accepted (`tcp_reset`).
+        PeerReset = 10,
+    }
 }
 
-/// How the record was obtained.
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Rung {
-    /// fentry/fexit: BPF trampolines on the functions themselves.
-    Fentry = 1,
-    /// kprobe/kretprobe on the functions themselves.
-    Kprobe = 2,
-    /// Tracepoints (`tp_btf`) around them.
-    Tracepoint = 3,
+numbered! {
+    /// How the record was obtained.
+    pub enum Rung {
+        /// fentry/fexit: BPF trampolines on the functions themselves.
+        Fentry = 1,
+        /// kprobe/kretprobe on the functions themselves.
+        Kprobe = 2,
+        /// Tracepoints (`tp_btf`) around them.
+        Tracepoint = 3,
+    }
 }
 
 impl Rung {
-    /// The rung with this number, if there is one.
-    pub const fn from_u8(n: u8) -> Option<Self> {
-        Some(match n {
-            1 => Self::Fentry,
-            2 => Self::Kprobe,
-            3 => Self::Tracepoint,
-            _ => return None,
-        })
-    }
-
     /// The rung's name in options and output.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -25,4 +25,4 @@ pub use layout::{Counter, ENUMERATORS, EnumeratorRow, FIELDS, FieldRow, Reading,
 pub use loss::Loss;
 pub use path::Path;
 pub use plain::Plain;
-pub use tally::{Signature, Standing, Tally, Waiting};
+pub use tally::{QueueState, Signature, Tally, Waiting};

@@ -21,8 +21,8 @@ pub struct Signature {
     pub kind: u8,
     /// [`RawEvent::rung`].
     pub rung: u8,
-    /// How the queues stood, see [`Standing`].
-    pub standing: u8,
+    /// The state of the queues, see [`QueueState`].
+    pub queue_state: u8,
     /// [`RawEvent::tcp_flags`].
     pub tcp_flags: u8,
     /// [`RawEvent::abort_on_overflow`].
@@ -41,10 +41,10 @@ pub struct Signature {
     pub padding: u32,
 }
 
-/// Bits of [`Signature::standing`].
-pub struct Standing;
+/// Bits of [`Signature::queue_state`].
+pub struct QueueState;
 
-impl Standing {
+impl QueueState {
     /// The accept queue was longer than its limit before.
     pub const ACCEPT_FULL_BEFORE: u8 = 1;
     /// And after.
@@ -70,15 +70,15 @@ impl Signature {
             valid: event.valid,
             kind: event.kind,
             rung: event.rung,
-            standing: bit(
+            queue_state: bit(
                 before.ack_backlog > before.max_ack_backlog,
-                Standing::ACCEPT_FULL_BEFORE,
+                QueueState::ACCEPT_FULL_BEFORE,
             ) | bit(
                 after.ack_backlog > after.max_ack_backlog,
-                Standing::ACCEPT_FULL_AFTER,
-            ) | bit(before.qlen > before.max_ack_backlog, Standing::SYN_ABOVE)
-                | bit(before.qlen == before.max_ack_backlog, Standing::SYN_AT)
-                | bit(event.payload_len != 0, Standing::PAYLOAD),
+                QueueState::ACCEPT_FULL_AFTER,
+            ) | bit(before.qlen > before.max_ack_backlog, QueueState::SYN_ABOVE)
+                | bit(before.qlen == before.max_ack_backlog, QueueState::SYN_AT)
+                | bit(event.payload_len != 0, QueueState::PAYLOAD),
             tcp_flags: event.tcp_flags,
             abort_on_overflow: event.abort_on_overflow,
             syncookies: event.syncookies,
@@ -92,11 +92,11 @@ impl Signature {
 
     /// An event with this signature: queues and payload are of the smallest size that fits.
     pub fn to_event(&self) -> RawEvent {
-        let has = |bit: u8| u32::from(self.standing & bit != 0);
+        let has = |bit: u8| u32::from(self.queue_state & bit != 0);
         let queue = |full: u8| Queue {
             ack_backlog: 1 + has(full),
             max_ack_backlog: 1,
-            qlen: has(Standing::SYN_AT) + 2 * has(Standing::SYN_ABOVE),
+            qlen: has(QueueState::SYN_AT) + 2 * has(QueueState::SYN_ABOVE),
             young: 0,
         };
         RawEvent {
@@ -106,10 +106,10 @@ impl Signature {
             valid: self.valid & !valid::YOUNG,
             kind: self.kind,
             rung: self.rung,
-            before: queue(Standing::ACCEPT_FULL_BEFORE),
-            after: queue(Standing::ACCEPT_FULL_AFTER),
+            before: queue(QueueState::ACCEPT_FULL_BEFORE),
+            after: queue(QueueState::ACCEPT_FULL_AFTER),
             tcp_flags: self.tcp_flags,
-            payload_len: has(Standing::PAYLOAD),
+            payload_len: has(QueueState::PAYLOAD),
             abort_on_overflow: self.abort_on_overflow,
             syncookies: self.syncookies,
             num_timeout: self.num_timeout,
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn queues_count_by_how_they_stand_to_their_limit() {
-        let standing = |before: (u32, u32, u32), after: (u32, u32), payload_len| {
+        let queue_state = |before: (u32, u32, u32), after: (u32, u32), payload_len| {
             let queue = |(ack_backlog, max_ack_backlog), qlen| Queue {
                 ack_backlog,
                 max_ack_backlog,
@@ -272,26 +272,26 @@ mod tests {
             };
             let (len, max, qlen) = before;
             let (before, after) = (queue((len, max), qlen), queue(after, 0));
-            Signature::of(&RawEvent { payload_len, before, after, ..event() }).standing
+            Signature::of(&RawEvent { payload_len, before, after, ..event() }).queue_state
         };
         // At its limit a queue still takes one.
-        assert_eq!(standing((128, 128, 0), (128, 128), 0), 0);
-        assert_eq!(standing((129, 128, 0), (128, 128), 0), Standing::ACCEPT_FULL_BEFORE);
-        assert_eq!(standing((128, 128, 0), (129, 128), 0), Standing::ACCEPT_FULL_AFTER);
-        assert_eq!(standing((0, 128, 127), (0, 128), 0), 0);
-        assert_eq!(standing((0, 128, 128), (0, 128), 0), Standing::SYN_AT);
-        assert_eq!(standing((0, 128, 129), (0, 128), 0), Standing::SYN_ABOVE);
-        assert_eq!(standing((0, 128, 0), (0, 128), 1), Standing::PAYLOAD);
+        assert_eq!(queue_state((128, 128, 0), (128, 128), 0), 0);
+        assert_eq!(queue_state((129, 128, 0), (128, 128), 0), QueueState::ACCEPT_FULL_BEFORE);
+        assert_eq!(queue_state((128, 128, 0), (129, 128), 0), QueueState::ACCEPT_FULL_AFTER);
+        assert_eq!(queue_state((0, 128, 127), (0, 128), 0), 0);
+        assert_eq!(queue_state((0, 128, 128), (0, 128), 0), QueueState::SYN_AT);
+        assert_eq!(queue_state((0, 128, 129), (0, 128), 0), QueueState::SYN_ABOVE);
+        assert_eq!(queue_state((0, 128, 0), (0, 128), 1), QueueState::PAYLOAD);
     }
 
     #[test]
     fn an_event_of_a_signature_has_that_signature() {
-        for standing in 0..1 << 5 {
-            if standing & Standing::SYN_AT != 0 && standing & Standing::SYN_ABOVE != 0 {
+        for queue_state in 0..1 << 5 {
+            if queue_state & QueueState::SYN_AT != 0 && queue_state & QueueState::SYN_ABOVE != 0 {
                 continue;
             }
-            let signature = Signature { standing, ..Signature::of(&event()) };
-            assert_eq!(Signature::of(&signature.to_event()), signature, "{standing:#b}");
+            let signature = Signature { queue_state, ..Signature::of(&event()) };
+            assert_eq!(Signature::of(&signature.to_event()), signature, "{queue_state:#b}");
         }
     }
 }

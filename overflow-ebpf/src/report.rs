@@ -63,7 +63,7 @@ pub fn waiting_child(sk: u64, kind: Kind, rung: Rung, bit: u32) {
         return;
     }
     // An MPTCP listener resets its children in whatever state they are (mptcp_subflow_queue_clean
-    // in net/mptcp/subflow.c; seen from 6.1 to 7.3) before inet_csk_listen_stop does: it tells
+    // in net/mptcp/subflow.c; seen from 6.1 to 7.3) before inet_csk_listen_stop does: it shows
     // nothing of them.
     let state = match read::field(sk, &TCP_IS_MPTCP) {
         Some(1..) => 0,

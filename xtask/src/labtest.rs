@@ -147,7 +147,7 @@ fn judge_cell(at: &str, cell: &Cell, connections: &[Connection], checks: &mut Ch
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(','))
         })
         .collect();
-    let stories = || burst.iter().map(|line| lines::history(line)).collect::<Vec<_>>().join(", ");
+    let histories = || burst.iter().map(|line| lines::history(line)).collect::<Vec<_>>().join(", ");
     let at = format!("{at}, {}", cell.run);
     // A group takes only whom no earlier group has taken.
     let mut left = burst.clone();
@@ -160,12 +160,17 @@ fn judge_cell(at: &str, cell: &Cell, connections: &[Connection], checks: &mut Ch
                 group.count,
                 group.handshake,
                 members.len(),
-                stories()
+                histories()
             )
         });
     }
     checks.check(left.is_empty() && !burst.is_empty(), || {
-        format!("{at}: {} of {} connections are unexpected: {}", left.len(), burst.len(), stories())
+        format!(
+            "{at}: {} of {} connections are unexpected: {}",
+            left.len(),
+            burst.len(),
+            histories()
+        )
     });
 }
 

@@ -30,7 +30,7 @@ impl Mirrors {
             "Created-By: Packages",
         ]))?;
         Self::from_targets(&targets).context(
-            "cannot tell where the Debian archive is, because this system's apt has no Debian \
+            "cannot find out where the Debian archive is, because this system's apt has no Debian \
              source: set OVERFLOW_DEBIAN_MIRROR to the base URI of a Debian mirror",
         )
     }

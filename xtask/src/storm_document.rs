@@ -168,9 +168,9 @@ fn title(storms: &Storms) -> String {
 }
 
 fn took(stormed: &Stormed) -> String {
-    let Ok(account) = &stormed.account else { return String::new() };
-    let losses = account.output.losses.iter().map(|(what, n)| format!("; lost {n} {what}"));
-    format!(" ({} ms of the VM's clock{})", account.took_ns / 1_000_000, losses.collect::<String>())
+    let Ok(report) = &stormed.report else { return String::new() };
+    let losses = report.output.losses.iter().map(|(what, n)| format!("; lost {n} {what}"));
+    format!(" ({} ms of the VM's clock{})", report.took_ns / 1_000_000, losses.collect::<String>())
 }
 
 fn verdict(passed: bool) -> &'static str {

@@ -47,6 +47,8 @@ enum Step {
     Clippy,
     /// clippy on the eBPF programs, for their target
     ClippyEbpf,
+    /// The product's library, built without the laboratory
+    Product,
     /// The pure part of the tool, built for a target that has no system
     Wasm,
     /// Unit tests and recorded events
@@ -159,6 +161,7 @@ impl Step {
             | Self::Fmt
             | Self::Clippy
             | Self::ClippyEbpf
+            | Self::Product
             | Self::Wasm
             | Self::Unit
             | Self::Native => false,
@@ -181,6 +184,7 @@ fn run(step: Step, args: &TestArgs, here: &dyn Needs) -> Result<Checks> {
             "-Dwarnings",
         ])),
         Step::ClippyEbpf => clippy_ebpf(),
+        Step::Product => product(),
         Step::Wasm => wasm(),
         Step::Unit => unit(here),
         Step::Native => labtest::native(&artifacts::overflow()?, here),
@@ -213,6 +217,16 @@ fn clippy_ebpf() -> Result<Checks> {
             .args(["--", "-Dwarnings"])
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\"\x1f-Cdebuginfo=2"),
+    )
+}
+
+/// Only the command line uses overflow-lab: without the feature `cli` it is no dependency at all.
+fn product() -> Result<Checks> {
+    lint(
+        workspace::cargo()
+            .args(["check", "--quiet", "--package", "overflow-user"])
+            .args(["--lib", "--no-default-features"])
+            .env("AYA_BUILD_SKIP", "1"),
     )
 }
 

@@ -323,7 +323,7 @@ impl Vm {
     }
 }
 
-/// A terminal's size when nothing tells it.
+/// A terminal's size when nothing says it.
 const FALLBACK: Size = Size { columns: 80, rows: 24 };
 
 /// The size of the terminal behind a stream; `None` if it is no terminal.
@@ -340,7 +340,7 @@ fn after(limit: Duration) -> Option<Instant> {
     Instant::now().checked_add(limit)
 }
 
-/// The last lines of the console, after the first that tells of a crash.
+/// The last lines of the console, after the first that reports a crash.
 fn tail(console: &Path) -> String {
     let text = fs::read(console).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

@@ -28,9 +28,9 @@ pub struct Aggregates {
 pub struct Full {
     /// How often it became full.
     pub times: u64,
-    /// How long it was full in all, the spell that lasts included, nanoseconds.
+    /// How long it was full in all, the current episode included, nanoseconds.
     pub total_ns: u64,
-    /// The longest spell, nanoseconds.
+    /// The longest episode, nanoseconds.
     pub longest_ns: u64,
     /// Whether it is full now.
     pub now: bool,
@@ -46,9 +46,9 @@ pub struct Waits {
     pub total_ns: u64,
 }
 
-/// What was counted at one place.
+/// What was counted of the listeners at one local address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListenerKey {
+pub struct ListenerCounts {
     /// SYNs, third ACKs and accept()s by verdict.
     pub verdicts: BTreeMap<VerdictId, u64>,
     /// Accept queue when it last changed, (length, limit), of the listener that was fullest.
@@ -63,24 +63,24 @@ pub struct ListenerKey {
 
 impl Aggregates {
     /// Judges the counts and adds up what belongs to one local address: (inode number of the
-    /// network namespace, address). `now_ns` ends the spells that last.
+    /// network namespace, address). `now_ns` ends the current episodes.
     pub fn places(
         &self,
         decoder: &mut Decoder,
         limit: Option<SynQueueLimit>,
         now_ns: u64,
-    ) -> BTreeMap<(u32, SocketAddr), ListenerKey> {
+    ) -> BTreeMap<(u32, SocketAddr), ListenerCounts> {
         // A closed listener's address in memory soon is another's.
         let locals: HashMap<(u64, u16), (u32, SocketAddr)> = self
             .queues
             .iter()
             .map(|(sk, tally)| ((*sk, tally.port), (tally.netns, local(tally))))
             .collect();
-        let mut places: BTreeMap<_, ListenerKey> = BTreeMap::new();
+        let mut places: BTreeMap<_, ListenerCounts> = BTreeMap::new();
         for (signature, count) in &self.counts {
             let Some(at) = locals.get(&(signature.sk, signature.port)) else { continue };
-            let Some(moment) = decoder.decode(&signature.to_event()) else { continue };
-            if let Some(id) = verdict::of_one(&moment, limit) {
+            let Some(event) = decoder.decode(&signature.to_event()) else { continue };
+            if let Some(id) = verdict::of_one(&event, limit) {
                 let places = places.entry(*at).or_default();
                 add(places.verdicts.entry(id).or_default(), *count);
             }
@@ -92,15 +92,15 @@ impl Aggregates {
     }
 }
 
-impl ListenerKey {
+impl ListenerCounts {
     fn add(&mut self, tally: &Tally, now_ns: u64) {
-        let spell = match tally.full_since_ns {
+        let episode = match tally.full_since_ns {
             0 => 0,
             since => now_ns.saturating_sub(since),
         };
         add(&mut self.full.times, tally.full_times);
-        add(&mut self.full.total_ns, tally.full_ns.saturating_add(spell));
-        self.full.longest_ns = self.full.longest_ns.max(tally.full_longest_ns).max(spell);
+        add(&mut self.full.total_ns, tally.full_ns.saturating_add(episode));
+        self.full.longest_ns = self.full.longest_ns.max(tally.full_longest_ns).max(episode);
         self.full.now |= tally.full_since_ns != 0;
         self.recv_q_max = self.recv_q_max.max(tally.len_max);
         if tally.queued.max(tally.accepted) > 0
@@ -124,7 +124,7 @@ fn add(sum: &mut u64, more: u64) {
 }
 
 impl Full {
-    /// What was added since `earlier`; the longest spell is that of the whole time.
+    /// What was added since `earlier`; the longest episode is that of the whole time.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_judged_as_their_moments_would_be() {
+    fn counts_are_judged_as_their_events_would_be() {
         let mut event = RawEvent {
             sk: 7,
             path: Path::CHECK_REQ | Path::CHECK_REQ_NULL | Path::SYN_RECV_SOCK_NULL,
@@ -204,7 +204,7 @@ mod tests {
         let reset = Signature { port: 80, ..Signature::of(&event) };
         // Of a listener that was at this address before.
         let earlier = Signature { port: 81, ..reset };
-        // Only its story tells what it was: its record is counted, and this is not.
+        // Only its history shows what it was: its record is counted, and this is not.
         event.rung = Rung::Tracepoint as u8;
         event.path = Path::TP_RECEIVE | Path::TP_KFREE_SKB;
         let freed = Signature { port: 80, ..Signature::of(&event) };

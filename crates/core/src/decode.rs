@@ -1,4 +1,4 @@
-//! Ring records -> observed moments: typed, with the kernel's numbers turned into its names.
+//! Ring records -> events: typed, with the kernel's numbers turned into its names.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ pub struct ConnKey {
     pub server: SocketAddr,
 }
 
-/// The segment a moment is about.
+/// The segment an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// TCP flags, see [`crate::packet::flags`].
@@ -45,12 +45,12 @@ pub struct QueueView {
     pub young: Option<u32>,
 }
 
-/// One kernel moment as the rest of the pipeline sees it.
+/// One decoded record as the rest of the pipeline sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// CLOCK_MONOTONIC nanoseconds.
     pub t_ns: u64,
-    /// Which moment.
+    /// What happened.
     pub kind: Kind,
     /// By which rung it was seen.
     pub rung: Rung,
@@ -86,7 +86,7 @@ pub struct Event {
     pub freed_in: Option<&'static str>,
 }
 
-/// Turns records into moments.
+/// Turns records into events.
 #[derive(Debug, Default)]
 pub struct Decoder {
     drop_reasons: HashMap<u32, Arc<str>>,

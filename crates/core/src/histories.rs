@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The events of one connection, in the order they happened.
-pub type History = Vec<Event>;
+pub(crate) type History = Vec<Event>;
 
 /// Collects events by connection, in bounded memory.
 #[derive(Debug)]

@@ -15,12 +15,10 @@ use crate::{
 struct Row {
     name: &'static str,
     kinds: &'static [Kind],
-    /// Why it shows no verdict of its own; empty if it shows one.
-    no_verdict: &'static str,
 }
 
 const fn row(name: &'static str, kinds: &'static [Kind]) -> Row {
-    Row { name, kinds, no_verdict: "" }
+    Row { name, kinds }
 }
 
 table_enum! {
@@ -32,11 +30,8 @@ table_enum! {
         ThirdAck = row("third ACK", &[Kind::Ack]),
         /// An RST answers a segment.
         Reset = row("RST", &[Kind::Reset]),
-        /// A SYN-ACK is sent again.
-        SynAckRetransmit = Row {
-            no_verdict: "a SYN-ACK sent again decides nothing: its time is kept beside the stages",
-            ..row("SYN-ACK retransmission", &[Kind::SynAckRetransmit])
-        },
+        /// A SYN-ACK is sent again. That decides nothing: its time is kept beside the stages.
+        SynAckRetransmit = row("SYN-ACK retransmission", &[Kind::SynAckRetransmit]),
         /// A request expires or is removed.
         RequestRemoved =
             row("request removal", &[Kind::RequestRemoved, Kind::IcmpError, Kind::Destroyed]),
@@ -58,11 +53,6 @@ impl HookPoint {
     /// The kinds of records that its programs write.
     pub const fn kinds(self) -> &'static [Kind] {
         self.row().kinds
-    }
-
-    /// Why it shows no verdict of its own; empty if it shows one.
-    pub const fn no_verdict(self) -> &'static str {
-        self.row().no_verdict
     }
 
     /// The verdicts that only its hooks show.
@@ -183,10 +173,10 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_point_shows_a_verdict_or_says_why_not() {
+    fn each_hook_point_but_one_shows_a_verdict() {
         for hook_point in HookPoint::ALL {
             let shows = hook_point.verdicts().next().is_some();
-            assert_eq!(shows, hook_point.no_verdict().is_empty(), "{hook_point:?}");
+            assert_eq!(shows, *hook_point != HookPoint::SynAckRetransmit, "{hook_point:?}");
         }
     }
 

@@ -7,6 +7,8 @@
 //! [`decode`] makes events of bytes, [`connections`] and [`histories`] keep the history of each
 //! connection, [`verdict`] judges, [`text`] and [`wire`] say it. [`model`] predicts it.
 
+#![warn(unreachable_pub)]
+
 mod table_enum;
 
 pub mod kernel;

@@ -16,7 +16,7 @@ macro_rules! losses {
 
         impl Loss {
             /// Those of user space.
-            pub const USER: &[Self] = &[$(Self::$variant,)+];
+            pub(crate) const USER: &[Self] = &[$(Self::$variant,)+];
 
             /// Its text in output and in recordings.
             pub fn id(&self) -> &str {

@@ -3,7 +3,7 @@
 //!
 //! A file is a preamble and frames. The preamble is the magic, the format's version and the size
 //! of an event; a frame is its kind, the length of its payload, the payload and a CRC-32 over all
-//! three. Events keep the recording machine's byte order, which the preamble tells.
+//! three. Events keep the recording machine's byte order, which the preamble gives.
 
 use std::{
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
@@ -47,9 +47,9 @@ pub struct Header {
     pub drop_reasons: Vec<(u32, String)>,
     /// `enum sk_rst_reason` by value.
     pub reset_reasons: Vec<(u32, String)>,
-    /// (first address, address after it, name) of the functions that drop locations are told by.
+    /// (first address, address after it, name) of the functions that drop locations are named by.
     pub symbols: Vec<(u64, u64, String)>,
-    /// (kernel moment, rung it was traced by); an empty rung where none worked.
+    /// (hook point, rung it was traced by); an empty rung where none worked.
     pub rungs: Vec<(String, String)>,
     /// What a reader must know, as sentences.
     pub notes: Vec<String>,

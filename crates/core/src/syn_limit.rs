@@ -46,7 +46,7 @@ impl SynLimitEstimator {
     }
 
     /// Takes what a judged stage shows, if anything.
-    pub fn learn_stage(&mut self, stage: &Stage) {
+    pub(crate) fn learn_stage(&mut self, stage: &Stage) {
         let full = match stage.id.decided_by() {
             DecidedBy::SynQueueRoom => false,
             DecidedBy::SynQueueFull => true,

@@ -56,7 +56,7 @@ impl TcpState {
     }
 
     /// The kernel's name, `TCP_ESTABLISHED`.
-    pub const fn kernel_name(self) -> &'static str {
+    pub(crate) const fn kernel_name(self) -> &'static str {
         match self {
             Self::Established => "TCP_ESTABLISHED",
             Self::SynSent => "TCP_SYN_SENT",
@@ -99,7 +99,7 @@ impl TcpState {
     }
 
     /// The state of this number; `None` for one that was not known when this was written.
-    pub fn from_number(number: u8) -> Option<Self> {
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.number() == number)
     }
 

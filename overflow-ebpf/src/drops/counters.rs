@@ -40,7 +40,7 @@ impl CpuState {
         // A namespace made anew at an old one's address begins at zero.
         let known = before.net == net && before.drops <= drops && before.overflows <= overflows;
         if before.net != 0 && before.net != net {
-            // Two namespaces in one place: what the other counts until it is back cannot be told.
+            // Two namespaces in one place: what the other counts until it is back is unknown.
             losses::count(Loss::Uncounted);
         }
         last.net = net;
@@ -66,7 +66,7 @@ impl CpuState {
         Path::COUNTED | Path::COUNTED_DROP | by_queue
     }
 
-    /// What a per-CPU address lacks to be this CPU's. This slot tells: its place is that of the
+    /// What a per-CPU address lacks to be this CPU's. This slot shows it: its place is that of the
     /// map's per-CPU memory (`struct bpf_array`, `pptrs[0]`) plus just that.
     #[inline(always)]
     fn this_cpu(&mut self) -> Option<u64> {

@@ -28,14 +28,14 @@ pub struct Counted {
     sysctls: Option<Sysctls>,
     inventory: u64,
     /// What the kernel had counted here when it was last asked, and when `recent` began.
-    exact: aggregates::ListenerKey,
-    exact_before: aggregates::ListenerKey,
+    exact: aggregates::ListenerCounts,
+    exact_before: aggregates::ListenerCounts,
 }
 
 impl Counted {
     /// Takes what the kernel has counted here since it was attached. Without accept() in sight a
     /// queue never seems to get shorter.
-    pub fn exact(&mut self, now: aggregates::ListenerKey, accepts: bool) {
+    pub fn exact(&mut self, now: aggregates::ListenerCounts, accepts: bool) {
         for (id, count) in &now.verdicts {
             let before = self.exact.verdicts.get(id).copied().unwrap_or(0);
             for totals in [&mut self.total, &mut self.recent] {
@@ -47,7 +47,7 @@ impl Counted {
             }
         }
         for (totals, before) in [
-            (&mut self.total, &aggregates::ListenerKey::default()),
+            (&mut self.total, &aggregates::ListenerCounts::default()),
             (&mut self.recent, &self.exact_before),
         ] {
             totals.full = accepts.then(|| now.full.since(&before.full));

@@ -235,7 +235,7 @@ fn open_kprobe(function: &str, on_return: bool) -> Result<OwnedFd> {
     attr[1] = u64::from(on_return); // config
     attr[2] = 1; // sample_period
     attr[7] = function.as_ptr() as u64; // kprobe_func
-    // SAFETY: attr is a perf_event_attr of the size it tells, and the name it points to outlives
+    // SAFETY: attr is a perf_event_attr of the size it states, and the name it points to outlives
     // the call.
     let fd = unsafe {
         libc::syscall(

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use guest_bench::storm::{Account, COUNTERS, Storm};
+use guest_bench::storm::{COUNTERS, Storm, StormReport};
 
 use crate::{
     load::{self, Times, WAYS},
@@ -26,7 +26,7 @@ const SETTLE: Duration = Duration::from_millis(1500);
 const SYNS_IN_TEN: usize = 6;
 
 /// Starts the tool, sends the segments, stops the tool and reports what both sides counted.
-pub fn storm(storm: &Storm) -> Result<Account> {
+pub fn storm(storm: &Storm) -> Result<StormReport> {
     let mut wires = vec![Wire::new()?];
     wires[0].spread()?;
     for number in 1..storm.threads {
@@ -48,7 +48,7 @@ pub fn storm(storm: &Storm) -> Result<Account> {
     let stdout = File::open(tool::STDOUT).context("the tool's output is not there")?;
     let output = tool_output::read(BufReader::new(stdout))
         .with_context(|| format!("its standard error ends with: {stderr}"))?;
-    Ok(Account { sent, counters, output, before, after, took_ns, stderr })
+    Ok(StormReport { sent, counters, output, before, after, took_ns, stderr })
 }
 
 /// Every way to overflow, one after the other; how many segments of each.

@@ -29,7 +29,7 @@ const PORTS: u64 = 100;
 const SCRAPE: u64 = 15;
 const OVERFLOWS: &str = "overflow_listener_overflows_total";
 
-/// Starts the tool, drives the load and tells what the tool had in memory.
+/// Starts the tool, drives the load and reports what the tool had in memory.
 pub fn soak(soak: &Soak) -> Result<SoakReport> {
     let mut wire = Wire::new()?;
     wire.spread()?;

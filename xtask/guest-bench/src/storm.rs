@@ -26,7 +26,7 @@ pub struct Storm {
 
 /// What happened, and what the tool printed of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Account {
+pub struct StormReport {
     /// Segments sent by the verdict that is theirs.
     pub sent: BTreeMap<String, u64>,
     /// How much the kernel's counters rose.

@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn stages_make_the_class() {
-        for (story, expected) in [
+        for (history, expected) in [
             ("syn.queued ack.accepted later.listener_closed", "ACCEPTED"),
             ("syn.cookie ack.accepted.cookie", "ACCEPTED"),
             ("syn.queued ack.drop.overflow", "ACK_DROPPED_REXMIT"),
@@ -79,7 +79,7 @@ mod tests {
             ("syn.queued ack.drop.defer_accept ack.reset.overflow", "RST_ON_DATA"),
             ("syn.cookie ack.drop.overflow.cookie later.reset_no_socket", "RST_ON_DATA"),
         ] {
-            assert_eq!(class(&connection(30001, story)), expected, "{story}");
+            assert_eq!(class(&connection(30001, history)), expected, "{history}");
         }
     }
 

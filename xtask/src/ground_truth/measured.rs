@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::lines::Connection;
 
-/// Counters that tell what the listener did; others depend on what else a host's stack does.
+/// Counters that show what the listener did; others depend on what else a host's stack does.
 const COUNTERS: &[&str] = &[
     "EmbryonicRsts",
     "ListenDrops",

@@ -160,7 +160,7 @@ pub fn compare(place: &str, fentry: &Seen, kprobe: &Seen) -> Vec<Compared> {
         difference: match (fentry.get(run), kprobe.get(run)) {
             (Some(a), Some(b)) => difference(a, b),
             (Some(_), None) => Some("only fentry saw it".to_owned()),
-            _ => Some("only kprobe saw it".to_owned()),
+            (None, _) => Some("only kprobe saw it".to_owned()),
         },
     };
     runs.into_iter().map(one).collect()

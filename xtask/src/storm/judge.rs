@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use guest_bench::storm::Account;
+use guest_bench::storm::StormReport;
 
 use super::Counts;
 
@@ -66,13 +66,13 @@ impl fmt::Display for Finding {
 }
 
 /// Everything that is compared.
-pub fn judge(account: &Account, counts: Counts) -> Vec<Finding> {
-    let output = &account.output;
+pub fn judge(report: &StormReport, counts: Counts) -> Vec<Finding> {
+    let output = &report.output;
     let lost: u64 = output.losses.values().sum();
     // What counts from records may lack as many as were lost, and no more.
     let missing = if counts == Counts::Records { lost } else { 0 };
     let sum = |ids: &[&str]| total(&output.verdicts, |id| ids.contains(&id));
-    let counter = |name: &str| account.counters.get(name).copied().unwrap_or_default();
+    let counter = |name: &str| report.counters.get(name).copied().unwrap_or_default();
     let overflows = sum(OVERFLOWS);
     let mut findings = vec![
         count("ListenOverflows", counter("ListenOverflows"), overflows, missing),
@@ -97,7 +97,7 @@ pub fn judge(account: &Account, counts: Counts) -> Vec<Finding> {
         ),
     ];
     // More cookies than those meant as such: third ACKs that are dropped with one.
-    let sent = account.sent.iter().filter(|(verdict, _)| *verdict != "syn.cookie");
+    let sent = report.sent.iter().filter(|(verdict, _)| *verdict != "syn.cookie");
     findings.extend(sent.map(|(verdict, sent)| {
         count(&format!("sent as {verdict}"), *sent, sum(&[verdict]), missing)
     }));
@@ -105,7 +105,7 @@ pub fn judge(account: &Account, counts: Counts) -> Vec<Finding> {
         let all = total(&output.verdicts, |_| true);
         findings.push(count("sum of the intervals", all, total(&output.intervals, |_| true), 0));
     }
-    findings.extend(shown(account, counts, lost));
+    findings.extend(shown(report, counts, lost));
     let again = counter("TCPSynRetrans");
     // Always from records.
     findings.push(count("TCPSynRetrans", again, output.synack_retransmits, lost));
@@ -115,13 +115,13 @@ pub fn judge(account: &Account, counts: Counts) -> Vec<Finding> {
         output.lost,
         0,
     ));
-    findings.push(memory(account));
+    findings.push(memory(report));
     findings
 }
 
 /// Every event is shown, kept back by a limit, or lost. None where only aggregates are shown.
-fn shown(account: &Account, counts: Counts, lost: u64) -> Option<Finding> {
-    let output = &account.output;
+fn shown(report: &StormReport, counts: Counts, lost: u64) -> Option<Finding> {
+    let output = &report.output;
     let shown: u64 = output.events.values().sum();
     if shown == 0 {
         return None;
@@ -133,7 +133,7 @@ fn shown(account: &Account, counts: Counts, lost: u64) -> Option<Finding> {
     let (expected, passed) = match counts {
         // Those lost are in no count of the tool, but in the kernel's counters.
         Counts::Records => {
-            let counter = |name| account.counters.get(name).copied().unwrap_or_default();
+            let counter = |name| report.counters.get(name).copied().unwrap_or_default();
             let other =
                 |id: &str| if HEALTHY.contains(&id) { all } else { id.starts_with("later.") };
             let others = total(&output.verdicts, other);
@@ -155,8 +155,8 @@ fn shown(account: &Account, counts: Counts, lost: u64) -> Option<Finding> {
     Some(Finding { what: "events".to_owned(), expected, found, passed })
 }
 
-fn memory(account: &Account) -> Finding {
-    let (before, most) = (account.before.rss_kib, account.after.most_kib);
+fn memory(report: &StormReport) -> Finding {
+    let (before, most) = (report.before.rss_kib, report.after.most_kib);
     Finding {
         what: "resident at most, KiB".to_owned(),
         expected: format!("≤ {} ({before} before + {BOUND_KIB})", before + BOUND_KIB),
@@ -188,8 +188,8 @@ mod tests {
         pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect()
     }
 
-    fn account() -> Account {
-        Account {
+    fn report() -> StormReport {
+        StormReport {
             sent: map(&[("syn.drop.accept_queue_full", 100)]),
             counters: map(&[
                 ("ListenOverflows", 100),
@@ -212,27 +212,27 @@ mod tests {
             },
             before: Memory { rss_kib: 10_000, ..Memory::default() },
             after: Memory { most_kib: 12_000, ..Memory::default() },
-            ..Account::default()
+            ..StormReport::default()
         }
     }
 
-    fn failed(account: &Account, counts: Counts) -> Vec<String> {
-        let findings = judge(account, counts).into_iter();
+    fn failed(report: &StormReport, counts: Counts) -> Vec<String> {
+        let findings = judge(report, counts).into_iter();
         findings.filter(|finding| !finding.passed).map(|finding| finding.what).collect()
     }
 
     #[test]
     fn what_agrees_passes() {
-        assert!(failed(&account(), Counts::Kernel).is_empty());
-        assert!(failed(&account(), Counts::Records).is_empty());
+        assert!(failed(&report(), Counts::Kernel).is_empty());
+        assert!(failed(&report(), Counts::Records).is_empty());
     }
 
     #[test]
     fn each_disagreement_is_found() {
-        let changed = |change: fn(&mut Account)| {
-            let mut account = account();
-            change(&mut account);
-            failed(&account, Counts::Kernel)
+        let changed = |change: fn(&mut StormReport)| {
+            let mut report = report();
+            change(&mut report);
+            failed(&report, Counts::Kernel)
         };
         assert_eq!(changed(|a| a.output.overflows = 99), ["`overflows` of the listeners"]);
         assert_eq!(
@@ -250,15 +250,15 @@ mod tests {
 
     #[test]
     fn only_counts_from_records_may_lack_what_was_lost() {
-        let mut account = account();
-        *account.output.verdicts.get_mut("syn.drop.accept_queue_full").unwrap() = 96;
-        account.output.overflows = 96;
-        account.output.not_shown = 96;
-        account.output.losses = map(&[("ebpf ring_full", 4)]);
-        assert!(failed(&account, Counts::Records).is_empty());
-        assert!(failed(&account, Counts::Kernel).contains(&"ListenOverflows".to_owned()));
-        account.output.losses = map(&[("ebpf ring_full", 3)]);
-        account.output.lost = 99;
-        assert!(failed(&account, Counts::Records).contains(&"ListenOverflows".to_owned()));
+        let mut report = report();
+        *report.output.verdicts.get_mut("syn.drop.accept_queue_full").unwrap() = 96;
+        report.output.overflows = 96;
+        report.output.not_shown = 96;
+        report.output.losses = map(&[("ebpf ring_full", 4)]);
+        assert!(failed(&report, Counts::Records).is_empty());
+        assert!(failed(&report, Counts::Kernel).contains(&"ListenOverflows".to_owned()));
+        report.output.losses = map(&[("ebpf ring_full", 3)]);
+        report.output.lost = 99;
+        assert!(failed(&report, Counts::Records).contains(&"ListenOverflows".to_owned()));
     }
 }

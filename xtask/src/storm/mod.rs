@@ -8,7 +8,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use guest_bench::storm::Account;
+use guest_bench::storm::StormReport;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -53,7 +53,7 @@ enum Rung {
 #[serde(rename_all = "lowercase")]
 pub enum Counts {
     /// Counted where segments are handled; exact however many records are lost. By tracepoints only
-    /// the story of a third ACK tells what it was, and it is counted from records after all.
+    /// the history of a third ACK shows what it was, and it is counted from records after all.
     Kernel,
     /// Counted from records: what is lost is missing in them.
     Records,
@@ -75,14 +75,15 @@ pub struct Stormed {
     /// Where its counts come from.
     pub counts: Counts,
     /// What happened; or why it is not known.
-    pub account: Result<Account, String>,
+    #[serde(rename = "account")]
+    pub report: Result<StormReport, String>,
 }
 
 impl Stormed {
     /// What is found in it.
     pub fn findings(&self) -> Vec<Finding> {
-        match &self.account {
-            Ok(account) => judge(account, self.counts),
+        match &self.report {
+            Ok(report) => judge(report, self.counts),
             Err(why) => vec![Finding::failure(why)],
         }
     }
@@ -148,10 +149,10 @@ fn run(kernel: &str, rung: Option<Rung>, smp: u32, syns: usize) -> Result<Storms
     let limit = Duration::from_mins(30);
     let (kernel, accounts) = guest::ask(kernel, smp, ("storm", &jobs[..]), limit)?;
     let ways = commands.iter().zip(WAYS).zip(accounts);
-    let ways = ways.map(|((command, (_, counts)), account)| Stormed {
+    let ways = ways.map(|((command, (_, counts)), report)| Stormed {
         command: command.join(" "),
         counts: if by_tracepoints { Counts::Records } else { counts },
-        account: account.map_err(|e: anyhow::Error| format!("{e:#}")),
+        report: report.map_err(|e: anyhow::Error| format!("{e:#}")),
     });
     let rung = rung.unwrap_or_else(|| "best".to_owned());
     Ok(Storms { kernel, rung, smp, syns, ways: ways.collect() })

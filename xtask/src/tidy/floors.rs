@@ -35,9 +35,6 @@ const OF_THE_SYSTEM: &[&str] = &[
     "tokio",
 ];
 
-/// The only part of overflow-user that may use the laboratory: the product does without it.
-const WITH_LAB: &[&str] = &["overflow-user/src/cli/", "overflow-user/src/main.rs"];
-
 /// What is wrong with a manifest: dependencies for tests are free.
 pub fn faults(manifest: &str) -> Result<Vec<String>> {
     let manifest: toml::Table = toml::from_str(manifest).context("it is not TOML")?;
@@ -64,14 +61,6 @@ pub fn faults(manifest: &str) -> Result<Vec<String>> {
         }
     }
     Ok(faults)
-}
-
-/// Whether a file uses the laboratory where it must not.
-pub fn lab_fault(file: &str, text: &str) -> Option<String> {
-    let product = file.starts_with("overflow-user/src/");
-    let may = WITH_LAB.iter().any(|place| file.starts_with(place));
-    (product && !may && text.contains("overflow_lab"))
-        .then(|| "uses overflow-lab, which only overflow-user's cli may".to_owned())
 }
 
 /// Names of normal and build dependencies for any target, and whether each is optional.
@@ -136,13 +125,5 @@ mod tests {
             let faults = check(name, dependencies);
             assert!(faults.len() == 1 && faults[0].contains(part), "{name}: {faults:?}");
         }
-    }
-
-    #[test]
-    fn the_product_does_without_the_laboratory() {
-        let text = "use overflow_lab::Cell;\n";
-        assert!(lab_fault("overflow-user/src/sink/mod.rs", text).is_some());
-        assert!(lab_fault("overflow-user/src/cli/lab/run.rs", text).is_none());
-        assert!(lab_fault("crates/lab/src/lib.rs", text).is_none());
     }
 }

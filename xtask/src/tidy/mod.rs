@@ -99,7 +99,6 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 fn faults(name: &str, text: &str) -> Vec<String> {
     let rust = Path::new(name).extension().is_some_and(|e| e == "rs");
     let mut faults = if rust { code::faults(name, text) } else { Vec::new() };
-    faults.extend(floors::lab_fault(name, text).filter(|_| rust));
     let mut fault = |text: &str| faults.push(text.to_owned());
     if rust && !text.starts_with("//! ") {
         fault("does not begin with a `//!` sentence that says what it is for");

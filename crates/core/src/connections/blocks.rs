@@ -7,15 +7,15 @@ use std::{iter, mem};
 pub type Id = u32;
 
 /// No block.
-pub const NONE: Id = 0x00ff_ffff;
+pub(super) const NONE: Id = 0x00ff_ffff;
 
-/// Bytes of a block: the head and two moments of a half-open connection over IPv4.
-pub const BLOCK: usize = 46;
+/// Bytes of a block: the head and two events of a half-open connection over IPv4.
+pub(crate) const BLOCK: usize = 46;
 
-/// Bytes that belong to the head of what begins in a block; whoever it is may use them.
-pub const HEAD: usize = 12;
+/// Bytes of the head of what begins in a block, for this module's callers to use.
+pub(super) const HEAD: usize = 12;
 
-/// After the head, how long the text is: 12 bits, and 4 bits for whoever it is.
+/// After the head, how long the text is: 12 bits, and 4 bits for the callers.
 const LENGTH: usize = HEAD;
 const TEXT: usize = HEAD + 2;
 const LENGTH_BITS: u16 = 0x0fff;
@@ -29,7 +29,7 @@ const AT_A_TIME: usize = 1 << 14;
 type Block = [u8; BLOCK];
 
 /// The blocks.
-pub struct Blocks {
+pub(super) struct Blocks {
     pieces: Vec<Box<[Block]>>,
     /// Blocks from here on were never used.
     fresh: Id,
@@ -41,21 +41,21 @@ pub struct Blocks {
 
 impl Blocks {
     /// No text is longer, in bytes.
-    pub const LONGEST: usize = LENGTH_BITS as usize;
+    pub(super) const LONGEST: usize = LENGTH_BITS as usize;
 
     /// At most so many blocks, less than [`NONE`].
-    pub fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         let most = most.min(NONE as usize);
         Self { pieces: Vec::new(), fresh: 0, free: NONE, used: 0, most }
     }
 
     /// How many blocks there still are.
-    pub fn left(&self) -> usize {
+    pub(super) fn left(&self) -> usize {
         self.most - self.used
     }
 
     /// How many blocks a text of `length` bytes fills.
-    pub const fn needed(length: usize) -> usize {
+    pub(super) const fn needed(length: usize) -> usize {
         match length.checked_sub(BLOCK - TEXT) {
             None | Some(0) => 1,
             // All but the last lose three bytes to the next one's number.
@@ -64,7 +64,7 @@ impl Blocks {
     }
 
     /// A block with an empty text. There must be one left.
-    pub fn take(&mut self) -> Id {
+    pub(super) fn take(&mut self) -> Id {
         assert!(self.used < self.most, "a block is taken only while one is left");
         self.used += 1;
         let id = if self.free == NONE {
@@ -84,7 +84,7 @@ impl Blocks {
     }
 
     /// Gives back a block with the rest of its text.
-    pub fn give(&mut self, id: Id) {
+    pub(super) fn give(&mut self, id: Id) {
         let rest: Vec<Id> = self.chain(id).skip(1).collect();
         for id in rest.into_iter().chain([id]) {
             self.give_one(id);
@@ -92,28 +92,28 @@ impl Blocks {
     }
 
     /// The head.
-    pub fn head(&self, id: Id) -> &[u8] {
+    pub(super) fn head(&self, id: Id) -> &[u8] {
         &self.block(id)[..HEAD]
     }
 
     /// The head, to be changed.
-    pub fn head_mut(&mut self, id: Id) -> &mut [u8] {
+    pub(crate) fn head_mut(&mut self, id: Id) -> &mut [u8] {
         &mut self.block_mut(id)[..HEAD]
     }
 
     /// Four bits that are kept with the head.
-    pub fn flags(&self, id: Id) -> u8 {
+    pub(super) fn flags(&self, id: Id) -> u8 {
         (self.length_word(id) >> 12).to_le_bytes()[0]
     }
 
     /// Sets them.
-    pub fn set_flags(&mut self, id: Id, flags: u8) {
+    pub(crate) fn set_flags(&mut self, id: Id, flags: u8) {
         let word = u16::from(flags & 0xf) << 12 | self.length_word(id) & LENGTH_BITS;
         self.set_length_word(id, word);
     }
 
     /// The text, put together in `buffer` if it is in several blocks.
-    pub fn text<'a>(&'a self, id: Id, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    pub(super) fn text<'a>(&'a self, id: Id, buffer: &'a mut Vec<u8>) -> &'a [u8] {
         let length = self.length(id);
         let first = &self.block(id)[TEXT..];
         if length <= first.len() {
@@ -130,13 +130,13 @@ impl Blocks {
     }
 
     /// The text's beginning, as much of it as is in the first block, or more bytes than it has.
-    pub fn beginning(&self, id: Id) -> &[u8] {
+    pub(super) fn beginning(&self, id: Id) -> &[u8] {
         &self.block(id)[TEXT..]
     }
 
     /// Puts more at the end of the text. There must be as many blocks left as [`Self::set_text`]
     /// needs for all of it.
-    pub fn push_text(&mut self, id: Id, more: &[u8], buffer: &mut Vec<u8>) {
+    pub(crate) fn push_text(&mut self, id: Id, more: &[u8], buffer: &mut Vec<u8>) {
         let length = self.length(id);
         if length + more.len() <= BLOCK - TEXT {
             let at = TEXT + length;
@@ -157,7 +157,7 @@ impl Blocks {
     }
 
     /// Replaces the text. There must be [`Self::needed`] blocks, those counted that it has now.
-    pub fn set_text(&mut self, id: Id, text: &[u8]) {
+    pub(crate) fn set_text(&mut self, id: Id, text: &[u8]) {
         let mut blocks: Vec<Id> = Vec::new();
         if self.length(id) > BLOCK - TEXT {
             blocks.extend(self.chain(id).skip(1));
@@ -229,12 +229,12 @@ impl Blocks {
 }
 
 /// The number in the three bytes from `at` on.
-pub fn number(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn number(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], 0])
 }
 
 /// Puts a number there.
-pub fn set_number(bytes: &mut [u8], at: usize, number: u32) {
+pub(crate) fn set_number(bytes: &mut [u8], at: usize, number: u32) {
     bytes[at..at + 3].copy_from_slice(&number.to_le_bytes()[..3]);
 }
 

@@ -14,7 +14,7 @@ const FIRST: u32 = 2;
 const LEAST: usize = 1 << 10;
 
 /// The table.
-pub struct Index {
+pub(crate) struct Index {
     slots: Vec<u32>,
     /// Slots that are not empty.
     filled: usize,
@@ -23,12 +23,12 @@ pub struct Index {
 
 impl Index {
     /// For at most so many numbers, each below 2^21 - 2.
-    pub fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self { slots: Vec::new(), filled: 0, most }
     }
 
     /// The number with this hash that `is` the one.
-    pub fn find(&self, hash: u64, mut is: impl FnMut(Id) -> bool) -> Option<Id> {
+    pub(super) fn find(&self, hash: u64, mut is: impl FnMut(Id) -> bool) -> Option<Id> {
         let tag = tag(hash);
         for at in self.probe(hash) {
             let slot = self.slots[at];
@@ -46,20 +46,20 @@ impl Index {
     }
 
     /// A number that may have this hash, where it is looked for first.
-    pub fn guess(&self, hash: u64) -> Option<Id> {
+    pub(super) fn guess(&self, hash: u64) -> Option<Id> {
         let slot = self.slots[self.probe(hash).next()?];
         (slot >> NUMBER_BITS == tag(hash) && slot > GONE)
             .then(|| (slot & ((1 << NUMBER_BITS) - 1)) - FIRST)
     }
 
     /// Whether a number more needs the table to be built anew, with [`Self::rebuild`].
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         (self.filled + 1) * 8 > self.slots.len() * 7
     }
 
     /// Builds the table anew from all numbers with their hashes, of which there are so many, with
     /// room for more.
-    pub fn rebuild(&mut self, count: usize, all: impl Iterator<Item = (u64, Id)>) {
+    pub(crate) fn rebuild(&mut self, count: usize, all: impl Iterator<Item = (u64, Id)>) {
         // A quarter stays free when there are as many as there can be.
         let limit = (self.most + 1).div_ceil(3) * 4;
         // In few steps: each puts all numbers in again.
@@ -74,7 +74,7 @@ impl Index {
     }
 
     /// Adds a number that is not there; the table must not be full.
-    pub fn insert(&mut self, hash: u64, id: Id) {
+    pub(super) fn insert(&mut self, hash: u64, id: Id) {
         let free = self.probe(hash).find(|at| self.slots[*at] <= GONE);
         let at = free.expect("a table that is not full has a free slot");
         self.filled += usize::from(self.slots[at] == EMPTY);
@@ -82,7 +82,7 @@ impl Index {
     }
 
     /// Removes a number that is there.
-    pub fn remove(&mut self, hash: u64, id: Id) {
+    pub(super) fn remove(&mut self, hash: u64, id: Id) {
         let slot = tag(hash) << NUMBER_BITS | (id + FIRST);
         let mut probe = self.probe(hash);
         let at = probe.find(|at| self.slots[*at] == slot).expect("only what is there is removed");
@@ -93,7 +93,7 @@ impl Index {
     }
 
     /// Forgets all, and gives the memory back.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         *self = Self::new(self.most);
     }
 

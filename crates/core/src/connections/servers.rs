@@ -5,10 +5,10 @@ use std::{collections::HashMap, net::SocketAddr};
 use foldhash::fast::RandomState;
 
 /// Inode number of a network namespace, and an address in it.
-pub type Server = (u32, SocketAddr);
+pub(super) type Server = (u32, SocketAddr);
 
 /// Servers by number, as long as a connection has them.
-pub struct Servers {
+pub(crate) struct Servers {
     by_number: Vec<(Server, u32)>,
     numbers: HashMap<Server, u32, RandomState>,
     free: Vec<u32>,
@@ -19,24 +19,24 @@ pub struct Servers {
 
 impl Servers {
     /// At most so many.
-    pub fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         let (by_number, numbers, free) = (Vec::new(), HashMap::default(), Vec::new());
         Self { by_number, numbers, free, latest: 0, most: most.max(1) }
     }
 
     /// Whether there is room for this one, or it is there.
-    pub fn take(&mut self, server: Server) -> bool {
+    pub(super) fn take(&mut self, server: Server) -> bool {
         self.numbers.len() < self.most || self.find(server).is_some()
     }
 
     /// The number of the server that was asked for last, if it is this one.
-    pub fn latest(&self, server: &Server) -> Option<u32> {
+    pub(super) fn latest(&self, server: &Server) -> Option<u32> {
         let (there, _) = self.by_number.get(self.latest as usize)?;
         (there == server).then_some(self.latest)
     }
 
     /// The number of a server that has connections.
-    pub fn find(&mut self, server: Server) -> Option<u32> {
+    pub(super) fn find(&mut self, server: Server) -> Option<u32> {
         match self.by_number.get(self.latest as usize) {
             Some((there, uses)) if *there == server && *uses > 0 => Some(self.latest),
             _ => {
@@ -47,7 +47,7 @@ impl Servers {
     }
 
     /// The number of a server that has a connection more. There must be room for it.
-    pub fn number(&mut self, server: Server) -> u32 {
+    pub(super) fn number(&mut self, server: Server) -> u32 {
         let number = self.find(server).unwrap_or_else(|| {
             let number = self.free.pop().unwrap_or_else(|| {
                 self.by_number.push((server, 0));
@@ -63,12 +63,12 @@ impl Servers {
     }
 
     /// The server with this number.
-    pub fn server(&self, number: u32) -> Server {
+    pub(super) fn server(&self, number: u32) -> Server {
         self.by_number[number as usize].0
     }
 
     /// It has a connection less.
-    pub fn release(&mut self, number: u32) {
+    pub(super) fn release(&mut self, number: u32) {
         let (server, uses) = &mut self.by_number[number as usize];
         *uses -= 1;
         if *uses == 0 {

@@ -1,5 +1,5 @@
-//! ConnTable by connection, packed: a connection is a block, with more of them if its moments do not
-//! fit; all connections stand in one line.
+//! Histories by connection, packed: a connection is a block, with more of them if its events do not
+//! fit; all connections stand in one least-recently-used list.
 
 use std::{
     hash::BuildHasher,
@@ -13,19 +13,20 @@ use super::{
     Bounds,
     blocks::{Blocks, Id, NONE, number, set_number},
     index::Index,
-    moment::{self, Earlier},
+    packed_event::{self, Earlier},
     servers::Servers,
-    template::{Shapes, Template},
+    template::{Template, Templates},
 };
 use crate::decode::{ConnKey, Event};
 
-/// Blocks that must be left before a story gets longer: as many as one moment can need.
-pub const RESERVE: usize = Blocks::needed(moment::LONGEST + REST_OF_IPV6 + TIMES) + 1;
-/// Moments that fit into any story.
-pub const MOMENTS: usize = (Blocks::LONGEST - REST_OF_IPV6 - TIMES) / moment::LONGEST;
+/// Blocks that must be left before a history gets longer: as many as one event can need.
+pub(crate) const RESERVE: usize = Blocks::needed(packed_event::LONGEST + REST_OF_IPV6 + TIMES) + 1;
+/// Events that fit into any history.
+pub(crate) const MOST_EVENTS: usize =
+    (Blocks::LONGEST - REST_OF_IPV6 - TIMES) / packed_event::LONGEST;
 
 /// A block's head: the client's address (of IPv6, its first four bytes) and port, the server's
-/// number, and the next connection in line.
+/// number, and the next connection in the list.
 const ADDRESS: usize = 0;
 const PORT: usize = 4;
 const SERVER: usize = 6;
@@ -35,42 +36,42 @@ const NEXT: usize = 9;
 const SHOWN: u8 = 1;
 /// The client's address goes on in the first bytes of the text.
 const IPV6: u8 = 2;
-/// The story's times do not follow from its moments, and stand before these.
+/// The history's times do not follow from its events, and stand before these.
 const TIMED: u8 = 4;
 
 /// Bytes of an IPv6 address that are in the text, and of times.
 const REST_OF_IPV6: usize = 12;
 const TIMES: usize = 16;
 
-/// One connection's moments, unpacked.
+/// One connection's events, unpacked.
 #[derive(Default)]
-pub struct History {
+pub(crate) struct History {
     /// In order of time.
-    pub moments: Vec<Event>,
+    pub events: Vec<Event>,
     /// The number of each one's template; `None` for one that is not to be kept.
     pub numbers: Vec<Option<u32>>,
-    /// When the connection got into line, nanoseconds.
+    /// When the connection got into the list, nanoseconds.
     pub queued_ns: u64,
-    /// When it was last heard of, nanoseconds.
+    /// When its latest event was, nanoseconds.
     pub last_ns: u64,
-    /// Whether these times were told, and are not those of the first moment and the last.
+    /// Whether these times are stored, and are not those of the first event and the last.
     pub timed: bool,
 }
 
-/// The stories.
-pub struct Store {
+/// The histories.
+pub(crate) struct Store {
     blocks: Blocks,
     index: Index,
     hasher: RandomState,
     servers: Servers,
-    templates: Shapes,
+    templates: Templates,
     first: Id,
     last: Id,
     len: usize,
     connections: usize,
     /// What times are counted from.
     base_ns: u64,
-    /// What the moments of the story that was unpacked last tell of a later one.
+    /// What a later event of the history that was unpacked last is packed as a difference from.
     end: Earlier,
     text: Vec<u8>,
     buffer: Vec<u8>,
@@ -78,13 +79,13 @@ pub struct Store {
 
 impl Store {
     /// Nothing yet.
-    pub fn new(bounds: Bounds) -> Self {
+    pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             blocks: Blocks::new(bounds.blocks.max(2 * RESERVE)),
             index: Index::new(bounds.connections),
             hasher: RandomState::default(),
             servers: Servers::new(bounds.servers),
-            templates: Shapes::new(bounds.templates),
+            templates: Templates::new(bounds.templates),
             first: NONE,
             last: NONE,
             len: 0,
@@ -96,18 +97,18 @@ impl Store {
         }
     }
 
-    /// Whether there is room for a moment more, of whatever connection.
-    pub fn has_room(&self) -> bool {
+    /// Whether there is room for an event more, of whatever connection.
+    pub(crate) fn has_room(&self) -> bool {
         self.blocks.left() >= RESERVE
     }
 
     /// Whether there is room for a connection more, to this server.
-    pub fn takes(&mut self, key: &ConnKey) -> bool {
+    pub(super) fn takes(&mut self, key: &ConnKey) -> bool {
         self.len < self.connections && self.servers.take((key.netns, key.server))
     }
 
     /// The connection with this key.
-    pub fn find(&mut self, key: &ConnKey) -> Option<Id> {
+    pub(super) fn find(&mut self, key: &ConnKey) -> Option<Id> {
         let server = self.servers.find((key.netns, key.server))?;
         let hash = self.hash(key.client, server);
         self.index.find(hash, |id| {
@@ -118,14 +119,14 @@ impl Store {
 
     /// Reads what finding this connection will read, to have it in the processor's cache then. The
     /// result means nothing.
-    pub fn touch(&self, key: &ConnKey) -> u8 {
+    pub(super) fn touch(&self, key: &ConnKey) -> u8 {
         let server = self.servers.latest(&(key.netns, key.server));
         let hash = server.map(|server| self.hash(key.client, server));
         hash.and_then(|hash| self.index.guess(hash)).map_or(0, |id| self.blocks.head(id)[ADDRESS])
     }
 
-    /// Adds a connection that is not there, at the end of the line. There must be room.
-    pub fn begin(&mut self, key: &ConnKey, t_ns: u64, story: &mut History) -> Id {
+    /// Adds a connection that is not there, at the end of the list. There must be room.
+    pub(super) fn begin(&mut self, key: &ConnKey, t_ns: u64, history: &mut History) -> Id {
         if self.len == 0 {
             self.base_ns = t_ns;
         }
@@ -153,151 +154,152 @@ impl Store {
         } else {
             self.index.insert(self.hash(key.client, server), id);
         }
-        story.moments.clear();
-        story.numbers.clear();
-        (story.queued_ns, story.last_ns, story.timed) = (t_ns, t_ns, false);
+        history.events.clear();
+        history.numbers.clear();
+        (history.queued_ns, history.last_ns, history.timed) = (t_ns, t_ns, false);
         self.end = Earlier { t_ns: self.base_ns, seq: 0 };
         id
     }
 
     /// Whose connection it is.
-    pub fn key(&self, id: Id) -> ConnKey {
+    pub(super) fn key(&self, id: Id) -> ConnKey {
         let (netns, server) = self.servers.server(number(self.blocks.head(id), SERVER));
         ConnKey { netns, client: self.client(id), server }
     }
 
-    /// Unpacks a story.
-    pub fn load(&mut self, id: Id, story: &mut History) {
-        story.moments.clear();
-        story.numbers.clear();
+    /// Unpacks a history.
+    pub(super) fn load(&mut self, id: Id, history: &mut History) {
+        history.events.clear();
+        history.numbers.clear();
         let conn = self.key(id);
         let text = self.blocks.text(id, &mut self.buffer);
         let (mut at, times) = preface(self.blocks.flags(id), text);
         let mut earlier = Earlier { t_ns: self.base_ns, seq: 0 };
         while at < text.len() {
-            let number = moment::number(text, &mut at);
+            let number = packed_event::number(text, &mut at);
             let template = self.templates.template(number);
-            story.moments.push(moment::read(text, &mut at, template, conn, &mut earlier));
-            story.numbers.push(Some(number));
+            history.events.push(packed_event::read(text, &mut at, template, conn, &mut earlier));
+            history.numbers.push(Some(number));
         }
-        let ends = story.moments.first().zip(story.moments.last());
+        let ends = history.events.first().zip(history.events.last());
         let ends = ends.map(|(first, last)| (first.t_ns, last.t_ns));
-        story.timed = times.is_some();
-        (story.queued_ns, story.last_ns) = times.or(ends).unwrap_or_default();
+        history.timed = times.is_some();
+        (history.queued_ns, history.last_ns) = times.or(ends).unwrap_or_default();
         self.end = earlier;
     }
 
-    /// Adds a moment to the end of a story, or begins it, without unpacking it: only one that is
+    /// Adds an event to the end of a history, or begins it, without unpacking it: only one that is
     /// later than all of it, and while it has fewer than so many. There must be room.
-    pub fn append(&mut self, id: Id, moment: &Event, most: usize) -> bool {
+    pub(super) fn append(&mut self, id: Id, event: &Event, most: usize) -> bool {
         let flags = self.blocks.flags(id);
         let text = self.blocks.text(id, &mut self.buffer);
         let (mut at, _) = preface(flags, text);
         let mut earlier = Earlier { t_ns: self.base_ns, seq: 0 };
-        let mut moments = 0;
+        let mut events = 0;
         while at < text.len() {
-            let template = self.templates.template(moment::number(text, &mut at));
-            moment::skip(text, &mut at, template, &mut earlier);
-            moments += 1;
+            let template = self.templates.template(packed_event::number(text, &mut at));
+            packed_event::skip(text, &mut at, template, &mut earlier);
+            events += 1;
         }
-        let later = moments == 0 || earlier.t_ns < moment.t_ns;
-        if flags & TIMED != 0 || !later || moments >= most {
+        let later = events == 0 || earlier.t_ns < event.t_ns;
+        if flags & TIMED != 0 || !later || events >= most {
             return false;
         }
-        let template = Template::of(moment);
+        let template = Template::of(event);
         let Some(number) = self.templates.number(&template) else { return false };
         self.text.clear();
-        moment::write(&mut self.text, number, &template, moment, &mut earlier);
+        packed_event::write(&mut self.text, number, &template, event, &mut earlier);
         self.blocks.push_text(id, &self.text, &mut self.buffer);
         true
     }
 
-    /// Adds a moment of this template to the end of the story that was unpacked, or begun, just before,
-    /// and that is not timed. There must be room.
-    pub fn push(&mut self, id: Id, moment: &Event, template: u32) {
+    /// Adds an event of this template to the end of the history that was unpacked, or begun, just
+    /// before, and that is not timed. There must be room.
+    pub(super) fn push(&mut self, id: Id, event: &Event, template: u32) {
         self.text.clear();
         let mut end = self.end;
-        moment::write(
+        packed_event::write(
             &mut self.text,
             template,
             self.templates.template(template),
-            moment,
+            event,
             &mut end,
         );
         self.blocks.push_text(id, &self.text, &mut self.buffer);
     }
 
-    /// Packs a story anew. There must be room.
-    pub fn save(&mut self, id: Id, story: &History) {
+    /// Packs a history anew. There must be room.
+    pub(super) fn save(&mut self, id: Id, history: &History) {
         let kept =
-            || story.moments.iter().zip(&story.numbers).filter_map(|(m, n)| Some((m, (*n)?)));
+            || history.events.iter().zip(&history.numbers).filter_map(|(m, n)| Some((m, (*n)?)));
         let ends = kept().next().zip(kept().next_back());
         let ends = ends.map(|((first, _), (last, _))| (first.t_ns, last.t_ns));
-        let timed = ends != Some((story.queued_ns, story.last_ns));
+        let timed = ends != Some((history.queued_ns, history.last_ns));
         let flags = self.blocks.flags(id);
         self.text.clear();
         if flags & IPV6 != 0 {
             self.text.extend_from_slice(&self.blocks.beginning(id)[..REST_OF_IPV6]);
         }
         if timed {
-            self.text.extend_from_slice(&story.queued_ns.to_le_bytes());
-            self.text.extend_from_slice(&story.last_ns.to_le_bytes());
+            self.text.extend_from_slice(&history.queued_ns.to_le_bytes());
+            self.text.extend_from_slice(&history.last_ns.to_le_bytes());
         }
         self.blocks.set_flags(id, flags & !TIMED | if timed { TIMED } else { 0 });
         let mut end = Earlier { t_ns: self.base_ns, seq: 0 };
-        for (moment, number) in kept() {
+        for (event, number) in kept() {
             let template = self.templates.template(number);
-            moment::write(&mut self.text, number, template, moment, &mut end);
+            packed_event::write(&mut self.text, number, template, event, &mut end);
         }
         self.blocks.set_text(id, &self.text);
     }
 
-    /// Empties the story that was unpacked just before, for the next connection with the same key. Its
-    /// place in line stays; it must be packed anew.
-    pub fn restart(&mut self, id: Id, t_ns: u64, story: &mut History) {
-        story.numbers.iter().for_each(|template| self.release(*template));
-        story.moments.clear();
-        story.numbers.clear();
-        (story.last_ns, story.timed) = (t_ns, true);
+    /// Empties the history that was unpacked just before, for the next connection with the same
+    /// key. Its place in the list stays; it must be packed anew.
+    pub(crate) fn restart(&mut self, id: Id, t_ns: u64, history: &mut History) {
+        history.numbers.iter().for_each(|template| self.release(*template));
+        history.events.clear();
+        history.numbers.clear();
+        (history.last_ns, history.timed) = (t_ns, true);
         self.blocks.set_flags(id, self.blocks.flags(id) & !SHOWN);
     }
 
-    /// The number of a moment's template, for one moment more; `None` if there are too many templates.
-    pub fn template(&mut self, moment: &Event) -> Option<u32> {
-        self.templates.number(&Template::of(moment))
+    /// The number of an event's template, which one event more has now; `None` if there are too
+    /// many templates.
+    pub(super) fn template(&mut self, event: &Event) -> Option<u32> {
+        self.templates.number(&Template::of(event))
     }
 
-    /// A moment less has this template.
-    pub fn release(&mut self, template: Option<u32>) {
+    /// One event less has this template.
+    pub(super) fn release(&mut self, template: Option<u32>) {
         if let Some(number) = template {
             self.templates.release(number);
         }
     }
 
-    /// The first in line.
-    pub fn first(&self) -> Option<Id> {
+    /// The least recently used.
+    pub(super) fn first(&self) -> Option<Id> {
         (self.first != NONE).then_some(self.first)
     }
 
-    /// All in line.
-    pub fn line(&self) -> impl Iterator<Item = Id> {
+    /// All, the least recently used first.
+    pub(crate) fn lru(&self) -> impl Iterator<Item = Id> {
         let next = |id: &Id| Some(number(self.blocks.head(*id), NEXT)).filter(|id| *id != NONE);
         iter::successors(self.first(), next)
     }
 
-    /// Puts the first in line to its end.
-    pub fn requeue(&mut self) {
+    /// Moves the least recently used to the end.
+    pub(crate) fn requeue(&mut self) {
         let id = self.first;
         self.leave();
         self.join(id);
     }
 
-    /// Removes the first in line, whose story this is.
-    pub fn remove_first(&mut self, story: &History) {
+    /// Removes the least recently used, whose history this is.
+    pub(crate) fn remove_first(&mut self, history: &History) {
         let id = self.first;
         let server = number(self.blocks.head(id), SERVER);
         self.index.remove(self.hash(self.client(id), server), id);
-        story.numbers.iter().for_each(|template| self.release(*template));
+        history.numbers.iter().for_each(|template| self.release(*template));
         self.servers.release(server);
         self.leave();
         self.blocks.give(id);
@@ -305,27 +307,27 @@ impl Store {
     }
 
     /// Whether anything of it was shown.
-    pub fn shown(&self, id: Id) -> bool {
+    pub(super) fn shown(&self, id: Id) -> bool {
         self.blocks.flags(id) & SHOWN != 0
     }
 
     /// Notes that something of it was shown.
-    pub fn mark_shown(&mut self, id: Id) {
+    pub(super) fn mark_shown(&mut self, id: Id) {
         self.blocks.set_flags(id, self.blocks.flags(id) | SHOWN);
     }
 
-    /// When its first moment was that is kept, nanoseconds.
-    pub fn begun_ns(&mut self, id: Id) -> Option<u64> {
+    /// When its first event was that is kept, nanoseconds.
+    pub(super) fn begun_ns(&mut self, id: Id) -> Option<u64> {
         let text = self.blocks.text(id, &mut self.buffer);
         let (mut at, _) = preface(self.blocks.flags(id), text);
         (at < text.len()).then(|| {
-            moment::number(text, &mut at);
-            moment::time(text, &mut at, self.base_ns)
+            packed_event::number(text, &mut at);
+            packed_event::time(text, &mut at, self.base_ns)
         })
     }
 
     /// Gives the memory back by which connections are found. From here on, none is.
-    pub fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         self.index.clear();
     }
 
@@ -351,12 +353,12 @@ impl Store {
         }
     }
 
-    /// In the order of the line, which is that of memory.
+    /// In the order of the list, which is that of memory.
     fn rebuild(&mut self) {
         let mut index = std::mem::replace(&mut self.index, Index::new(0));
         index.rebuild(
             self.len,
-            self.line().map(|id| {
+            self.lru().map(|id| {
                 let server = number(self.blocks.head(id), SERVER);
                 (self.hash(self.client(id), server), id)
             }),
@@ -382,7 +384,7 @@ impl Store {
     }
 }
 
-/// Where the moments begin in a text with these flags, and the times if they stand before them.
+/// Where the events begin in a text with these flags, and the times if they stand before them.
 fn preface(flags: u8, text: &[u8]) -> (usize, Option<(u64, u64)>) {
     let at = if flags & IPV6 == 0 { 0 } else { REST_OF_IPV6 };
     if flags & TIMED == 0 {

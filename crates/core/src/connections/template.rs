@@ -1,4 +1,4 @@
-//! What a moment has in common with many others, kept once: all that judging reads of it but the
+//! What an event has in common with many others, kept once: all that judging reads of it but the
 //! time and the numbers of its own.
 
 use std::{collections::HashMap, sync::Arc};
@@ -8,9 +8,9 @@ use overflow_common::{Kind, Rung};
 
 use crate::decode::Event;
 
-/// A kind of moments.
+/// A kind of events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Template {
+pub(crate) struct Template {
     pub kind: Kind,
     pub rung: Rung,
     pub path: u32,
@@ -34,23 +34,22 @@ pub struct Template {
 
 /// The accept queue when the decision was over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum After {
+pub(super) enum After {
     /// Not read at all.
     Unread,
     /// Read, but not this queue.
     Unknown,
     /// As before.
     Same,
-    /// Of this limit; its length is a number of the moment's own.
+    /// Of this limit; its length is a number of the event's own.
     Limit(u32),
 }
 
 impl Template {
-    /// The template of this moment. Left out is what no rule reads: `req`, `ack_seq`, the SYN queue
+    /// The template of this event. Left out is what no rule reads: `req`, `ack_seq`, the SYN queue
     /// after the decision; the socket where it is no listener, but for the state of a child that is
-    /// reset; and of a timer's moments all but
-    /// which it was and how the request stood.
-    pub fn of(m: &Event) -> Self {
+    /// reset; and of a timer's events all but which it was and how the request stood.
+    pub(super) fn of(m: &Event) -> Self {
         let bare = Self {
             kind: m.kind,
             rung: m.rung,
@@ -76,7 +75,14 @@ impl Template {
                 let (path, sk_state, num_timeout) = (m.path.0, m.sk_state, m.num_timeout);
                 return Self { path, sk_state, num_timeout, ..bare };
             }
-            _ => {}
+            Kind::Syn
+            | Kind::Ack
+            | Kind::Reset
+            | Kind::ActiveReset
+            | Kind::Accept
+            | Kind::IcmpError
+            | Kind::Destroyed
+            | Kind::PeerReset => {}
         }
         let after = match m.after.map(|queue| queue.accept) {
             None => After::Unread,
@@ -105,8 +111,8 @@ impl Template {
     }
 }
 
-/// Shapes by number, as long as a moment has them.
-pub struct Shapes {
+/// Templates by number, as long as an event has them.
+pub(crate) struct Templates {
     by_number: Vec<Option<(Arc<Template>, u32)>>,
     numbers: HashMap<Arc<Template>, u32, RandomState>,
     free: Vec<u32>,
@@ -115,12 +121,12 @@ pub struct Shapes {
     most: usize,
 }
 
-impl Shapes {
+impl Templates {
     /// More than there are kinds.
     const KINDS: usize = Kind::ALL.len() + 1;
 
     /// At most so many.
-    pub fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self {
             by_number: Vec::new(),
             numbers: HashMap::default(),
@@ -130,8 +136,9 @@ impl Shapes {
         }
     }
 
-    /// The number of a moment's template, for one moment more; `None` if there is no room for it.
-    pub fn number(&mut self, template: &Template) -> Option<u32> {
+    /// The number of an event's template, which one event more has now; `None` if there is no room
+    /// for it.
+    pub(super) fn number(&mut self, template: &Template) -> Option<u32> {
         let kind = template.kind as usize % Self::KINDS;
         let latest = self.latest[kind];
         let known = match self.by_number.get(latest as usize) {
@@ -150,19 +157,19 @@ impl Shapes {
     }
 
     /// The template with this number.
-    pub fn template(&self, number: u32) -> &Template {
-        let place = &self.by_number[number as usize];
-        &place.as_ref().expect("a number is good as long as a moment has it").0
+    pub(super) fn template(&self, number: u32) -> &Template {
+        let slot = &self.by_number[number as usize];
+        &slot.as_ref().expect("a number is good as long as an event has it").0
     }
 
-    /// A moment less has this template.
-    pub fn release(&mut self, number: u32) {
-        let Some(place) = self.by_number.get_mut(number as usize) else { return };
-        let Some((template, uses)) = place else { return };
+    /// One event less has this template.
+    pub(super) fn release(&mut self, number: u32) {
+        let Some(slot) = self.by_number.get_mut(number as usize) else { return };
+        let Some((template, uses)) = slot else { return };
         *uses -= 1;
         if *uses == 0 {
             self.numbers.remove(template);
-            *place = None;
+            *slot = None;
             self.free.push(number);
         }
     }
@@ -172,12 +179,12 @@ impl Shapes {
             return None;
         }
         let template = Arc::new(template);
-        let place = Some((Arc::clone(&template), 0));
+        let slot = Some((Arc::clone(&template), 0));
         let number = if let Some(number) = self.free.pop() {
-            self.by_number[number as usize] = place;
+            self.by_number[number as usize] = slot;
             number
         } else {
-            self.by_number.push(place);
+            self.by_number.push(slot);
             u32::try_from(self.by_number.len() - 1).ok()?
         };
         self.numbers.insert(template, number);

@@ -40,25 +40,25 @@ type Result<T> = std::result::Result<T, BtfError>;
 
 /// BTF type kinds (include/uapi/linux/btf.h).
 mod kind {
-    pub const INT: u8 = 1;
-    pub const PTR: u8 = 2;
-    pub const ARRAY: u8 = 3;
-    pub const STRUCT: u8 = 4;
-    pub const UNION: u8 = 5;
-    pub const ENUM: u8 = 6;
-    pub const FWD: u8 = 7;
-    pub const TYPEDEF: u8 = 8;
-    pub const VOLATILE: u8 = 9;
-    pub const CONST: u8 = 10;
-    pub const RESTRICT: u8 = 11;
-    pub const FUNC: u8 = 12;
-    pub const FUNC_PROTO: u8 = 13;
-    pub const VAR: u8 = 14;
-    pub const DATASEC: u8 = 15;
-    pub const FLOAT: u8 = 16;
-    pub const DECL_TAG: u8 = 17;
-    pub const TYPE_TAG: u8 = 18;
-    pub const ENUM64: u8 = 19;
+    pub(super) const INT: u8 = 1;
+    pub(super) const PTR: u8 = 2;
+    pub(super) const ARRAY: u8 = 3;
+    pub(super) const STRUCT: u8 = 4;
+    pub(super) const UNION: u8 = 5;
+    pub(super) const ENUM: u8 = 6;
+    pub(super) const FWD: u8 = 7;
+    pub(super) const TYPEDEF: u8 = 8;
+    pub(super) const VOLATILE: u8 = 9;
+    pub(super) const CONST: u8 = 10;
+    pub(super) const RESTRICT: u8 = 11;
+    pub(super) const FUNC: u8 = 12;
+    pub(super) const FUNC_PROTO: u8 = 13;
+    pub(super) const VAR: u8 = 14;
+    pub(super) const DATASEC: u8 = 15;
+    pub(super) const FLOAT: u8 = 16;
+    pub(super) const DECL_TAG: u8 = 17;
+    pub(super) const TYPE_TAG: u8 = 18;
+    pub(super) const ENUM64: u8 = 19;
 }
 
 /// A parsed BTF blob.
@@ -363,7 +363,7 @@ impl Btf {
     }
 
     /// A parameter's type as in C: `enum NAME`, `struct NAME *`; other types do not matter here.
-    fn spelled(&self, id: u32) -> Result<String> {
+    fn c_name(&self, id: u32) -> Result<String> {
         let Some(ty) = self.strip(id)? else { return Ok(String::new()) };
         Ok(match ty.kind {
             kind::ENUM | kind::ENUM64 => {
@@ -385,7 +385,7 @@ impl Btf {
         let Some(parameters) = self.parameters(function)? else { return Ok(Slot::MISSING) };
         let mut index = (what == "return").then_some(parameters.len());
         for (i, id) in parameters.iter().enumerate() {
-            if index.is_none() && self.spelled(*id)? == what {
+            if index.is_none() && self.c_name(*id)? == what {
                 index = Some(i);
             }
         }
@@ -408,7 +408,7 @@ impl Btf {
     }
 
     /// The value of an enumerator of an enum without a name of its own.
-    pub fn anonymous_enumerator(&self, enumerator: &str) -> Result<Option<i64>> {
+    pub(crate) fn anonymous_enumerator(&self, enumerator: &str) -> Result<Option<i64>> {
         for &at in self.types.iter().skip(1) {
             let ty = self.type_at(at as usize)?;
             if ty.kind == kind::ENUM && self.name_at(ty.at)?.is_empty() {

@@ -13,7 +13,7 @@ use crate::model::{
 /// What will happen, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forecast {
-    /// Requests at which the SYN queue counts as full; `None` where nothing tells it.
+    /// Requests at which the SYN queue counts as full; `None` where nothing shows it.
     pub syn_queue_limit: Option<u32>,
     /// What happens to SYNs and third ACKs once the accept queue is full.
     pub effect: String,
@@ -177,9 +177,10 @@ mod tests {
     fn advice_follows_what_is_seen() {
         let features = Features::V6_5.above_backlog();
         let host = Sysctls { abort_on_overflow: Some(1), ..SYSCTLS };
-        let hurt = Listener { recv_q: 129, syn_recv: 129, group: 4, ..listener("0.0.0.0:80") };
+        let overflowing =
+            Listener { recv_q: 129, syn_recv: 129, group: 4, ..listener("0.0.0.0:80") };
         let sysctls = Sysctls { somaxconn: Some(128), ..SYSCTLS };
-        let advice = forecast(&features, &hurt, &sysctls, Some(&host)).advice;
+        let advice = forecast(&features, &overflowing, &sysctls, Some(&host)).advice;
         let begins: Vec<_> =
             advice.iter().map(|a| a.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect();
         assert_eq!(

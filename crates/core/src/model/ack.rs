@@ -10,7 +10,7 @@ use crate::verdict::VerdictId;
 
 /// What a client sends once it believes it is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub(super) struct Segment {
     /// Carries data.
     pub payload: bool,
     /// `seq == rcv_isn + 1`: nothing sent before it. The ACK of a repeated SYN-ACK comes after the
@@ -20,7 +20,7 @@ pub struct Segment {
 
 /// What the server did with a segment that belongs to no child socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AckAnswer {
+pub(crate) struct AckAnswer {
     /// The verdict.
     pub id: VerdictId,
     /// What decided it.
@@ -33,7 +33,7 @@ pub struct AckAnswer {
 
 /// `tcp_check_req()`: the request `req` exists. The caller removes it where a child was created or
 /// an RST was sent.
-pub fn check_req(sk: &mut ListenSock, req: &mut Request, segment: Segment) -> AckAnswer {
+pub(crate) fn check_req(sk: &mut ListenSock, req: &mut Request, segment: Segment) -> AckAnswer {
     let defer_accept = sk.limits.defer_accept;
     if req.num_timeout < defer_accept && segment.follows_isn && !segment.payload {
         req.acked = true;
@@ -61,7 +61,7 @@ pub fn check_req(sk: &mut ListenSock, req: &mut Request, segment: Segment) -> Ac
 
 /// `cookie_v4_check()`: no request. `cookie` says whether the segment acknowledges a cookie that
 /// the listener sent to this client, with the sequence number that the cookie was made of.
-pub fn cookie_check(sk: &mut ListenSock, cookie: bool, now: Nanos) -> AckAnswer {
+pub(crate) fn cookie_check(sk: &mut ListenSock, cookie: bool, now: Nanos) -> AckAnswer {
     const NO_SOCKET: VerdictId = VerdictId::LaterResetNoSocket;
     if !sk.listening {
         return reset(sk, NO_SOCKET, Condition::Closed);

@@ -15,7 +15,7 @@ use super::{
 use crate::model::scenario::Phase;
 
 /// How long a scenario is watched after its burst began.
-pub const WATCH: Nanos = 8 * SEC;
+pub(crate) const WATCH: Nanos = 8 * SEC;
 /// Most clients of one scenario, prefill and burst together: one port each.
 const MAX_CLIENTS: u32 = 65_535;
 

@@ -4,7 +4,7 @@ use super::{path::ClientState, time::Nanos};
 
 /// The client's socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientSock {
+pub(crate) struct ClientSock {
     /// What it believes.
     pub state: ClientState,
     /// SYNs sent.
@@ -25,7 +25,7 @@ pub struct ClientSock {
 
 impl ClientSock {
     /// A socket before `connect()`.
-    pub fn new(rtt: Nanos) -> Self {
+    pub(super) fn new(rtt: Nanos) -> Self {
         Self {
             state: ClientState::Idle,
             syns: 0,

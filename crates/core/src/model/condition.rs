@@ -98,7 +98,7 @@ pub enum Condition {
     Expired {
         /// SYN-ACK timeouts of the request.
         num_timeout: u8,
-        /// How many were allowed at this moment.
+        /// How many were allowed at this time.
         allowed: u8,
         /// Whose timer it was.
         timer: SynackTimer,

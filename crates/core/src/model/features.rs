@@ -81,7 +81,7 @@ pub enum TimerWheel {
 
 impl TimerWheel {
     /// When a timer armed at `now` for `timeout` expires.
-    pub fn expires(self, now: Nanos, timeout: Nanos) -> Nanos {
+    pub(crate) fn expires(self, now: Nanos, timeout: Nanos) -> Nanos {
         match self {
             Self::Cascading => time::expires_exactly(now, timeout),
             Self::Bucketed => time::expires_in_bucket(now, timeout),
@@ -113,7 +113,7 @@ impl Features {
     };
 
     /// Regime A' of mainline 4.4: the SYN queue shares the backlog, the young rule still holds.
-    pub const V4_4: Self = Self {
+    pub(crate) const V4_4: Self = Self {
         syn_queue: SynQueueTest::AtBacklog,
         synack_timer: SynackTimer::PerRequest,
         cookie_window: 120 * SEC,
@@ -121,10 +121,10 @@ impl Features {
     };
 
     /// Regime A' of 4.8 and 4.9: as 4.4, on the new timer wheel.
-    pub const V4_8: Self = Self { timer_wheel: TimerWheel::Bucketed, ..Self::V4_4 };
+    pub(crate) const V4_8: Self = Self { timer_wheel: TimerWheel::Bucketed, ..Self::V4_4 };
 
     /// Regime B of 4.10 and later, Ubuntu 18.04's 4.15 among them.
-    pub const V4_15: Self = Self {
+    pub(crate) const V4_15: Self = Self {
         young_rule: false,
         cookie_counts_listen_drop: false,
         tail_loss_probe: TailLossProbe::RtoMin,

@@ -12,7 +12,7 @@ use super::{
 
 /// A request socket in the SYN queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
+pub(super) struct Request {
     /// `req->num_timeout`: SYN-ACK timeouts so far; 0 is young.
     pub num_timeout: u8,
     /// `inet_rsk(req)->acked`: a third ACK came and could not be used.
@@ -25,7 +25,7 @@ pub struct Request {
 
 /// A listening socket.
 #[derive(Clone, Debug)]
-pub struct ListenSock {
+pub(crate) struct ListenSock {
     /// The kernel.
     pub features: Features,
     /// The namespace's sysctls.
@@ -50,7 +50,7 @@ pub struct ListenSock {
 
 impl ListenSock {
     /// A listener with empty queues; `hash_rnd` is the key of its SYN table.
-    pub fn new(features: Features, sysctls: Sysctls, limits: Limits, hash_rnd: u32) -> Self {
+    pub(super) fn new(features: Features, sysctls: Sysctls, limits: Limits, hash_rnd: u32) -> Self {
         Self {
             features,
             sysctls,
@@ -66,27 +66,27 @@ impl ListenSock {
     }
 
     /// `sk_acceptq_is_full()`: `>` in every kernel, so the queue holds one more than its limit.
-    pub fn acceptq_is_full(&self) -> bool {
+    pub(crate) fn acceptq_is_full(&self) -> bool {
         self.ack_backlog > self.limits.max_ack_backlog
     }
 
     /// `inet_csk_reqsk_queue_is_full()`.
-    pub fn syn_queue_is_full(&self) -> bool {
+    pub(crate) fn syn_queue_is_full(&self) -> bool {
         self.qlen >= self.limits.syn_queue_full_at(self.features.syn_queue)
     }
 
     /// The SYN queue test as a condition with its present values.
-    pub fn syn_queue_condition(&self) -> Condition {
+    pub(crate) fn syn_queue_condition(&self) -> Condition {
         let test = self.features.syn_queue;
         let limit = match test {
             SynQueueTest::MaxQlenLog => u32::from(self.limits.max_qlen_log),
-            _ => self.limits.max_ack_backlog,
+            SynQueueTest::AtBacklog | SynQueueTest::AboveBacklog => self.limits.max_ack_backlog,
         };
         Condition::SynQueue { test, qlen: self.qlen, limit }
     }
 
     /// `inet_csk_reqsk_queue_hash_add()`: a new, young request.
-    pub fn add_request(&mut self, now: Nanos) -> Request {
+    pub(crate) fn add_request(&mut self, now: Nanos) -> Request {
         if self.qlen == 0 && self.features.synack_timer == SynackTimer::ListenerWheel {
             self.wheel.start(now);
         }
@@ -101,7 +101,7 @@ impl ListenSock {
     }
 
     /// `reqsk_queue_removed()`.
-    pub fn remove_request(&mut self, req: &Request) {
+    pub(crate) fn remove_request(&mut self, req: &Request) {
         self.qlen -= 1;
         if req.num_timeout == 0 {
             self.young -= 1;
@@ -112,7 +112,7 @@ impl ListenSock {
     }
 
     /// Whether old requests fill more than half of the SYN queue, so that retries are cut.
-    pub fn crowded(&self) -> bool {
+    pub(crate) fn crowded(&self) -> bool {
         match self.features.synack_timer {
             SynackTimer::ListenerWheel => self.qlen >> (self.limits.max_qlen_log - 1) != 0,
             SynackTimer::PerRequest => (self.qlen << 1) > self.limits.max_ack_backlog.max(8),

@@ -11,22 +11,22 @@
 //! and the age of a single cookie, which real kernels stop believing up to a minute before
 //! [`features::Features::cookie_window`] ends.
 
-pub mod ack;
+mod ack;
 pub mod batch;
-pub mod client;
+mod client;
 pub mod compare;
 pub mod condition;
 pub mod config;
 pub mod counters;
 pub mod features;
 pub mod kernels;
-pub mod listener;
+mod listener;
 pub mod path;
-pub mod prune;
-pub mod queue;
+mod prune;
+mod queue;
 pub mod release;
 pub mod scenario;
 pub mod simulate;
-pub mod syn;
+mod syn;
 pub mod time;
-pub mod timers;
+mod timers;

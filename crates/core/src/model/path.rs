@@ -86,7 +86,7 @@ pub struct Path {
 }
 
 impl Path {
-    /// A connection of which nothing is known yet.
+    /// A connection before anything is known of it.
     pub fn new(phase: Phase) -> Self {
         Self {
             phase,
@@ -143,14 +143,14 @@ impl Path {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Class {
     /// The word.
-    pub kind: ClassKind,
+    pub(crate) kind: ClassKind,
     /// The first SYN was dropped; a retransmitted one was answered.
     pub syn_rexmit: bool,
 }
 
 /// The word of a [`Class`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ClassKind {
+pub(crate) enum ClassKind {
     /// In the accept queue.
     Accepted,
     /// RST on the third ACK.

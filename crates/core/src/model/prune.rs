@@ -12,11 +12,11 @@ use super::{
 };
 
 /// `TCP_SYNQ_INTERVAL`.
-pub const INTERVAL: Nanos = 200 * MS;
+pub(crate) const INTERVAL: Nanos = 200 * MS;
 
 /// The timer, and the place in the table where it goes on.
 #[derive(Clone, Debug)]
-pub struct PruneWheel {
+pub(crate) struct PruneWheel {
     entries: u32,
     hash_rnd: u32,
     clock_hand: u32,
@@ -27,32 +27,32 @@ pub struct PruneWheel {
 
 impl PruneWheel {
     /// A table of `entries` buckets, a power of two, whose hash has the key `hash_rnd`.
-    pub fn new(entries: u32, hash_rnd: u32) -> Self {
+    pub(super) fn new(entries: u32, hash_rnd: u32) -> Self {
         Self { entries, hash_rnd, clock_hand: 0, inserted: 0, missed: false, expires: None }
     }
 
     /// When the timer expires, if it runs.
-    pub fn expires(&self) -> Option<Nanos> {
+    pub(super) fn expires(&self) -> Option<Nanos> {
         self.expires
     }
 
     /// The SYN queue is no longer empty: first look after one `TCP_TIMEOUT_INIT`.
-    pub fn start(&mut self, now: Nanos) {
+    pub(super) fn start(&mut self, now: Nanos) {
         self.expires = Some(time::expires_exactly(now, timers::TIMEOUT_INIT));
     }
 
     /// The SYN queue is empty.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.expires = None;
     }
 
     /// Moves on to the next look.
-    pub fn rearm(&mut self, now: Nanos) {
+    pub(crate) fn rearm(&mut self, now: Nanos) {
         self.expires = Some(now + INTERVAL);
     }
 
     /// The buckets of this look, as (first, how many), and moves the hand past them.
-    pub fn turn(&mut self) -> (u32, u32) {
+    pub(super) fn turn(&mut self) -> (u32, u32) {
         let budget = (2 * (self.entries / 5)).max(1);
         let first = self.clock_hand;
         self.clock_hand = (first + budget) & (self.entries - 1);
@@ -60,7 +60,7 @@ impl PruneWheel {
     }
 
     /// The bucket of the next request.
-    pub fn next_bucket(&mut self) -> u32 {
+    pub(crate) fn next_bucket(&mut self) -> u32 {
         let spread = self.inserted.wrapping_mul(0x9E37_79B9).wrapping_add(1 << 31);
         let hash = if self.hash_rnd == 0 { spread } else { mix(spread ^ mix(self.hash_rnd)) };
         self.inserted += 1;
@@ -68,17 +68,17 @@ impl PruneWheel {
     }
 
     /// A look left out a request that was due.
-    pub fn missed(&mut self) {
+    pub(super) fn missed(&mut self) {
         self.missed = true;
     }
 
     /// Whether a look ever left out a request that was due: with another key it might not have.
-    pub fn hash_mattered(&self) -> bool {
+    pub(crate) fn hash_mattered(&self) -> bool {
         self.missed
     }
 
     /// Whether `bucket` is among the `budget` buckets from `first`.
-    pub fn covers(&self, (first, budget): (u32, u32), bucket: u32) -> bool {
+    pub(super) fn covers(&self, (first, budget): (u32, u32), bucket: u32) -> bool {
         (bucket.wrapping_sub(first) & (self.entries - 1)) < budget
     }
 }

@@ -6,7 +6,7 @@ use super::{ack::Segment, features::TimerWheel, time::Nanos};
 
 /// What happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(super) enum Event {
     /// The client calls `connect()`.
     Connect,
     /// A SYN reaches the server.
@@ -63,7 +63,7 @@ impl PartialOrd for Entry {
 
 /// Coming events; keeps its memory between runs.
 #[derive(Debug, Default)]
-pub struct EventQueue {
+pub(crate) struct EventQueue {
     heap: BinaryHeap<Reverse<Entry>>,
     pushed: u32,
     last_armed_first: bool,
@@ -71,27 +71,27 @@ pub struct EventQueue {
 
 impl EventQueue {
     /// Empties the queue for a kernel with this timer wheel.
-    pub fn reset(&mut self, wheel: TimerWheel) {
+    pub(super) fn reset(&mut self, wheel: TimerWheel) {
         self.heap.clear();
         self.pushed = 0;
         self.last_armed_first = wheel == TimerWheel::Bucketed;
     }
 
     /// A packet arrives, or an application acts.
-    pub fn at(&mut self, t: Nanos, client: usize, event: Event) {
+    pub(super) fn at(&mut self, t: Nanos, client: usize, event: Event) {
         let rank = (1 << 32) | u64::from(self.next());
         self.push(t, rank, client, event);
     }
 
     /// A timer expires.
-    pub fn timer(&mut self, t: Nanos, client: usize, event: Event) {
+    pub(super) fn timer(&mut self, t: Nanos, client: usize, event: Event) {
         let next = self.next();
         let rank = if self.last_armed_first { u32::MAX - next } else { next };
         self.push(t, u64::from(rank), client, event);
     }
 
     /// The next event with its time and client.
-    pub fn pop(&mut self) -> Option<(Nanos, usize, Event)> {
+    pub(super) fn pop(&mut self) -> Option<(Nanos, usize, Event)> {
         self.heap.pop().map(|Reverse(e)| (e.t, e.client as usize, e.event))
     }
 

@@ -7,7 +7,7 @@ pub struct Release {
     pub major: u32,
     /// `PATCHLEVEL`.
     pub minor: u32,
-    /// `SUBLEVEL`, if the string tells the true one: Ubuntu and Debian up to 12 put 0 there.
+    /// `SUBLEVEL`, if the string has the true one: Ubuntu and Debian up to 12 put 0 there.
     pub patch: Option<u32>,
     /// Ubuntu's ABI number.
     pub ubuntu_abi: Option<u32>,

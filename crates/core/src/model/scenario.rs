@@ -38,7 +38,7 @@ pub struct Link {
 
 impl Link {
     /// A local link whose server side delays everything that it sends.
-    pub fn delayed_egress(delay: Nanos) -> Self {
+    pub(crate) fn delayed_egress(delay: Nanos) -> Self {
         Self { to_server: 10 * US, to_client: 10 * US + delay }
     }
 
@@ -178,7 +178,7 @@ impl Scenario {
     ///
     /// Given an order, it decides; delays then only say when. Clients connect early enough for it.
     /// Segments that it does not name arrive by the link's delays.
-    pub fn arrive_in_order(&mut self, order: &str) -> Result<(), String> {
+    pub(crate) fn arrive_in_order(&mut self, order: &str) -> Result<(), String> {
         let prefill = self.clients.iter().take_while(|c| c.phase == Phase::Prefill).count();
         let burst = self.clients.len() - prefill;
         let mut named = vec![[None; 3]; burst];

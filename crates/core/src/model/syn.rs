@@ -9,7 +9,7 @@ use crate::verdict::VerdictId;
 
 /// What the listener did with a SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SynAnswer {
+pub(crate) enum SynAnswer {
     /// A request was queued, a SYN-ACK sent.
     Queued(Request, Condition),
     /// A SYN-ACK with a cookie was sent, nothing kept.
@@ -19,7 +19,7 @@ pub enum SynAnswer {
 }
 
 /// `tcp_conn_request()` of 3.17 and later; RHEL 7 has it too.
-pub fn conn_request(sk: &mut ListenSock, now: Nanos) -> SynAnswer {
+pub(crate) fn conn_request(sk: &mut ListenSock, now: Nanos) -> SynAnswer {
     let full = sk.syn_queue_is_full();
     let queue = sk.syn_queue_condition();
     let mut want_cookie = None;

@@ -8,10 +8,10 @@ pub const US: Nanos = 1_000;
 /// One millisecond.
 pub const MS: Nanos = 1_000_000;
 /// One second.
-pub const SEC: Nanos = 1_000_000_000;
+pub(crate) const SEC: Nanos = 1_000_000_000;
 
 /// One jiffy of a kernel with `CONFIG_HZ=250`, as Debian and Ubuntu build theirs.
-pub const JIFFY: Nanos = 4 * MS;
+pub(crate) const JIFFY: Nanos = 4 * MS;
 
 /// Buckets of one level of the non-cascading timer wheel (`LVL_SIZE`).
 const LEVEL_SIZE: i64 = 64;
@@ -20,14 +20,14 @@ const LEVEL_STEP: i64 = 8;
 
 /// When a timer armed at `now` for `timeout` expires on the cascading wheel of kernels before 4.8:
 /// exactly, counted from the last jiffy.
-pub const fn expires_exactly(now: Nanos, timeout: Nanos) -> Nanos {
+pub(crate) const fn expires_exactly(now: Nanos, timeout: Nanos) -> Nanos {
     (now.div_euclid(JIFFY) + timeout / JIFFY) * JIFFY
 }
 
 /// The same on the wheel of 500462a9de65 (4.8): rounded up to a bucket of the level that the
 /// timeout falls into (`calc_index`), so up to 1/8 late: 1 s timers by 4 to 32 ms, 4 s timers by up
 /// to 256 ms.
-pub fn expires_in_bucket(now: Nanos, timeout: Nanos) -> Nanos {
+pub(crate) fn expires_in_bucket(now: Nanos, timeout: Nanos) -> Nanos {
     let delta = timeout / JIFFY;
     let mut bucket = 1;
     while delta >= (LEVEL_SIZE - 1) * bucket && bucket < 1 << 24 {

@@ -6,11 +6,11 @@ use super::{
 };
 
 /// `TCP_TIMEOUT_INIT`: first timeout of a SYN and of a SYN-ACK.
-pub const TIMEOUT_INIT: Nanos = SEC;
+pub(crate) const TIMEOUT_INIT: Nanos = SEC;
 /// `TCP_RTO_MAX`.
-pub const RTO_MAX: Nanos = 120 * SEC;
+pub(crate) const RTO_MAX: Nanos = 120 * SEC;
 /// `TCP_RTO_MIN`.
-pub const RTO_MIN: Nanos = 200 * MS;
+pub(crate) const RTO_MIN: Nanos = 200 * MS;
 /// `TCP_DELACK_MAX`.
 const DELACK_MAX: Nanos = 200 * MS;
 
@@ -18,25 +18,25 @@ const DELACK_MAX: Nanos = 200 * MS;
 /// the first `tcp_syn_linear_timeouts` timeouts do not back off (`tcp_retransmit_timer`, 6.5).
 ///
 /// SYNs thus leave at 0, 1, 3, 7 s, or since 6.5 at 0, 1, 2, 3, 4, 5, 7 s.
-pub fn syn_timeout(features: &Features, sent: u8) -> Nanos {
+pub(crate) fn syn_timeout(features: &Features, sent: u8) -> Nanos {
     let backoff = (sent - 1).saturating_sub(features.syn_linear_timeouts);
     shifted(TIMEOUT_INIT, backoff)
 }
 
 /// `reqsk_timeout()`: the server's timeout of a request that timed out `num_timeout` times.
-pub fn synack_timeout(num_timeout: u8) -> Nanos {
+pub(crate) fn synack_timeout(num_timeout: u8) -> Nanos {
     shifted(TIMEOUT_INIT, num_timeout)
 }
 
 /// The client's retransmission timeout after one round trip of `rtt`: `srtt + max(4 * mdev,
 /// TCP_RTO_MIN)` with `mdev = rtt / 2` (`tcp_rtt_estimator`, `__tcp_set_rto`).
-pub fn data_rto(rtt: Nanos) -> Nanos {
+pub(crate) fn data_rto(rtt: Nanos) -> Nanos {
     rtt + (2 * rtt).max(RTO_MIN)
 }
 
 /// The client's tail loss probe timeout, never later than its retransmission timeout
 /// (`tcp_schedule_loss_probe`).
-pub fn probe_timeout(features: &Features, rtt: Nanos) -> Nanos {
+pub(crate) fn probe_timeout(features: &Features, rtt: Nanos) -> Nanos {
     let probe = match features.tail_loss_probe {
         TailLossProbe::DelayedAck => (2 * rtt).max(rtt * 3 / 2 + DELACK_MAX),
         TailLossProbe::RtoMin => 2 * rtt + RTO_MIN,
@@ -45,7 +45,7 @@ pub fn probe_timeout(features: &Features, rtt: Nanos) -> Nanos {
 }
 
 /// The next timeout of the client's data: the probe does not back off, retransmissions do.
-pub fn next_data_timeout(rtt: Nanos, retransmits: u8) -> Nanos {
+pub(crate) fn next_data_timeout(rtt: Nanos, retransmits: u8) -> Nanos {
     shifted(data_rto(rtt), retransmits.saturating_sub(1))
 }
 
@@ -54,7 +54,7 @@ pub fn next_data_timeout(rtt: Nanos, retransmits: u8) -> Nanos {
 ///
 /// `inet_csk_reqsk_queue_prune` (3.10) and `reqsk_timer_handler` (4.1 and later) share the loop;
 /// `crowded` is their different test of "more than half".
-pub fn retries_allowed(retries: u8, crowded: bool, qlen: u32, young: u32) -> u8 {
+pub(crate) fn retries_allowed(retries: u8, crowded: bool, qlen: u32, young: u32) -> u8 {
     let mut allowed = retries;
     if crowded {
         let mut young = young << 1;
@@ -68,7 +68,7 @@ pub fn retries_allowed(retries: u8, crowded: bool, qlen: u32, young: u32) -> u8 
 
 /// `rskq_defer_accept`: `TCP_DEFER_ACCEPT` seconds as a number of SYN-ACK timeouts
 /// (`secs_to_retrans`).
-pub fn defer_accept_timeouts(seconds: u32) -> u8 {
+pub(crate) fn defer_accept_timeouts(seconds: u32) -> u8 {
     if seconds == 0 {
         return 0;
     }

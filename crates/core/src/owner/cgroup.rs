@@ -24,7 +24,7 @@ pub struct Cgroup {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
     /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `nspawn`, `ecs`; `kubernetes` where the
-    /// path tells only the pod's side.
+    /// path names only the pod's side.
     pub runtime: String,
     /// The whole id, or the name where the runtime has no ids.
     pub id: String,

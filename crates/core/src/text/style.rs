@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_only_when_told() {
+    fn colour_only_when_asked_for() {
         let plain = Page::new(Options::default());
         assert_eq!(plain.paint(Tone::Bad, "lost"), "lost");
         let color = Page::new(Options { color: true, ..Options::default() });

@@ -24,7 +24,7 @@ pub fn values(stage: &Stage) -> String {
         match (values.abort_on_overflow, read) {
             (Some(n), Some(read)) => all.push(format!("tcp_abort_on_overflow={n} {read}")),
             (None, Some(read)) => all.push(format!("tcp_abort_on_overflow {read}")),
-            _ => {}
+            (_, None) => {}
         }
     }
     all.extend(values.num_timeout.filter(|n| *n > 0).map(|n| format!("num_timeout={n}")));
@@ -41,23 +41,23 @@ fn recv_q(values: &Values) -> String {
             format!("Recv-Q {len} {} {max}", if len > max { ">" } else { "≤" })
         }
         (Some(len), None) => format!("Recv-Q {len}"),
-        _ => String::new(),
+        (None, _) => String::new(),
     }
 }
 
-/// Full is `>` or, before 3479c7549fb1, `>=`: at equality the verdict itself tells which.
+/// Full is `>` or, before 3479c7549fb1, `>=`: at equality the verdict itself says which.
 fn syn_queue(values: &Values, full: bool) -> String {
     match (values.syn_queue_len, values.sk_max_ack_backlog) {
         (Some(len), Some(max)) => {
             let sign = match len.cmp(&max) {
                 std::cmp::Ordering::Greater => ">",
                 std::cmp::Ordering::Equal if full => "≥",
-                _ => "≤",
+                std::cmp::Ordering::Equal | std::cmp::Ordering::Less => "≤",
             };
             format!("SYN-Q {len} {sign} {max}")
         }
         (Some(len), None) => format!("SYN-Q {len}"),
-        _ => String::new(),
+        (None, _) => String::new(),
     }
 }
 

@@ -368,7 +368,7 @@ verdicts! {
         wire: [],
         // tcp_req_err ends with tcp_listendrop.
         counters: [always ListenDrops],
-        server: Nothing, client: Unknown, ends: RequestUnheard,
+        server: Nothing, client: Unknown, ends: RequestUnseen,
         after: [],
     }
 
@@ -380,7 +380,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Nothing, client: Unknown, ends: RequestUnheard,
+        server: Nothing, client: Unknown, ends: RequestUnseen,
         after: [],
     }
 
@@ -430,7 +430,7 @@ verdicts! {
         tone: Bad, abnormal: true, came_through: false,
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
-        // Tracepoints do not tell whether an inexact RST before it ended the request.
+        // Tracepoints do not show whether an inexact RST before it ended the request.
         counters: [always OutRsts, maybe SyncookiesFailed, maybe EmbryonicRsts],
         server: Nothing, client: Unknown, ends: ByServerReset,
         after: [],

@@ -138,7 +138,7 @@ pub enum Ends {
     /// A request, by its client's RST.
     RequestByClient,
     /// A request, from outside, without a segment between client and server.
-    RequestUnheard,
+    RequestUnseen,
     /// A child in the accept queue, by its client's RST.
     ChildByClient,
     /// What the client believed in, by the server's RST.
@@ -235,12 +235,12 @@ impl VerdictId {
 
     /// Whether it is decided at `tcp_check_req`'s label `listen_overflow`, the only place that
     /// reads `tcp_abort_on_overflow`.
-    pub const fn is_listen_overflow(self) -> bool {
+    pub(crate) const fn is_listen_overflow(self) -> bool {
         self.row().listen_overflow
     }
 
     /// What it looks like on the wire; nothing for what came after the handshake.
-    pub const fn wire_patterns(self) -> &'static [WirePattern] {
+    pub(crate) const fn wire_patterns(self) -> &'static [WirePattern] {
         self.row().wire
     }
 

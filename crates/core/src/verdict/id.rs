@@ -46,7 +46,7 @@ impl VerdictId {
     }
 
     /// Whether a third ACK put a child into the accept queue.
-    pub fn is_accepted(self) -> bool {
+    pub(crate) fn is_accepted(self) -> bool {
         self.class() == Class::AckAccepted
     }
 
@@ -57,7 +57,7 @@ impl VerdictId {
     }
 
     /// Whether a child is in the accept queue after it.
-    pub const fn leaves_child(self) -> bool {
+    pub(crate) const fn leaves_child(self) -> bool {
         matches!(self.server_side(), ServerSide::Child)
     }
 
@@ -67,10 +67,10 @@ impl VerdictId {
     }
 
     /// Whether it says by itself that, and why, a request is gone. That a timer or the end of its
-    /// listener removed it is concluded from a removal of which nothing says this.
-    pub const fn says_request_is_gone(self) -> bool {
+    /// listener removed it is concluded from the removal.
+    pub(crate) const fn says_request_is_gone(self) -> bool {
         match self.ends() {
-            Ends::RequestByClient | Ends::RequestUnheard => true,
+            Ends::RequestByClient | Ends::RequestUnseen => true,
             Ends::Nothing | Ends::RequestTimer | Ends::ChildByClient | Ends::ByServerReset => false,
         }
     }

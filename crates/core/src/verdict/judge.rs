@@ -25,7 +25,7 @@ pub fn judge(key: ConnKey, history: &[Event], limit: Option<SynQueueLimit>) -> C
 }
 
 /// The same, in the place of an earlier judgement, whose memory is used again.
-pub fn judge_into<'a>(
+pub(crate) fn judge_into<'a>(
     connection: &mut Connection,
     key: ConnKey,
     history: impl IntoIterator<Item = &'a Event>,
@@ -37,29 +37,36 @@ pub fn judge_into<'a>(
     connection.synack_retransmits_ns.clear();
     let mut request = Request::default();
     let mut syn: Option<&Event> = None;
-    for moment in history {
+    for event in history {
         let last = connection.last_handshake().map(|stage| stage.id);
         let accepted = has(connection, VerdictId::LaterAcceptedByApp);
         let rcv_isn = syn.and_then(|s| s.segment).map(|segment| segment.seq);
-        if moment.kind == Kind::Syn {
-            syn = Some(moment);
+        if event.kind == Kind::Syn {
+            syn = Some(event);
         }
-        match moment.kind {
-            Kind::SynAckRetransmit => connection.synack_retransmits_ns.push(moment.t_ns),
+        match event.kind {
+            Kind::SynAckRetransmit => connection.synack_retransmits_ns.push(event.t_ns),
             // The timer and the function it calls both report, but the function has other callers:
             // it alone says why only where the listener is gone.
             Kind::RequestRemoved => {
                 request.removed = true;
-                let tells = moment.path.has(Path::REQSK_TIMER) || orphans(moment);
-                request.ended = request.ended.or(tells.then_some(moment));
+                let says_why = event.path.has(Path::REQSK_TIMER) || orphans(event);
+                request.ended = request.ended.or(says_why.then_some(event));
             }
-            _ => {
+            Kind::Syn
+            | Kind::Ack
+            | Kind::Reset
+            | Kind::ActiveReset
+            | Kind::Accept
+            | Kind::IcmpError
+            | Kind::Destroyed
+            | Kind::PeerReset => {
                 let gone = request.removed || request.reset_unseen || request.was_ended(connection);
                 // What a RST that is not exact does to the request differs between kernels, and
-                // no tracepoint tells.
-                request.reset_unseen |= moment.rung == Rung::Tracepoint && moment.flags(RST, 0);
+                // no tracepoint shows.
+                request.reset_unseen |= event.rung == Rung::Tracepoint && event.flags(RST, 0);
                 let context = Context { syn_queue_limit: limit, last, rcv_isn, gone, accepted };
-                if let Some(judged) = rules::judged(moment, context) {
+                if let Some(judged) = rules::judged(event, context) {
                     let (id, _, call_path) = judged;
                     // It is there, so it is another than the one that ended before.
                     if id == VerdictId::SynQueued
@@ -68,21 +75,21 @@ pub fn judge_into<'a>(
                         request.settle(connection);
                         request = Request { from: connection.stages.len(), ..Request::default() };
                     }
-                    if migrated(syn, moment) && !has(connection, VerdictId::LaterMigrated) {
-                        push(&mut connection.stages, VerdictId::LaterMigrated, moment, || Stage {
+                    if migrated(syn, event) && !has(connection, VerdictId::LaterMigrated) {
+                        push(&mut connection.stages, VerdictId::LaterMigrated, event, || Stage {
                             path: &["reuseport_migrate_sock"],
-                            ..later(VerdictId::LaterMigrated, moment)
+                            ..later(VerdictId::LaterMigrated, event)
                         });
                     }
                     if recovered(last, id) {
                         let id = VerdictId::LaterRecovered;
-                        push(&mut connection.stages, id, moment, || later(id, moment));
+                        push(&mut connection.stages, id, event, || later(id, event));
                     }
                     let queue_wait_ns = (id == VerdictId::LaterAcceptedByApp)
-                        .then(|| waited(connection, moment.t_ns))
+                        .then(|| waited(connection, event.t_ns))
                         .flatten();
-                    push(&mut connection.stages, id, moment, || {
-                        let mut stage = rules::stage(moment, judged);
+                    push(&mut connection.stages, id, event, || {
+                        let mut stage = rules::stage(event, judged);
                         stage.values.queue_wait_ns = queue_wait_ns;
                         stage
                     });
@@ -97,13 +104,13 @@ pub fn judge_into<'a>(
 /// The request a connection has, or had last.
 #[derive(Default)]
 struct Request<'a> {
-    /// How many stages the connection had when it was first heard of.
+    /// How many stages the connection had when the first event of it came.
     from: usize,
     /// Whether it was removed.
     removed: bool,
-    /// Whether a RST met it of which nothing tells what it did.
+    /// Whether a RST met it, and nothing shows what that did.
     reset_unseen: bool,
-    /// The moment that tells how it ended.
+    /// The event that shows how it ended.
     ended: Option<&'a Event>,
 }
 
@@ -116,31 +123,31 @@ impl Request<'_> {
 
     /// Adds the stage of its end to those of its connection, if none says it yet.
     fn settle(&self, connection: &mut Connection) {
-        let Some(moment) = self.ended else { return };
+        let Some(event) = self.ended else { return };
         let last = connection.last_handshake().map(|stage| stage.id);
         if !last.is_some_and(VerdictId::leaves_request) || self.was_ended(connection) {
             return;
         }
-        let id = if orphans(moment) {
+        let id = if orphans(event) {
             VerdictId::LaterRequestOrphaned
         } else {
             VerdictId::LaterRequestExpired
         };
-        push(&mut connection.stages, id, moment, || Stage {
-            path: if moment.path.has(Path::REQSK_TIMER) {
+        push(&mut connection.stages, id, event, || Stage {
+            path: if event.path.has(Path::REQSK_TIMER) {
                 &["reqsk_timer_handler"]
             } else {
                 &["inet_csk_reqsk_queue_drop"]
             },
-            ..later(id, moment)
+            ..later(id, event)
         });
         connection.stages.sort_by_key(|stage| stage.t_ns);
     }
 }
 
 /// Whether a request was removed whose listener no longer listens.
-fn orphans(moment: &Event) -> bool {
-    !matches!(moment.sk_state, 0 | TCP_LISTEN)
+fn orphans(event: &Event) -> bool {
+    !matches!(event.sk_state, 0 | TCP_LISTEN)
 }
 
 fn has(connection: &Connection, id: VerdictId) -> bool {
@@ -148,36 +155,36 @@ fn has(connection: &Connection, id: VerdictId) -> bool {
 }
 
 /// Whether a third ACK was decided by another listener than the one that took its SYN.
-fn migrated(syn: Option<&Event>, moment: &Event) -> bool {
+fn migrated(syn: Option<&Event>, event: &Event) -> bool {
     let request = |m: &Event| m.path.has(Path::REQSK_HASHED | Path::TP_SYNACK_REQUEST);
     // A segment that met no request was decided by whoever listens now: nothing has moved.
-    let met_request = if moment.rung == Rung::Tracepoint {
-        !moment.path.has(Path::TP_SEND_RESET)
-            || moment.drop_reason.as_deref() == Some("TCP_LISTEN_OVERFLOW")
+    let met_request = if event.rung == Rung::Tracepoint {
+        !event.path.has(Path::TP_SEND_RESET)
+            || event.drop_reason.as_deref() == Some("TCP_LISTEN_OVERFLOW")
     } else {
-        moment.path.has(Path::CHECK_REQ)
+        event.path.has(Path::CHECK_REQ)
     };
-    moment.kind == Kind::Ack
+    event.kind == Kind::Ack
         && met_request
-        && moment.sk != 0
-        && syn.is_some_and(|syn| request(syn) && syn.sk != 0 && syn.sk != moment.sk)
+        && event.sk != 0
+        && syn.is_some_and(|syn| request(syn) && syn.sk != 0 && syn.sk != event.sk)
 }
 
 /// The same thing again is a repetition of the stage, not a new one.
-fn push(stages: &mut Vec<Stage>, id: VerdictId, moment: &Event, stage: impl FnOnce() -> Stage) {
+fn push(stages: &mut Vec<Stage>, id: VerdictId, event: &Event, stage: impl FnOnce() -> Stage) {
     match stages.last_mut() {
-        Some(last) if last.id == id => last.repeats_ns.push(moment.t_ns),
+        Some(last) if last.id == id => last.repeats_ns.push(event.t_ns),
         _ => stages.push(stage()),
     }
 }
 
-fn later(id: VerdictId, moment: &Event) -> Stage {
+fn later(id: VerdictId, event: &Event) -> Stage {
     Stage {
         id,
-        t_ns: moment.t_ns,
+        t_ns: event.t_ns,
         known: Known::Traced,
         path: &[],
-        values: Values { num_timeout: moment.num_timeout, ..Values::default() },
+        values: Values { num_timeout: event.num_timeout, ..Values::default() },
         repeats_ns: Vec::new(),
     }
 }

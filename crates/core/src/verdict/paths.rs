@@ -9,7 +9,7 @@ macro_rules! ways {
     ($($(#[doc = $doc:literal])+ $Way:ident,)+) => {
         /// A way through the kernel.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum CallPath { $($(#[doc = $doc])+ $Way,)+ }
+        pub(crate) enum CallPath { $($(#[doc = $doc])+ $Way,)+ }
 
         /// Every way, in the order in which a table is indexed by them.
         const CALL_PATHS: &[CallPath] = &[$(CallPath::$Way,)+];
@@ -53,8 +53,8 @@ const RESET: usize = 8;
 
 /// The functions gone through, outermost first. `tcp_get_cookie_sock` has no hook of its own: it
 /// is the only caller of `tcp_v4_syn_recv_sock` inside `cookie_v4_check`.
-pub fn functions(moment: &Event, call_path: CallPath) -> Functions {
-    let path = moment.path;
+pub(super) fn functions(event: &Event, call_path: CallPath) -> Functions {
+    let path = event.path;
     let traced = path.has(Path::CHECK_REQ | Path::COOKIE_CHECK);
     let tried = path.has(Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD);
     let bit = |set: bool, bit: usize| if set { bit } else { 0 };
@@ -62,7 +62,7 @@ pub fn functions(moment: &Event, call_path: CallPath) -> Functions {
         | bit(tried || !traced, CHILD)
         | bit(path.has(Path::QUEUE_ADD), QUEUE_ADD)
         | bit(path.has(Path::SEND_RESET | Path::TP_SEND_RESET), RESET);
-    let way = &WAYS[call_path as usize][usize::from(moment.conn.client.is_ipv6())][bits];
+    let way = &WAYS[call_path as usize][usize::from(event.conn.client.is_ipv6())][bits];
     &way.names[..way.len]
 }
 

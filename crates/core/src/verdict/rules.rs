@@ -1,10 +1,10 @@
-//! The rules: one observed moment -> the stage it is, with evidence. A table in code: each rule is
+//! The rules: one event -> the stage it is, with evidence. A table in code: each rule is
 //! one exit of the kernel's functions.
 
 use overflow_common::{Kind, Path, Rung};
 
 use super::{
-    Known, Stage, Values, VerdictId,
+    Class, Known, Stage, Values, VerdictId,
     paths::{self, CallPath},
 };
 use crate::{
@@ -17,9 +17,9 @@ use crate::{
 /// The state of a child that its listener's close disconnects.
 const TCP_CLOSE: u8 = TcpState::Close.number();
 
-/// What the rules know besides the moment itself.
+/// What the rules know besides the event itself.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Context {
+pub(super) struct Context {
     /// Where this kernel's SYN queue limit was seen to be.
     pub syn_queue_limit: Option<SynQueueLimit>,
     /// The last handshake stage of the same connection so far.
@@ -32,26 +32,26 @@ pub struct Context {
     pub accepted: bool,
 }
 
-/// What a moment is, how that is known, and which way it went.
-pub type Ruling = (VerdictId, Known, CallPath);
+/// What an event is, how that is known, and which way it went.
+pub(crate) type Ruling = (VerdictId, Known, CallPath);
 
-/// Which stage this moment is, or `None` if it is none of its own (a SYN that meets its request,
+/// Which stage this event is, or `None` if it is none of its own (a SYN that meets its request,
 /// the peer's RST, a retransmitted SYN-ACK).
-pub fn judged(moment: &Event, context: Context) -> Option<Ruling> {
-    let tracepoint = moment.rung == Rung::Tracepoint;
-    Some(match (moment.kind, tracepoint) {
-        (Kind::Syn, false) => syn(moment, context),
-        (Kind::Syn, true) => syn_by_tracepoints(moment, context)?,
-        (Kind::Ack, false) => ack(moment, context)?,
-        (Kind::Ack, true) => ack_by_tracepoints(moment, context)?,
+pub(super) fn judged(event: &Event, context: Context) -> Option<Ruling> {
+    let tracepoint = event.rung == Rung::Tracepoint;
+    Some(match (event.kind, tracepoint) {
+        (Kind::Syn, false) => syn(event, context),
+        (Kind::Syn, true) => syn_by_tracepoints(event, context)?,
+        (Kind::Ack, false) => ack(event, context)?,
+        (Kind::Ack, true) => ack_by_tracepoints(event, context)?,
         // The application's socket, or the kernel for it, resets what was accepted long ago.
         (Kind::ActiveReset | Kind::PeerReset, _) if context.accepted => return None,
         // Its port was closed before the SYN came: no overflow, no connection.
-        (Kind::Reset, _) if moment.flags(SYN, ACK) => return None,
-        (Kind::Reset, _) => (late_reset(moment, context), Known::Traced, CallPath::Listener),
+        (Kind::Reset, _) if event.flags(SYN, ACK) => return None,
+        (Kind::Reset, _) => (late_reset(event, context), Known::Traced, CallPath::Listener),
         // inet_csk_listen_stop disconnects a child, and tcp_disconnect (net/ipv4/tcp.c) sets CLOSE
         // before it sends the RST; seen from 5.10 to 7.3.
-        (Kind::ActiveReset, _) => match moment.sk_state {
+        (Kind::ActiveReset, _) => match event.sk_state {
             TCP_CLOSE => (VerdictId::LaterListenerClosed, Known::Traced, CallPath::Close),
             0 => {
                 let why = "a child of an MPTCP listener, which is reset alike by its close, \
@@ -73,13 +73,13 @@ pub fn judged(moment: &Event, context: Context) -> Option<Ruling> {
 }
 
 /// That stage with its evidence.
-pub fn stage(moment: &Event, (id, known, call_path): Ruling) -> Stage {
+pub(super) fn stage(event: &Event, (id, known, call_path): Ruling) -> Stage {
     Stage {
         id,
-        t_ns: moment.t_ns,
+        t_ns: event.t_ns,
         known,
-        path: paths::functions(moment, call_path),
-        values: values(moment, id),
+        path: paths::functions(event, call_path),
+        values: values(event, id),
         repeats_ns: Vec::new(),
     }
 }
@@ -89,35 +89,35 @@ fn inferred(why: &'static str) -> Known {
 }
 
 /// `tcp_conn_request`: its three ways out.
-fn syn(moment: &Event, context: Context) -> Ruling {
-    if moment.path.has(Path::REQSK_HASHED) {
+fn syn(event: &Event, context: Context) -> Ruling {
+    if event.path.has(Path::REQSK_HASHED) {
         (VerdictId::SynQueued, Known::Traced, CallPath::SynQueued)
-    } else if moment.path.has(Path::COOKIE_INIT) {
+    } else if event.path.has(Path::COOKIE_INIT) {
         (VerdictId::SynCookie, Known::Traced, CallPath::SynCookie)
-    } else if moment.path.has(Path::SYN_RECV_SOCK_CHILD) {
+    } else if event.path.has(Path::SYN_RECV_SOCK_CHILD) {
         (VerdictId::SynFastopen, Known::Traced, CallPath::SynFastopen)
     } else {
-        let (id, known) = dropped_syn(moment, context);
+        let (id, known) = dropped_syn(event, context);
         (id, known, CallPath::SynDropped)
     }
 }
 
 /// Which test dropped a SYN: the order is that of `tcp_conn_request` (since v4.10, commit
 /// 5ea8ea2cb7f1): the SYN queue if cookies are off, then the accept queue, then the rest.
-fn dropped_syn(moment: &Event, context: Context) -> (VerdictId, Known) {
-    let before = moment.before;
-    if moment.path.has(Path::COUNTED_DROP) {
+fn dropped_syn(event: &Event, context: Context) -> (VerdictId, Known) {
+    let before = event.before;
+    if event.path.has(Path::COUNTED_DROP) {
         // This CPU's counters tell the tests apart.
-        let id = if moment.path.has(Path::COUNTED_OVERFLOW) {
+        let id = if event.path.has(Path::COUNTED_OVERFLOW) {
             VerdictId::SynDropAcceptQueueFull
-        } else if moment.path.has(Path::COUNTED_QUEUE_FULL) {
+        } else if event.path.has(Path::COUNTED_QUEUE_FULL) {
             VerdictId::SynDropSynQueueFull
         } else {
             VerdictId::SynDropOther
         };
         return (id, Known::Traced);
     }
-    if moment.path.has(Path::UNCOUNTED) {
+    if event.path.has(Path::UNCOUNTED) {
         let why = "the accept queue was full just after it; this CPU's counters, which prove it, \
                    were read for the first time";
         return (VerdictId::SynDropAcceptQueueFull, inferred(why));
@@ -126,7 +126,7 @@ fn dropped_syn(moment: &Event, context: Context) -> (VerdictId, Known) {
         return (VerdictId::SynDropOther, inferred("the queues could not be read on this kernel"));
     };
     let accept_full = len > max;
-    if moment.syncookies == Some(0) {
+    if event.syncookies == Some(0) {
         if qlen > max {
             return (VerdictId::SynDropSynQueueFull, Known::Traced);
         }
@@ -145,7 +145,7 @@ fn dropped_syn(moment: &Event, context: Context) -> (VerdictId, Known) {
                         ),
                     );
                 }
-                _ => {}
+                None | Some(SynQueueLimit::AboveBacklog) => {}
             }
         }
     }
@@ -161,13 +161,13 @@ const CHECK_REQ_RETURNED: u32 =
     Path::CHECK_REQ_NULL | Path::CHECK_REQ_LISTENER | Path::CHECK_REQ_CHILD;
 
 /// `tcp_check_req` and `cookie_v4_check`: every exit.
-fn ack(moment: &Event, context: Context) -> Option<Ruling> {
-    let path = moment.path;
+fn ack(event: &Event, context: Context) -> Option<Ruling> {
+    let path = event.path;
     let no_child = path.has(Path::SYN_RECV_SOCK_NULL) && !path.has(Path::SYN_RECV_SOCK_CHILD);
     let full = if path.has(Path::COUNTED) {
         path.has(Path::COUNTED_OVERFLOW)
     } else {
-        moment.accept_queue_full() != Some(false)
+        event.accept_queue_full() != Some(false)
     };
     let reset = path.has(Path::SEND_RESET | Path::TP_SEND_RESET);
     if path.has(Path::COOKIE_CHECK) {
@@ -184,14 +184,14 @@ fn ack(moment: &Event, context: Context) -> Option<Ruling> {
             if path.has(Path::CHECK_REQ_LISTENER) {
                 VerdictId::AckResetBadAck
             } else {
-                late_reset(moment, context)
+                late_reset(event, context)
             }
         } else {
             return None;
         };
         return Some((id, Known::Traced, CallPath::Cookie));
     }
-    if moment.flags(RST, 0) {
+    if event.flags(RST, 0) {
         // embryonic_reset answers no RST; a RST that is not exact enough leaves the request alone.
         return path.has(Path::REQSK_DROP).then_some((
             VerdictId::LaterResetByClient,
@@ -199,7 +199,7 @@ fn ack(moment: &Event, context: Context) -> Option<Ruling> {
             CallPath::Request,
         ));
     }
-    if moment.flags(SYN, 0) {
+    if event.flags(SYN, 0) {
         // Else the client's SYN again: its SYN-ACK is resent.
         let judged = (VerdictId::AckResetBadSyn, Known::Traced, CallPath::Request);
         return reset.then_some(judged);
@@ -216,7 +216,7 @@ fn ack(moment: &Event, context: Context) -> Option<Ruling> {
             (false, _, true) => VerdictId::AckResetOther,
             (false, _, false) if path.has(Path::SYN_RECV_SOCK_CHILD) => VerdictId::AckDropLostRace,
             (false, _, false) => {
-                let (id, why) = refused(moment, context);
+                let (id, why) = refused(event, context);
                 known = why;
                 id
             }
@@ -233,21 +233,21 @@ fn ack(moment: &Event, context: Context) -> Option<Ruling> {
 }
 
 /// `tcp_check_req` returned NULL without trying a child: its exits in the order of its code. Seen
-/// is only that it was one of these; which, the segment tells.
-fn refused(moment: &Event, context: Context) -> (VerdictId, Known) {
-    if !moment.flags(ACK, 0) {
+/// is only that it was one of these; which, the segment shows.
+fn refused(event: &Event, context: Context) -> (VerdictId, Known) {
+    if !event.flags(ACK, 0) {
         return (VerdictId::AckDropOther, Known::Traced);
     }
-    match in_window(moment, context) {
+    match in_window(event, context) {
         Some(false) => return (VerdictId::AckDropOutOfWindow, Known::Traced),
-        Some(true) if !deferred(moment) => {
+        Some(true) if !deferred(event) => {
             let why = "tcp_check_req's other exits are excluded: it is in the window, no child was \
                        tried, nothing was deferred";
             return (VerdictId::AckDropPaws, inferred(why));
         }
-        _ => {}
+        Some(true) | None => {}
     }
-    if deferred(moment) {
+    if deferred(event) {
         (VerdictId::AckDropDeferAccept, Known::Traced)
     } else {
         (VerdictId::AckDropOther, Known::Traced)
@@ -256,50 +256,52 @@ fn refused(moment: &Event, context: Context) -> (VerdictId, Known) {
 
 /// `tcp_in_window` for the segment of a request; `None` without its SYN. The window offered
 /// (`rsk_rcv_wnd`) is not read: it never exceeds 65535 bytes before the handshake is over.
-fn in_window(moment: &Event, context: Context) -> Option<bool> {
-    let offset = moment.segment?.seq.wrapping_sub(context.rcv_isn?.wrapping_add(1));
+fn in_window(event: &Event, context: Context) -> Option<bool> {
+    let offset = event.segment?.seq.wrapping_sub(context.rcv_isn?.wrapping_add(1));
     Some(offset <= 0xffff)
 }
 
 /// TCP_DEFER_ACCEPT: `num_timeout < rskq_defer_accept` and no data in the ACK.
-fn deferred(moment: &Event) -> bool {
-    let bare = moment.segment.is_some_and(|s| s.payload_len == 0);
-    bare && moment.num_timeout.zip(moment.defer_accept).is_some_and(|(n, limit)| n < limit)
+fn deferred(event: &Event) -> bool {
+    let bare = event.segment.is_some_and(|s| s.payload_len == 0);
+    bare && event.num_timeout.zip(event.defer_accept).is_some_and(|(n, limit)| n < limit)
 }
 
 /// An RST from a listener, or from nobody: after an earlier stage it is the end of a connection
 /// the client believed in; else the segment never had a connection here.
-fn late_reset(moment: &Event, context: Context) -> VerdictId {
+fn late_reset(event: &Event, context: Context) -> VerdictId {
     match context.last {
         Some(_) if context.gone => VerdictId::LaterResetNoSocket,
         // A trace of overflows alone saw its end and nothing before.
-        None if context.gone && moment.rung != Rung::Tracepoint => VerdictId::LaterResetNoSocket,
+        None if context.gone && event.rung != Rung::Tracepoint => VerdictId::LaterResetNoSocket,
         // A pending request's segment meets tcp_check_req: this one found the request gone.
         Some(VerdictId::SynQueued)
-            if moment.rung != Rung::Tracepoint && !moment.path.has(Path::CHECK_REQ) =>
+            if event.rung != Rung::Tracepoint && !event.path.has(Path::CHECK_REQ) =>
         {
             VerdictId::LaterResetNoSocket
         }
-        Some(id) if id.is_ack() || id == VerdictId::SynCookie => VerdictId::LaterResetNoSocket,
-        None if moment.path.has(Path::COOKIE_CHECK_LISTENER) => VerdictId::AckResetInvalidCookie,
-        _ => VerdictId::AckResetOther,
+        Some(VerdictId::SynCookie) => VerdictId::LaterResetNoSocket,
+        Some(id) => match id.class() {
+            Class::AckAccepted | Class::AckDropped | Class::AckReset => {
+                VerdictId::LaterResetNoSocket
+            }
+            Class::SynAnswered | Class::SynDropped | Class::Later => VerdictId::AckResetOther,
+        },
+        None if event.path.has(Path::COOKIE_CHECK_LISTENER) => VerdictId::AckResetInvalidCookie,
+        None => VerdictId::AckResetOther,
     }
 }
 
 /// The SYN without `tcp_conn_request` itself: inferred from the SYN-ACK that left meanwhile.
-fn syn_by_tracepoints(moment: &Event, context: Context) -> Option<Ruling> {
-    let path = moment.path;
+fn syn_by_tracepoints(event: &Event, context: Context) -> Option<Ruling> {
+    let path = event.path;
     if path.has(Path::TP_KFREE_SKB) {
         // tcp_conn_request consumes what it drops; this SYN was dropped before or by a request.
-        return match context.last {
-            Some(VerdictId::SynQueued) => None,
-            _ if path.has(Path::TP_SYNACK_REQUEST) => None,
-            _ => Some((
-                VerdictId::SynDropOther,
-                inferred("freed with a drop reason, outside tcp_conn_request"),
-                CallPath::SynDropped,
-            )),
-        };
+        let by_request =
+            context.last == Some(VerdictId::SynQueued) || path.has(Path::TP_SYNACK_REQUEST);
+        let why = "freed with a drop reason, outside tcp_conn_request";
+        let dropped = (VerdictId::SynDropOther, inferred(why), CallPath::SynDropped);
+        return (!by_request).then_some(dropped);
     }
     Some(if path.has(Path::TP_SYNACK_FASTOPEN) {
         let why = "a SYN-ACK owned by a child left while the SYN was handled";
@@ -311,16 +313,16 @@ fn syn_by_tracepoints(moment: &Event, context: Context) -> Option<Ruling> {
         let why = "a SYN-ACK without a request left while the SYN was handled";
         (VerdictId::SynCookie, inferred(why), CallPath::SynCookie)
     } else {
-        let (id, _) = dropped_syn(moment, context);
+        let (id, _) = dropped_syn(event, context);
         let why = "no SYN-ACK left while the SYN was handled; the queue from its length then";
         (id, inferred(why), CallPath::SynDropped)
     })
 }
 
 /// The third ACK without the functions that decide it: inferred from how the segment was freed.
-fn ack_by_tracepoints(moment: &Event, context: Context) -> Option<Ruling> {
-    let path = moment.path;
-    let full = moment.accept_queue_full() != Some(false);
+fn ack_by_tracepoints(event: &Event, context: Context) -> Option<Ruling> {
+    let path = event.path;
+    let full = event.accept_queue_full() != Some(false);
     let cookie_syn =
         matches!(context.last, Some(VerdictId::SynCookie | VerdictId::AckDropOverflowCookie));
     if path.has(Path::TP_ESTABLISHED) {
@@ -335,10 +337,10 @@ fn ack_by_tracepoints(moment: &Event, context: Context) -> Option<Ruling> {
             (VerdictId::AckAccepted, inferred(why), CallPath::Request)
         });
     }
-    if moment.flags(RST, 0) {
+    if event.flags(RST, 0) {
         let pending =
             matches!(context.last, Some(VerdictId::SynQueued | VerdictId::AckDropOverflow));
-        let seq = moment.segment.map(|s| s.seq);
+        let seq = event.segment.map(|s| s.seq);
         let exact = seq.is_some() && seq == context.rcv_isn.map(|isn| isn.wrapping_add(1));
         let why = "a RST exactly in sequence while its request was pending";
         return (pending && exact)
@@ -349,18 +351,18 @@ fn ack_by_tracepoints(moment: &Event, context: Context) -> Option<Ruling> {
     if !path.has(Path::TP_KFREE_SKB) || settled {
         return None;
     }
-    let reason = moment.drop_reason.as_deref();
+    let reason = event.drop_reason.as_deref();
     let reset = path.has(Path::TP_SEND_RESET | Path::SEND_RESET);
     // Set in tcp_check_req's listen_overflow branch and nowhere else (v6.15, a11a791ca81e).
     let listen_overflow = reason == Some("TCP_LISTEN_OVERFLOW");
     if reset {
-        if moment.flags(SYN, 0) {
+        if event.flags(SYN, 0) {
             return Some((VerdictId::AckResetBadSyn, Known::Traced, CallPath::Request));
         }
         let pending =
             matches!(context.last, Some(VerdictId::SynQueued | VerdictId::AckDropOverflow));
         // Else the request was gone, and the listener answered.
-        let aborts = moment.abort_on_overflow != Some(0);
+        let aborts = event.abort_on_overflow != Some(0);
         return Some(
             if listen_overflow || (pending && full && aborts && reason != Some("TCP_FLAGS")) {
                 let id =
@@ -382,7 +384,7 @@ fn ack_by_tracepoints(moment: &Event, context: Context) -> Option<Ruling> {
                 let why = "a listener answered an ACK by RST without any SYN of this client before";
                 (VerdictId::AckResetInvalidCookie, inferred(why), CallPath::Cookie)
             } else {
-                (late_reset(moment, context), Known::Traced, CallPath::Listener)
+                (late_reset(event, context), Known::Traced, CallPath::Listener)
             },
         );
     }
@@ -390,11 +392,11 @@ fn ack_by_tracepoints(moment: &Event, context: Context) -> Option<Ruling> {
         let id = if full { VerdictId::AckDropOverflow } else { VerdictId::AckDropChildFailed };
         return Some((id, Known::Traced, CallPath::Request));
     }
-    if moment.freed_in.is_some_and(|f| f.starts_with("cookie_")) || cookie_syn {
+    if event.freed_in.is_some_and(|f| f.starts_with("cookie_")) || cookie_syn {
         // NO_SOCKET inside cookie_v4_check (v6.9, commit 65be4393f363): tcp_get_cookie_sock
         // returned NULL.
-        let exact = moment.freed_in.is_some_and(|f| f.starts_with("cookie_"))
-            && reason == Some("NO_SOCKET");
+        let exact =
+            event.freed_in.is_some_and(|f| f.starts_with("cookie_")) && reason == Some("NO_SOCKET");
         let known = if exact {
             Known::Traced
         } else {
@@ -417,9 +419,9 @@ fn ack_by_tracepoints(moment: &Event, context: Context) -> Option<Ruling> {
         }
     }
     // This rung does not see how often the request timed out.
-    let deferring = moment.num_timeout.is_none() && moment.defer_accept > Some(0);
-    let bare = moment.segment.is_some_and(|s| s.payload_len == 0);
-    let (id, why) = if deferred(moment) || (deferring && bare && !full) {
+    let deferring = event.num_timeout.is_none() && event.defer_accept > Some(0);
+    let bare = event.segment.is_some_and(|s| s.payload_len == 0);
+    let (id, why) = if deferred(event) || (deferring && bare && !full) {
         (VerdictId::AckDropDeferAccept, "a bare ACK was dropped with TCP_DEFER_ACCEPT in force")
     } else if full && context.last.is_some() {
         (VerdictId::AckDropOverflow, "it was dropped without an RST while the queue was full")
@@ -429,32 +431,32 @@ fn ack_by_tracepoints(moment: &Event, context: Context) -> Option<Ruling> {
     Some((id, inferred(why), CallPath::Request))
 }
 
-fn values(moment: &Event, id: VerdictId) -> Values {
+fn values(event: &Event, id: VerdictId) -> Values {
     // What the decision saw: the entry's reading, but the exit's if only that shows it full.
-    let decided = match (moment.before.accept_queue_full(), moment.after) {
+    let decided = match (event.before.accept_queue_full(), event.after) {
         (Some(false), Some(after))
             if after.accept_queue_full() == Some(true) && id.class().refuses() =>
         {
             after
         }
-        _ => moment.before,
+        _ => event.before,
     };
     let read = id
         .class()
         .refuses()
-        .then(|| id.is_listen_overflow() && !moment.path.has(Path::COOKIE_CHECK));
+        .then(|| id.is_listen_overflow() && !event.path.has(Path::COOKIE_CHECK));
     Values {
         sk_ack_backlog: decided.accept.map(|(len, _)| len),
         sk_max_ack_backlog: decided.accept.map(|(_, max)| max),
-        syn_queue_len: moment.before.qlen,
-        syn_queue_young: moment.before.young,
-        syncookies: moment.syncookies,
-        abort_on_overflow: moment.abort_on_overflow,
+        syn_queue_len: event.before.qlen,
+        syn_queue_young: event.before.young,
+        syncookies: event.syncookies,
+        abort_on_overflow: event.abort_on_overflow,
         abort_on_overflow_read: read,
-        num_timeout: moment.num_timeout,
-        // Ruling with the moments before.
+        num_timeout: event.num_timeout,
+        // Ruling with the events before.
         queue_wait_ns: None,
-        drop_reason: moment.drop_reason.clone(),
-        reset_reason: moment.reset_reason.clone(),
+        drop_reason: event.drop_reason.clone(),
+        reset_reason: event.reset_reason.clone(),
     }
 }

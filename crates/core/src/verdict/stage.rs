@@ -22,7 +22,7 @@ pub enum Known {
     Inferred(Cow<'static, str>),
 }
 
-/// Kernel values read at the moment of the decision; `None` where the rung could not read them.
+/// Kernel values read when it was decided; `None` where the rung could not read them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Values {
@@ -95,7 +95,7 @@ pub struct Connection {
 }
 
 impl Default for Connection {
-    /// Nobody's, of which nothing is known.
+    /// No client, no server and no stages.
     fn default() -> Self {
         let nobody = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
         Self {
@@ -122,7 +122,7 @@ impl Connection {
     }
 
     /// The last of its `syn.*` and `ack.*` stages.
-    pub fn last_handshake(&self) -> Option<&Stage> {
+    pub(crate) fn last_handshake(&self) -> Option<&Stage> {
         self.stages.iter().rev().find(|s| !s.id.is_later())
     }
 }

@@ -47,7 +47,7 @@ table_enum! {
             Tone::Bad,
             "silence after the third ACK, watched too short to tell more",
         ),
-        /// Nothing after the third ACK but the client's own RST, after which silence tells nothing.
+        /// Nothing after the third ACK but the client's own RST, after which silence shows nothing.
         AckThenClientReset = row(
             "ack",
             Tone::Bad,

@@ -100,7 +100,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "listener-close",
-        shows: "The listener closes: children are reset, requests die unheard at their next timeout",
+        shows: "The listener closes: children are reset, requests die unseen at their next timeout",
         config: CellConfig {
             backlog: 8,
             hold: Duration::from_millis(2500),

@@ -66,7 +66,7 @@ impl Scenario {
     /// witnesses see does not add up: a request or a child is gone, and nothing says why.
     pub fn unseen(&self, blind_to: &[VerdictId]) -> Option<VerdictId> {
         let unexplained = |id: VerdictId| match id.ends() {
-            Ends::RequestUnheard | Ends::ChildByClient => true,
+            Ends::RequestUnseen | Ends::ChildByClient => true,
             Ends::Nothing | Ends::RequestTimer | Ends::RequestByClient | Ends::ByServerReset => {
                 false
             }

@@ -251,11 +251,11 @@ fn by_packets(comparison: &Comparison, observation: &Observation) -> Option<Stri
     // The request was gone before its ACK came, which then was refused: both are on the wire.
     let refused_late = matches!(pattern, WirePattern::AckReset | WirePattern::DataReset)
         && stages.iter().any(|s| s.id == VerdictId::LaterResetNoSocket);
-    // The request was ended unheard, before its next SYN-ACK was due: that it is gone, sock_diag
+    // The request was ended unseen, before its next SYN-ACK was due: that it is gone, sock_diag
     // says as well.
     let ended_unheard = pattern == WirePattern::AckSilent
         && WirePattern::AckResent.admits(verdict)
-        && stages.iter().any(|s| s.id.ends() == Ends::RequestUnheard);
+        && stages.iter().any(|s| s.id.ends() == Ends::RequestUnseen);
     (!pattern.admits(verdict) && !refused_late && !ended_unheard)
         .then(|| format!("the tracer says {verdict}, the packets show {}", pattern.words()))
 }

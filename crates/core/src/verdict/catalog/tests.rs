@@ -439,8 +439,8 @@ mod as_before {
         assert_eq!(ids(|id| id.ends() != Ends::Nothing), ends);
         let says = [V::LaterResetByClient, V::LaterRequestIcmpError, V::LaterRequestDestroyed];
         assert_eq!(ids(VerdictId::says_request_is_gone), says);
-        let unheard = [V::LaterRequestIcmpError, V::LaterRequestDestroyed];
-        assert_eq!(ids(|id| id.ends() == Ends::RequestUnheard), unheard);
+        let unseen = [V::LaterRequestIcmpError, V::LaterRequestDestroyed];
+        assert_eq!(ids(|id| id.ends() == Ends::RequestUnseen), unseen);
     }
 
     #[test]

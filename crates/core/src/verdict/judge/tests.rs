@@ -1,4 +1,4 @@
-//! Every exit of the kernel's functions, as moments in and ids out.
+//! Every exit of the kernel's functions, as events in and ids out.
 
 mod later;
 
@@ -11,7 +11,7 @@ use crate::{
     verdict::Known,
 };
 
-fn moment(kind: Kind, path: u32) -> Event {
+fn event(kind: Kind, path: u32) -> Event {
     Event {
         t_ns: 0,
         kind,
@@ -88,10 +88,10 @@ const REFUSED: u32 = Path::CHECK_REQ | Path::SYN_RECV_SOCK_NULL | Path::CHECK_RE
 const COOKIE_REFUSED: u32 = Path::COOKIE_CHECK | Path::SYN_RECV_SOCK_NULL | Path::COOKIE_CHECK_NULL;
 
 fn syn(path: u32) -> Event {
-    moment(Kind::Syn, path)
+    event(Kind::Syn, path)
 }
 fn ack(path: u32) -> Event {
-    moment(Kind::Ack, path)
+    event(Kind::Ack, path)
 }
 
 /// A trace of overflows alone: one reading of the queues, and this CPU's counters.
@@ -342,7 +342,7 @@ fn another_listener_decides() {
         "syn.queued later.migrated ack.drop.overflow+1 => later.pending",
     );
     // Not migrated, but dropped: the segment met the other listener as a stranger.
-    let gone = Event { sk_state: 7, ..moment(Kind::RequestRemoved, Path::REQSK_DROP) };
+    let gone = Event { sk_state: 7, ..event(Kind::RequestRemoved, Path::REQSK_DROP) };
     let refused = Path::COOKIE_CHECK | Path::COOKIE_CHECK_LISTENER | Path::SEND_RESET;
     check(
         vec![syn(QUEUED), gone, Event { sk: 77, ..ack(refused) }],

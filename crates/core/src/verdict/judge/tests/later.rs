@@ -4,28 +4,28 @@ use super::*;
 
 /// The listener's close: its child is CLOSE before it is reset.
 fn close() -> Event {
-    Event { sk_state: 7, ..moment(Kind::ActiveReset, Path::SEND_RESET) }
+    Event { sk_state: 7, ..event(Kind::ActiveReset, Path::SEND_RESET) }
 }
 
 #[test]
 fn ended_from_outside() {
-    let removed = || moment(Kind::RequestRemoved, Path::REQSK_DROP);
+    let removed = || event(Kind::RequestRemoved, Path::REQSK_DROP);
     check(
-        vec![syn(QUEUED), moment(Kind::IcmpError, 0), removed()],
+        vec![syn(QUEUED), event(Kind::IcmpError, 0), removed()],
         "syn.queued later.request_icmp_error => later.request_icmp_error",
     );
     let late = Path::COOKIE_CHECK | Path::COOKIE_CHECK_LISTENER | Path::SEND_RESET;
     check(
-        vec![syn(QUEUED), full(ack(REFUSED)), moment(Kind::Destroyed, 0), removed(), ack(late)],
+        vec![syn(QUEUED), full(ack(REFUSED)), event(Kind::Destroyed, 0), removed(), ack(late)],
         "syn.queued ack.drop.overflow later.request_destroyed later.reset_no_socket \
          => later.reset_no_socket",
     );
     // The client sends its SYN again, and the second request has an end of its own.
-    let expired = || moment(Kind::RequestRemoved, Path::REQSK_TIMER);
+    let expired = || event(Kind::RequestRemoved, Path::REQSK_TIMER);
     check(
         vec![
             syn(QUEUED),
-            moment(Kind::IcmpError, 0),
+            event(Kind::IcmpError, 0),
             removed(),
             syn(QUEUED),
             full(ack(REFUSED)),
@@ -35,7 +35,7 @@ fn ended_from_outside() {
          => later.request_expired",
     );
     check(
-        vec![moment(Kind::IcmpError, 0), full(ack(REFUSED)), expired()],
+        vec![event(Kind::IcmpError, 0), full(ack(REFUSED)), expired()],
         "later.request_icmp_error ack.drop.overflow later.request_expired \
          => later.request_expired",
     );
@@ -45,11 +45,11 @@ fn ended_from_outside() {
     );
     // What a trace of overflows alone sees of it.
     check(
-        vec![moment(Kind::Destroyed, 0), moment(Kind::Reset, Path::SEND_RESET)],
+        vec![event(Kind::Destroyed, 0), event(Kind::Reset, Path::SEND_RESET)],
         "later.request_destroyed later.reset_no_socket => later.reset_no_socket",
     );
     check(
-        vec![syn(QUEUED), ack(TAKEN), moment(Kind::Accept, 0), moment(Kind::PeerReset, 0)],
+        vec![syn(QUEUED), ack(TAKEN), event(Kind::Accept, 0), event(Kind::PeerReset, 0)],
         "syn.queued ack.accepted later.accepted_by_app => later.accepted_by_app",
     );
     // Seen is that it was removed, not by what.
@@ -66,7 +66,7 @@ fn ended_from_outside() {
         "syn.queued ack.accepted later.listener_closed?+1 => later.listener_closed",
     );
     check(
-        vec![syn(QUEUED), ack(TAKEN), moment(Kind::PeerReset, 0), moment(Kind::Accept, 0)],
+        vec![syn(QUEUED), ack(TAKEN), event(Kind::PeerReset, 0), event(Kind::Accept, 0)],
         "syn.queued ack.accepted later.reset_in_queue later.accepted_by_app \
          => later.accepted_by_app",
     );
@@ -74,7 +74,7 @@ fn ended_from_outside() {
 
 #[test]
 fn later_life() {
-    let retransmit = || moment(Kind::SynAckRetransmit, 0);
+    let retransmit = || event(Kind::SynAckRetransmit, 0);
     check(
         vec![
             syn(QUEUED),
@@ -95,23 +95,23 @@ fn later_life() {
         vec![
             syn(QUEUED),
             full(ack(REFUSED)),
-            moment(Kind::RequestRemoved, Path::REQSK_DROP),
-            moment(Kind::RequestRemoved, Path::REQSK_TIMER),
+            event(Kind::RequestRemoved, Path::REQSK_DROP),
+            event(Kind::RequestRemoved, Path::REQSK_TIMER),
         ],
         "syn.queued ack.drop.overflow later.request_expired => later.request_expired",
     );
-    let orphaned = Event { sk_state: 7, ..moment(Kind::RequestRemoved, Path::REQSK_TIMER) };
+    let orphaned = Event { sk_state: 7, ..event(Kind::RequestRemoved, Path::REQSK_TIMER) };
     check(
         vec![syn(QUEUED), full(ack(REFUSED)), orphaned],
         "syn.queued ack.drop.overflow later.request_orphaned => later.request_orphaned",
     );
     // What the application accepted is its own to reset.
     check(
-        vec![syn(QUEUED), ack(TAKEN), moment(Kind::Accept, 0), close()],
+        vec![syn(QUEUED), ack(TAKEN), event(Kind::Accept, 0), close()],
         "syn.queued ack.accepted later.accepted_by_app => later.accepted_by_app",
     );
     check(
-        vec![syn(QUEUED), ack(TAKEN), moment(Kind::Accept, 0)],
+        vec![syn(QUEUED), ack(TAKEN), event(Kind::Accept, 0)],
         "syn.queued ack.accepted later.accepted_by_app => later.accepted_by_app",
     );
 }
@@ -120,7 +120,7 @@ fn later_life() {
 fn time_in_the_queue_counts_from_the_child_that_got_in() {
     let wait = |history: &[(Kind, u32, u64)]| {
         let at = |&(kind, path, t_ns): &(Kind, u32, u64)| {
-            let m = Event { t_ns, ..moment(kind, path) };
+            let m = Event { t_ns, ..event(kind, path) };
             // The queue was full at the first ACK, and had room at the next.
             if path & Path::CHECK_REQ_NULL == 0 { m } else { full(m) }
         };

@@ -1,25 +1,25 @@
-//! A moment in a few bytes: the number of its template, and what is its own as variable-length
-//! integers, less what the moment before it tells.
+//! An event in a few bytes: the number of its template, and what is its own as variable-length
+//! integers, less what the event before it has in common.
 
 use overflow_common::Path;
 
 use super::template::{After, Template};
 use crate::decode::{ConnKey, Event, QueueView, Segment};
 
-/// No moment takes more bytes.
-pub const LONGEST: usize = 5 + 10 + 5 * 6;
+/// No event takes more bytes.
+pub(super) const LONGEST: usize = 5 + 10 + 5 * 6;
 
-/// What an earlier moment of the connection tells of a later one.
+/// What a later event of the connection is packed as a difference from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Earlier {
+pub(crate) struct Earlier {
     /// When it was, nanoseconds.
     pub t_ns: u64,
     /// Its segment's sequence number, or that of the latest one that had any.
     pub seq: u32,
 }
 
-/// Writes a moment; `earlier` is changed to this one.
-pub fn write(
+/// Writes an event; `earlier` is changed to this one.
+pub(super) fn write(
     out: &mut Vec<u8>,
     number: u32,
     template: &Template,
@@ -52,17 +52,17 @@ pub fn write(
 }
 
 /// The number of the template that stands at `at`, and where the rest is.
-pub fn number(bytes: &[u8], at: &mut usize) -> u32 {
+pub(super) fn number(bytes: &[u8], at: &mut usize) -> u32 {
     low(get(bytes, at))
 }
 
 /// Reads the time that stands at `at`.
-pub fn time(bytes: &[u8], at: &mut usize, earlier_ns: u64) -> u64 {
+pub(super) fn time(bytes: &[u8], at: &mut usize, earlier_ns: u64) -> u64 {
     earlier_ns.wrapping_add(get(bytes, at))
 }
 
-/// Reads the rest of a moment of this template.
-pub fn read(
+/// Reads the rest of an event of this template.
+pub(super) fn read(
     bytes: &[u8],
     at: &mut usize,
     template: &Template,
@@ -108,8 +108,8 @@ pub fn read(
     }
 }
 
-/// Passes over the rest of a moment of this template.
-pub fn skip(bytes: &[u8], at: &mut usize, template: &Template, earlier: &mut Earlier) {
+/// Passes over the rest of an event of this template.
+pub(super) fn skip(bytes: &[u8], at: &mut usize, template: &Template, earlier: &mut Earlier) {
     earlier.t_ns = time(bytes, at, earlier.t_ns);
     let mut rest = usize::from(template.limit.is_some())
         + usize::from(matches!(template.after, After::Limit(_)))
