@@ -73,7 +73,7 @@ pub enum OutputFormat {
     Json,
 }
 
-/// Parses the command line, runs the command, says how it ended.
+/// Parses the command line, runs the command, returns how it ended.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

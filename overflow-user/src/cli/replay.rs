@@ -18,8 +18,8 @@ use overflow_core::{
 
 /// Show a recording of `overflow trace --record`.
 ///
-/// The same options as with `trace` choose what is shown; with those that the recording was made
-/// with, the output is what was printed then. Needs no privileges and no Linux of that version.
+/// Takes the same options as `trace` for what is shown; with the options used for recording, the
+/// output is the same as then. Needs no privileges, and runs on any kernel.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

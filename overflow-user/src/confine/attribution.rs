@@ -35,7 +35,7 @@ pub const UNCONFINED: &str = "--no-confine";
 const RIGHTS: CapabilitySet =
     CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH).union(CapabilitySet::SYS_ADMIN);
 
-/// A request is at most so long, bytes: the asking process may be in others' hands.
+/// A request is at most so long, bytes: the asking process may be compromised.
 const MAX_REQUEST: u32 = 64 << 10;
 
 type Answer = Result<Inventory, String>;
@@ -114,7 +114,7 @@ impl Attribution {
 /// It is not under Landlock: that forbids reading `/proc/PID/fd` and `/proc/PID/ns` of processes
 /// that are not (`hook_ptrace_access_check` of security/landlock), which is all it is for.
 pub fn serve(confined: bool) -> Result<(), ConfineError> {
-    // Of use if the other end is killed while this one looks; otherwise the pipe tells.
+    // Of use if the other end is killed while this one looks; otherwise the pipe's end shows it.
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|e| ConfineError::step("cannot follow the asking process")(e.into()))?;
     // A service manager sends SIGTERM to both, and the other end still has a last question.

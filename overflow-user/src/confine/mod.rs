@@ -71,7 +71,7 @@ pub enum ConfineError {
 }
 
 impl ConfineError {
-    /// A step that failed, to be told why.
+    /// A step that failed, as a function of why.
     pub(crate) fn step(step: &'static str) -> impl Fn(io::Error) -> Self {
         move |cause| Self::Step { step, cause }
     }

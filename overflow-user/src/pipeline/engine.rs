@@ -70,7 +70,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// A pipeline that tells `sinks`; it begins with `opening`.
+    /// A pipeline that reports to `sinks`; it begins with `opening`.
     pub fn new(
         options: Options,
         decoder: Decoder,
@@ -450,7 +450,7 @@ fn seconds(from_ns: u64, to_ns: u64) -> f64 {
     std::time::Duration::from_nanos(to_ns.saturating_sub(from_ns)).as_secs_f64()
 }
 
-/// Whether healthy events are needed to judge the others: without the kernel's own word for an
+/// Whether healthy events are needed to judge the rest: without the kernel's own word for an
 /// overflow, the tracepoint rung distinguishes a third ACK's RST from others by the request before it.
 pub fn needs_healthy(rung: Option<Rung>, drop_reasons: &[(u32, String)]) -> bool {
     rung == Some(Rung::Tracepoint)

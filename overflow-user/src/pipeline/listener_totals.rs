@@ -75,10 +75,10 @@ impl Counted {
     }
 
     /// Counts what an event shows of the queues.
-    pub fn event(&mut self, moment: &Event) {
+    pub fn event(&mut self, event: &Event) {
         for totals in [&mut self.total, &mut self.recent] {
-            totals.synack_retransmits += u64::from(moment.kind == Kind::SynAckRetransmit);
-            for queue in [Some(&moment.before), moment.after.as_ref()].into_iter().flatten() {
+            totals.synack_retransmits += u64::from(event.kind == Kind::SynAckRetransmit);
+            for queue in [Some(&event.before), event.after.as_ref()].into_iter().flatten() {
                 if let Some((len, limit)) = queue.accept {
                     totals.recv_q_max = totals.recv_q_max.max(Some(len));
                     totals.recv_q = Some((len, limit));

@@ -1,4 +1,4 @@
-//! What a live trace tells its sinks, as messages.
+//! What a live trace reports to its sinks, as messages.
 
 use std::{collections::BTreeMap, io};
 
@@ -44,7 +44,7 @@ pub struct JudgedEvent<'a> {
     pub observed: &'a Event,
     /// What it is.
     pub stage: &'a Stage,
-    /// Whose it is: one listener, or all that share the address; empty if none was known.
+    /// Its listener: one, or all that share the address; empty if none was known.
     pub listeners: &'a [&'a Listener],
 }
 
@@ -132,7 +132,7 @@ pub struct Closing<'a> {
     pub losses: Vec<(Loss, u64)>,
 }
 
-/// What a trace tells its sinks, in this order: once [`Message::Open`], then what happens, then
+/// What a trace reports to its sinks, in this order: once [`Message::Open`], then what happens, then
 /// [`Message::Ending`] where something else may still be lost after it, and once
 /// [`Message::Close`].
 #[derive(Clone, Copy, Debug)]

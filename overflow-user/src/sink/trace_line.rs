@@ -166,10 +166,10 @@ fn queue_of(judged: &JudgedEvent<'_>) -> Option<(u32, u32)> {
 pub fn push_owner(out: &mut String, listeners: &[&Listener], room: usize, group: bool) {
     let Some(first) = listeners.first() else { return out.push('?') };
     let Some(owner) = &first.owner else { return out.push('?') };
-    let others = listeners.len() - 1;
+    let more = listeners.len() - 1;
     owner.push_short(out, room);
-    if group && others > 0 {
-        let _ = write!(out, " (or {others} more by SO_REUSEPORT)");
+    if group && more > 0 {
+        let _ = write!(out, " (or {more} more by SO_REUSEPORT)");
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 
 tests! {
     needs [Tracing, Namespaces, Program("ip")]: what_is_scraped_is_what_the_kernel_counted;
-    needs []: an_address_that_is_taken_is_said;
+    needs []: an_address_in_use_is_an_error;
 }
 
 /// Starts a trace of this thread's namespace with metrics.
@@ -35,11 +35,11 @@ fn start() -> (Child, SocketAddr) {
         .spawn()
         .unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    stderr.read_line(&mut said).unwrap();
-    let address = said.trim().strip_prefix("overflow: metrics are at http://");
+    let mut printed = String::new();
+    stderr.read_line(&mut printed).unwrap();
+    let address = printed.trim().strip_prefix("overflow: metrics are at http://");
     let address = address.and_then(|a| a.strip_suffix("/metrics"));
-    let address = address.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
+    let address = address.unwrap_or_else(|| panic!("{printed}")).parse().unwrap();
     let began = Instant::now();
     while !page(address).contains("overflow_hook_info") {
         if let Some(status) = child.try_wait().unwrap() {
@@ -73,8 +73,8 @@ fn overflow_and_scrape() {
     assert!(overflows >= 3, "{overflows}");
 
     let sample = |page: &str, name: &str, more: &str| -> Option<u64> {
-        let whose = format!("overflow_listener_{name}{{netns=\"{netns}\",listener=\"{server}\"");
-        let line = page.lines().find(|l| l.starts_with(&whose) && l.contains(more))?;
+        let labels = format!("overflow_listener_{name}{{netns=\"{netns}\",listener=\"{server}\"");
+        let line = page.lines().find(|l| l.starts_with(&labels) && l.contains(more))?;
         line.rsplit_once(' ')?.1.parse().ok()
     };
     let began = Instant::now();
@@ -108,7 +108,7 @@ fn what_is_scraped_is_what_the_kernel_counted() {
     in_namespace(overflow_and_scrape);
 }
 
-fn an_address_that_is_taken_is_said() {
+fn an_address_in_use_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let refused =

@@ -31,7 +31,7 @@ tests! {
         a_collector_that_never_answers_holds_nothing_up,
         the_trace_goes_on_without_the_process_that_exports,
         what_the_collector_refuses_is_not_sent_again;
-    needs []: what_is_not_spoken_is_said_at_once;
+    needs []: an_unsupported_protocol_is_refused_at_once;
 }
 
 /// A trace of this thread's namespace that has printed its header.
@@ -112,13 +112,13 @@ fn exported_equals_counted(args: &[&str]) {
     let overflows = counter("ListenOverflows");
     assert!(overflows >= 3, "{overflows}");
     let place = server.to_string();
-    let whose = [("overflow.netns", netns.as_str()), ("overflow.listener", place.as_str())];
-    let now = |name: &str| collector.number(name, &whose);
+    let labels = [("overflow.netns", netns.as_str()), ("overflow.listener", place.as_str())];
+    let now = |name: &str| collector.number(name, &labels);
     wait_until("all overflows are exported", || {
         now("overflow.listener.overflows") == Some(overflows)
             && now("overflow.listener.accept_queue.limit").is_some()
     });
-    let dropped = [whose[0], whose[1], ("overflow.verdict", "syn.drop.accept_queue_full")];
+    let dropped = [labels[0], labels[1], ("overflow.verdict", "syn.drop.accept_queue_full")];
     assert_eq!(collector.number("overflow.listener.moments", &dropped), Some(overflows));
     assert_eq!(now("overflow.listener.accept_queue.length"), Some(2));
     assert_eq!(now("overflow.listener.accept_queue.limit"), Some(1));
@@ -132,10 +132,10 @@ fn exported_equals_counted(args: &[&str]) {
 
     // Before the end a handshake can still go on, so no record was there yet.
     assert_eq!(collector.records().len(), 0);
-    let (shown, said, _) = trace.finish();
+    let (shown, printed, _) = trace.finish();
     assert!(shown.contains(&format!("ListenOverflows {overflows},")), "{shown}");
-    assert!(!said.contains("lost"), "{said}");
-    assert_eq!(said.matches("to be tried again").count(), 2, "{said}");
+    assert!(!printed.contains("lost"), "{printed}");
+    assert_eq!(printed.matches("to be tried again").count(), 2, "{printed}");
     let records = collector.records();
     assert_eq!(records.len(), 3, "one for each client that got no answer: {records:?}");
     let mut segments = 0;
@@ -173,9 +173,9 @@ fn a_collector_that_never_answers_holds_nothing_up() {
         let trace = Trace::start(&url, &[]);
         let (_listener, _clients) = overflow();
         thread::sleep(Duration::from_millis(300));
-        let (shown, said, took) = trace.finish();
+        let (shown, printed, took) = trace.finish();
         assert!(shown.contains(&format!("ListenOverflows {},", counter("ListenOverflows"))));
-        assert!(said.contains("3 OTLP log records that were not delivered"), "{said}");
+        assert!(printed.contains("3 OTLP log records that were not delivered"), "{printed}");
         assert!(took < Duration::from_secs(8), "{took:?}");
     });
 }
@@ -187,10 +187,10 @@ fn the_trace_goes_on_without_the_process_that_exports() {
         wait_until("metrics come", || !collector.metrics().is_empty());
         kill_process(trace.exporter(), Signal::KILL).unwrap();
         let (_listener, _clients) = overflow();
-        let (shown, said, _) = trace.finish();
+        let (shown, printed, _) = trace.finish();
         assert!(shown.contains(&format!("ListenOverflows {},", counter("ListenOverflows"))));
-        assert!(said.contains("the process that exports has ended"), "{said}");
-        assert!(said.contains("3 OTLP log records that were not delivered"), "{said}");
+        assert!(printed.contains("the process that exports has ended"), "{printed}");
+        assert!(printed.contains("3 OTLP log records that were not delivered"), "{printed}");
     });
 }
 
@@ -199,14 +199,14 @@ fn what_the_collector_refuses_is_not_sent_again() {
         let collector = Collector::start(&[Answer::Bad]);
         let trace = Trace::start(&collector.url(), &[]);
         let (_listener, _clients) = overflow();
-        let (_, said, _) = trace.finish();
-        assert!(said.contains("it answers 400 Bad Request: not like this"), "{said}");
-        assert!(said.contains("3 OTLP log records that the collector refused"), "{said}");
+        let (_, printed, _) = trace.finish();
+        assert!(printed.contains("it answers 400 Bad Request: not like this"), "{printed}");
+        assert!(printed.contains("3 OTLP log records that the collector refused"), "{printed}");
         assert_eq!(collector.requests("/v1/logs"), 1);
     });
 }
 
-fn what_is_not_spoken_is_said_at_once() {
+fn an_unsupported_protocol_is_refused_at_once() {
     let run = |url: &str, protocol: &str| {
         let output = Command::new(OVERFLOW)
             .args(["trace", "--otlp-endpoint", url])

@@ -114,7 +114,7 @@ pub fn report(cells: Vec<CellReport>) -> Report {
 }
 
 fn hooks() -> Vec<HookInUse> {
-    let hook = |moment, rung, hook: &str| HookInUse { moment, rung, hook: hook.into() };
+    let hook = |hook_point, rung, hook: &str| HookInUse { hook_point, rung, hook: hook.into() };
     vec![
         hook("SYN", "fentry", "tcp_conn_request"),
         hook("third ACK", "fentry", "tcp_check_req"),

@@ -242,7 +242,7 @@ fn twins(a: &CellConfig, b: &CellConfig) -> bool {
     a.abort_on_overflow != b.abort_on_overflow && like_b == *b
 }
 
-/// Says that ListenOverflows cannot tell the paths apart, where it rose alike on different ones.
+/// Explains that ListenOverflows cannot tell the paths apart, where it rose alike on different ones.
 fn counter_is_blind(cells: &[Facts<'_>]) -> Option<Paragraph> {
     let losing = |cell: &Facts<'_>| {
         let counts = counts(cell);

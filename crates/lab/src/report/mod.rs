@@ -58,7 +58,7 @@ pub struct CellReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookInUse {
     /// The hook point it stands for: `third ACK`.
-    pub moment: &'static str,
+    pub hook_point: &'static str,
     /// How it is attached: `fentry`, `kprobe`, `tp_btf`.
     pub rung: &'static str,
     /// The kernel function or tracepoint.
@@ -104,7 +104,7 @@ impl CellReport {
 
     /// The verdicts that none of its hooks shows.
     pub fn blind_to(&self) -> Vec<VerdictId> {
-        let names: BTreeSet<&str> = self.hooks.iter().map(|hook| hook.moment).collect();
+        let names: BTreeSet<&str> = self.hooks.iter().map(|hook| hook.hook_point).collect();
         hook_point::blind_to(|hook_point| names.contains(hook_point.as_str()))
     }
 

@@ -17,7 +17,7 @@ pub struct Flow {
     /// Segments of the client that acknowledge the SYN-ACK: the third ACK, its repeats, data.
     pub acks: Vec<Ack>,
     /// RSTs without ACK flag: `tcp_v4_send_reset`'s answer to a segment that carried an ACK
-    /// (RFC 9293 3.5.2), so it tells that segment was refused.
+    /// (RFC 9293 3.5.2), so it shows that segment was refused.
     pub resets: Vec<Reset>,
     /// RSTs with ACK flag after the handshake: `tcp_send_active_reset`, so a socket existed.
     pub active_resets: Vec<u64>,

@@ -33,7 +33,7 @@ pub struct Coverage {
     pub blind_to: Vec<VerdictId>,
 }
 
-/// One connection with what every witness says of it.
+/// One connection with the evidence of every witness.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// Its stages: as traced, completed by inferred ones where the tracer is blind.
@@ -79,7 +79,7 @@ impl Comparison {
     }
 }
 
-/// What the witnesses say of a whole cell.
+/// The witnesses' evidence for a whole cell.
 #[derive(Clone, Debug)]
 pub struct Judgement {
     /// Every connection: the lab's in order of `connect()`, then any the tracer saw besides.
@@ -251,7 +251,7 @@ fn by_packets(comparison: &Comparison, observation: &Observation) -> Option<Stri
     // The request was gone before its ACK came, which then was refused: both are on the wire.
     let refused_late = matches!(pattern, WirePattern::AckReset | WirePattern::DataReset)
         && stages.iter().any(|s| s.id == VerdictId::LaterResetNoSocket);
-    // The request was ended unheard, before its next SYN-ACK was due: that it is gone, sock_diag
+    // The request was ended silently, before its next SYN-ACK was due: that it is gone, sock_diag
     // says as well.
     let ended_unheard = pattern == WirePattern::AckSilent
         && WirePattern::AckResent.admits(verdict)

@@ -95,7 +95,7 @@ fn compare_two(args: &PredictArgs, kernels: &[Kernel; 2], out: &mut dyn Write) -
     Ok(())
 }
 
-/// The limits are those of every cell: no sysctl that differs between cells has a say in them.
+/// The limits are those of every cell: no sysctl that differs between cells affects them.
 fn limits(args: &PredictArgs, kernel: &Kernel) -> Option<Limits> {
     let scenario = args.cells().first()?.scenario(kernel.features);
     Some(Limits::new(&kernel.features, scenario.listener, &scenario.sysctls))

@@ -46,7 +46,7 @@ use overflow_host::{
 /// With metrics, however they are read, the queues of quiet listeners are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Traces until it is told to stop.
+/// Traces until it is asked to stop.
 pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -161,9 +161,9 @@ pub struct Attached {
 pub enum Detail {
     /// Only what overflows: a healthy handshake costs next to nothing.
     Overflows,
-    /// All hooks; healthy moments are counted in the kernel, and so are the queues.
+    /// All hooks; healthy events are counted in the kernel, and so are the queues.
     Counted,
-    /// All hooks; every moment is reported, and counted.
+    /// All hooks; every event is reported, and counted.
     Every,
 }
 
@@ -186,7 +186,7 @@ pub async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Result<Att
     Ok(Attached { tracer, attribution, inventory, header })
 }
 
-/// The pipeline for frames recorded under `header`, which begins to tell `sinks`. Whether accept()
+/// The pipeline for frames recorded under `header`, which begins to report to `sinks`. Whether accept()
 /// is traced follows from the header.
 pub fn engine(mut options: Options, sinks: Vec<Box<dyn Sink>>, header: &Header) -> Result<Engine> {
     let accept = HookPoint::Accept.as_str();
@@ -212,8 +212,8 @@ pub fn engine(mut options: Options, sinks: Vec<Box<dyn Sink>>, header: &Header) 
     Ok(Engine::new(options, decoder, sinks, &opening)?)
 }
 
-/// Attaches. Healthy moments are asked for if they are to be shown or counted, or are needed to
-/// judge the others.
+/// Attaches. Healthy events are asked for if they are to be shown or counted, or are needed to
+/// judge the rest.
 fn attach(hooks: &Hooks, detail: Detail, kernel: &Kernel, filter: &Filter) -> Result<Tracer> {
     let mut config = TraceConfig {
         all: detail != Detail::Overflows,
@@ -244,7 +244,7 @@ pub fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
     let mut notes = Vec::new();
     if third_ack(tracer) == Some(Rung::Tracepoint) {
         notes.push(
-            "on the tracepoint rung only listeners opened from now on are traced: start them anew"
+            "on the tracepoint rung only listeners opened from now on are traced: restart their processes"
                 .to_owned(),
         );
     }

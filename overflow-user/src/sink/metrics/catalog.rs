@@ -199,7 +199,7 @@ pub static CATALOG: &[Metric] = &[
         kind: Kind::Counter,
         seconds: false,
         otlp: Some(Otlp { name: "overflow.listener.synack_retransmits", unit: "{segment}" }),
-        help: "SYN-ACKs sent again",
+        help: "SYN-ACKs retransmitted",
         exact: Exact::Records,
         labels: &[],
         source: Source::Listener(|row| Some(Value::Count(row.totals.synack_retransmits))),
@@ -235,7 +235,7 @@ pub static CATALOG: &[Metric] = &[
         source: Source::Listener(|row| Some(Value::Count(row.totals.full?.times))),
     },
     Metric {
-        // The page tells it from the one above by its unit, which is not part of a name in OTLP.
+        // On the page its unit distinguishes it from the one above, which is not part of a name in OTLP.
         name: "listener_full",
         kind: Kind::Counter,
         seconds: true,

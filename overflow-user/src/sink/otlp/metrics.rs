@@ -19,7 +19,7 @@ pub(super) struct Times {
     pub(super) now_ns: u64,
 }
 
-/// All metrics at one moment.
+/// All metrics at one time.
 pub(super) fn request(
     families: &Families,
     resource: &Resource,

@@ -71,7 +71,7 @@ impl Row {
     }
 
     /// Takes what is known at the end of a second: what was looked at (empty if it is gone), what
-    /// happened, and the longest queue of this second's shown moments. `timed`: what enters and
+    /// happened, and the longest queue of this second's shown events. `timed`: what enters and
     /// leaves the queue is traced, so that time spent full is measured.
     pub fn second(
         &mut self,
@@ -162,7 +162,7 @@ impl Row {
         self.overflows.last(1).next().unwrap_or(0)
     }
 
-    /// Moments with a verdict that passes this test.
+    /// Events with a verdict that passes this test.
     pub fn count(&self, test: impl Fn(VerdictId) -> bool) -> u64 {
         let count = |(id, count): (&VerdictId, &u64)| test(*id).then_some(*count);
         self.totals.verdicts.iter().filter_map(count).sum()
