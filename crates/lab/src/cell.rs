@@ -293,7 +293,15 @@ fn apply(config: &CellConfig) -> Result<(), LabError> {
             Setup::Sysctl(key, value) => sysctl::set(key, *value)?,
             Setup::NeedsSysctl(key) => sysctl::read(key).map(drop)?,
             Setup::NeedsDestroy => destroy::can_destroy()?,
-            _ => {}
+            Setup::ClientSysctl(..)
+            | Setup::DeferAccept(_)
+            | Setup::FastOpen(_)
+            | Setup::Mark(_)
+            | Setup::Unroutable(_)
+            | Setup::Filter
+            | Setup::Mptcp
+            | Setup::ReusePort
+            | Setup::KeepAlive(_) => {}
         }
     }
     let somaxconn = sysctl::read("core.somaxconn")?;

@@ -4,6 +4,7 @@
 //! network namespaces; nothing outside those is changed, and nothing of them outlives the process.
 
 #![warn(unreachable_pub)]
+#![warn(unreachable_pub)]
 
 mod capture;
 mod cell;

@@ -26,7 +26,7 @@ Examples:
   overflow client 192.0.2.7 -P 8080 --count 20 --payload 100 --hold 30s
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
-pub struct ClientArgs {
+pub(super) struct ClientArgs {
     /// Host name or address of the server
     #[arg(value_name = "HOST")]
     host: String,

@@ -29,7 +29,7 @@ Examples:
   overflow doctor --btf vmlinux.btf       a kernel without /sys/kernel/btf/vmlinux
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     /// BTF file of the running kernel, if /sys/kernel/btf/vmlinux does not exist
     #[arg(long, value_name = "FILE")]
     btf: Option<PathBuf>,

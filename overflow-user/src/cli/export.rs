@@ -10,7 +10,7 @@ use overflow::export::serve;
 
 /// Send what comes over stdin to a collector, and report on stdout.
 #[derive(Debug, Args)]
-pub struct ExportArgs {
+pub(super) struct ExportArgs {
     /// Do not drop privileges
     #[arg(long)]
     no_confine: bool,

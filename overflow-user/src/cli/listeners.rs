@@ -31,7 +31,7 @@ Examples:
   overflow listeners --cgroup nginx.service
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
-pub struct ListenersArgs {
+pub(super) struct ListenersArgs {
     #[command(flatten)]
     selection: Selection,
     /// Do not cut lines at 80 columns

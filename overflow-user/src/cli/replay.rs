@@ -28,7 +28,7 @@ Examples:
   overflow replay run.rec --summary 1
 
 Exit status: 0 done; 1 the recording cannot be read, or is cut off or damaged; 2 bad usage.")]
-pub struct ReplayArgs {
+pub(super) struct ReplayArgs {
     /// The recording
     file: PathBuf,
     #[command(flatten)]

@@ -37,7 +37,7 @@ Examples:
   overflow server --accept-after 2s --hold 10s --output json
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
-pub struct ServerArgs {
+pub(super) struct ServerArgs {
     /// Address to listen on; an IPv6 address accepts IPv4 clients too
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     bind: IpAddr,

@@ -200,7 +200,15 @@ impl<'a> Queues<'a> {
             WirePattern::AckSilent => {
                 vec![stage(VerdictId::AckDropOverflowCookie, &times, evidence.pattern.words())]
             }
-            _ => Vec::new(),
+            WirePattern::NoSyn
+            | WirePattern::StrayReset
+            | WirePattern::SynUnanswered
+            | WirePattern::SynRefused
+            | WirePattern::SynAckOnly
+            | WirePattern::AckReset
+            | WirePattern::AckSilentShort
+            | WirePattern::AckThenClientReset
+            | WirePattern::DataReset => Vec::new(),
         }
     }
 }
@@ -239,7 +247,14 @@ fn request_span(evidence: &WireEvidence) -> Option<std::ops::Range<u64>> {
         WirePattern::Accepted => accepting_ack(evidence)?,
         WirePattern::AckReset => evidence.flow.acks.first()?.t_ns,
         WirePattern::AckResent | WirePattern::SynAckOnly => u64::MAX,
-        _ => return None,
+        WirePattern::NoSyn
+        | WirePattern::StrayReset
+        | WirePattern::SynUnanswered
+        | WirePattern::SynRefused
+        | WirePattern::AckSilent
+        | WirePattern::AckSilentShort
+        | WirePattern::AckThenClientReset
+        | WirePattern::DataReset => return None,
     };
     Some(from..until.max(from))
 }

@@ -29,7 +29,7 @@ Examples:
 
 Exit status: 0 done; 1 it could not run, the witnesses disagree, or the model is
 wrong; 2 bad usage.")]
-pub struct LabArgs {
+pub(crate) struct LabArgs {
     /// Clients that connect at once
     #[arg(long, value_name = "N", default_value_t = 5)]
     clients: u32,
@@ -105,7 +105,7 @@ pub struct LabArgs {
 
 /// Which rung to trace by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum RungChoice {
+pub(crate) enum RungChoice {
     /// The best that attaches, for each hook point.
     #[default]
     Auto,
@@ -119,7 +119,7 @@ pub enum RungChoice {
 
 impl RungChoice {
     /// The rung, or `None` for the best.
-    pub const fn rung(self) -> Option<Rung> {
+    pub(crate) const fn rung(self) -> Option<Rung> {
         match self {
             Self::Auto => None,
             Self::Fentry => Some(Rung::Fentry),

@@ -38,7 +38,7 @@ client_bytes and rx_order (\"S1 S2 A1 A2\": the order in which the first segment
 reach the server). The answer is the same object with classes and stages.
 
 Exit status: 0 done; 1 a line of the batch could not be predicted; 2 bad usage.")]
-pub struct PredictArgs {
+pub(crate) struct PredictArgs {
     /// A distribution (centos7, debian12), a release (5.10.223), or this host
     #[arg(long, value_name = "NAME|host", default_value = "host", value_parser = kernel)]
     pub(super) kernel: Asked,
@@ -90,7 +90,7 @@ pub struct PredictArgs {
 
 /// A kernel as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub(super) enum Asked {
     /// The one this runs on.
     Host,
     /// One of the table.

@@ -51,7 +51,7 @@ Examples:
   overflow top --cgroup nginx     a systemd unit, control group or container
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
-pub struct TopArgs {
+pub(super) struct TopArgs {
     #[command(flatten)]
     selection: Selection,
     /// Stop after this time

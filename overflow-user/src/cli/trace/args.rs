@@ -41,7 +41,7 @@ Examples:
   overflow trace --summary 60 --otlp-endpoint http://localhost:4318
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
-pub struct TraceArgs {
+pub(crate) struct TraceArgs {
     #[command(flatten)]
     pub(super) view: View,
     /// Stop after this time
@@ -67,7 +67,7 @@ pub struct TraceArgs {
 
 /// By which means the kernel is traced.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Hooks {
+pub(crate) struct Hooks {
     /// Use only this kind of hook, instead of the best that attaches
     #[arg(long, value_name = "RUNG", value_parser = rung)]
     pub rung: Option<Rung>,
@@ -84,7 +84,7 @@ pub struct Hooks {
 
 /// Whether this process drops its privileges before it reads what came from elsewhere.
 #[derive(Clone, Copy, Debug, Default, Args)]
-pub struct Confining {
+pub(crate) struct Confining {
     /// Do not drop privileges before reading what was traced; for debugging only
     #[arg(long)]
     pub no_confine: bool,
@@ -92,14 +92,14 @@ pub struct Confining {
 
 impl Confining {
     /// Confines this process to what it needs, unless it was asked not to.
-    pub fn confine(self, needs: &Needs) -> Result<(), ConfineError> {
+    pub(crate) fn confine(self, needs: &Needs) -> Result<(), ConfineError> {
         if self.no_confine { Ok(()) } else { confine(needs).map(drop) }
     }
 }
 
 /// What is shown, and how: for live tracing and for a replay alike.
 #[derive(Clone, Debug, Args)]
-pub struct View {
+pub(crate) struct View {
     #[command(flatten)]
     selection: Selection,
     /// Every handshake: also successful ones, and third ACKs ignored for reasons other than a full
@@ -125,7 +125,7 @@ pub struct View {
 
 impl View {
     /// The pipeline's options.
-    pub fn options(&self, filter: Filter) -> Options {
+    pub(crate) fn options(&self, filter: Filter) -> Options {
         Options {
             all: self.all,
             summary: self.summary,
@@ -138,12 +138,12 @@ impl View {
     }
 
     /// Which listeners, on this host.
-    pub fn filter(&self) -> anyhow::Result<Filter> {
+    pub(crate) fn filter(&self) -> anyhow::Result<Filter> {
         self.selection.resolve()
     }
 
     /// Prints to `out`, which is a terminal or is not.
-    pub fn sink(&self, out: impl Write + 'static, terminal: bool) -> Box<dyn Sink> {
+    pub(crate) fn sink(&self, out: impl Write + 'static, terminal: bool) -> Box<dyn Sink> {
         match self.output {
             OutputFormat::Json => Box::new(JsonLines::new(out)),
             OutputFormat::Text => {

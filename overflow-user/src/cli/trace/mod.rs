@@ -14,8 +14,8 @@ use std::{
 use anyhow::{Context, Error, Result};
 use overflow_common::Rung;
 
-pub use args::{Confining, Hooks, TraceArgs, View};
-pub use select::Selection;
+pub(super) use args::{Confining, Hooks, TraceArgs, View};
+pub(super) use select::Selection;
 
 use super::OutputFormat;
 use overflow::{
@@ -145,7 +145,7 @@ fn export(url: Option<&str>) -> Result<Settings> {
 }
 
 /// A tracer at work, and what was known when it began.
-pub struct Attached {
+pub(super) struct Attached {
     /// Its programs are attached.
     pub tracer: Tracer,
     /// Who looks at listeners from now on.
@@ -158,7 +158,7 @@ pub struct Attached {
 
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detail {
+pub(super) enum Detail {
     /// Only what overflows: a healthy handshake costs next to nothing.
     Overflows,
     /// All hooks; healthy events are counted in the kernel, and so are the queues.
@@ -168,7 +168,7 @@ pub enum Detail {
 }
 
 /// Attaches and looks for listeners.
-pub async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Result<Attached> {
+pub(super) async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Result<Attached> {
     let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
     let confined = !hooks.confining.no_confine;
     let mut attribution = Attribution::start(confined).context("cannot look for listeners")?;
@@ -188,7 +188,11 @@ pub async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Result<Att
 
 /// The pipeline for frames recorded under `header`, which begins to report to `sinks`. Whether accept()
 /// is traced follows from the header.
-pub fn engine(mut options: Options, sinks: Vec<Box<dyn Sink>>, header: &Header) -> Result<Engine> {
+pub(super) fn engine(
+    mut options: Options,
+    sinks: Vec<Box<dyn Sink>>,
+    header: &Header,
+) -> Result<Engine> {
     let accept = HookPoint::Accept.as_str();
     options.accepts = header.rungs.iter().any(|(m, rung)| m == accept && !rung.is_empty());
     let opening = Opening {
@@ -237,7 +241,7 @@ fn third_ack(tracer: &Tracer) -> Option<Rung> {
 }
 
 /// What decoding needs besides the records.
-pub fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
+pub(super) fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
     let located = third_ack(tracer) == Some(Rung::Tracepoint);
     let symbols = if located { kernel.symbols().ranges() } else { Vec::new() }.into_iter();
     let rung = |r: Option<Rung>| r.map_or("", Rung::as_str).to_owned();
