@@ -4,6 +4,8 @@
 //! verdicts; [`sink`] prints them; [`confine`] gives up rights before anything from the network is
 //! read; [`export`] sends to a collector. The command line is the binary's, and so is the lab.
 
+#![warn(unreachable_pub)]
+
 pub mod confine;
 pub mod probe;
 pub mod pipeline;

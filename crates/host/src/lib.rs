@@ -3,7 +3,6 @@
 //! The one place that reads it: nothing here is traced, and nothing is changed.
 
 #![warn(unreachable_pub)]
-#![warn(unreachable_pub)]
 
 pub mod clock;
 pub mod counters;

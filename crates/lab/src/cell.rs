@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, os::fd::OwnedFd, sync::Arc, ti
 
 use tokio::time::sleep;
 
-use overflow_core::{model::scenario::Phase, wire::LinkKind};
+use overflow_core::model::scenario::Phase;
 
 use super::{
     CellConfig, ClientView, LabError, ListenerQueue, Observation, Setup, Timeline,
@@ -106,13 +106,8 @@ impl Cell {
         self.server.fd().try_clone_to_owned().during("holding a network namespace")
     }
 
-    /// How the delay is made.
-    pub fn link(&self) -> LinkKind {
-        self.link.kind()
-    }
-
     /// The server's address.
-    pub fn server_addr(&self) -> SocketAddr {
+    pub(crate) fn server_addr(&self) -> SocketAddr {
         SocketAddr::from((self.addresses.server, self.config.port))
     }
 

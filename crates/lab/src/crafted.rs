@@ -66,7 +66,7 @@ pub struct Segment {
 
 impl Segment {
     /// The third ACK as it should be.
-    pub const ACK: Self = Self {
+    pub(crate) const ACK: Self = Self {
         after_ms: 0,
         flags: flags::ACK,
         seq: 0,

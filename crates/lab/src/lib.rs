@@ -4,7 +4,6 @@
 //! network namespaces; nothing outside those is changed, and nothing of them outlives the process.
 
 #![warn(unreachable_pub)]
-#![warn(unreachable_pub)]
 
 mod capture;
 mod cell;
@@ -15,7 +14,7 @@ mod crafted;
 mod delay;
 mod destroy;
 mod error;
-pub mod explain;
+mod explain;
 mod family;
 mod files;
 mod forward;

@@ -132,7 +132,7 @@ impl Engine {
     }
 
     /// Whether this record is about a listener that the inventory lacks.
-    pub fn is_stranger(&mut self, event: &RawEvent) -> bool {
+    pub(crate) fn is_stranger(&mut self, event: &RawEvent) -> bool {
         let kind = Kind::from_u8(event.kind);
         let about_a_listener = kind.is_some_and(|kind| hook_point::about(kind) == About::Listener);
         let Self { cache, inventory, options, .. } = self;
@@ -148,7 +148,7 @@ impl Engine {
     }
 
     /// Hands what is left to the sinks. Only [`Self::close`] may follow, and losses.
-    pub fn end(&mut self) -> io::Result<()> {
+    pub(crate) fn end(&mut self) -> io::Result<()> {
         self.hand_over()?;
         let losses = self.losses();
         let Self { places, sinks, options, inventory, suppressed, last_ns, .. } = self;
@@ -192,7 +192,7 @@ impl Engine {
     }
 
     /// Everything lost so far, by cause, zeros left out.
-    pub fn losses(&self) -> Vec<(Loss, u64)> {
+    pub(crate) fn losses(&self) -> Vec<(Loss, u64)> {
         let own = [(Loss::Undecoded, self.decoder.unknown())];
         let own = own.into_iter().chain(self.table.losses());
         self.losses.iter().cloned().chain(own).filter(|(_, count)| *count > 0).collect()

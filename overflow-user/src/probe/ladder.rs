@@ -16,7 +16,7 @@ pub enum Scope {
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attach {
+pub(crate) enum Attach {
     /// BPF trampoline at a function's entry.
     Fentry,
     /// BPF trampoline at a function's exit.
@@ -31,7 +31,7 @@ pub enum Attach {
 
 /// One program and the place it goes to.
 #[derive(Clone, Copy, Debug)]
-pub struct Hook {
+pub(crate) struct Hook {
     /// The program's name in the eBPF object.
     pub program: &'static str,
     /// How.
@@ -46,7 +46,7 @@ pub struct Hook {
 
 /// One way to trace a hook point.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
+pub(crate) struct Step {
     /// Its rung.
     pub rung: Rung,
     /// All of its programs.
@@ -83,7 +83,7 @@ pub struct HookPointStatus {
 
 impl Attach {
     /// The kind's name in output.
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
             Self::Fexit => "fexit",
@@ -96,13 +96,13 @@ impl Attach {
 
 impl Hook {
     /// `kind:target`.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}:{}", self.attach.as_str(), self.target)
     }
 }
 
 /// The rungs a hook point can be traced by, best first; none if it is not in `scope`.
-pub const fn ladder(hook_point: HookPoint, scope: Scope) -> &'static [Step] {
+pub(super) const fn ladder(hook_point: HookPoint, scope: Scope) -> &'static [Step] {
     match (hook_point, scope) {
         (HookPoint::Syn, Scope::Everything) => SYN,
         (HookPoint::Syn, Scope::Overflows) => DROPS_SYN,

@@ -181,19 +181,19 @@ impl Sink for Vec<Box<dyn Sink>> {
 
 impl Totals {
     /// Everything the kernel counts as `ListenOverflows`.
-    pub fn overflows(&self) -> u64 {
+    pub(crate) fn overflows(&self) -> u64 {
         let overflow = |id: &VerdictId| id.counts(Counter::ListenOverflows);
         let counts = self.verdicts.iter().filter(|(id, _)| overflow(id));
         counts.fold(0, |sum, (_, n)| sum.saturating_add(*n))
     }
 
     /// Children taken by the application.
-    pub fn accepts(&self) -> u64 {
+    pub(crate) fn accepts(&self) -> u64 {
         self.verdicts.get(&VerdictId::LaterAcceptedByApp).copied().unwrap_or(0)
     }
 
     /// Phantoms that got in later: a slot became free before the client or the kernel gave up.
-    pub fn recovered(&self) -> u64 {
+    pub(crate) fn recovered(&self) -> u64 {
         self.verdicts.get(&VerdictId::LaterRecovered).copied().unwrap_or(0)
     }
 

@@ -6,7 +6,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     thread,
@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use crate::{
     OVERFLOW,
     harness::tests,
+    listener::Bound,
     namespace::in_namespace,
     needs::Need::{Namespaces, Program, Tracing},
     process::{status, wait_until},
@@ -88,16 +89,9 @@ fn filtered(pid: Pid) -> bool {
 
 /// Fills a listener with backlog 1 and leaves it full briefly.
 fn overflow() -> SocketAddr {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-    socket.listen(1).unwrap();
-    let listener = TcpListener::from(socket);
-    let server = listener.local_addr().unwrap();
-    let timeout = Duration::from_millis(100);
-    let clients: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&server, timeout)).collect();
-    assert_eq!(clients.iter().filter(|c| c.is_ok()).count(), 2, "backlog 1 holds two");
+    let (listener, _clients) = Bound::new().overflow(4);
     thread::sleep(Duration::from_millis(300));
-    server
+    listener.local_addr().unwrap()
 }
 
 /// The kernel's and the owner's part of each line of an overflow at `server`.

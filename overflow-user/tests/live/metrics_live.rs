@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     OVERFLOW,
     harness::tests,
-    listener::{counter, overflow},
+    listener::{Bound, counter},
     namespace::{in_namespace, netns},
     needs::Need::{Namespaces, Program, Tracing},
     process::PATIENCE,
@@ -25,10 +25,12 @@ tests! {
     needs []: an_address_in_use_is_an_error;
 }
 
-/// Starts a trace of this thread's namespace with metrics.
-fn start() -> (Child, SocketAddr) {
+/// Starts a trace of this port in this thread's namespace with metrics. The scraper's connections
+/// are to another listener there, the trace's own.
+fn start(port: u16) -> (Child, SocketAddr) {
     let mut child = Command::new(OVERFLOW)
         .args(["trace", "--netns", "self", "--metrics-listen", "127.0.0.1:0"])
+        .args(["-P", &port.to_string()])
         .env("LC_ALL", "C.UTF-8")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -65,9 +67,10 @@ fn page(address: SocketAddr) -> String {
 
 fn overflow_and_scrape() {
     let netns = netns();
-    let (mut child, address) = start();
+    let bound = Bound::new();
+    let (mut child, address) = start(bound.port());
 
-    let (listener, clients) = overflow();
+    let (listener, clients) = bound.overflow(5);
     let server = listener.local_addr().unwrap();
     let overflows = counter("ListenOverflows");
     assert!(overflows >= 3, "{overflows}");

@@ -17,7 +17,7 @@ use crate::{
     OVERFLOW,
     collector::{Answer, Collector},
     harness::tests,
-    listener::{counter, overflow},
+    listener::{Bound, counter},
     namespace::{in_namespace, netns},
     needs::Need::{Namespaces, Program, Tracing},
     process::{status, wait_until},
@@ -34,7 +34,8 @@ tests! {
     needs []: an_unsupported_protocol_is_refused_at_once;
 }
 
-/// A trace of this thread's namespace that has printed its header.
+/// A trace of one port in this thread's namespace that has printed its header. The collector's
+/// listener is in the same namespace, and not to be counted.
 struct Trace {
     child: Child,
     stdout: Box<dyn BufRead>,
@@ -49,10 +50,11 @@ impl Drop for Trace {
 }
 
 impl Trace {
-    fn start(url: &str, args: &[&str]) -> Self {
+    fn start(url: &str, port: u16, args: &[&str]) -> Self {
         let mut command = Command::new(OVERFLOW);
         command
             .args(["trace", "--netns", "self", "--otlp-endpoint", url])
+            .args(["-P", &port.to_string()])
             .args(args)
             .env("OTEL_METRIC_EXPORT_INTERVAL", "1000")
             .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test");
@@ -99,7 +101,8 @@ fn exported_equals_counted(args: &[&str]) {
     // The first request of each signal is turned away; it must come again. A connection that is
     // closed after an answer is no failure.
     let collector = Collector::start(&[Answer::Unavailable, Answer::TakenLast, Answer::Taken]);
-    let trace = Trace::start(&collector.url(), args);
+    let bound = Bound::new();
+    let trace = Trace::start(&collector.url(), bound.port(), args);
     let exporter = trace.exporter();
     wait_until("the exporting process is confined", || status(exporter, "Seccomp") == "2");
     for set in ["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"] {
@@ -107,7 +110,7 @@ fn exported_equals_counted(args: &[&str]) {
     }
     assert_eq!(status(exporter, "NoNewPrivs"), "1");
 
-    let (listener, clients) = overflow();
+    let (listener, clients) = bound.overflow(5);
     let server = listener.local_addr().unwrap();
     let overflows = counter("ListenOverflows");
     assert!(overflows >= 3, "{overflows}");
@@ -170,8 +173,9 @@ fn a_collector_that_never_answers_holds_nothing_up() {
     in_namespace(|| {
         let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", deaf.local_addr().unwrap());
-        let trace = Trace::start(&url, &[]);
-        let (_listener, _clients) = overflow();
+        let bound = Bound::new();
+        let trace = Trace::start(&url, bound.port(), &[]);
+        let (_listener, _clients) = bound.overflow(5);
         thread::sleep(Duration::from_millis(300));
         let (shown, printed, took) = trace.finish();
         assert!(shown.contains(&format!("ListenOverflows {},", counter("ListenOverflows"))));
@@ -183,10 +187,11 @@ fn a_collector_that_never_answers_holds_nothing_up() {
 fn the_trace_goes_on_without_the_process_that_exports() {
     in_namespace(|| {
         let collector = Collector::start(&[Answer::Taken]);
-        let trace = Trace::start(&collector.url(), &[]);
+        let bound = Bound::new();
+        let trace = Trace::start(&collector.url(), bound.port(), &[]);
         wait_until("metrics come", || !collector.metrics().is_empty());
         kill_process(trace.exporter(), Signal::KILL).unwrap();
-        let (_listener, _clients) = overflow();
+        let (_listener, _clients) = bound.overflow(5);
         let (shown, printed, _) = trace.finish();
         assert!(shown.contains(&format!("ListenOverflows {},", counter("ListenOverflows"))));
         assert!(printed.contains("the process that exports has ended"), "{printed}");
@@ -197,8 +202,9 @@ fn the_trace_goes_on_without_the_process_that_exports() {
 fn what_the_collector_refuses_is_not_sent_again() {
     in_namespace(|| {
         let collector = Collector::start(&[Answer::Bad]);
-        let trace = Trace::start(&collector.url(), &[]);
-        let (_listener, _clients) = overflow();
+        let bound = Bound::new();
+        let trace = Trace::start(&collector.url(), bound.port(), &[]);
+        let (_listener, _clients) = bound.overflow(5);
         let (_, printed, _) = trace.finish();
         assert!(printed.contains("it answers 400 Bad Request: not like this"), "{printed}");
         assert!(printed.contains("3 OTLP log records that the collector refused"), "{printed}");

@@ -38,7 +38,7 @@ pub(super) const READING_NS: u64 = 50_000_000;
 /// then; what happened within 50 ms of it may count or not. `at_least`: events were lost,
 /// so each counter may be higher. A counter the kernel does not have is left out. Empty means
 /// consistent.
-pub fn differences<'a>(
+pub(crate) fn differences<'a>(
     counters: &BTreeMap<String, u64>,
     connections: impl Iterator<Item = &'a Connection>,
     until: u64,

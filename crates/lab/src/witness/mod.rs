@@ -1,13 +1,13 @@
 //! Counters, packets and both ends' sockets against the verdicts: three witnesses of the same
 //! connections, none of which knows what another saw.
 
-pub mod counters;
-pub mod flow;
+mod counters;
+pub(crate) mod flow;
 mod infer;
-pub mod packets;
+mod packets;
 #[cfg(test)]
 mod script;
-pub mod views;
+mod views;
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
@@ -56,7 +56,7 @@ pub struct Comparison {
 
 impl Comparison {
     /// The verdict on the handshake, or as much of it as the packets give.
-    pub fn verdict(&self) -> &'static str {
+    pub(crate) fn verdict(&self) -> &'static str {
         match (self.connection.handshake(), &self.packets) {
             (Some(stage), _) => stage.id.as_str(),
             (None, Some(evidence)) => evidence.pattern.text(),
@@ -65,7 +65,7 @@ impl Comparison {
     }
 
     /// How good that is for the connection.
-    pub fn tone(&self) -> Tone {
+    pub(crate) fn tone(&self) -> Tone {
         match (self.connection.handshake(), &self.packets) {
             (Some(stage), _) => stage.id.tone(),
             (None, Some(evidence)) => evidence.pattern.tone(),
@@ -74,7 +74,7 @@ impl Comparison {
     }
 
     /// Whether the verdict on the handshake was traced.
-    pub fn traced(&self) -> bool {
+    pub(crate) fn traced(&self) -> bool {
         self.connection.handshake().is_some_and(|s| s.known == Known::Traced)
     }
 }
@@ -90,12 +90,12 @@ pub struct Judgement {
 
 impl Judgement {
     /// Whether no witness disagrees with another.
-    pub fn agree(&self) -> bool {
+    pub(crate) fn agree(&self) -> bool {
         self.counters.is_empty() && self.connections.iter().all(|c| c.agree)
     }
 
     /// The counters' word on the cell: `consistent`, or what differs.
-    pub fn counters_text(&self) -> String {
+    pub(crate) fn counters_text(&self) -> String {
         if self.counters.is_empty() {
             return "consistent".to_owned();
         }
@@ -112,7 +112,7 @@ impl Judgement {
 ///
 /// The tracer agrees with the packets when its verdict on the handshake
 /// ([`Connection::handshake`]) is one that [`WirePattern::admits`].
-pub fn compare(
+pub(crate) fn compare(
     traced: Vec<Connection>,
     observation: &Observation,
     config: &CellConfig,

@@ -126,7 +126,7 @@ pub enum Value {
 }
 
 /// The labels of a listener.
-pub static LISTENER: [Label; 5] = [
+pub(in crate::sink) static LISTENER: [Label; 5] = [
     Label { name: "netns", otlp: "overflow.netns" },
     Label { name: "listener", otlp: "overflow.listener" },
     Label { name: "process", otlp: "overflow.process" },
@@ -135,7 +135,7 @@ pub static LISTENER: [Label; 5] = [
 ];
 
 /// All metrics, in the order of the page.
-pub static CATALOG: &[Metric] = &[
+pub(in crate::sink) static CATALOG: &[Metric] = &[
     Metric {
         name: "build",
         kind: Kind::Info,
@@ -346,14 +346,6 @@ pub static CATALOG: &[Metric] = &[
         }),
     },
 ];
-
-impl Metric {
-    /// Its name as Prometheus has it: `overflow_listener_full_seconds_total`.
-    pub fn prometheus(&self) -> String {
-        let unit = if self.seconds { "_seconds" } else { "" };
-        format!("{PREFIX}_{}{unit}{}", self.name, self.kind.suffix())
-    }
-}
 
 impl Kind {
     /// What it adds to a name on the page.

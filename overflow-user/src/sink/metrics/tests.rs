@@ -7,7 +7,11 @@ use std::{
     net::{Shutdown, SocketAddr, TcpStream},
 };
 
-use super::{catalog::Source, *};
+use super::{
+    catalog::{CATALOG, Exact, LISTENER, Label, Metric, PREFIX, Source},
+    encode::{Format, encode},
+    *,
+};
 use crate::sink::trace::{Full, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits};
 use overflow_core::{
     listeners::{Inventory, Listener, sample},
@@ -15,6 +19,14 @@ use overflow_core::{
     owner::{Cgroup, Container, Owner, Process},
     verdict::VerdictId,
 };
+
+impl Metric {
+    /// Its name as Prometheus has it: `overflow_listener_full_seconds_total`.
+    fn prometheus(&self) -> String {
+        let unit = if self.seconds { "_seconds" } else { "" };
+        format!("{PREFIX}_{}{unit}{}", self.name, self.kind.suffix())
+    }
+}
 
 fn owned(comm: &str) -> Listener {
     let cgroup = Cgroup {

@@ -103,7 +103,7 @@ fn attributes(sample: &Sample) -> Vec<opentelemetry_proto::tonic::common::v1::Ke
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::metrics::{CATALOG, LISTENER};
+    use crate::sink::metrics::catalog::{CATALOG, LISTENER};
 
     const TIMES: Times = Times { start_ns: 5, now_ns: 9 };
 
