@@ -119,7 +119,7 @@ fn toolchain(sysroot: &Path) -> Result<String> {
         return Ok(name);
     }
     let name = sysroot.file_name().and_then(|name| name.to_str());
-    name.map(str::to_owned).context("cannot tell which toolchain cargo is running under")
+    name.map(str::to_owned).context("cannot determine which toolchain cargo is running under")
 }
 
 /// Where the compiler that cargo uses keeps its libraries and sources.

@@ -1,8 +1,10 @@
-//! The product: what attaches to a kernel, what is made of its records, who is told.
+//! The product: what attaches to a kernel, what is made of its records, where it is reported.
 //!
 //! [`probe`] attaches and reads the ring; [`pipeline`] takes records, live or recorded, to
 //! verdicts; [`sink`] prints them; [`confine`] gives up rights before anything from the network is
 //! read; [`export`] sends to a collector. The command line is the binary's, and so is the lab.
+
+#![warn(unreachable_pub)]
 
 pub mod confine;
 pub mod probe;

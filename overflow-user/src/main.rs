@@ -1,5 +1,7 @@
 //! The `overflow` command.
 
+#![warn(unreachable_pub)]
+
 mod cli;
 
 fn main() -> std::process::ExitCode {

@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 use rustix::mm::{Advice, madvise};
 
 /// Gives back every page of the binary that is as it is in the file. What fails costs memory only.
-pub fn give_back() {
+pub(crate) fn give_back() {
     let (Ok(own), Ok(smaps)) =
         (fs::read_link("/proc/self/exe"), fs::read_to_string("/proc/self/smaps"))
     else {

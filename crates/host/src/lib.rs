@@ -1,4 +1,4 @@
-//! What this host says of its kernel, its network namespaces, its TCP sockets and who holds them.
+//! What this host reports of its kernel, its network namespaces, its TCP sockets and who holds them.
 //!
 //! The one place that reads it: nothing here is traced, and nothing is changed.
 

@@ -124,7 +124,7 @@ pub fn own() -> io::Result<u32> {
     inum(Path::new(OWN))
 }
 
-/// The inode number of the namespace that `path` stands for. Namespaces are told by their file
+/// The inode number of the namespace that `path` stands for. Namespaces are identified by their file
 /// system: an ordinary file with the same number is none.
 pub fn inum(path: &Path) -> io::Result<u32> {
     let file = fs::metadata(path)?;

@@ -49,7 +49,7 @@ pub(super) struct Captured {
 }
 
 impl Capture {
-    /// Starts to capture in `namespace`; packets are seen from the moment this returns.
+    /// Starts to capture in `namespace`; packets are seen as soon as this returns.
     pub(super) async fn start(namespace: &Namespace) -> Result<Self, LabError> {
         let socket = namespace.run(|| async { open() }).await?;
         let (stop, stopped) = oneshot::channel();
@@ -59,7 +59,7 @@ impl Capture {
 
     /// Ends the capture.
     pub(super) async fn stop(self) -> Result<Captured, LabError> {
-        // If the task is gone, its answer says why.
+        // If the task is gone, its answer holds the cause.
         let _ = self.stop.send(());
         self.captured.wait().await?
     }

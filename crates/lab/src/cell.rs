@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, os::fd::OwnedFd, sync::Arc, ti
 
 use tokio::time::sleep;
 
-use overflow_core::{model::scenario::Phase, wire::LinkKind};
+use overflow_core::model::scenario::Phase;
 
 use super::{
     CellConfig, ClientView, LabError, ListenerQueue, Observation, Setup, Timeline,
@@ -101,18 +101,13 @@ impl Cell {
     }
 
     /// A descriptor that keeps the server's network namespace, and with it its inode number, from
-    /// being given to another while this cell's records are still to be told apart.
+    /// being given to another while this cell's records are still to be distinguished.
     pub fn hold_netns(&self) -> Result<OwnedFd, LabError> {
         self.server.fd().try_clone_to_owned().during("holding a network namespace")
     }
 
-    /// How the delay is made.
-    pub fn link(&self) -> LinkKind {
-        self.link.kind()
-    }
-
     /// The server's address.
-    pub fn server_addr(&self) -> SocketAddr {
+    pub(crate) fn server_addr(&self) -> SocketAddr {
         SocketAddr::from((self.addresses.server, self.config.port))
     }
 
@@ -293,7 +288,15 @@ fn apply(config: &CellConfig) -> Result<(), LabError> {
             Setup::Sysctl(key, value) => sysctl::set(key, *value)?,
             Setup::NeedsSysctl(key) => sysctl::read(key).map(drop)?,
             Setup::NeedsDestroy => destroy::can_destroy()?,
-            _ => {}
+            Setup::ClientSysctl(..)
+            | Setup::DeferAccept(_)
+            | Setup::FastOpen(_)
+            | Setup::Mark(_)
+            | Setup::Unroutable(_)
+            | Setup::Filter
+            | Setup::Mptcp
+            | Setup::ReusePort
+            | Setup::KeepAlive(_) => {}
         }
     }
     let somaxconn = sysctl::read("core.somaxconn")?;

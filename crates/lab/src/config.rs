@@ -99,7 +99,7 @@ impl CellConfig {
     /// Connections the accept queue holds when `net.core.somaxconn` is `somaxconn`: it is full
     /// when `sk_ack_backlog > sk_max_ack_backlog`, so it takes one more than the limit
     /// (`sk_acceptq_is_full` in include/net/sock.h; `>` since 2.6.21, commit 64a146513f8f).
-    pub fn accept_queue_room(&self, somaxconn: u32) -> u32 {
+    pub(crate) fn accept_queue_room(&self, somaxconn: u32) -> u32 {
         self.backlog.min(somaxconn).saturating_add(1)
     }
 }

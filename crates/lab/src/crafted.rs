@@ -66,7 +66,7 @@ pub struct Segment {
 
 impl Segment {
     /// The third ACK as it should be.
-    pub const ACK: Self = Self {
+    pub(crate) const ACK: Self = Self {
         after_ms: 0,
         flags: flags::ACK,
         seq: 0,
@@ -159,7 +159,7 @@ impl Hand {
     }
 
     /// An ICMP error about the SYN-ACK, of a kind that the kernel takes for final: host unreachable,
-    /// which `tcp_v4_err` is told by its code, and for `icmpv6_err_convert` port unreachable.
+    /// which `tcp_v4_err` is identified by its code, and for `icmpv6_err_convert` port unreachable.
     fn unreachable(&self) -> Result<(), LabError> {
         let what = || format!("sending an ICMP error from {}", self.local);
         let not_written = |e: BuildWriteError| io::Error::other(e.to_string());

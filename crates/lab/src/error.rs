@@ -131,7 +131,7 @@ pub enum LabError {
     /// A scenario was run without a tracer.
     #[error(
         "scenario {0} cannot be judged without a tracer: it is about paths that packets and \
-         counters do not tell apart; see `overflow doctor`"
+         counters do not distinguish; see `overflow doctor`"
     )]
     NoTracer(&'static str),
     /// The tracer failed; its own error says why.
@@ -145,7 +145,7 @@ pub enum LabError {
         /// What the kernel answered.
         source: io::Error,
     },
-    /// The kernel said something in an unexpected form.
+    /// The kernel answered in an unexpected form.
     #[error("{what} cannot be understood: {why}; this kernel differs from those the lab knows")]
     Parse {
         /// Where it came from.

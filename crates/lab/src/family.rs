@@ -26,7 +26,7 @@ impl Family {
     }
 
     /// Whether the listener is an `AF_INET6` socket.
-    pub const fn listens_on_ipv6(self) -> bool {
+    pub(crate) const fn listens_on_ipv6(self) -> bool {
         !matches!(self, Self::Ipv4)
     }
 

@@ -1,4 +1,4 @@
-//! Makes real overflows in network namespaces of its own, and says what it saw without eBPF.
+//! Makes real overflows in network namespaces of its own, and reports what it saw without eBPF.
 //!
 //! A [`Cell`] is prepared, then run once. Both sides live on threads that entered anonymous
 //! network namespaces; nothing outside those is changed, and nothing of them outlives the process.
@@ -14,7 +14,7 @@ mod crafted;
 mod delay;
 mod destroy;
 mod error;
-pub mod explain;
+mod explain;
 mod family;
 mod files;
 mod forward;

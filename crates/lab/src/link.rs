@@ -8,7 +8,7 @@ use super::{
     tun, veth,
 };
 
-/// The largest burst given to netem, clients. netem lets packets of the same moment go in one
+/// The largest burst given to netem, clients. netem lets packets of the same time go in one
 /// softirq, where each CPU takes `net.core.netdev_max_backlog` of them (1000 by default, a setting
 /// of the whole host) and drops the rest (`enqueue_to_backlog` in net/core/dev.c): SYN-ACKs and
 /// the third ACKs they cause share that queue.
@@ -47,7 +47,7 @@ impl Link {
             dropped_before: 0,
         };
         if config.clients > NETEM_BURST {
-            // A link that loses some, and says so, is still better than none.
+            // A link that loses some, and reports it, is still better than none.
             return match userspace() {
                 Ok(forwarder) => Ok(by_userspace(forwarder, too_many)),
                 Err(tun) => netem().map(|()| by_netem()).map_err(|netem| no_link(&netem, &tun)),

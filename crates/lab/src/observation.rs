@@ -23,10 +23,10 @@ pub struct ClientView {
 
 impl ClientView {
     /// The state of a client that is no socket: its segments were made by hand.
-    pub const CRAFTED: &str = "crafted";
+    pub(crate) const CRAFTED: &str = "crafted";
 
     /// Whether its segments were made by hand, so that nobody believes anything.
-    pub fn is_crafted(&self) -> bool {
+    pub(crate) fn is_crafted(&self) -> bool {
         self.state == Self::CRAFTED
     }
 }

@@ -60,7 +60,7 @@ pub async fn run<T: Tracing, W: Watcher>(
     let watcher = Arc::new(watcher);
     let ran = side_by_side(&configs, prepared, attempts, tracing.as_mut(), &watcher).await;
     watcher.end();
-    // Held while histories are told apart by the number of their namespace: a number that is free
+    // Held while histories are distinguished by the number of their namespace: a number that is free
     // is soon given to the next cell.
     let (ran, _held) = ran?;
     let traced = match tracing {

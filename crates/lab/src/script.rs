@@ -92,7 +92,7 @@ impl Script {
     }
 
     /// The fast-open queue's limit, if the listener has one.
-    pub fn fast_open(&self) -> Option<u32> {
+    pub(crate) fn fast_open(&self) -> Option<u32> {
         self.setup.iter().find_map(|s| match s {
             Setup::FastOpen(max) => Some(*max),
             _ => None,
@@ -100,7 +100,7 @@ impl Script {
     }
 
     /// Whether some connection is made by hand.
-    pub fn crafts(&self) -> bool {
+    pub(crate) fn crafts(&self) -> bool {
         self.steps.iter().any(|s| matches!(s.action, Action::Craft(_)))
     }
 }

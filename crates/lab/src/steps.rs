@@ -168,7 +168,7 @@ impl Application {
     /// Stops accepting; what was accepted is closed with the answer.
     pub(super) async fn stop_accepting(&mut self) -> Result<Vec<Socket>, LabError> {
         let Some(accepting) = self.accepting.take() else { return Ok(Vec::new()) };
-        // If the task is gone, its answer says why.
+        // If the task is gone, its answer holds the cause.
         let _ = accepting.stop.send(());
         accepting.accepted.wait().await?
     }

@@ -52,7 +52,7 @@ impl Server {
     pub async fn close(self) -> Result<(usize, u64), LabError> {
         let accepted = match self.accepting {
             Some(Accepting { stop, accepted }) => {
-                // If the task is gone, its answer says why.
+                // If the task is gone, its answer holds the cause.
                 let _ = stop.send(());
                 accepted.await.map_err(|_| LabError::ThreadEnded("accepting"))??
             }

@@ -10,8 +10,8 @@ use overflow::confine::attribution::serve;
 
 /// Look at listeners for the process at the other end of stdin and stdout.
 #[derive(Debug, Args)]
-pub struct AttributionArgs {
-    /// Keep all rights
+pub(super) struct AttributionArgs {
+    /// Do not drop privileges
     #[arg(long)]
     no_confine: bool,
 }

@@ -15,7 +15,7 @@ use super::{OutputFormat, connection_text, parsers};
 use overflow_core::wire::{self, Line};
 use overflow_lab::{ClientView, two_hosts::Clients};
 
-/// Connect many clients at once, and show what each of them believes.
+/// Connect many clients at once, and show each connection as the client sees it.
 ///
 /// The clients' half of the experiment for two real hosts; `overflow server` is the other. A client
 /// cannot tell a connection the server dropped from one it accepted: compare both reports.
@@ -26,7 +26,7 @@ Examples:
   overflow client 192.0.2.7 -P 8080 --count 20 --payload 100 --hold 30s
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
-pub struct ClientArgs {
+pub(super) struct ClientArgs {
     /// Host name or address of the server
     #[arg(value_name = "HOST")]
     host: String,
@@ -36,13 +36,13 @@ pub struct ClientArgs {
     /// Clients that connect at once
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u16).range(1..))]
     count: u16,
-    /// Bytes each client sends once it believes it is connected
+    /// Bytes each client sends once its connect() has succeeded
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     payload: usize,
     /// How long to watch before the clients close
     #[arg(long, value_name = "SECS", default_value = "5", value_parser = parsers::seconds)]
     hold: Duration,
-    /// Text for people, or JSON lines
+    /// Output format: text, or JSON lines
     #[arg(long, value_enum, default_value_t)]
     output: OutputFormat,
 }

@@ -25,7 +25,7 @@ pub(super) fn connection(out: &mut impl Write, connection: &Connection) -> io::R
     let resent = connection.synack_retransmits_ns.len();
     if resent > 0 {
         let last = connection.synack_retransmits_ns.last().map_or(0, |t| t.saturating_sub(t0));
-        writeln!(out, "               SYN-ACK sent again {resent} times, last {}", since(last))?;
+        writeln!(out, "               SYN-ACK retransmitted {resent} times, last {}", since(last))?;
     }
     Ok(())
 }

@@ -21,10 +21,16 @@ use overflow_host::kernel::{Kernel, VMLINUX_BTF};
 
 /// Show which hooks attach on this kernel, why others do not, and which verdicts are exact.
 ///
-/// Attaches every hook for a moment and detaches it again; nothing is traced.
+/// Attaches every hook briefly and detaches it again; nothing is traced.
 #[derive(Debug, Args)]
-pub struct DoctorArgs {
-    /// BTF of the running kernel, if it shows none itself
+#[command(after_help = "\
+Examples:
+  overflow doctor
+  overflow doctor --btf vmlinux.btf       a kernel without /sys/kernel/btf/vmlinux
+
+Exit status: 0 done; 1 it could not run; 2 bad usage.")]
+pub(super) struct DoctorArgs {
+    /// BTF file of the running kernel, if /sys/kernel/btf/vmlinux does not exist
     #[arg(long, value_name = "FILE")]
     btf: Option<PathBuf>,
 }
@@ -56,7 +62,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
 fn rights(out: &mut impl Write, tracer: &Tracer) -> Result<()> {
     let missing = confine::names(!confine::effective()?);
     if missing.is_empty() {
-        writeln!(out, "rights   every capability that is of use is held")?;
+        writeln!(out, "rights   has every capability it can use")?;
     } else {
         writeln!(out, "rights   not held: {}", missing.join(", "))?;
     }
@@ -90,7 +96,7 @@ fn hook_point(out: &mut impl Write, status: &HookPointStatus) -> io::Result<()> 
     wrap(out, 4, &attached.join("  "))?;
     for hook in &status.hooks {
         if let Some(why) = &hook.refused {
-            let instead = if hook.replaced { "; the kretprobe stands in" } else { "" };
+            let instead = if hook.replaced { "; a kretprobe is used instead" } else { "" };
             wrap(out, 4, &format!("not {}: {why}{instead}", hook.name))?;
         }
     }
@@ -113,7 +119,7 @@ fn summary(all: &[HookPointStatus]) -> String {
         "Every syn.* and ack.* verdict is traced: the kernel's branch itself is observed."
             .to_owned()
     } else {
-        "Verdicts marked \"inferred\" are told from what happens around the functions; \
+        "Verdicts marked \"inferred\" are inferred from what happens around the functions; \
          \"traced\" still means that the branch itself was observed."
             .to_owned()
     };

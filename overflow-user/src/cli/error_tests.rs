@@ -1,4 +1,4 @@
-//! What is printed of an error: one sentence, each cause said once.
+//! What is printed of an error: one sentence, each cause named once.
 
 use std::io;
 

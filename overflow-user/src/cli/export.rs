@@ -10,8 +10,8 @@ use overflow::export::serve;
 
 /// Send what comes over stdin to a collector, and report on stdout.
 #[derive(Debug, Args)]
-pub struct ExportArgs {
-    /// Keep all rights
+pub(super) struct ExportArgs {
+    /// Do not drop privileges
     #[arg(long)]
     no_confine: bool,
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use super::{OutputFormat, style, trace::Selection};
 use overflow::sink::listeners;
 
-/// Show every TCP listener with its queues, its real limits and its owner.
+/// Show every TCP listener with its queues, effective limits and owner.
 ///
 /// Nothing is traced: this is what sock_diag and procfs say now, of every network namespace that
 /// can be entered, together with what this kernel will do to each listener when its queues are
@@ -31,13 +31,13 @@ Examples:
   overflow listeners --cgroup nginx.service
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
-pub struct ListenersArgs {
+pub(super) struct ListenersArgs {
     #[command(flatten)]
     selection: Selection,
     /// Do not cut lines at 80 columns
     #[arg(short, long)]
     wide: bool,
-    /// Text for people, or JSON lines
+    /// Output format: text, or JSON lines
     #[arg(long, value_enum, default_value_t)]
     output: OutputFormat,
 }

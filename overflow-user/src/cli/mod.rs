@@ -30,7 +30,7 @@ use overflow::export as exporting;
 /// Which path the Linux kernel took when a TCP listener's queue was full, and why.
 #[derive(Debug, Parser)]
 #[command(name = "overflow", version, max_term_width = 100, propagate_version = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -65,7 +65,7 @@ impl Cli {
 
 /// Where results go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
+pub(crate) enum OutputFormat {
     /// For people.
     #[default]
     Text,
@@ -73,8 +73,8 @@ pub enum OutputFormat {
     Json,
 }
 
-/// Parses the command line, runs the command, says how it ended.
-pub fn main() -> ExitCode {
+/// Parses the command line, runs the command, returns how it ended.
+pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

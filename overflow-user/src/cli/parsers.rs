@@ -5,12 +5,12 @@ use std::time::Duration;
 use overflow_lab::scenarios::Scenario;
 
 /// `200ms`, `1.5s`; a bare number means seconds.
-pub fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     duration(text, 1.0)
 }
 
 /// `200ms`, `1.5s`; a bare number means milliseconds.
-pub fn milliseconds(text: &str) -> Result<Duration, String> {
+pub(super) fn milliseconds(text: &str) -> Result<Duration, String> {
     duration(text, 1e-3)
 }
 
@@ -38,7 +38,7 @@ fn duration(text: &str, bare: f64) -> Result<Duration, String> {
 }
 
 /// Bytes: `64K`, `8M`; from a page to 256 MiB.
-pub fn bytes(text: &str) -> Result<u32, String> {
+pub(super) fn bytes(text: &str) -> Result<u32, String> {
     const MOST: u32 = 256 << 20;
     let (number, unit) = match text.strip_suffix(['K', 'M']) {
         Some(number) if text.ends_with('K') => (number, 1 << 10),
@@ -52,10 +52,10 @@ pub fn bytes(text: &str) -> Result<u32, String> {
 
 /// A setting that a lab can run at several values: `0`, `1`, `both`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice(pub Vec<u8>);
+pub(super) struct Choice(pub Vec<u8>);
 
 /// `tcp_abort_on_overflow`: `0`, `1` or `both`.
-pub fn abort(text: &str) -> Result<Choice, String> {
+pub(super) fn abort(text: &str) -> Result<Choice, String> {
     match text {
         "0" => Ok(Choice(vec![0])),
         "1" => Ok(Choice(vec![1])),
@@ -65,7 +65,7 @@ pub fn abort(text: &str) -> Result<Choice, String> {
 }
 
 /// `tcp_syncookies`: `0`, `1`, `2` or `both` (1 and 0).
-pub fn syncookies(text: &str) -> Result<Choice, String> {
+pub(super) fn syncookies(text: &str) -> Result<Choice, String> {
     match text {
         "0" => Ok(Choice(vec![0])),
         "1" => Ok(Choice(vec![1])),
@@ -76,7 +76,7 @@ pub fn syncookies(text: &str) -> Result<Choice, String> {
 }
 
 /// A scenario's name, or `all`.
-pub fn scenario(text: &str) -> Result<String, String> {
+pub(super) fn scenario(text: &str) -> Result<String, String> {
     if text == "all" || Scenario::find(text).is_some() {
         return Ok(text.to_owned());
     }

@@ -18,8 +18,8 @@ use overflow_core::{
 
 /// Show a recording of `overflow trace --record`.
 ///
-/// The same options as with `trace` choose what is shown; with those that the recording was made
-/// with, the output is what was printed then. Needs no privileges and no Linux of that version.
+/// Takes the same options as `trace` for what is shown; with the options used for recording, the
+/// output is the same as then. Needs no privileges, and runs on any kernel.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,7 @@ Examples:
   overflow replay run.rec --summary 1
 
 Exit status: 0 done; 1 the recording cannot be read, or is cut off or damaged; 2 bad usage.")]
-pub struct ReplayArgs {
+pub(super) struct ReplayArgs {
     /// The recording
     file: PathBuf,
     #[command(flatten)]

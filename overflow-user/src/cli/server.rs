@@ -28,7 +28,7 @@ const AFTER_CLOSE: Duration = Duration::from_millis(200);
 /// kernel took.
 ///
 /// The server's half of the experiment for two real hosts; `overflow client` is the other. Nothing
-/// is changed on this host: sysctls are as they are, delays are the network's.
+/// is changed on this host: sysctls stay as they are, no delay is added.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -37,29 +37,29 @@ Examples:
   overflow server --accept-after 2s --hold 10s --output json
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
-pub struct ServerArgs {
-    /// Address to listen at; an IPv6 address takes IPv4 clients too
+pub(super) struct ServerArgs {
+    /// Address to listen on; an IPv6 address accepts IPv4 clients too
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     bind: IpAddr,
-    /// Port to listen at
+    /// Port to listen on
     #[arg(short = 'P', long, default_value_t = 12345, value_parser = value_parser!(u16).range(1..))]
     port: u16,
     /// The backlog argument of listen(2)
     #[arg(long, value_name = "N", default_value_t = 1)]
     backlog: u32,
-    /// Listen so long, then close and report; otherwise until Ctrl-C
+    /// Listen for this long, then close and report; by default until Ctrl-C
     #[arg(long, value_name = "SECS", value_parser = parsers::seconds)]
     hold: Option<Duration>,
-    /// Begin to accept after so long; otherwise never
+    /// Begin to accept after this time; by default never
     #[arg(long, value_name = "SECS", value_parser = parsers::seconds)]
     accept_after: Option<Duration>,
-    /// Trace by this rung only, instead of the best that attaches
+    /// Use only this kind of hook, instead of the best that attaches
     #[arg(long, value_enum, default_value_t)]
     rung: RungChoice,
-    /// BTF of the running kernel, if it shows none itself
+    /// BTF file of the running kernel, if /sys/kernel/btf/vmlinux does not exist
     #[arg(long, value_name = "FILE")]
     btf: Option<PathBuf>,
-    /// Text for people, or JSON lines
+    /// Output format: text, or JSON lines
     #[arg(long, value_enum, default_value_t)]
     output: OutputFormat,
 }

@@ -5,7 +5,7 @@ use std::env;
 use overflow_core::text::{style::Options, wrap::WIDTH};
 
 /// Options for text on stdout; `terminal` says whether that is a terminal.
-pub fn options(terminal: bool) -> Options {
+pub(super) fn options(terminal: bool) -> Options {
     let set = |name: &str| env::var_os(name).is_some_and(|v| !v.is_empty());
     let color = terminal && !set("NO_COLOR") && env::var_os("TERM").is_none_or(|t| t != "dumb");
     Options { width: WIDTH, color, unicode: unicode() }

@@ -102,8 +102,8 @@ async fn read(
         if keep {
             records.push(event);
         }
-        if let Some(moment) = decoder.decode(&event) {
-            table.push(moment);
+        if let Some(event) = decoder.decode(&event) {
+            table.push(event);
         }
     };
     loop {
@@ -127,7 +127,7 @@ fn hooks(tracer: &Tracer) -> Vec<HookInUse> {
         .flat_map(|status| {
             let attached = status.hooks.iter().filter(|h| h.refused.is_none());
             attached.map(|hook| HookInUse {
-                moment: status.hook_point.as_str(),
+                hook_point: status.hook_point.as_str(),
                 rung: status.rung.map_or("none", |r| r.as_str()),
                 hook: hook.name.clone(),
             })

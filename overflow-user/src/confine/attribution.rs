@@ -8,8 +8,8 @@
 use std::{
     collections::BTreeSet,
     io::{self, Read, Write},
-    os::{fd::OwnedFd, unix::process::CommandExt},
-    process::{Child, Command, Stdio},
+    os::fd::OwnedFd,
+    process::Child,
 };
 
 use rustix::{
@@ -17,25 +17,23 @@ use rustix::{
     thread::CapabilitySet,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::unix::pipe::{Receiver, Sender},
 };
 
-use super::{ConfineError, caps, ignore_signals, seccomp, wire};
+use super::{ConfineError, caps, ignore_signals, seccomp, second_process, wire};
 use overflow_core::listeners::Inventory;
 use overflow_host::listeners;
 
 /// The hidden command that [`serve`]s.
 pub const COMMAND: &str = "attribution";
-/// Its flag that leaves it unconfined.
-pub const UNCONFINED: &str = "--no-confine";
 
 /// What finding owners takes: reading `/proc/PID/fd` and `/proc/PID/ns/net` of other users'
 /// processes, and entering their network namespaces.
 const RIGHTS: CapabilitySet =
     CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH).union(CapabilitySet::SYS_ADMIN);
 
-/// A request is at most so long, bytes: the asking process may be in others' hands.
+/// A request is at most so long, bytes: the asking process may be compromised.
 const MAX_REQUEST: u32 = 64 << 10;
 
 type Answer = Result<Inventory, String>;
@@ -51,18 +49,7 @@ pub struct Attribution {
 impl Attribution {
     /// Starts it, from inside a runtime and before this process is confined.
     pub fn start(confined: bool) -> io::Result<Self> {
-        let mut process = Command::new("/proc/self/exe")
-            .arg0("overflow")
-            .arg(COMMAND)
-            .args((!confined).then_some(UNCONFINED))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // Ctrl-C is for the asking process, which then asks once more.
-            .process_group(0)
-            .spawn()?;
-        let (Some(requests), Some(answers)) = (process.stdin.take(), process.stdout.take()) else {
-            return Err(io::Error::other("it has no pipes"));
-        };
+        let (process, requests, answers) = second_process::start(COMMAND, confined)?;
         Ok(Self {
             process,
             requests: Sender::from_owned_fd(OwnedFd::from(requests))?,
@@ -72,7 +59,7 @@ impl Attribution {
 
     /// The listeners of this host now; `wanted` network namespaces are looked for harder. To be
     /// awaited to its end, or the next answer is this one.
-    pub async fn inventory(&mut self, wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
+    pub(crate) async fn inventory(&mut self, wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
         self.ask(wanted).await?;
         self.answer().await
     }
@@ -85,19 +72,11 @@ impl Attribution {
 
     /// What it found.
     pub async fn answer(&mut self) -> io::Result<Inventory> {
-        match self.read().await {
+        match wire::receive::<Answer>(&mut self.answers, wire::MAX).await {
             Ok(Ok(inventory)) => Ok(inventory.indexed()),
             Ok(Err(why)) => Err(io::Error::other(why)),
             Err(error) => Err(self.gone(&error)),
         }
-    }
-
-    async fn read(&mut self) -> io::Result<Answer> {
-        let mut head = [0; 4];
-        self.answers.read_exact(&mut head).await?;
-        let mut body = vec![0; wire::announced(head, wire::MAX)?];
-        self.answers.read_exact(&mut body).await?;
-        wire::unpack(&body)
     }
 
     fn gone(&mut self, error: &io::Error) -> io::Error {
@@ -114,7 +93,7 @@ impl Attribution {
 /// It is not under Landlock: that forbids reading `/proc/PID/fd` and `/proc/PID/ns` of processes
 /// that are not (`hook_ptrace_access_check` of security/landlock), which is all it is for.
 pub fn serve(confined: bool) -> Result<(), ConfineError> {
-    // Of use if the other end is killed while this one looks; otherwise the pipe tells.
+    // Of use if the other end is killed while this one looks; otherwise the pipe's end shows it.
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|e| ConfineError::step("cannot follow the asking process")(e.into()))?;
     // A service manager sends SIGTERM to both, and the other end still has a last question.

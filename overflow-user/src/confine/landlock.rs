@@ -23,7 +23,7 @@ pub fn restrict() -> io::Result<Option<i32>> {
 const NAMES: [&str; 5] =
     ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf"];
 
-/// Refuses the calling thread every file but those that tell where hosts are found, and TCP but to
+/// Refuses the calling thread every file but those that name resolution needs, and TCP but to
 /// these ports, which takes version 4, of v6.7 (commit fff69fb03dde). UDP is not refused.
 pub(super) fn restrict_sender(ports: &[u16]) -> io::Result<Option<i32>> {
     refuse(Scope::AbstractUnixSocket | Scope::Signal, |rules| {

@@ -14,6 +14,7 @@ pub mod attribution;
 mod caps;
 pub mod landlock;
 mod seccomp;
+pub(crate) mod second_process;
 pub(crate) mod wire;
 mod describe;
 
@@ -71,7 +72,7 @@ pub enum ConfineError {
 }
 
 impl ConfineError {
-    /// A step that failed, to be told why.
+    /// A step that failed, as a function of why.
     pub(crate) fn step(step: &'static str) -> impl Fn(io::Error) -> Self {
         move |cause| Self::Step { step, cause }
     }

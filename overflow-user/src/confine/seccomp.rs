@@ -62,9 +62,8 @@ const READER_OLD: &[c_long] = &[libc::SYS_poll, libc::SYS_epoll_wait];
 #[cfg(not(target_arch = "x86_64"))]
 const READER_OLD: &[c_long] = &[];
 
-/// Of a process that answers on TCP sockets that are listening already.
-const NETWORK: &[c_long] = &[
-    libc::SYS_accept4,
+/// Of a process that talks through TCP sockets.
+const SOCKETS: &[c_long] = &[
     libc::SYS_sendmsg,
     libc::SYS_recvmsg,
     libc::SYS_shutdown,
@@ -73,6 +72,9 @@ const NETWORK: &[c_long] = &[
     libc::SYS_getsockopt,
     libc::SYS_setsockopt,
 ];
+
+/// Of a process that answers on TCP sockets that are listening already, besides.
+const NETWORK: &[c_long] = &[libc::SYS_accept4];
 
 /// Of a process that draws on its terminal: crossterm makes its own loop at the first key.
 const TERMINAL: &[c_long] = &[libc::SYS_epoll_create1, libc::SYS_eventfd2, libc::SYS_socketpair];
@@ -101,21 +103,9 @@ const LOOKER_OLD: &[c_long] = &[libc::SYS_readlink, libc::SYS_stat, libc::SYS_ls
 #[cfg(not(target_arch = "x86_64"))]
 const LOOKER_OLD: &[c_long] = &[];
 
-/// Of the process that sends to a collector: connecting, and asking for the host's address.
-const SENDER: &[c_long] = &[
-    libc::SYS_connect,
-    libc::SYS_bind,
-    libc::SYS_sendmsg,
-    libc::SYS_sendmmsg,
-    libc::SYS_recvmsg,
-    libc::SYS_shutdown,
-    libc::SYS_getsockname,
-    libc::SYS_getpeername,
-    libc::SYS_getsockopt,
-    libc::SYS_setsockopt,
-    libc::SYS_newfstatat,
-    libc::SYS_uname,
-];
+/// Of the process that sends to a collector: connecting, and asking for the host's address, besides.
+const SENDER: &[c_long] =
+    &[libc::SYS_connect, libc::SYS_bind, libc::SYS_sendmmsg, libc::SYS_newfstatat, libc::SYS_uname];
 
 /// Commands of fcntl(2). Not F_SETOWN and F_SETSIG: they send any signal to any process of the user.
 const FCNTL: [i32; 5] =
@@ -153,6 +143,7 @@ pub(super) fn reader(needs: &Needs) -> Result<Allowed, Error> {
         allow_if(&mut allowed, libc::SYS_kill, vec![is(0, pid)?, is(1, signal)?])?;
     }
     if needs.network {
+        allow(&mut allowed, SOCKETS);
         allow(&mut allowed, NETWORK);
     }
     if needs.terminal {
@@ -185,6 +176,7 @@ pub(super) fn looker() -> Result<Allowed, Error> {
 /// sockets of the Internet, no others.
 pub(super) fn sender() -> Result<Allowed, Error> {
     let mut allowed = reader(&Needs::default())?;
+    allow(&mut allowed, SOCKETS);
     allow(&mut allowed, SENDER);
     opens_to_read(&mut allowed)?;
     for family in [libc::AF_INET, libc::AF_INET6] {

@@ -3,6 +3,7 @@
 use std::io;
 
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// No message is longer: a length beyond it is nonsense.
 pub(crate) const MAX: u32 = 64 << 20;
@@ -25,6 +26,18 @@ pub(crate) fn announced(head: [u8; 4], limit: u32) -> io::Result<usize> {
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidData, "a message is longer than any can be"))
     }
+}
+
+/// The next message from a pipe, if it is no longer than `limit`.
+pub(crate) async fn receive<T: DeserializeOwned>(
+    pipe: &mut (impl AsyncRead + Unpin),
+    limit: u32,
+) -> io::Result<T> {
+    let mut head = [0; 4];
+    pipe.read_exact(&mut head).await?;
+    let mut body = vec![0; announced(head, limit)?];
+    pipe.read_exact(&mut body).await?;
+    unpack(&body)
 }
 
 /// The message in a body.

@@ -30,7 +30,7 @@ pub struct Request {
 
 /// What became of the requests of one signal since the beginning, in items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeliveryCounts {
+pub(crate) struct DeliveryCounts {
     /// The collector has them.
     pub delivered: u64,
     /// The collector did not want them.
@@ -41,7 +41,7 @@ pub struct DeliveryCounts {
 
 /// What the process that exports reports, whenever something has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// Of metrics.
     pub metrics: DeliveryCounts,
     /// Of logs.
@@ -52,12 +52,12 @@ pub struct Report {
 
 impl Signal {
     /// Both.
-    pub const ALL: [Self; 2] = [Self::Metrics, Self::Logs];
+    pub(crate) const ALL: [Self; 2] = [Self::Metrics, Self::Logs];
 }
 
 impl Report {
     /// What became of one signal's.
-    pub fn of(&mut self, signal: Signal) -> &mut DeliveryCounts {
+    pub(crate) fn of(&mut self, signal: Signal) -> &mut DeliveryCounts {
         match signal {
             Signal::Metrics => &mut self.metrics,
             Signal::Logs => &mut self.logs,

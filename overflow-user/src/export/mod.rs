@@ -12,7 +12,8 @@ mod process;
 mod serve;
 mod settings;
 
-pub use message::{DeliveryCounts, Report, Request, Signal};
-pub use process::{COMMAND, Export, Outbox, UNCONFINED};
+pub(crate) use message::{DeliveryCounts, Report, Request, Signal};
+pub use process::{COMMAND, Export, Outbox};
 pub use serve::serve;
-pub use settings::{Settings, Target};
+pub use settings::Settings;
+pub(crate) use settings::Target;

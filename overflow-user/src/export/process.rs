@@ -2,14 +2,14 @@
 
 use std::{
     io::{self, Write},
-    os::{fd::OwnedFd, unix::process::CommandExt},
-    process::{Child, Command, Stdio},
+    os::fd::OwnedFd,
+    process::Child,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::unix::pipe::{Receiver, Sender},
     sync::mpsc,
     task::JoinHandle,
@@ -21,13 +21,11 @@ use super::{
     retry_queue::CAPACITY,
     serve::{FLUSH, Setup},
 };
-use crate::confine::wire;
+use crate::confine::{second_process, wire};
 use overflow_core::loss::Loss;
 
 /// The hidden command that [`super::serve`]s.
 pub const COMMAND: &str = "export";
-/// Its flag that leaves it unconfined.
-pub const UNCONFINED: &str = "--no-confine";
 
 /// Longest report, bytes: the other process talks to hosts outside.
 const MAX_REPORT: u32 = 64 << 10;
@@ -77,18 +75,7 @@ struct State {
 impl Export {
     /// Starts it, from inside a runtime and before this process is confined.
     pub fn start(settings: &Settings, confined: bool) -> io::Result<Self> {
-        let mut process = Command::new("/proc/self/exe")
-            .arg0("overflow")
-            .arg(COMMAND)
-            .args((!confined).then_some(UNCONFINED))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // Ctrl-C is for the tracing process, which then exports what is left.
-            .process_group(0)
-            .spawn()?;
-        let (Some(mut pipe), Some(reports)) = (process.stdin.take(), process.stdout.take()) else {
-            return Err(io::Error::other("it has no pipes"));
-        };
+        let (process, mut pipe, reports) = second_process::start(COMMAND, confined)?;
         let setup = Setup { metrics: settings.metrics.clone(), logs: settings.logs.clone() };
         // By the pipe, since others can read arguments, and headers may hold secrets.
         pipe.write_all(&wire::pack(&setup)?)?;
@@ -108,7 +95,7 @@ impl Export {
     }
 
     /// Begins to hand requests over, when something is next awaited.
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         if let Some(Idle { requests, pipe, reports }) = self.idle.take() {
             self.writer = Some(tokio::spawn(write(requests, pipe, self.outbox.clone())));
             self.reader = Some(tokio::spawn(read(reports, self.outbox.clone())));
@@ -117,7 +104,7 @@ impl Export {
 
     /// Waits for what was handed over to be delivered, though not for long. What was not delivered
     /// then is lost, and so is whatever follows.
-    pub async fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         self.outbox.state().closing = true;
         let (writer, reader) = (self.writer.take(), self.reader.take());
         let requests = self.outbox.requests.clone();
@@ -133,7 +120,7 @@ impl Export {
     }
 
     /// What was lost so far, by cause, zeros included.
-    pub fn losses(&self) -> Vec<(Loss, u64)> {
+    pub(crate) fn losses(&self) -> Vec<(Loss, u64)> {
         self.outbox.losses()
     }
 }
@@ -154,7 +141,7 @@ impl Outbox {
     }
 
     /// What was lost so far, by cause, zeros included.
-    pub fn losses(&self) -> Vec<(Loss, u64)> {
+    pub(crate) fn losses(&self) -> Vec<(Loss, u64)> {
         let state = &mut *self.state();
         let mut losses = Vec::new();
         for signal in Signal::ALL {
@@ -207,7 +194,7 @@ async fn write(
 /// Takes reports until there are no more, and says on stderr when something changes.
 async fn read(mut reports: Receiver, outbox: Outbox) {
     let mut trouble = None;
-    while let Ok(report) = next(&mut reports).await {
+    while let Ok(report) = wire::receive::<Report>(&mut reports, MAX_REPORT).await {
         if report.trouble != trouble {
             match (&trouble, &report.trouble) {
                 (None, Some(why)) => eprintln!("overflow: {}", why.replace(char::is_control, " ")),
@@ -227,12 +214,4 @@ async fn read(mut reports: Receiver, outbox: Outbox) {
              was not delivered is counted as lost"
         );
     }
-}
-
-async fn next(reports: &mut Receiver) -> io::Result<Report> {
-    let mut head = [0; 4];
-    reports.read_exact(&mut head).await?;
-    let mut body = vec![0; wire::announced(head, MAX_REPORT)?];
-    reports.read_exact(&mut body).await?;
-    wire::unpack(&body)
 }

@@ -152,7 +152,7 @@ fn target(
 /// A URL without headers and time.
 fn endpoint(url: &str) -> Result<Target, String> {
     let wanted = "expected http://HOST[:PORT], as in http://localhost:4318";
-    let uri: Uri = url.parse().map_err(|_| format!("`{url}` is no URL; {wanted}"))?;
+    let uri: Uri = url.parse().map_err(|_| format!("`{url}` is not a URL; {wanted}"))?;
     match uri.scheme_str() {
         Some("http") => {}
         Some("https") => {
@@ -168,7 +168,7 @@ fn endpoint(url: &str) -> Result<Target, String> {
     }
     let port = authority.port_u16().unwrap_or(HTTP);
     if port == 0 {
-        return Err(format!("port 0 is no port to connect to; {wanted}"));
+        return Err(format!("cannot connect to port 0; {wanted}"));
     }
     Ok(Target {
         host: authority.host().trim_matches(['[', ']']).to_owned(),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_is_said() {
+    fn what_cannot_be_done_is_an_error() {
         let check = |asked: Option<&str>, environment: &[(&str, &str)], expect: &str| {
             let why = read(asked, environment).unwrap_err();
             assert!(why.contains(expect), "{why}");
@@ -331,7 +331,7 @@ mod tests {
         check(Some("localhost:4318"), &[], "http://");
         check(Some("http://u:p@c"), &[], "HEADERS");
         check(Some("http://c:0"), &[], "port 0");
-        check(Some("http://"), &[], "is no URL");
+        check(Some("http://"), &[], "is not a URL");
         let grpc = [("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc")];
         check(None, &grpc, "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL asks for grpc");
         check(None, &[("OTEL_EXPORTER_OTLP_HEADERS", "a b=c")], "cannot be sent");

@@ -10,14 +10,14 @@ use rustix::process::Pid;
 use tokio::process::{Child, Command};
 
 /// A running command.
-pub struct Traced {
+pub(crate) struct Traced {
     text: String,
     child: Child,
 }
 
 impl Traced {
     /// Starts `text` in a shell. Its output goes to stderr: stdout is for the trace.
-    pub fn start(text: &str) -> Result<Self> {
+    pub(super) fn start(text: &str) -> Result<Self> {
         let child = Command::new("/bin/sh")
             .arg("-c")
             .arg(text)
@@ -29,17 +29,17 @@ impl Traced {
     }
 
     /// Its pid, until its end was seen.
-    pub fn pid(&self) -> Option<Pid> {
+    pub(crate) fn pid(&self) -> Option<Pid> {
         Pid::from_raw(self.child.id()?.try_into().ok()?)
     }
 
     /// Waits for its end.
-    pub async fn ended(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
     /// How it ended, or that it was ended, as a sentence.
-    pub async fn report(mut self) -> String {
+    pub(crate) async fn report(mut self) -> String {
         let text = &self.text;
         match self.child.try_wait() {
             Ok(Some(status)) => format!("`{text}` ended with {status}"),

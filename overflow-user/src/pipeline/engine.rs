@@ -70,7 +70,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// A pipeline that tells `sinks`; it begins with `opening`.
+    /// A pipeline that reports to `sinks`; it begins with `opening`.
     pub fn new(
         options: Options,
         decoder: Decoder,
@@ -132,7 +132,7 @@ impl Engine {
     }
 
     /// Whether this record is about a listener that the inventory lacks.
-    pub fn is_stranger(&mut self, event: &RawEvent) -> bool {
+    pub(crate) fn is_stranger(&mut self, event: &RawEvent) -> bool {
         let kind = Kind::from_u8(event.kind);
         let about_a_listener = kind.is_some_and(|kind| hook_point::about(kind) == About::Listener);
         let Self { cache, inventory, options, .. } = self;
@@ -148,7 +148,7 @@ impl Engine {
     }
 
     /// Hands what is left to the sinks. Only [`Self::close`] may follow, and losses.
-    pub fn end(&mut self) -> io::Result<()> {
+    pub(crate) fn end(&mut self) -> io::Result<()> {
         self.hand_over()?;
         let losses = self.losses();
         let Self { places, sinks, options, inventory, suppressed, last_ns, .. } = self;
@@ -192,7 +192,7 @@ impl Engine {
     }
 
     /// Everything lost so far, by cause, zeros left out.
-    pub fn losses(&self) -> Vec<(Loss, u64)> {
+    pub(crate) fn losses(&self) -> Vec<(Loss, u64)> {
         let own = [(Loss::Undecoded, self.decoder.unknown())];
         let own = own.into_iter().chain(self.table.losses());
         self.losses.iter().cloned().chain(own).filter(|(_, count)| *count > 0).collect()
@@ -450,7 +450,7 @@ fn seconds(from_ns: u64, to_ns: u64) -> f64 {
     std::time::Duration::from_nanos(to_ns.saturating_sub(from_ns)).as_secs_f64()
 }
 
-/// Whether healthy events are needed to judge the others: without the kernel's own word for an
+/// Whether healthy events are needed to judge the rest: without the kernel's own word for an
 /// overflow, the tracepoint rung distinguishes a third ACK's RST from others by the request before it.
 pub fn needs_healthy(rung: Option<Rung>, drop_reasons: &[(u32, String)]) -> bool {
     rung == Some(Rung::Tracepoint)

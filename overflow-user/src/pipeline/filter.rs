@@ -27,7 +27,7 @@ pub struct Filter {
 
 impl Filter {
     /// Whether connections to `server` in `netns` are meant, as far as the address tells.
-    pub fn address(&self, netns: u32, server: SocketAddr) -> bool {
+    pub(crate) fn address(&self, netns: u32, server: SocketAddr) -> bool {
         wants(&self.ports, &server.port())
             && wants(&self.addresses, &server.ip())
             && wants(&self.netns, &netns)
@@ -35,12 +35,12 @@ impl Filter {
     }
 
     /// Whether the owner decides too.
-    pub fn by_owner(&self) -> bool {
+    pub(crate) fn by_owner(&self) -> bool {
         !self.pids.is_empty() || self.cgroup.is_some()
     }
 
     /// Whether one of these listeners, which share an address, has an owner that is meant.
-    pub fn owner(&self, group: &[&Listener]) -> bool {
+    pub(crate) fn owner(&self, group: &[&Listener]) -> bool {
         !self.by_owner() || group.iter().any(|l| self.owns(l))
     }
 
@@ -67,18 +67,18 @@ impl Filter {
         pid && group.is_none_or(|g| owner.processes.iter().any(|p| in_cgroup(p, g)))
     }
 
-    /// All of it, for the eBPF side: owners are left to [`Self::others`].
+    /// All of it, for the eBPF side: owners are left to [`Self::excluded`].
     pub fn push_down(&self, config: &mut TraceConfig) {
         config.ports.clone_from(&self.ports);
         config.addresses.clone_from(&self.addresses);
         config.family = self.family;
         config.netns.clone_from(&self.netns);
-        config.others = self.by_owner();
+        config.excluded = self.by_owner();
     }
 
     /// Where only listeners are that are known and whose owner is not meant: (inode number of the
     /// namespace, port).
-    pub fn others(&self, listeners: &[Listener]) -> BTreeSet<(u32, u16)> {
+    pub(crate) fn excluded(&self, listeners: &[Listener]) -> BTreeSet<(u32, u16)> {
         let place = |l: &Listener| (l.netns, l.local.port());
         let meant: BTreeSet<_> =
             listeners.iter().filter(|l| self.owns(l) || l.owner.is_none()).map(place).collect();

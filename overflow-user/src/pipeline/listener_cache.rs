@@ -12,7 +12,7 @@ const MOST: usize = 1 << 14;
 
 /// What is known of an address.
 #[derive(Debug)]
-pub struct Known {
+pub(crate) struct Known {
     /// Where its listeners are in the inventory: one, or all that share it; none if unknown.
     pub listeners: Vec<usize>,
     /// Whether the filter takes it.
@@ -23,7 +23,7 @@ pub struct Known {
 
 /// Addresses that were looked up in one inventory.
 #[derive(Debug, Default)]
-pub struct ListenerCache {
+pub(crate) struct ListenerCache {
     known: Vec<Known>,
     numbers: HashMap<(u32, SocketAddr), usize, RandomState>,
     latest: Option<((u32, SocketAddr), usize)>,
@@ -31,7 +31,7 @@ pub struct ListenerCache {
 
 impl ListenerCache {
     /// What is known of `server` in `netns`.
-    pub fn find(
+    pub(crate) fn find(
         &mut self,
         inventory: &Inventory,
         filter: &Filter,
@@ -48,7 +48,7 @@ impl ListenerCache {
     }
 
     /// Forgets all: there is another inventory.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
@@ -71,7 +71,7 @@ impl ListenerCache {
 
 impl Known {
     /// The number of the place where its connections are counted.
-    pub fn place(
+    pub(crate) fn place(
         &mut self,
         inventory: &Inventory,
         places: &mut ListenerTotals,

@@ -13,11 +13,11 @@ use overflow_core::{
 };
 
 /// Network namespace and the listener's address, or the connection's where no listener is known.
-pub type ListenerKey = (u32, SocketAddr);
+pub(crate) type ListenerKey = (u32, SocketAddr);
 
 /// What happened at one listener, in all and since the last aggregates were shown.
 #[derive(Default)]
-pub struct Counted {
+pub(crate) struct Counted {
     /// Since tracing began.
     pub total: Totals,
     /// Since the last aggregates.
@@ -35,7 +35,7 @@ pub struct Counted {
 impl Counted {
     /// Takes what the kernel has counted here since it was attached. Without accept() in sight a
     /// queue never seems to get shorter.
-    pub fn exact(&mut self, now: aggregates::ListenerCounts, accepts: bool) {
+    pub(crate) fn exact(&mut self, now: aggregates::ListenerCounts, accepts: bool) {
         for (id, count) in &now.verdicts {
             let before = self.exact.verdicts.get(id).copied().unwrap_or(0);
             for totals in [&mut self.total, &mut self.recent] {
@@ -61,7 +61,7 @@ impl Counted {
     }
 
     /// Counts a verdict.
-    pub fn verdict(&mut self, id: VerdictId) {
+    pub(crate) fn verdict(&mut self, id: VerdictId) {
         for totals in [&mut self.total, &mut self.recent] {
             let sum = totals.verdicts.entry(id).or_default();
             *sum = sum.saturating_add(1);
@@ -69,16 +69,16 @@ impl Counted {
     }
 
     /// Counts a connection that its client alone believes established.
-    pub fn phantom(&mut self) {
+    pub(crate) fn phantom(&mut self) {
         self.total.phantoms += 1;
         self.recent.phantoms += 1;
     }
 
     /// Counts what an event shows of the queues.
-    pub fn event(&mut self, moment: &Event) {
+    pub(crate) fn event(&mut self, event: &Event) {
         for totals in [&mut self.total, &mut self.recent] {
-            totals.synack_retransmits += u64::from(moment.kind == Kind::SynAckRetransmit);
-            for queue in [Some(&moment.before), moment.after.as_ref()].into_iter().flatten() {
+            totals.synack_retransmits += u64::from(event.kind == Kind::SynAckRetransmit);
+            for queue in [Some(&event.before), event.after.as_ref()].into_iter().flatten() {
                 if let Some((len, limit)) = queue.accept {
                     totals.recv_q_max = totals.recv_q_max.max(Some(len));
                     totals.recv_q = Some((len, limit));
@@ -90,7 +90,13 @@ impl Counted {
 
     /// Remembers the listeners that connections to `server` belong to, if there are any; of each
     /// inventory, by its number, once.
-    pub fn learn(&mut self, inventory: &Inventory, number: u64, netns: u32, server: SocketAddr) {
+    pub(crate) fn learn(
+        &mut self,
+        inventory: &Inventory,
+        number: u64,
+        netns: u32,
+        server: SocketAddr,
+    ) {
         if self.inventory == number {
             return;
         }
@@ -109,7 +115,7 @@ impl Counted {
 
 /// Everywhere.
 #[derive(Default)]
-pub struct ListenerTotals {
+pub(crate) struct ListenerTotals {
     counted: Vec<Counted>,
     /// Where each is in `counted`.
     numbers: BTreeMap<ListenerKey, usize>,
@@ -117,7 +123,7 @@ pub struct ListenerTotals {
 
 impl ListenerTotals {
     /// The number of a place; it never changes.
-    pub fn number(&mut self, place: ListenerKey) -> usize {
+    pub(crate) fn number(&mut self, place: ListenerKey) -> usize {
         let counted = &mut self.counted;
         *self.numbers.entry(place).or_insert_with(|| {
             counted.push(Counted::default());
@@ -126,12 +132,12 @@ impl ListenerTotals {
     }
 
     /// What was counted there.
-    pub fn counted(&mut self, number: usize) -> &mut Counted {
+    pub(crate) fn counted(&mut self, number: usize) -> &mut Counted {
         &mut self.counted[number]
     }
 
     /// Looks in a new inventory for the listeners of places that have none.
-    pub fn learn(&mut self, inventory: &Inventory) {
+    pub(crate) fn learn(&mut self, inventory: &Inventory) {
         for (&(netns, server), &number) in &self.numbers {
             let counted = &mut self.counted[number];
             if counted.listeners.is_empty() {
@@ -141,7 +147,7 @@ impl ListenerTotals {
     }
 
     /// Begins the next interval.
-    pub fn next_interval(&mut self) {
+    pub(crate) fn next_interval(&mut self) {
         for counted in &mut self.counted {
             counted.recent = Totals::default();
             counted.exact_before = counted.exact.clone();
@@ -149,7 +155,10 @@ impl ListenerTotals {
     }
 
     /// Listeners where something happened, those with the most overflows first.
-    pub fn listened<'a>(&'a self, which: impl Fn(&'a Counted) -> &'a Totals) -> Vec<Listened<'a>> {
+    pub(crate) fn listened<'a>(
+        &'a self,
+        which: impl Fn(&'a Counted) -> &'a Totals,
+    ) -> Vec<Listened<'a>> {
         let eventful = |t: &Totals| !t.verdicts.is_empty() || t.synack_retransmits > 0;
         let mut listened: Vec<Listened<'a>> = self
             .numbers

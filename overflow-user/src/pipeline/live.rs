@@ -41,7 +41,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// While only some owners' listeners are asked for, all are looked at so often.
 const OWNERS_EVERY: Duration = Duration::from_secs(2);
 /// No request outlives its last SYN-ACK by more: TCP_RTO_MAX is 120 s.
-const HURT_FOR: Duration = Duration::from_secs(130);
+const RETRY_FOR: Duration = Duration::from_secs(130);
 /// Records of the last segments may still be on their way when a command ends.
 const SETTLE: Duration = Duration::from_millis(100);
 /// Records that wait while listeners are looked for; more are lost, and counted.
@@ -88,7 +88,7 @@ pub struct Live {
     /// Look at the listeners this often, whether anything happens or not.
     look_every: Option<Duration>,
     /// When a third ACK was last dropped while its request stayed.
-    hurt: Option<Instant>,
+    retry_pending: Option<Instant>,
 }
 
 impl Live {
@@ -100,7 +100,7 @@ impl Live {
         attribution: Attribution,
     ) -> Result<Self> {
         let ring = tracer.ring()?;
-        // The eBPF side leaves out known listeners of others: their owners may change.
+        // The eBPF side leaves out known listeners of other owners: these may change.
         let look_every = engine.filter().by_owner().then_some(OWNERS_EVERY);
         Ok(Self {
             tracer,
@@ -122,7 +122,7 @@ impl Live {
             losses: Vec::new(),
             wanted: BTreeSet::new(),
             look_every,
-            hurt: None,
+            retry_pending: None,
         })
     }
 
@@ -234,7 +234,7 @@ impl Live {
             taken += 1;
             self.eventful = true;
             if event.path & Path::SYN_RECV_SOCK_NULL != 0 {
-                self.hurt = Some(Instant::now());
+                self.retry_pending = Some(Instant::now());
             }
             if self.engine.is_stranger(&event) {
                 if self.wanted.len() < WANTED {
@@ -295,7 +295,7 @@ impl Live {
     /// Hands the engine new listeners, unless nothing but their queues has changed.
     fn learn(&mut self, inventory: Inventory) -> Result<()> {
         if self.engine.filter().by_owner() {
-            self.tracer.set_others(&self.engine.filter().others(&inventory.listeners))?;
+            self.tracer.set_excluded(&self.engine.filter().excluded(&inventory.listeners))?;
         }
         let identity = |l: &Listener| Listener { recv_q: 0, syn_recv: 0, drops: None, ..l.clone() };
         let identities: Vec<Listener> = inventory.listeners.iter().map(identity).collect();
@@ -318,8 +318,8 @@ impl Live {
             self.strangers.clear();
             self.renew().await?;
         }
-        if self.hurt.is_some_and(|at| at.elapsed() > HURT_FOR) {
-            self.hurt = None;
+        if self.retry_pending.is_some_and(|at| at.elapsed() > RETRY_FOR) {
+            self.retry_pending = None;
             self.tracer.clear_retry_pending()?;
         }
         self.count_losses()?;
@@ -374,7 +374,7 @@ pub fn report_losses(engine: &Engine) {
     }
 }
 
-/// SIGINT and SIGTERM, caught from the moment this is made.
+/// SIGINT and SIGTERM, caught from the time this is made.
 pub struct Stop {
     interrupt: Signal,
     terminate: Signal,

@@ -16,7 +16,7 @@ use overflow_core::hook_point::HookPoint;
 use overflow_host::kernel::{Kernel, VMLINUX_BTF};
 
 /// A hook that two hook points share is attached once.
-pub struct Climber<'a> {
+pub(crate) struct Climber<'a> {
     ebpf: &'a mut Ebpf,
     /// The running kernel's types, which trampolines and BTF tracepoints are checked against.
     btf: Option<&'a AyaBtf>,
@@ -26,7 +26,7 @@ pub struct Climber<'a> {
 }
 
 impl<'a> Climber<'a> {
-    pub fn new(
+    pub(crate) fn new(
         ebpf: &'a mut Ebpf,
         btf: Option<&'a AyaBtf>,
         kernel: &'a Kernel,
@@ -36,7 +36,7 @@ impl<'a> Climber<'a> {
     }
 
     /// Attaches `hook_point` by the best rung that works, or by `only` that one.
-    pub fn climb(&mut self, hook_point: HookPoint, only: Option<Rung>) -> HookPointStatus {
+    pub(super) fn climb(&mut self, hook_point: HookPoint, only: Option<Rung>) -> HookPointStatus {
         let mut refused = Vec::new();
         let ladder = ladder(hook_point, self.scope);
         // Hooks of two rungs on the same hook point would report everything twice.

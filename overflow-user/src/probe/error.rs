@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_the_loader_names_is_said_once() {
+    fn a_cause_that_the_loader_names_is_printed_once() {
         let [created, ..] = objects(libc::ENOMEM);
         assert_eq!(
             LoadError::Object(created).to_string(),

@@ -16,7 +16,7 @@ pub enum Scope {
 
 /// How a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attach {
+pub(crate) enum Attach {
     /// BPF trampoline at a function's entry.
     Fentry,
     /// BPF trampoline at a function's exit.
@@ -31,7 +31,7 @@ pub enum Attach {
 
 /// One program and the place it goes to.
 #[derive(Clone, Copy, Debug)]
-pub struct Hook {
+pub(crate) struct Hook {
     /// The program's name in the eBPF object.
     pub program: &'static str,
     /// How.
@@ -40,13 +40,13 @@ pub struct Hook {
     pub target: &'static str,
     /// Whether the hook point is traced without it: what exists only for IPv6.
     pub optional: bool,
-    /// What stands in for it if it is refused, without giving up the rung for the others.
+    /// What stands in for it if it is refused, without giving up the rung for the rest.
     pub stand_in: Option<&'static Hook>,
 }
 
 /// One way to trace a hook point.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
+pub(crate) struct Step {
     /// Its rung.
     pub rung: Rung,
     /// All of its programs.
@@ -83,7 +83,7 @@ pub struct HookPointStatus {
 
 impl Attach {
     /// The kind's name in output.
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
             Self::Fexit => "fexit",
@@ -96,23 +96,23 @@ impl Attach {
 
 impl Hook {
     /// `kind:target`.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}:{}", self.attach.as_str(), self.target)
     }
 }
 
 /// The rungs a hook point can be traced by, best first; none if it is not in `scope`.
-pub const fn ladder(hook_point: HookPoint, scope: Scope) -> &'static [Step] {
+pub(super) const fn ladder(hook_point: HookPoint, scope: Scope) -> &'static [Step] {
     match (hook_point, scope) {
         (HookPoint::Syn, Scope::Everything) => SYN,
-        (HookPoint::Syn, Scope::Overflows) => WATCH_SYN,
+        (HookPoint::Syn, Scope::Overflows) => DROPS_SYN,
         (HookPoint::ThirdAck, Scope::Everything) => THIRD_ACK,
-        (HookPoint::ThirdAck, Scope::Overflows) => WATCH_THIRD_ACK,
+        (HookPoint::ThirdAck, Scope::Overflows) => DROPS_THIRD_ACK,
         (HookPoint::Reset, Scope::Everything) => RESET,
-        (HookPoint::Reset, Scope::Overflows) => WATCH_RESET,
+        (HookPoint::Reset, Scope::Overflows) => DROPS_RESET,
         (HookPoint::SynAckRetransmit, Scope::Everything | Scope::Overflows) => SYN_ACK_RETRANSMIT,
         (HookPoint::RequestRemoved, Scope::Everything) => REQUEST_REMOVED,
-        (HookPoint::RequestRemoved, Scope::Overflows) => WATCH_REQUEST_REMOVED,
+        (HookPoint::RequestRemoved, Scope::Overflows) => DROPS_REQUEST_REMOVED,
         (HookPoint::ListenerClose, Scope::Everything | Scope::Overflows) => LISTENER_CLOSE,
         (HookPoint::Accept, Scope::Everything) => ACCEPT,
         (HookPoint::PeerReset, Scope::Everything) => PEER_RESET,
@@ -181,23 +181,23 @@ const ACCEPT: &[Step] = &[
     },
 ];
 
-const WATCH_SYN: &[Step] = &[
-    Step { rung: Rung::Fentry, hooks: WATCH_SYN_FENTRY, blind: "" },
-    Step { rung: Rung::Kprobe, hooks: WATCH_SYN_KPROBE, blind: "" },
+const DROPS_SYN: &[Step] = &[
+    Step { rung: Rung::Fentry, hooks: DROPS_SYN_FENTRY, blind: "" },
+    Step { rung: Rung::Kprobe, hooks: DROPS_SYN_KPROBE, blind: "" },
     SYN_BY_TRACEPOINTS,
 ];
-const WATCH_THIRD_ACK: &[Step] = &[
-    Step { rung: Rung::Fentry, hooks: WATCH_ACK_FENTRY, blind: ACK_EXITS },
-    Step { rung: Rung::Kprobe, hooks: WATCH_ACK_KPROBE, blind: ACK_EXITS },
+const DROPS_THIRD_ACK: &[Step] = &[
+    Step { rung: Rung::Fentry, hooks: DROPS_ACK_FENTRY, blind: ACK_EXITS },
+    Step { rung: Rung::Kprobe, hooks: DROPS_ACK_KPROBE, blind: ACK_EXITS },
     ACK_BY_TRACEPOINTS,
 ];
-const WATCH_RESET: &[Step] = &[
-    Step { rung: Rung::Fentry, hooks: WATCH_RESET_FENTRY, blind: "" },
-    Step { rung: Rung::Kprobe, hooks: WATCH_RESET_KPROBE, blind: "" },
+const DROPS_RESET: &[Step] = &[
+    Step { rung: Rung::Fentry, hooks: DROPS_RESET_FENTRY, blind: "" },
+    Step { rung: Rung::Kprobe, hooks: DROPS_RESET_KPROBE, blind: "" },
     RESET_BY_TRACEPOINT,
 ];
 /// `inet_csk_reqsk_queue_drop` is on every healthy handshake's way; the timer is not.
-const WATCH_REQUEST_REMOVED: &[Step] = &[
+const DROPS_REQUEST_REMOVED: &[Step] = &[
     Step {
         rung: Rung::Fentry,
         hooks: &[fexit("fexit_reqsk_timer_handler", "reqsk_timer_handler"), ABORT_FENTRY],
@@ -218,12 +218,12 @@ const ACK_EXITS: &str = "third ACKs that are ignored for other reasons than a fu
 const SYN_BY_TRACEPOINTS: Step = Step {
     rung: Rung::Tracepoint,
     hooks: SYN_TRACEPOINTS,
-    blind: "the branch: why a SYN was dropped is told from the queues at that moment",
+    blind: "the branch: why a SYN was dropped is inferred from the queues at that time",
 };
 const ACK_BY_TRACEPOINTS: Step = Step {
     rung: Rung::Tracepoint,
     hooks: ACK_TRACEPOINTS,
-    blind: "return values: which path accepted is told from the SYN's stage",
+    blind: "return values: which path accepted is inferred from the SYN's stage",
 };
 const RESET_BY_TRACEPOINT: Step =
     Step { rung: Rung::Tracepoint, hooks: &[TP_SEND_RESET], blind: "" };
@@ -323,7 +323,7 @@ const REQUEST_FENTRY: &[Hook] = &[
 /// Extra: how a request expires is seen without it.
 const ABORT_FENTRY: Hook = extra(fentry("fentry_tcp_abort", "tcp_abort"));
 const ABORT_KPROBE: Hook = extra(kprobe("kprobe_tcp_abort", "tcp_abort"));
-const WATCH_SYN_FENTRY: &[Hook] = &[
+const DROPS_SYN_FENTRY: &[Hook] = &[
     fexit("drops_tcp_conn_request", "tcp_conn_request"),
     fentry("drops_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
     v6(fentry("drops_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
@@ -331,17 +331,17 @@ const WATCH_SYN_FENTRY: &[Hook] = &[
     extra(fentry("drops_tcp_req_err", "tcp_req_err")),
     extra(fexit("drops_tcp_req_err_exit", "tcp_req_err")),
 ];
-const WATCH_ACK_FENTRY: &[Hook] = &[
+const DROPS_ACK_FENTRY: &[Hook] = &[
     fexit("drops_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
     v6(fexit("drops_tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
     // A refused ACK's record waits for its RST.
-    WATCH_V4_SEND_RESET,
-    WATCH_V6_SEND_RESET,
+    DROPS_V4_SEND_RESET,
+    DROPS_V6_SEND_RESET,
 ];
-const WATCH_RESET_FENTRY: &[Hook] = &[WATCH_V4_SEND_RESET, WATCH_V6_SEND_RESET];
-const WATCH_V4_SEND_RESET: Hook = fentry("drops_tcp_v4_send_reset", "tcp_v4_send_reset");
-const WATCH_V6_SEND_RESET: Hook = v6(fentry("drops_tcp_v6_send_reset", "tcp_v6_send_reset"));
-const WATCH_SYN_KPROBE: &[Hook] = &[
+const DROPS_RESET_FENTRY: &[Hook] = &[DROPS_V4_SEND_RESET, DROPS_V6_SEND_RESET];
+const DROPS_V4_SEND_RESET: Hook = fentry("drops_tcp_v4_send_reset", "tcp_v4_send_reset");
+const DROPS_V6_SEND_RESET: Hook = v6(fentry("drops_tcp_v6_send_reset", "tcp_v6_send_reset"));
+const DROPS_SYN_KPROBE: &[Hook] = &[
     kprobe("kprobe_drops_conn_request", "tcp_conn_request"),
     kretprobe("kretprobe_drops_conn_request", "tcp_conn_request"),
     kprobe("kprobe_drops_cookie_init_sequence", "cookie_v4_init_sequence"),
@@ -350,17 +350,17 @@ const WATCH_SYN_KPROBE: &[Hook] = &[
     extra(kprobe("kprobe_drops_req_err", "tcp_req_err")),
     extra(kretprobe("kretprobe_drops_req_err", "tcp_req_err")),
 ];
-const WATCH_ACK_KPROBE: &[Hook] = &[
+const DROPS_ACK_KPROBE: &[Hook] = &[
     kprobe("kprobe_drops_syn_recv_sock", "tcp_v4_syn_recv_sock"),
     kretprobe("kretprobe_drops_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
     v6(kprobe("kprobe_drops_syn_recv_sock", "tcp_v6_syn_recv_sock")),
     v6(kretprobe("kretprobe_drops_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
-    WATCH_V4_SEND_RESET_KPROBE,
-    WATCH_V6_SEND_RESET_KPROBE,
+    DROPS_V4_SEND_RESET_KPROBE,
+    DROPS_V6_SEND_RESET_KPROBE,
 ];
-const WATCH_RESET_KPROBE: &[Hook] = &[WATCH_V4_SEND_RESET_KPROBE, WATCH_V6_SEND_RESET_KPROBE];
-const WATCH_V4_SEND_RESET_KPROBE: Hook = kprobe("kprobe_drops_send_reset", "tcp_v4_send_reset");
-const WATCH_V6_SEND_RESET_KPROBE: Hook = v6(kprobe("kprobe_drops_send_reset", "tcp_v6_send_reset"));
+const DROPS_RESET_KPROBE: &[Hook] = &[DROPS_V4_SEND_RESET_KPROBE, DROPS_V6_SEND_RESET_KPROBE];
+const DROPS_V4_SEND_RESET_KPROBE: Hook = kprobe("kprobe_drops_send_reset", "tcp_v4_send_reset");
+const DROPS_V6_SEND_RESET_KPROBE: Hook = v6(kprobe("kprobe_drops_send_reset", "tcp_v6_send_reset"));
 const TP_SET_STATE: Hook = tp("tp_inet_sock_set_state", "inet_sock_set_state");
 const TP_RECEIVE: Hook = tp("tp_netif_receive_skb", "netif_receive_skb");
 const TP_QUEUE: Hook = tp("tp_net_dev_queue", "net_dev_queue");

@@ -38,13 +38,13 @@ pub struct TraceConfig {
     pub family: Option<u8>,
     /// Only these network namespaces, by inode number; empty for all.
     pub netns: Vec<u32>,
-    /// Leave out the listeners that [`Tracer::set_others`] names.
-    pub others: bool,
-    /// Healthy moments too: every handshake passes all hooks, and reports.
+    /// Leave out the listeners that [`Tracer::set_excluded`] names.
+    pub excluded: bool,
+    /// Healthy events too: every handshake passes all hooks, and reports.
     pub all: bool,
-    /// Count moments and queues in the kernel too, see [`Tracer::aggregates`].
+    /// Count events and queues in the kernel too, see [`Tracer::aggregates`].
     pub aggregate: bool,
-    /// Report no healthy moments: they are only counted.
+    /// Report no healthy events: they are only counted.
     pub quiet: bool,
     /// Only this rung, or the best one that attaches.
     pub rung: Option<Rung>,
@@ -61,7 +61,7 @@ impl Default for TraceConfig {
             addresses: Vec::new(),
             family: None,
             netns: Vec::new(),
-            others: false,
+            excluded: false,
             all: false,
             aggregate: false,
             quiet: false,
@@ -112,7 +112,7 @@ impl Tracer {
             ("FILTER_PORT", !config.ports.is_empty()),
             ("FILTER_ADDRESS", !config.addresses.is_empty()),
             ("FILTER_NETNS", !config.netns.is_empty()),
-            ("FILTER_EXCLUDED", config.others),
+            ("FILTER_EXCLUDED", config.excluded),
             ("EMIT_ALL", config.all),
             ("AGGREGATE", config.aggregate),
             ("QUIET", config.quiet),
@@ -136,7 +136,7 @@ impl Tracer {
                 loader.map_max_entries(counting, 1);
             }
         }
-        if !config.others {
+        if !config.excluded {
             loader.map_max_entries("EXCLUDED", 1);
         }
         loader.map_max_entries("EVENTS", config.ring_bytes.next_power_of_two().max(4096));
@@ -178,15 +178,15 @@ impl Tracer {
 
     /// Leaves out the listeners at these places, (inode number of the namespace, port), and no
     /// others; only of use if the configuration said so. Those that find no room stay in.
-    pub fn set_others(&mut self, others: &BTreeSet<(u32, u16)>) -> Result<(), ProbeError> {
+    pub fn set_excluded(&mut self, excluded: &BTreeSet<(u32, u16)>) -> Result<(), ProbeError> {
         let mut map: HashMap<_, [u32; 2], u8> = map(&mut self.ebpf, "EXCLUDED")?;
         let known: Vec<[u32; 2]> = map.keys().filter_map(Result::ok).collect();
         for [netns, port] in known {
-            if !u16::try_from(port).is_ok_and(|port| others.contains(&(netns, port))) {
+            if !u16::try_from(port).is_ok_and(|port| excluded.contains(&(netns, port))) {
                 let _ = map.remove(&[netns, port]);
             }
         }
-        for &(netns, port) in others {
+        for &(netns, port) in excluded {
             let _ = map.insert([netns, u32::from(port)], 1, 0);
         }
         Ok(())

@@ -107,11 +107,6 @@ impl Losses {
     pub(super) fn known(&self) -> bool {
         self.by_cause.iter().all(|(_, n)| *n != u64::MAX)
     }
-
-    /// All causes together.
-    pub fn total(&self) -> u64 {
-        self.by_cause.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n))
-    }
 }
 
 /// The kernel's notes on each loaded program, open because nothing can be opened once this process

@@ -186,27 +186,27 @@ pub(super) fn whereabouts(owner: Option<&Owner>) -> String {
 }
 
 fn notes(page: &mut Page, inventory: &Inventory, listeners: &[&Listener], kernel: &Kernel) {
-    // The same words are said once, for all listeners they are about.
-    let mut said: Vec<(String, Vec<String>)> = Vec::new();
+    // The same warning is printed once, for all listeners it is about.
+    let mut warnings: Vec<(String, Vec<String>)> = Vec::new();
     for listener in listeners {
         for text in forecast_of(inventory, listener, kernel).advice {
             let place = listener.place();
-            match said.iter_mut().find(|(t, _)| *t == text) {
+            match warnings.iter_mut().find(|(t, _)| *t == text) {
                 Some((_, places)) if places.contains(&place) => {}
                 Some((_, places)) => places.push(place),
-                None => said.push((text, vec![place])),
+                None => warnings.push((text, vec![place])),
             }
         }
     }
-    if !said.is_empty() {
+    if !warnings.is_empty() {
         page.blank();
     }
-    for (text, places) in said {
-        let whose = if places.len() == listeners.len() && places.len() > 1 {
+    for (text, places) in warnings {
+        let about = if places.len() == listeners.len() && places.len() > 1 {
             "all".to_owned()
         } else {
             places.join(" ")
         };
-        page.flow("  !", 4, Tone::Warn, &format!("{whose}: {text}"));
+        page.flow("  !", 4, Tone::Warn, &format!("{about}: {text}"));
     }
 }

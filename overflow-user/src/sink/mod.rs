@@ -1,4 +1,4 @@
-//! What a live trace finds, told: to people, as JSON lines, as metrics, on a screen.
+//! What a live trace finds, as text, JSON lines, metrics, OTLP, or on a screen.
 
 pub mod trace;
 mod trace_json;

@@ -1,4 +1,4 @@
-//! What a live trace tells its sinks, as messages.
+//! What a live trace reports to its sinks, as messages.
 
 use std::{collections::BTreeMap, io};
 
@@ -44,7 +44,7 @@ pub struct JudgedEvent<'a> {
     pub observed: &'a Event,
     /// What it is.
     pub stage: &'a Stage,
-    /// Whose it is: one listener, or all that share the address; empty if none was known.
+    /// Its listener: one, or all that share the address; empty if none was known.
     pub listeners: &'a [&'a Listener],
 }
 
@@ -132,7 +132,7 @@ pub struct Closing<'a> {
     pub losses: Vec<(Loss, u64)>,
 }
 
-/// What a trace tells its sinks, in this order: once [`Message::Open`], then what happens, then
+/// What a trace reports to its sinks, in this order: once [`Message::Open`], then what happens, then
 /// [`Message::Ending`] where something else may still be lost after it, and once
 /// [`Message::Close`].
 #[derive(Clone, Copy, Debug)]
@@ -181,19 +181,19 @@ impl Sink for Vec<Box<dyn Sink>> {
 
 impl Totals {
     /// Everything the kernel counts as `ListenOverflows`.
-    pub fn overflows(&self) -> u64 {
+    pub(crate) fn overflows(&self) -> u64 {
         let overflow = |id: &VerdictId| id.counts(Counter::ListenOverflows);
         let counts = self.verdicts.iter().filter(|(id, _)| overflow(id));
         counts.fold(0, |sum, (_, n)| sum.saturating_add(*n))
     }
 
     /// Children taken by the application.
-    pub fn accepts(&self) -> u64 {
+    pub(crate) fn accepts(&self) -> u64 {
         self.verdicts.get(&VerdictId::LaterAcceptedByApp).copied().unwrap_or(0)
     }
 
     /// Phantoms that got in later: a slot became free before the client or the kernel gave up.
-    pub fn recovered(&self) -> u64 {
+    pub(crate) fn recovered(&self) -> u64 {
         self.verdicts.get(&VerdictId::LaterRecovered).copied().unwrap_or(0)
     }
 

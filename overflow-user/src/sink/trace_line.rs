@@ -16,12 +16,12 @@ use overflow_core::{
 /// The clock with the space behind it.
 const CLOCK: usize = 9;
 /// Width of a line's longest columns; the owner takes what is left of 80.
-pub const CLIENT: usize = 21;
-pub const VERDICT: usize = 24;
+pub(crate) const CLIENT: usize = 21;
+pub(crate) const VERDICT: usize = 24;
 
 /// Lines of events.
 #[derive(Debug)]
-pub struct Lines {
+pub(crate) struct Lines {
     opts: Options,
     wall_offset_ns: i64,
     utc_offset_s: i32,
@@ -47,13 +47,13 @@ struct TailOf {
 
 impl Lines {
     /// Set with these options; see [`clock`] for the offsets.
-    pub fn new(opts: Options, wall_offset_ns: i64, utc_offset_s: i32) -> Self {
+    pub(super) fn new(opts: Options, wall_offset_ns: i64, utc_offset_s: i32) -> Self {
         let (tail, line) = (String::new(), String::new());
         Self { opts, wall_offset_ns, utc_offset_s, second: None, tail, of: None, line }
     }
 
     /// The line of this event, with its end.
-    pub fn line(&mut self, judged: &JudgedEvent<'_>) -> &str {
+    pub(super) fn line(&mut self, judged: &JudgedEvent<'_>) -> &str {
         self.set_clock(judged.t_ns);
         if !self.of.as_ref().is_some_and(|of| of.fits(judged)) {
             self.set_tail(judged);
@@ -163,13 +163,13 @@ fn queue_of(judged: &JudgedEvent<'_>) -> Option<(u32, u32)> {
 }
 
 /// The owner in `room` characters; of listeners that share an address, how many there are.
-pub fn push_owner(out: &mut String, listeners: &[&Listener], room: usize, group: bool) {
+pub(crate) fn push_owner(out: &mut String, listeners: &[&Listener], room: usize, group: bool) {
     let Some(first) = listeners.first() else { return out.push('?') };
     let Some(owner) = &first.owner else { return out.push('?') };
-    let others = listeners.len() - 1;
+    let more = listeners.len() - 1;
     owner.push_short(out, room);
-    if group && others > 0 {
-        let _ = write!(out, " (or {others} more by SO_REUSEPORT)");
+    if group && more > 0 {
+        let _ = write!(out, " (or {more} more by SO_REUSEPORT)");
     }
 }
 

@@ -115,7 +115,7 @@ impl<W: Write> TraceText<W> {
         }
         if closing.suppressed > 0 {
             page.blank();
-            page.line(&format!("{} moments were counted but not shown.", closing.suppressed));
+            page.line(&format!("{} events were counted but not shown.", closing.suppressed));
         }
         page.write_to(&mut self.out)
     }
@@ -236,7 +236,7 @@ pub(super) fn rungs(rungs: &[(String, String)]) -> String {
     used.join(" and ")
 }
 
-/// Cuts the middle out of an address that is too long: its port and both its ends tell most.
+/// Cuts the middle out of an address that is too long: its port and both its ends identify it best.
 pub(super) fn elide(text: &str, width: usize) -> String {
     if text.len() <= width {
         return text.to_owned();

@@ -62,7 +62,7 @@ fn every_stage_finds_its_packet() {
     }
     check(0, "ack.drop.overflow (traced)", 1);
     check(0, "ack.drop.overflow again", 1);
-    check(0, "SYN-ACK sent again by the kernel's timer", 1);
+    check(0, "SYN-ACK retransmitted by the kernel's timer", 1);
     check(1, "ack.reset.overflow (traced)", 1);
     check(1, "RST of ack.reset.overflow", 1);
     check(2, "syn.drop.syn_queue_full (traced)", 1);

@@ -80,7 +80,7 @@ impl Collector {
     }
 
     /// The latest value of a metric for these attributes, among others.
-    pub fn number(&self, name: &str, whose: &[(&str, &str)]) -> Option<u64> {
+    pub fn number(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
         let last = self.taken("/v1/metrics").pop()?;
         let request = ExportMetricsServiceRequest::decode(&last[..]).unwrap();
         let scopes = request.resource_metrics.into_iter().flat_map(|r| r.scope_metrics);
@@ -96,7 +96,7 @@ impl Collector {
         assert!(found.next().is_none(), "{name} is there once");
         let is_it = |p: &&NumberDataPoint| {
             assert!(p.start_time_unix_nano > 0 && p.start_time_unix_nano <= p.time_unix_nano);
-            whose.iter().all(|(name, value)| text(&p.attributes, name).as_deref() == Some(*value))
+            labels.iter().all(|(name, value)| text(&p.attributes, name).as_deref() == Some(*value))
         };
         match points.iter().find(is_it)?.value? {
             number_data_point::Value::AsInt(n) => Some(u64::try_from(n).unwrap()),

@@ -6,7 +6,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     thread,
@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use crate::{
     OVERFLOW,
     harness::tests,
+    listener::Bound,
     namespace::in_namespace,
     needs::Need::{Namespaces, Program, Tracing},
     process::{status, wait_until},
@@ -86,18 +87,11 @@ fn filtered(pid: Pid) -> bool {
     status(pid, "Seccomp") == "2"
 }
 
-/// Fills a listener with backlog 1 and leaves it full for a moment.
+/// Fills a listener with backlog 1 and leaves it full briefly.
 fn overflow() -> SocketAddr {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-    socket.listen(1).unwrap();
-    let listener = TcpListener::from(socket);
-    let server = listener.local_addr().unwrap();
-    let timeout = Duration::from_millis(100);
-    let clients: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&server, timeout)).collect();
-    assert_eq!(clients.iter().filter(|c| c.is_ok()).count(), 2, "backlog 1 holds two");
+    let (listener, _clients) = Bound::new().overflow(4);
     thread::sleep(Duration::from_millis(300));
-    server
+    listener.local_addr().unwrap()
 }
 
 /// The kernel's and the owner's part of each line of an overflow at `server`.
@@ -125,8 +119,8 @@ fn the_same_is_traced_with_confinement_and_without() {
         assert_eq!(status(trace.looker(), "NoNewPrivs"), "1");
         assert_eq!(capabilities(trace.looker()) & !ATTRIBUTION, 0);
         let server = overflow();
-        let (confined, said) = trace.finish();
-        assert!(!said.contains("lost"), "{said}");
+        let (confined, printed) = trace.finish();
+        assert!(!printed.contains("lost"), "{printed}");
         assert!(confined.contains("ListenOverflows"), "{confined}");
         let confined = verdicts(&confined, server);
         let me = format!("/{}", std::process::id());
@@ -152,9 +146,9 @@ fn no_process_outlives_the_other() {
         wait_until("it is confined", || filtered(trace.pid()));
         kill_process(trace.looker(), Signal::KILL).unwrap();
         overflow();
-        let (shown, said) = trace.finish();
+        let (shown, printed) = trace.finish();
         assert!(shown.contains("ListenOverflows") || shown.contains("syn.drop"), "{shown}");
-        assert!(said.contains("looks for listeners that failed"), "{said}");
+        assert!(printed.contains("looks for listeners that failed"), "{printed}");
     });
 }
 
@@ -162,13 +156,13 @@ fn a_command_is_not_confined_and_is_ended() {
     in_namespace(|| {
         let command = "grep -E 'Seccomp:|NoNewPrivs:' /proc/self/status >&2; exec sleep 60";
         let mut trace = Trace::start(["--cmd", command, "-d", "500ms"]);
-        let (_, said) = trace.ended();
-        let fields: Vec<_> = said.lines().take(2).map(|l| l.replace('\t', " ")).collect();
+        let (_, printed) = trace.ended();
+        let fields: Vec<_> = printed.lines().take(2).map(|l| l.replace('\t', " ")).collect();
         let of = |field| status(Pid::INIT, field);
         let expected =
             [format!("NoNewPrivs: {}", of("NoNewPrivs")), format!("Seccomp: {}", of("Seccomp"))];
-        assert_eq!(fields, expected, "{said}");
-        assert!(said.contains("was still running and was ended"), "{said}");
+        assert_eq!(fields, expected, "{printed}");
+        assert!(printed.contains("was still running and was ended"), "{printed}");
     });
 }
 
@@ -197,8 +191,8 @@ fn a_replay_is_confined_before_it_reads() {
     assert_eq!((capabilities(pid), status(pid, "NoNewPrivs")), (0, "1".to_owned()));
     recording.write_all(&[0; 64]).unwrap();
     drop(recording);
-    let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let mut printed = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut printed).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));
-    assert!(said.contains("is no recording"), "{said}");
+    assert!(printed.contains("is no recording"), "{printed}");
 }

@@ -1,4 +1,4 @@
-//! `overflow lab` killed at random moments by SIGKILL, which no program can clean up after: nothing
+//! `overflow lab` killed at random times by SIGKILL, which no program can clean up after: nothing
 //! of it may remain.
 //!
 //! `OVERFLOW_SEED` repeats a run whose seed was printed.
@@ -43,9 +43,9 @@ fn nothing_remains_of_a_killed_lab() {
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut traced, mut housed) = (0, 0);
     for kill in 1..=KILLS {
-        let moment = length.mul_f64(random.f64());
+        let after = length.mul_f64(random.f64());
         let mut child = lab().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        thread::sleep(moment);
+        thread::sleep(after);
         let held = Held::by(&child.id().to_string());
         child.kill().unwrap();
         child.wait().unwrap();
@@ -53,7 +53,7 @@ fn nothing_remains_of_a_killed_lab() {
         housed += usize::from(held.namespaces.iter().any(|ns| *ns != before.namespace));
         let deadline = Instant::now() + PATIENCE;
         while let Err(remains) = before.is_restored(&held) {
-            let ms = moment.as_millis();
+            let ms = after.as_millis();
             assert!(
                 Instant::now() < deadline,
                 "OVERFLOW_SEED={seed}, kill {kill} after {ms} ms: {remains}"

@@ -1,4 +1,4 @@
-//! Two scenarios end to end, by the command itself: what must come out, and what the JSON says.
+//! Two scenarios end to end, by the command itself: what must come out, and what the JSON holds.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 tests! {
-    needs [Tracing, Namespaces] alone: scenarios_come_out_as_foretold_in_every_family;
+    needs [Tracing, Namespaces] alone: scenarios_end_as_expected_in_every_family;
     needs []: an_unknown_scenario_is_bad_usage;
 }
 
@@ -31,7 +31,7 @@ fn of_type<'a>(lines: &'a [Value], name: &str) -> Vec<&'a Value> {
     lines.iter().filter(|line| line["type"] == name).collect()
 }
 
-fn scenarios_come_out_as_foretold_in_every_family() {
+fn scenarios_end_as_expected_in_every_family() {
     for family in ["ipv4", "ipv6", "mapped"] {
         let names = "centos7,reset-with-empty-queue,bad-ack";
         let lines = lab(&["--scenario", names, "--family", family]);

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     OVERFLOW,
     harness::tests,
-    listener::{counter, overflow},
+    listener::{Bound, counter},
     namespace::{in_namespace, netns},
     needs::Need::{Namespaces, Program, Tracing},
     process::PATIENCE,
@@ -22,24 +22,26 @@ use crate::{
 
 tests! {
     needs [Tracing, Namespaces, Program("ip")]: what_is_scraped_is_what_the_kernel_counted;
-    needs []: an_address_that_is_taken_is_said;
+    needs []: an_address_in_use_is_an_error;
 }
 
-/// Starts a trace of this thread's namespace with metrics.
-fn start() -> (Child, SocketAddr) {
+/// Starts a trace of this port in this thread's namespace with metrics. The scraper's connections
+/// are to another listener there, the trace's own.
+fn start(port: u16) -> (Child, SocketAddr) {
     let mut child = Command::new(OVERFLOW)
         .args(["trace", "--netns", "self", "--metrics-listen", "127.0.0.1:0"])
+        .args(["-P", &port.to_string()])
         .env("LC_ALL", "C.UTF-8")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    stderr.read_line(&mut said).unwrap();
-    let address = said.trim().strip_prefix("overflow: metrics are at http://");
+    let mut printed = String::new();
+    stderr.read_line(&mut printed).unwrap();
+    let address = printed.trim().strip_prefix("overflow: metrics are at http://");
     let address = address.and_then(|a| a.strip_suffix("/metrics"));
-    let address = address.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
+    let address = address.unwrap_or_else(|| panic!("{printed}")).parse().unwrap();
     let began = Instant::now();
     while !page(address).contains("overflow_hook_info") {
         if let Some(status) = child.try_wait().unwrap() {
@@ -65,16 +67,17 @@ fn page(address: SocketAddr) -> String {
 
 fn overflow_and_scrape() {
     let netns = netns();
-    let (mut child, address) = start();
+    let bound = Bound::new();
+    let (mut child, address) = start(bound.port());
 
-    let (listener, clients) = overflow();
+    let (listener, clients) = bound.overflow(5);
     let server = listener.local_addr().unwrap();
     let overflows = counter("ListenOverflows");
     assert!(overflows >= 3, "{overflows}");
 
     let sample = |page: &str, name: &str, more: &str| -> Option<u64> {
-        let whose = format!("overflow_listener_{name}{{netns=\"{netns}\",listener=\"{server}\"");
-        let line = page.lines().find(|l| l.starts_with(&whose) && l.contains(more))?;
+        let labels = format!("overflow_listener_{name}{{netns=\"{netns}\",listener=\"{server}\"");
+        let line = page.lines().find(|l| l.starts_with(&labels) && l.contains(more))?;
         line.rsplit_once(' ')?.1.parse().ok()
     };
     let began = Instant::now();
@@ -108,7 +111,7 @@ fn what_is_scraped_is_what_the_kernel_counted() {
     in_namespace(overflow_and_scrape);
 }
 
-fn an_address_that_is_taken_is_said() {
+fn an_address_in_use_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let refused =

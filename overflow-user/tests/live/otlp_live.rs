@@ -17,7 +17,7 @@ use crate::{
     OVERFLOW,
     collector::{Answer, Collector},
     harness::tests,
-    listener::{counter, overflow},
+    listener::{Bound, counter},
     namespace::{in_namespace, netns},
     needs::Need::{Namespaces, Program, Tracing},
     process::{status, wait_until},
@@ -31,10 +31,11 @@ tests! {
         a_collector_that_never_answers_holds_nothing_up,
         the_trace_goes_on_without_the_process_that_exports,
         what_the_collector_refuses_is_not_sent_again;
-    needs []: what_is_not_spoken_is_said_at_once;
+    needs []: an_unsupported_protocol_is_refused_at_once;
 }
 
-/// A trace of this thread's namespace that has printed its header.
+/// A trace of one port in this thread's namespace that has printed its header. The collector's
+/// listener is in the same namespace, and not to be counted.
 struct Trace {
     child: Child,
     stdout: Box<dyn BufRead>,
@@ -49,10 +50,11 @@ impl Drop for Trace {
 }
 
 impl Trace {
-    fn start(url: &str, args: &[&str]) -> Self {
+    fn start(url: &str, port: u16, args: &[&str]) -> Self {
         let mut command = Command::new(OVERFLOW);
         command
             .args(["trace", "--netns", "self", "--otlp-endpoint", url])
+            .args(["-P", &port.to_string()])
             .args(args)
             .env("OTEL_METRIC_EXPORT_INTERVAL", "1000")
             .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test");
@@ -99,7 +101,8 @@ fn exported_equals_counted(args: &[&str]) {
     // The first request of each signal is turned away; it must come again. A connection that is
     // closed after an answer is no failure.
     let collector = Collector::start(&[Answer::Unavailable, Answer::TakenLast, Answer::Taken]);
-    let trace = Trace::start(&collector.url(), args);
+    let bound = Bound::new();
+    let trace = Trace::start(&collector.url(), bound.port(), args);
     let exporter = trace.exporter();
     wait_until("the exporting process is confined", || status(exporter, "Seccomp") == "2");
     for set in ["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"] {
@@ -107,18 +110,18 @@ fn exported_equals_counted(args: &[&str]) {
     }
     assert_eq!(status(exporter, "NoNewPrivs"), "1");
 
-    let (listener, clients) = overflow();
+    let (listener, clients) = bound.overflow(5);
     let server = listener.local_addr().unwrap();
     let overflows = counter("ListenOverflows");
     assert!(overflows >= 3, "{overflows}");
     let place = server.to_string();
-    let whose = [("overflow.netns", netns.as_str()), ("overflow.listener", place.as_str())];
-    let now = |name: &str| collector.number(name, &whose);
+    let labels = [("overflow.netns", netns.as_str()), ("overflow.listener", place.as_str())];
+    let now = |name: &str| collector.number(name, &labels);
     wait_until("all overflows are exported", || {
         now("overflow.listener.overflows") == Some(overflows)
             && now("overflow.listener.accept_queue.limit").is_some()
     });
-    let dropped = [whose[0], whose[1], ("overflow.verdict", "syn.drop.accept_queue_full")];
+    let dropped = [labels[0], labels[1], ("overflow.verdict", "syn.drop.accept_queue_full")];
     assert_eq!(collector.number("overflow.listener.moments", &dropped), Some(overflows));
     assert_eq!(now("overflow.listener.accept_queue.length"), Some(2));
     assert_eq!(now("overflow.listener.accept_queue.limit"), Some(1));
@@ -132,10 +135,10 @@ fn exported_equals_counted(args: &[&str]) {
 
     // Before the end a handshake can still go on, so no record was there yet.
     assert_eq!(collector.records().len(), 0);
-    let (shown, said, _) = trace.finish();
+    let (shown, printed, _) = trace.finish();
     assert!(shown.contains(&format!("ListenOverflows {overflows},")), "{shown}");
-    assert!(!said.contains("lost"), "{said}");
-    assert_eq!(said.matches("to be tried again").count(), 2, "{said}");
+    assert!(!printed.contains("lost"), "{printed}");
+    assert_eq!(printed.matches("to be tried again").count(), 2, "{printed}");
     let records = collector.records();
     assert_eq!(records.len(), 3, "one for each client that got no answer: {records:?}");
     let mut segments = 0;
@@ -170,12 +173,13 @@ fn a_collector_that_never_answers_holds_nothing_up() {
     in_namespace(|| {
         let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", deaf.local_addr().unwrap());
-        let trace = Trace::start(&url, &[]);
-        let (_listener, _clients) = overflow();
+        let bound = Bound::new();
+        let trace = Trace::start(&url, bound.port(), &[]);
+        let (_listener, _clients) = bound.overflow(5);
         thread::sleep(Duration::from_millis(300));
-        let (shown, said, took) = trace.finish();
+        let (shown, printed, took) = trace.finish();
         assert!(shown.contains(&format!("ListenOverflows {},", counter("ListenOverflows"))));
-        assert!(said.contains("3 OTLP log records that were not delivered"), "{said}");
+        assert!(printed.contains("3 OTLP log records that were not delivered"), "{printed}");
         assert!(took < Duration::from_secs(8), "{took:?}");
     });
 }
@@ -183,30 +187,32 @@ fn a_collector_that_never_answers_holds_nothing_up() {
 fn the_trace_goes_on_without_the_process_that_exports() {
     in_namespace(|| {
         let collector = Collector::start(&[Answer::Taken]);
-        let trace = Trace::start(&collector.url(), &[]);
+        let bound = Bound::new();
+        let trace = Trace::start(&collector.url(), bound.port(), &[]);
         wait_until("metrics come", || !collector.metrics().is_empty());
         kill_process(trace.exporter(), Signal::KILL).unwrap();
-        let (_listener, _clients) = overflow();
-        let (shown, said, _) = trace.finish();
+        let (_listener, _clients) = bound.overflow(5);
+        let (shown, printed, _) = trace.finish();
         assert!(shown.contains(&format!("ListenOverflows {},", counter("ListenOverflows"))));
-        assert!(said.contains("the process that exports has ended"), "{said}");
-        assert!(said.contains("3 OTLP log records that were not delivered"), "{said}");
+        assert!(printed.contains("the process that exports has ended"), "{printed}");
+        assert!(printed.contains("3 OTLP log records that were not delivered"), "{printed}");
     });
 }
 
 fn what_the_collector_refuses_is_not_sent_again() {
     in_namespace(|| {
         let collector = Collector::start(&[Answer::Bad]);
-        let trace = Trace::start(&collector.url(), &[]);
-        let (_listener, _clients) = overflow();
-        let (_, said, _) = trace.finish();
-        assert!(said.contains("it answers 400 Bad Request: not like this"), "{said}");
-        assert!(said.contains("3 OTLP log records that the collector refused"), "{said}");
+        let bound = Bound::new();
+        let trace = Trace::start(&collector.url(), bound.port(), &[]);
+        let (_listener, _clients) = bound.overflow(5);
+        let (_, printed, _) = trace.finish();
+        assert!(printed.contains("it answers 400 Bad Request: not like this"), "{printed}");
+        assert!(printed.contains("3 OTLP log records that the collector refused"), "{printed}");
         assert_eq!(collector.requests("/v1/logs"), 1);
     });
 }
 
-fn what_is_not_spoken_is_said_at_once() {
+fn an_unsupported_protocol_is_refused_at_once() {
     let run = |url: &str, protocol: &str| {
         let output = Command::new(OVERFLOW)
             .args(["trace", "--otlp-endpoint", url])

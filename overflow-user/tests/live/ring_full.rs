@@ -79,14 +79,14 @@ impl Trace {
         }
     }
 
-    /// Everything it reported, and what it said of losses, if anything.
+    /// Everything it reported, and what it printed of losses, if anything.
     fn finish(mut self) -> (Vec<Value>, Option<String>) {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
-        let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        let mut printed = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut printed).unwrap();
         self.take(PATIENCE);
-        assert!(self.child.wait().unwrap().success(), "{said}");
-        let lost = said.lines().find(|line| line.starts_with("overflow: lost "));
+        assert!(self.child.wait().unwrap().success(), "{printed}");
+        let lost = printed.lines().find(|line| line.starts_with("overflow: lost "));
         (self.reported, lost.map(str::to_owned))
     }
 }
@@ -127,13 +127,13 @@ fn burst() {
     drop(clients);
     let overflows = counter("ListenOverflows") - before;
     assert!(overflows >= (CLIENTS - 9) as u64, "{overflows}");
-    let (all, said) = large.finish();
-    assert_eq!((said, of_type(&all, "loss").count()), (None, 0));
-    let (reported, said) = small.finish();
+    let (all, printed) = large.finish();
+    assert_eq!((printed, of_type(&all, "loss").count()), (None, 0));
+    let (reported, printed) = small.finish();
 
     let lost: u64 = of_type(&reported, "loss").map(|line| line["count"].as_u64().unwrap()).sum();
     assert!(lost > 0, "{CLIENTS} SYNs had room in {SMALL}");
-    assert_eq!(said, Some(format!("overflow: lost {lost} ebpf ring_full")));
+    assert_eq!(printed, Some(format!("overflow: lost {lost} ebpf ring_full")));
     assert_eq!(of_type(&reported, "summary").next().unwrap()["lost"], lost);
 
     let here = |lines: &[Value]| {

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     OVERFLOW,
     harness::tests,
-    listener::{counter, overflow},
+    listener::{Bound, counter},
     namespace::{in_namespace, netns},
     needs::Need::{Namespaces, Program, Tracing},
     trace::traced,
@@ -27,7 +27,7 @@ fn overflow_and_trace() {
     command.args(["trace", "--netns", &netns.to_string(), "--record"]).arg(&recording);
     let (mut child, mut stdout, mut shown) = traced(&mut command, "TIME ");
 
-    let (_listener, _clients) = overflow();
+    let (_listener, _clients) = Bound::new().overflow(5);
     thread::sleep(Duration::from_millis(300));
     let overflows = counter("ListenOverflows");
     assert!(overflows >= 3, "{overflows}");

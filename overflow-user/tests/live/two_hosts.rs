@@ -120,9 +120,9 @@ impl Serving {
     fn start(host: &Host, line: &str) -> Self {
         let mut child = host.overflow(&format!("server {line}"));
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("listening at") {
-            assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended: {said}");
+        let mut printed = String::new();
+        while !printed.contains("listening at") {
+            assert!(stderr.read_line(&mut printed).unwrap() > 0, "it ended: {printed}");
         }
         Self { child, stderr }
     }
@@ -133,9 +133,9 @@ impl Serving {
             kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
         }
         let reported = lines(&mut self.child);
-        let mut said = String::new();
-        self.stderr.read_to_string(&mut said).unwrap();
-        assert!(self.child.wait().unwrap().success(), "{said}");
+        let mut printed = String::new();
+        self.stderr.read_to_string(&mut printed).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{printed}");
         reported
     }
 }

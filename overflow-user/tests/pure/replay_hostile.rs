@@ -100,13 +100,13 @@ fn whole() -> (Header, Vec<Frame>) {
     (header, frames)
 }
 
-/// Everything that is told of these frames, a JSON object a line.
+/// Everything that is reported of these frames, a JSON object a line.
 fn play(header: &Header, frames: impl IntoIterator<Item = Frame>, options: Options) -> Vec<Value> {
-    let text = tell(header, frames, options, |out| Box::new(JsonLines::new(out)));
+    let text = shown_by(header, frames, options, |out| Box::new(JsonLines::new(out)));
     text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
-fn tell(
+fn shown_by(
     header: &Header,
     frames: impl IntoIterator<Item = Frame>,
     options: Options,
@@ -322,7 +322,7 @@ fn what_no_kernel_wrote_is_told_without_a_panic() {
             max_events_per_second: rng.bool().then(|| rng.u64(1..5)),
             ..Options::default()
         };
-        let shown = tell(&header, frames.clone(), options.clone(), |out| {
+        let shown = shown_by(&header, frames.clone(), options.clone(), |out| {
             Box::new(TraceText::new(out, style::Options::default()))
         });
         assert!(!shown.is_empty() && !shown.contains('\x1b'), "round {round}: {shown}");
@@ -352,20 +352,20 @@ fn the_command_says_what_is_wrong_and_fails() {
     scratch.write(&bytes);
     let (code, errors, whole) = replay(&["--all"]);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
-    // Moments begin with the time of day.
-    let moments = |shown: &[u8]| {
+    // Events begin with the time of day.
+    let events = |shown: &[u8]| {
         let text = String::from_utf8(shown.to_vec()).unwrap();
-        let moment = |line: &&str| line.as_bytes().get(2) == Some(&b':');
-        text.lines().filter(moment).map(str::to_owned).collect::<Vec<_>>()
+        let event = |line: &&str| line.as_bytes().get(2) == Some(&b':');
+        text.lines().filter(event).map(str::to_owned).collect::<Vec<_>>()
     };
-    let whole = moments(&whole);
+    let whole = events(&whole);
     for _ in 0..12 {
         let length = rng.usize(..bytes.len());
         scratch.write(&bytes[..length]);
         let (code, errors, shown) = replay(&["--all"]);
         assert_eq!(code, Some(1), "{length} bytes: {errors}");
         assert!(errors.starts_with("overflow: ") && errors.lines().count() == 1, "{errors}");
-        assert!(whole.starts_with(&moments(&shown)), "{length} bytes");
+        assert!(whole.starts_with(&events(&shown)), "{length} bytes");
     }
     for _ in 0..12 {
         let mut changed = bytes.clone();

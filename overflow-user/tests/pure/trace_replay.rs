@@ -151,7 +151,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn abnormal_moments_a_line_each_then_the_listener() {
+fn abnormal_events_a_line_each_then_the_listener() {
     let recorded = record("text", &frames());
     let output = replay(&recorded.0, &[]);
     assert!(output.status.success() && output.stderr.is_empty());
@@ -182,7 +182,7 @@ fn json_lines_are_as_documented() {
         kinds.push(value["type"].as_str().unwrap().to_owned());
     }
     let count = |kind: &str| kinds.iter().filter(|k| *k == kind).count();
-    // Seven abnormal moments, two of the healthy handshake; six connections.
+    // Seven abnormal events, two of the healthy handshake; six connections.
     assert_eq!((count("event"), count("connection")), (9, 6));
     assert_eq!((count("listener"), count("summary"), count("loss")), (1, 1, 0));
     let listener = shown.lines().find(|l| l.contains(r#""type":"listener""#)).unwrap();
@@ -250,7 +250,7 @@ fn limits_are_kept_and_what_they_hide_is_counted() {
     let recorded = record("limits", &frames());
     let limited = text(&replay(&recorded.0, &["--max-events-per-second", "2"]).stdout);
     assert_eq!(limited.matches("more in this second are not shown").count(), 2, "{limited}");
-    assert!(limited.ends_with("3 moments were counted but not shown.\n"), "{limited}");
+    assert!(limited.ends_with("3 events were counted but not shown.\n"), "{limited}");
     assert!(limited.contains("ListenOverflows 6,"), "{limited}");
     let stopped = text(&replay(&recorded.0, &["--max-events", "3"]).stdout);
     assert_eq!(stopped.lines().filter(|l| l.starts_with("12:")).count(), 3);

@@ -114,7 +114,7 @@ pub fn report(cells: Vec<CellReport>) -> Report {
 }
 
 fn hooks() -> Vec<HookInUse> {
-    let hook = |moment, rung, hook: &str| HookInUse { moment, rung, hook: hook.into() };
+    let hook = |hook_point, rung, hook: &str| HookInUse { hook_point, rung, hook: hook.into() };
     vec![
         hook("SYN", "fentry", "tcp_conn_request"),
         hook("third ACK", "fentry", "tcp_check_req"),
@@ -227,7 +227,9 @@ impl Made {
         let outcome = match handshake {
             Handshake::Cookie => Some(VerdictId::LaterPhantom),
             Handshake::Kept => Some(VerdictId::LaterPending),
-            _ => stages.last().map(|s| s.id),
+            Handshake::Accepted | Handshake::Reset | Handshake::SynDropped => {
+                stages.last().map(|s| s.id)
+            }
         };
         self.traced.push(Connection {
             client,
@@ -242,7 +244,7 @@ impl Made {
         let (state, error) = match handshake {
             Handshake::Reset => ("CLOSE", Some("ECONNRESET".to_owned())),
             Handshake::SynDropped => ("SYN_SENT", None),
-            _ => ("ESTABLISHED", None),
+            Handshake::Accepted | Handshake::Cookie | Handshake::Kept => ("ESTABLISHED", None),
         };
         let pending = handshake == Handshake::SynDropped;
         let connect = if pending { Err("pending".to_owned()) } else { Ok(DELAY) };
@@ -251,7 +253,7 @@ impl Made {
         let socket = match handshake {
             Handshake::Accepted => Some("ESTABLISHED"),
             Handshake::Kept => Some("SYN_RECV"),
-            _ => None,
+            Handshake::Cookie | Handshake::Reset | Handshake::SynDropped => None,
         };
         self.observation.server_sockets.extend(socket.map(|state| ServerSocket {
             peer: client,
@@ -295,7 +297,8 @@ fn stage(config: &CellConfig, id: VerdictId, t_ns: u64, requests: u32, queued: u
         }
         VerdictId::LaterListenerClosed => &["inet_csk_listen_stop", "tcp_send_active_reset"],
         id if id.is_under("ack") => &["tcp_v4_rcv", "tcp_check_req", "tcp_v4_syn_recv_sock"],
-        _ => &["tcp_v4_rcv", "tcp_conn_request"],
+        id if id.is_under("syn") => &["tcp_v4_rcv", "tcp_conn_request"],
+        id => panic!("no path is known for {id}"),
     };
     let ack = id.is_under("ack");
     let later = id.is_under("later");

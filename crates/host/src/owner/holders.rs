@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-/// The most descriptors one search looks at; what it did not see is said.
+/// The most descriptors one search looks at; what it did not see is reported.
 const MAX_DESCRIPTORS: usize = 8 << 20;
 
 /// What a search found.

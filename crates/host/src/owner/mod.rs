@@ -1,4 +1,4 @@
-//! Who holds a socket: every process's descriptors, and what procfs says of the processes.
+//! Who holds a socket: every process's descriptors, and what procfs shows of the processes.
 
 mod holders;
 mod stat;

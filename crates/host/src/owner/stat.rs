@@ -1,6 +1,6 @@
-//! `/proc/PID/stat`, as much of it as tells a process from others. Pure.
+//! `/proc/PID/stat`, as much of it as identifies a process. Pure.
 
-/// What `stat` says of a process.
+/// What `stat` holds of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
     /// Its name, at most 15 bytes.

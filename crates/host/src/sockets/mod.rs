@@ -22,7 +22,7 @@ pub enum Family {
 
 impl Family {
     /// The family of sockets with this address.
-    pub fn of(ip: IpAddr) -> Self {
+    pub(crate) fn of(ip: IpAddr) -> Self {
         if ip.is_ipv6() { Self::V6 } else { Self::V4 }
     }
 }

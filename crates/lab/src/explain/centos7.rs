@@ -18,7 +18,7 @@ struct Predicted<'a> {
     there: Counts,
 }
 
-/// The comparison; `None` when nothing can be said.
+/// The comparison; `None` when nothing can be concluded.
 pub(super) fn paragraph<'a>(cells: &[Facts<'a>], features: Features) -> Option<Paragraph> {
     let predicted = |cell: &Facts<'a>| {
         let question = of_cell(cell.config, cell.limit)?;

@@ -8,7 +8,7 @@
 mod centos7;
 mod question;
 
-pub use question::counts;
+pub(crate) use question::counts;
 
 use crate::{CellConfig, model_check};
 use overflow_core::{
@@ -22,7 +22,7 @@ use overflow_core::{
 
 /// One cell, as far as the explanation needs it.
 #[derive(Clone, Debug)]
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// What was set.
     pub config: &'a CellConfig,
     /// The listener's real limit, `sk_max_ack_backlog`, connections.
@@ -35,7 +35,7 @@ pub struct Facts<'a> {
 
 /// A titled paragraph without line breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Paragraph {
+pub(crate) struct Paragraph {
     /// Heading.
     pub title: &'static str,
     /// Sentences.
@@ -46,7 +46,7 @@ pub struct Paragraph {
 ///
 /// `kernel_release` is `uname -r`; a release that the model does not know is taken for a kernel of
 /// today. What the release leaves open is estimated from the stages.
-pub fn explain(cells: &[Facts<'_>], kernel_release: &str) -> Vec<Paragraph> {
+pub(crate) fn explain(cells: &[Facts<'_>], kernel_release: &str) -> Vec<Paragraph> {
     let features = features(cells, kernel_release);
     let mut found = Vec::new();
     found.extend(cookie_path(cells, &features));
@@ -242,7 +242,7 @@ fn twins(a: &CellConfig, b: &CellConfig) -> bool {
     a.abort_on_overflow != b.abort_on_overflow && like_b == *b
 }
 
-/// Says that ListenOverflows cannot tell the paths apart, where it rose alike on different ones.
+/// Explains that ListenOverflows cannot tell the paths apart, where it rose alike on different ones.
 fn counter_is_blind(cells: &[Facts<'_>]) -> Option<Paragraph> {
     let losing = |cell: &Facts<'_>| {
         let counts = counts(cell);
@@ -267,7 +267,7 @@ fn counter_is_blind(cells: &[Facts<'_>]) -> Option<Paragraph> {
 
 /// What CentOS 7 would have made of the same burst at first, before any retransmission; `None`
 /// where more happened than a burst. It is predicted, not run.
-pub fn on_centos7(cell: &Facts<'_>) -> Option<Counts> {
+pub(crate) fn on_centos7(cell: &Facts<'_>) -> Option<Counts> {
     question::of_cell(cell.config, cell.limit).map(|q| q.counts(Features::EL7))
 }
 

@@ -20,7 +20,7 @@ pub(super) fn of_cell(config: &CellConfig, limit: u32) -> Option<Question> {
 }
 
 /// The counts of what was found in a cell.
-pub fn counts(cell: &Facts<'_>) -> Counts {
+pub(crate) fn counts(cell: &Facts<'_>) -> Counts {
     let mut counts = Counts::default();
     for connection in &cell.connections {
         counts.add(connection.handshake().map(|s| s.id));

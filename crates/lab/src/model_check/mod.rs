@@ -167,7 +167,7 @@ pub(crate) fn as_observed<'a>(
 /// The decisions that a trace shows as stages, in order, repetitions left out.
 fn predicted(path: &Path, seen: impl Fn(VerdictId) -> bool) -> Vec<Decision> {
     let shown = path.decisions.iter().filter(|d| {
-        // A SYN that meets its request, and what the end of the observation means, are no moments
+        // A SYN that meets its request, and what the end of the observation means, are no events
         // of a trace.
         !matches!(
             d.condition,

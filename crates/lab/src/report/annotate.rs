@@ -79,7 +79,7 @@ impl Marks<'_> {
             }
         }
         for t_ns in &connection.synack_retransmits_ns {
-            self.mark(packets, Kind::SynAck, *t_ns, "SYN-ACK sent again by the kernel's timer");
+            self.mark(packets, Kind::SynAck, *t_ns, "SYN-ACK retransmitted by the kernel's timer");
         }
     }
 

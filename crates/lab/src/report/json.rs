@@ -89,7 +89,7 @@ fn run<'a>(host: &'a Host, cell: &'a CellReport, name: &'a str) -> Run<'a> {
 
 fn hook(hook: &HookInUse) -> Hook<'_> {
     Hook {
-        moment: hook.moment.into(),
+        moment: hook.hook_point.into(),
         rung: hook.rung.into(),
         hook: Some(hook.hook.as_str().into()),
     }

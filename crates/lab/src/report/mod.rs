@@ -58,7 +58,7 @@ pub struct CellReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookInUse {
     /// The hook point it stands for: `third ACK`.
-    pub moment: &'static str,
+    pub hook_point: &'static str,
     /// How it is attached: `fentry`, `kprobe`, `tp_btf`.
     pub rung: &'static str,
     /// The kernel function or tracepoint.
@@ -72,7 +72,7 @@ impl Report {
     }
 
     /// The sum of all losses.
-    pub fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.cells.iter().map(CellReport::lost).sum()
     }
 }
@@ -103,8 +103,8 @@ impl CellReport {
     }
 
     /// The verdicts that none of its hooks shows.
-    pub fn blind_to(&self) -> Vec<VerdictId> {
-        let names: BTreeSet<&str> = self.hooks.iter().map(|hook| hook.moment).collect();
+    pub(crate) fn blind_to(&self) -> Vec<VerdictId> {
+        let names: BTreeSet<&str> = self.hooks.iter().map(|hook| hook.hook_point).collect();
         hook_point::blind_to(|hook_point| names.contains(hook_point.as_str()))
     }
 
@@ -115,7 +115,7 @@ impl CellReport {
     }
 
     /// The sum of its losses.
-    pub fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.losses.iter().map(|(_, count)| count).sum()
     }
 }

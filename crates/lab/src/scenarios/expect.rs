@@ -22,7 +22,7 @@ pub struct Alternative {
 /// Kernels, by how they behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// All, or those of which nothing tells before the run.
+    /// All, or those which nothing predicts before the run.
     Always,
     /// Those that hold the SYN queue full at the backlog (`>=`, v4.4 to v6.12).
     AtBacklog,
@@ -53,7 +53,7 @@ impl Alternative {
     /// Every verdict that its histories name.
     pub(super) fn ids(&self) -> impl Iterator<Item = VerdictId> {
         let steps = self.histories.iter().flat_map(|(_, history)| steps(history));
-        steps.map(|(id, _)| VerdictId::parse(id).unwrap_or_else(|| panic!("{id} is no verdict")))
+        steps.map(|(id, _)| VerdictId::parse(id).unwrap_or_else(|| panic!("{id} is not a verdict")))
     }
 
     fn applies(&self, limit: Option<SynQueueLimit>) -> bool {

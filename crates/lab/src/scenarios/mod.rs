@@ -63,8 +63,8 @@ impl Scenario {
     }
 
     /// A stage of it that none of the hooks in use shows, and without which what the other
-    /// witnesses see does not add up: a request or a child is gone, and nothing says why.
-    pub fn unseen(&self, blind_to: &[VerdictId]) -> Option<VerdictId> {
+    /// witnesses see does not add up: a request or a child is gone, and no witness shows why.
+    pub(crate) fn unseen(&self, blind_to: &[VerdictId]) -> Option<VerdictId> {
         let unexplained = |id: VerdictId| match id.ends() {
             Ends::RequestUnseen | Ends::ChildByClient => true,
             Ends::Nothing | Ends::RequestTimer | Ends::RequestByClient | Ends::ByServerReset => {

@@ -1,4 +1,4 @@
-//! Runs scenarios, some at a time, and says whether each came out as expected.
+//! Runs scenarios, some at a time, and reports whether each ended as expected.
 
 use overflow_core::{syn_limit, verdict::Connection};
 
@@ -92,7 +92,7 @@ pub fn run<E: From<LabError>>(
     Ok(Finished::Done(report))
 }
 
-/// Runs those again that did not come out as expected while records were lost: what was not seen is
+/// Runs those again that did not end as expected while records were lost: what was not seen is
 /// no proof of anything. False if it was interrupted.
 fn again<E: From<LabError>>(
     runs: &mut [ScenarioRun],
@@ -124,7 +124,7 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>, La
     if cell.hooks.is_empty() {
         return Err(LabError::NoTracer(scenario.name));
     }
-    let third_ack = cell.hooks.iter().filter(|h| h.moment == "third ACK");
+    let third_ack = cell.hooks.iter().filter(|h| h.hook_point == "third ACK");
     let stages = cell.judgement.connections.iter().flat_map(|c| &c.connection.stages);
     let evidence = Evidence {
         limit: syn_limit::of_stages(stages),
@@ -147,7 +147,7 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>, La
 }
 
 impl ScenarioRun {
-    /// Whether it came out as expected, with all witnesses agreeing; `None` if it could not run.
+    /// Whether it ended as expected, with all witnesses agreeing; `None` if it could not run.
     pub fn holds(&self, cells: &[CellReport]) -> Option<bool> {
         match &self.outcome {
             Outcome::Ran { cell, differences } => {
@@ -158,7 +158,7 @@ impl ScenarioRun {
         }
     }
 
-    /// Whether it did not come out as expected, perhaps because something was not seen.
+    /// Whether it did not end as expected, perhaps because something was not seen.
     fn lacks_records(&self, cells: &[CellReport]) -> bool {
         let Outcome::Ran { cell, .. } = &self.outcome else { return false };
         self.holds(cells) == Some(false) && cells.get(*cell).is_some_and(|cell| cell.lost() > 0)
@@ -196,7 +196,7 @@ mod tests {
                 timeline: Timeline::default(),
             };
             let hooks =
-                vec![HookInUse { moment: "third ACK", rung: "fentry", hook: String::new() }];
+                vec![HookInUse { hook_point: "third ACK", rung: "fentry", hook: String::new() }];
             let sight = Coverage { lost, blind_to: Vec::new() };
             let losses = vec![(Loss::Kernel(overflow_common::Loss::RingFull), lost)];
             CellReport::new(config, observation, Vec::new(), Some(&sight), hooks, losses)

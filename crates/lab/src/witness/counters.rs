@@ -29,16 +29,16 @@ impl std::fmt::Display for Difference {
     }
 }
 
-/// How exactly `until` is the moment the counters were read.
+/// How exactly `until` is the time the counters were read.
 pub(super) const READING_NS: u64 = 50_000_000;
 
 /// Compares the counters of the server's namespace with what `connections` must have made them.
 ///
 /// Only what happened before `until`, CLOCK_MONOTONIC nanoseconds, counts: the counters were read
-/// then; what happened within 50 ms of it may count or not. `at_least` says that events were lost,
+/// then; what happened within 50 ms of it may count or not. `at_least`: events were lost,
 /// so each counter may be higher. A counter the kernel does not have is left out. Empty means
 /// consistent.
-pub fn differences<'a>(
+pub(crate) fn differences<'a>(
     counters: &BTreeMap<String, u64>,
     connections: impl Iterator<Item = &'a Connection>,
     until: u64,

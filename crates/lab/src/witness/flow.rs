@@ -17,7 +17,7 @@ pub struct Flow {
     /// Segments of the client that acknowledge the SYN-ACK: the third ACK, its repeats, data.
     pub acks: Vec<Ack>,
     /// RSTs without ACK flag: `tcp_v4_send_reset`'s answer to a segment that carried an ACK
-    /// (RFC 9293 3.5.2), so it tells that segment was refused.
+    /// (RFC 9293 3.5.2), so it shows that segment was refused.
     pub resets: Vec<Reset>,
     /// RSTs with ACK flag after the handshake: `tcp_send_active_reset`, so a socket existed.
     pub active_resets: Vec<u64>,
@@ -51,7 +51,7 @@ pub struct Reset {
 impl Flow {
     /// Forgets what came after the listener closed, but for the RSTs of the close itself: the
     /// closed port answers for itself, not for the listener.
-    pub fn end_at(&mut self, close: u64) {
+    pub(crate) fn end_at(&mut self, close: u64) {
         let before = |t: &u64| *t < close;
         self.syns.retain(before);
         self.synacks.retain(before);
@@ -67,7 +67,7 @@ impl Flow {
 ///
 /// `lag_ns` is how much later than TCP's sending the capture sees a departing packet: the delay
 /// of a qdisc, which AF_PACKET sits behind, else 0.
-pub fn flows(packets: &[Packet], server: SocketAddr, lag_ns: u64) -> Vec<Flow> {
+pub(crate) fn flows(packets: &[Packet], server: SocketAddr, lag_ns: u64) -> Vec<Flow> {
     let server = canonical(server);
     let mut found: Vec<Building> = Vec::new();
     let mut index_of: HashMap<SocketAddr, usize> = HashMap::new();
@@ -95,7 +95,7 @@ pub fn flows(packets: &[Packet], server: SocketAddr, lag_ns: u64) -> Vec<Flow> {
 
 /// The address with an IPv4-mapped IPv6 address as IPv4: a dual-stack listener's `sock_diag` and
 /// the wire write the same client in two ways.
-pub fn canonical(addr: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 

@@ -1,7 +1,7 @@
 //! Stages that the tracer did not see, drawn from the packets and the lab's own settings.
 //!
-//! In the lab nobody calls `accept()`, so the accept queue only grows, and the packets say when:
-//! each accepted third ACK adds one. That tells which queue was full at any other moment.
+//! In the lab nobody calls `accept()`, so the accept queue only grows, and the packets show when:
+//! each accepted third ACK adds one. That shows which queue was full at any other time.
 
 use super::{flow::Flow, packets::WireEvidence};
 use crate::{CellConfig, Observation};
@@ -88,7 +88,7 @@ impl<'a> Queues<'a> {
         self.accepted.partition_point(|t| *t < t_ns)
     }
 
-    /// Requests in the SYN queue just before `t_ns`, as far as the packets can tell requests
+    /// Requests in the SYN queue just before `t_ns`, as far as the packets can distinguish requests
     /// from cookies.
     fn open_requests(&self, t_ns: u64) -> usize {
         let (entered, left) = &self.requests;
@@ -200,12 +200,20 @@ impl<'a> Queues<'a> {
             WirePattern::AckSilent => {
                 vec![stage(VerdictId::AckDropOverflowCookie, &times, evidence.pattern.words())]
             }
-            _ => Vec::new(),
+            WirePattern::NoSyn
+            | WirePattern::StrayReset
+            | WirePattern::SynUnanswered
+            | WirePattern::SynRefused
+            | WirePattern::SynAckOnly
+            | WirePattern::AckReset
+            | WirePattern::AckSilentShort
+            | WirePattern::AckThenClientReset
+            | WirePattern::DataReset => Vec::new(),
         }
     }
 }
 
-/// What became of the SYN that was answered: the ACK's path tells a request from a cookie.
+/// What became of the SYN that was answered: the ACK's path distinguishes a request from a cookie.
 fn answered_syns(evidence: &WireEvidence, ack: Option<VerdictId>) -> Option<Stage> {
     let id = ack?.after()?;
     let by = if id == VerdictId::SynCookie {
@@ -239,7 +247,14 @@ fn request_span(evidence: &WireEvidence) -> Option<std::ops::Range<u64>> {
         WirePattern::Accepted => accepting_ack(evidence)?,
         WirePattern::AckReset => evidence.flow.acks.first()?.t_ns,
         WirePattern::AckResent | WirePattern::SynAckOnly => u64::MAX,
-        _ => return None,
+        WirePattern::NoSyn
+        | WirePattern::StrayReset
+        | WirePattern::SynUnanswered
+        | WirePattern::SynRefused
+        | WirePattern::AckSilent
+        | WirePattern::AckSilentShort
+        | WirePattern::AckThenClientReset
+        | WirePattern::DataReset => return None,
     };
     Some(from..until.max(from))
 }

@@ -1,13 +1,13 @@
 //! Counters, packets and both ends' sockets against the verdicts: three witnesses of the same
 //! connections, none of which knows what another saw.
 
-pub mod counters;
-pub mod flow;
+mod counters;
+pub(crate) mod flow;
 mod infer;
-pub mod packets;
+mod packets;
 #[cfg(test)]
 mod script;
-pub mod views;
+mod views;
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
@@ -33,7 +33,7 @@ pub struct Coverage {
     pub blind_to: Vec<VerdictId>,
 }
 
-/// One connection with what every witness says of it.
+/// One connection with the evidence of every witness.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// Its stages: as traced, completed by inferred ones where the tracer is blind.
@@ -56,7 +56,7 @@ pub struct Comparison {
 
 impl Comparison {
     /// The verdict on the handshake, or as much of it as the packets give.
-    pub fn verdict(&self) -> &'static str {
+    pub(crate) fn verdict(&self) -> &'static str {
         match (self.connection.handshake(), &self.packets) {
             (Some(stage), _) => stage.id.as_str(),
             (None, Some(evidence)) => evidence.pattern.text(),
@@ -65,7 +65,7 @@ impl Comparison {
     }
 
     /// How good that is for the connection.
-    pub fn tone(&self) -> Tone {
+    pub(crate) fn tone(&self) -> Tone {
         match (self.connection.handshake(), &self.packets) {
             (Some(stage), _) => stage.id.tone(),
             (None, Some(evidence)) => evidence.pattern.tone(),
@@ -74,12 +74,12 @@ impl Comparison {
     }
 
     /// Whether the verdict on the handshake was traced.
-    pub fn traced(&self) -> bool {
+    pub(crate) fn traced(&self) -> bool {
         self.connection.handshake().is_some_and(|s| s.known == Known::Traced)
     }
 }
 
-/// What the witnesses say of a whole cell.
+/// The witnesses' evidence for a whole cell.
 #[derive(Clone, Debug)]
 pub struct Judgement {
     /// Every connection: the lab's in order of `connect()`, then any the tracer saw besides.
@@ -90,12 +90,12 @@ pub struct Judgement {
 
 impl Judgement {
     /// Whether no witness disagrees with another.
-    pub fn agree(&self) -> bool {
+    pub(crate) fn agree(&self) -> bool {
         self.counters.is_empty() && self.connections.iter().all(|c| c.agree)
     }
 
     /// The counters' word on the cell: `consistent`, or what differs.
-    pub fn counters_text(&self) -> String {
+    pub(crate) fn counters_text(&self) -> String {
         if self.counters.is_empty() {
             return "consistent".to_owned();
         }
@@ -112,7 +112,7 @@ impl Judgement {
 ///
 /// The tracer agrees with the packets when its verdict on the handshake
 /// ([`Connection::handshake`]) is one that [`WirePattern::admits`].
-pub fn compare(
+pub(crate) fn compare(
     traced: Vec<Connection>,
     observation: &Observation,
     config: &CellConfig,
@@ -251,7 +251,7 @@ fn by_packets(comparison: &Comparison, observation: &Observation) -> Option<Stri
     // The request was gone before its ACK came, which then was refused: both are on the wire.
     let refused_late = matches!(pattern, WirePattern::AckReset | WirePattern::DataReset)
         && stages.iter().any(|s| s.id == VerdictId::LaterResetNoSocket);
-    // The request was ended unseen, before its next SYN-ACK was due: that it is gone, sock_diag
+    // The request was ended silently, before its next SYN-ACK was due: that it is gone, sock_diag
     // says as well.
     let ended_unheard = pattern == WirePattern::AckSilent
         && WirePattern::AckResent.admits(verdict)

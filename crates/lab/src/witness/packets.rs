@@ -4,10 +4,7 @@ use std::net::SocketAddr;
 
 use super::flow::{Flow, Reset, flows};
 use crate::Timeline;
-use overflow_core::{
-    packet::Packet,
-    verdict::{VerdictId, WirePattern},
-};
+use overflow_core::{packet::Packet, verdict::WirePattern};
 
 /// The first SYN-ACK timeout, `TCP_TIMEOUT_INIT` (1 s), doubled by `reqsk_timer_handler`.
 const SYNACK_TIMEOUT_NS: u64 = 1_000_000_000;
@@ -27,26 +24,21 @@ pub struct WireEvidence {
 }
 
 impl WireEvidence {
-    /// Whether the wire is what `verdict`, the verdict on the handshake, would look like.
-    pub fn admits(&self, verdict: VerdictId) -> bool {
-        self.pattern.admits(verdict)
-    }
-
     /// The SYNs that got no answer, CLOCK_MONOTONIC nanoseconds.
     ///
     /// The kernel answers a SYN at once or never, and its timer waits a second before it repeats
     /// a SYN-ACK: a SYN was answered when a SYN-ACK left before the client sent the next SYN.
-    pub fn dropped_syns(&self) -> Vec<u64> {
+    pub(crate) fn dropped_syns(&self) -> Vec<u64> {
         self.flow.syns.iter().copied().filter(|t| !self.answered(*t)).collect()
     }
 
     /// The SYNs that were answered by a SYN-ACK, CLOCK_MONOTONIC nanoseconds.
-    pub fn answered_syns(&self) -> Vec<u64> {
+    pub(crate) fn answered_syns(&self) -> Vec<u64> {
         self.flow.syns.iter().copied().filter(|t| self.answered(*t)).collect()
     }
 
     /// The SYN-ACKs the kernel's timer sent, CLOCK_MONOTONIC nanoseconds.
-    pub fn resent_synacks(&self) -> Vec<u64> {
+    pub(crate) fn resent_synacks(&self) -> Vec<u64> {
         let answers = self.answered_syns().len();
         self.flow.synacks.iter().copied().skip(answers).collect()
     }
@@ -62,7 +54,7 @@ impl WireEvidence {
 /// What the packets show of each client's connection, in order of first packets.
 ///
 /// `lag_ns`: see [`flows`]. A `timeline` whose `close` is 0 means the listener was not closed.
-pub fn evidence(
+pub(crate) fn evidence(
     packets: &[Packet],
     server: SocketAddr,
     timeline: &Timeline,
@@ -81,20 +73,6 @@ pub fn evidence(
             WireEvidence { pattern: pattern(&flow, watched, jitter), flow }
         })
         .collect()
-}
-
-/// Whether every SYN of the burst had reached the server before its first third ACK: whether
-/// the connects were concurrent. `None` when the capture holds no burst at all.
-pub fn concurrent(packets: &[Packet], server: SocketAddr, timeline: &Timeline) -> Option<bool> {
-    let flows = flows(packets, server, 0);
-    let burst = flows.iter().filter(|f| f.syns.first().is_some_and(|t| *t >= timeline.burst));
-    let mut last_syn = None;
-    let mut first_ack = u64::MAX;
-    for flow in burst {
-        last_syn = last_syn.max(flow.syns.first().copied());
-        first_ack = first_ack.min(flow.acks.first().map_or(u64::MAX, |a| a.t_ns));
-    }
-    last_syn.map(|t| t < first_ack)
 }
 
 /// Decides what a flow amounts to. `watched` is until when a request could have shown itself.
@@ -250,19 +228,5 @@ mod tests {
         assert_eq!(ms(evidence.dropped_syns()), [0, 1000]);
         assert_eq!(ms(evidence.answered_syns()), [3000]);
         assert_eq!(ms(evidence.resent_synacks()), [4000]);
-    }
-
-    #[test]
-    fn concurrency_is_read_off_the_wire() {
-        let check = |first: &str, second: &str, expect| {
-            let mut packets = script::packets(30001, first);
-            packets.extend(script::packets(30002, second));
-            let timeline = script::timeline();
-            assert_eq!(concurrent(&packets, script::SERVER, &timeline), expect);
-        };
-        check("0>S 0<SA 200>A", "1>S 1<SA 201>A", Some(true));
-        check("0>S 0<SA 200>A", "201>S 201<SA 401>A", Some(false));
-        check("0>S", "1>S", Some(true));
-        check("", "", None);
     }
 }

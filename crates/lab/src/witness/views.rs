@@ -7,7 +7,7 @@ use overflow_core::verdict::{ClientSide, ServerSide, VerdictId};
 ///
 /// `settled` says that what the server last sent had reached the client by then; otherwise the
 /// client's view proves nothing. The error says which view differs, what it shows, what it should.
-pub fn check(
+pub(crate) fn check(
     verdict: VerdictId,
     client: &ClientView,
     server: Option<&ServerSocket>,
@@ -39,7 +39,7 @@ pub fn check(
 }
 
 /// The client's view in few words: its state, and the error that ended it.
-pub fn words(client: &ClientView) -> String {
+pub(super) fn words(client: &ClientView) -> String {
     match (&client.error, &client.connect) {
         (Some(error), _) => format!("{} ({error})", client.state),
         (None, Err(error)) if error != "pending" => format!("{} ({error})", client.state),

@@ -28,7 +28,7 @@ Examples:
   overflow explain --host                       this kernel, its namespaces, its listeners
 
 Exit status: 0 done; 1 no such topic, or the host could not be read; 2 bad usage.")]
-pub struct ExplainArgs {
+pub(super) struct ExplainArgs {
     /// A verdict id (syn.cookie), a kernel feature (young-rule), or a part of a name
     topic: Option<String>,
     /// Apply it to this host: kernel, sysctls and listeners of every network namespace

@@ -29,7 +29,7 @@ Examples:
 
 Exit status: 0 done; 1 it could not run, the witnesses disagree, or the model is
 wrong; 2 bad usage.")]
-pub struct LabArgs {
+pub(crate) struct LabArgs {
     /// Clients that connect at once
     #[arg(long, value_name = "N", default_value_t = 5)]
     clients: u32,
@@ -39,7 +39,7 @@ pub struct LabArgs {
     /// The listener's port
     #[arg(short = 'P', long, default_value_t = 12345, value_parser = value_parser!(u16).range(1..))]
     port: u16,
-    /// Delay of what the server sends
+    /// Delay of the packets the server sends
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parsers::milliseconds)]
     delay: Duration,
     /// net.ipv4.tcp_abort_on_overflow: 0, 1 or both
@@ -48,37 +48,37 @@ pub struct LabArgs {
     /// net.ipv4.tcp_syncookies: 0, 1, 2 or both (1 and 0)
     #[arg(long, value_name = "0|1|2|both", default_value = "both", value_parser = parsers::syncookies)]
     syncookies: Choice,
-    /// net.core.somaxconn, if it is to be changed
+    /// Set net.core.somaxconn in the server's namespace
     #[arg(long, value_name = "N")]
     somaxconn: Option<u32>,
     /// Connections completed before the burst
     #[arg(long, value_name = "N", default_value_t = 0)]
     prefill: u32,
-    /// Bytes each client sends once it believes it is connected
+    /// Bytes each client sends once its connect() has succeeded
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     payload: usize,
-    /// Which IP clients and listener speak; mapped: IPv4 clients of a dual-stack IPv6 listener
+    /// IP version of clients and listener; mapped: IPv4 clients of a dual-stack IPv6 listener
     #[arg(long, value_enum, default_value_t)]
     family: Family,
     /// How long to watch after the burst before the listener is closed
     #[arg(long, value_name = "SECS", default_value = "5", value_parser = parsers::seconds)]
     hold: Duration,
-    /// Run named scenarios instead: each provokes one path through the kernel, and must come out
-    /// as expected; `all` runs every one
+    /// Run named scenarios instead: each triggers one path through the kernel and must end as
+    /// expected; `all` runs all of them
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = parsers::scenario,
         conflicts_with_all = ["clients", "backlog", "abort_on_overflow", "syncookies", "prefill",
             "payload", "hold", "somaxconn", "delay"])]
     pub(super) scenario: Vec<String>,
-    /// List the scenarios with what each shows
+    /// List the scenarios and what each shows
     #[arg(long)]
     pub(super) list_scenarios: bool,
-    /// Trace by this rung only, instead of the best that attaches
+    /// Use only this kind of hook, instead of the best that attaches
     #[arg(long, value_enum, default_value_t)]
     rung: RungChoice,
-    /// BTF of the running kernel, if it shows none itself
+    /// BTF file of the running kernel, if /sys/kernel/btf/vmlinux does not exist
     #[arg(long, value_name = "FILE")]
     pub(super) btf: Option<PathBuf>,
-    /// Text for people, or JSON lines
+    /// Output format: text, or JSON lines
     #[arg(long, value_enum, default_value_t)]
     pub(super) output: OutputFormat,
     /// Write the packets, annotated with the verdicts, as pcapng
@@ -87,26 +87,26 @@ pub struct LabArgs {
     /// Write every record of the tracer to a file, for `overflow replay`
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
-    /// Compare every connection with what the kernel model predicts; a difference exits 1
+    /// Compare every connection with the kernel model's prediction; exit status 1 if one differs
     #[arg(long)]
     pub(super) check_model: bool,
-    /// Run N scenarios drawn at random instead; those that disagree are cut down to the smallest one
+    /// Run N random scenarios instead; reduce one that disagrees to the smallest that still does
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..), conflicts_with_all =
         ["scenario", "clients", "backlog", "delay", "abort_on_overflow", "syncookies", "somaxconn",
         "prefill", "payload", "hold", "output", "pcap", "record"])]
     pub(super) random: Option<u32>,
-    /// Draw the scenarios of an earlier --random again
+    /// Seed of an earlier --random run, to repeat its scenarios
     #[arg(long, value_name = "S", requires = "random")]
     pub(super) seed: Option<u64>,
-    /// Show what the eBPF programs log
+    /// Show the log of the eBPF programs
     #[arg(long)]
     pub(in crate::cli) debug: bool,
 }
 
 /// Which rung to trace by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum RungChoice {
-    /// The best that attaches, moment by moment.
+pub(crate) enum RungChoice {
+    /// The best that attaches, for each hook point.
     #[default]
     Auto,
     /// fentry/fexit.
@@ -119,7 +119,7 @@ pub enum RungChoice {
 
 impl RungChoice {
     /// The rung, or `None` for the best.
-    pub const fn rung(self) -> Option<Rung> {
+    pub(crate) const fn rung(self) -> Option<Rung> {
         match self {
             Self::Auto => None,
             Self::Fentry => Some(Rung::Fentry),
@@ -154,7 +154,7 @@ impl LabArgs {
         cells
     }
 
-    /// Which IP is spoken.
+    /// The IP version.
     pub(super) fn family(&self) -> Family {
         self.family
     }

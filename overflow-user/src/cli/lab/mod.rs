@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-pub use args::{LabArgs, RungChoice};
+pub(super) use args::{LabArgs, RungChoice};
 use progress::Line;
 use recording::LabRecording;
 use tracer::LabTracing;

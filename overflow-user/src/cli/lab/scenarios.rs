@@ -1,4 +1,4 @@
-//! `--scenario` and `--list-scenarios`: runs scenarios, says whether each came out as expected.
+//! `--scenario` and `--list-scenarios`: runs scenarios, prints whether each ended as expected.
 
 use std::{
     fs::File,
@@ -38,7 +38,7 @@ pub(super) fn list(output: OutputFormat) -> Result<()> {
     Ok(())
 }
 
-/// Runs the scenarios asked for. Exit code 1 if one did not come out as expected or witnesses
+/// Runs the scenarios asked for. Exit code 1 if one did not end as expected or witnesses
 /// disagree.
 pub(super) fn run(
     args: &LabArgs,
@@ -88,8 +88,8 @@ fn summary(runs: &[ScenarioRun], cells: &[CellReport]) -> Result<()> {
             Outcome::Ran { cell, differences } => {
                 let connections = cells.get(*cell).map_or(&[][..], |c| &c.judgement.connections);
                 writeln!(out, "{word}  {}", run.scenario.name)?;
-                for (n, story) in grouped(connections.iter().map(|j| &j.connection)) {
-                    writeln!(out, "    {n} × {story}")?;
+                for (n, history) in grouped(connections.iter().map(|j| &j.connection)) {
+                    writeln!(out, "    {n} × {history}")?;
                 }
                 for difference in differences {
                     writeln!(out, "    difference: {difference}")?;
@@ -113,10 +113,10 @@ fn summary(runs: &[ScenarioRun], cells: &[CellReport]) -> Result<()> {
 /// Equal histories together, in order of their first.
 fn grouped<'a>(connections: impl Iterator<Item = &'a Connection>) -> Vec<(usize, String)> {
     let mut groups: Vec<(usize, String)> = Vec::new();
-    for history in connections.map(text) {
-        match groups.iter_mut().find(|(_, h)| *h == history) {
+    for hihistory in connections.map(text) {
+        match groups.iter_mut().find(|(_, h)| *h == hihistory) {
             Some((n, _)) => *n += 1,
-            None => groups.push((1, history)),
+            None => groups.push((1, hihistory)),
         }
     }
     groups
@@ -131,18 +131,18 @@ fn json(runs: &[ScenarioRun], report: Option<&Report>) -> Result<()> {
         }
     }
     for run in runs {
-        let (stories, differences, unavailable) = match &run.outcome {
+        let (histories, differences, unavailable) = match &run.outcome {
             Outcome::Unavailable(why) => (Vec::new(), &[][..], Some(why.as_str().into())),
             Outcome::Ran { cell, differences } => {
                 let connections = cells.get(*cell).map_or(&[][..], |c| &c.judgement.connections);
-                let stories = connections.iter().map(|j| text(&j.connection)).collect();
-                (stories, &differences[..], None)
+                let histories = connections.iter().map(|j| text(&j.connection)).collect();
+                (histories, &differences[..], None)
             }
         };
         let ended = wire::Ended {
             run: run.config.run_name().into(),
             holds: run.holds(cells),
-            stories,
+            stories: histories,
             differences: differences.into(),
             unavailable,
         };

@@ -12,7 +12,7 @@ pub(super) struct LabTracing<'a> {
 }
 
 impl<'a> LabTracing<'a> {
-    /// Attaches, from inside a runtime, to these namespaces; `None`, having said why, if that does
+    /// Attaches, from inside a runtime, to these namespaces; `None`, after printing why, if that does
     /// not work.
     pub(super) fn start(
         args: &LabArgs,

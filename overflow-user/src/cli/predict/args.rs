@@ -19,7 +19,7 @@ use overflow_core::{
     text::duration::count,
 };
 
-/// Say what a kernel would do to every connection of a burst, and which condition would decide.
+/// Predict what a kernel would do with every connection of a burst, and which condition decides.
 ///
 /// Nothing is run or traced: this is a model of the kernel's code, checked against real kernels.
 #[derive(Clone, Debug, Args)]
@@ -38,14 +38,14 @@ client_bytes and rx_order (\"S1 S2 A1 A2\": the order in which the first segment
 reach the server). The answer is the same object with classes and stages.
 
 Exit status: 0 done; 1 a line of the batch could not be predicted; 2 bad usage.")]
-pub struct PredictArgs {
+pub(crate) struct PredictArgs {
     /// A distribution (centos7, debian12), a release (5.10.223), or this host
     #[arg(long, value_name = "NAME|host", default_value = "host", value_parser = kernel)]
     pub(super) kernel: Asked,
     /// Predict for two kernels and show the first decision that differs
     #[arg(long, value_name = "A,B", value_parser = pair, conflicts_with = "kernel")]
     pub(super) compare: Option<(Asked, Asked)>,
-    /// Predict the scenarios of a file of JSON lines, - for standard input
+    /// Predict the scenarios in a file of JSON lines; - reads standard input
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["kernel", "compare", "clients",
         "backlog", "delay", "abort_on_overflow", "syncookies", "somaxconn", "prefill", "payload",
         "hold", "defer_accept"])]
@@ -58,7 +58,7 @@ pub struct PredictArgs {
     #[arg(long, value_name = "N", default_value_t = 1,
         value_parser = value_parser!(u32).range(..=0x7fff_ffff))]
     backlog: u32,
-    /// Delay of what the server sends
+    /// Delay of the packets the server sends
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parsers::milliseconds)]
     delay: Duration,
     /// net.ipv4.tcp_abort_on_overflow: 0, 1 or both
@@ -74,7 +74,7 @@ pub struct PredictArgs {
     #[arg(long, value_name = "N", default_value_t = 0,
         value_parser = value_parser!(u32).range(..=10_000))]
     prefill: u32,
-    /// Bytes each client sends once it believes it is connected
+    /// Bytes each client sends once its connect() has succeeded
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     payload: u32,
     /// How long to watch after the burst before the listener is closed
@@ -83,14 +83,14 @@ pub struct PredictArgs {
     /// TCP_DEFER_ACCEPT of the listener; 0 is off
     #[arg(long, value_name = "SECS", default_value_t = 0)]
     defer_accept: u32,
-    /// Text for people, or JSON lines
+    /// Output format: text, or JSON lines
     #[arg(long, value_enum, default_value_t)]
     pub(super) output: OutputFormat,
 }
 
 /// A kernel as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub(super) enum Asked {
     /// The one this runs on.
     Host,
     /// One of the table.

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use args::Asked;
-pub use args::PredictArgs;
+pub(super) use args::PredictArgs;
 
 use super::OutputFormat;
 use overflow_core::model::{
@@ -23,7 +23,7 @@ use overflow_core::model::{
 };
 
 /// Predicts, and prints to standard output.
-pub fn run(args: &PredictArgs) -> Result<ExitCode> {
+pub(super) fn run(args: &PredictArgs) -> Result<ExitCode> {
     let mut out = BufWriter::new(io::stdout().lock());
     let code = predict(args, &mut out)?;
     out.flush()?;
@@ -95,7 +95,7 @@ fn compare_two(args: &PredictArgs, kernels: &[Kernel; 2], out: &mut dyn Write) -
     Ok(())
 }
 
-/// The limits are those of every cell: no sysctl that differs between cells has a say in them.
+/// The limits are those of every cell: no sysctl that differs between cells affects them.
 fn limits(args: &PredictArgs, kernel: &Kernel) -> Option<Limits> {
     let scenario = args.cells().first()?.scenario(kernel.features);
     Some(Limits::new(&kernel.features, scenario.listener, &scenario.sysctls))

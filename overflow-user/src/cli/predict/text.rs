@@ -56,7 +56,7 @@ pub(super) fn cell(
     out: &mut dyn Write,
     name: &str,
     outcome: &Outcome<'_>,
-    by_lot: bool,
+    random: bool,
 ) -> io::Result<()> {
     writeln!(out, "\n{name}")?;
     let paths = outcome.paths;
@@ -67,11 +67,11 @@ pub(super) fn cell(
         connections(out, phase, paths)?;
     }
     counters(out, &outcome.counters)?;
-    if by_lot {
+    if random {
         let text = "the key of this kernel's SYN table is random and decides which SYN-ACKs are \
                     retransmitted first, and by that what becomes of some connection; above is \
                     the most likely case";
-        hanging(out, "  by lot      ", text)?;
+        hanging(out, "  random      ", text)?;
     }
     Ok(())
 }

@@ -34,9 +34,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Watch every TCP listener on this host in the terminal: queues, overflows, their owners.
 ///
-/// A line per listener with its accept queue over time, and the last handshakes that did not get
-/// through. It is what `overflow trace` traces; on leaving, its summary is printed. Press ? for
-/// the keys and the columns.
+/// One line per listener with its accept queue over time, and the last handshakes that failed. It
+/// traces what `overflow trace` traces and prints the same summary at the end. Press ? for the keys
+/// and the columns.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Keys:
@@ -51,7 +51,7 @@ Examples:
   overflow top --cgroup nginx     a systemd unit, control group or container
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
-pub struct TopArgs {
+pub(super) struct TopArgs {
     #[command(flatten)]
     selection: Selection,
     /// Stop after this time
@@ -61,7 +61,7 @@ pub struct TopArgs {
     hooks: Hooks,
 }
 
-/// Watches until it is told to stop.
+/// Watches until it is asked to stop.
 pub(super) fn run(args: &TopArgs) -> Result<ExitCode> {
     let dumb = env::var_os("TERM").is_some_and(|t| t == "dumb");
     let lacking = match (io::stdout().is_terminal(), io::stdin().is_terminal()) {

@@ -20,34 +20,34 @@ use overflow::{
 
 /// Trace abnormal handshakes of every TCP listener on this host, until Ctrl-C.
 ///
-/// One line per moment at which a SYN or a third ACK did not get through: when, whose, at which
-/// listener, what the kernel did, the accept queue then, and the process that owns the listener.
+/// One line for each SYN or third ACK that did not succeed: time, client, listener, what the kernel
+/// did, the accept queue at that time, and the process that owns the listener.
 /// Listeners of all network namespaces are traced; nothing is changed on the host.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Columns:
   LPORT    the listener's port
   VERDICT  what the kernel did, see `overflow explain`; ~ marks what is inferred
-  Recv-Q   accept queue length/limit at that moment; full is above the limit
+  Recv-Q   accept queue length/limit at that time; full is above the limit
   OWNER    process that holds the listener, +N for N more that share it
 
 Examples:
-  overflow trace                          whatever overflows on this host
+  overflow trace                          overflows of every listener on this host
   overflow trace -P 80,443 --all          every handshake of a web server
-  overflow trace --summary 10             aggregates every 10 s
+  overflow trace --summary 10             totals every 10 s
   overflow trace --cmd 'wrk -c 500 http://127.0.0.1/' --record run.rec
   overflow trace --output json | jq 'select(.type==\"event\") | .id'
   overflow trace --summary 60 --metrics-listen 9464
   overflow trace --summary 60 --otlp-endpoint http://localhost:4318
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
-pub struct TraceArgs {
+pub(crate) struct TraceArgs {
     #[command(flatten)]
     pub(super) view: View,
     /// Stop after this time
     #[arg(short, long, value_name = "TIME", value_parser = parsers::seconds)]
     pub(super) duration: Option<Duration>,
-    /// Trace exactly while this command runs; its output goes to stderr
+    /// Run this command and trace until it ends; its output goes to stderr
     #[arg(long, value_name = "COMMAND")]
     pub(super) cmd: Option<String>,
     /// Also write everything that is traced to a file, for `overflow replay`
@@ -57,7 +57,7 @@ pub struct TraceArgs {
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics::listen)]
     pub(super) metrics_listen: Option<SocketAddr>,
     /// Also send metrics and abnormal handshakes to an OpenTelemetry collector, by OTLP over HTTP;
-    /// without URL to that of OTEL_EXPORTER_OTLP_ENDPOINT, or to http://localhost:4318
+    /// without URL, to that of OTEL_EXPORTER_OTLP_ENDPOINT, or to http://localhost:4318
     #[arg(long, value_name = "URL", num_args = 0..=1)]
     #[allow(clippy::option_option)] // not given, given alone, given with a value
     pub(super) otlp_endpoint: Option<Option<String>>,
@@ -67,63 +67,65 @@ pub struct TraceArgs {
 
 /// By which means the kernel is traced.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Hooks {
-    /// Trace by this rung only, instead of the best that attaches
+pub(crate) struct Hooks {
+    /// Use only this kind of hook, instead of the best that attaches
     #[arg(long, value_name = "RUNG", value_parser = rung)]
     pub rung: Option<Rung>,
-    /// BTF of the running kernel, if it shows none itself
+    /// BTF file of the running kernel, if /sys/kernel/btf/vmlinux does not exist
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
-    /// Memory for records on their way from the kernel; a burst that fills it loses some
+    /// Size of the ring buffer between kernel and overflow; records that do not fit are lost and
+    /// counted
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parsers::bytes)]
     pub ring_size: u32,
     #[command(flatten)]
     pub confining: Confining,
 }
 
-/// Whether this process gives up its rights before it reads what came from elsewhere.
+/// Whether this process drops its privileges before it reads what came from elsewhere.
 #[derive(Clone, Copy, Debug, Default, Args)]
-pub struct Confining {
-    /// Keep all rights while reading what was traced; for debugging only
+pub(crate) struct Confining {
+    /// Do not drop privileges before reading what was traced; for debugging only
     #[arg(long)]
     pub no_confine: bool,
 }
 
 impl Confining {
     /// Confines this process to what it needs, unless it was asked not to.
-    pub fn confine(self, needs: &Needs) -> Result<(), ConfineError> {
+    pub(crate) fn confine(self, needs: &Needs) -> Result<(), ConfineError> {
         if self.no_confine { Ok(()) } else { confine(needs).map(drop) }
     }
 }
 
 /// What is shown, and how: for live tracing and for a replay alike.
 #[derive(Clone, Debug, Args)]
-pub struct View {
+pub(crate) struct View {
     #[command(flatten)]
     selection: Selection,
-    /// Every handshake: healthy ones, and third ACKs ignored for other reasons than a full queue
+    /// Every handshake: also successful ones, and third ACKs ignored for reasons other than a full
+    /// queue
     #[arg(short, long)]
     pub all: bool,
-    /// Show only aggregates per listener, every so many seconds
+    /// Show only totals per listener, every SECS seconds
     #[arg(long, value_name = "SECS", value_parser = value_parser!(u64).range(1..=86_400))]
     pub summary: Option<u64>,
-    /// Stop after so many lines
+    /// Stop after N lines
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     max_events: Option<u64>,
-    /// Show at most so many lines a second; the rest are counted
+    /// Show at most N lines per second; the rest are only counted
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     max_events_per_second: Option<u64>,
     /// Do not shorten lines to 80 columns
     #[arg(short, long)]
     wide: bool,
-    /// Text for people, or JSON lines
+    /// Output format: text, or JSON lines
     #[arg(long, value_enum, default_value_t)]
     pub output: OutputFormat,
 }
 
 impl View {
     /// The pipeline's options.
-    pub fn options(&self, filter: Filter) -> Options {
+    pub(crate) fn options(&self, filter: Filter) -> Options {
         Options {
             all: self.all,
             summary: self.summary,
@@ -136,12 +138,12 @@ impl View {
     }
 
     /// Which listeners, on this host.
-    pub fn filter(&self) -> anyhow::Result<Filter> {
+    pub(crate) fn filter(&self) -> anyhow::Result<Filter> {
         self.selection.resolve()
     }
 
     /// Prints to `out`, which is a terminal or is not.
-    pub fn sink(&self, out: impl Write + 'static, terminal: bool) -> Box<dyn Sink> {
+    pub(crate) fn sink(&self, out: impl Write + 'static, terminal: bool) -> Box<dyn Sink> {
         match self.output {
             OutputFormat::Json => Box::new(JsonLines::new(out)),
             OutputFormat::Text => {

@@ -14,8 +14,8 @@ use std::{
 use anyhow::{Context, Error, Result};
 use overflow_common::Rung;
 
-pub use args::{Confining, Hooks, TraceArgs, View};
-pub use select::Selection;
+pub(super) use args::{Confining, Hooks, TraceArgs, View};
+pub(super) use select::Selection;
 
 use super::OutputFormat;
 use overflow::{
@@ -46,7 +46,7 @@ use overflow_host::{
 /// With metrics, however they are read, the queues of quiet listeners are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Traces until it is told to stop.
+/// Traces until it is asked to stop.
 pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -145,7 +145,7 @@ fn export(url: Option<&str>) -> Result<Settings> {
 }
 
 /// A tracer at work, and what was known when it began.
-pub struct Attached {
+pub(super) struct Attached {
     /// Its programs are attached.
     pub tracer: Tracer,
     /// Who looks at listeners from now on.
@@ -158,17 +158,17 @@ pub struct Attached {
 
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detail {
+pub(super) enum Detail {
     /// Only what overflows: a healthy handshake costs next to nothing.
     Overflows,
-    /// All hooks; healthy moments are counted in the kernel, and so are the queues.
+    /// All hooks; healthy events are counted in the kernel, and so are the queues.
     Counted,
-    /// All hooks; every moment is reported, and counted.
+    /// All hooks; every event is reported, and counted.
     Every,
 }
 
 /// Attaches and looks for listeners.
-pub async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Result<Attached> {
+pub(super) async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Result<Attached> {
     let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
     let confined = !hooks.confining.no_confine;
     let mut attribution = Attribution::start(confined).context("cannot look for listeners")?;
@@ -186,9 +186,13 @@ pub async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Result<Att
     Ok(Attached { tracer, attribution, inventory, header })
 }
 
-/// The pipeline for frames recorded under `header`, which begins to tell `sinks`. Whether accept()
+/// The pipeline for frames recorded under `header`, which begins to report to `sinks`. Whether accept()
 /// is traced follows from the header.
-pub fn engine(mut options: Options, sinks: Vec<Box<dyn Sink>>, header: &Header) -> Result<Engine> {
+pub(super) fn engine(
+    mut options: Options,
+    sinks: Vec<Box<dyn Sink>>,
+    header: &Header,
+) -> Result<Engine> {
     let accept = HookPoint::Accept.as_str();
     options.accepts = header.rungs.iter().any(|(m, rung)| m == accept && !rung.is_empty());
     let opening = Opening {
@@ -212,8 +216,8 @@ pub fn engine(mut options: Options, sinks: Vec<Box<dyn Sink>>, header: &Header) 
     Ok(Engine::new(options, decoder, sinks, &opening)?)
 }
 
-/// Attaches. Healthy moments are asked for if they are to be shown or counted, or are needed to
-/// judge the others.
+/// Attaches. Healthy events are asked for if they are to be shown or counted, or are needed to
+/// judge the rest.
 fn attach(hooks: &Hooks, detail: Detail, kernel: &Kernel, filter: &Filter) -> Result<Tracer> {
     let mut config = TraceConfig {
         all: detail != Detail::Overflows,
@@ -237,14 +241,14 @@ fn third_ack(tracer: &Tracer) -> Option<Rung> {
 }
 
 /// What decoding needs besides the records.
-pub fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
+pub(super) fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
     let located = third_ack(tracer) == Some(Rung::Tracepoint);
     let symbols = if located { kernel.symbols().ranges() } else { Vec::new() }.into_iter();
     let rung = |r: Option<Rung>| r.map_or("", Rung::as_str).to_owned();
     let mut notes = Vec::new();
     if third_ack(tracer) == Some(Rung::Tracepoint) {
         notes.push(
-            "on the tracepoint rung only listeners opened from now on are traced: start them anew"
+            "on the tracepoint rung only listeners opened from now on are traced: restart their processes"
                 .to_owned(),
         );
     }

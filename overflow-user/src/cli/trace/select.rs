@@ -10,7 +10,7 @@ use overflow_host::netns;
 
 /// Which listeners.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// Only these local ports
     #[arg(short = 'P', long, value_name = "PORT", value_delimiter = ',', value_parser = value_parser!(u16).range(1..))]
     port: Vec<u16>,
@@ -36,7 +36,7 @@ pub struct Selection {
 
 impl Selection {
     /// What it means on this host.
-    pub fn resolve(&self) -> Result<Filter> {
+    pub(crate) fn resolve(&self) -> Result<Filter> {
         Ok(Filter {
             ports: self.port.clone(),
             addresses: self.addr.clone(),

@@ -126,7 +126,7 @@ pub enum Value {
 }
 
 /// The labels of a listener.
-pub static LISTENER: [Label; 5] = [
+pub(in crate::sink) static LISTENER: [Label; 5] = [
     Label { name: "netns", otlp: "overflow.netns" },
     Label { name: "listener", otlp: "overflow.listener" },
     Label { name: "process", otlp: "overflow.process" },
@@ -135,7 +135,7 @@ pub static LISTENER: [Label; 5] = [
 ];
 
 /// All metrics, in the order of the page.
-pub static CATALOG: &[Metric] = &[
+pub(in crate::sink) static CATALOG: &[Metric] = &[
     Metric {
         name: "build",
         kind: Kind::Info,
@@ -199,7 +199,7 @@ pub static CATALOG: &[Metric] = &[
         kind: Kind::Counter,
         seconds: false,
         otlp: Some(Otlp { name: "overflow.listener.synack_retransmits", unit: "{segment}" }),
-        help: "SYN-ACKs sent again",
+        help: "SYN-ACKs retransmitted",
         exact: Exact::Records,
         labels: &[],
         source: Source::Listener(|row| Some(Value::Count(row.totals.synack_retransmits))),
@@ -235,7 +235,7 @@ pub static CATALOG: &[Metric] = &[
         source: Source::Listener(|row| Some(Value::Count(row.totals.full?.times))),
     },
     Metric {
-        // The page tells it from the one above by its unit, which is not part of a name in OTLP.
+        // On the page its unit distinguishes it from the one above, which is not part of a name in OTLP.
         name: "listener_full",
         kind: Kind::Counter,
         seconds: true,
@@ -346,14 +346,6 @@ pub static CATALOG: &[Metric] = &[
         }),
     },
 ];
-
-impl Metric {
-    /// Its name as Prometheus has it: `overflow_listener_full_seconds_total`.
-    pub fn prometheus(&self) -> String {
-        let unit = if self.seconds { "_seconds" } else { "" };
-        format!("{PREFIX}_{}{unit}{}", self.name, self.kind.suffix())
-    }
-}
 
 impl Kind {
     /// What it adds to a name on the page.

@@ -16,7 +16,7 @@ use super::{
 
 /// A format of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(super) enum Format {
     /// OpenMetrics 1.0.
     OpenMetrics,
     /// What Prometheus had before, and most other scrapers read.
@@ -25,7 +25,7 @@ pub enum Format {
 
 impl Format {
     /// The better one of those that an `Accept` header names.
-    pub fn accepted(accept: &str) -> Self {
+    pub(super) fn accepted(accept: &str) -> Self {
         if accept.contains("application/openmetrics-text") {
             Self::OpenMetrics
         } else {
@@ -34,7 +34,7 @@ impl Format {
     }
 
     /// As an answer's `Content-Type`.
-    pub fn content_type(self) -> &'static str {
+    pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
@@ -43,7 +43,7 @@ impl Format {
 }
 
 /// The page.
-pub fn encode(families: &Families, format: Format) -> Result<String, fmt::Error> {
+pub(super) fn encode(families: &Families, format: Format) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(families.clone()));
     let mut page = String::new();

@@ -3,7 +3,7 @@
 //! The names and labels are a contract, see docs/metrics.md. No label comes from a client.
 
 mod rows;
-mod catalog;
+pub(in crate::sink) mod catalog;
 mod encode;
 mod families;
 mod listen;
@@ -12,9 +12,8 @@ mod sink;
 #[cfg(test)]
 pub(in crate::sink) mod tests;
 
-pub use catalog::{CATALOG, Exact, Kind, LISTENER, Label, Metric, Otlp, Value};
-pub use encode::{Format, encode};
-pub use families::{Families, Family, Sample};
+pub(in crate::sink) use catalog::{Kind, Value};
+pub(in crate::sink) use families::{Families, Family, Sample};
 pub use listen::listen;
 pub use server::Endpoint;
 pub use sink::{Collector, Measured, Shared};

@@ -32,7 +32,7 @@ pub struct Collector {
 
 impl Collector {
     /// Takes what is known at the beginning.
-    pub fn open(&mut self, opening: &Opening) {
+    pub(crate) fn open(&mut self, opening: &Opening) {
         self.opening = Some(opening.clone());
     }
 

@@ -7,7 +7,11 @@ use std::{
     net::{Shutdown, SocketAddr, TcpStream},
 };
 
-use super::{catalog::Source, *};
+use super::{
+    catalog::{CATALOG, Exact, LISTENER, Label, Metric, PREFIX, Source},
+    encode::{Format, encode},
+    *,
+};
 use crate::sink::trace::{Full, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits};
 use overflow_core::{
     listeners::{Inventory, Listener, sample},
@@ -15,6 +19,14 @@ use overflow_core::{
     owner::{Cgroup, Container, Owner, Process},
     verdict::VerdictId,
 };
+
+impl Metric {
+    /// Its name as Prometheus has it: `overflow_listener_full_seconds_total`.
+    fn prometheus(&self) -> String {
+        let unit = if self.seconds { "_seconds" } else { "" };
+        format!("{PREFIX}_{}{unit}{}", self.name, self.kind.suffix())
+    }
+}
 
 fn owned(comm: &str) -> Listener {
     let cgroup = Cgroup {
@@ -112,26 +124,27 @@ fn both_formats_have_the_same_samples() {
         page.lines().filter(|l| !l.starts_with('#')).map(str::to_owned).collect()
     };
     assert_eq!(samples(&open), samples(&classic));
-    let whose = r#"netns="1",listener="0.0.0.0:80",process="nginx",container="web",pod_uid="8b1f""#;
+    let labels =
+        r#"netns="1",listener="0.0.0.0:80",process="nginx",container="web",pod_uid="8b1f""#;
     for line in [
         r#"overflow_build_info{version="0.1.0",kernel="6.12.1"} 1"#,
         r#"overflow_hook_info{moment="third ACK",rung="fentry"} 1"#,
         r#"overflow_hook_info{moment="SYN",rung="none"} 1"#,
-        &format!(r#"overflow_listener_moments_total{{{whose},verdict="ack.drop.overflow"}} 7"#),
-        &format!("overflow_listener_overflows_total{{{whose}}} 11"),
+        &format!(r#"overflow_listener_moments_total{{{labels},verdict="ack.drop.overflow"}} 7"#),
+        &format!("overflow_listener_overflows_total{{{labels}}} 11"),
         r#"overflow_listener_overflows_total{netns="1",listener="[::1]:22"} 0"#,
-        &format!("overflow_listener_accepts_total{{{whose}}} 3"),
-        &format!("overflow_listener_synack_retransmits_total{{{whose}}} 5"),
-        &format!("overflow_listener_phantoms_total{{{whose}}} 4"),
-        &format!("overflow_listener_full_total{{{whose}}} 2"),
-        &format!("overflow_listener_full_seconds_total{{{whose}}} 2.5"),
-        &format!("overflow_listener_accept_queue_length{{{whose}}} 3"),
-        &format!("overflow_listener_accept_queue_limit{{{whose}}} 2"),
-        &format!("overflow_listener_queue_wait_seconds_sum{{{whose}}} 0.0015"),
-        &format!("overflow_listener_queue_wait_seconds_count{{{whose}}} 3"),
-        &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="0.000512",{whose}}} 0"#),
-        &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="0.001024",{whose}}} 2"#),
-        &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="+Inf",{whose}}} 3"#),
+        &format!("overflow_listener_accepts_total{{{labels}}} 3"),
+        &format!("overflow_listener_synack_retransmits_total{{{labels}}} 5"),
+        &format!("overflow_listener_phantoms_total{{{labels}}} 4"),
+        &format!("overflow_listener_full_total{{{labels}}} 2"),
+        &format!("overflow_listener_full_seconds_total{{{labels}}} 2.5"),
+        &format!("overflow_listener_accept_queue_length{{{labels}}} 3"),
+        &format!("overflow_listener_accept_queue_limit{{{labels}}} 2"),
+        &format!("overflow_listener_queue_wait_seconds_sum{{{labels}}} 0.0015"),
+        &format!("overflow_listener_queue_wait_seconds_count{{{labels}}} 3"),
+        &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="0.000512",{labels}}} 0"#),
+        &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="0.001024",{labels}}} 2"#),
+        &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="+Inf",{labels}}} 3"#),
         r#"overflow_losses_total{cause="ebpf ring full"} 6"#,
         "overflow_suppressed_moments_total 0",
         "overflow_folded_listeners 0",

@@ -157,7 +157,7 @@ fn sentence(connection: &Connection) -> String {
     parts.extend(outcome.map(|id| {
         // The label is about a lab's listener, which is closed in the end.
         let pending = id == VerdictId::LaterPending;
-        if pending { "nothing more was heard of it" } else { id.label(Lang::En) }.to_owned()
+        if pending { "no further event was seen" } else { id.label(Lang::En) }.to_owned()
     }));
     format!("{} to {}: {}", connection.client, connection.server, parts.join("; "))
 }

@@ -19,7 +19,7 @@ pub(super) struct Times {
     pub(super) now_ns: u64,
 }
 
-/// All metrics at one moment.
+/// All metrics at one time.
 pub(super) fn request(
     families: &Families,
     resource: &Resource,
@@ -103,7 +103,7 @@ fn attributes(sample: &Sample) -> Vec<opentelemetry_proto::tonic::common::v1::Ke
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::metrics::{CATALOG, LISTENER};
+    use crate::sink::metrics::catalog::{CATALOG, LISTENER};
 
     const TIMES: Times = Times { start_ns: 5, now_ns: 9 };
 

@@ -23,7 +23,7 @@ fn resource(given: &BTreeMap<String, String>, kernel: &str, host: &str) -> Resou
     let own = [
         ("service.name", "overflow"),
         ("service.version", env!("CARGO_PKG_VERSION")),
-        // Tells the hosts apart that send to one place.
+        // Distinguishes the hosts that send to one collector.
         ("service.instance.id", host),
         ("host.name", host),
         ("os.type", "linux"),

@@ -12,7 +12,7 @@ use overflow_core::{
 
 /// A column.
 #[derive(Debug)]
-pub struct Column {
+pub(crate) struct Column {
     /// Its heading; no two have the same.
     pub title: &'static str,
     /// Least width, characters.
@@ -35,7 +35,7 @@ pub struct Column {
 
 /// How much wider a column gets where there is room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grows {
+pub(crate) enum Grows {
     /// Not at all.
     No,
     /// As its text needs, up to so many characters.
@@ -46,7 +46,7 @@ pub enum Grows {
 
 /// What stands in a column.
 #[derive(Clone, Copy, Debug)]
-pub enum Cell {
+pub(crate) enum Cell {
     /// Text in at most so many characters; the last number is the traced time, nanoseconds.
     Text(fn(&Row, usize, u64) -> String),
     /// The accept queue, second by second, as bars.
@@ -56,7 +56,7 @@ pub enum Cell {
 /// How a column orders lines, the interesting one first. Lines that are alike are in the order of
 /// their ports.
 #[derive(Clone, Copy, Debug)]
-pub enum Order {
+pub(crate) enum Order {
     /// By port alone.
     Port,
     /// By the name of the process that holds the listener.
@@ -69,7 +69,7 @@ pub enum Order {
 const INITIAL: &str = "OVF";
 
 /// From left to right.
-pub static COLUMNS: [Column; 11] = [
+pub(crate) static COLUMNS: [Column; 11] = [
     Column {
         title: "LISTENER",
         width: 12,
@@ -215,12 +215,12 @@ pub static COLUMNS: [Column; 11] = [
 
 impl Column {
     /// The one that lines are ordered by at first.
-    pub fn initial() -> &'static Self {
+    pub(crate) fn initial() -> &'static Self {
         COLUMNS.iter().find(|column| column.title == INITIAL).unwrap_or(&COLUMNS[0])
     }
 
     /// The order of two lines by this column.
-    pub fn compare(&self, a: &Row, b: &Row, traced_ns: u64) -> Ordering {
+    pub(crate) fn compare(&self, a: &Row, b: &Row, traced_ns: u64) -> Ordering {
         match self.order {
             Some(Order::Number(number)) => {
                 Reverse(number(a, traced_ns)).cmp(&Reverse(number(b, traced_ns)))
@@ -239,7 +239,7 @@ impl PartialEq for Column {
 }
 
 /// The owner of a line's first listener.
-pub fn owner(row: &Row) -> Option<&Owner> {
+pub(crate) fn owner(row: &Row) -> Option<&Owner> {
     row.listeners.first()?.owner.as_ref()
 }
 
@@ -248,7 +248,7 @@ fn process(row: &Row) -> Option<(&str, u32)> {
 }
 
 /// `129/128`, shortened where it does not fit.
-pub fn queue(len: u32, limit: u32, width: usize) -> String {
+pub(crate) fn queue(len: u32, limit: u32, width: usize) -> String {
     let text = format!("{len}/{limit}");
     if text.len() <= width {
         text
@@ -258,7 +258,7 @@ pub fn queue(len: u32, limit: u32, width: usize) -> String {
 }
 
 /// A count in four characters: `9999`, `12k`, `1.2M`, `123M`.
-pub fn short(count: u64) -> String {
+pub(crate) fn short(count: u64) -> String {
     const UNITS: &[(u64, char)] =
         &[(1_000, 'k'), (1_000_000, 'M'), (1_000_000_000, 'G'), (1_000_000_000_000, 'T')];
     if count < 10_000 {

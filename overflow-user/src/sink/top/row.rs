@@ -10,7 +10,7 @@ use overflow_core::{
 };
 
 /// Which listener: inode number of its network namespace, and where it listens.
-pub type Key = (u32, SocketAddr);
+pub(crate) type Key = (u32, SocketAddr);
 
 /// One line of the view.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub struct Row {
 
 /// How much of the time an accept queue was full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FullShare {
+pub(crate) enum FullShare {
     /// Measured, per cent.
     Traced(u8),
     /// Share of the seconds in which it was seen full at least once, per cent.
@@ -53,7 +53,7 @@ pub enum FullShare {
 
 impl Row {
     /// A listener of which nothing is known yet.
-    pub fn new(key: Key) -> Self {
+    pub(crate) fn new(key: Key) -> Self {
         Self {
             key,
             place: key.1.to_string(),
@@ -71,9 +71,9 @@ impl Row {
     }
 
     /// Takes what is known at the end of a second: what was looked at (empty if it is gone), what
-    /// happened, and the longest queue of this second's shown moments. `timed`: what enters and
+    /// happened, and the longest queue of this second's shown events. `timed`: what enters and
     /// leaves the queue is traced, so that time spent full is measured.
-    pub fn second(
+    pub(crate) fn second(
         &mut self,
         looked: &[&Listener],
         happened: Option<&Listened<'_>>,
@@ -123,7 +123,7 @@ impl Row {
     }
 
     /// Takes a look at the listeners there; none if they are gone.
-    pub fn look(&mut self, looked: &[&Listener]) {
+    pub(crate) fn look(&mut self, looked: &[&Listener]) {
         self.open = !looked.is_empty();
         self.recv_q = None;
         let Some(first) = looked.first() else { return };
@@ -137,39 +137,39 @@ impl Row {
 
     /// Whether it was closed; one that was never seen, as in a namespace that cannot be entered,
     /// is not known to be.
-    pub fn gone(&self) -> bool {
+    pub(crate) fn gone(&self) -> bool {
         !self.open && !self.listeners.is_empty()
     }
 
     /// Limit of the accept queue, if it is or was known.
-    pub fn limit(&self) -> Option<u32> {
+    pub(crate) fn limit(&self) -> Option<u32> {
         self.limit
     }
 
     /// Whether the accept queue is full now.
-    pub fn full(&self) -> bool {
+    pub(crate) fn full(&self) -> bool {
         self.totals.full.is_some_and(|f| f.now)
             || self.recv_q.is_some_and(|(len, limit)| len > limit)
     }
 
     /// Whether nothing has happened here.
-    pub fn idle(&self) -> bool {
+    pub(crate) fn idle(&self) -> bool {
         self.longest == 0 && events(&self.totals) == 0
     }
 
     /// Overflows in the last second.
-    pub fn overflow_rate(&self) -> u32 {
+    pub(crate) fn overflow_rate(&self) -> u32 {
         self.overflows.last(1).next().unwrap_or(0)
     }
 
-    /// Moments with a verdict that passes this test.
-    pub fn count(&self, test: impl Fn(VerdictId) -> bool) -> u64 {
+    /// Events with a verdict that passes this test.
+    pub(crate) fn count(&self, test: impl Fn(VerdictId) -> bool) -> u64 {
         let count = |(id, count): (&VerdictId, &u64)| test(*id).then_some(*count);
         self.totals.verdicts.iter().filter_map(count).sum()
     }
 
     /// How much of `traced_ns` the accept queue was full, if that is known.
-    pub fn full_share(&self, traced_ns: u64) -> Option<FullShare> {
+    pub(crate) fn full_share(&self, traced_ns: u64) -> Option<FullShare> {
         let (seen, seen_full) = self.seen;
         match self.totals.full {
             Some(full) if traced_ns > 0 => {

@@ -11,7 +11,7 @@ pub struct Series(VecDeque<u32>);
 
 impl Series {
     /// Takes the next second's.
-    pub fn push(&mut self, value: u32) {
+    pub(crate) fn push(&mut self, value: u32) {
         if self.0.len() >= KEPT {
             self.0.pop_front();
         }
@@ -19,18 +19,13 @@ impl Series {
     }
 
     /// The last `seconds` of them, oldest first, or as many as there are.
-    pub fn last(&self, seconds: usize) -> impl Iterator<Item = u32> {
+    pub(crate) fn last(&self, seconds: usize) -> impl Iterator<Item = u32> {
         self.0.iter().skip(self.0.len().saturating_sub(seconds)).copied()
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
-    }
-
-    /// In how many of these seconds it was above `limit`.
-    pub fn above(&self, limit: u32) -> usize {
-        self.0.iter().filter(|value| **value > limit).count()
     }
 }
 
@@ -47,6 +42,5 @@ mod tests {
         assert_eq!(series.len(), KEPT);
         assert_eq!(series.last(2).collect::<Vec<_>>(), [300, 301]);
         assert_eq!(series.last(usize::MAX).next(), Some(2));
-        assert_eq!(series.above(299), 2);
     }
 }

@@ -82,7 +82,7 @@ impl State {
     }
 
     /// Takes a first look at the listeners, before anything is traced.
-    pub fn look(&mut self, inventory: &Inventory) {
+    pub(crate) fn look(&mut self, inventory: &Inventory) {
         for (key, group) in self.groups(inventory) {
             self.rows.entry(key).or_insert_with(|| Row::new(key)).look(&group);
         }
@@ -90,7 +90,7 @@ impl State {
     }
 
     /// Takes an abnormal event.
-    pub fn event(&mut self, judged: &JudgedEvent<'_>) {
+    pub(crate) fn event(&mut self, judged: &JudgedEvent<'_>) {
         let conn = judged.observed.conn;
         let values = &judged.stage.values;
         let recv_q = values.sk_ack_backlog.zip(values.sk_max_ack_backlog);
@@ -114,7 +114,7 @@ impl State {
     }
 
     /// Takes everything that is known after a second.
-    pub fn second(&mut self, snapshot: &Snapshot<'_>) {
+    pub(crate) fn second(&mut self, snapshot: &Snapshot<'_>) {
         self.begun_ns.get_or_insert(snapshot.t_ns);
         self.now_ns = snapshot.t_ns;
         self.losses.clone_from(&snapshot.losses);
@@ -137,7 +137,7 @@ impl State {
     }
 
     /// How long was traced, nanoseconds.
-    pub fn traced_ns(&self) -> u64 {
+    pub(crate) fn traced_ns(&self) -> u64 {
         self.now_ns.saturating_sub(self.begun_ns.unwrap_or(self.now_ns))
     }
 

@@ -43,7 +43,7 @@ pub enum Action {
 
 /// What fills the screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Page {
+pub(crate) enum Page {
     /// A line per listener.
     #[default]
     Table,
@@ -55,7 +55,7 @@ pub enum Page {
 
 /// What is looked at.
 #[derive(Clone, Debug)]
-pub struct View {
+pub(crate) struct View {
     /// What fills the screen.
     pub page: Page,
     /// The line with the mark; the first one if it is none or gone.
@@ -87,7 +87,7 @@ const PAGE: usize = 10;
 
 impl View {
     /// The lines that are shown, in order.
-    pub fn rows<'a>(&self, state: &'a State) -> Vec<&'a Row> {
+    pub(super) fn rows<'a>(&self, state: &'a State) -> Vec<&'a Row> {
         let shown = state.rows.values().filter(|row| !self.busy_only || !row.idle());
         let mut rows: Vec<&Row> = shown.collect();
         let traced_ns = state.traced_ns();
@@ -99,12 +99,12 @@ impl View {
     }
 
     /// Where in `rows` the mark is.
-    pub fn marked(&self, rows: &[&Row]) -> usize {
+    pub(crate) fn marked(&self, rows: &[&Row]) -> usize {
         rows.iter().position(|row| Some(row.key) == self.selected).unwrap_or(0)
     }
 
     /// Does what a key asks for, as far as it concerns what is looked at.
-    pub fn act(&mut self, action: Action, state: &State) {
+    pub(super) fn act(&mut self, action: Action, state: &State) {
         match action {
             Action::Up => self.step(state, |at| at.saturating_sub(1)),
             Action::Down => self.step(state, |at| at.saturating_add(1)),

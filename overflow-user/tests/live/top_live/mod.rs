@@ -12,7 +12,7 @@ use self::terminal::Terminal;
 use crate::{
     OVERFLOW,
     harness::tests,
-    listener::{counter, overflow},
+    listener::{Bound, counter},
     namespace::{in_namespace, netns},
     needs::Need::{Namespaces, Program, Tracing},
 };
@@ -43,7 +43,7 @@ fn start(netns: u64, env: &[(&str, &str)]) -> Terminal {
 fn the_screen_shows_the_listener_and_keys_work() {
     inside(|netns| {
         let mut top = start(netns, &[]);
-        let (listener, _clients) = overflow();
+        let (listener, _clients) = Bound::new().overflow(5);
         let place = listener.local_addr().unwrap().to_string();
         let overflows = counter("ListenOverflows");
         assert!(overflows >= 3, "{overflows}");

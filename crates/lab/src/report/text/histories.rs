@@ -57,11 +57,11 @@ fn history(page: &mut Page, comparison: &Comparison, count: usize) {
     }
     if connection.stages.is_empty() {
         let seen = comparison.packets.as_ref().map_or("nothing", |e| e.pattern.words());
-        page.flow("", INDENT, Tone::Plain, &format!("only the packets tell: {seen}"));
+        page.flow("", INDENT, Tone::Plain, &format!("known from the packets only: {seen}"));
     }
     if !connection.synack_retransmits_ns.is_empty() {
         let times = in_words(&connection.synack_retransmits_ns, t0);
-        page.flow("", INDENT, Tone::Plain, &format!("SYN-ACK sent again at {times}"));
+        page.flow("", INDENT, Tone::Plain, &format!("SYN-ACK retransmitted at {times}"));
     }
     let last = connection.stages.last().map(|s| s.id);
     let outcome = connection.outcome.filter(|id| Some(*id) != last && id.is_later());

@@ -12,7 +12,7 @@ use super::{CellReport, Host, Report};
 use overflow_core::text::style::{Options, Page};
 
 /// Writes what is known before the first cell: machine, experiment, what traces it.
-pub fn header(
+pub(crate) fn header(
     out: &mut dyn Write,
     host: &Host,
     first: &CellReport,
@@ -24,7 +24,7 @@ pub fn header(
 }
 
 /// Writes one cell: table, paths, counters.
-pub fn cell(out: &mut dyn Write, report: &CellReport, opts: Options) -> io::Result<()> {
+pub(crate) fn cell(out: &mut dyn Write, report: &CellReport, opts: Options) -> io::Result<()> {
     let mut page = Page::new(opts);
     cell::cell(&mut page, report);
     page.write_to(out)
@@ -32,7 +32,7 @@ pub fn cell(out: &mut dyn Write, report: &CellReport, opts: Options) -> io::Resu
 
 /// Writes what comes after the cells: all of them side by side, disagreements, losses, and what
 /// decided it.
-pub fn closing(out: &mut dyn Write, report: &Report, opts: Options) -> io::Result<()> {
+pub(crate) fn closing(out: &mut dyn Write, report: &Report, opts: Options) -> io::Result<()> {
     let mut page = Page::new(opts);
     closing::closing(&mut page, report);
     page.write_to(out)
