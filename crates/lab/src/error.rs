@@ -4,8 +4,8 @@ use std::{io, net::SocketAddr};
 
 use overflow_host::ReadError;
 
-use super::config::{MAX_CLIENTS, MAX_PREFILL};
-use super::tracing::TracingError;
+use crate::cell::config::{MAX_CLIENTS, MAX_PREFILL};
+use crate::tracing::TracingError;
 
 /// Why a cell could not be prepared or run.
 #[derive(Debug, thiserror::Error)]

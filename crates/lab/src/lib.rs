@@ -7,48 +7,28 @@
 
 mod capture;
 mod cell;
-mod clients;
-mod concurrent;
-mod config;
-mod crafted;
-mod delay;
-mod destroy;
+mod ends;
 mod error;
 mod explain;
-mod family;
-mod files;
-mod forward;
-mod ifreq;
 mod link;
-mod listener;
 mod model_check;
-mod netem;
-mod netlink;
-mod netns;
-mod observation;
-mod offload;
-mod parse;
 pub mod random;
 pub mod report;
-mod rules;
 pub mod run;
 pub mod scenarios;
-mod script;
-mod sockopt;
-mod steps;
-mod sysctl;
 pub mod tracing;
-mod tun;
-pub mod two_hosts;
-mod veth;
-mod watched;
 pub mod witness;
 
-pub use cell::{Cell, Progress};
-pub use config::CellConfig;
-pub use crafted::{Crafted, Segment};
+pub use cell::{
+    Cell, Progress,
+    config::CellConfig,
+    observation::{ClientView, ListenerQueue, Observation, ServerSocket, Timeline},
+    script::{Action, Script, Setup, Step},
+};
+pub use ends::{
+    crafted::{Crafted, Segment},
+    family::Family,
+    two_hosts,
+};
 pub use error::LabError;
-pub use family::Family;
 pub use model_check::HostModel;
-pub use observation::{ClientView, ListenerQueue, Observation, ServerSocket, Timeline};
-pub use script::{Action, Script, Setup, Step};

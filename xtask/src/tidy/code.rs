@@ -7,8 +7,8 @@ const LONG: &[(&str, &str)] = &[];
 
 /// The only places of `unsafe`, because no safe interface exists: files, or directories with `/`.
 const UNSAFE: &[&str] = &[
-    "crates/lab/src/ifreq.rs",
-    "crates/lab/src/watched.rs",
+    "crates/lab/src/link/ifreq.rs",
+    "crates/lab/src/ends/watched.rs",
     "overflow-common/src/event.rs",
     "overflow-common/src/field.rs",
     "overflow-common/src/plain.rs",

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// Packets on their way, oldest first.
 #[derive(Debug)]
-pub(super) struct DelayLine {
+pub(crate) struct DelayLine {
     delay_ns: u64,
     limit: usize,
     held: VecDeque<(u64, Vec<u8>)>,
@@ -12,13 +12,13 @@ pub(super) struct DelayLine {
 
 impl DelayLine {
     /// Holds each packet `delay_ns`, and no more than `limit` of them.
-    pub(super) fn new(delay_ns: u64, limit: usize) -> Self {
+    pub(crate) fn new(delay_ns: u64, limit: usize) -> Self {
         Self { delay_ns, limit, held: VecDeque::new() }
     }
 
     /// Takes a packet at time `now_ns`; `false` if the line is full and the packet lost.
     #[must_use]
-    pub(super) fn push(&mut self, now_ns: u64, packet: &[u8]) -> bool {
+    pub(crate) fn push(&mut self, now_ns: u64, packet: &[u8]) -> bool {
         if self.held.len() >= self.limit {
             return false;
         }
@@ -27,12 +27,12 @@ impl DelayLine {
     }
 
     /// When the next packet is due.
-    pub(super) fn next_due(&self) -> Option<u64> {
+    pub(crate) fn next_due(&self) -> Option<u64> {
         self.held.front().map(|(due, _)| *due)
     }
 
     /// The next packet, if it is due at `now_ns`.
-    pub(super) fn pop_due(&mut self, now_ns: u64) -> Option<Vec<u8>> {
+    pub(crate) fn pop_due(&mut self, now_ns: u64) -> Option<Vec<u8>> {
         if self.next_due()? > now_ns {
             return None;
         }

@@ -1,6 +1,6 @@
 //! What happens in a cell beside the burst: plain data, no I/O.
 
-use super::crafted::Crafted;
+use crate::ends::crafted::Crafted;
 
 /// A scenario's part in a cell: how the sides are set up, and what they do after the burst.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,11 +1,20 @@
 //! The link between the two namespaces: veth with netem where the kernel has both, else TUN
 //! devices and a forwarder of our own.
 
+pub(crate) mod veth;
+pub(crate) mod tun;
+pub(crate) mod netem;
+pub(crate) mod netlink;
+pub(crate) mod forward;
+pub(crate) mod delay;
+pub(crate) mod offload;
+pub(crate) mod ifreq;
+pub(crate) mod rules;
+
 use overflow_core::{text::sentence, wire::LinkKind};
 
-use super::{
-    CellConfig, LabError, family::Addresses, forward::Forwarder, netem, netlink, netns::Namespace,
-    tun, veth,
+use crate::{
+    CellConfig, LabError, cell::netns::Namespace, ends::family::Addresses, link::forward::Forwarder,
 };
 
 /// The largest burst given to netem, clients. netem lets packets of the same time go in one
@@ -15,7 +24,7 @@ use super::{
 const NETEM_BURST: u32 = 400;
 
 /// A link that delays what the server sends.
-pub(super) struct Link {
+pub(crate) struct Link {
     forwarder: Option<Forwarder>,
     reason: Option<String>,
     dropped_before: u64,
@@ -23,7 +32,7 @@ pub(super) struct Link {
 
 impl Link {
     /// Links the namespaces, by the better way that works.
-    pub(super) fn build(
+    pub(crate) fn build(
         server: &Namespace,
         client: &Namespace,
         addresses: Addresses,
@@ -63,17 +72,17 @@ impl Link {
     }
 
     /// Which way it is.
-    pub(super) fn kind(&self) -> LinkKind {
+    pub(crate) fn kind(&self) -> LinkKind {
         if self.forwarder.is_some() { LinkKind::Userspace } else { LinkKind::Netem }
     }
 
     /// Why it is not the better way.
-    pub(super) fn reason(&self) -> Option<&str> {
+    pub(crate) fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
     /// Counts losses from here on.
-    pub(super) async fn start_counting(
+    pub(crate) async fn start_counting(
         &mut self,
         server: &Namespace,
         client: &Namespace,
@@ -84,7 +93,7 @@ impl Link {
 
     /// Ends the link; answers with the packets it lost since
     /// [`start_counting`](Self::start_counting).
-    pub(super) async fn finish(
+    pub(crate) async fn finish(
         self,
         server: &Namespace,
         client: &Namespace,

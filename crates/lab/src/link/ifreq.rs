@@ -43,7 +43,7 @@ struct EthtoolValue {
 const _: () = assert!(size_of::<IfReq<Flags>>() == 40 && size_of::<IfReq<Data>>() == 40);
 
 /// Makes `tun` (an open /dev/net/tun) the interface `name` with the `IFF_*` flags.
-pub(super) fn tunsetiff(tun: impl AsFd, name: &str, flags: i16) -> io::Result<()> {
+pub(crate) fn tunsetiff(tun: impl AsFd, name: &str, flags: i16) -> io::Result<()> {
     let mut request = IfReq { name: padded(name)?, union: Flags { flags, rest: [0; 22] } };
     // SAFETY: TUNSETIFF reads and writes a struct ifreq of 40 bytes, which `request` is.
     let call = unsafe { Updater::<TUNSETIFF, _>::new(&mut request) };
@@ -53,7 +53,7 @@ pub(super) fn tunsetiff(tun: impl AsFd, name: &str, flags: i16) -> io::Result<()
 
 /// Runs an ethtool command that takes one number, on interface `name` of the namespace that
 /// `socket` (any socket) belongs to.
-pub(super) fn ethtool_set(socket: impl AsFd, name: &str, cmd: u32, data: u32) -> io::Result<()> {
+pub(crate) fn ethtool_set(socket: impl AsFd, name: &str, cmd: u32, data: u32) -> io::Result<()> {
     let mut value = EthtoolValue { cmd, data };
     let mut request =
         IfReq { name: padded(name)?, union: Data { data: &mut value, rest: [0; 16] } };

@@ -2,13 +2,13 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{CellConfig, LabError, error::During};
+use crate::{CellConfig, LabError, error::During};
 
 /// Descriptors beside the clients' sockets: of this cell, of cells run beside it, of the tracer.
 const BESIDES: u64 = 256;
 
 /// Raises the soft limit to the hard one, and refuses a cell that still does not fit.
-pub(super) fn make_room(config: &CellConfig) -> Result<(), LabError> {
+pub(crate) fn make_room(config: &CellConfig) -> Result<(), LabError> {
     let need = u64::from(config.clients) + u64::from(config.prefill) + BESIDES;
     let limit = getrlimit(Resource::Nofile);
     // `None` is RLIM_INFINITY.

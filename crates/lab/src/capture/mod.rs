@@ -3,6 +3,9 @@
 //! Outgoing packets are seen as they leave: after netem has held them, but before the user-space
 //! link does.
 
+pub(crate) mod parse;
+pub(crate) mod concurrent;
+
 use std::{
     io::{self, IoSliceMut},
     os::fd::AsRawFd,
@@ -18,12 +21,12 @@ use nix::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::oneshot;
 
-use super::{
+use crate::{
     LabError,
+    cell::netns::{Namespace, Pending},
+    ends::sockopt as own_sockopt,
+    ends::watched::watch,
     error::During,
-    netns::{Namespace, Pending},
-    parse, sockopt as own_sockopt,
-    watched::watch,
 };
 use overflow_core::packet::Packet;
 use overflow_host::clock::wall_offset_ns;
@@ -32,25 +35,25 @@ use overflow_host::clock::wall_offset_ns;
 const BUFFER: usize = 64 << 20;
 
 /// A running capture.
-pub(super) struct Capture {
+pub(crate) struct Capture {
     stop: oneshot::Sender<()>,
     captured: Pending<Result<Captured, LabError>>,
 }
 
 /// What was captured.
-pub(super) struct Captured {
+pub(crate) struct Captured {
     /// In order of their kernel timestamps.
-    pub(super) packets: Vec<Packet>,
+    pub(crate) packets: Vec<Packet>,
     /// Packets that did not fit into the socket's buffer.
-    pub(super) drops: u64,
+    pub(crate) drops: u64,
     /// How far the wall clock, which the kernel stamps packets with, was moved during the
     /// capture, nanoseconds; every time is off by up to that much.
-    pub(super) clock_moved_ns: u64,
+    pub(crate) clock_moved_ns: u64,
 }
 
 impl Capture {
     /// Starts to capture in `namespace`; packets are seen as soon as this returns.
-    pub(super) async fn start(namespace: &Namespace) -> Result<Self, LabError> {
+    pub(crate) async fn start(namespace: &Namespace) -> Result<Self, LabError> {
         let socket = namespace.run(|| async { open() }).await?;
         let (stop, stopped) = oneshot::channel();
         let captured = namespace.spawn(move || run(socket, stopped));
@@ -58,7 +61,7 @@ impl Capture {
     }
 
     /// Ends the capture.
-    pub(super) async fn stop(self) -> Result<Captured, LabError> {
+    pub(crate) async fn stop(self) -> Result<Captured, LabError> {
         // If the task is gone, its answer holds the cause.
         let _ = self.stop.send(());
         self.captured.wait().await?

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Family, LabError, Script};
+use crate::{Family, LabError, Script};
 
 /// Source port of the first prefill connection; the n-th has the n-th port after it.
 pub(crate) const PREFILL_PORT: u16 = 20001;

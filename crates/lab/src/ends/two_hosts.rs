@@ -6,11 +6,14 @@ use std::{net::SocketAddr, sync::Arc};
 use socket2::Socket;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use super::{
+use crate::{
     ClientView, LabError, ListenerQueue, Script,
-    clients::{self, Client},
+    cell::steps,
+    ends::{
+        clients::{self, Client},
+        listener, sockopt,
+    },
     error::During,
-    listener, sockopt, steps,
 };
 use overflow_host::clock::monotonic_ns;
 

@@ -9,10 +9,18 @@ use std::{
 
 use rtnetlink::LinkUnspec;
 
-use super::{LabError, error::During, ifreq, netlink, netlink::refused, netns::Namespace};
+use crate::{
+    LabError,
+    cell::netns::Namespace,
+    error::During,
+    link::{
+        ifreq,
+        netlink::{self, refused},
+    },
+};
 
 /// The device's name, the same in both namespaces.
-pub(super) const NAME: &str = "tun0";
+pub(crate) const NAME: &str = "tun0";
 
 /// Packets the device holds for its reader; the default of 500 is less than a large burst. More
 /// is refused with ERANGE by 6.1.192 and 6.12.117, though not by 5.10.262.
@@ -22,7 +30,7 @@ const TX_QUEUE_LEN: u32 = 32_767;
 const TUN_WITHOUT_HEADER: i16 = 0x0001 | 0x1000;
 
 /// Makes the device in `namespace`, with its address, up; reads and writes do not block.
-pub(super) fn build(namespace: &Namespace, address: IpAddr) -> Result<File, LabError> {
+pub(crate) fn build(namespace: &Namespace, address: IpAddr) -> Result<File, LabError> {
     namespace.run_blocking(move || async move {
         // The device is made in the namespace of the thread that opens the file
         // (`tun_chr_open` in drivers/net/tun.c).

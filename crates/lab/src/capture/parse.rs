@@ -7,7 +7,7 @@ use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use overflow_core::packet::{Packet, flags};
 
 /// The TCP segment in `raw`, or `None` for anything else (ARP, ICMP, router solicitations).
-pub(super) fn tcp_segment(t_ns: u64, raw: &[u8]) -> Option<Packet> {
+pub(crate) fn tcp_segment(t_ns: u64, raw: &[u8]) -> Option<Packet> {
     let packet = SlicedPacket::from_ip(raw).ok()?;
     let (src, dst) = match packet.net? {
         NetSlice::Ipv4(ip) => {

@@ -6,7 +6,7 @@ use overflow_core::packet::{Packet, flags};
 
 /// Whether the first SYN of every client in `burst` came before the first third ACK of any of
 /// them. `packets` are in order of time at the server's interface.
-pub(super) fn concurrent(packets: &[Packet], burst: &BTreeSet<SocketAddr>) -> bool {
+pub(crate) fn concurrent(packets: &[Packet], burst: &BTreeSet<SocketAddr>) -> bool {
     let mut missing = burst.clone();
     for packet in packets.iter().filter(|p| burst.contains(&p.src)) {
         if packet.has(flags::SYN, flags::ACK) {

@@ -3,10 +3,10 @@
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 
-use super::{LabError, error::During};
+use crate::{LabError, error::During};
 
 /// Hands `socket` to the current runtime's reactor.
-pub(super) fn watch(socket: Socket) -> Result<AsyncFd<Socket>, LabError> {
+pub(crate) fn watch(socket: Socket) -> Result<AsyncFd<Socket>, LabError> {
     // SAFETY: a Socket owns one open descriptor and always answers with that one; it is moved into
     // the AsyncFd, which gives out shared references only, so it stays open as long.
     let watched = unsafe { AsyncFd::register(socket) };

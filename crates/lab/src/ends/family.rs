@@ -31,7 +31,7 @@ impl Family {
     }
 
     /// The addresses of the cell number `subnet`: 10.7.`subnet`.0/24 or fd07:`subnet`::/64.
-    pub(super) fn addresses(self, subnet: u8) -> Addresses {
+    pub(crate) fn addresses(self, subnet: u8) -> Addresses {
         let host = |n: u8| match self {
             Self::Ipv4 | Self::Mapped => IpAddr::from(Ipv4Addr::new(10, 7, subnet, n)),
             Self::Ipv6 => Ipv6Addr::new(0xfd07, subnet.into(), 0, 0, 0, 0, 0, n.into()).into(),
@@ -40,7 +40,7 @@ impl Family {
     }
 
     /// What the listener binds to, so that clients reach it at `server`.
-    pub(super) fn bind_address(self, server: SocketAddr) -> SocketAddr {
+    pub(crate) fn bind_address(self, server: SocketAddr) -> SocketAddr {
         match self {
             Self::Ipv4 | Self::Ipv6 => server,
             Self::Mapped => SocketAddr::from((Ipv6Addr::UNSPECIFIED, server.port())),
@@ -50,18 +50,18 @@ impl Family {
 
 /// The addresses of one cell, on one subnet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Addresses {
+pub(crate) struct Addresses {
     /// The server's.
-    pub(super) server: IpAddr,
+    pub(crate) server: IpAddr,
     /// The clients'.
-    pub(super) client: IpAddr,
+    pub(crate) client: IpAddr,
     /// Behind the clients' interface, but of no host: whoever sends from it by hand is not
     /// disturbed by the RSTs with which a kernel answers for connections it does not know.
-    pub(super) crafted: IpAddr,
+    pub(crate) crafted: IpAddr,
 }
 
 /// The length of the subnet's prefix, bits.
-pub(super) const fn prefix_len(address: IpAddr) -> u8 {
+pub(crate) const fn prefix_len(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => 24,
         IpAddr::V6(_) => 64,

@@ -13,17 +13,16 @@ use tokio::io::unix::AsyncFd;
 
 use overflow_core::{model::scenario::Phase, tcp_state::TcpState};
 
-use super::{
+use crate::{
     ClientView, LabError, Script,
-    config::{BURST_PORT, PREFILL_PORT},
+    cell::config::{BURST_PORT, PREFILL_PORT},
+    ends::{listener, sockopt, watched::watch},
     error::{During, errno_name},
-    listener, sockopt,
-    watched::watch,
 };
 use overflow_host::clock::monotonic_ns;
 
 /// One client.
-pub(super) struct Client {
+pub(crate) struct Client {
     local: SocketAddr,
     phase: Phase,
     socket: Arc<AsyncFd<Socket>>,
@@ -40,7 +39,7 @@ struct Progress {
 
 /// Connects prefill client number `index` (from 0) and waits until it is established, from a
 /// thread of the clients' namespace. `Err` with the reason if that takes longer than `timeout`.
-pub(super) async fn prefill(
+pub(crate) async fn prefill(
     from: IpAddr,
     server: SocketAddr,
     index: u16,
@@ -65,7 +64,7 @@ pub(super) async fn prefill(
 /// Connects `count` clients back to back, from a thread of the clients' namespace; each then
 /// sends `payload` bytes as soon as it is established. Also answers with the time just before
 /// the first `connect()`, CLOCK_MONOTONIC nanoseconds.
-pub(super) fn burst(
+pub(crate) fn burst(
     from: IpAddr,
     server: SocketAddr,
     count: u16,
@@ -82,7 +81,7 @@ pub(super) fn burst(
 }
 
 /// As [`burst`], from wherever the calling thread is and from ports of the kernel's choice.
-pub(super) fn burst_from_anywhere(
+pub(crate) fn burst_from_anywhere(
     server: SocketAddr,
     count: u16,
     payload: usize,
@@ -143,7 +142,7 @@ impl Client {
     }
 
     /// What the client believes now; takes the pending error off the socket.
-    pub(super) fn view(&self) -> Result<ClientView, LabError> {
+    pub(crate) fn view(&self) -> Result<ClientView, LabError> {
         let socket = self.socket.get_ref();
         let pending = socket.take_error().during("reading SO_ERROR")?;
         let progress = lock(&self.progress);
@@ -182,7 +181,7 @@ impl Client {
 
     /// Sends so many segments of so many bytes back to back, if connected; what the socket's buffer
     /// does not take is not sent.
-    pub(super) fn send_now(&self, segments: u32, bytes: usize) {
+    pub(crate) fn send_now(&self, segments: u32, bytes: usize) {
         if !matches!(lock(&self.progress).connect, Some(Ok(_))) {
             return;
         }

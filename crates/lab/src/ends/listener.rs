@@ -10,10 +10,10 @@ use overflow_host::sockets::{
     sock_diag::{self, Wanted},
 };
 
-use super::{LabError, ListenerQueue, Script, ServerSocket, Setup, error::During, sockopt};
+use crate::{LabError, ListenerQueue, Script, ServerSocket, Setup, ends::sockopt, error::During};
 
 /// Opens the listener in the calling thread's namespace; an IPv6 one takes IPv4 clients too.
-pub(super) fn open(address: SocketAddr, backlog: u32, script: &Script) -> Result<Socket, LabError> {
+pub(crate) fn open(address: SocketAddr, backlog: u32, script: &Script) -> Result<Socket, LabError> {
     let what = "opening the listener";
     let protocol = protocol(script);
     let socket =
@@ -34,13 +34,13 @@ pub(super) fn open(address: SocketAddr, backlog: u32, script: &Script) -> Result
 }
 
 /// `listen(2)`, on a socket that may listen already.
-pub(super) fn again(socket: &Socket, backlog: u32) -> Result<(), LabError> {
+pub(crate) fn again(socket: &Socket, backlog: u32) -> Result<(), LabError> {
     let backlog = i32::try_from(backlog).map_err(|_| LabError::Backlog(backlog))?;
     socket.listen(backlog).during("listening")
 }
 
 /// What both sides' sockets speak.
-pub(super) fn protocol(script: &Script) -> Protocol {
+pub(crate) fn protocol(script: &Script) -> Protocol {
     if script.has(Setup::Mptcp) { Protocol::MPTCP } else { Protocol::TCP }
 }
 
@@ -70,17 +70,17 @@ fn set_up(socket: &Socket, script: &Script) -> io::Result<()> {
 }
 
 /// The server's side of every connection, and the listener's queue.
-pub(super) struct View {
+pub(crate) struct View {
     /// Children in the accept queue and requests.
-    pub(super) sockets: Vec<ServerSocket>,
+    pub(crate) sockets: Vec<ServerSocket>,
     /// The accept queue.
-    pub(super) queue: ListenerQueue,
+    pub(crate) queue: ListenerQueue,
     /// What had to stand in for `sock_diag`, if anything.
-    pub(super) note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// Looks at `listener`, if it is still open, and at its connections, from a thread of its namespace.
-pub(super) fn view(listener: Option<&Socket>, port: u16, ipv6: bool) -> Result<View, LabError> {
+pub(crate) fn view(listener: Option<&Socket>, port: u16, ipv6: bool) -> Result<View, LabError> {
     let (sockets, note) = sockets(ipv6)?;
     let own = || sockets.iter().filter(|s| s.local.port() == port);
     let queue = match (own().find(|s| s.is_listener()), listener) {
@@ -103,7 +103,7 @@ pub(super) fn view(listener: Option<&Socket>, port: u16, ipv6: bool) -> Result<V
 
 /// Every TCP socket of the calling thread's namespace that is `AF_INET6` or `AF_INET`, and why they
 /// come from procfs, if they do.
-pub(super) fn sockets(ipv6: bool) -> Result<(Vec<TcpSocket>, Option<String>), LabError> {
+pub(crate) fn sockets(ipv6: bool) -> Result<(Vec<TcpSocket>, Option<String>), LabError> {
     let family = if ipv6 { Family::V6 } else { Family::V4 };
     match sock_diag::sockets(family, Wanted::All) {
         Ok(sockets) => Ok((sockets, None)),

@@ -1,26 +1,34 @@
 //! One cell of the experiment, from two empty namespaces to an observation.
 
+pub(crate) mod config;
+pub(crate) mod observation;
+pub(crate) mod script;
+pub(crate) mod steps;
+pub(crate) mod netns;
+pub(crate) mod sysctl;
+pub(crate) mod files;
+pub(crate) mod destroy;
+
 use std::{collections::BTreeSet, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
 use overflow_core::model::scenario::Phase;
 
-use super::{
+use crate::{
     CellConfig, ClientView, LabError, ListenerQueue, Observation, Setup, Timeline,
-    capture::Capture,
-    clients::{self, Client},
-    concurrent::concurrent,
-    destroy,
+    capture::{Capture, concurrent::concurrent},
+    cell::{
+        netns::Namespace,
+        steps::{Application, Sides, since},
+    },
+    ends::{
+        clients::{self, Client},
+        family::Addresses,
+        listener, sockopt,
+    },
     error::During,
-    family::Addresses,
-    files,
-    link::Link,
-    listener,
-    netns::Namespace,
-    rules, sockopt,
-    steps::{Application, Sides, since},
-    sysctl,
+    link::{Link, rules},
 };
 use overflow_host::{
     clock::monotonic_ns,

@@ -15,7 +15,7 @@ use rtnetlink::{
     },
 };
 
-use super::{LabError, error::During, netlink::refused};
+use crate::{LabError, error::During, link::netlink::refused};
 
 /// Packets netem holds at most; the qdisc's own default of 1000 is less than a large burst.
 const LIMIT: u32 = 100_000;
@@ -29,7 +29,7 @@ const TCA_NETEM_LATENCY64: u16 = 10;
 const PSCHED_SHIFT: u32 = 6;
 
 /// Delays everything interface `index` sends.
-pub(super) async fn add(handle: &Handle, index: u32, delay: Duration) -> Result<(), LabError> {
+pub(crate) async fn add(handle: &Handle, index: u32, delay: Duration) -> Result<(), LabError> {
     let mut message = TcMessage::with_index(index.cast_signed());
     message.header.parent = TcHandle::ROOT;
     message.header.handle = TcHandle { major: 1, minor: 0 };
@@ -53,7 +53,7 @@ pub(super) async fn add(handle: &Handle, index: u32, delay: Duration) -> Result<
 }
 
 /// Packets the root qdisc of interface `index` dropped because it was full.
-pub(super) async fn drops(handle: &Handle, index: u32) -> Result<u64, LabError> {
+pub(crate) async fn drops(handle: &Handle, index: u32) -> Result<u64, LabError> {
     let what = "reading the qdisc's statistics";
     let index = index.cast_signed();
     let mut qdiscs = handle.qdisc().get().index(index).execute();

@@ -21,7 +21,10 @@ use tokio::{
 
 use overflow_core::model::scenario::Phase;
 
-use super::{ClientView, LabError, config::CRAFTED_PORT, error::During, parse, watched::watch};
+use crate::{
+    ClientView, LabError, capture::parse, cell::config::CRAFTED_PORT, ends::watched::watch,
+    error::During,
+};
 use overflow_core::packet::flags;
 use overflow_host::clock::monotonic_ns;
 
@@ -78,7 +81,7 @@ impl Segment {
 }
 
 /// Plays crafted connection number `index` (from 0), from a thread of the clients' namespace.
-pub(super) async fn play(
+pub(crate) async fn play(
     from: IpAddr,
     server: SocketAddr,
     index: u16,

@@ -3,13 +3,17 @@
 
 use rtnetlink::packet_route::rule::RuleAction;
 
-use super::{LabError, error::During, netlink, netlink::refused};
+use crate::{
+    LabError,
+    error::During,
+    link::netlink::{self, refused},
+};
 
 /// Before the main table (32766).
 const PRIORITY: u32 = 100;
 
 /// Makes everything that carries `mark` unroutable, for both IPs if the kernel speaks IPv6.
-pub(super) async fn unroutable(mark: u32, ipv6: bool) -> Result<(), LabError> {
+pub(crate) async fn unroutable(mark: u32, ipv6: bool) -> Result<(), LabError> {
     let what = || format!("adding a routing rule for fwmark {mark}");
     let handle = netlink::connect()?;
     let rule =

@@ -20,12 +20,12 @@ use tokio::{
     task::LocalSet,
 };
 
-use super::{LabError, error::During};
+use crate::{LabError, error::During};
 
 type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 /// A network namespace and the thread that lives in it.
-pub(super) struct Namespace {
+pub(crate) struct Namespace {
     name: &'static str,
     jobs: mpsc::UnboundedSender<Job>,
     file: File,
@@ -34,7 +34,7 @@ pub(super) struct Namespace {
 
 impl Namespace {
     /// Makes a namespace and its thread; `name` is the thread's name.
-    pub(super) fn create(name: &'static str) -> Result<Self, LabError> {
+    pub(crate) fn create(name: &'static str) -> Result<Self, LabError> {
         let (jobs, queue) = mpsc::unbounded_channel();
         let (ready, is_ready) = std_mpsc::sync_channel(1);
         thread::Builder::new()
@@ -46,17 +46,17 @@ impl Namespace {
     }
 
     /// Inode number of the namespace, as in `/proc/PID/ns/net` and `net->ns.inum`.
-    pub(super) fn inum(&self) -> u32 {
+    pub(crate) fn inum(&self) -> u32 {
         self.inum
     }
 
     /// The descriptor that refers to the namespace.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 
     /// Starts `job` on the namespace's thread, beside the jobs that run there already.
-    pub(super) fn spawn<T, F, Fut>(&self, job: F) -> Pending<T>
+    pub(crate) fn spawn<T, F, Fut>(&self, job: F) -> Pending<T>
     where
         T: Send + 'static,
         F: FnOnce() -> Fut + Send + 'static,
@@ -75,7 +75,7 @@ impl Namespace {
     }
 
     /// Runs `job` on the namespace's thread and waits for it.
-    pub(super) async fn run<T, F, Fut>(&self, job: F) -> Result<T, LabError>
+    pub(crate) async fn run<T, F, Fut>(&self, job: F) -> Result<T, LabError>
     where
         T: Send + 'static,
         F: FnOnce() -> Fut + Send + 'static,
@@ -85,7 +85,7 @@ impl Namespace {
     }
 
     /// As [`run`](Self::run), for callers that are not async; it blocks the calling thread.
-    pub(super) fn run_blocking<T, F, Fut>(&self, job: F) -> Result<T, LabError>
+    pub(crate) fn run_blocking<T, F, Fut>(&self, job: F) -> Result<T, LabError>
     where
         T: Send + 'static,
         F: FnOnce() -> Fut + Send + 'static,
@@ -101,14 +101,14 @@ impl Namespace {
 }
 
 /// A job's answer, still to come.
-pub(super) struct Pending<T> {
+pub(crate) struct Pending<T> {
     name: &'static str,
     result: oneshot::Receiver<T>,
 }
 
 impl<T> Pending<T> {
     /// Waits for the answer.
-    pub(super) async fn wait(self) -> Result<T, LabError> {
+    pub(crate) async fn wait(self) -> Result<T, LabError> {
         self.result.await.map_err(|_| LabError::ThreadEnded(self.name))
     }
 }

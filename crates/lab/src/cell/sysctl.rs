@@ -7,10 +7,10 @@ use overflow_host::{
     sysctl::{self, path},
 };
 
-use super::LabError;
+use crate::LabError;
 
 /// Reads a number; `key` is the name below `net.`, such as `core.somaxconn`.
-pub(super) fn read(key: &str) -> Result<u32, LabError> {
+pub(crate) fn read(key: &str) -> Result<u32, LabError> {
     sysctl::read(key).map_err(|error| match error {
         ReadError::Io { source, .. } => explain(key, "read".into(), source),
         error @ ReadError::Form { .. } => error.into(),
@@ -18,7 +18,7 @@ pub(super) fn read(key: &str) -> Result<u32, LabError> {
 }
 
 /// Sets a number and reads it back: procfs clamps or ignores some values without an error.
-pub(super) fn set(key: &str, value: u32) -> Result<(), LabError> {
+pub(crate) fn set(key: &str, value: u32) -> Result<(), LabError> {
     let action = || format!("set to {value}");
     fs::write(path(key), value.to_string()).map_err(|e| explain(key, action(), e))?;
     let now = read(key)?;

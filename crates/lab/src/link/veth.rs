@@ -4,18 +4,25 @@ use std::{io, net::IpAddr, os::fd::AsRawFd, time::Duration};
 
 use rtnetlink::{LinkUnspec, LinkVeth, packet_route::neighbour::NeighbourState};
 
-use super::{
-    LabError, error::During, family::Addresses, netem, netlink, netlink::refused, netns::Namespace,
-    offload,
+use crate::{
+    LabError,
+    cell::netns::Namespace,
+    ends::family::Addresses,
+    error::During,
+    link::{
+        netem,
+        netlink::{self, refused},
+        offload,
+    },
 };
 
 /// The server's end.
-pub(super) const SERVER: &str = "veth-server";
+pub(crate) const SERVER: &str = "veth-server";
 /// The client's end.
-pub(super) const CLIENT: &str = "veth-client";
+pub(crate) const CLIENT: &str = "veth-client";
 
 /// Builds the pair; on failure nothing of it is left.
-pub(super) fn build(
+pub(crate) fn build(
     server: &Namespace,
     client: &Namespace,
     addresses: Addresses,

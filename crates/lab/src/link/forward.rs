@@ -23,7 +23,7 @@ use rustix::{
 
 use overflow_host::clock::monotonic_ns;
 
-use super::{LabError, delay::DelayLine, error::During};
+use crate::{LabError, error::During, link::delay::DelayLine};
 
 /// Packets on their way to the client at most.
 const LIMIT: usize = 65_536;
@@ -32,7 +32,7 @@ const TURN: usize = 256;
 
 /// The running thread; dropping it stops the thread.
 #[derive(Debug)]
-pub(super) struct Forwarder {
+pub(crate) struct Forwarder {
     stop: Arc<OwnedFd>,
     lost: Arc<AtomicU64>,
     thread: Option<JoinHandle<io::Result<()>>>,
@@ -40,7 +40,7 @@ pub(super) struct Forwarder {
 
 impl Forwarder {
     /// Starts to forward between the two devices.
-    pub(super) fn start(server: File, client: File, delay: Duration) -> Result<Self, LabError> {
+    pub(crate) fn start(server: File, client: File, delay: Duration) -> Result<Self, LabError> {
         let delay_ns = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).during("making an eventfd")?);
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
@@ -62,13 +62,13 @@ impl Forwarder {
     }
 
     /// Packets lost so far: the line was full, or a device refused them.
-    pub(super) fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
     /// Stops forwarding; packets on their way are gone. An error here means that forwarding
     /// ended early.
-    pub(super) fn stop(mut self) -> Result<(), LabError> {
+    pub(crate) fn stop(mut self) -> Result<(), LabError> {
         self.join()
     }
 

@@ -10,14 +10,14 @@ use overflow_host::sockets::{
     sock_diag::{Wanted, connect, message, send, understood},
 };
 
-use super::{LabError, error::During, listener};
+use crate::{LabError, ends::listener, error::During};
 
 /// `SOCK_DESTROY` of include/uapi/linux/sock_diag.h.
 const SOCK_DESTROY: u16 = 21;
 
 /// Destroys the sockets and requests of local `port` in the calling thread's namespace, but for the
 /// listener (`tcp_abort` in net/ipv4/tcp.c).
-pub(super) fn destroy(ipv6: bool, port: u16) -> Result<(), LabError> {
+pub(crate) fn destroy(ipv6: bool, port: u16) -> Result<(), LabError> {
     let (mut doomed, _) = listener::sockets(ipv6)?;
     doomed.retain(|s| s.local.port() == port && !s.is_listener());
     // The dump is in the order of a hash table, whose key is random.
@@ -27,7 +27,7 @@ pub(super) fn destroy(ipv6: bool, port: u16) -> Result<(), LabError> {
 }
 
 /// Whether this kernel can: asked about a socket that is not there.
-pub(super) fn can_destroy() -> Result<(), LabError> {
+pub(crate) fn can_destroy() -> Result<(), LabError> {
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
     destroy_all(&[(nobody, nobody)])
 }

@@ -11,29 +11,29 @@ use rtnetlink::{
     },
 };
 
-use super::{LabError, error::During, family::prefix_len};
+use crate::{LabError, ends::family::prefix_len, error::During};
 
 /// An interface, as far as the lab wants to know it.
 #[derive(Clone, Debug)]
-pub(super) struct Interface {
+pub(crate) struct Interface {
     /// Interface index.
-    pub(super) index: u32,
+    pub(crate) index: u32,
     /// Link-layer address; empty on TUN.
-    pub(super) mac: Vec<u8>,
+    pub(crate) mac: Vec<u8>,
     /// Packets the device did not take from its own stack (`tx_dropped`).
-    pub(super) tx_dropped: u64,
+    pub(crate) tx_dropped: u64,
     operstate: Option<State>,
 }
 
 /// Opens rtnetlink here; the connection ends with the last clone of the handle.
-pub(super) fn connect() -> Result<Handle, LabError> {
+pub(crate) fn connect() -> Result<Handle, LabError> {
     let (connection, handle, _) = rtnetlink::new_connection().during("opening rtnetlink")?;
     tokio::task::spawn_local(connection);
     Ok(handle)
 }
 
 /// Looks an interface up by name.
-pub(super) async fn interface(handle: &Handle, name: &str) -> Result<Interface, LabError> {
+pub(crate) async fn interface(handle: &Handle, name: &str) -> Result<Interface, LabError> {
     let what = || format!("looking up interface {name}");
     let mut replies = handle.link().get().match_name(name).execute();
     match replies.try_next().await.map_err(refused).during(what())? {
@@ -43,7 +43,7 @@ pub(super) async fn interface(handle: &Handle, name: &str) -> Result<Interface, 
 }
 
 /// Gives the interface its address on the cell's subnet.
-pub(super) async fn add_address(
+pub(crate) async fn add_address(
     handle: &Handle,
     index: u32,
     address: IpAddr,
@@ -59,7 +59,7 @@ pub(super) async fn add_address(
 }
 
 /// Sets the interface up.
-pub(super) async fn set_up(handle: &Handle, index: u32) -> Result<(), LabError> {
+pub(crate) async fn set_up(handle: &Handle, index: u32) -> Result<(), LabError> {
     let message = LinkUnspec::new_with_index(index).up().build();
     handle.link().set(message).execute().await.map_err(refused).during("setting the link up")
 }
@@ -69,7 +69,7 @@ pub(super) async fn set_up(handle: &Handle, index: u32) -> Result<(), LabError> 
 /// A veth has no queueing discipline until linkwatch has noticed its carrier (`linkwatch_do_dev`
 /// calls `dev_activate` from a workqueue); what is sent before that is lost in `noop_enqueue`.
 /// The operational state changes in the same place under the same lock.
-pub(super) async fn wait_until_up(handle: &Handle, name: &str) -> Result<(), LabError> {
+pub(crate) async fn wait_until_up(handle: &Handle, name: &str) -> Result<(), LabError> {
     const TRIES: u32 = 2000;
     for _ in 0..TRIES {
         if interface(handle, name).await?.operstate == Some(State::Up) {
@@ -81,7 +81,7 @@ pub(super) async fn wait_until_up(handle: &Handle, name: &str) -> Result<(), Lab
 }
 
 /// An rtnetlink error as the kernel's errno where there is one.
-pub(super) fn refused(error: rtnetlink::Error) -> io::Error {
+pub(crate) fn refused(error: rtnetlink::Error) -> io::Error {
     match error {
         rtnetlink::Error::NetlinkError(message) => message.to_io(),
         other => io::Error::other(other.to_string()),

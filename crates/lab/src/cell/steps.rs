@@ -7,33 +7,33 @@ use tokio::{sync::oneshot, time::sleep};
 
 use overflow_host::clock::monotonic_ns;
 
-use super::{
+use crate::{
     Action, CellConfig, ClientView, LabError,
-    clients::Client,
-    crafted, destroy,
+    cell::{
+        destroy,
+        netns::{Namespace, Pending},
+        sysctl,
+    },
+    ends::{clients::Client, crafted, family::Addresses, listener, watched::watch},
     error::During,
-    family::Addresses,
-    listener,
-    netns::{Namespace, Pending},
-    rules, sysctl,
-    watched::watch,
+    link::rules,
 };
 
 /// The two sides of a cell.
 #[derive(Clone, Copy)]
-pub(super) struct Sides<'a> {
+pub(crate) struct Sides<'a> {
     /// The server's namespace.
-    pub(super) server: &'a Namespace,
+    pub(crate) server: &'a Namespace,
     /// The clients' namespace.
-    pub(super) client: &'a Namespace,
+    pub(crate) client: &'a Namespace,
     /// Their addresses.
-    pub(super) addresses: Addresses,
+    pub(crate) addresses: Addresses,
     /// What was asked for.
-    pub(super) config: &'a CellConfig,
+    pub(crate) config: &'a CellConfig,
 }
 
 /// The application at the server.
-pub(super) struct Application {
+pub(crate) struct Application {
     listener: Option<Arc<Socket>>,
     accepting: Option<Accepting>,
     /// When the listener was closed, CLOCK_MONOTONIC nanoseconds.
@@ -50,24 +50,24 @@ struct Accepting {
 
 impl Application {
     /// An application that listens and does nothing.
-    pub(super) fn new(listener: Socket) -> Self {
+    pub(crate) fn new(listener: Socket) -> Self {
         let listener = Some(Arc::new(listener));
         Self { listener, accepting: None, closed: None, crafting: Vec::new(), crafted: Vec::new() }
     }
 
     /// The listener, unless it is closed.
-    pub(super) fn listener(&self) -> Option<&Arc<Socket>> {
+    pub(crate) fn listener(&self) -> Option<&Arc<Socket>> {
         self.listener.as_ref()
     }
 
     /// The connections that were made by hand, in order.
-    pub(super) fn take_crafted(&mut self) -> Vec<ClientView> {
+    pub(crate) fn take_crafted(&mut self) -> Vec<ClientView> {
         std::mem::take(&mut self.crafted)
     }
 
     /// Goes through the script's steps; `burst_ns` is the time they count from. Answers with how late
     /// the latest step was done.
-    pub(super) async fn follow(
+    pub(crate) async fn follow(
         &mut self,
         sides: Sides<'_>,
         burst: &[Client],
@@ -152,7 +152,7 @@ impl Application {
 
     /// Closes the listener, if it is open; answers with when it was closed, CLOCK_MONOTONIC
     /// nanoseconds.
-    pub(super) async fn close(&mut self, server: &Namespace) -> Result<(), LabError> {
+    pub(crate) async fn close(&mut self, server: &Namespace) -> Result<(), LabError> {
         if let Some(listener) = self.listener.take() {
             self.closed = Some(monotonic_ns());
             server.spawn(move || async move { drop(listener) }).wait().await?;
@@ -161,12 +161,12 @@ impl Application {
     }
 
     /// When the listener was closed, CLOCK_MONOTONIC nanoseconds.
-    pub(super) fn closed(&self) -> Option<u64> {
+    pub(crate) fn closed(&self) -> Option<u64> {
         self.closed
     }
 
     /// Stops accepting; what was accepted is closed with the answer.
-    pub(super) async fn stop_accepting(&mut self) -> Result<Vec<Socket>, LabError> {
+    pub(crate) async fn stop_accepting(&mut self) -> Result<Vec<Socket>, LabError> {
         let Some(accepting) = self.accepting.take() else { return Ok(Vec::new()) };
         // If the task is gone, its answer holds the cause.
         let _ = accepting.stop.send(());
@@ -175,7 +175,7 @@ impl Application {
 }
 
 /// How long ago that was, by CLOCK_MONOTONIC.
-pub(super) fn since(ns: u64) -> Duration {
+pub(crate) fn since(ns: u64) -> Duration {
     Duration::from_nanos(monotonic_ns().saturating_sub(ns))
 }
 
@@ -188,7 +188,7 @@ impl Sides<'_> {
 
 /// Accepts until stopped; keeps what it accepted open. Whoever is accepted is greeted with a byte:
 /// the wire shows that the connection exists.
-pub(super) async fn accept(
+pub(crate) async fn accept(
     listener: Socket,
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<Vec<Socket>, LabError> {
