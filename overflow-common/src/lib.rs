@@ -4,6 +4,7 @@
 //! What travels is `#[repr(C)]` without padding, with its size asserted, because the two sides are
 //! compiled for different targets.
 #![no_std]
+#![warn(unreachable_pub)]
 #![expect(
     clippy::inline_always,
     reason = "a BPF program has no calls into other crates: what it uses must be inlined"
@@ -25,4 +26,4 @@ pub use layout::{Counter, ENUMERATORS, EnumeratorRow, FIELDS, FieldRow, Reading,
 pub use loss::Loss;
 pub use path::Path;
 pub use plain::Plain;
-pub use tally::{QueueState, Signature, Tally, Waiting};
+pub use tally::{Signature, Tally, Waiting};

@@ -21,7 +21,7 @@ pub struct Signature {
     pub kind: u8,
     /// [`RawEvent::rung`].
     pub rung: u8,
-    /// The state of the queues, see [`QueueState`].
+    /// The state of the queues, see `QueueState`.
     pub queue_state: u8,
     /// [`RawEvent::tcp_flags`].
     pub tcp_flags: u8,
@@ -42,19 +42,19 @@ pub struct Signature {
 }
 
 /// Bits of [`Signature::queue_state`].
-pub struct QueueState;
+pub(crate) struct QueueState;
 
 impl QueueState {
     /// The accept queue was longer than its limit before.
-    pub const ACCEPT_FULL_BEFORE: u8 = 1;
+    pub(crate) const ACCEPT_FULL_BEFORE: u8 = 1;
     /// And after.
-    pub const ACCEPT_FULL_AFTER: u8 = 1 << 1;
+    pub(crate) const ACCEPT_FULL_AFTER: u8 = 1 << 1;
     /// The SYN queue was longer than the accept queue's limit before.
-    pub const SYN_ABOVE: u8 = 1 << 2;
+    pub(crate) const SYN_ABOVE: u8 = 1 << 2;
     /// Or just as long.
-    pub const SYN_AT: u8 = 1 << 3;
+    pub(crate) const SYN_AT: u8 = 1 << 3;
     /// The segment had a payload.
-    pub const PAYLOAD: u8 = 1 << 4;
+    pub(crate) const PAYLOAD: u8 = 1 << 4;
 }
 
 impl Signature {

@@ -171,7 +171,7 @@ impl Decoder {
 
 impl QueueView {
     /// `sk_acceptq_is_full`: `sk_ack_backlog > sk_max_ack_backlog`, in every kernel from 3.10 on.
-    pub fn accept_queue_full(&self) -> Option<bool> {
+    pub(crate) fn accept_queue_full(&self) -> Option<bool> {
         self.accept.map(|(len, max)| len > max)
     }
 }
@@ -179,7 +179,7 @@ impl QueueView {
 impl Event {
     /// Whether the accept queue was full when the segment was handled. Read on entry and again on
     /// exit: another CPU may have changed it in between, and either proves it.
-    pub fn accept_queue_full(&self) -> Option<bool> {
+    pub(crate) fn accept_queue_full(&self) -> Option<bool> {
         let before = self.before.accept_queue_full();
         let after = self.after.and_then(|q| q.accept_queue_full());
         match (before, after) {
@@ -189,7 +189,7 @@ impl Event {
     }
 
     /// Whether the segment has all of `set` and none of `clear`; false without a segment.
-    pub fn flags(&self, set: u8, clear: u8) -> bool {
+    pub(crate) fn flags(&self, set: u8, clear: u8) -> bool {
         self.segment.is_some_and(|s| s.flags & set == set && s.flags & clear == 0)
     }
 }

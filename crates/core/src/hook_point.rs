@@ -56,7 +56,7 @@ impl HookPoint {
     }
 
     /// The verdicts that only its hooks show.
-    pub fn verdicts(self) -> impl Iterator<Item = VerdictId> {
+    pub(crate) fn verdicts(self) -> impl Iterator<Item = VerdictId> {
         let all = VerdictId::ALL.iter().copied();
         all.filter(move |id| id.shown_by() == Shown::By(self))
     }

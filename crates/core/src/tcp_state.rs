@@ -75,7 +75,7 @@ impl TcpState {
     }
 
     /// As user space sees it: the kernel's name without `TCP_`, and a request as `SYN_RECV`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         let shown = if self == Self::NewSynRecv { Self::SynRecv } else { self };
         shown.kernel_name().trim_start_matches("TCP_")
     }

@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use anyhow::{Context as _, Result};
 use overflow_common::{ENUMERATORS, FIELDS, SLOTS};
+use overflow_core::kernel::btf_kind as kind;
 
 use super::{
     REASONS,
-    types::{Type, Types, kind},
+    types::{Type, Types},
 };
 
 /// Cuts it out of the whole.

@@ -7,6 +7,8 @@
 use overflow_common::{Field, Slot};
 use thiserror::Error;
 
+use super::btf_kind as kind;
+
 /// Deeper nesting of structures or modifiers does not occur in a kernel; a cycle does in bad data.
 const MAX_DEPTH: u32 = 32;
 
@@ -37,29 +39,6 @@ pub enum BtfError {
 }
 
 type Result<T> = std::result::Result<T, BtfError>;
-
-/// BTF type kinds (include/uapi/linux/btf.h).
-mod kind {
-    pub(super) const INT: u8 = 1;
-    pub(super) const PTR: u8 = 2;
-    pub(super) const ARRAY: u8 = 3;
-    pub(super) const STRUCT: u8 = 4;
-    pub(super) const UNION: u8 = 5;
-    pub(super) const ENUM: u8 = 6;
-    pub(super) const FWD: u8 = 7;
-    pub(super) const TYPEDEF: u8 = 8;
-    pub(super) const VOLATILE: u8 = 9;
-    pub(super) const CONST: u8 = 10;
-    pub(super) const RESTRICT: u8 = 11;
-    pub(super) const FUNC: u8 = 12;
-    pub(super) const FUNC_PROTO: u8 = 13;
-    pub(super) const VAR: u8 = 14;
-    pub(super) const DATASEC: u8 = 15;
-    pub(super) const FLOAT: u8 = 16;
-    pub(super) const DECL_TAG: u8 = 17;
-    pub(super) const TYPE_TAG: u8 = 18;
-    pub(super) const ENUM64: u8 = 19;
-}
 
 /// A parsed BTF blob.
 #[derive(Clone)]
@@ -276,7 +255,7 @@ impl Btf {
 
     /// Where the member at the dotted `path` of structure `name` lies; `None` if this kernel has
     /// no such structure or member.
-    pub fn field(&self, name: &str, path: &str) -> Result<Option<Field>> {
+    pub(crate) fn field(&self, name: &str, path: &str) -> Result<Option<Field>> {
         let mut places = Vec::new();
         for id in self.find(kind::STRUCT, name) {
             places.push(self.field_of(id, path)?);
@@ -381,7 +360,7 @@ impl Btf {
 
     /// The slot of a function's first parameter of type `what`, or of its return value (`what` =
     /// `return`). Missing if the kernel has no such function or parameter.
-    pub fn slot(&self, function: &str, what: &str) -> Result<Slot> {
+    pub(crate) fn slot(&self, function: &str, what: &str) -> Result<Slot> {
         let Some(parameters) = self.parameters(function)? else { return Ok(Slot::MISSING) };
         let mut index = (what == "return").then_some(parameters.len());
         for (i, id) in parameters.iter().enumerate() {
@@ -396,7 +375,7 @@ impl Btf {
     }
 
     /// Enumerators of the enum `name`, with their values.
-    pub fn enumerators(&self, name: &str) -> Result<Vec<(String, i64)>> {
+    pub(crate) fn enumerators(&self, name: &str) -> Result<Vec<(String, i64)>> {
         for kind in [kind::ENUM, kind::ENUM64] {
             if let Some(id) = self.find(kind, name).next()
                 && let Some(ty) = self.get(id)?

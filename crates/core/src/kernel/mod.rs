@@ -1,6 +1,7 @@
 //! What must be known of a kernel, from its BTF and its symbols.
 
 mod btf;
+pub mod btf_kind;
 mod facts;
 mod symbols;
 

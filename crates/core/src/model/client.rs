@@ -11,8 +11,8 @@ pub(crate) struct ClientSock {
     pub syns: u8,
     /// When its present timer expires; an older timer event is stale.
     pub timer: Nanos,
-    /// The SYN-ACK that it took: of request number `Some(Some(n))`, or a cookie `Some(None)`.
-    pub synack: Option<Option<u32>>,
+    /// The SYN-ACK that it took.
+    pub synack: Option<SynAck>,
     /// Its data was sent at least once.
     pub data_sent: bool,
     /// Its data was acknowledged.
@@ -21,6 +21,15 @@ pub(crate) struct ClientSock {
     pub data_retransmits: u8,
     /// Round trip time that its timeouts are made of.
     pub rtt: Nanos,
+}
+
+/// What a SYN-ACK was sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SynAck {
+    /// The request with this number.
+    Request(u32),
+    /// A cookie.
+    Cookie,
 }
 
 impl ClientSock {

@@ -15,7 +15,7 @@ pub struct Divergence {
 
 impl Divergence {
     /// When: the earlier of both decisions.
-    pub fn t_ns(&self) -> Nanos {
+    pub(crate) fn t_ns(&self) -> Nanos {
         let times = [self.left, self.right].map(|d| d.map_or(Nanos::MAX, |d| d.t_ns));
         times[0].min(times[1])
     }

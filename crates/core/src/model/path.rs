@@ -102,7 +102,7 @@ impl Path {
     }
 
     /// The stages: decisions without immediate repetition of the same id.
-    pub fn stages(&self) -> impl Iterator<Item = &Decision> {
+    pub(crate) fn stages(&self) -> impl Iterator<Item = &Decision> {
         let mut last = None;
         self.decisions.iter().filter(move |d| last.replace(d.id) != Some(d.id))
     }

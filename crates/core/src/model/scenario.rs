@@ -43,7 +43,7 @@ impl Link {
     }
 
     /// Round trip time.
-    pub fn rtt(&self) -> Nanos {
+    pub(crate) fn rtt(&self) -> Nanos {
         self.to_server + self.to_client
     }
 }

@@ -74,7 +74,7 @@ impl Page {
     }
 
     /// Columns.
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.opts.width
     }
 

@@ -174,7 +174,7 @@ impl Class {
     }
 
     /// Whether a segment was refused, by a drop or by an RST.
-    pub const fn refuses(self) -> bool {
+    pub(crate) const fn refuses(self) -> bool {
         match self {
             Self::SynDropped | Self::AckDropped | Self::AckReset => true,
             Self::SynAnswered | Self::AckAccepted | Self::Later => false,
@@ -189,7 +189,7 @@ impl VerdictId {
     }
 
     /// Its explanation, in markdown.
-    pub const fn topic(self) -> Text {
+    pub(crate) const fn topic(self) -> Text {
         self.row().topic
     }
 

@@ -92,7 +92,7 @@ pub enum Functions<'a> {
 
 impl Functions<'_> {
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Known(names) => names.is_empty(),
             Self::Read(names) => names.is_empty(),

@@ -69,21 +69,6 @@ impl Line<'_> {
     /// Every kind, as `type` has it, in the order of the documentation.
     pub const KINDS: [&'static str; 8] =
         ["run", "event", "connection", "listener", "loss", "scenario", "client", "summary"];
-
-    /// Which kind it is.
-    pub fn kind(&self) -> &'static str {
-        let [run, event, connection, listener, loss, scenario, client, summary] = Self::KINDS;
-        match self {
-            Self::Run(_) => run,
-            Self::Event(_) => event,
-            Self::Connection(_) => connection,
-            Self::Listener(_) => listener,
-            Self::Loss(_) => loss,
-            Self::Scenario(_) => scenario,
-            Self::Client(_) => client,
-            Self::Summary(_) => summary,
-        }
-    }
 }
 
 /// Writes one line; fails where `out` does.

@@ -20,6 +20,21 @@ const PRINTED: [&str; 14] = [
     r#"{"type":"summary","v":1,"runs":1,"connections":5,"disagreements":0,"verdicts":{"ack.accepted":2},"lost":0,"agree":true}"#,
 ];
 
+/// Which of `Line::KINDS` it is.
+fn kind(line: &Line<'_>) -> &'static str {
+    let [run, event, connection, listener, loss, scenario, client, summary] = Line::KINDS;
+    match line {
+        Line::Run(_) => run,
+        Line::Event(_) => event,
+        Line::Connection(_) => connection,
+        Line::Listener(_) => listener,
+        Line::Loss(_) => loss,
+        Line::Scenario(_) => scenario,
+        Line::Client(_) => client,
+        Line::Summary(_) => summary,
+    }
+}
+
 #[test]
 fn what_was_printed_is_read_and_written_alike() {
     for text in PRINTED {
@@ -27,7 +42,7 @@ fn what_was_printed_is_read_and_written_alike() {
         let mut written = Vec::new();
         line(&mut written, &read).unwrap();
         assert_eq!(String::from_utf8(written).unwrap(), format!("{text}\n"));
-        assert!(text.starts_with(&format!(r#"{{"type":"{}","#, read.kind())), "{text}");
+        assert!(text.starts_with(&format!(r#"{{"type":"{}","#, kind(&read))), "{text}");
     }
 }
 

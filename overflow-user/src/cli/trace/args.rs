@@ -158,8 +158,7 @@ impl View {
 }
 
 fn rung(text: &str) -> Result<Rung, String> {
-    let rungs = [Rung::Fentry, Rung::Kprobe, Rung::Tracepoint];
-    let found = rungs.into_iter().find(|r| r.as_str() == text);
+    let found = Rung::ALL.iter().copied().find(|r| r.as_str() == text);
     found.ok_or_else(|| "expected fentry, kprobe or tracepoint".to_owned())
 }
 

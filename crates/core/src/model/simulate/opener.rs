@@ -3,6 +3,7 @@
 use super::{
     super::{
         ack::Segment,
+        client::SynAck,
         path::ClientState,
         queue::Event,
         scenario::{Scenario, Sends},
@@ -43,7 +44,7 @@ impl Run<'_> {
         match client.state {
             ClientState::SynSent => {
                 client.state = ClientState::Established;
-                client.synack = Some(request);
+                client.synack = Some(request.map_or(SynAck::Cookie, SynAck::Request));
                 let ack = self.arrival(i, Sends::ThirdAck, self.now, self.now + to_server);
                 let segment = Segment { payload: false, follows_isn: true };
                 self.queue.at(ack, i, Event::Segment(segment));

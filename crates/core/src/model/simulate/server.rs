@@ -3,6 +3,7 @@
 use super::{
     super::{
         ack::{self, Segment},
+        client::SynAck,
         condition::Condition,
         path::ResetOn,
         queue::Event,
@@ -65,13 +66,13 @@ impl Run<'_> {
             return;
         }
         let conn = &mut self.conns[i];
-        let synack = conn.client.synack.flatten();
+        let synack = conn.client.synack;
         let answer = match &mut conn.request {
-            Some(request) if synack == Some(conn.requests) => {
+            Some(request) if synack == Some(SynAck::Request(conn.requests)) => {
                 ack::check_req(&mut self.listener, request, segment)
             }
             _ => {
-                let cookie = conn.client.synack == Some(None) && segment.follows_isn;
+                let cookie = synack == Some(SynAck::Cookie) && segment.follows_isn;
                 ack::cookie_check(&mut self.listener, cookie, self.now)
             }
         };
