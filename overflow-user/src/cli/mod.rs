@@ -4,6 +4,7 @@
 //! usage.
 
 mod attribution;
+mod cell_args;
 mod client;
 mod doctor;
 mod connection_text;

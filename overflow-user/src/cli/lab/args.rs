@@ -5,10 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, value_parser};
 use overflow_common::Rung;
 
-use super::super::{
-    OutputFormat,
-    parsers::{self, Choice},
-};
+use super::super::{OutputFormat, cell_args::CellArgs, parsers};
 use overflow_lab::{CellConfig, Family, Script};
 
 /// Overflow a listener on purpose, and show for every connection which path the kernel took.
@@ -39,15 +36,8 @@ pub(crate) struct LabArgs {
     /// The listener's port
     #[arg(short = 'P', long, default_value_t = 12345, value_parser = value_parser!(u16).range(1..))]
     port: u16,
-    /// Delay of the packets the server sends
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parsers::milliseconds)]
-    delay: Duration,
-    /// net.ipv4.tcp_abort_on_overflow: 0, 1 or both
-    #[arg(long, value_name = "0|1|both", default_value = "both", value_parser = parsers::abort)]
-    abort_on_overflow: Choice,
-    /// net.ipv4.tcp_syncookies: 0, 1, 2 or both (1 and 0)
-    #[arg(long, value_name = "0|1|2|both", default_value = "both", value_parser = parsers::syncookies)]
-    syncookies: Choice,
+    #[command(flatten)]
+    cells: CellArgs,
     /// Set net.core.somaxconn in the server's namespace
     #[arg(long, value_name = "N")]
     somaxconn: Option<u32>,
@@ -132,26 +122,21 @@ impl RungChoice {
 impl LabArgs {
     /// The cells: every chosen `syncookies` with every chosen `abort_on_overflow`.
     pub(super) fn cells(&self) -> Vec<CellConfig> {
-        let mut cells = Vec::new();
-        for &syncookies in &self.syncookies.0 {
-            for &abort_on_overflow in &self.abort_on_overflow.0 {
-                cells.push(CellConfig {
-                    abort_on_overflow,
-                    syncookies,
-                    backlog: self.backlog,
-                    somaxconn: self.somaxconn,
-                    clients: self.clients,
-                    port: self.port,
-                    delay: self.delay,
-                    prefill: self.prefill,
-                    payload: self.payload,
-                    hold: self.hold,
-                    family: self.family,
-                    script: Script::default(),
-                });
-            }
-        }
-        cells
+        let cell = |(syncookies, abort_on_overflow)| CellConfig {
+            abort_on_overflow,
+            syncookies,
+            backlog: self.backlog,
+            somaxconn: self.somaxconn,
+            clients: self.clients,
+            port: self.port,
+            delay: self.cells.delay,
+            prefill: self.prefill,
+            payload: self.payload,
+            hold: self.hold,
+            family: self.family,
+            script: Script::default(),
+        };
+        self.cells.sysctls().map(cell).collect()
     }
 
     /// The IP version.

@@ -4,10 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, value_parser};
 
-use super::super::{
-    OutputFormat,
-    parsers::{self, Choice},
-};
+use super::super::{OutputFormat, cell_args::CellArgs, parsers};
 use overflow_core::{
     model::{
         config::{Listener, Sysctls},
@@ -58,15 +55,8 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "N", default_value_t = 1,
         value_parser = value_parser!(u32).range(..=0x7fff_ffff))]
     backlog: u32,
-    /// Delay of the packets the server sends
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parsers::milliseconds)]
-    delay: Duration,
-    /// net.ipv4.tcp_abort_on_overflow: 0, 1 or both
-    #[arg(long, value_name = "0|1|both", default_value = "both", value_parser = parsers::abort)]
-    abort_on_overflow: Choice,
-    /// net.ipv4.tcp_syncookies: 0, 1, 2 or both (1 and 0)
-    #[arg(long, value_name = "0|1|2|both", default_value = "both", value_parser = parsers::syncookies)]
-    syncookies: Choice,
+    #[command(flatten)]
+    cells: CellArgs,
     /// net.core.somaxconn, if not the kernel's default
     #[arg(long, value_name = "N")]
     somaxconn: Option<u32>,
@@ -121,12 +111,9 @@ pub(super) struct Cell<'a> {
 impl PredictArgs {
     /// Every chosen `syncookies` with every chosen `abort_on_overflow`.
     pub(super) fn cells(&self) -> Vec<Cell<'_>> {
-        let cells = self.syncookies.0.iter().flat_map(|&syncookies| {
-            let cell =
-                move |&abort_on_overflow: &u8| Cell { args: self, syncookies, abort_on_overflow };
-            self.abort_on_overflow.0.iter().map(cell)
-        });
-        cells.collect()
+        let cell =
+            |(syncookies, abort_on_overflow)| Cell { args: self, syncookies, abort_on_overflow };
+        self.cells.sysctls().map(cell).collect()
     }
 
     /// The burst in words, for the page's head.
@@ -136,7 +123,7 @@ impl PredictArgs {
         if self.prefill > 0 {
             words.push(format!("after {}", count(self.prefill as usize, "connection")));
         }
-        words.push(format!("server delayed by {:?}", self.delay));
+        words.push(format!("server delayed by {:?}", self.cells.delay));
         if self.payload > 0 {
             words.push(format!("{} bytes each", self.payload));
         }
@@ -166,7 +153,7 @@ impl Cell<'_> {
         let burst = Burst {
             prefill: args.prefill,
             clients: args.clients,
-            delay: nanos(args.delay),
+            delay: nanos(args.cells.delay),
             payload: args.payload,
         };
         let hold = nanos(args.hold);
