@@ -19,6 +19,7 @@ use crate::{
     no_btf, progress, setup,
     skips::{Ignored, Skip},
     storm, tidy,
+    tools::{self, TSHARK},
     vm::{Options, Vm},
     workspace,
 };
@@ -241,6 +242,10 @@ fn wasm() -> Result<Checks> {
 
 /// Each Rust test is a check; a crate whose tests do not compile is one failed check.
 fn unit(here: &dyn Needs) -> Result<Checks> {
+    // Where it cannot be installed, the test that needs it is skipped, and named.
+    if let Err(why) = tools::ensure(&[TSHARK]) {
+        progress::note(&format!("{why:#}"));
+    }
     let mut child = workspace::cargo()
         .args(["test", "--workspace", "--exclude=overflow-ebpf", "--no-fail-fast"])
         // A tool built without its eBPF programs cannot trace, and what needs that would be skipped.

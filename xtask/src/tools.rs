@@ -34,6 +34,8 @@ pub const ZSTD: Tool = Tool { program: "zstd", package: "zstd" };
 pub const GZIP: Tool = Tool { program: "gzip", package: "gzip" };
 /// Unpacks kernels.
 pub const LZ4: Tool = Tool { program: "lz4", package: "lz4" };
+/// Reads captures: a test asks it what the annotated capture says.
+pub const TSHARK: Tool = Tool { program: "tshark", package: "tshark" };
 /// Reads BTF.
 pub const BPFTOOL: Tool = Tool { program: "bpftool", package: "bpftool" };
 /// Links host programs; rustc calls it.

@@ -7,7 +7,7 @@ use overflow_common::RawEvent;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::trace;
-use overflow::probe::{RingReader, TraceConfig, Tracer};
+use overflow::probe::{RecordReader, TraceConfig, Tracer};
 use overflow_core::{decode::Decoder, histories::Table, hook_point, loss::Loss, recording::Header};
 use overflow_host::kernel::Kernel;
 use overflow_lab::{report::HookInUse, tracing::Traced, witness::Coverage};
@@ -51,7 +51,7 @@ impl Tracing {
         if config.debug {
             tracer.forward_logs()?;
         }
-        let ring = tracer.ring()?;
+        let ring = tracer.records()?;
         let decoder = Decoder::new(&kernel.facts, kernel.symbols().clone());
         let header = trace::header(&kernel, &tracer);
         let (stop, stopped) = oneshot::channel();
@@ -91,7 +91,7 @@ impl Tracing {
 }
 
 async fn read(
-    mut ring: RingReader,
+    mut ring: RecordReader,
     mut decoder: Decoder,
     keep: bool,
     mut stopped: oneshot::Receiver<()>,

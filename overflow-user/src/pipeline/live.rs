@@ -21,7 +21,7 @@ use crate::{
     confine::{Attribution, Needs, confine},
     export::Export,
     pages,
-    probe::{RingReader, Tracer},
+    probe::{RecordReader, Tracer},
 };
 use overflow_core::{
     listeners::{Inventory, Listener},
@@ -62,7 +62,7 @@ pub struct Ends {
 /// A live trace.
 pub struct Live {
     tracer: Tracer,
-    ring: RingReader,
+    ring: RecordReader,
     engine: Engine,
     recorder: Option<Recorder<File>>,
     attribution: Attribution,
@@ -99,7 +99,7 @@ impl Live {
         recorder: Option<Recorder<File>>,
         attribution: Attribution,
     ) -> Result<Self> {
-        let ring = tracer.ring()?;
+        let ring = tracer.records()?;
         // The eBPF side leaves out known listeners of other owners: these may change.
         let look_every = engine.filter().by_owner().then_some(OWNERS_EVERY);
         Ok(Self {

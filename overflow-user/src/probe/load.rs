@@ -14,7 +14,7 @@ use super::{
     climb::Climber,
     error::{LoadError, ProbeError},
     ladder::{HookPointStatus, Scope, ladder},
-    ring::{Losses, RingReader, infos, register},
+    ring::{Losses, RecordReader, infos, register},
     targets,
 };
 use overflow_core::{
@@ -217,11 +217,11 @@ impl Tracer {
         &self.hook_points
     }
 
-    /// Takes the ring; can be called once.
-    pub fn ring(&mut self) -> Result<RingReader, ProbeError> {
+    /// The reader of the records, whatever brings them here; can be called once.
+    pub fn records(&mut self) -> Result<RecordReader, ProbeError> {
         let ring = self.ebpf.take_map("EVENTS").ok_or(LoadError::RingTaken)?;
         let ring: RingBuf<MapData> = ring.try_into().map_err(|e| LoadError::Map("EVENTS", e))?;
-        RingReader::new(ring).map_err(ProbeError::Ring)
+        RecordReader::new(ring).map_err(ProbeError::Ring)
     }
 
     /// Passes on what the eBPF programs log, through `log`, until the runtime ends. Call it once,

@@ -11,4 +11,4 @@ mod targets;
 pub use error::{LoadError, ProbeError};
 pub use ladder::{HookPointStatus, HookStatus, Scope};
 pub use load::{TraceConfig, Tracer};
-pub use ring::{Losses, RingReader};
+pub use ring::{Losses, RecordReader};

@@ -1,4 +1,4 @@
-//! The ring's reader.
+//! Reads the records from the ring; its users know nothing of what brings them.
 
 use std::{
     fs, io,
@@ -23,13 +23,13 @@ use tokio::{
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Reads records from the ring.
-pub struct RingReader {
+pub struct RecordReader {
     fd: AsyncFd<RingBuf<MapData>>,
     /// Records that were not an [`RawEvent`]: a sign of a mismatched build.
     malformed: u64,
 }
 
-impl RingReader {
+impl RecordReader {
     pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
         Ok(Self { fd: register(ring)?, malformed: 0 })
     }
