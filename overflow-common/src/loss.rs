@@ -1,6 +1,7 @@
 //! What the eBPF side could not report, counted by cause in a per-CPU array.
 
-/// A row per cause, in map order: variant, name in output, what it means for the results.
+/// A row per cause, in map order: variant, name in output, what it means for the results (the
+/// variant's documentation).
 macro_rules! losses {
     ($($loss:ident $name:literal $meaning:literal;)+) => {
         /// Index into the `LOSSES` map; a loss is shown to the user, never swallowed.
@@ -16,17 +17,10 @@ macro_rules! losses {
             /// How many causes there are.
             pub const COUNT: usize = Self::ALL.len();
 
-            /// The cause's name in output.
-            pub const fn as_str(self) -> &'static str {
+            /// Its text in output and in recordings, where losses of user space stand beside it.
+            pub const fn id(self) -> &'static str {
                 match self {
-                    $(Self::$loss => $name,)+
-                }
-            }
-
-            /// What it means for the results, in words.
-            pub const fn meaning(self) -> &'static str {
-                match self {
-                    $(Self::$loss => $meaning,)+
+                    $(Self::$loss => concat!("ebpf ", $name),)+
                 }
             }
         }
@@ -56,11 +50,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_cause_has_its_place_its_name_and_its_words() {
+    fn each_cause_has_its_place_and_its_name() {
         for (place, loss) in Loss::ALL.iter().enumerate() {
             assert_eq!(*loss as usize, place);
-            assert!(loss.meaning().ends_with('.'), "{loss:?}");
-            let same = Loss::ALL.iter().filter(|other| other.as_str() == loss.as_str());
+            let same = Loss::ALL.iter().filter(|other| other.id() == loss.id());
             assert_eq!(same.count(), 1, "{loss:?}");
         }
         assert_eq!(Loss::COUNT, Loss::ALL.len());

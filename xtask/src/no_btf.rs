@@ -7,6 +7,8 @@
 use anyhow::{Context as _, Result};
 use guest_init::plan::Job;
 
+use overflow_core::hook_point::HookPoint;
+
 use crate::{
     exec, kernel_image, lines, matrix, progress,
     test::Checks,
@@ -19,7 +21,7 @@ const FILE: &str = "/run/kernel.btf";
 const CUT: &str = "/run/cut.btf";
 
 /// The hook points that only BTF tracepoints show, in doctor's order.
-const UNSEEN: [&str; 2] = ["SYN-ACK retransmission", "RST to a waiting child"];
+const UNSEEN: [HookPoint; 2] = [HookPoint::SynAckRetransmit, HookPoint::PeerReset];
 
 /// Hides the kernel's BTF in a VM, then asks doctor and runs every scenario.
 pub fn check(kernel: &str) -> Result<Checks> {
@@ -95,10 +97,10 @@ fn doctor(output: &JobOutput, checks: &mut Checks) {
     for expected in [
         format!("BTF {FILE}"),
         "third ACK kprobe kprobe:tcp_check_req".to_owned(),
-        format!("{} unavailable not by tracepoint", UNSEEN[0]),
-        format!("{} unavailable not by tracepoint", UNSEEN[1]),
+        format!("{} unavailable not by tracepoint", UNSEEN[0].as_str()),
+        format!("{} unavailable not by tracepoint", UNSEEN[1].as_str()),
         "this kernel shows no BTF of its own in".to_owned(),
-        format!("Not observable here: {}.", UNSEEN.join(", ")),
+        format!("Not observable here: {}.", UNSEEN.map(HookPoint::as_str).join(", ")),
     ] {
         checks.check(one_line.contains(&expected), || {
             let complaint = exec::complaint(&output.stderr);

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use crate::{
@@ -36,6 +36,22 @@ struct Holder {
     name: String,
 }
 
+/// Somebody held a lock until patience ended.
+#[derive(Debug)]
+struct InTheWay(Holder, Duration);
+
+impl std::error::Error for InTheWay {}
+
+impl fmt::Display for InTheWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (holder, waited) = (&self.0, progress::seconds(self.1));
+        write!(
+            f,
+            "{holder}, has been in the way for {waited}: end it or let it finish, then try again"
+        )
+    }
+}
+
 /// How an attempt ended, if it did not fail.
 enum Attempt<T> {
     Done(T),
@@ -46,7 +62,10 @@ enum Attempt<T> {
 pub fn install(packages: &[&str]) -> Result<()> {
     let install = || apt_get(&[&["install"], packages].concat());
     // A fresh machine has no package lists, an old one has lists that the archive left behind.
-    install().or_else(|_| {
+    install().or_else(|error| {
+        if error.is::<InTheWay>() {
+            return Err(error);
+        }
         apt_get(&["update"])?;
         install()
     })
@@ -96,10 +115,7 @@ fn patiently<T>(
             Attempt::Blocked(holder) => holder,
         };
         if waited >= limit {
-            bail!(
-                "{holder}, has been in the way for {}: end it or let it finish, then try again",
-                progress::seconds(limit)
-            );
+            return Err(InTheWay(holder, limit).into());
         }
         if announced.is_none_or(|pid| pid != holder.pid) {
             progress::note(&format!("waiting for {holder}, at most {}", progress::seconds(limit)));

@@ -180,7 +180,7 @@ mod tests {
         }
     }
 
-    /// As it was when each hook point's families of verdicts were a list of their own.
+    /// Pinned: what a trace without these hooks is blind to changes only on purpose.
     #[test]
     fn what_each_shows_did_not_change() {
         let families: [(HookPoint, &[&str]); 8] = [

@@ -21,7 +21,7 @@ macro_rules! losses {
             /// Its text in output and in recordings.
             pub fn id(&self) -> &str {
                 match self {
-                    Self::Kernel(loss) => kernel(*loss),
+                    Self::Kernel(loss) => loss.id(),
                     $(Self::$variant => $id,)+
                     Self::Other(text) => text,
                 }
@@ -33,8 +33,8 @@ macro_rules! losses {
                 match self {
                     Self::Kernel(_) => true,
                     $(Self::$variant => $records,)+
-                    // Nothing is known of it.
-                    Self::Other(_) => true,
+                    // Nothing else is known of it: losses of records begin so.
+                    Self::Other(text) => text.starts_with("ebpf ") || text.starts_with("records "),
                 }
             }
         }
@@ -106,17 +106,6 @@ impl<'de> Deserialize<'de> for Loss {
     }
 }
 
-const fn kernel(loss: overflow_common::Loss) -> &'static str {
-    use overflow_common::Loss as Kernel;
-    match loss {
-        Kernel::RingFull => "ebpf ring_full",
-        Kernel::BadHeader => "ebpf bad_header",
-        Kernel::PathInterrupted => "ebpf path_interrupted",
-        Kernel::BadRead => "ebpf bad_read",
-        Kernel::Uncounted => "ebpf uncounted",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,10 +124,15 @@ mod tests {
     }
 
     #[test]
-    fn causes_of_the_kernel_side_have_its_names() {
+    fn causes_of_the_kernel_side_say_so() {
         for loss in overflow_common::Loss::ALL {
-            assert_eq!(Loss::Kernel(*loss).id(), format!("ebpf {}", loss.as_str()));
+            let id = Loss::Kernel(*loss).id().to_owned();
+            assert!(id.starts_with("ebpf ") && !id.contains("  "), "{id}");
         }
+        assert_eq!(
+            Loss::Kernel(overflow_common::Loss::PathInterrupted).id(),
+            "ebpf path_interrupted"
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Hook points of either trace, of every handshake or of overflows alone: they are off a healthy
-//! handshake's way, or, by tracepoints, all there is.
+//! Hook points of either trace, of every handshake or of overflows alone: they are not on a
+//! healthy handshake's path; on the tracepoint rung they are the only ones.
 
 mod abort;
 mod close;

@@ -8,7 +8,7 @@ use crate::{atomic::Word, globals::BASELINE_SAMPLES};
 struct Reasons {
     /// SYNs for which a cookie was made and `tcp_conn_request` is not over, on all CPUs together.
     cookies: Word,
-    /// How many are to be looked at for nothing else, so that each CPU has read its counters of a
+    /// How many are to be looked at only for a baseline, so that each CPU has read its counters of a
     /// namespace before it counts a drop there: more with each new listener, one less with each.
     /// Falls below zero where CPUs take the last one together, until the next look.
     baseline_samples: Word,
@@ -49,7 +49,7 @@ pub fn opened() {
     }
 }
 
-/// A SYN was looked at for nothing else.
+/// A SYN was looked at only for a baseline.
 #[inline(always)]
 pub fn sampled() {
     match REASONS.baseline_samples.load().cast_signed() {

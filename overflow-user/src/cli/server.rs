@@ -142,7 +142,7 @@ async fn serve(args: &ServerArgs) -> Result<Served> {
 fn announce(args: &ServerArgs, address: SocketAddr, tracing: &Tracing) {
     let settings = sysctls();
     let number = |n: Option<u32>| n.map_or("?".to_owned(), |n| n.to_string());
-    let mut rungs: Vec<&str> = tracing.hooks().iter().map(|h| h.rung).collect();
+    let mut rungs: Vec<&str> = tracing.hooks().iter().map(|h| h.rung.as_str()).collect();
     rungs.sort_unstable();
     rungs.dedup();
     eprintln!(

@@ -122,15 +122,12 @@ async fn read(
 }
 
 fn hooks(tracer: &Tracer) -> Vec<HookInUse> {
-    let hook_points = tracer.hook_points().iter();
-    hook_points
-        .flat_map(|status| {
-            let attached = status.hooks.iter().filter(|h| h.refused.is_none());
-            attached.map(|hook| HookInUse {
-                hook_point: status.hook_point.as_str(),
-                rung: status.rung.map_or("none", |r| r.as_str()),
-                hook: hook.name.clone(),
-            })
-        })
-        .collect()
+    let mut hooks = Vec::new();
+    for status in tracer.hook_points() {
+        let Some(rung) = status.rung else { continue };
+        let attached = status.hooks.iter().filter(|h| h.refused.is_none());
+        let hook_point = status.hook_point;
+        hooks.extend(attached.map(|h| HookInUse { hook_point, rung, hook: h.name.clone() }));
+    }
+    hooks
 }

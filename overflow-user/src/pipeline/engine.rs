@@ -198,7 +198,7 @@ impl Engine {
         self.losses.iter().cloned().chain(own).filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Makes ready for records that will be taken next; a few dozen at a time.
+    /// Prefetches the histories of records that will be taken next; a few dozen at a time.
     pub fn expect(&self, events: &[RawEvent]) {
         self.table.expect(events.iter().filter_map(Decoder::connection));
     }
@@ -371,7 +371,7 @@ impl Engine {
     }
 }
 
-/// Whether a record cache address has no known listener is about one all the same: it could have
+/// Whether a record whose address has no known listener is about one all the same: it could have
 /// been closed meanwhile. An RST to somebody else's segment is not.
 fn is_a_listeners(observed: &Event, table: &mut ConnTable) -> bool {
     match hook_point::about(observed.kind) {

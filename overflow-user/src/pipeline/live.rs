@@ -35,10 +35,10 @@ const SHARE: u32 = 10;
 const AHEAD: Duration = Duration::from_millis(500);
 /// Network namespaces that are looked for among threads too; more are not.
 const WANTED: usize = 1024;
-/// While anything happens, what is known of the listeners is renewed so often: one can be closed
+/// While anything happens, how often all listeners are read again: one can be closed
 /// and another opened at its address.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// While only some owners' listeners are asked for, all are looked at so often.
+/// While only some owners' listeners are asked for, how often all are read again.
 const OWNERS_EVERY: Duration = Duration::from_secs(2);
 /// No request outlives its last SYN-ACK by more: TCP_RTO_MAX is 120 s.
 const RETRY_FOR: Duration = Duration::from_secs(130);

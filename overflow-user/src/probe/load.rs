@@ -178,7 +178,10 @@ impl Tracer {
 
     /// Leaves out the listeners at these places, (inode number of the namespace, port), and no
     /// others; only of use if the configuration said so. Those that find no room stay in.
-    pub fn set_excluded(&mut self, excluded: &BTreeSet<(u32, u16)>) -> Result<(), ProbeError> {
+    pub(crate) fn set_excluded(
+        &mut self,
+        excluded: &BTreeSet<(u32, u16)>,
+    ) -> Result<(), ProbeError> {
         let mut map: HashMap<_, [u32; 2], u8> = map(&mut self.ebpf, "EXCLUDED")?;
         let known: Vec<[u32; 2]> = map.keys().filter_map(Result::ok).collect();
         for [netns, port] in known {
@@ -206,7 +209,7 @@ impl Tracer {
 
     /// Nobody whose third ACK was dropped can recover any more: third ACKs that are taken need not
     /// be looked at, until one is dropped again.
-    pub fn clear_retry_pending(&mut self) -> Result<(), ProbeError> {
+    pub(crate) fn clear_retry_pending(&mut self) -> Result<(), ProbeError> {
         let mut pending: Array<_, u64> = map(&mut self.ebpf, ".data.retry_pending")?;
         pending.set(0, 0, 0).map_err(LoadError::Write)?;
         Ok(())

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
+use overflow_common::Rung;
 use overflow_core::{
+    hook_point::HookPoint,
     loss::Loss,
     model::scenario::Phase,
     packet::{Packet, flags},
@@ -116,12 +118,12 @@ pub fn report(cells: Vec<CellReport>) -> Report {
 fn hooks() -> Vec<HookInUse> {
     let hook = |hook_point, rung, hook: &str| HookInUse { hook_point, rung, hook: hook.into() };
     vec![
-        hook("SYN", "fentry", "tcp_conn_request"),
-        hook("third ACK", "fentry", "tcp_check_req"),
-        hook("third ACK", "fentry", "cookie_v4_check"),
-        hook("child", "fentry", "tcp_v4_syn_recv_sock"),
-        hook("SYN-ACK again", "tp_btf", "tcp_retransmit_synack"),
-        hook("RST", "tp_btf", "tcp_send_reset"),
+        hook(HookPoint::Syn, Rung::Fentry, "tcp_conn_request"),
+        hook(HookPoint::ThirdAck, Rung::Fentry, "tcp_check_req"),
+        hook(HookPoint::ThirdAck, Rung::Fentry, "cookie_v4_check"),
+        hook(HookPoint::ThirdAck, Rung::Fentry, "tcp_v4_syn_recv_sock"),
+        hook(HookPoint::SynAckRetransmit, Rung::Tracepoint, "tcp_retransmit_synack"),
+        hook(HookPoint::Reset, Rung::Tracepoint, "tcp_send_reset"),
     ]
 }
 

@@ -399,7 +399,7 @@ verdicts! {
 
     /// The client's RST ended the child in the accept queue, where it stays until `accept()`.
     LaterResetInQueue = "later.reset_in_queue" {
-        label: "reset by the client before it was accepted", "尚未被 accept 就被客户端复位",
+        label: "reset by the client before it was accepted", "尚未被 accept 就被客户端重置",
         class: Later, shown: By(PeerReset),
         tone: Bad, abnormal: true, came_through: false,
         decided_by: AcceptQueue, listen_overflow: false,
@@ -413,7 +413,7 @@ verdicts! {
     /// or its keepalive ran out).
     LaterResetByServer = "later.reset_by_server" {
         label: "reset by the server's kernel before it was accepted",
-            "尚未被 accept 就被服务器内核复位",
+            "尚未被 accept 就被服务器内核重置",
         class: Later, shown: By(ListenerClose),
         tone: Bad, abnormal: true, came_through: false,
         decided_by: AcceptQueue, listen_overflow: false,
@@ -439,7 +439,7 @@ verdicts! {
     /// The listener was closed with the connection unaccepted (`tcp_send_active_reset`).
     LaterListenerClosed = "later.listener_closed" {
         label: "never accepted, reset when the listener closed",
-            "从未被 accept，监听套接字关闭时被复位",
+            "从未被 accept，监听套接字关闭时被重置",
         class: Later, shown: By(ListenerClose),
         tone: Bad, abnormal: true, came_through: false,
         decided_by: AcceptQueue, listen_overflow: false,

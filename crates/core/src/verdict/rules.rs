@@ -454,7 +454,7 @@ fn values(event: &Event, id: VerdictId) -> Values {
         abort_on_overflow: event.abort_on_overflow,
         abort_on_overflow_read: read,
         num_timeout: event.num_timeout,
-        // Ruling with the events before.
+        // Judged with the events before it: see judge.rs.
         queue_wait_ns: None,
         drop_reason: event.drop_reason.clone(),
         reset_reason: event.reset_reason.clone(),

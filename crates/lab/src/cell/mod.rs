@@ -110,7 +110,7 @@ impl Cell {
 
     /// A descriptor that keeps the server's network namespace, and with it its inode number, from
     /// being given to another while this cell's records are still to be distinguished.
-    pub fn hold_netns(&self) -> Result<OwnedFd, LabError> {
+    pub(crate) fn hold_netns(&self) -> Result<OwnedFd, LabError> {
         self.server.fd().try_clone_to_owned().during("holding a network namespace")
     }
 

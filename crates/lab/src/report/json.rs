@@ -89,8 +89,8 @@ fn run<'a>(host: &'a Host, cell: &'a CellReport, name: &'a str) -> Run<'a> {
 
 fn hook(hook: &HookInUse) -> Hook<'_> {
     Hook {
-        moment: hook.hook_point.into(),
-        rung: hook.rung.into(),
+        moment: hook.hook_point.as_str().into(),
+        rung: hook.rung.as_str().into(),
         hook: Some(hook.hook.as_str().into()),
     }
 }

@@ -7,14 +7,15 @@ pub mod json;
 pub mod pcapng;
 pub mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
     CellConfig, Observation,
     witness::{self, Comparison, Coverage, Judgement},
 };
+use overflow_common::Rung;
 use overflow_core::{
-    hook_point,
+    hook_point::{self, HookPoint},
     loss::Loss,
     verdict::{Connection, VerdictId},
 };
@@ -57,10 +58,10 @@ pub struct CellReport {
 /// A hook that observes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookInUse {
-    /// The hook point it stands for: `third ACK`.
-    pub hook_point: &'static str,
-    /// How it is attached: `fentry`, `kprobe`, `tp_btf`.
-    pub rung: &'static str,
+    /// The hook point it stands for.
+    pub hook_point: HookPoint,
+    /// How it is attached.
+    pub rung: Rung,
     /// The kernel function or tracepoint.
     pub hook: String,
 }
@@ -104,13 +105,12 @@ impl CellReport {
 
     /// The verdicts that none of its hooks shows.
     pub(crate) fn blind_to(&self) -> Vec<VerdictId> {
-        let names: BTreeSet<&str> = self.hooks.iter().map(|hook| hook.hook_point).collect();
-        hook_point::blind_to(|hook_point| names.contains(hook_point.as_str()))
+        hook_point::blind_to(|hook_point| self.hooks.iter().any(|h| h.hook_point == hook_point))
     }
 
     /// Whether all witnesses agree on this connection. The counters are the cell's: when they
     /// differ, any of its connections may be why.
-    pub fn agrees(&self, comparison: &Comparison) -> bool {
+    pub(crate) fn agrees(&self, comparison: &Comparison) -> bool {
         comparison.agree && self.judgement.counters.is_empty()
     }
 

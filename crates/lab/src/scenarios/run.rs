@@ -1,6 +1,7 @@
 //! Runs scenarios, some at a time, and reports whether each ended as expected.
 
-use overflow_core::{syn_limit, verdict::Connection};
+use overflow_common::Rung;
+use overflow_core::{hook_point::HookPoint, syn_limit, verdict::Connection};
 
 use super::{Evidence, Scenario};
 use crate::{
@@ -124,12 +125,12 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>, La
     if cell.hooks.is_empty() {
         return Err(LabError::NoTracer(scenario.name));
     }
-    let third_ack = cell.hooks.iter().filter(|h| h.hook_point == "third ACK");
+    let third_ack = cell.hooks.iter().filter(|h| h.hook_point == HookPoint::ThirdAck);
     let stages = cell.judgement.connections.iter().flat_map(|c| &c.connection.stages);
     let evidence = Evidence {
         limit: syn_limit::of_stages(stages),
         blind_to: &cell.blind_to(),
-        coarse: third_ack.map(|h| h.rung).all(|rung| rung == "tracepoint"),
+        coarse: third_ack.map(|h| h.rung).all(|rung| rung == Rung::Tracepoint),
         counters: &cell.observation.counters,
     };
     let connections: Vec<&Connection> =
@@ -195,8 +196,11 @@ mod tests {
                 attempts: 1,
                 timeline: Timeline::default(),
             };
-            let hooks =
-                vec![HookInUse { hook_point: "third ACK", rung: "fentry", hook: String::new() }];
+            let hooks = vec![HookInUse {
+                hook_point: HookPoint::ThirdAck,
+                rung: Rung::Fentry,
+                hook: String::new(),
+            }];
             let sight = Coverage { lost, blind_to: Vec::new() };
             let losses = vec![(Loss::Kernel(overflow_common::Loss::RingFull), lost)];
             CellReport::new(config, observation, Vec::new(), Some(&sight), hooks, losses)

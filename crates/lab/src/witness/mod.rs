@@ -276,7 +276,7 @@ fn by_views(
     };
     let stage = stages.rev().find(near)?;
     if stage.t_ns.saturating_add(counters::READING_NS) > until {
-        // It happened just as the views were read: they may show the world before or after it.
+        // It happened just as the views were read: they may show the state before or after it.
         return None;
     }
     let under_way = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);

@@ -109,7 +109,7 @@ fn reliable(totals: &Totals, accepts: bool) -> Totals {
     totals
 }
 
-/// Adds what happened at one more listener. What is now, and what took longest, is nobody's.
+/// Adds what happened at one more listener. Gauges and the longest episode are not summed: they belong to no single listener.
 fn add(sum: &mut Totals, more: &Totals) {
     let Totals {
         verdicts,

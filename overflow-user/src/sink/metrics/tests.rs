@@ -105,7 +105,7 @@ pub(in crate::sink) fn shared(comm: &str) -> Shared {
         inventory: &inventory,
         accepts: true,
         suppressed: 0,
-        losses: vec![(Loss::from_id("ebpf ring full"), 6)],
+        losses: vec![(Loss::Kernel(overflow_common::Loss::RingFull), 6)],
     };
     sink.handle(Message::Second(&snapshot)).unwrap();
     shared
@@ -145,7 +145,7 @@ fn both_formats_have_the_same_samples() {
         &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="0.000512",{labels}}} 0"#),
         &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="0.001024",{labels}}} 2"#),
         &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="+Inf",{labels}}} 3"#),
-        r#"overflow_losses_total{cause="ebpf ring full"} 6"#,
+        r#"overflow_losses_total{cause="ebpf ring_full"} 6"#,
         "overflow_suppressed_moments_total 0",
         "overflow_folded_listeners 0",
     ] {

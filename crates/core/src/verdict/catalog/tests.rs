@@ -117,7 +117,7 @@ fn patterns_are_named_by_what_they_admit() {
 
 /// The lists as they were before the catalog, of the verdicts that there were then: writing it
 /// changed nothing. New verdicts need not be named here.
-mod as_before {
+mod pinned {
     use ClientSide as C;
     use ServerSide as S;
     use VerdictId as V;

@@ -7,6 +7,7 @@ use crate::{
     report::{CellReport, Host},
     witness::Comparison,
 };
+use overflow_common::Rung;
 use overflow_core::{
     model::scenario::Phase,
     text::{
@@ -205,7 +206,7 @@ fn sums(page: &mut Page, cell: &CellReport) {
 
 /// How many kernel functions and tracepoints are hooked, by rung; the names are a page long.
 fn hooks(cell: &CellReport) -> String {
-    let mut rungs: Vec<(&str, BTreeSet<&str>)> = Vec::new();
+    let mut rungs: Vec<(Rung, BTreeSet<&str>)> = Vec::new();
     for hook in &cell.hooks {
         // `fentry:f` and `fexit:f` are one function.
         let name = hook.hook.rsplit_once(':').map_or(hook.hook.as_str(), |(_, name)| name);
@@ -214,10 +215,10 @@ fn hooks(cell: &CellReport) -> String {
             None => rungs.push((hook.rung, BTreeSet::from([name]))),
         }
     }
-    let rung = |(rung, names): &(&str, BTreeSet<&str>)| {
-        let tracepoint = rung.starts_with("tp") || *rung == "tracepoint";
+    let rung = |(rung, names): &(Rung, BTreeSet<&str>)| {
+        let tracepoint = *rung == Rung::Tracepoint;
         let what = if tracepoint { "tracepoint" } else { "kernel function" };
-        let by = if tracepoint { String::new() } else { format!(" ({rung})") };
+        let by = if tracepoint { String::new() } else { format!(" ({})", rung.as_str()) };
         format!("{}{by}", count(names.len(), what))
     };
     let rungs: Vec<String> = rungs.iter().map(rung).collect();
