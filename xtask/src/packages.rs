@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn another_failure_is_not_waited_for() {
-        let attempt = || -> Result<Attempt<()>> { bail!("no such package") };
+        let attempt = || -> Result<Attempt<()>> { anyhow::bail!("no such package") };
         let error = patiently(LIMIT, attempt, &mut || panic!("it waited")).unwrap_err();
         assert_eq!(error.to_string(), "no such package");
     }
