@@ -5,6 +5,7 @@
 mod code;
 mod floors;
 mod map;
+mod orphans;
 
 use std::{
     fs,
@@ -67,6 +68,8 @@ pub fn check(root: &Path) -> Result<Checks> {
     }
     let stale = code::stale(&texts);
     checks.check(stale.is_empty(), || stale.join("; "));
+    let orphans = orphans::faults(&texts);
+    checks.check(orphans.is_empty(), || orphans.join("; "));
     Ok(checks)
 }
 
