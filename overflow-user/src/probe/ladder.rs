@@ -372,6 +372,8 @@ const ACK_TRACEPOINTS: &[Hook] = &[TP_SET_STATE, TP_RECEIVE, TP_CONSUME, TP_KFRE
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
 
     #[test]
@@ -384,5 +386,27 @@ mod tests {
                 assert!(ladder.iter().all(|step| step.hooks.iter().any(|h| !h.optional)));
             }
         }
+    }
+    /// A program that is named here and does not exist would show only where it is attached.
+    #[test]
+    fn every_program_is_in_the_ebpf_crate() {
+        let sources =
+            sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../overflow-ebpf/src")));
+        let exists = |hook: &Hook| sources.contains(&format!("fn {}(", hook.program));
+        for hook_point in HookPoint::ALL {
+            for scope in [Scope::Everything, Scope::Overflows] {
+                for hook in ladder(*hook_point, scope).iter().flat_map(|step| step.hooks) {
+                    assert!(exists(hook), "{}", hook.program);
+                    assert!(hook.stand_in.is_none_or(exists), "the stand-in of {}", hook.program);
+                }
+            }
+        }
+    }
+
+    fn sources(dir: &Path) -> String {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        entries
+            .map(|p| if p.is_dir() { sources(&p) } else { fs::read_to_string(p).unwrap() })
+            .collect()
     }
 }
