@@ -46,6 +46,16 @@ pub struct RawEvent {
     pub ack_seq: u32,
     /// TCP payload bytes of the segment.
     pub payload_len: u32,
+    /// Inode number of the listener's socket, as in `/proc/PID/fd`: with `netns` its identity as
+    /// long as it lives, and hardly ever given again after that. 0 if it is not known.
+    pub ino: u32,
+    /// `tcp_request_sock.rcv_nxt`: the sequence number that the request expects.
+    pub rcv_nxt: u32,
+    /// `request_sock.rsk_rcv_wnd`: the window that its SYN-ACK offered, bytes.
+    pub rcv_wnd: u32,
+    /// By how much more this CPU's `ListenDrops` of the namespace rose since a hook last read it than
+    /// this segment accounts for: drops that no hook sees.
+    pub unseen: u32,
     /// Queues when the segment entered the decision.
     pub before: Queue,
     /// Queues when the decision was over.
@@ -106,6 +116,8 @@ pub mod valid {
     pub const SEGMENT: u16 = 1 << 9;
     /// `after` was read.
     pub const AFTER: u16 = 1 << 10;
+    /// `rcv_nxt`, `rcv_wnd`.
+    pub const WINDOW: u16 = 1 << 11;
 }
 
 /// Declares an enum that a record holds as a byte.
@@ -183,7 +195,7 @@ impl Rung {
     }
 }
 
-const _: () = assert!(size_of::<RawEvent>() == 144 && size_of::<RawEvent>().is_multiple_of(8));
+const _: () = assert!(size_of::<RawEvent>() == 160 && size_of::<RawEvent>().is_multiple_of(8));
 
 impl RawEvent {
     /// Nothing read, nothing known.
@@ -200,6 +212,10 @@ impl RawEvent {
         seq: 0,
         ack_seq: 0,
         payload_len: 0,
+        ino: 0,
+        rcv_nxt: 0,
+        rcv_wnd: 0,
+        unseen: 0,
         before: Queue { ack_backlog: 0, max_ack_backlog: 0, qlen: 0, young: 0 },
         after: Queue { ack_backlog: 0, max_ack_backlog: 0, qlen: 0, young: 0 },
         client: [0; 16],

@@ -2,14 +2,14 @@
 
 use crate::RawEvent;
 
-/// Where a listener listens.
+/// A listening socket, wherever it listens.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListenerKey {
     /// Inode number of its network namespace.
     pub netns: u32,
-    /// Its port, host order.
-    pub port: u32,
+    /// Inode number of the socket.
+    pub ino: u32,
 }
 
 /// The lists that a trace is restricted by. Each says whether something is in it, or `None` if
@@ -19,8 +19,8 @@ pub trait Lists {
     fn port(&self, port: u16) -> Option<bool>;
     /// Network namespaces to trace.
     fn netns(&self, netns: u32) -> Option<bool>;
-    /// Listeners not to trace.
-    fn excluded(&self, listener: ListenerKey) -> Option<bool>;
+    /// Listeners not to trace; which one it is is asked only if there is such a list.
+    fn excluded(&self, listener: impl FnOnce() -> ListenerKey) -> Option<bool>;
     /// Local addresses to trace, as in [`RawEvent::server`].
     fn address(&self, address: [u8; 16]) -> Option<bool>;
     /// IP version to trace, 4 or 6; 0 for both.
@@ -30,9 +30,13 @@ pub trait Lists {
 /// Whether a listener on `port` (host order) in namespace `netns` is to be traced.
 #[inline(always)]
 pub fn wants(lists: &impl Lists, port: u16, netns: u32) -> bool {
-    lists.port(port) != Some(false)
-        && lists.netns(netns) != Some(false)
-        && lists.excluded(ListenerKey { netns, port: port.into() }) != Some(true)
+    lists.port(port) != Some(false) && lists.netns(netns) != Some(false)
+}
+
+/// Whether this listening socket may be traced: it is not one that somebody else is known to own.
+#[inline(always)]
+pub fn wants_socket(lists: &impl Lists, socket: impl FnOnce() -> ListenerKey) -> bool {
+    lists.excluded(socket) != Some(true)
 }
 
 /// Whether a segment with these headers is to be traced.
@@ -63,8 +67,8 @@ mod tests {
         fn netns(&self, netns: u32) -> Option<bool> {
             Some(self.netns?.contains(&netns))
         }
-        fn excluded(&self, listener: ListenerKey) -> Option<bool> {
-            Some(self.excluded?.contains(&listener))
+        fn excluded(&self, listener: impl FnOnce() -> ListenerKey) -> Option<bool> {
+            Some(self.excluded?.contains(&listener()))
         }
         fn address(&self, address: [u8; 16]) -> Option<bool> {
             Some(self.addresses?.contains(&address))
@@ -96,7 +100,8 @@ mod tests {
         let addresses = Given { addresses: Some(&[]), ..Given::default() };
         assert!(!wants_segment(&addresses, &segment(4, V4)));
         // But an empty list of what not to trace wants everything.
-        assert!(wants(&Given { excluded: Some(&[]), ..Given::default() }, 80, 1));
+        let socket = || ListenerKey { netns: 1, ino: 9 };
+        assert!(wants_socket(&Given { excluded: Some(&[]), ..Given::default() }, socket));
     }
 
     #[test]
@@ -107,15 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_is_excluded_by_namespace_and_port_together() {
-        let lists = Given {
-            ports: Some(&[80, 443]),
-            excluded: Some(&[ListenerKey { netns: 7, port: 80 }]),
-            ..Given::default()
-        };
-        assert!(!wants(&lists, 80, 7));
-        assert!(wants(&lists, 80, 8) && wants(&lists, 443, 7));
-        assert!(!wants(&lists, 22, 8));
+    fn a_listener_is_excluded_by_its_socket() {
+        let lists =
+            Given { excluded: Some(&[ListenerKey { netns: 7, ino: 80 }]), ..Given::default() };
+        let wanted = |netns, ino| wants_socket(&lists, || ListenerKey { netns, ino });
+        assert!(!wanted(7, 80));
+        assert!(wanted(8, 80) && wanted(7, 81));
+        // Where there is no list, nobody asks which it is.
+        assert!(wants_socket(&Given::default(), || unreachable!()));
     }
 
     #[test]

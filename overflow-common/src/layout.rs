@@ -29,6 +29,7 @@ macro_rules! for_each_field {
             SOCK_MAX_ACK_BACKLOG: "sock", "sk_max_ack_backlog", exact(4);
             SOCK_DROPS: "sock", "sk_drops.counter", exact(4);
             SOCK_SOCKET: "sock", "sk_socket";
+            SOCKET_INO: "socket_alloc", "vfs_inode.i_ino";
             SOCK_FLAGS: "sock", "__sk_common.skc_flags";
             ICSK_QLEN: "inet_connection_sock", "icsk_accept_queue.qlen.counter";
             ICSK_YOUNG: "inet_connection_sock", "icsk_accept_queue.young.counter";
@@ -41,6 +42,8 @@ macro_rules! for_each_field {
             REQ_NUM_TIMEOUT: "request_sock", "num_timeout";
             REQ_NUM_RETRANS: "request_sock", "num_retrans";
             REQ_LISTENER: "request_sock", "__req_common.skc_listener", exact(8);
+            REQ_RCV_WND: "request_sock", "rsk_rcv_wnd";
+            REQ_RCV_NXT: "tcp_request_sock", "rcv_nxt";
             REQ_TIMER: "request_sock", "rsk_timer";
             REQ_ACKED: "inet_request_sock", "acked", bit(REQ_ACKED_MASK);
             REQ_SNT_ISN: "tcp_request_sock", "snt_isn";

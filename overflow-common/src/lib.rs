@@ -26,4 +26,4 @@ pub use layout::{Counter, ENUMERATORS, EnumeratorRow, FIELDS, FieldRow, Reading,
 pub use loss::Loss;
 pub use path::Path;
 pub use plain::Plain;
-pub use tally::{Signature, Tally, Waiting};
+pub use tally::{Signature, Socket, Tally, Waiting};

@@ -33,12 +33,12 @@ pub struct Signature {
     pub num_timeout: u8,
     /// [`RawEvent::defer_accept`].
     pub defer_accept: u8,
-    /// [`Tally::port`] of the listener: its address alone may have been another's before.
-    pub port: u16,
+    /// Zero.
+    pub reserved: u16,
     /// [`RawEvent::drop_reason`].
     pub drop_reason: u32,
-    /// Zero.
-    pub padding: u32,
+    /// [`RawEvent::ino`]: the listener's address alone may have been another's before.
+    pub ino: u32,
 }
 
 /// Bits of [`Signature::queue_state`].
@@ -58,7 +58,7 @@ impl QueueState {
 }
 
 impl Signature {
-    /// That of an event; without the port.
+    /// That of an event.
     #[inline(always)]
     pub fn of(event: &RawEvent) -> Self {
         let (before, after) = (event.before, event.after);
@@ -84,9 +84,9 @@ impl Signature {
             syncookies: event.syncookies,
             num_timeout: event.num_timeout,
             defer_accept: event.defer_accept,
-            port: 0,
+            reserved: 0,
             drop_reason: event.drop_reason,
-            padding: 0,
+            ino: event.ino,
         }
     }
 
@@ -101,6 +101,7 @@ impl Signature {
         };
         RawEvent {
             sk: self.sk,
+            ino: self.ino,
             location: self.location,
             path: self.path,
             valid: self.valid & !valid::YOUNG,
@@ -119,6 +120,19 @@ impl Signature {
             ..RawEvent::EMPTY
         }
     }
+}
+
+/// A listener, for as long as the trace lasts: another socket at its address has another inode.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Socket {
+    /// Address of its `struct sock`.
+    pub sk: u64,
+    /// Inode number of its socket; 0 if it has none.
+    pub ino: u32,
+    /// Inode number of its network namespace.
+    pub netns: u32,
 }
 
 /// A listener's accept queue since the trace began.
@@ -178,11 +192,16 @@ pub struct Waiting {
 }
 
 const _: () = assert!(size_of::<Signature>() == 40);
+const _: () = assert!(size_of::<Socket>() == 16);
 const _: () = assert!(size_of::<Tally>() == 40 + 7 * 8 + Tally::WAITS * 8);
 
 #[cfg(feature = "user")]
 // SAFETY: repr(C) integers without padding (sizes asserted above).
 unsafe impl aya::Pod for Signature {}
+
+#[cfg(feature = "user")]
+// SAFETY: as above.
+unsafe impl aya::Pod for Socket {}
 
 #[cfg(feature = "user")]
 // SAFETY: as above.
@@ -239,8 +258,9 @@ mod tests {
 
     #[test]
     fn whatever_decides_a_verdict_matters() {
-        let changes: [fn(&mut RawEvent); 13] = [
+        let changes: [fn(&mut RawEvent); 14] = [
             |e| e.sk += 1,
+            |e| e.ino += 1,
             |e| e.location += 1,
             |e| e.path += 1,
             |e| e.valid = 0,

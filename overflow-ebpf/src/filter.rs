@@ -7,7 +7,10 @@ use overflow_common::{
     filter::{self, ListenerKey, Lists},
 };
 
-use crate::globals::{FILTER_ADDRESS, FILTER_EXCLUDED, FILTER_FAMILY, FILTER_NETNS, FILTER_PORT};
+use crate::{
+    globals::{FILTER_ADDRESS, FILTER_EXCLUDED, FILTER_FAMILY, FILTER_NETNS, FILTER_PORT},
+    sock,
+};
 
 /// Network namespaces to trace, by inode number; used if `FILTER_NETNS` is set.
 #[btf_map]
@@ -43,9 +46,9 @@ impl Lists for Maps {
     }
 
     #[inline(always)]
-    fn excluded(&self, listener: ListenerKey) -> Option<bool> {
+    fn excluded(&self, listener: impl FnOnce() -> ListenerKey) -> Option<bool> {
         // SAFETY: as above.
-        (FILTER_EXCLUDED.load() != 0).then(|| unsafe { EXCLUDED.get(listener) }.is_some())
+        (FILTER_EXCLUDED.load() != 0).then(|| unsafe { EXCLUDED.get(listener()) }.is_some())
     }
 
     #[inline(always)]
@@ -64,6 +67,12 @@ impl Lists for Maps {
 #[inline(always)]
 pub fn wants(port: u16, netns: u32) -> bool {
     filter::wants(&Maps, port, netns)
+}
+
+/// Whether the listener `sk` may be traced, as far as its owner tells.
+#[inline(always)]
+pub fn wants_socket(sk: u64, netns: u32) -> bool {
+    filter::wants_socket(&Maps, || ListenerKey { netns, ino: sock::inode(sk) })
 }
 
 /// Whether a segment with these headers is to be traced.

@@ -4,7 +4,9 @@ use overflow_common::{Kind, Path, RawEvent, Rung, valid};
 
 use crate::{
     emit, filter,
-    globals::{FLAG_DEAD, REQ_LISTENER, REQ_SNT_ISN, SOCK_FLAGS, SOCK_SOCKET, TCP_IS_MPTCP},
+    globals::{
+        FLAG_DEAD, REQ_LISTENER, REQ_SNT_ISN, SOCK_FLAGS, SOCK_SOCKET, STATE_LISTEN, TCP_IS_MPTCP,
+    },
     read,
     skb::{self, At},
     sock,
@@ -26,7 +28,11 @@ pub fn request(listener: u64, req: u64, kind: Kind, rung: Rung, path: u32) {
     event.path = path;
     sock::request(req, &mut event);
     if listener != 0 {
+        if !filter::wants_socket(listener, event.netns) {
+            return;
+        }
         event.sk = listener;
+        event.ino = sock::inode(listener);
         event.sk_state = sock::state(listener);
         let (queue, read) = sock::queue(listener);
         event.before = queue;
@@ -69,12 +75,12 @@ pub fn waiting_child(sk: u64, kind: Kind, rung: Rung, bit: u32) {
         Some(1..) => 0,
         _ => sock::state(sk),
     };
-    child(sk, state, kind, rung, bit);
+    child(sk, state, 0, kind, rung, bit);
 }
 
-/// A record about a child socket.
+/// A record about a child socket, of `listener` if that is known.
 #[inline(always)]
-pub fn child(sk: u64, state: u8, kind: Kind, rung: Rung, bit: u32) {
+pub fn child(sk: u64, state: u8, listener: u64, kind: Kind, rung: Rung, bit: u32) {
     let mut event = RawEvent::EMPTY;
     if sock::child_tuple(sk, &mut event).is_none()
         || !filter::wants(event.server_port, event.netns)
@@ -86,6 +92,9 @@ pub fn child(sk: u64, state: u8, kind: Kind, rung: Rung, bit: u32) {
     event.path = bit;
     event.sk = sk;
     event.sk_state = state;
+    if listener != 0 {
+        event.ino = sock::inode(listener);
+    }
     emit::record(&event);
 }
 
@@ -116,6 +125,12 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
     if sk != 0 {
         state.event.sk = sk;
         state.event.sk_state = sock::state(sk);
+        if state.event.sk_state == STATE_LISTEN.load() {
+            if !filter::wants_socket(sk, netns) {
+                return;
+            }
+            state.event.ino = sock::inode(sk);
+        }
     }
     state.mark(bit);
     reset_reason(&mut state.event, reason);

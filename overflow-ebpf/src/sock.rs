@@ -5,9 +5,10 @@ use overflow_common::{Queue, RawEvent, valid};
 use crate::{
     globals::{
         ICSK_DEFER_ACCEPT, ICSK_QLEN, ICSK_YOUNG, INET_SPORT, NET_ABORT_ON_OVERFLOW, NET_INUM,
-        NET_SYNCOOKIES, REQ_NUM_RETRANS, REQ_NUM_TIMEOUT, SOCK_ACK_BACKLOG, SOCK_DADDR, SOCK_DPORT,
-        SOCK_FAMILY, SOCK_MAX_ACK_BACKLOG, SOCK_NET, SOCK_NUM, SOCK_RCV_SADDR, SOCK_STATE,
-        SOCK_V6_DADDR, SOCK_V6_RCV_SADDR,
+        NET_SYNCOOKIES, REQ_NUM_RETRANS, REQ_NUM_TIMEOUT, REQ_RCV_NXT, REQ_RCV_WND,
+        SOCK_ACK_BACKLOG, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_MAX_ACK_BACKLOG, SOCK_NET,
+        SOCK_NUM, SOCK_RCV_SADDR, SOCK_SOCKET, SOCK_STATE, SOCK_V6_DADDR, SOCK_V6_RCV_SADDR,
+        SOCKET_INO,
     },
     read,
 };
@@ -37,6 +38,17 @@ pub fn netns(sk: u64) -> Option<u32> {
 #[inline(always)]
 pub fn net_inum(net: u64) -> Option<u32> {
     Some(read::field(net, &NET_INUM)? as u32)
+}
+
+/// Inode number of the socket that `sk` is the inside of; 0 if it has none: a child that nobody has
+/// accepted, or one that was closed.
+#[inline(always)]
+pub fn inode(sk: u64) -> u32 {
+    match read::field(sk, &SOCK_SOCKET) {
+        // sock_alloc_inode (net/socket.c) makes both in one `struct socket_alloc`, the socket first.
+        Some(socket) if socket != 0 => read::field(socket, &SOCKET_INO).unwrap_or(0) as u32,
+        _ => 0,
+    }
 }
 
 /// Both queues of a listener, and which of the values could be read.
@@ -81,10 +93,17 @@ pub fn settings(listener: u64, event: &mut RawEvent) {
     }
 }
 
-/// Timeouts and retransmissions of a request, into `event`.
+/// Timeouts and retransmissions of a request, and what it expects, into `event`.
 #[inline(always)]
 pub fn request(req: u64, event: &mut RawEvent) {
     event.req = req;
+    if let (Some(next), Some(window)) =
+        (read::field(req, &REQ_RCV_NXT), read::field(req, &REQ_RCV_WND))
+    {
+        event.rcv_nxt = next as u32;
+        event.rcv_wnd = window as u32;
+        event.valid |= valid::WINDOW;
+    }
     if let (Some(timeouts), Some(retrans)) =
         (read::field(req, &REQ_NUM_TIMEOUT), read::field(req, &REQ_NUM_RETRANS))
     {

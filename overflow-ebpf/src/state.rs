@@ -72,7 +72,7 @@ impl PathState {
         state.skb = 0;
         let port = sock::local_port(listener)?;
         let netns = sock::netns(listener)?;
-        if !filter::wants(port, netns) {
+        if !filter::wants(port, netns) || !filter::wants_socket(listener, netns) {
             return None;
         }
         state.reset(kind, rung);
@@ -99,6 +99,7 @@ impl PathState {
     pub fn listener(&mut self, listener: u64) {
         let (before, read) = sock::queue(listener);
         self.event.sk = listener;
+        self.event.ino = sock::inode(listener);
         self.event.sk_state = sock::state(listener);
         self.event.before = before;
         self.event.after = Queue::default();

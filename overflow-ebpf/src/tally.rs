@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
     macros::btf_map,
 };
-use overflow_common::{Kind, Loss, RawEvent, Signature, Tally, Waiting};
+use overflow_common::{Kind, Loss, RawEvent, Signature, Socket, Tally, Waiting};
 
 use crate::{
     atomic,
@@ -20,9 +20,9 @@ use crate::{
 #[btf_map]
 pub static COUNTS: HashMap<Signature, u64, 16384> = HashMap::new();
 
-/// Accept queues, by the address of the listener's `struct sock`.
+/// Accept queues by listener.
 #[btf_map]
-pub static TALLIES: HashMap<u64, Tally, 4096> = HashMap::new();
+pub static TALLIES: HashMap<Socket, Tally, 16384> = HashMap::new();
 
 /// Where a new [`TALLIES`] entry is made: too large for the stack. Only what says whose it is is
 /// ever written.
@@ -41,8 +41,7 @@ pub fn segment(event: &RawEvent) {
     if AGGREGATE.load() == 0 || !counted || event.sk == 0 {
         return;
     }
-    let mut signature = Signature::of(event);
-    signature.port = sock::local_port(event.sk).unwrap_or_default();
+    let signature = Signature::of(event);
     if let Some(count) = COUNTS.get_ptr_mut(signature) {
         add(count, 1);
         return;
@@ -111,7 +110,8 @@ pub fn closed(listener: u64) {
     if AGGREGATE.load() == 0 {
         return;
     }
-    if let Some(tally) = TALLIES.get_ptr_mut(listener) {
+    let Some(socket) = socket(listener) else { return };
+    if let Some(tally) = TALLIES.get_ptr_mut(socket) {
         // SAFETY: a helper without arguments; the entry stays while the program runs.
         let (tally, now) = unsafe { (&mut *tally, bpf_ktime_get_ns()) };
         tally.len = 0;
@@ -155,17 +155,19 @@ fn end(tally: &mut Tally, now: u64) {
     }
 }
 
-/// The listener's tally, begun if there is none. An address that was another listener's before
-/// starts anew.
+/// Which socket `sk` is.
+#[inline(always)]
+fn socket(sk: u64) -> Option<Socket> {
+    Some(Socket { sk, ino: sock::inode(sk), netns: sock::netns(sk)? })
+}
+
+/// The listener's tally, begun if there is none.
 #[inline(always)]
 fn of(sk: u64) -> Option<&'static mut Tally> {
-    let port = sock::local_port(sk)?;
-    if let Some(tally) = TALLIES.get_ptr_mut(sk) {
+    let socket = socket(sk)?;
+    if let Some(tally) = TALLIES.get_ptr_mut(socket) {
         // SAFETY: the entry stays while the program runs; racing CPUs lose a maximum, not memory.
-        let tally = unsafe { &mut *tally };
-        if tally.port == port {
-            return Some(tally);
-        }
+        return Some(unsafe { &mut *tally });
     }
     // SAFETY: this CPU's own.
     let scratch = unsafe { &mut *SCRATCH.get_ptr_mut(0)? };
@@ -177,15 +179,15 @@ fn of(sk: u64) -> Option<&'static mut Tally> {
         let address = read::field(sk, &SOCK_RCV_SADDR)? as u32;
         scratch.address[..4].copy_from_slice(&address.to_ne_bytes());
     }
-    scratch.netns = sock::netns(sk)?;
-    scratch.port = port;
+    scratch.netns = socket.netns;
+    scratch.port = sock::local_port(sk)?;
     scratch.family = if v6 { 6 } else { 4 };
     let entry: &Tally = scratch;
-    if TALLIES.insert(sk, entry, 0).is_err() {
+    if TALLIES.insert(socket, entry, 1).is_err() && TALLIES.get_ptr_mut(socket).is_none() {
         losses::count(Loss::Uncounted);
     }
     // SAFETY: as above.
-    TALLIES.get_ptr_mut(sk).map(|tally| unsafe { &mut *tally })
+    TALLIES.get_ptr_mut(socket).map(|tally| unsafe { &mut *tally })
 }
 
 /// Adds to a number in a map's value, as other CPUs do.

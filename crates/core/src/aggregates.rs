@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use overflow_common::{Signature, Tally};
+use overflow_common::{Signature, Socket, Tally};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
 pub struct Aggregates {
     /// SYNs and third ACKs by what they went through.
     pub counts: Vec<(Signature, u64)>,
-    /// Accept queues by the address of their listener's `struct sock`.
-    pub queues: Vec<(u64, Tally)>,
+    /// Accept queues by listener.
+    pub queues: Vec<(Socket, Tally)>,
 }
 
 /// When an accept queue was full.
@@ -71,14 +71,14 @@ impl Aggregates {
         now_ns: u64,
     ) -> BTreeMap<(u32, SocketAddr), ListenerCounts> {
         // A closed listener's address in memory soon is another's.
-        let locals: HashMap<(u64, u16), (u32, SocketAddr)> = self
+        let locals: HashMap<(u64, u32), (u32, SocketAddr)> = self
             .queues
             .iter()
-            .map(|(sk, tally)| ((*sk, tally.port), (tally.netns, local(tally))))
+            .map(|(socket, tally)| ((socket.sk, socket.ino), (tally.netns, local(tally))))
             .collect();
         let mut places: BTreeMap<_, ListenerCounts> = BTreeMap::new();
         for (signature, count) in &self.counts {
-            let Some(at) = locals.get(&(signature.sk, signature.port)) else { continue };
+            let Some(at) = locals.get(&(signature.sk, signature.ino)) else { continue };
             let Some(event) = decoder.decode(&signature.to_event()) else { continue };
             if let Some(id) = verdict::of_one(&event, limit) {
                 let places = places.entry(*at).or_default();
@@ -190,6 +190,7 @@ mod tests {
     fn counts_are_judged_as_their_events_would_be() {
         let mut event = RawEvent {
             sk: 7,
+            ino: 80,
             path: Path::CHECK_REQ | Path::CHECK_REQ_NULL | Path::SYN_RECV_SOCK_NULL,
             valid: valid::ACCEPT_QUEUE | valid::ABORT_ON_OVERFLOW | valid::SEGMENT,
             kind: 2,
@@ -199,15 +200,15 @@ mod tests {
         };
         event.before.ack_backlog = 129;
         event.before.max_ack_backlog = 128;
-        let dropped = Signature { port: 80, ..Signature::of(&event) };
+        let dropped = Signature::of(&event);
         event.path |= Path::SEND_RESET;
-        let reset = Signature { port: 80, ..Signature::of(&event) };
+        let reset = Signature::of(&event);
         // Of a listener that was at this address before.
-        let earlier = Signature { port: 81, ..reset };
+        let earlier = Signature { ino: 81, ..reset };
         // Only its history shows what it was: its record is counted, and this is not.
         event.rung = Rung::Tracepoint as u8;
         event.path = Path::TP_RECEIVE | Path::TP_KFREE_SKB;
-        let freed = Signature { port: 80, ..Signature::of(&event) };
+        let freed = Signature::of(&event);
         let mut tally = Tally { netns: 1, port: 80, family: 4, len: 3, max: 2, ..Tally::default() };
         tally.address[0] = 127;
         tally.queued = 5;
@@ -215,7 +216,7 @@ mod tests {
         tally.full_since_ns = 40;
         let aggregates = Aggregates {
             counts: vec![(dropped, 300), (reset, 2), (earlier, 5), (freed, 7)],
-            queues: vec![(7, tally)],
+            queues: vec![(Socket { sk: 7, ino: 80, netns: 1 }, tally)],
         };
         let places = aggregates.places(&mut Decoder::default(), None, 100);
         let place = &places[&(1, "127.0.0.0:80".parse().unwrap())];

@@ -8,7 +8,10 @@ use std::{
 
 use overflow_common::{Kind, Path, Queue, RawEvent, Rung, valid};
 
-use crate::kernel::{Facts, Symbols};
+use crate::{
+    kernel::{Facts, Symbols},
+    packet::flags::{FIN, SYN},
+};
 
 /// One connection: who connects to whom, in which network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +63,8 @@ pub struct Event {
     pub conn: ConnKey,
     /// Identity of the listener or child (an address, never dereferenced).
     pub sk: u64,
+    /// Inode number of the listener's socket, if it is known.
+    pub ino: Option<u32>,
     /// `sk_state` of `sk` as numbered in include/net/tcp_states.h; 0 if it was not read.
     pub sk_state: u8,
     /// Identity of the request, or 0.
@@ -78,6 +83,10 @@ pub struct Event {
     pub num_timeout: Option<u8>,
     /// `rskq_defer_accept`: timeouts for which a bare ACK is ignored.
     pub defer_accept: Option<u8>,
+    /// Whether the segment lies in the window that its request offered, where that was read.
+    pub in_window: Option<bool>,
+    /// Drops before this segment that no hook saw, see [`RawEvent::unseen`].
+    pub unseen: u32,
     /// Drop reason by name.
     pub drop_reason: Option<Arc<str>>,
     /// Reset reason by name.
@@ -147,6 +156,7 @@ impl Decoder {
             path: Path(e.path),
             conn: Self::connection(e)?,
             sk: e.sk,
+            ino: (e.ino != 0).then_some(e.ino),
             sk_state: e.sk_state,
             req: e.req,
             segment: has(valid::SEGMENT).then_some(Segment {
@@ -161,6 +171,8 @@ impl Decoder {
             syncookies: has(valid::SYNCOOKIES).then_some(e.syncookies),
             num_timeout: has(valid::NUM_TIMEOUT).then_some(e.num_timeout),
             defer_accept: has(valid::DEFER_ACCEPT).then_some(e.defer_accept),
+            in_window: (has(valid::WINDOW) && has(valid::SEGMENT)).then(|| in_window(e)),
+            unseen: e.unseen,
             drop_reason: has(valid::DROP_REASON).then(|| name(&self.drop_reasons, e.drop_reason)),
             reset_reason: has(valid::RESET_REASON)
                 .then(|| name(&self.reset_reasons, e.reset_reason)),
@@ -194,6 +206,17 @@ impl Event {
     }
 }
 
+/// `tcp_in_window` (net/ipv4/tcp_minisocks.c), the same from 3.10 to 7.3, as `tcp_check_req` calls
+/// it.
+fn in_window(e: &RawEvent) -> bool {
+    let flag = |flag: u8| u32::from(e.tcp_flags & flag != 0);
+    let length = e.payload_len.wrapping_add(flag(SYN)).wrapping_add(flag(FIN));
+    let (seq, end_seq) = (e.seq, e.seq.wrapping_add(length));
+    let (start, end) = (e.rcv_nxt, e.rcv_nxt.wrapping_add(e.rcv_wnd));
+    let before = |a: u32, b: u32| a.wrapping_sub(b).cast_signed() < 0;
+    seq == start || (before(start, end_seq) && before(seq, end)) || (seq == end && seq == end_seq)
+}
+
 fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
     match family {
         4 => Some(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into()),
@@ -222,6 +245,19 @@ mod tests {
         assert_eq!(full.accept_queue_full(), Some(true));
         event.drop_reason = 8;
         assert_eq!(decoder.decode(&event).unwrap().drop_reason.as_deref(), Some("8"));
+    }
+
+    #[test]
+    fn the_window_is_the_requests() {
+        let at = |seq: u32, payload_len, tcp_flags| {
+            let event = RawEvent { seq, payload_len, tcp_flags, ..RawEvent::EMPTY };
+            in_window(&RawEvent { rcv_nxt: 1000, rcv_wnd: 10, ..event })
+        };
+        assert!(at(1000, 0, 0x10) && at(999, 2, 0x10) && at(1009, 0, 0x10) && at(1010, 0, 0x10));
+        assert!(!at(999, 0, 0x10) && !at(1011, 0, 0x10) && !at(1010, 1, 0x10));
+        assert!(!at(999, 1, 0x10) && at(999, 1, 0x11) && !at(1010, 0, 0x11));
+        let wrapped = RawEvent { rcv_nxt: u32::MAX, rcv_wnd: 4, seq: 1, ..RawEvent::EMPTY };
+        assert!(in_window(&wrapped));
     }
 
     #[test]

@@ -129,6 +129,9 @@ mod tests {
             defer_accept: None,
             drop_reason: None,
             reset_reason: None,
+            ino: None,
+            in_window: None,
+            unseen: 0,
             freed_in: None,
         }
     }

@@ -23,7 +23,7 @@ fn accepted(child: u64, listener: u64, rung: Rung) {
     }
     tally::accepted(child, listener);
     if QUIET.load() == 0 {
-        report::child(child, sock::state(child), Kind::Accept, rung, 0);
+        report::child(child, sock::state(child), listener, Kind::Accept, rung, 0);
     }
 }
 

@@ -16,7 +16,6 @@ use aya_ebpf::{
 };
 use overflow_common::{
     Kind, Path, RawEvent, Rung,
-    filter::ListenerKey,
     segment::{ACK, SYN},
     valid,
 };
@@ -33,9 +32,19 @@ use crate::{
     state::{self, PathState},
 };
 
+/// Where a listener listens.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// Inode number of its network namespace.
+    pub netns: u32,
+    /// Its port, host order.
+    pub port: u32,
+}
+
 /// Listeners seen by `inet_sock_set_state`: where they listen to the address of the `struct sock`.
 #[btf_map]
-pub static LISTENERS: HashMap<ListenerKey, u64, 4096> = HashMap::new();
+pub static LISTENERS: HashMap<Place, u64, 4096> = HashMap::new();
 
 /// Listeners come and go here: (sk, oldstate, newstate). A child's way to ESTABLISHED too.
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -51,7 +60,7 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
     let syn_recv = STATE_SYN_RECV.load();
     // LISTEN again is mptcp_listen's word on the MPTCP socket above the one that listens.
     if new != old && (new == listen || (old == listen && new != syn_recv)) {
-        let key = ListenerKey { netns: sock::netns(sk)?, port: sock::local_port(sk)?.into() };
+        let key = Place { netns: sock::netns(sk)?, port: sock::local_port(sk)?.into() };
         if new == listen {
             let _ = LISTENERS.insert(key, sk, 0);
             return Some(());
@@ -101,7 +110,7 @@ fn receive(skb: u64) -> Option<()> {
     }
     // SAFETY: the value is copied at once; a listener that goes away meanwhile leaves an address
     // that reads fail on or that the record's other values contradict.
-    let listener = *unsafe { LISTENERS.get(ListenerKey { netns, port: port.into() }) }?;
+    let listener = *unsafe { LISTENERS.get(Place { netns, port: port.into() }) }?;
     if state.event.tcp_flags & (SYN | ACK) == SYN {
         state.event.kind = Kind::Syn as u8;
     }

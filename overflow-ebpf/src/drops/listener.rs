@@ -6,12 +6,14 @@ use super::mode::AttachMode;
 use crate::{
     filter,
     globals::{NET_INUM, SOCK_ACK_BACKLOG, SOCK_MAX_ACK_BACKLOG, SOCK_NET, SOCK_NUM, STATE_LISTEN},
+    sock,
 };
 
 /// A listener that is to be traced.
 #[derive(Clone, Copy)]
 pub struct Listener {
     sk: u64,
+    ino: u32,
     netns: u32,
     /// `sk_ack_backlog`.
     len: u32,
@@ -24,11 +26,13 @@ impl Listener {
     #[inline(always)]
     pub fn at<M: AttachMode>(sk: u64, net: u64) -> Option<Self> {
         let netns = M::exact::<u32>(net, &NET_INUM) as u32;
-        if !filter::wants(M::exact::<u16>(sk, &SOCK_NUM) as u16, netns) {
+        if !filter::wants(M::exact::<u16>(sk, &SOCK_NUM) as u16, netns)
+            || !filter::wants_socket(sk, netns)
+        {
             return None;
         }
         let (len, max) = Self::queue::<M>(sk);
-        Some(Self { sk, netns, len, max })
+        Some(Self { sk, ino: sock::inode(sk), netns, len, max })
     }
 
     /// Length and limit of its accept queue.
@@ -48,6 +52,7 @@ impl Listener {
     #[inline(always)]
     pub fn report(self, event: &mut RawEvent) {
         event.sk = self.sk;
+        event.ino = self.ino;
         event.sk_state = STATE_LISTEN.load();
         event.netns = self.netns;
         event.before.ack_backlog = self.len;

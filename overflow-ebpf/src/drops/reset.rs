@@ -5,9 +5,10 @@ use overflow_common::{Kind, Path};
 use super::{ack::Refused, listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{
     emit, filter,
-    globals::{NET_ABORT_ON_OVERFLOW, NET_INUM, SOCK_STATE},
+    globals::{NET_ABORT_ON_OVERFLOW, NET_INUM, SOCK_STATE, STATE_LISTEN},
     report,
     skb::{self, At},
+    sock,
     state::PathState,
 };
 
@@ -74,6 +75,12 @@ fn report_other<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<()> {
     event.sk_state = sk_state;
     report::reset_reason(event, reason);
     skb::parse_by::<M>(skb, At::NetworkHeader, event)?;
+    if sk_state == STATE_LISTEN.load() {
+        if !filter::wants_socket(sk, netns) {
+            return None;
+        }
+        event.ino = sock::inode(sk);
+    }
     if filter::wants(event.server_port, netns) && filter::wants_segment(event) {
         emit::record(event);
     }

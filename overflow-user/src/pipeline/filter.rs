@@ -76,13 +76,11 @@ impl Filter {
         config.excluded = self.by_owner();
     }
 
-    /// Where only listeners are that are known and whose owner is not meant: (inode number of the
-    /// namespace, port).
-    pub(crate) fn excluded(&self, listeners: &[Listener]) -> BTreeSet<(u32, u16)> {
-        let place = |l: &Listener| (l.netns, l.local.port());
-        let meant: BTreeSet<_> =
-            listeners.iter().filter(|l| self.owns(l) || l.owner.is_none()).map(place).collect();
-        listeners.iter().map(place).filter(|place| !meant.contains(place)).collect()
+    /// Listeners whose owner is known and not meant: (inode number of the namespace, of the
+    /// socket).
+    pub(crate) fn excluded(&self, listeners: &[Listener]) -> BTreeSet<(u32, u32)> {
+        let others = listeners.iter().filter(|l| l.owner.is_some() && !self.owns(l));
+        others.filter_map(|l| Some((l.netns, u32::try_from(l.inode).ok()?))).collect()
     }
 
     /// In words, for the header; empty if everything is meant.

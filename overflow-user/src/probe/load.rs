@@ -8,7 +8,7 @@ use aya::{
     util::online_cpus,
 };
 use aya_log::EbpfLogger;
-use overflow_common::{Rung, Signature, Tally};
+use overflow_common::{Rung, Signature, Socket, Tally};
 
 use super::{
     climb::Climber,
@@ -176,21 +176,20 @@ impl Tracer {
         Ok(())
     }
 
-    /// Leaves out the listeners at these places, (inode number of the namespace, port), and no
-    /// others; only of use if the configuration said so. Those that find no room stay in.
+    /// Leaves out these listeners, (inode number of the namespace, of the socket), and no others; only of use if the configuration said so. Those that find no room stay in.
     pub(crate) fn set_excluded(
         &mut self,
-        excluded: &BTreeSet<(u32, u16)>,
+        excluded: &BTreeSet<(u32, u32)>,
     ) -> Result<(), ProbeError> {
         let mut map: HashMap<_, [u32; 2], u8> = map(&mut self.ebpf, "EXCLUDED")?;
         let known: Vec<[u32; 2]> = map.keys().filter_map(Result::ok).collect();
-        for [netns, port] in known {
-            if !u16::try_from(port).is_ok_and(|port| excluded.contains(&(netns, port))) {
-                let _ = map.remove(&[netns, port]);
+        for [netns, ino] in known {
+            if !excluded.contains(&(netns, ino)) {
+                let _ = map.remove(&[netns, ino]);
             }
         }
-        for &(netns, port) in excluded {
-            let _ = map.insert([netns, u32::from(port)], 1, 0);
+        for &(netns, ino) in excluded {
+            let _ = map.insert([netns, ino], 1, 0);
         }
         Ok(())
     }
@@ -202,7 +201,7 @@ impl Tracer {
         }
         let counts: HashMap<_, Signature, u64> = map(&mut self.ebpf, "COUNTS")?;
         let counts = counts.iter().filter_map(Result::ok).collect();
-        let queues: HashMap<_, u64, Tally> = map(&mut self.ebpf, "TALLIES")?;
+        let queues: HashMap<_, Socket, Tally> = map(&mut self.ebpf, "TALLIES")?;
         let queues = queues.iter().filter_map(Result::ok).collect();
         Ok(Some(Aggregates { counts, queues }))
     }

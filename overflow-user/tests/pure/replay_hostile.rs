@@ -20,7 +20,7 @@ use overflow::{
     pipeline::{Engine, Options},
     sink::trace::{JsonLines, Opening, Sink, TraceText},
 };
-use overflow_common::{Kind, RawEvent, Signature, Tally};
+use overflow_common::{Kind, RawEvent, Signature, Socket, Tally};
 use overflow_core::{
     aggregates::Aggregates,
     decode::Decoder,
@@ -295,9 +295,10 @@ fn made_up(frames: &[Frame], rng: &mut Rng) -> Vec<Frame> {
                     waits: [(); Tally::WAITS].map(|()| number(rng)),
                     ..Tally::default()
                 };
-                let signature = Signature { sk, port: tally.port, ..Signature::of(&event(rng)) };
+                let socket = Socket { sk, ino: rng.u32(..), netns: tally.netns };
+                let signature = Signature { sk, ino: socket.ino, ..Signature::of(&event(rng)) };
                 let counts = vec![(signature, number(rng)), (signature, number(rng))];
-                let queues = vec![(sk, tally), (number(rng), tally)];
+                let queues = vec![(socket, tally), (Socket { sk: number(rng), ..socket }, tally)];
                 Frame::Aggregates(number(rng), Box::new(Aggregates { counts, queues }))
             }
             _ => Frame::Event(event(rng)),

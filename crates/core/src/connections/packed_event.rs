@@ -104,6 +104,9 @@ pub(super) fn read(
         defer_accept: template.defer_accept,
         drop_reason: template.drop_reason.clone(),
         reset_reason: template.reset_reason.clone(),
+        ino: template.ino,
+        in_window: template.in_window,
+        unseen: 0,
         freed_in: template.freed_in,
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Template {
     pub rung: Rung,
     pub path: u32,
     pub sk: u64,
+    pub ino: Option<u32>,
+    pub in_window: Option<bool>,
     pub sk_state: u8,
     /// TCP flags, if there is a segment, and whether it has payload.
     pub segment: Option<(u8, bool)>,
@@ -46,7 +48,7 @@ pub(super) enum After {
 }
 
 impl Template {
-    /// The template of this event. Left out is what no rule reads: `req`, `ack_seq`, the SYN queue
+    /// The template of this event. Left out is what no rule reads: `req`, `ack_seq`, `unseen`, the SYN queue
     /// after the decision; the socket where it is no listener, but for the state of a child that is
     /// reset; and of a timer's events all but which it was and how the request stood.
     pub(super) fn of(m: &Event) -> Self {
@@ -68,6 +70,8 @@ impl Template {
             drop_reason: None,
             reset_reason: None,
             freed_in: None,
+            ino: None,
+            in_window: None,
         };
         match m.kind {
             Kind::SynAckRetransmit => return bare,
@@ -93,6 +97,8 @@ impl Template {
         Self {
             path: m.path.0,
             sk: if matches!(m.kind, Kind::Syn | Kind::Ack) { m.sk } else { 0 },
+            ino: m.ino,
+            in_window: m.in_window,
             sk_state: if m.kind == Kind::ActiveReset { m.sk_state } else { 0 },
             segment: m.segment.map(|s| (s.flags, s.payload_len > 0)),
             limit: m.before.accept.map(|(_, limit)| limit),

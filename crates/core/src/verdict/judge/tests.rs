@@ -35,6 +35,9 @@ fn event(kind: Kind, path: u32) -> Event {
         defer_accept: Some(0),
         drop_reason: None,
         reset_reason: None,
+        ino: None,
+        in_window: None,
+        unseen: 0,
         freed_in: None,
     }
 }
