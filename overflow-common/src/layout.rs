@@ -38,11 +38,15 @@ macro_rules! for_each_field {
             // `int` or `u8`, by version; its values fit the low byte.
             NET_ABORT_ON_OVERFLOW: "net", "ipv4.sysctl_tcp_abort_on_overflow", exact(1);
             NET_SYNCOOKIES: "net", "ipv4.sysctl_tcp_syncookies", exact(1);
+            NET_HASH_MIX: "net", "hash_mix", exact(4);
+            NET_LIST: "net", "list";
+            TASK_NSPROXY: "task_struct", "nsproxy";
+            NSPROXY_NET: "nsproxy", "net_ns";
             NET_STATISTICS: "net", "mib.net_statistics", exact(8);
             REQ_NUM_TIMEOUT: "request_sock", "num_timeout";
             REQ_NUM_RETRANS: "request_sock", "num_retrans";
             REQ_LISTENER: "request_sock", "__req_common.skc_listener", exact(8);
-            REQ_RCV_WND: "request_sock", "rsk_rcv_wnd";
+            REQ_RCV_WND: "request_sock", "__req_common.skc_rcv_wnd";
             REQ_RCV_NXT: "tcp_request_sock", "rcv_nxt";
             REQ_TIMER: "request_sock", "rsk_timer";
             REQ_ACKED: "inet_request_sock", "acked", bit(REQ_ACKED_MASK);

@@ -23,11 +23,15 @@
 mod globals;
 mod losses;
 mod atomic;
+mod arm;
 mod read;
 mod sock;
 mod skb;
 mod filter;
 mod emit;
+mod number;
+mod counters;
+mod survey;
 mod tally;
 mod state;
 mod report;

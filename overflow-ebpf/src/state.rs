@@ -6,7 +6,7 @@ use aya_log_ebpf::debug;
 use overflow_common::{Kind, Loss, Path, Queue, RawEvent, Rung, valid};
 
 use crate::{
-    emit, filter,
+    arm, emit, filter,
     globals::QUIET,
     losses,
     skb::{self, At},
@@ -70,6 +70,9 @@ impl PathState {
         let state = Self::get()?;
         // From here on an exit finds either this segment or none.
         state.skb = 0;
+        if !arm::armed() {
+            return None;
+        }
         let port = sock::local_port(listener)?;
         let netns = sock::netns(listener)?;
         if !filter::wants(port, netns) || !filter::wants_socket(listener, netns) {

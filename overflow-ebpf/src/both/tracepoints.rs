@@ -21,7 +21,7 @@ use overflow_common::{
 };
 
 use crate::{
-    filter,
+    arm, filter,
     globals::{
         EMIT_ALL, SKB_SK, STATE_ESTABLISHED, STATE_LISTEN, STATE_NEW_SYN_RECV, STATE_SYN_RECV,
         TP_KFREE_SKB_REASON, TP_KFREE_SKB_RX_SK, TP_SEND_RESET_REASON,
@@ -101,6 +101,10 @@ pub fn tp_netif_receive_skb(ctx: BtfTracePointContext) -> u32 {
 #[inline(always)]
 fn receive(skb: u64) -> Option<()> {
     let state = PathState::get()?;
+    state.skb = 0;
+    if !arm::armed() {
+        return None;
+    }
     state.reset(Kind::Ack, Rung::Tracepoint);
     let netns = skb::netns(skb)?;
     skb::parse(skb, At::Data, &mut state.event)?;

@@ -8,6 +8,8 @@ use overflow_common::{
 
 use super::{gate, listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{
+    arm,
+    counters::Counters,
     emit, filter,
     globals::{
         NET_ABORT_ON_OVERFLOW, REQ_LISTENER, REQ_NUM_RETRANS, REQ_NUM_TIMEOUT, SKB_PROTOCOL,
@@ -32,7 +34,10 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
         return None;
     }
     let net = Listener::net::<M>(sk);
-    let counted = state.counted::<M>(net);
+    let counted = Counters::get()?.rose::<M>(net).path();
+    if !arm::armed() {
+        return None;
+    }
     let listener = Listener::at::<M>(sk, net)?;
     // cookie_v4_check makes a request that knows no listener.
     let by_request = M::exact::<u64>(req, &REQ_LISTENER) != 0;

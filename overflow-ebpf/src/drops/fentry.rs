@@ -14,20 +14,52 @@ use crate::{
     read::{self, Typed},
 };
 
-/// (rsk_ops, af_ops, sk, skb), the same in every version since v3.17.
-#[fexit(function = "tcp_conn_request")]
-pub fn drops_tcp_conn_request(ctx: FExitContext) -> u32 {
-    if syn::suspect::<Typed>(ctx.arg(2)) {
-        look_at_syn(ctx.as_ptr());
+/// (sk, skb).
+#[fexit(function = "tcp_v4_conn_request")]
+pub fn drops_tcp_v4_conn_request(ctx: FExitContext) -> u32 {
+    if syn::suspect::<Typed>(ctx.arg(0)) {
+        look_at_v4_syn(ctx.as_ptr());
     }
     0
 }
 
-#[inline(never)]
-fn look_at_syn(ctx: *mut c_void) -> u32 {
-    let ctx = FExitContext::new(ctx);
-    syn::look::<Typed>(ctx.arg(2), ctx.arg(3))
+/// IPv4's SYNs to a dual-stack listener pass both, the first of which says all.
+#[fexit(function = "tcp_v6_conn_request")]
+pub fn drops_tcp_v6_conn_request(ctx: FExitContext) -> u32 {
+    if syn::suspect::<Typed>(ctx.arg(0)) {
+        look_at_v6_syn(ctx.as_ptr());
+    }
+    0
 }
+
+/// An MPTCP listener has its own in their place (net/mptcp/subflow.c).
+#[fexit(function = "subflow_v4_conn_request")]
+pub fn drops_subflow_v4_conn_request(ctx: FExitContext) -> u32 {
+    if syn::suspect::<Typed>(ctx.arg(0)) {
+        look_at_subflow_v4_syn(ctx.as_ptr());
+    }
+    0
+}
+
+#[fexit(function = "subflow_v6_conn_request")]
+pub fn drops_subflow_v6_conn_request(ctx: FExitContext) -> u32 {
+    if syn::suspect::<Typed>(ctx.arg(0)) {
+        look_at_subflow_v6_syn(ctx.as_ptr());
+    }
+    0
+}
+
+/// Functions of their own for each: 5.10 takes no function that programs of different types share.
+macro_rules! look_at_syn {
+    ($($name:ident)+) => {
+        $(#[inline(never)]
+        fn $name(ctx: *mut c_void) -> u32 {
+            let ctx = FExitContext::new(ctx);
+            syn::look::<Typed>(ctx.arg(0), ctx.arg(1))
+        })+
+    };
+}
+look_at_syn!(look_at_v4_syn look_at_v6_syn look_at_subflow_v4_syn look_at_subflow_v6_syn);
 
 /// `listen()`.
 #[fentry(function = "inet_csk_listen_start")]

@@ -2,7 +2,7 @@
 //! the next SYN of this CPU is not to be blamed for.
 
 use super::{listener::Listener, mode::AttachMode, state::CpuState};
-use crate::{read::Probed, report};
+use crate::{counters::Counters, read::Probed, report};
 
 /// Entered; `sk` is the request, which is gone at the end. `seq` and `abort`: see
 /// [`report::icmp_error`].
@@ -20,8 +20,10 @@ pub fn is_over() {
     if let Some(state) = CpuState::get() {
         let net = state.errored;
         state.errored = 0;
-        if net != 0 {
-            state.counted::<Probed>(net);
+        if net != 0
+            && let Some(counters) = Counters::get()
+        {
+            counters.rose::<Probed>(net);
         }
     }
 }

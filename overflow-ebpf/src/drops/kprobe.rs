@@ -23,9 +23,10 @@ pub fn kprobe_drops_listen_start(_ctx: ProbeContext) -> u32 {
     0
 }
 
+/// (sk, skb), for both families and MPTCP's.
 #[kprobe]
 pub fn kprobe_drops_conn_request(ctx: ProbeContext) -> u32 {
-    if let (Some(sk), Some(skb), Some(state)) = (ctx.arg(2), ctx.arg(3), CpuState::get()) {
+    if let (Some(sk), Some(skb), Some(state)) = (ctx.arg(0), ctx.arg(1), CpuState::get()) {
         state.conn_request = (sk, skb);
     }
     0

@@ -1,16 +1,19 @@
-//! A SYN at the end of `tcp_conn_request`.
+//! A SYN at the end of `tcp_v4_conn_request` or its IPv6 twin: with the drop of a SYN to a broadcast
+//! or multicast address, which `tcp_conn_request` never sees.
 
 use overflow_common::{Kind, Path, valid};
 
 use super::{gate, listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{
+    arm,
+    counters::Counters,
     emit, filter,
     globals::{ICSK_QLEN, NET_SYNCOOKIES, SOCK_DROPS},
     read,
     skb::{self, At},
 };
 
-/// `tcp_conn_request` is over: whether there is any reason to [`look`]. All that every healthy
+/// The listener is done with a SYN: whether there is any reason to [`look`]. All that every healthy
 /// handshake pays for.
 #[inline(always)]
 pub fn suspect<M: AttachMode>(sk: u64) -> bool {
@@ -27,9 +30,6 @@ pub fn look<M: AttachMode>(sk: u64, skb: u64) -> u32 {
         state.reset_due = 0;
     }
     let drops = M::exact::<u32>(sk, &SOCK_DROPS);
-    if drops == 0 {
-        gate::sampled();
-    }
     let changed = state.changed(sk, drops);
     if changed || state.cookie == skb {
         return dropped::<M>(sk, skb);
@@ -47,7 +47,10 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
     let state = CpuState::get()?;
     let cookie = state.made_cookie(skb);
     let net = Listener::net::<M>(sk);
-    let counted = state.counted::<M>(net);
+    let rise = Counters::get()?.rose::<M>(net);
+    if !arm::armed() {
+        return None;
+    }
     let syncookies = M::exact::<u8>(net, &NET_SYNCOOKIES) as u8;
     let mut path = Path::CONN_REQUEST;
     if cookie {
@@ -56,18 +59,20 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
             return None;
         }
         path |= Path::COOKIE_INIT;
-    } else if counted & Path::COUNTED == 0 {
-        // The first look at these counters proves nothing about this SYN; its queue may.
-        let (len, max) = Listener::queue::<M>(sk);
-        if len <= max {
-            return None;
-        }
-        path |= Path::UNCOUNTED;
-    } else if counted & Path::COUNTED_DROP == 0 {
+    } else if !rise.any() {
+        // What `sk_drops` shows happened on another CPU.
         return None;
     } else {
-        path |= counted;
+        path |= rise.path();
+        if path & Path::UNCOUNTED != 0 {
+            // The counters do not tell which test dropped it, if any did; its queue may.
+            let (len, max) = Listener::queue::<M>(sk);
+            if len <= max {
+                return None;
+            }
+        }
     }
+    let counted = path;
     let listener = Listener::at::<M>(sk, net)?;
     emit::in_place(Kind::Syn, M::RUNG, |event| {
         event.path = path;

@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, fs::File, net::IpAddr};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, MapData, MapError, RingBuf},
-    util::online_cpus,
 };
 use aya_log::EbpfLogger;
 use overflow_common::{Rung, Signature, Socket, Tally};
@@ -15,7 +14,7 @@ use super::{
     error::{LoadError, ProbeError},
     ladder::{HookPointStatus, Scope, ladder},
     ring::{Losses, RecordReader, infos, register},
-    targets,
+    survey, targets,
 };
 use overflow_core::{
     aggregates::Aggregates,
@@ -79,6 +78,8 @@ pub struct Tracer {
     /// Whether the eBPF side counts.
     counts: bool,
     infos: Vec<File>,
+    /// Why what the kernel had counted before is not known, if it is not.
+    unsurveyed: Option<String>,
 }
 
 impl Tracer {
@@ -125,10 +126,6 @@ impl Tracer {
         // aya-log's levels count down from error, 1: at 0 every log statement is dead code.
         let log_level = if config.debug { u8::MAX } else { 0 };
         loader.override_global("FILTER_FAMILY", &family, true);
-        let cpus = online_cpus().map_or(1, |cpus| cpus.len());
-        // By chance alone one CPU in 3,000 has had none of so many.
-        let samples = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(8);
-        loader.override_global("BASELINE_SAMPLES", &samples, true);
         loader.override_global("AYA_LOG_LEVEL", &log_level, true);
         // The kernel clears at once whatever a map could hold.
         if !config.aggregate {
@@ -143,7 +140,8 @@ impl Tracer {
         let ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
 
         let counts = config.aggregate;
-        let mut tracer = Self { ebpf, hook_points: Vec::new(), counts, infos: Vec::new() };
+        let mut tracer =
+            Self { ebpf, hook_points: Vec::new(), counts, infos: Vec::new(), unsurveyed: None };
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
         }
@@ -163,9 +161,33 @@ impl Tracer {
             let why = why.map(|(rung, why)| format!("{}: {why}", rung.as_str()));
             return Err(ProbeError::NothingAttaches(why.unwrap_or_default()));
         }
+        refuse_half_a_rung(&hook_points, config.rung)?;
         tracer.hook_points = hook_points;
+        tracer.unsurveyed = survey::survey(&mut tracer.ebpf).err();
         tracer.infos = infos(&tracer.ebpf);
         Ok(tracer)
+    }
+
+    /// Why what each CPU had counted before is not known, if it is not: the first drop in a namespace
+    /// on a CPU is then told from its queue.
+    pub fn unsurveyed(&self) -> Option<&str> {
+        self.unsurveyed.as_deref()
+    }
+
+    /// From now on what the hooks see is judged and reported. Until then a trace is silent.
+    pub fn arm(&mut self) -> Result<(), ProbeError> {
+        self.set_armed(1)
+    }
+
+    /// What the hooks see from now on is not reported any more: they can go one by one.
+    pub fn disarm(&mut self) -> Result<(), ProbeError> {
+        self.set_armed(0)
+    }
+
+    fn set_armed(&mut self, armed: u64) -> Result<(), ProbeError> {
+        let mut word: Array<_, u64> = map(&mut self.ebpf, ".data.armed")?;
+        word.set(0, armed, 0).map_err(LoadError::Write)?;
+        Ok(())
     }
 
     /// Traces one more network namespace, by inode number; only of use if the configuration named
@@ -251,7 +273,25 @@ impl Tracer {
     }
 }
 
-fn map<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, LoadError>
+/// A rung that was asked for is taken as a whole: where it has hooks for a hook point and they do not
+/// attach, what is traced would not be what was asked for.
+fn refuse_half_a_rung(all: &[HookPointStatus], asked: Option<Rung>) -> Result<(), ProbeError> {
+    let Some(asked) = asked else { return Ok(()) };
+    let missing = all.iter().filter(|status| status.rung.is_none());
+    let refusal = missing.flat_map(|status| {
+        status.refused.iter().map(move |(rung, why)| (status.hook_point, rung, why))
+    });
+    match refusal.into_iter().find(|(_, rung, _)| **rung == asked) {
+        Some((hook_point, rung, why)) => Err(ProbeError::RungRefused {
+            rung: *rung,
+            hook_point: hook_point.as_str(),
+            why: why.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn map<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, LoadError>
 where
     T: TryFrom<&'a mut aya::maps::Map, Error = MapError>,
 {

@@ -6,6 +6,7 @@ mod error;
 mod ladder;
 mod load;
 mod ring;
+mod survey;
 mod targets;
 
 pub use error::{LoadError, ProbeError};

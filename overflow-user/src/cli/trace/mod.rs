@@ -252,6 +252,12 @@ pub(super) fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
                 .to_owned(),
         );
     }
+    if let Some(why) = tracer.unsurveyed() {
+        notes.push(format!(
+            "what the kernel had counted before is not known ({why}): the first drop in a namespace on \
+             a CPU is told from its queue's length, or not at all"
+        ));
+    }
     let unseen = tracer.hook_points().iter().filter(|s| s.rung.is_none());
     let blind: Vec<_> = unseen.map(|s| s.hook_point.as_str()).collect();
     if !blind.is_empty() {
