@@ -54,6 +54,8 @@ macro_rules! for_each_field {
             TCP_IS_MPTCP: "tcp_sock", "is_mptcp", optional;
             SKB_HEAD: "sk_buff", "head", exact_in_all(8);
             SKB_DATA: "sk_buff", "data", exact_in_all(8);
+            SKB_CB: "sk_buff", "cb", exact(1);
+            CB_TCP_FLAGS: "tcp_skb_cb", "tcp_flags", exact(1);
             SKB_SK: "sk_buff", "sk";
             SKB_DEV: "sk_buff", "dev";
             SKB_NETWORK_HEADER: "sk_buff", "network_header", exact_in_all(2);

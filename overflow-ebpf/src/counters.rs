@@ -78,9 +78,12 @@ static FORGOTTEN: Word = Word::new(1);
 /// What this CPU's counters of a namespace rose by since they were last read.
 #[derive(Clone, Copy)]
 pub struct Rise {
-    overflows: u64,
-    drops: u64,
-    queue_full: u64,
+    /// `ListenOverflows`.
+    pub overflows: u64,
+    /// `ListenDrops`; all ones where nothing is known.
+    pub drops: u64,
+    /// `TCPReqQFullDrop`.
+    pub queue_full: u64,
 }
 
 impl Rise {
@@ -93,10 +96,10 @@ impl Rise {
         self.drops != 0
     }
 
-    /// Drops, but for the one of the segment at hand: no hook saw them.
+    /// Whether they were read before.
     #[inline(always)]
-    pub const fn unseen(self, own: u64) -> u64 {
-        if self.drops == u64::MAX || self.drops < own { 0 } else { self.drops - own }
+    pub const fn is_known(self) -> bool {
+        self.drops != u64::MAX
     }
 
     /// What they say of a segment that was dropped, as path bits. Where drops that no hook sees came
@@ -188,6 +191,17 @@ impl Counters {
             overflows: overflows.wrapping_sub(before.overflows),
             drops: drops.wrapping_sub(before.drops),
             queue_full: queue_full.wrapping_sub(before.queue_full),
+        }
+    }
+
+    /// Reads the counters of what is perhaps no namespace, see [`Self::rose_at`].
+    #[inline(always)]
+    pub fn survey(&mut self, id: u64, statistics: u64) {
+        let mut row = 0_u64;
+        let Some(base) = self.this_cpu() else { return };
+        let place = statistics + base + u64::from(MIB_LISTENOVERFLOWS.load()) * 8;
+        if read::quietly(place, &mut row) {
+            self.rose_at(id, statistics);
         }
     }
 

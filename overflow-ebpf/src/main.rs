@@ -31,6 +31,7 @@ mod filter;
 mod emit;
 mod number;
 mod counters;
+mod audit;
 mod survey;
 mod tally;
 mod state;

@@ -6,7 +6,9 @@ use aya_log_ebpf::debug;
 use overflow_common::{Kind, Loss, Path, Queue, RawEvent, Rung, valid};
 
 use crate::{
-    arm, emit, filter,
+    arm, audit,
+    counters::Counters,
+    emit, filter,
     globals::QUIET,
     losses,
     skb::{self, At},
@@ -85,6 +87,10 @@ impl PathState {
             return None;
         }
         state.listener(listener);
+        if filter::is_there() {
+            // What others' segments were counted for is not this one's.
+            Counters::rose_at_socket(listener);
+        }
         state.skb = skb;
         Some(state)
     }
@@ -118,6 +124,18 @@ impl PathState {
             self.event.after = after;
             self.event.valid |= valid::AFTER;
         }
+    }
+
+    /// Notes what this CPU's counters rose by: the segment got no answer and no child.
+    #[inline(always)]
+    pub fn counted(&mut self) {
+        let rise = Counters::rose_at_socket(self.event.sk);
+        let path = rise.path();
+        // Where they do not tell, the queues do.
+        if path & Path::COUNTED != 0 {
+            self.event.path |= path;
+        }
+        audit::unseen(self.event.netns, rise, path);
     }
 
     /// Sets path bits.

@@ -86,7 +86,7 @@ fn look(list: u64) -> u32 {
     if read::quietly(net + NET_HASH_MIX.load().offset(), &mut mix)
         && read::quietly(net + NET_STATISTICS.load().offset(), &mut statistics)
     {
-        counters.rose_at(net ^ u64::from(mix) << 32, statistics);
+        counters.survey(net ^ u64::from(mix) << 32, statistics);
     }
     0
 }

@@ -264,8 +264,14 @@ const fn or(hook: Hook, stand_in: &'static Hook) -> Hook {
 }
 
 const SYN_FENTRY: &[Hook] = &[
-    fentry("fentry_tcp_conn_request", "tcp_conn_request"),
-    fexit("fexit_tcp_conn_request", "tcp_conn_request"),
+    fentry("fentry_tcp_v4_conn_request", "tcp_v4_conn_request"),
+    fexit("fexit_tcp_v4_conn_request", "tcp_v4_conn_request"),
+    v6(fentry("fentry_tcp_v6_conn_request", "tcp_v6_conn_request")),
+    v6(fexit("fexit_tcp_v6_conn_request", "tcp_v6_conn_request")),
+    mptcp(fentry("fentry_subflow_v4_conn_request", "subflow_v4_conn_request")),
+    mptcp(fexit("fexit_subflow_v4_conn_request", "subflow_v4_conn_request")),
+    mptcp(fentry("fentry_subflow_v6_conn_request", "subflow_v6_conn_request")),
+    mptcp(fexit("fexit_subflow_v6_conn_request", "subflow_v6_conn_request")),
     fentry("fentry_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
     fentry("fentry_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
     v6(fentry("fentry_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
@@ -286,8 +292,14 @@ const ACK_FENTRY: &[Hook] = &[
 const V4_SYN_RECV_SOCK: Hook = kretprobe("kretprobe_syn_recv_sock", "tcp_v4_syn_recv_sock");
 const V6_SYN_RECV_SOCK: Hook = kretprobe("kretprobe_syn_recv_sock", "tcp_v6_syn_recv_sock");
 const SYN_KPROBE: &[Hook] = &[
-    kprobe("kprobe_tcp_conn_request", "tcp_conn_request"),
-    kretprobe("kretprobe_tcp_conn_request", "tcp_conn_request"),
+    kprobe("kprobe_conn_request", "tcp_v4_conn_request"),
+    kretprobe("kretprobe_conn_request", "tcp_v4_conn_request"),
+    v6(kprobe("kprobe_conn_request", "tcp_v6_conn_request")),
+    v6(kretprobe("kretprobe_conn_request", "tcp_v6_conn_request")),
+    mptcp(kprobe("kprobe_conn_request", "subflow_v4_conn_request")),
+    mptcp(kretprobe("kretprobe_conn_request", "subflow_v4_conn_request")),
+    mptcp(kprobe("kprobe_conn_request", "subflow_v6_conn_request")),
+    mptcp(kretprobe("kretprobe_conn_request", "subflow_v6_conn_request")),
     kprobe("kprobe_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
     kprobe("kprobe_cookie_init_sequence", "cookie_v4_init_sequence"),
     v6(kprobe("kprobe_cookie_init_sequence", "cookie_v6_init_sequence")),
