@@ -24,6 +24,7 @@ macro_rules! for_each_field {
             SOCK_V6_RCV_SADDR: "sock", "__sk_common.skc_v6_rcv_saddr";
             INET_SPORT: "inet_sock", "inet_sport";
             SOCK_NET: "sock", "__sk_common.skc_net.net", exact(8);
+            SOCK_IPV6ONLY: "sock", "__sk_common.skc_ipv6only";
             SOCK_NODE_PPREV: "sock", "__sk_common.skc_nulls_node.pprev";
             SOCK_ACK_BACKLOG: "sock", "sk_ack_backlog", exact(4);
             SOCK_MAX_ACK_BACKLOG: "sock", "sk_max_ack_backlog", exact(4);
@@ -57,6 +58,9 @@ macro_rules! for_each_field {
             SKB_CB: "sk_buff", "cb", exact(1);
             CB_TCP_FLAGS: "tcp_skb_cb", "tcp_flags", exact(1);
             SKB_SK: "sk_buff", "sk";
+            // In a union without a name; `dst_entry`'s address and a flag in its lowest bit.
+            SKB_DST: "sk_buff", "_skb_refdst";
+            DST_DEV: "dst_entry", "dev";
             SKB_DEV: "sk_buff", "dev";
             SKB_NETWORK_HEADER: "sk_buff", "network_header", exact_in_all(2);
             SKB_PROTOCOL: "sk_buff", "protocol", exact_in_all(2);

@@ -8,7 +8,7 @@ use crate::{atomic, counters::Rise, losses};
 
 /// How often each was left out.
 #[btf_map]
-pub static AUDIT: HashMap<LeftOutKey, u64, 16384> = HashMap::new();
+pub static AUDIT: HashMap<LeftOutKey, u64, 8192> = HashMap::new();
 
 /// Something of network namespace `netns` was left out `n` times.
 #[inline(never)]

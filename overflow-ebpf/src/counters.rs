@@ -68,7 +68,7 @@ pub struct Waiting {
 
 /// Of namespaces where this CPU has counted a drop; the others begin at zero again.
 #[btf_map]
-pub static ASIDE: HashMap<Waiting, Counted, 16384> = HashMap::new();
+pub static ASIDE: HashMap<Waiting, Counted, 4096> = HashMap::new();
 
 /// Not zero where what a CPU has never read may have been counted before: the namespaces that were
 /// there when tracing began could not all be surveyed, or one found no room in [`ASIDE`].
@@ -129,6 +129,12 @@ impl Counters {
     pub fn get() -> Option<&'static mut Self> {
         // SAFETY: the slot is this CPU's own, and the hooks that use it run one after the other.
         COUNTERS.get_ptr_mut(0).map(|counters| unsafe { &mut *counters })
+    }
+
+    /// A pointer as a plain number, see [`Number`].
+    #[inline(always)]
+    pub fn number(&mut self, pointer: u64) -> u64 {
+        self.number.of(pointer)
     }
 
     /// What this CPU's counters of the namespace of `sk` rose by since they were last read.

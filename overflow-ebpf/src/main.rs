@@ -24,6 +24,7 @@ mod globals;
 mod losses;
 mod atomic;
 mod arm;
+mod retry;
 mod read;
 mod sock;
 mod skb;

@@ -29,6 +29,8 @@ const HEALTHY: u32 = Path::REQSK_HASHED | Path::CHECK_REQ_CHILD | Path::COOKIE_C
 pub struct PathState {
     /// Address of the `struct sk_buff`; 0 when no segment is being followed.
     pub skb: u64,
+    /// By tracepoints: the `struct net` of the device that received the segment.
+    pub net: u64,
     /// The record being collected.
     pub event: RawEvent,
 }

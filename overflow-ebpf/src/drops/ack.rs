@@ -6,7 +6,7 @@ use overflow_common::{
     valid,
 };
 
-use super::{gate, listener::Listener, mode::AttachMode, state::CpuState};
+use super::{listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{
     arm, audit,
     counters::Counters,
@@ -17,6 +17,7 @@ use crate::{
     },
     losses,
     read::{self, Memory},
+    retry,
     skb::{self, At},
 };
 
@@ -76,7 +77,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
     emit::in_place(Kind::Ack, M::RUNG, |event| {
         let wanted = refused.report::<M>(skb, event);
         if wanted && by_request {
-            gate::set_retry_pending();
+            retry::set_pending();
         }
         if !wanted {
             audit::filtered(netns, counted);

@@ -12,6 +12,7 @@ use super::{ack, gate, icmp_error, reset, state::CpuState, syn};
 use crate::{
     globals::{SEND_RESET_REASON, SYN_RECV_SOCK_RETURN},
     read::{self, Typed},
+    retry,
 };
 
 /// (sk, skb).
@@ -99,7 +100,7 @@ pub fn drops_tcp_req_err_exit(_ctx: FExitContext) -> u32 {
 pub fn drops_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
     if child(&ctx) == 0 {
         refused_v4(ctx.as_ptr());
-    } else if gate::retry_pending() {
+    } else if retry::pending() {
         accepted_v4(ctx.as_ptr());
     }
     0
@@ -109,7 +110,7 @@ pub fn drops_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
 pub fn drops_tcp_v6_syn_recv_sock(ctx: FExitContext) -> u32 {
     if child(&ctx) == 0 {
         refused_v6(ctx.as_ptr());
-    } else if gate::retry_pending() {
+    } else if retry::pending() {
         accepted_v6(ctx.as_ptr());
     }
     0

@@ -15,12 +15,6 @@ struct Reasons {
 
 static REASONS: Reasons = Reasons { cookies: Word::new(0), opened: Word::new(0) };
 
-/// Set once a third ACK was dropped and its request kept, whose client may try again: from then on
-/// third ACKs that are taken are looked at too, for those that recover. User space clears it when
-/// none of them can any more; a section of its own is a map of its own.
-#[unsafe(link_section = ".data.retry_pending")]
-static RETRY_PENDING: Word = Word::new(0);
-
 /// Whether SYNs are to be looked at whose listener has never dropped anything.
 #[inline(always)]
 pub fn look() -> bool {
@@ -31,18 +25,6 @@ pub fn look() -> bool {
 #[inline(always)]
 pub fn opened() {
     REASONS.opened.add(1);
-}
-
-/// Whether a third ACK was dropped lately.
-#[inline(always)]
-pub fn retry_pending() -> bool {
-    RETRY_PENDING.load() != 0
-}
-
-/// A third ACK was dropped, its request kept.
-#[inline(always)]
-pub fn set_retry_pending() {
-    RETRY_PENDING.store(1);
 }
 
 impl CpuState {

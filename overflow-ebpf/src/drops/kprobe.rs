@@ -14,6 +14,7 @@ use super::{
 use crate::{
     globals::SEND_RESET_REASON,
     read::{self, Probed},
+    retry,
 };
 
 /// `listen()`.
@@ -100,7 +101,7 @@ pub fn kretprobe_drops_v6_syn_recv_sock(ctx: RetProbeContext) -> u32 {
 fn returned(child: u64, v6: bool) {
     if child == 0 {
         refused(v6);
-    } else if gate::retry_pending() {
+    } else if retry::pending() {
         accepted(v6);
     }
 }

@@ -12,6 +12,7 @@ use overflow_common::{Rung, Signature, Socket, Tally};
 use super::{
     climb::Climber,
     error::{LoadError, ProbeError},
+    existing,
     ladder::{HookPointStatus, Scope, ladder},
     ring::{Losses, RecordReader, infos, register},
     survey, targets,
@@ -78,8 +79,7 @@ pub struct Tracer {
     /// Whether the eBPF side counts.
     counts: bool,
     infos: Vec<File>,
-    /// Why what the kernel had counted before is not known, if it is not.
-    unsurveyed: Option<String>,
+    notes: Vec<String>,
 }
 
 impl Tracer {
@@ -98,7 +98,7 @@ impl Tracer {
             HookPoint::ALL.iter().filter(|h| !ladder(**h, scope).is_empty()).copied().collect();
         // Without it kprobes still work: the fields then come from the file given with --btf.
         let hooks = in_scope.iter().flat_map(|h| ladder(*h, scope)).flat_map(|step| step.hooks);
-        let btf = kernel.own_btf().and_then(|own| targets::of(&own, hooks));
+        let btf = kernel.own_btf().and_then(|own| targets::of(&own, hooks, existing::ITERATED));
         let mut loader = EbpfLoader::new();
         // Nothing in the object is relocated by BTF: fields come as constants.
         loader.btf(None);
@@ -133,6 +133,11 @@ impl Tracer {
                 loader.map_max_entries(counting, 1);
             }
         }
+        if config.rung.is_some_and(|rung| rung != Rung::Tracepoint) {
+            for learnt in ["PORTS_IN_USE", "PLACES", "MEMBERS", "LISTENERS"] {
+                loader.map_max_entries(learnt, 1);
+            }
+        }
         if !config.excluded {
             loader.map_max_entries("EXCLUDED", 1);
         }
@@ -141,7 +146,7 @@ impl Tracer {
 
         let counts = config.aggregate;
         let mut tracer =
-            Self { ebpf, hook_points: Vec::new(), counts, infos: Vec::new(), unsurveyed: None };
+            Self { ebpf, hook_points: Vec::new(), counts, infos: Vec::new(), notes: Vec::new() };
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
         }
@@ -163,15 +168,25 @@ impl Tracer {
         }
         refuse_half_a_rung(&hook_points, config.rung)?;
         tracer.hook_points = hook_points;
-        tracer.unsurveyed = survey::survey(&mut tracer.ebpf).err();
+        let by_tracepoints = |h: &HookPointStatus| {
+            h.hook_point == HookPoint::Syn && h.rung == Some(Rung::Tracepoint)
+        };
+        if tracer.hook_points.iter().any(by_tracepoints) {
+            tracer.notes.extend(existing::learn(&mut tracer.ebpf, btf.as_ref()));
+        }
+        if let Err(why) = survey::survey(&mut tracer.ebpf) {
+            tracer.notes.push(format!(
+                "what the kernel had counted before is not known ({why}): the first drop in a \
+                 namespace on a CPU is told from its queue's length, or not at all"
+            ));
+        }
         tracer.infos = infos(&tracer.ebpf);
         Ok(tracer)
     }
 
-    /// Why what each CPU had counted before is not known, if it is not: the first drop in a namespace
-    /// on a CPU is then told from its queue.
-    pub fn unsurveyed(&self) -> Option<&str> {
-        self.unsurveyed.as_deref()
+    /// What this trace cannot know, as sentences.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// From now on what the hooks see is judged and reported. Until then a trace is silent.

@@ -3,6 +3,7 @@
 
 mod climb;
 mod error;
+mod existing;
 mod ladder;
 mod load;
 mod ring;
