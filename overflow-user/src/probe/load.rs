@@ -80,6 +80,8 @@ pub struct Tracer {
     counts: bool,
     infos: Vec<File>,
     notes: Vec<String>,
+    /// Listeners that were closed when aggregates were asked for last.
+    closing: BTreeSet<Socket>,
 }
 
 impl Tracer {
@@ -145,8 +147,14 @@ impl Tracer {
         let ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
 
         let counts = config.aggregate;
-        let mut tracer =
-            Self { ebpf, hook_points: Vec::new(), counts, infos: Vec::new(), notes: Vec::new() };
+        let mut tracer = Self {
+            ebpf,
+            hook_points: Vec::new(),
+            counts,
+            infos: Vec::new(),
+            notes: Vec::new(),
+            closing: BTreeSet::new(),
+        };
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
         }
@@ -231,16 +239,44 @@ impl Tracer {
         Ok(())
     }
 
-    /// What was counted in the kernel so far; `None` unless the configuration asked for it.
+    /// What was counted in the kernel so far; `None` unless the configuration asked for it. A listener
+    /// that was closed is among it for some time, and then no longer: that is to make room.
     pub fn aggregates(&mut self) -> Result<Option<Aggregates>, ProbeError> {
         if !self.counts {
             return Ok(None);
         }
         let counts: HashMap<_, Signature, u64> = map(&mut self.ebpf, "COUNTS")?;
-        let counts = counts.iter().filter_map(Result::ok).collect();
+        let counts: Vec<(Signature, u64)> = counts.iter().filter_map(Result::ok).collect();
         let queues: HashMap<_, Socket, Tally> = map(&mut self.ebpf, "TALLIES")?;
-        let queues = queues.iter().filter_map(Result::ok).collect();
-        Ok(Some(Aggregates { counts, queues }))
+        let queues: Vec<(Socket, Tally)> = queues.iter().filter_map(Result::ok).collect();
+        let found = Aggregates { counts, queues };
+        self.retire(&found)?;
+        Ok(Some(found))
+    }
+
+    /// Makes room: what was counted of listeners that had been closed when this was asked last has
+    /// just been read for good. No segment is handled for them any more.
+    fn retire(&mut self, found: &Aggregates) -> Result<(), ProbeError> {
+        let closed = found.queues.iter().filter(|(_, tally)| tally.closed != 0);
+        let closed: BTreeSet<Socket> = closed.map(|(socket, _)| *socket).collect();
+        let (gone, closing): (BTreeSet<_>, BTreeSet<_>) =
+            closed.into_iter().partition(|socket| self.closing.contains(socket));
+        self.closing = closing;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let mut queues: HashMap<_, Socket, Tally> = map(&mut self.ebpf, "TALLIES")?;
+        for socket in &gone {
+            let _ = queues.remove(socket);
+        }
+        let gone: BTreeSet<(u64, u32)> = gone.iter().map(|s| (s.sk, s.ino)).collect();
+        let mut counts: HashMap<_, Signature, u64> = map(&mut self.ebpf, "COUNTS")?;
+        for (signature, _) in &found.counts {
+            if gone.contains(&(signature.sk, signature.ino)) {
+                let _ = counts.remove(signature);
+            }
+        }
+        Ok(())
     }
 
     /// Nobody whose third ACK was dropped can recover any more: third ACKs that are taken need not
