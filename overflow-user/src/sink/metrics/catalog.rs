@@ -126,9 +126,10 @@ pub enum Value {
 }
 
 /// The labels of a listener.
-pub(in crate::sink) static LISTENER: [Label; 5] = [
+pub(in crate::sink) static LISTENER: [Label; 6] = [
     Label { name: "netns", otlp: "overflow.netns" },
     Label { name: "listener", otlp: "overflow.listener" },
+    Label { name: "inode", otlp: "overflow.listener.inode" },
     Label { name: "process", otlp: "overflow.process" },
     Label { name: "container", otlp: "container.id" },
     Label { name: "pod_uid", otlp: "k8s.pod.uid" },

@@ -1,13 +1,13 @@
 //! Frames of the view, at several sizes, and what keys do to them.
 
-use std::{collections::BTreeMap, env, fs, io};
+use std::{borrow::Cow, collections::BTreeMap, env, fs, io};
 
 use overflow_common::RawEvent;
 use ratatui::{Terminal, backend::TestBackend};
 
 use super::*;
 use crate::sink::trace::{
-    Full, JudgedEvent, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits,
+    Full, JudgedEvent, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits, Whose,
 };
 use overflow_core::{
     decode::{Decoder, Event},
@@ -141,10 +141,15 @@ fn second(
 ) {
     let listeners = happened.iter().map(|(listener, totals)| Listened {
         netns: NETNS,
+        local: listener.local,
+        whose: Whose::Socket(7),
+        open: true,
+        sockets: 1,
         place: listener.place(),
         listeners: vec![*listener],
         sysctls: Some(sysctls()),
-        totals,
+        totals: Cow::Borrowed(totals),
+        members: Vec::new(),
     });
     let snapshot = Snapshot {
         t_ns,
@@ -195,7 +200,13 @@ fn busy() -> (Shared, TopSink<io::Sink>) {
             };
             let stage = &stage(id, t_ns - 1);
             let judged =
-                JudgedEvent { t_ns: t_ns - 1, observed: &observed, stage, listeners: &[nginx] };
+                JudgedEvent {
+                    t_ns: t_ns - 1,
+                    observed: &observed,
+                    stage,
+                    socket: Some(7),
+                    listeners: &[nginx],
+                };
             sink.handle(Message::Event(&judged)).unwrap();
             second(&mut sink, t_ns, &inventory, &[(nginx, full_totals(n.into()))]);
         } else {
