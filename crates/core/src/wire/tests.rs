@@ -3,7 +3,7 @@
 use super::*;
 
 /// Every kind, and of those that have several, every form.
-const PRINTED: [&str; 14] = [
+const PRINTED: [&str; 16] = [
     r#"{"type":"run","v":1,"run":"abort=1","tool":"overflow 0.1.0","kernel":"6.1","distro":null,"sysctls":{"net.core.somaxconn":4096},"listener":{"server":"10.7.0.1:12345","backlog":1,"somaxconn":4096},"clients":5,"prefill":0,"payload_bytes":0,"delay_ms":200,"hold_ms":5000,"link":"netem","concurrent":true,"attempts":1,"hooks":[{"moment":"third ACK","rung":"fentry","hook":"tcp_check_req"}],"notes":["a note"]}"#,
     r#"{"type":"run","v":1,"tool":"overflow 0.1.0","kernel":"6.1","distro":"Debian","filter":"","all":false,"summary_s":1,"wall_offset_ns":-5,"hooks":[{"moment":"SYN","rung":"kprobe"}],"notes":[]}"#,
     r#"{"type":"event","v":1,"t_ns":5,"hook":"tcp_check_req","client":"10.7.0.2:30003","server":null,"path":["tcp_v4_rcv","tcp_check_req"],"values":{"sk_ack_backlog":2,"drop_reason":"TCP_LISTEN_OVERFLOW"}}"#,

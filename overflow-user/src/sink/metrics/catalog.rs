@@ -304,7 +304,7 @@ pub(in crate::sink) static CATALOG: &[Metric] = &[
         kind: Kind::Gauge,
         seconds: false,
         otlp: Some(Otlp { name: "overflow.listener.sockets", unit: "{socket}" }),
-        help: "Listening sockets that share the address by SO_REUSEPORT",
+        help: "1 for each listening socket, of which several can share an address",
         exact: Exact::Looked,
         labels: &[],
         source: Source::Listener(|row| Some(Value::Gauge(row.queues?.sockets))),

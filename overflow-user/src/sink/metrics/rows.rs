@@ -126,6 +126,12 @@ impl RowLimit {
             entry.open = true;
         }
         self.forget(&entries);
+        // New ones first: they may take the rows of others.
+        for key in order.iter().filter(|key| !self.own.contains_key(*key)).collect::<Vec<_>>() {
+            if let Some(entry) = entries.get(key).filter(|entry| entry.eventful) {
+                self.has_row(key, entry, snapshot.t_ns);
+            }
+        }
         let mut rows = Vec::new();
         let mut quiet = Vec::new();
         for key in order {
@@ -453,6 +459,7 @@ mod tests {
         assert!(!has(&rows, ROWS + 101));
         // One that came while there was no room stays where it is summed up; a new one has a row.
         let rows = at(GONE_NS + 1, places(1..ROWS + 103));
+        assert_eq!(rows.len(), ROWS + 1);
         assert!(has(&rows, ROWS + 102) && !has(&rows, ROWS + 101) && !has(&rows, 1));
         assert_eq!(rows.last().unwrap().totals.overflows(), 102);
         // Those that are no longer told apart are among the rest.
