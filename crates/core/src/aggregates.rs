@@ -252,7 +252,8 @@ mod tests {
         event.before.ack_backlog = 2;
         event.before.max_ack_backlog = 1;
         let of = |ino| Signature::of(&RawEvent { ino, ..event });
-        let tally = |netns, len_max| Tally { netns, port: 80, family: 4, len_max, ..Tally::default() };
+        let tally =
+            |netns, len_max| Tally { netns, port: 80, family: 4, len_max, ..Tally::default() };
         let sockets = [(80, 1, 10), (81, 1, 20), (82, 2, 30), (83, 2, 40)];
         let aggregates = Aggregates {
             counts: sockets.map(|(ino, _, n)| (of(ino), n)).to_vec(),

@@ -472,7 +472,8 @@ fn finished(
     let At { netns, ino } = at;
     let listeners = match ino {
         Some(ino) => {
-            let listener = inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino));
+            let listener =
+                inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino));
             listener.into_iter().collect()
         }
         None => inventory.find(netns, connection.server),

@@ -183,8 +183,7 @@ mod tests {
         let steered = listener("127.0.0.1:8443");
         assert!(by_port(8443).connection(&steered, server));
         assert!(!by_port(443).connection(&steered, server));
-        let by_address =
-            Filter { addresses: vec!["10.0.0.1".parse().unwrap()], ..by_port(8443) };
+        let by_address = Filter { addresses: vec!["10.0.0.1".parse().unwrap()], ..by_port(8443) };
         assert!(by_address.connection(&steered, server));
         // Of a listener that is not known, only the eBPF side knows the port.
         assert!(!by_port(8443).stranger(1, server) && by_port(443).stranger(1, server));

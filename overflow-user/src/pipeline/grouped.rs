@@ -72,7 +72,9 @@ fn shown<'a>(key: ListenerKey, counted: &'a Counted, totals: &'a Totals) -> List
         },
         // Of many that are gone, none is named.
         listeners: match key {
-            ListenerKey::Socket(..) | ListenerKey::Address(..) => counted.listeners.iter().collect(),
+            ListenerKey::Socket(..) | ListenerKey::Address(..) => {
+                counted.listeners.iter().collect()
+            }
             ListenerKey::Closed(..) if counted.sockets == 1 => counted.listeners.iter().collect(),
             ListenerKey::Closed(..) | ListenerKey::Elsewhere => Vec::new(),
         },
@@ -97,9 +99,9 @@ fn group<'a>(mut members: Vec<Listened<'a>>, inventory: &'a Inventory) -> Listen
     let found = members.iter().find_map(|m| m.listeners.first().copied());
     let quiet: Vec<&Listener> = found.map_or_else(Vec::new, |of| {
         let known = |l: &Listener| {
-            members.iter().any(|m| {
-                u32::try_from(l.inode).is_ok_and(|ino| m.whose == Whose::Socket(ino))
-            })
+            members
+                .iter()
+                .any(|m| u32::try_from(l.inode).is_ok_and(|ino| m.whose == Whose::Socket(ino)))
         };
         inventory.group(of).filter(|l| !known(l)).collect()
     });
@@ -126,7 +128,8 @@ fn group<'a>(mut members: Vec<Listened<'a>>, inventory: &'a Inventory) -> Listen
     let room = |(len, limit): (u32, u32)| i64::from(limit) - i64::from(len);
     let queues = members.iter().filter(|m| m.open).filter_map(Listened::queue);
     sum.recv_q = queues.min_by_key(|queue| room(*queue)).or(sum.recv_q);
-    let sockets = |m: &Listened<'a>| matches!(m.whose, Whose::Socket(_)).then_some(m.listeners.clone());
+    let sockets =
+        |m: &Listened<'a>| matches!(m.whose, Whose::Socket(_)).then_some(m.listeners.clone());
     Listened {
         netns,
         local,

@@ -142,8 +142,7 @@ impl Known {
             }
             None => {}
         }
-        now.full.total_ns =
-            now.full.total_ns.saturating_sub(self.excess_ns.0 + self.excess_ns.1);
+        now.full.total_ns = now.full.total_ns.saturating_sub(self.excess_ns.0 + self.excess_ns.1);
         if longest_ns <= self.wrong_longest_ns {
             now.full.longest_ns = self.told.full.longest_ns;
         }

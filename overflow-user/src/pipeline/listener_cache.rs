@@ -103,12 +103,7 @@ impl Known {
     }
 }
 
-fn look(
-    inventory: &Inventory,
-    totals: &ListenerTotals,
-    filter: &Filter,
-    asked: Asked,
-) -> Known {
+fn look(inventory: &Inventory, totals: &ListenerTotals, filter: &Filter, asked: Asked) -> Known {
     let Asked { netns, server, ino } = asked;
     let socket = |ino, listener: Option<&Listener>| Known {
         key: ListenerKey::Socket(netns, ino),

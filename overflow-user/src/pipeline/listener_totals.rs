@@ -163,7 +163,8 @@ impl ListenerTotals {
     /// What was counted there.
     pub(crate) fn counted(&mut self, number: usize) -> &mut Counted {
         self.frames += 1;
-        let counted = self.counted[number].as_mut().expect("a number is asked for while it is good");
+        let counted =
+            self.counted[number].as_mut().expect("a number is asked for while it is good");
         counted.last = self.frames;
         counted
     }
@@ -320,9 +321,8 @@ impl ListenerTotals {
             // Half as many again, so that this is not done for each.
             keys.truncate(if more > 0 { more + most / 2 } else { 0 });
         };
-        let told_apart = |key: &ListenerKey| {
-            matches!(key, ListenerKey::Socket(..) | ListenerKey::Address(..))
-        };
+        let told_apart =
+            |key: &ListenerKey| matches!(key, ListenerKey::Socket(..) | ListenerKey::Address(..));
         let mut sockets = self.gone(told_apart);
         gone(&mut sockets, GONE);
         for (_, key) in &sockets {
@@ -342,7 +342,8 @@ impl ListenerTotals {
     /// Those of such keys that no look found last and that the kernel does not count.
     fn gone(&self, which: impl Fn(&ListenerKey) -> bool) -> Vec<(u64, ListenerKey)> {
         let kept = self.kernel.numbers();
-        let gone = self.numbers.iter().filter(|(key, number)| which(key) && !kept.contains(*number));
+        let gone =
+            self.numbers.iter().filter(|(key, number)| which(key) && !kept.contains(*number));
         gone.filter_map(|(key, number)| {
             let counted = self.counted[*number].as_ref()?;
             (!counted.open).then_some((counted.last, *key))

@@ -7,9 +7,7 @@ use std::{
 
 use super::{
     listeners::whereabouts,
-    trace::{
-        Closing, Interval, Listened, Message, Opening, Sink, Totals, Whose, certain_owner,
-    },
+    trace::{Closing, Interval, Listened, Message, Opening, Sink, Totals, Whose, certain_owner},
     trace_line::{CLIENT, Lines, VERDICT, push_owner},
 };
 use overflow_core::{

@@ -58,8 +58,7 @@ impl Bounds {
 
 /// Called with each connection that is finished, of which no more events are expected, and with its
 /// listener.
-pub(crate) type OnFinished<'a> =
-    Option<&'a mut dyn FnMut(&mut Connection, At) -> io::Result<()>>;
+pub(crate) type OnFinished<'a> = Option<&'a mut dyn FnMut(&mut Connection, At) -> io::Result<()>>;
 
 /// Whose connection it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -385,9 +385,7 @@ mod tests {
     }
 
     fn numbers(rows: &[Row]) -> Vec<(&str, &str, u64)> {
-        rows.iter()
-            .map(|r| (&*r.labels.listener, &*r.labels.inode, r.totals.overflows()))
-            .collect()
+        rows.iter().map(|r| (&*r.labels.listener, &*r.labels.inode, r.totals.overflows())).collect()
     }
 
     #[test]

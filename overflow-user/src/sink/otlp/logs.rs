@@ -218,7 +218,8 @@ mod tests {
             stage(VerdictId::AckDropOverflowCookie, 30, vec![40, 50]),
         ];
         let connection = connection(stages, VerdictId::LaterPhantom);
-        let record = record(&connection, Some(&ListenerLabels::new(7, Some(9), &[])), 99, |t| t + 1000);
+        let record =
+            record(&connection, Some(&ListenerLabels::new(7, Some(9), &[])), 99, |t| t + 1000);
         assert_eq!((record.time_unix_nano, record.observed_time_unix_nano), (1010, 1099));
         assert_eq!(record.severity_number(), SeverityNumber::Warn);
         assert_eq!(
