@@ -8,7 +8,7 @@ use std::{
 use overflow_common::Kind;
 
 use super::kernel_counts::KernelCounts;
-use crate::sink::trace::Totals;
+use crate::sink::trace::{Full, Totals, Waits};
 use overflow_core::{
     aggregates::ListenerCounts,
     decode::Event,
@@ -301,9 +301,9 @@ impl ListenerTotals {
     /// Begins the next interval. What is full stays so.
     pub(crate) fn next_interval(&mut self) {
         for counted in self.counted.iter_mut().flatten() {
-            let full = counted.total.full.map(|full| full.begun_anew());
+            let full = counted.total.full.map(Full::begun_anew);
             counted.recent = Totals { full, ..Totals::default() };
-            counted.recent.waits = counted.total.waits.map(|_| Default::default());
+            counted.recent.waits = counted.total.waits.map(|_| Waits::default());
         }
     }
 

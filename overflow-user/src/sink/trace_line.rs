@@ -40,10 +40,12 @@ struct TailOf {
     traced: bool,
     port: u16,
     queue: Option<(u32, u32)>,
-    /// Of each listener that it can be, name and pid of the process that is named, and how many there
-    /// are.
-    owners: Vec<Option<(Option<(String, u32)>, usize)>>,
+    /// Of each listener that it can be.
+    owners: Vec<Option<Named>>,
 }
+
+/// Name and pid of the process that is named as an owner, if any is, and how many there are.
+type Named<Name = String> = (Option<(Name, u32)>, usize);
 
 impl Lines {
     /// Set with these options; see [`clock`] for the offsets.
@@ -126,9 +128,8 @@ impl Lines {
 
 impl TailOf {
     fn new(judged: &JudgedEvent<'_>) -> Self {
-        let owned = |(main, count): (Option<(&str, u32)>, usize)| {
-            (main.map(|(name, pid)| (name.to_owned(), pid)), count)
-        };
+        let owned =
+            |(main, count): Named<&str>| (main.map(|(name, pid)| (name.to_owned(), pid)), count);
         Self {
             id: judged.stage.id,
             traced: judged.stage.known == Known::Traced,
@@ -139,7 +140,7 @@ impl TailOf {
     }
 
     fn fits(&self, judged: &JudgedEvent<'_>) -> bool {
-        let of = |owner: &Option<(Option<(String, u32)>, usize)>, listener: &Listener| {
+        let of = |owner: &Option<Named>, listener: &Listener| {
             let owner = owner.as_ref().map(|(main, count)| {
                 (main.as_ref().map(|(name, pid)| (name.as_str(), *pid)), *count)
             });
@@ -154,8 +155,7 @@ impl TailOf {
     }
 }
 
-/// The process that is named as the owner, if any is, and how many there are.
-fn main_of(listener: &Listener) -> Option<(Option<(&str, u32)>, usize)> {
+fn main_of(listener: &Listener) -> Option<Named<&str>> {
     let owner = listener.owner.as_ref()?;
     Some((owner.main().map(|main| (main.comm.as_str(), main.pid)), owner.pids.len()))
 }

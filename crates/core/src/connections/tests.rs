@@ -421,7 +421,7 @@ fn flood(bounds: Bounds) -> [u64; 3] {
 #[test]
 fn the_listener_is_the_last_that_an_event_knew() {
     let mut table = ConnTable::new(Bounds { events: 9, ..FEW });
-    let of = |ino, kind, t_ns| Event { ino, kind, ..dropped_syn(1, t_ns) };
+    let of = |ino, kind, t_ns| Event { kind, ino, ..dropped_syn(1, t_ns) };
     let key = of(None, Kind::Syn, 0).conn;
     assert_eq!(table.listener(&key), None);
     add(&mut table, &of(None, Kind::Syn, 1));

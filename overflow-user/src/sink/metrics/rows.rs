@@ -114,7 +114,7 @@ impl RowLimit {
                 order.push(key);
                 Entry::new(listened)
             });
-            entry.add(listened, totals);
+            entry.add(listened, &totals);
         }
         for listener in &snapshot.inventory.listeners {
             let key = self.key_of(listener);
@@ -256,9 +256,9 @@ impl<'a> Entry<'a> {
     }
 
     /// Adds what happened at one of its sockets, the one that is there naming all.
-    fn add(&mut self, listened: &Listened<'a>, totals: Totals) {
+    fn add(&mut self, listened: &Listened<'a>, totals: &Totals) {
         self.eventful |= totals.events() > 0;
-        self.totals.add(&totals);
+        self.totals.add(totals);
         if listened.open || !self.open {
             self.totals.recv_q = totals.recv_q.or(self.totals.recv_q);
             self.labels = Self::new(listened).labels;
@@ -374,7 +374,9 @@ mod tests {
 
     fn of_group(members: Vec<Listened<'static>>) -> Listened<'static> {
         let mut sum = Totals::default();
-        members.iter().for_each(|m| sum.add(&m.totals));
+        for member in &members {
+            sum.add(&member.totals);
+        }
         let sum = Box::leak(Box::new(sum));
         Listened { whose: Whose::Group, members, open: true, ..listened("0.0.0.0:80", sum) }
     }

@@ -92,9 +92,8 @@ impl Exported {
         let room = self.labels.len() < MAX_LABELLED;
         match self.labels.get_mut(&key) {
             Some(known) if known.is_less_than(judged.socket, judged.listeners) => *known = labels(),
-            Some(_) => {}
             None if room => _ = self.labels.insert(key, labels()),
-            None => {}
+            Some(_) | None => {}
         }
     }
 
