@@ -1,6 +1,8 @@
 //! The pipeline from frames to output: decoded, attributed, judged, counted, shown. It sees no
 //! clock and no kernel, so a replay of the same frames prints the same bytes.
 
+mod audit;
+
 use std::{io, mem, ops::ControlFlow};
 
 use overflow_common::{Kind, RawEvent, Rung};
@@ -9,6 +11,7 @@ use super::{filter::Filter, listener_cache::ListenerCache, listener_totals::List
 use crate::sink::trace::{Closing, Interval, JudgedEvent, Message, Opening, Sink, Snapshot};
 use overflow_core::{
     aggregates::Aggregates,
+    audit::{Auditor, NamespaceAudit},
     connections::{Bounds, ConnTable, Id},
     decode::{ConnKey, Decoder, Event},
     hook_point::{self, About, Counted},
@@ -67,6 +70,9 @@ pub struct Engine {
     connections: u64,
     /// Whether the kernel counts SYNs, third ACKs and accept()s: then records are not counted.
     exact: bool,
+    /// What was told of the kernel's counters, and what came out of it at the last look.
+    auditor: Auditor,
+    audits: Option<Vec<NamespaceAudit>>,
 }
 
 impl Engine {
@@ -78,6 +84,7 @@ impl Engine {
         opening: &Opening,
     ) -> io::Result<Self> {
         sinks.handle(Message::Open(opening))?;
+        let auditor = Auditor::new(&opening.rungs, &options.filter.netns);
         Ok(Self {
             options,
             decoder,
@@ -99,6 +106,8 @@ impl Engine {
             suppressed: 0,
             connections: 0,
             exact: false,
+            auditor,
+            audits: None,
         })
     }
 
@@ -120,6 +129,7 @@ impl Engine {
                 }
                 self.losses = losses;
             }
+            Frame::Look(look) => self.look(&look)?,
             Frame::Tick(t_ns) => self.tick(t_ns)?,
             Frame::End(t_ns) => self.last_ns = self.last_ns.max(t_ns),
         }
@@ -151,8 +161,9 @@ impl Engine {
     pub(crate) fn end(&mut self) -> io::Result<()> {
         self.hand_over()?;
         let losses = self.losses();
-        let Self { places, sinks, options, inventory, suppressed, last_ns, .. } = self;
-        let snapshot = snapshot(places, inventory, options, *last_ns, *suppressed, losses);
+        let Self { places, sinks, options, inventory, suppressed, last_ns, audits, .. } = self;
+        let mut snapshot = snapshot(places, inventory, options, *last_ns, *suppressed, losses);
+        snapshot.audit = audits.as_deref();
         sinks.handle(Message::Ending(&snapshot))
     }
 
@@ -169,7 +180,7 @@ impl Engine {
         self.hand_over()?;
         let seconds = seconds(self.begun_ns.unwrap_or(self.last_ns), self.last_ns);
         let losses = self.losses();
-        let Self { places, sinks, options, .. } = self;
+        let Self { places, sinks, options, audits, .. } = self;
         let closing = Closing {
             seconds,
             listeners: places.listened(|c| &c.total),
@@ -177,6 +188,7 @@ impl Engine {
             connections: self.connections,
             suppressed: self.suppressed,
             losses,
+            audit: audits.as_deref(),
         };
         sinks.handle(Message::Close(&closing))
     }
@@ -198,6 +210,11 @@ impl Engine {
         self.losses.iter().cloned().chain(own).filter(|(_, count)| *count > 0).collect()
     }
 
+    /// What came of the audit at the last look; `None` where counters were never compared.
+    pub fn audits(&self) -> Option<&[NamespaceAudit]> {
+        self.audits.as_deref()
+    }
+
     /// Prefetches the histories of records that will be taken next; a few dozen at a time.
     pub fn expect(&self, events: &[RawEvent]) {
         self.table.expect(events.iter().filter_map(Decoder::connection));
@@ -216,6 +233,7 @@ impl Engine {
         let Self { cache, inventory, options, places, table, sinks, lost_ns, .. } = self;
         let known = cache.find(inventory, &options.filter, netns, server);
         if !known.meant || (known.listeners.is_empty() && !is_a_listeners(observed, table)) {
+            self.tell_unasked(observed);
             return Ok(ControlFlow::Continue(()));
         }
         let place = known.place(inventory, places, netns, server);
@@ -228,6 +246,7 @@ impl Engine {
         let counted = places.counted(place);
         counted.learn(inventory, self.inventories, netns, server);
         counted.event(observed);
+        self.tell(observed, &stages);
         let flow = self.stages(place, observed, id, &stages);
         self.stages = stages;
         flow
@@ -266,6 +285,7 @@ impl Engine {
 
     fn aggregates(&mut self, t_ns: u64, aggregates: &Aggregates) {
         self.exact = true;
+        self.tell_counts(aggregates);
         for ((netns, local), now) in aggregates.places(&mut self.decoder, self.limit.limit(), t_ns)
         {
             let listeners = self.inventory.find(netns, local);
@@ -347,8 +367,9 @@ impl Engine {
         let mut on_finished = |connection: &mut Connection| finished(sinks, *lost_ns, connection);
         table.expire(t_ns, limit.limit(), wanted.then_some(&mut on_finished))?;
         let losses = self.losses();
-        let Self { places, sinks, options, inventory, suppressed, .. } = self;
-        let snapshot = snapshot(places, inventory, options, t_ns, *suppressed, losses);
+        let Self { places, sinks, options, inventory, suppressed, audits, .. } = self;
+        let mut snapshot = snapshot(places, inventory, options, t_ns, *suppressed, losses);
+        snapshot.audit = audits.as_deref();
         sinks.handle(Message::Second(&snapshot))?;
         let Some(every) = self.options.summary else { return Ok(()) };
         let since = *self.interval_ns.get_or_insert(t_ns);
@@ -390,6 +411,12 @@ fn counted_by_kernel(observed: &Event, id: VerdictId, limit: Option<SynQueueLimi
         }
         Counted::No => false,
     }
+}
+
+/// Whether the kernel side counts this event by what it went through.
+fn counted_by_signature(observed: &Event, limit: Option<SynQueueLimit>) -> bool {
+    hook_point::counted(observed.kind) == Counted::Signatures
+        && verdict::of_one(observed, limit).is_some()
 }
 
 /// Hands over a connection of which nothing more is expected. What became of it stays open if that
@@ -443,6 +470,7 @@ fn snapshot<'a>(
         accepts: options.accepts,
         suppressed,
         losses,
+        audit: None,
     }
 }
 

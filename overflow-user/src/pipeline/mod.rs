@@ -5,9 +5,11 @@ mod command;
 mod engine;
 mod filter;
 mod live;
+mod looks;
 mod listener_totals;
 mod listener_cache;
 
 pub use engine::{Engine, Options, needs_healthy};
 pub use filter::Filter;
 pub use live::{Ends, Live, Stop, report_losses};
+pub use looks::Beginning;

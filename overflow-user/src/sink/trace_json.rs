@@ -8,11 +8,13 @@ use std::{
 };
 
 use super::{
+    audit_text,
     listeners::sysctl_names,
-    trace::{Closing, JudgedEvent, Listened, Message, Opening, Sink, Totals},
+    trace::{Audited, Closing, JudgedEvent, Listened, Message, Opening, Sink, Totals},
 };
 use overflow_core::{
     aggregates::Waits,
+    audit::unaccounted,
     hook_point,
     loss::Loss,
     wire::{self, Counts, Line},
@@ -26,16 +28,32 @@ pub struct JsonLines<W> {
     buffer: Vec<u8>,
     /// Whether only aggregates are shown.
     aggregates_only: bool,
+    /// How much the audit left unaccounted when that was last printed.
+    unaccounted: u64,
 }
 
 impl<W: Write> JsonLines<W> {
     /// Lines to `out`, each written whole.
     pub fn new(out: W) -> Self {
-        Self { out, buffer: Vec::new(), aggregates_only: false }
+        Self { out, buffer: Vec::new(), aggregates_only: false, unaccounted: 0 }
     }
 
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
         wire::line_in(&mut self.out, &mut self.buffer, line)
+    }
+
+    /// While the trace is at work only what is unaccounted is worth a line, each time it grows.
+    fn audit(&mut self, audited: &Audited<'_>) -> io::Result<()> {
+        let now = unaccounted(audited.namespaces);
+        if audited.last || now <= self.unaccounted {
+            return Ok(());
+        }
+        self.unaccounted = now;
+        let unequal = audited.namespaces.iter().filter(|n| n.unaccounted() > 0);
+        for namespace in unequal {
+            self.line(&Line::Audit(wire::Audit::of(namespace, Some(audited.t_ns))))?;
+        }
+        Ok(())
     }
 
     fn close(&mut self, closing: &Closing<'_>) -> io::Result<()> {
@@ -53,6 +71,11 @@ impl<W: Write> JsonLines<W> {
             lost = count.saturating_add(lost);
             self.line(&Line::Loss(wire::Loss::of(what, *count)))?;
         }
+        for namespace in closing.audit.into_iter().flatten() {
+            if !audit_text::is_quiet(namespace) {
+                self.line(&Line::Audit(wire::Audit::of(namespace, None)))?;
+            }
+        }
         self.line(&Line::Summary(wire::Summary {
             v: wire::VERSION,
             runs: None,
@@ -60,6 +83,7 @@ impl<W: Write> JsonLines<W> {
             disagreements: None,
             verdicts,
             lost,
+            unaccounted: closing.audit.map(unaccounted),
             agree: None,
         }))?;
         self.out.flush()
@@ -78,6 +102,7 @@ impl<W: Write> Sink for JsonLines<W> {
             Message::Connection(connection) => {
                 self.line(&Line::Connection(wire::Connection::of(connection)))
             }
+            Message::Audit(audited) => self.audit(audited),
             Message::Interval(interval) => interval.listeners.iter().try_for_each(|listened| {
                 let t_ns = Some(interval.t_ns);
                 self.line(&listener(listened, t_ns, interval.seconds, interval.accepts))

@@ -45,6 +45,10 @@ pub struct Summary<'a> {
     pub verdicts: Counts<'a>,
     /// The sum of all losses.
     pub lost: u64,
+    /// What the audit leaves unaccounted, all counters and namespaces together; absent in the lab,
+    /// and where there was no audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unaccounted: Option<u64>,
     /// Whether all witnesses, counters included, agree; absent outside the lab.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agree: Option<bool>,
