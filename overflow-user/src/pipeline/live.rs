@@ -469,12 +469,15 @@ impl Live {
     }
 }
 
-/// One line on stderr if anything was lost, and one if anything is unaccounted.
+/// On stderr what was lost and what that means, if anything was, and one line if anything is unaccounted.
 pub fn report_losses(engine: &Engine) {
     let losses = engine.losses();
     if !losses.is_empty() {
         let causes: Vec<_> = losses.iter().map(|(what, n)| format!("{n} {what}")).collect();
         eprintln!("overflow: lost {}", causes.join(", "));
+        for (what, _) in &losses {
+            eprintln!("overflow: {what}: {}", what.meaning());
+        }
     }
     if let Some(alarm) = engine.audits().and_then(crate::sink::alarm) {
         eprintln!("overflow: {alarm}");

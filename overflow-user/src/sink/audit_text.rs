@@ -135,8 +135,8 @@ mod tests {
         let audits = [NamespaceAudit { netns: 7, appeared: true, balances }];
         assert_eq!(
             text(Some(&audits)),
-            "audit  netns 7 (made while tracing): ListenOverflows 10 = 7 told + 3 UNACCOUNTED,\n\
-             \x20      EmbryonicRsts 1 = 2 told - 1 UNACCOUNTED\n"
+            "audit  netns 7 (made while tracing):\n       ListenOverflows 10 = 7 told + 3 \
+             UNACCOUNTED,\n       EmbryonicRsts 1 = 2 told - 1 UNACCOUNTED\n"
         );
         let alarm = alarm(&audits).unwrap();
         assert!(alarm.contains("netns 7: ListenOverflows +3, EmbryonicRsts -1"), "{alarm}");

@@ -144,12 +144,12 @@ impl Balance {
     }
 
     /// Leaves of what is unaccounted only what was so at the last look too, `before`: an event can
-    /// be counted and its record be under way. The rest is taken for told.
+    /// be counted and its record be under way. The rest of the rise is left for the next look.
     pub(super) fn keep_what_lasts(&mut self, before: i64) {
         let lasting = self.unaccounted.min(before).max(0);
         let on_its_way = self.unaccounted - lasting;
         self.unaccounted = lasting;
-        self.told = self.told.saturating_add_signed(on_its_way);
+        self.rose = self.rose.saturating_sub(on_its_way.max(0).unsigned_abs());
     }
 
     /// Whether there is nothing to say of it.

@@ -19,12 +19,16 @@ pub struct Loss<'a> {
     pub what: Cow<'a, str>,
     /// How many, at least 1.
     pub count: u64,
+    /// What that means for the results, in a sentence; earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<Cow<'a, str>>,
 }
 
 impl<'a> Loss<'a> {
     /// Outside the lab.
     pub fn of(loss: &'a loss::Loss, count: u64) -> Self {
-        Self { v: VERSION, run: None, what: Cow::Borrowed(loss.id()), count }
+        let meaning = Some(loss.meaning().into());
+        Self { v: VERSION, run: None, what: Cow::Borrowed(loss.id()), count, meaning }
     }
 }
 

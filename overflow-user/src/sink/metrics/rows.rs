@@ -209,6 +209,7 @@ mod tests {
             accepts: false,
             suppressed: 0,
             losses: Vec::new(),
+            audit: None,
         }
     }
 
