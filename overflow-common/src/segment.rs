@@ -8,6 +8,8 @@ use crate::{Plain, RawEvent, valid};
 const IPPROTO_TCP: u8 = 6;
 
 /// TCP header flags.
+pub const FIN: u8 = 0x01;
+/// SYN.
 pub const SYN: u8 = 0x02;
 /// RST.
 pub const RST: u8 = 0x04;
