@@ -27,8 +27,8 @@ const FIRST_SAMPLES: u64 = 256;
 /// No more than so many at once.
 const ENOUGH_SAMPLES: i64 = 1 << 16;
 
-/// Set once a third ACK was dropped and its request kept, whose client may try again: from then on
-/// third ACKs that are taken are looked at too, for those that recover. User space clears it when
+/// Set once a third ACK was dropped, or a SYN answered by a cookie, whose client may try again: from
+/// then on third ACKs that are taken are looked at too, for those that recover. User space clears it when
 /// none of them can any more; a section of its own is a map of its own.
 #[unsafe(link_section = ".data.retry_pending")]
 static RETRY_PENDING: Word = Word::new(0);
@@ -59,13 +59,13 @@ pub fn sampled() {
     }
 }
 
-/// Whether a third ACK was dropped lately.
+/// Whether a third ACK was dropped lately, or a cookie sent.
 #[inline(always)]
 pub fn retry_pending() -> bool {
     RETRY_PENDING.load() != 0
 }
 
-/// A third ACK was dropped, its request kept.
+/// A third ACK was dropped, or a SYN answered by a cookie.
 #[inline(always)]
 pub fn set_retry_pending() {
     RETRY_PENDING.store(1);

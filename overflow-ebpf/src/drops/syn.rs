@@ -56,6 +56,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
             return None;
         }
         path |= Path::COOKIE_INIT;
+        gate::set_retry_pending();
     } else if counted & Path::COUNTED == 0 {
         // The first look at these counters proves nothing about this SYN; its queue may.
         let (len, max) = Listener::queue::<M>(sk);
