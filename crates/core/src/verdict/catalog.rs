@@ -292,7 +292,7 @@ verdicts! {
         class: AckReset, shown: By(ThirdAck),
         tone: Warn, abnormal: true, came_through: false,
         decided_by: AcceptQueue, listen_overflow: false,
-        wire: [StrayReset, AckReset, DataReset],
+        wire: [AckReset, DataReset],
         // Nothing counts the failure if no cookie was sent of late, or the timestamp is no good.
         counters: [always OutRsts, maybe SyncookiesFailed, maybe SyncookiesRecv],
         server: Nothing, client: Reset, ends: Nothing,
@@ -305,7 +305,7 @@ verdicts! {
         class: AckReset, shown: By(ThirdAck),
         tone: Warn, abnormal: true, came_through: false,
         decided_by: AcceptQueue, listen_overflow: false,
-        wire: [StrayReset, AckReset, AckSilent, AckSilentShort, DataReset],
+        wire: [AckReset, AckSilent, AckSilentShort, DataReset],
         // By tracepoints alone a child that could not be made is no other.
         counters: [
             maybe ListenDrops, maybe PassiveOpens, maybe OutRsts, maybe EmbryonicRsts,
