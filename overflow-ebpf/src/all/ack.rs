@@ -77,6 +77,7 @@ fn exit(returned: u64, bits: [u32; 3], entered: u32) {
         if entered == Path::CHECK_REQ && !state.has(CHILD_TRIED) {
             state.event.valid |= timestamps::compare(state.skb, state.event.req) as u16;
         }
+        state.counted();
         state.finish();
     } else if returned == state.event.sk {
         state.mark(bits[1]);

@@ -1,10 +1,10 @@
 //! An RST answers a segment (`tcp_v4_send_reset`, `tcp_v6_send_reset`).
 
-use overflow_common::{Kind, Loss, Path, RawEvent, segment::RST};
+use overflow_common::{Kind, LeftOut, Loss, Path, RawEvent, segment::RST};
 
 use super::{ack::Refused, listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{
-    emit, filter,
+    audit, emit, filter,
     globals::{NET_ABORT_ON_OVERFLOW, NET_INUM, SOCK_DPORT, SOCK_STATE, STATE_LISTEN},
     losses, read, report,
     skb::{self, At},
@@ -29,23 +29,25 @@ pub fn send_reset<M: AttachMode>(sk: u64, skb: u64, reason: u64) {
     }
 }
 
-/// `tcp_check_req` read the sysctl and resets; `sk` is the listener. Whether it is the third ACK of
+/// `tcp_check_req` read the sysctl and resets; `sk` is the listener. 0 if it is not the third ACK of
 /// the request that got no child.
 #[inline(never)]
 fn reset_by_overflow<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> u32 {
-    u32::from(report_reset::<M>(sk, skb, reason) == Some(true))
+    u32::from(report_reset::<M>(sk, skb, reason) != Some(false))
 }
 
 #[inline(always)]
 fn report_reset<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<bool> {
     let state = CpuState::get()?;
     let net = Listener::net::<M>(sk);
+    let netns = M::exact::<u32>(net, &NET_INUM) as u32;
+    let counted = state.refused_counted as u32;
     let refused = Refused {
         listener: Listener::at::<M>(sk, net)?,
         req: state.refused,
         by_request: true,
         abort: M::exact::<u8>(net, &NET_ABORT_ON_OVERFLOW) as u8,
-        counted: state.refused_counted as u32,
+        counted,
     };
     let port = u16::from_be(read::field(state.refused, &SOCK_DPORT).unwrap_or(0) as u16);
     let mut its_own = true;
@@ -54,6 +56,10 @@ fn report_reset<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<bool> {
         its_own = event.client_port == port;
         event.path |= Path::SEND_RESET;
         report::reset_reason(event, reason);
+        if !wanted {
+            audit::filtered(netns, counted);
+            audit::left_out(netns, LeftOut::FilteredReset, 1);
+        }
         wanted && its_own
     });
     Some(its_own)

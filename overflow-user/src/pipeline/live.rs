@@ -33,8 +33,10 @@ use overflow_host::clock::monotonic_ns;
 /// Looking for listeners may take one part in so many of the time, and at first this much more.
 const SHARE: u32 = 10;
 const AHEAD: Duration = Duration::from_millis(500);
-/// Network namespaces that are looked for among threads too; more are not.
+/// Network namespaces that are looked for among threads too; more are not at a time.
 const WANTED: usize = 1024;
+/// Listeners that are looked for in vain between two regular looks; more wait for the next one.
+const STRANGERS: usize = 1 << 16;
 /// While anything happens, how often all listeners are read again: one can be closed
 /// and another opened at its address.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
@@ -77,8 +79,8 @@ pub struct Live {
     /// When this began, and how long looking for listeners took since then.
     since: Instant,
     spent: Duration,
-    /// (network namespace, port) that were looked for in vain since the last regular look.
-    strangers: BTreeSet<(u32, u16)>,
+    /// (network namespace, socket or 0, port) that were looked for in vain since the last regular look.
+    strangers: BTreeSet<(u32, u32, u16)>,
     eventful: bool,
     overrun: u64,
     /// How often looking for listeners failed.
@@ -95,11 +97,12 @@ impl Live {
     /// Puts the parts together.
     pub fn new(
         mut tracer: Tracer,
-        engine: Engine,
+        mut engine: Engine,
         recorder: Option<Recorder<File>>,
         attribution: Attribution,
     ) -> Result<Self> {
         let ring = tracer.records()?;
+        engine.port_is_tested();
         // The eBPF side leaves out known listeners of other owners: these may change.
         let look_every = engine.filter().by_owner().then_some(OWNERS_EVERY);
         Ok(Self {
@@ -170,6 +173,7 @@ impl Live {
             interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut time_is_up = pin!(sleep(ends.after.unwrap_or(Duration::MAX)));
+        self.tracer.arm()?;
         self.aggregate()?;
         self.note(Frame::Tick(monotonic_ns()))?;
         loop {
@@ -197,6 +201,7 @@ impl Live {
             }
             self.engine.flush()?;
         }
+        self.tracer.disarm()?;
         let pending = &mut self.pending;
         self.ring.drain(|e| pending.push_back(e));
         let _ = self.events().await?;
@@ -240,7 +245,11 @@ impl Live {
                 if self.wanted.len() < WANTED {
                     self.wanted.insert(event.netns);
                 }
-                if self.may_look() && self.strangers.insert((event.netns, event.server_port)) {
+                let stranger = (event.netns, event.ino, event.server_port);
+                if self.may_look()
+                    && self.strangers.len() < STRANGERS
+                    && self.strangers.insert(stranger)
+                {
                     self.renew().await?;
                 }
             }
@@ -294,12 +303,14 @@ impl Live {
 
     /// Hands the engine new listeners, unless nothing but their queues has changed.
     fn learn(&mut self, inventory: Inventory) -> Result<()> {
+        // One that nobody finds is gone, or is no one's any more.
+        self.wanted.retain(|netns| inventory.namespaces.contains_key(netns));
         if self.engine.filter().by_owner() {
             self.tracer.set_excluded(&self.engine.filter().excluded(&inventory.listeners))?;
         }
         let identity = |l: &Listener| Listener { recv_q: 0, syn_recv: 0, drops: None, ..l.clone() };
         let identities: Vec<Listener> = inventory.listeners.iter().map(identity).collect();
-        if identities != self.known {
+        if identities != self.known || self.engine.contradicts(&inventory) {
             self.known = identities;
             self.note(Frame::Inventory(Box::new(inventory)))?;
         } else if self.look_every.is_some() {
@@ -311,7 +322,10 @@ impl Live {
     async fn second(&mut self) -> Result<()> {
         let due = match self.look_every {
             Some(every) => self.renewed.elapsed() >= every,
-            None => self.eventful && self.renewed.elapsed() >= RENEW_EVERY,
+            // A queue that is full can get shorter unseen.
+            None => {
+                (self.eventful || self.engine.any_full()) && self.renewed.elapsed() >= RENEW_EVERY
+            }
         };
         if due && self.may_look() {
             self.eventful = false;

@@ -4,6 +4,8 @@
 mod command;
 mod engine;
 mod filter;
+mod grouped;
+mod kernel_counts;
 mod live;
 mod listener_totals;
 mod listener_cache;
