@@ -261,7 +261,7 @@ impl Live {
             taken += 1;
             self.eventful = true;
             self.look_due.event();
-            if event.path & Path::SYN_RECV_SOCK_NULL != 0 {
+            if event.path & (Path::SYN_RECV_SOCK_NULL | Path::COOKIE_INIT) != 0 {
                 self.retry_pending = Some(Instant::now());
             }
             if self.engine.is_stranger(&event) {
