@@ -21,7 +21,9 @@ verdicts! {
         tone: Plain, abnormal: false, came_through: false,
         decided_by: SynQueueRoom, listen_overflow: false,
         wire: [SynAckOnly],
-        counters: [],
+        // Fast Open that its queue or its cookie refuses goes on as an ordinary SYN
+        // (tcp_try_fastopen in net/ipv4/tcp_fastopen.c).
+        counters: [maybe FastOpenListenOverflow, maybe FastOpenPassiveFail],
         server: Request, client: Unknown, ends: Nothing,
         after: [],
     }
@@ -45,7 +47,7 @@ verdicts! {
         tone: Good, abnormal: false, came_through: true,
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [Accepted],
-        counters: [always PassiveOpens],
+        counters: [always PassiveOpens, always FastOpenPassive],
         server: Child, client: Connected, ends: Nothing,
         after: [],
     }
@@ -99,8 +101,12 @@ verdicts! {
         tone: Bad, abnormal: true, came_through: false,
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [SynUnanswered],
-        // tcp_v6_conn_request drops some SYNs without counting them.
-        counters: [maybe ListenDrops, maybe ReqQFullDoCookies],
+        // tcp_v6_conn_request drops some SYNs without counting them. Fast Open is tried before the
+        // child is put into the accept queue, which may refuse it.
+        counters: [
+            maybe ListenDrops, maybe ReqQFullDoCookies, maybe FastOpenListenOverflow,
+            maybe FastOpenPassive, maybe FastOpenPassiveFail
+        ],
         server: Nothing, client: Connecting, ends: Nothing,
         after: [],
     }

@@ -250,8 +250,22 @@ mod pinned {
             &[("ListenOverflows", 1, 1), ("ListenDrops", 1, 1), ("TCPReqQFullDoCookies", 0, 1)],
         );
         check(&[V::SynDropSynQueueFull], &[("TCPReqQFullDrop", 1, 1), ("ListenDrops", 1, 1)]);
-        check(&[V::SynDropOther], &[("ListenDrops", 0, 1), ("TCPReqQFullDoCookies", 0, 1)]);
-        check(&[V::SynFastopen, V::AckAccepted], &[("PassiveOpens", 1, 1)]);
+        check(
+            &[V::SynDropOther],
+            &[
+                ("ListenDrops", 0, 1),
+                ("TCPReqQFullDoCookies", 0, 1),
+                ("TCPFastOpenListenOverflow", 0, 1),
+                ("TCPFastOpenPassive", 0, 1),
+                ("TCPFastOpenPassiveFail", 0, 1),
+            ],
+        );
+        check(
+            &[V::SynQueued],
+            &[("TCPFastOpenListenOverflow", 0, 1), ("TCPFastOpenPassiveFail", 0, 1)],
+        );
+        check(&[V::SynFastopen], &[("PassiveOpens", 1, 1), ("TCPFastOpenPassive", 1, 1)]);
+        check(&[V::AckAccepted], &[("PassiveOpens", 1, 1)]);
         check(&[V::AckAcceptedCookie], &[("PassiveOpens", 1, 1), ("SyncookiesRecv", 1, 1)]);
         check(&[V::AckDropOverflow], &[("ListenOverflows", 1, 1), ("ListenDrops", 1, 1)]);
         check(
@@ -317,7 +331,6 @@ mod pinned {
         check(&[V::LaterRequestIcmpError], &[("ListenDrops", 1, 1)]);
         check(
             &[
-                V::SynQueued,
                 V::AckDropPaws,
                 V::AckDropOutOfWindow,
                 V::LaterAcceptedByApp,
