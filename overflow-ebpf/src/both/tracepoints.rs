@@ -11,7 +11,7 @@
 use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
 use overflow_common::{
     Kind, Path, RawEvent, Rung,
-    segment::{ACK, SYN},
+    segment::{ACK, RST, SYN},
     valid,
 };
 
@@ -121,6 +121,13 @@ fn ended(state: &mut PathState, emit: bool) {
         && (sk == 0 || filter::wants_socket(sk, netns))
         && filter::wants_segment(&state.event);
     if wanted {
+        // Whose client was left alone may try again, and is to be seen if it gets in.
+        let left_alone = path & (Path::TP_KFREE_SKB | Path::TP_SYNACK_COOKIE) != 0
+            && path & Path::TP_SEND_RESET == 0
+            && state.event.tcp_flags & RST == 0;
+        if left_alone {
+            retry::set_pending();
+        }
         if sk != 0 {
             state.after();
         }

@@ -47,7 +47,12 @@ const STRANGERS: usize = 1 << 16;
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// While only some owners' listeners are asked for, how often all are read again.
 const OWNERS_EVERY: Duration = Duration::from_secs(2);
-/// No request outlives its last SYN-ACK by more: TCP_RTO_MAX is 120 s.
+/// One of these is set where a client may try again: the programs then look at third ACKs that are
+/// taken, too.
+const LEFT_ALONE: u32 =
+    Path::SYN_RECV_SOCK_NULL | Path::COOKIE_INIT | Path::TP_KFREE_SKB | Path::TP_SYNACK_COOKIE;
+/// No request outlives its last SYN-ACK by more: TCP_RTO_MAX is 120 s. Nor does a cookie: it is good
+/// for two minutes.
 const RETRY_FOR: Duration = Duration::from_secs(130);
 /// Records of the last segments may still be on their way when a command ends.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -261,7 +266,7 @@ impl Live {
             taken += 1;
             self.eventful = true;
             self.look_due.event();
-            if event.path & (Path::SYN_RECV_SOCK_NULL | Path::COOKIE_INIT) != 0 {
+            if event.path & LEFT_ALONE != 0 {
                 self.retry_pending = Some(Instant::now());
             }
             if self.engine.is_stranger(&event) {
