@@ -178,7 +178,7 @@ impl Waits {
 }
 
 /// Where a listener listens.
-fn local(tally: &Tally) -> SocketAddr {
+pub(crate) fn local(tally: &Tally) -> SocketAddr {
     let [a, b, c, d, ..] = tally.address;
     let address: IpAddr = if tally.family == 6 {
         Ipv6Addr::from(tally.address).into()

@@ -30,6 +30,7 @@ use crate::{
     skb::{self, At},
     sock,
     state::{self, PathState},
+    tally,
 };
 
 /// Listeners come and go here: (sk, oldstate, newstate). A child's way to ESTABLISHED too.
@@ -49,6 +50,7 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
         listeners::opened(sk);
     } else if old == listen && new != syn_recv {
         listeners::closed(sk);
+        tally::closed(sk);
     } else if old == syn_recv && new == STATE_ESTABLISHED.load() {
         let port = sock::local_port(sk)?;
         let state = PathState::get()?;

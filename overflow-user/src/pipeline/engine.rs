@@ -1,6 +1,8 @@
 //! The pipeline from frames to output: decoded, attributed, judged, counted, shown. It sees no
 //! clock and no kernel, so a replay of the same frames prints the same bytes.
 
+mod audit;
+
 use std::{io, mem, ops::ControlFlow};
 
 use overflow_common::{Kind, RawEvent, Rung};
@@ -16,6 +18,7 @@ use crate::sink::trace::{
 };
 use overflow_core::{
     aggregates::Aggregates,
+    audit::{Auditor, NamespaceAudit},
     connections::{At, Bounds, ConnTable, Id},
     decode::{Decoder, Event},
     hook_point::{self, About, Counted},
@@ -72,6 +75,9 @@ pub struct Engine {
     connections: u64,
     /// Whether the kernel counts SYNs, third ACKs and accept()s: then records are not counted.
     exact: bool,
+    /// What was told of the kernel's counters, and what came out of it at the last look.
+    auditor: Auditor,
+    audits: Option<Vec<NamespaceAudit>>,
 }
 
 impl Engine {
@@ -83,6 +89,7 @@ impl Engine {
         opening: &Opening,
     ) -> io::Result<Self> {
         sinks.handle(Message::Open(opening))?;
+        let auditor = Auditor::new(&opening.rungs, &options.filter.netns);
         Ok(Self {
             options,
             decoder,
@@ -103,6 +110,8 @@ impl Engine {
             suppressed: 0,
             connections: 0,
             exact: false,
+            auditor,
+            audits: None,
         })
     }
 
@@ -123,6 +132,7 @@ impl Engine {
                 }
                 self.losses = losses;
             }
+            Frame::Look(look) => self.look(&look)?,
             Frame::Tick(t_ns) => self.tick(t_ns)?,
             Frame::End(t_ns) => self.last_ns = self.last_ns.max(t_ns),
         }
@@ -171,8 +181,9 @@ impl Engine {
     pub(crate) fn end(&mut self) -> io::Result<()> {
         self.hand_over()?;
         let losses = self.losses();
-        let Self { places, sinks, options, inventory, suppressed, last_ns, .. } = self;
-        let snapshot = snapshot(places, inventory, options, *last_ns, *suppressed, losses);
+        let Self { places, sinks, options, inventory, suppressed, last_ns, audits, .. } = self;
+        let mut snapshot = snapshot(places, inventory, options, *last_ns, *suppressed, losses);
+        snapshot.audit = audits.as_deref();
         sinks.handle(Message::Ending(&snapshot))
     }
 
@@ -191,7 +202,7 @@ impl Engine {
         self.hand_over()?;
         let seconds = seconds(self.begun_ns.unwrap_or(self.last_ns), self.last_ns);
         let losses = self.losses();
-        let Self { places, sinks, options, inventory, .. } = self;
+        let Self { places, sinks, options, inventory, audits, .. } = self;
         let closing = Closing {
             seconds,
             listeners: listened(places, inventory, |c| &c.total),
@@ -199,6 +210,7 @@ impl Engine {
             connections: self.connections,
             suppressed: self.suppressed,
             losses,
+            audit: audits.as_deref(),
         };
         sinks.handle(Message::Close(&closing))
     }
@@ -218,6 +230,11 @@ impl Engine {
         let own = [(Loss::Undecoded, self.decoder.unknown())];
         let own = own.into_iter().chain(self.table.losses());
         self.losses.iter().cloned().chain(own).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// What came of the audit at the last look; `None` where counters were never compared.
+    pub fn audits(&self) -> Option<&[NamespaceAudit]> {
+        self.audits.as_deref()
     }
 
     /// Prefetches the histories of records that will be taken next; a few dozen at a time.
@@ -243,6 +260,7 @@ impl Engine {
         let known = cache.find(inventory, places, &options.filter, asked);
         let anybodys = asked.ino.is_none() && !known.seen;
         if !known.meant || (anybodys && !is_a_listeners(observed, table)) {
+            self.tell_unasked(observed);
             return Ok(ControlFlow::Continue(()));
         }
         let (key, place) = (known.key, known.number(places, server));
@@ -256,6 +274,7 @@ impl Engine {
         let mut stages = mem::take(&mut self.stages);
         let id = table.add(observed, limit, &mut stages, wanted.then_some(&mut on_finished))?;
         places.counted(place).event(observed);
+        self.tell(observed, &stages);
         let flow = self.stages(place, observed, id, &stages);
         self.stages = stages;
         flow
@@ -294,6 +313,7 @@ impl Engine {
 
     fn aggregates(&mut self, t_ns: u64, aggregates: &Aggregates) {
         self.exact = true;
+        self.tell_counts(aggregates);
         let counts = aggregates.sockets(&mut self.decoder, self.limit.limit(), t_ns);
         let Self { places, inventory, cache, options, .. } = self;
         places.kernel_has(&counts.keys().copied().collect());
@@ -410,8 +430,9 @@ impl Engine {
         };
         table.expire(t_ns, limit.limit(), wanted.then_some(&mut on_finished))?;
         let losses = self.losses();
-        let Self { places, sinks, options, inventory, suppressed, .. } = self;
-        let snapshot = snapshot(places, inventory, options, t_ns, *suppressed, losses);
+        let Self { places, sinks, options, inventory, suppressed, audits, .. } = self;
+        let mut snapshot = snapshot(places, inventory, options, t_ns, *suppressed, losses);
+        snapshot.audit = audits.as_deref();
         sinks.handle(Message::Second(&snapshot))?;
         let Some(every) = self.options.summary else { return Ok(()) };
         let since = *self.interval_ns.get_or_insert(t_ns);
@@ -453,6 +474,12 @@ fn counted_by_kernel(observed: &Event, id: VerdictId, limit: Option<SynQueueLimi
         }
         Counted::No => false,
     }
+}
+
+/// Whether the kernel side counts this event by what it went through.
+fn counted_by_signature(observed: &Event, limit: Option<SynQueueLimit>) -> bool {
+    hook_point::counted(observed.kind) == Counted::Signatures
+        && verdict::of_one(observed, limit).is_some()
 }
 
 /// Hands over a connection of which nothing more is expected. What became of it stays open if that
@@ -521,6 +548,7 @@ fn snapshot<'a>(
         accepts: options.accepts,
         suppressed,
         losses,
+        audit: None,
     }
 }
 

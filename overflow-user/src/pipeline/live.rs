@@ -16,7 +16,11 @@ use tokio::{
     time::{MissedTickBehavior, interval_at, sleep},
 };
 
-use super::{command::Traced, engine::Engine};
+use super::{
+    command::Traced,
+    engine::Engine,
+    looks::{self, Beginning, Due},
+};
 use crate::{
     confine::{Attribution, Needs, confine},
     export::Export,
@@ -24,6 +28,7 @@ use crate::{
     probe::{RecordReader, Tracer},
 };
 use overflow_core::{
+    audit::{Cut, Look, Readings},
     listeners::{Inventory, Listener},
     loss::Loss,
     recording::{Frame, Recorder},
@@ -89,6 +94,10 @@ pub struct Live {
     wanted: BTreeSet<u32>,
     /// Look at the listeners this often, whether anything happens or not.
     look_every: Option<Duration>,
+    /// The counters as they were before this began.
+    beginning: Beginning,
+    /// When counters are read next.
+    look_due: Due,
     /// When a third ACK was last dropped while its request stayed.
     retry_pending: Option<Instant>,
 }
@@ -125,6 +134,8 @@ impl Live {
             losses: Vec::new(),
             wanted: BTreeSet::new(),
             look_every,
+            beginning: Beginning::default(),
+            look_due: Due::new(),
             retry_pending: None,
         })
     }
@@ -140,6 +151,12 @@ impl Live {
     #[must_use]
     pub fn exporting(self, export: Option<Export>) -> Self {
         Self { export, ..self }
+    }
+
+    /// Audits from these counters on.
+    #[must_use]
+    pub fn audited(self, beginning: Beginning) -> Self {
+        Self { beginning, ..self }
     }
 
     /// Keeps the queues of all listeners current too, as far as looking at them may take its part
@@ -173,8 +190,10 @@ impl Live {
             interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut time_is_up = pin!(sleep(ends.after.unwrap_or(Duration::MAX)));
-        self.tracer.arm()?;
         self.aggregate()?;
+        for look in std::mem::take(&mut self.beginning).looks(self.tracer.watched()) {
+            self.note(Frame::Look(Box::new(look)))?;
+        }
         self.note(Frame::Tick(monotonic_ns()))?;
         loop {
             let ended = async {
@@ -188,7 +207,11 @@ impl Live {
                 waited = self.ring.wait(|e| pending.push_back(e)) => {
                     waited.context("cannot read the ring")?;
                 }
-                _ = tick.tick() => self.second().await?,
+                _ = tick.tick() => {
+                    if self.second().await?.is_break() {
+                        return self.finish(command).await;
+                    }
+                }
                 () = &mut stop => break,
                 () = &mut time_is_up => break,
                 _ = ended => {
@@ -197,20 +220,19 @@ impl Live {
                 }
             }
             if self.events().await?.is_break() {
+                // What happens from here on is not told, so the last look stays what it was.
                 return self.finish(command).await;
             }
             self.engine.flush()?;
         }
-        self.tracer.disarm()?;
-        let pending = &mut self.pending;
-        self.ring.drain(|e| pending.push_back(e));
-        let _ = self.events().await?;
+        let _ = self.caught_up().await?;
+        let inventory = self.attribution.inventory(&self.wanted).await;
+        self.found(inventory)?;
+        let _ = self.last_look().await?;
         self.finish(command).await
     }
 
     async fn finish(mut self, command: Option<Traced>) -> Result<()> {
-        let inventory = self.attribution.inventory(&self.wanted).await;
-        self.found(inventory)?;
         self.count_losses()?;
         self.aggregate()?;
         self.note(Frame::End(monotonic_ns()))?;
@@ -238,7 +260,8 @@ impl Live {
             }
             taken += 1;
             self.eventful = true;
-            if event.path & Path::SYN_RECV_SOCK_NULL != 0 {
+            self.look_due.event();
+            if event.path & (Path::SYN_RECV_SOCK_NULL | Path::COOKIE_INIT) != 0 {
                 self.retry_pending = Some(Instant::now());
             }
             if self.engine.is_stranger(&event) {
@@ -289,6 +312,74 @@ impl Live {
         self.found(inventory)
     }
 
+    /// Hands over everything that has happened so far.
+    async fn caught_up(&mut self) -> Result<ControlFlow<()>> {
+        let pending = &mut self.pending;
+        self.ring.drain(|e| pending.push_back(e));
+        let flow = self.events().await?;
+        self.count_losses()?;
+        self.aggregate()?;
+        Ok(flow)
+    }
+
+    /// Reads the counters; meanwhile the ring is emptied.
+    async fn readings(&mut self, anew: bool) -> Result<Option<Readings>> {
+        let (pending, overrun) = (&mut self.pending, &mut self.overrun);
+        let mut keep = |event| {
+            if pending.len() < WAITING { pending.push_back(event) } else { *overrun += 1 }
+        };
+        let mut looking = pin!(self.attribution.counters(&self.wanted, anew));
+        let found = loop {
+            tokio::select! {
+                found = &mut looking => break found,
+                waited = self.ring.wait(&mut keep) => waited.context("cannot read the ring")?,
+            }
+        };
+        match found {
+            Ok(readings) => Ok(Some(readings)),
+            Err(error) => {
+                log::warn!("cannot read the kernel's counters: {error}");
+                self.unanswered += 1;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads the counters, and has them compared with everything that was told until then: what
+    /// they count has reached the ring by the time it is emptied.
+    async fn look(&mut self) -> Result<ControlFlow<()>> {
+        let quiet = self.pending.is_empty();
+        let Some(seen) = self.readings(false).await? else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let settled = quiet && self.pending.is_empty();
+        if self.caught_up().await?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.look_due.looked(settled);
+        self.compare(Cut::Running, seen)?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Ends the judging, and reads the counters before and after it.
+    async fn last_look(&mut self) -> Result<ControlFlow<()>> {
+        let before = self.readings(true).await?;
+        self.tracer.disarm()?;
+        let after = self.readings(false).await?;
+        let flow = self.caught_up().await?;
+        let Some(before) = before.filter(|_| flow.is_continue()) else { return Ok(flow) };
+        self.compare(Cut::Disarming, before)?;
+        if let Some(after) = after {
+            self.compare(Cut::Disarmed, after)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn compare(&mut self, cut: Cut, seen: Readings) -> Result<()> {
+        let look: Look = looks::look(cut, seen, self.tracer.watched(), self.tracer.left_out()?);
+        self.note(Frame::Look(Box::new(look)))
+    }
+
     fn found(&mut self, inventory: io::Result<Inventory>) -> Result<()> {
         match inventory {
             Ok(inventory) => self.learn(inventory),
@@ -319,7 +410,7 @@ impl Live {
         Ok(())
     }
 
-    async fn second(&mut self) -> Result<()> {
+    async fn second(&mut self) -> Result<ControlFlow<()>> {
         let due = match self.look_every {
             Some(every) => self.renewed.elapsed() >= every,
             // A queue that is full can get shorter unseen.
@@ -336,9 +427,15 @@ impl Live {
             self.retry_pending = None;
             self.tracer.clear_retry_pending()?;
         }
-        self.count_losses()?;
-        self.aggregate()?;
-        self.note(Frame::Tick(monotonic_ns()))
+        let flow = if self.look_due.is_now(self.look_every.is_some()) {
+            self.look().await?
+        } else {
+            self.count_losses()?;
+            self.aggregate()?;
+            ControlFlow::Continue(())
+        };
+        self.note(Frame::Tick(monotonic_ns()))?;
+        Ok(flow)
     }
 
     fn aggregate(&mut self) -> Result<()> {
@@ -379,12 +476,18 @@ impl Live {
     }
 }
 
-/// One line on stderr if anything was lost.
+/// On stderr what was lost and what that means, if anything was, and one line if anything is unaccounted.
 pub fn report_losses(engine: &Engine) {
     let losses = engine.losses();
     if !losses.is_empty() {
         let causes: Vec<_> = losses.iter().map(|(what, n)| format!("{n} {what}")).collect();
         eprintln!("overflow: lost {}", causes.join(", "));
+        for (what, _) in &losses {
+            eprintln!("overflow: {what}: {}", what.meaning());
+        }
+    }
+    if let Some(alarm) = engine.audits().and_then(crate::sink::alarm) {
+        eprintln!("overflow: {alarm}");
     }
 }
 

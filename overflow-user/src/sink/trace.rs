@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, io, net::SocketAddr};
 pub use super::{trace_json::JsonLines, trace_text::TraceText};
 pub use overflow_core::aggregates::{Full, Waits};
 use overflow_core::{
+    audit::NamespaceAudit,
     decode::Event,
     listeners::{Inventory, Listener, Sysctls},
     loss::Loss,
@@ -156,6 +157,19 @@ pub struct Snapshot<'a> {
     pub suppressed: u64,
     /// What was lost, by cause, zeros left out.
     pub losses: Vec<(Loss, u64)>,
+    /// What came of the audit at its last look; `None` where counters were never compared.
+    pub audit: Option<&'a [NamespaceAudit]>,
+}
+
+/// What was told beside what the kernel counted, at one look.
+#[derive(Clone, Copy, Debug)]
+pub struct Audited<'a> {
+    /// CLOCK_MONOTONIC nanoseconds.
+    pub t_ns: u64,
+    /// Whether it is the last one, whose result the summary has too.
+    pub last: bool,
+    /// Each network namespace.
+    pub namespaces: &'a [NamespaceAudit],
 }
 
 /// The end.
@@ -173,6 +187,8 @@ pub struct Closing<'a> {
     pub suppressed: u64,
     /// What was lost, by cause, zeros left out.
     pub losses: Vec<(Loss, u64)>,
+    /// As in [`Snapshot`].
+    pub audit: Option<&'a [NamespaceAudit]>,
 }
 
 /// What a trace reports to its sinks, in this order: once [`Message::Open`], then what happens, then
@@ -192,6 +208,8 @@ pub enum Message<'a> {
     Suppressed(u64),
     /// Aggregates of an interval.
     Interval(&'a Interval<'a>),
+    /// The kernel's counters were read and compared with what was told.
+    Audit(&'a Audited<'a>),
     /// A second went by.
     Second(&'a Snapshot<'a>),
     /// Everything was handed over; only the summary follows.

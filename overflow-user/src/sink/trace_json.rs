@@ -8,14 +8,16 @@ use std::{
 };
 
 use super::{
+    audit_text,
     listeners::sysctl_names,
     trace::{
-        Closing, Finished, Full, JudgedEvent, Listened, Message, Opening, Sink, Totals, Whose,
-        certain_owner,
+        Audited, Closing, Finished, Full, JudgedEvent, Listened, Message, Opening, Sink, Totals,
+        Whose, certain_owner,
     },
 };
 use overflow_core::{
     aggregates::Waits,
+    audit::unaccounted,
     hook_point,
     listeners::Listener,
     loss::Loss,
@@ -30,16 +32,32 @@ pub struct JsonLines<W> {
     buffer: Vec<u8>,
     /// Whether only aggregates are shown.
     aggregates_only: bool,
+    /// How much the audit left unaccounted when that was last printed.
+    unaccounted: u64,
 }
 
 impl<W: Write> JsonLines<W> {
     /// Lines to `out`, each written whole.
     pub fn new(out: W) -> Self {
-        Self { out, buffer: Vec::new(), aggregates_only: false }
+        Self { out, buffer: Vec::new(), aggregates_only: false, unaccounted: 0 }
     }
 
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
         wire::line_in(&mut self.out, &mut self.buffer, line)
+    }
+
+    /// While the trace is at work only what is unaccounted is worth a line, each time it grows.
+    fn audit(&mut self, audited: &Audited<'_>) -> io::Result<()> {
+        let now = unaccounted(audited.namespaces);
+        if audited.last || now <= self.unaccounted {
+            return Ok(());
+        }
+        self.unaccounted = now;
+        let unequal = audited.namespaces.iter().filter(|n| n.unaccounted() > 0);
+        for namespace in unequal {
+            self.line(&Line::Audit(wire::Audit::of(namespace, Some(audited.t_ns))))?;
+        }
+        Ok(())
     }
 
     fn close(&mut self, closing: &Closing<'_>) -> io::Result<()> {
@@ -57,6 +75,11 @@ impl<W: Write> JsonLines<W> {
             lost = count.saturating_add(lost);
             self.line(&Line::Loss(wire::Loss::of(what, *count)))?;
         }
+        for namespace in closing.audit.into_iter().flatten() {
+            if !audit_text::is_quiet(namespace) {
+                self.line(&Line::Audit(wire::Audit::of(namespace, None)))?;
+            }
+        }
         self.line(&Line::Summary(wire::Summary {
             v: wire::VERSION,
             runs: None,
@@ -64,6 +87,7 @@ impl<W: Write> JsonLines<W> {
             disagreements: None,
             verdicts,
             lost,
+            unaccounted: closing.audit.map(unaccounted),
             agree: None,
         }))?;
         self.out.flush()
@@ -80,6 +104,7 @@ impl<W: Write> Sink for JsonLines<W> {
             Message::Event(_) | Message::Connection(_) if self.aggregates_only => Ok(()),
             Message::Event(judged) => self.line(&event(judged)),
             Message::Connection(finished) => self.line(&connection(finished)),
+            Message::Audit(audited) => self.audit(audited),
             Message::Interval(interval) => interval.listeners.iter().try_for_each(|listened| {
                 let t_ns = Some(interval.t_ns);
                 self.line(&listener(listened, t_ns, interval.seconds, interval.accepts))

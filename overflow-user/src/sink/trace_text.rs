@@ -6,11 +6,15 @@ use std::{
 };
 
 use super::{
+    audit_text,
     listeners::whereabouts,
-    trace::{Closing, Interval, Listened, Message, Opening, Sink, Totals, Whose, certain_owner},
+    trace::{
+        Audited, Closing, Interval, Listened, Message, Opening, Sink, Totals, Whose, certain_owner,
+    },
     trace_line::{CLIENT, Lines, VERDICT, push_owner},
 };
 use overflow_core::{
+    audit::unaccounted,
     text::{
         duration::{count, period},
         style::{Options, Page, Tone},
@@ -28,13 +32,23 @@ pub struct TraceText<W> {
     /// Whether only aggregates are shown.
     aggregates_only: bool,
     lines: Lines,
+    /// How much the audit left unaccounted when that was last printed.
+    unaccounted: u64,
 }
 
 impl<W: Write> TraceText<W> {
     /// Text to `out`, set with these options.
     pub fn new(out: W, opts: Options) -> Self {
         let lines = Lines::new(opts, 0, 0);
-        Self { out, opts, wall_offset_ns: 0, utc_offset_s: 0, aggregates_only: false, lines }
+        Self {
+            out,
+            opts,
+            wall_offset_ns: 0,
+            utc_offset_s: 0,
+            aggregates_only: false,
+            lines,
+            unaccounted: 0,
+        }
     }
 
     fn clock(&self, t_ns: u64) -> String {
@@ -100,12 +114,28 @@ impl<W: Write> TraceText<W> {
         page.write_to(&mut self.out)
     }
 
+    /// While the trace is at work only what is unaccounted is worth a line, each time it grows.
+    fn audit(&mut self, audited: &Audited<'_>) -> io::Result<()> {
+        let now = unaccounted(audited.namespaces);
+        if audited.last || now <= self.unaccounted {
+            return Ok(());
+        }
+        self.unaccounted = now;
+        let mut page = Page::new(self.opts);
+        for namespace in audited.namespaces.iter().filter(|n| n.unaccounted() > 0) {
+            audit_text::namespace(&mut page, "audit", namespace);
+        }
+        page.write_to(&mut self.out)
+    }
+
     pub(super) fn close(&mut self, closing: &Closing<'_>) -> io::Result<()> {
         let mut page = Page::new(self.opts);
         page.blank();
         let seconds = closing.seconds;
         if closing.listeners.is_empty() {
-            page.line(&format!("Nothing to report in {seconds:.1} s."));
+            let counted = closing.audit.is_some_and(|a| !a.iter().all(audit_text::is_quiet));
+            let but = if counted { ", although the kernel counted drops" } else { "" };
+            page.line(&format!("Nothing to report in {seconds:.1} s{but}."));
         } else {
             let listeners = count(closing.listeners.len(), "listener");
             page.line(&format!("{listeners} in {seconds:.1} s:"));
@@ -119,6 +149,8 @@ impl<W: Write> TraceText<W> {
             page.blank();
             page.line(&format!("{} events were counted but not shown.", closing.suppressed));
         }
+        page.blank();
+        audit_text::summary(&mut page, closing.audit);
         page.write_to(&mut self.out)
     }
 }
@@ -131,6 +163,7 @@ impl<W: Write> Sink for TraceText<W> {
             Message::Event(judged) => self.out.write_all(self.lines.line(judged).as_bytes()),
             Message::Suppressed(count) => self.suppressed(count),
             Message::Interval(interval) => self.interval(interval),
+            Message::Audit(audited) => self.audit(audited),
             // Each of a connection's events had a line.
             Message::Connection(_) | Message::Second(_) | Message::Ending(_) => Ok(()),
             Message::Close(closing) => {

@@ -2,6 +2,7 @@
 //! a program. Each names its needs, and where one is not met it is reported as ignored, with the
 //! need. What they print goes to stderr: stdout is the harness's.
 
+mod audit;
 mod capture;
 mod collector;
 mod confinement;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     args.test_threads.get_or_insert(processors.min(THREADS));
     let groups = [
+        audit::TESTS,
         capture::TESTS,
         confinement::TESTS,
         lab_kill::TESTS,

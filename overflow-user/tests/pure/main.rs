@@ -1,5 +1,6 @@
 //! Tests that run anywhere: no privilege, no other program, no particular kernel.
 
+mod audit_replay;
 mod expect;
 mod model_docs;
 mod model_ground_truth;

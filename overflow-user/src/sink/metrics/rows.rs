@@ -336,6 +336,7 @@ mod tests {
             accepts: false,
             suppressed: 0,
             losses: Vec::new(),
+            audit: None,
         }
     }
 

@@ -171,7 +171,11 @@ impl Sink for Exported {
             Message::Ending(snapshot) => self.ending(snapshot),
             // The numbers have what was left out and what happened in an interval; what is printed
             // is not this sink's.
-            Message::Suppressed(_) | Message::Interval(_) | Message::Close(_) | Message::Flush => {}
+            Message::Suppressed(_)
+            | Message::Interval(_)
+            | Message::Audit(_)
+            | Message::Close(_)
+            | Message::Flush => {}
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::{
     sink::trace::{JudgedEvent, Listened, Opening, Snapshot, Whose},
 };
 use overflow_core::{
+    audit::unaccounted,
     hook_point::HookPoint,
     listeners::{Inventory, Listener},
     loss::Loss,
@@ -60,6 +61,8 @@ pub struct State {
     pub inventory: Inventory,
     /// What was lost, by cause.
     pub losses: Vec<(Loss, u64)>,
+    /// How much of what the kernel counted is unaccounted; `None` where it was never compared.
+    pub unaccounted: Option<u64>,
     /// When the first second ended, CLOCK_MONOTONIC nanoseconds.
     pub begun_ns: Option<u64>,
     /// When the last second ended.
@@ -79,6 +82,7 @@ impl State {
             handshakes: VecDeque::new(),
             inventory: Inventory::default(),
             losses: Vec::new(),
+            unaccounted: None,
             begun_ns: None,
             now_ns: 0,
             filter,
@@ -132,6 +136,7 @@ impl State {
         self.begun_ns.get_or_insert(snapshot.t_ns);
         self.now_ns = snapshot.t_ns;
         self.losses.clone_from(&snapshot.losses);
+        self.unaccounted = snapshot.audit.map(unaccounted);
         let looked = self.looked(snapshot.inventory);
         let mut happened: HashMap<Key, (Option<Key>, &Listened<'_>)> = HashMap::new();
         for listened in &snapshot.listeners {

@@ -10,13 +10,14 @@ use crate::sink::trace::{
     Full, JudgedEvent, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits, Whose,
 };
 use overflow_core::{
+    audit::{Balance, NamespaceAudit},
     decode::{Decoder, Event},
     hook_point::HookPoint,
     listeners::{Listener, Namespace, Surroundings, Sysctls, sample},
     loss::Loss,
     model::{kernels, release::Release},
     owner::{Cgroup, Owner, Process},
-    verdict::{Known, Stage, Values, VerdictId},
+    verdict::{Counter, Known, Stage, Values, VerdictId},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -158,8 +159,24 @@ fn second(
         accepts: false,
         suppressed: 0,
         losses: Vec::new(),
+        audit: None,
     };
     sink.handle(Message::Second(&snapshot)).unwrap();
+}
+
+/// What an audit that leaves so many unaccounted came to.
+fn audited(unaccounted: i64) -> [NamespaceAudit; 1] {
+    let balance = Balance {
+        counter: Counter::ListenDrops,
+        rose: 9,
+        told: 9_u64.saturating_add_signed(-unaccounted),
+        left_out: 0,
+        lost: 0,
+        unwatched: 0,
+        unaccounted,
+        why: Vec::new(),
+    };
+    [NamespaceAudit { netns: NETNS, appeared: false, balances: vec![balance] }]
 }
 
 fn full_totals(n: u64) -> Totals {
@@ -267,6 +284,7 @@ fn no_size_is_too_small_to_draw() {
         accepts: false,
         suppressed: 0,
         losses,
+        audit: Some(&audited(3)),
     };
     sink.handle(Message::Second(&snapshot)).unwrap();
     for page in [Action::Back, Action::Details, Action::Help] {
@@ -278,7 +296,30 @@ fn no_size_is_too_small_to_draw() {
         }
     }
     press(&top, &[Action::Back]);
-    assert!(shown(&top, 80, 24).contains("lost: 4 records"));
+    let screen = shown(&top, 80, 24);
+    assert!(
+        screen.contains("lost: 4 records") && screen.contains("full, 3 unaccounted"),
+        "{screen}"
+    );
+}
+
+#[test]
+fn the_audit_is_in_the_title() {
+    let (top, mut sink) = busy();
+    assert!(!shown(&top, 80, 24).contains("unaccounted"));
+    let inventory = inventory(host());
+    let snapshot = Snapshot {
+        t_ns: 13 * SECOND,
+        listeners: Vec::new(),
+        inventory: &inventory,
+        accepts: false,
+        suppressed: 0,
+        losses: Vec::new(),
+        audit: Some(&audited(0)),
+    };
+    sink.handle(Message::Second(&snapshot)).unwrap();
+    let screen = shown(&top, 80, 24);
+    assert!(screen.lines().next().unwrap().contains(", 0 unaccounted"), "{screen}");
 }
 
 #[test]
@@ -376,6 +417,7 @@ fn a_group_stands_above_its_members() {
         inventory: &inventory,
         accepts: true,
         suppressed: 0,
+        audit: None,
         losses: Vec::new(),
     };
     sink.handle(Message::Second(&snapshot)).unwrap();

@@ -110,6 +110,10 @@ fn title(canvas: &mut Canvas<'_>, state: &State, rows: &[&Row], held: bool) {
     );
     parts.push((Tone::Plain, format!(" {time}  {}, ", count(listeners, "listener"))));
     parts.push((if full > 0 { Tone::Bad } else { Tone::Plain }, format!("{full} full")));
+    if let Some(unaccounted) = state.unaccounted {
+        let tone = if unaccounted > 0 { Tone::Bad } else { Tone::Plain };
+        parts.push((tone, format!(", {unaccounted} unaccounted")));
+    }
     // Of what does not change, as much as there is room for.
     let width = usize::from(canvas.area().width);
     let mut used: usize = parts.iter().map(|(_, text)| text.chars().count()).sum();
