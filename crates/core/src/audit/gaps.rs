@@ -36,7 +36,7 @@ pub(super) struct Gap {
 /// What of a counter's rise this trace does not tell; what has a bound comes first.
 pub(super) fn gaps(
     counter: Counter,
-    watched: &Watched,
+    watched: Watched,
     rungs: &BTreeMap<HookPoint, Option<Rung>>,
 ) -> Vec<Gap> {
     let mut found: Vec<Gap> = Vec::new();

@@ -205,7 +205,7 @@ impl Auditor {
                         .of(counter)
                         .plus(account.dropped_by_kernel.of(counter)),
                     left_out: &account.left_out,
-                    gaps: gaps::gaps(counter, &look.watched, rungs),
+                    gaps: gaps::gaps(counter, look.watched, rungs),
                     rise,
                 };
                 let mut balance = balance::balance(&sides, &mut budget);

@@ -420,7 +420,7 @@ fn every_counter_says_what_of_it_is_not_watched() {
     let rung = |rung| HookPoint::ALL.iter().map(|h| (*h, Some(rung))).collect();
     let open = |watched: Watched, rungs: &BTreeMap<_, _>| -> BTreeSet<&str> {
         let unbounded = |counter: &&Counter| {
-            gaps::gaps(**counter, &watched, rungs).iter().any(|gap| gap.at_most.is_none())
+            gaps::gaps(**counter, watched, rungs).iter().any(|gap| gap.at_most.is_none())
         };
         Counter::AUDITED.iter().filter(unbounded).map(|c| c.as_str()).collect()
     };
