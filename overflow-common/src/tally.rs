@@ -148,8 +148,8 @@ pub struct Tally {
     pub port: u16,
     /// 4 or 6.
     pub family: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// Not zero once the listener was closed.
+    pub closed: u8,
     /// `sk_ack_backlog` and `sk_max_ack_backlog` when it last changed, connections.
     pub len: u32,
     /// See `len`.

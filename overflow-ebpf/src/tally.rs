@@ -8,7 +8,7 @@ use aya_ebpf::{
 use overflow_common::{Kind, Loss, RawEvent, Signature, Socket, Tally, Waiting};
 
 use crate::{
-    atomic,
+    arm, atomic,
     globals::{
         AGGREGATE, SOCK_ACK_BACKLOG, SOCK_FAMILY, SOCK_MAX_ACK_BACKLOG, SOCK_RCV_SADDR,
         SOCK_V6_RCV_SADDR,
@@ -18,7 +18,7 @@ use crate::{
 
 /// SYNs and third ACKs by signature; used if `AGGREGATE` is set.
 #[btf_map]
-pub static COUNTS: HashMap<Signature, u64, 16384> = HashMap::new();
+pub static COUNTS: HashMap<Signature, u64, 65536> = HashMap::new();
 
 /// Accept queues by listener.
 #[btf_map]
@@ -34,11 +34,17 @@ pub static SCRATCH: PerCpuArray<Tally, 1> = PerCpuArray::new();
 #[btf_map]
 pub static CHILDREN: LruHashMap<u64, Waiting, 65536> = LruHashMap::new();
 
+/// Whether anything is counted.
+#[inline(always)]
+fn counts() -> bool {
+    AGGREGATE.load() != 0 && arm::armed()
+}
+
 /// Counts a SYN or a third ACK by what it went through.
 #[inline(always)]
 pub fn segment(event: &RawEvent) {
     let counted = event.kind == Kind::Syn as u8 || event.kind == Kind::Ack as u8;
-    if AGGREGATE.load() == 0 || !counted || event.sk == 0 {
+    if !counts() || !counted || event.sk == 0 {
         return;
     }
     let signature = Signature::of(event);
@@ -59,7 +65,7 @@ pub fn segment(event: &RawEvent) {
 /// `child` was put into the accept queue of `listener`.
 #[inline(always)]
 pub fn queued(listener: u64, child: u64) {
-    if AGGREGATE.load() == 0 {
+    if !counts() {
         return;
     }
     let Some(tally) = of(listener) else { return };
@@ -72,11 +78,12 @@ pub fn queued(listener: u64, child: u64) {
     length(tally, listener, now);
 }
 
-/// accept() took `child`, of `listener` (0 if that is not known).
+/// accept() took `child`, of `listener` (0 if that is not known). Whose it was, as far as that is
+/// known then.
 #[inline(always)]
-pub fn accepted(child: u64, listener: u64) {
-    if AGGREGATE.load() == 0 {
-        return;
+pub fn accepted(child: u64, listener: u64) -> u64 {
+    if !counts() {
+        return listener;
     }
     let mut waiting = Waiting { sk: listener, since_ns: 0 };
     // SAFETY: copied at once.
@@ -85,16 +92,16 @@ pub fn accepted(child: u64, listener: u64) {
         let _ = CHILDREN.remove(child);
     }
     if waiting.sk == 0 {
-        return;
+        return 0;
     }
-    let Some(tally) = of(waiting.sk) else { return };
+    let Some(tally) = of(waiting.sk) else { return waiting.sk };
     add(&raw mut tally.accepted, 1);
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     length(tally, waiting.sk, now);
     // It was there before the trace, or it was taken before its ACK was done with.
     if waiting.since_ns == 0 {
-        return;
+        return waiting.sk;
     }
     let waited = now.wrapping_sub(waiting.since_ns);
     add(&raw mut tally.wait_ns, waited);
@@ -102,12 +109,13 @@ pub fn accepted(child: u64, listener: u64) {
     if let Some(bucket) = tally.waits.get_mut(below.min(Tally::WAITS - 1)) {
         add(bucket, 1);
     }
+    waiting.sk
 }
 
 /// `listener` goes away, and its queue with it.
 #[inline(always)]
 pub fn closed(listener: u64) {
-    if AGGREGATE.load() == 0 {
+    if !counts() {
         return;
     }
     let Some(socket) = socket(listener) else { return };
@@ -115,6 +123,7 @@ pub fn closed(listener: u64) {
         // SAFETY: a helper without arguments; the entry stays while the program runs.
         let (tally, now) = unsafe { (&mut *tally, bpf_ktime_get_ns()) };
         tally.len = 0;
+        tally.closed = 1;
         end(tally, now);
     }
 }

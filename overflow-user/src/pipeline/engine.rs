@@ -7,13 +7,20 @@ use std::{io, mem, ops::ControlFlow};
 
 use overflow_common::{Kind, RawEvent, Rung};
 
-use super::{filter::Filter, listener_cache::ListenerCache, listener_totals::ListenerTotals};
-use crate::sink::trace::{Closing, Interval, JudgedEvent, Message, Opening, Sink, Snapshot};
+use super::{
+    filter::Filter,
+    grouped::listened,
+    listener_cache::{Asked, Known, ListenerCache},
+    listener_totals::ListenerTotals,
+};
+use crate::sink::trace::{
+    Closing, Finished, Interval, JudgedEvent, Message, Opening, Sink, Snapshot,
+};
 use overflow_core::{
     aggregates::Aggregates,
     audit::{Auditor, NamespaceAudit},
-    connections::{Bounds, ConnTable, Id},
-    decode::{ConnKey, Decoder, Event},
+    connections::{At, Bounds, ConnTable, Id},
+    decode::{Decoder, Event},
     hook_point::{self, About, Counted},
     listeners::{Inventory, Listener},
     loss::Loss,
@@ -52,8 +59,6 @@ pub struct Engine {
     /// Those of the connection that was judged last.
     stages: Vec<Stage>,
     inventory: Inventory,
-    /// How many inventories came.
-    inventories: u64,
     cache: ListenerCache,
     places: ListenerTotals,
     sinks: Vec<Box<dyn Sink>>,
@@ -92,7 +97,6 @@ impl Engine {
             table: ConnTable::new(Bounds::LIVE),
             stages: Vec::new(),
             inventory: Inventory::default(),
-            inventories: 0,
             cache: ListenerCache::default(),
             places: ListenerTotals::default(),
             sinks,
@@ -118,9 +122,8 @@ impl Engine {
             Frame::Inventory(inventory) => {
                 let earlier = mem::replace(&mut self.inventory, *inventory);
                 self.inventory.inherit_owners(earlier);
-                self.inventories += 1;
                 self.cache.clear();
-                self.places.learn(&self.inventory);
+                self.places.learn(&self.inventory, self.last_ns);
             }
             Frame::Aggregates(t_ns, aggregates) => self.aggregates(t_ns, &aggregates),
             Frame::Losses(losses) => {
@@ -141,15 +144,32 @@ impl Engine {
         &self.options.filter
     }
 
-    /// Whether this record is about a listener that the inventory lacks.
+    /// The eBPF side has the filter too, and tests the port of the listener itself.
+    pub(crate) fn port_is_tested(&mut self) {
+        self.options.filter.port_tested = true;
+    }
+
+    /// Whether this record is about a listener that was never seen: by its socket, or, if that is not
+    /// known, at its address.
     pub(crate) fn is_stranger(&mut self, event: &RawEvent) -> bool {
         let kind = Kind::from_u8(event.kind);
         let about_a_listener = kind.is_some_and(|kind| hook_point::about(kind) == About::Listener);
-        let Self { cache, inventory, options, .. } = self;
-        about_a_listener
-            && Decoder::connection(event).is_some_and(|key| {
-                cache.find(inventory, &options.filter, key.netns, key.server).listeners.is_empty()
-            })
+        let Self { cache, inventory, options, places, table, .. } = self;
+        let Some(key) = Decoder::connection(event) else { return false };
+        let ino = Some(event.ino).filter(|ino| *ino != 0).or_else(|| table.listener(&key));
+        let asked = Asked { netns: key.netns, server: key.server, ino };
+        (about_a_listener || ino.is_some())
+            && !cache.find(inventory, places, &options.filter, asked).seen
+    }
+
+    /// Whether this look shows that a queue is not full of which that would be said.
+    pub(crate) fn contradicts(&self, inventory: &Inventory) -> bool {
+        self.options.accepts && self.places.contradicts(inventory)
+    }
+
+    /// Whether any accept queue is full as far as it is known.
+    pub(crate) fn any_full(&self) -> bool {
+        self.options.accepts && self.places.any_full()
     }
 
     /// Has everything that was printed seen now.
@@ -169,9 +189,11 @@ impl Engine {
 
     fn hand_over(&mut self) -> io::Result<()> {
         self.end_second()?;
-        let Self { table, sinks, limit, lost_ns, .. } = self;
+        let Self { table, sinks, limit, lost_ns, inventory, places, .. } = self;
         let wanted = sinks.wants_connections();
-        let mut on_finished = |connection: &mut Connection| finished(sinks, *lost_ns, connection);
+        let mut on_finished = |connection: &mut Connection, at: At| {
+            finished(sinks, *lost_ns, connection, at, inventory, places)
+        };
         table.finish(limit.limit(), wanted.then_some(&mut on_finished))
     }
 
@@ -180,10 +202,10 @@ impl Engine {
         self.hand_over()?;
         let seconds = seconds(self.begun_ns.unwrap_or(self.last_ns), self.last_ns);
         let losses = self.losses();
-        let Self { places, sinks, options, audits, .. } = self;
+        let Self { places, sinks, options, inventory, audits, .. } = self;
         let closing = Closing {
             seconds,
-            listeners: places.listened(|c| &c.total),
+            listeners: listened(places, inventory, |c| &c.total),
             accepts: options.accepts,
             connections: self.connections,
             suppressed: self.suppressed,
@@ -229,23 +251,29 @@ impl Engine {
         };
         self.begun_ns.get_or_insert(observed.t_ns);
         self.last_ns = self.last_ns.max(observed.t_ns);
-        let ConnKey { netns, server, .. } = observed.conn;
+        if self.places.crowded() {
+            self.make_room();
+        }
+        let asked = self.asked(observed);
+        let server = asked.server;
         let Self { cache, inventory, options, places, table, sinks, lost_ns, .. } = self;
-        let known = cache.find(inventory, &options.filter, netns, server);
-        if !known.meant || (known.listeners.is_empty() && !is_a_listeners(observed, table)) {
+        let known = cache.find(inventory, places, &options.filter, asked);
+        let anybodys = asked.ino.is_none() && !known.seen;
+        if !known.meant || (anybodys && !is_a_listeners(observed, table)) {
             self.tell_unasked(observed);
             return Ok(ControlFlow::Continue(()));
         }
-        let place = known.place(inventory, places, netns, server);
+        let (key, place) = (known.key, known.number(places, server));
         self.limit.learn(observed);
         let limit = self.limit.limit();
+        places.look(place, key, server, inventory);
         let wanted = sinks.wants_connections();
-        let mut on_finished = |connection: &mut Connection| finished(sinks, *lost_ns, connection);
+        let mut on_finished = |connection: &mut Connection, at: At| {
+            finished(sinks, *lost_ns, connection, at, inventory, places)
+        };
         let mut stages = mem::take(&mut self.stages);
         let id = table.add(observed, limit, &mut stages, wanted.then_some(&mut on_finished))?;
-        let counted = places.counted(place);
-        counted.learn(inventory, self.inventories, netns, server);
-        counted.event(observed);
+        places.counted(place).event(observed);
         self.tell(observed, &stages);
         let flow = self.stages(place, observed, id, &stages);
         self.stages = stages;
@@ -286,22 +314,39 @@ impl Engine {
     fn aggregates(&mut self, t_ns: u64, aggregates: &Aggregates) {
         self.exact = true;
         self.tell_counts(aggregates);
-        for ((netns, local), now) in aggregates.places(&mut self.decoder, self.limit.limit(), t_ns)
-        {
-            let listeners = self.inventory.find(netns, local);
-            let filter = &self.options.filter;
-            let meant = if listeners.is_empty() {
-                filter.address(netns, local) && !filter.by_owner()
-            } else {
-                listeners.iter().any(|l| filter.listener(l))
-            };
-            if !meant {
+        let counts = aggregates.sockets(&mut self.decoder, self.limit.limit(), t_ns);
+        let Self { places, inventory, cache, options, .. } = self;
+        places.kernel_has(&counts.keys().copied().collect());
+        for (socket, now) in counts {
+            let Some(local) = now.local else { continue };
+            let ino = Some(socket.ino).filter(|ino| *ino != 0);
+            let asked = Asked { netns: socket.netns, server: local, ino };
+            let known = cache.find(inventory, places, &options.filter, asked);
+            if !is_meant(known, socket.netns, inventory, places, &options.filter) {
                 continue;
             }
-            let place = self.places.number((netns, local));
-            let counted = self.places.counted(place);
-            counted.learn(&self.inventory, self.inventories, netns, local);
-            counted.exact(now, self.options.accepts);
+            let key = known.key;
+            let place = match places.kernel_number(&socket) {
+                Some(place) => place,
+                None => known.number(places, local),
+            };
+            places.look(place, key, local, inventory);
+            places.exact(socket, place, now, options.accepts, t_ns);
+        }
+    }
+
+    /// What an event says of its listener. One that does not know the socket is of the same as those
+    /// before it of its connection.
+    fn asked(&mut self, observed: &Event) -> Asked {
+        let conn = observed.conn;
+        let ino = observed.ino.or_else(|| self.table.listener(&conn));
+        Asked { netns: conn.netns, server: conn.server, ino }
+    }
+
+    /// Counts together what is gone, if it is too much.
+    fn make_room(&mut self) {
+        if self.places.make_room() {
+            self.cache.clear();
         }
     }
 
@@ -332,23 +377,27 @@ impl Engine {
 
     /// Hands an event to the sinks.
     fn hand(&mut self, observed: &Event, stage: &Stage) -> io::Result<()> {
-        let ConnKey { netns, server, .. } = observed.conn;
-        let known = self.cache.find(&self.inventory, &self.options.filter, netns, server);
-        let listener = |place: &usize| &self.inventory.listeners[*place];
+        let asked = self.asked(observed);
+        let Self { cache, inventory, options, places, sinks, .. } = self;
+        let known = cache.find(inventory, places, &options.filter, asked);
+        let listener = |place: &usize| &inventory.listeners[*place];
         let (one, group): ([&Listener; 1], Vec<&Listener>);
-        let listeners = match &*known.listeners {
-            [] => &[][..],
-            [place] => {
-                one = [listener(place)];
-                &one
-            }
-            places => {
-                group = places.iter().map(listener).collect();
+        let listeners = match &*known.candidates {
+            [] => match known.socket().and_then(|ino| places.listener(asked.netns, ino)) {
+                Some(listener) => {
+                    one = [listener];
+                    &one
+                }
+                None => &[][..],
+            },
+            candidates => {
+                group = candidates.iter().map(listener).collect();
                 &group
             }
         };
-        let judged = JudgedEvent { t_ns: observed.t_ns, observed, stage, listeners };
-        self.sinks.handle(Message::Event(&judged))
+        let socket = known.socket();
+        let judged = JudgedEvent { t_ns: observed.t_ns, observed, stage, socket, listeners };
+        sinks.handle(Message::Event(&judged))
     }
 
     fn end_second(&mut self) -> io::Result<()> {
@@ -362,9 +411,12 @@ impl Engine {
         if self.second.0 < t_ns / 1_000_000_000 {
             self.end_second()?;
         }
-        let Self { table, sinks, limit, lost_ns, .. } = self;
+        self.make_room();
+        let Self { table, sinks, limit, lost_ns, inventory, places, .. } = self;
         let wanted = sinks.wants_connections();
-        let mut on_finished = |connection: &mut Connection| finished(sinks, *lost_ns, connection);
+        let mut on_finished = |connection: &mut Connection, at: At| {
+            finished(sinks, *lost_ns, connection, at, inventory, places)
+        };
         table.expire(t_ns, limit.limit(), wanted.then_some(&mut on_finished))?;
         let losses = self.losses();
         let Self { places, sinks, options, inventory, suppressed, audits, .. } = self;
@@ -379,16 +431,35 @@ impl Engine {
             return Ok(());
         }
         self.interval_ns = Some(t_ns);
-        let Self { places, sinks, options, .. } = self;
+        let Self { places, sinks, options, inventory, .. } = self;
         let interval = Interval {
             t_ns,
             seconds: seconds(since, t_ns),
-            listeners: places.listened(|c| &c.recent),
+            listeners: listened(places, inventory, |c| &c.recent),
             accepts: options.accepts,
         };
         sinks.handle(Message::Interval(&interval))?;
         places.next_interval();
         Ok(())
+    }
+}
+
+/// Whether any connection to a listener, of which this is known, can be meant.
+fn is_meant(
+    known: &Known,
+    netns: u32,
+    inventory: &Inventory,
+    places: &ListenerTotals,
+    filter: &Filter,
+) -> bool {
+    let its = known
+        .socket()
+        .and_then(|ino| inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino)));
+    let candidates = known.candidates.iter().map(|i| &inventory.listeners[*i]);
+    let mut listeners = its.into_iter().chain(candidates).peekable();
+    match listeners.peek() {
+        Some(_) => listeners.any(|l| filter.listener(l)),
+        None => known.meant,
     }
 }
 
@@ -425,12 +496,27 @@ fn finished(
     sinks: &mut Vec<Box<dyn Sink>>,
     lost_ns: Option<u64>,
     connection: &mut Connection,
+    at: At,
+    inventory: &Inventory,
+    places: &ListenerTotals,
 ) -> io::Result<()> {
     let begun = connection.stages.first().map(|stage| stage.t_ns);
     if lost_ns.is_some_and(|lost| begun.is_none_or(|begun| begun <= lost)) {
         connection.outcome = connection.outcome.filter(|id| id.shown_by() != Shown::Silence);
     }
-    sinks.handle(Message::Connection(connection))
+    let At { netns, ino } = at;
+    let listeners = match ino {
+        Some(ino) => {
+            let listener =
+                inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino));
+            listener.into_iter().collect()
+        }
+        None => inventory.find(netns, connection.server),
+    };
+    let only = || u32::try_from(listeners.first()?.inode).ok().filter(|_| listeners.len() == 1);
+    let socket = ino.or_else(only);
+    let finished = Finished { connection, netns, socket, listeners: &listeners };
+    sinks.handle(Message::Connection(&finished))
 }
 
 /// Losses of records, by which something that happened is not seen.
@@ -465,7 +551,7 @@ fn snapshot<'a>(
 ) -> Snapshot<'a> {
     Snapshot {
         t_ns,
-        listeners: places.listened(|c| &c.total),
+        listeners: listened(places, inventory, |c| &c.total),
         inventory,
         accepts: options.accepts,
         suppressed,

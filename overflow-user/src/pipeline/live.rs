@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     command::Traced,
     engine::Engine,
-    looks::{self, Beginning, Due},
+    looks::{self, Due},
 };
 use crate::{
     confine::{Attribution, Needs, confine},
@@ -38,8 +38,10 @@ use overflow_host::clock::monotonic_ns;
 /// Looking for listeners may take one part in so many of the time, and at first this much more.
 const SHARE: u32 = 10;
 const AHEAD: Duration = Duration::from_millis(500);
-/// Network namespaces that are looked for among threads too; more are not.
+/// Network namespaces that are looked for among threads too; more are not at a time.
 const WANTED: usize = 1024;
+/// Listeners that are looked for in vain between two regular looks; more wait for the next one.
+const STRANGERS: usize = 1 << 16;
 /// While anything happens, how often all listeners are read again: one can be closed
 /// and another opened at its address.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
@@ -82,8 +84,8 @@ pub struct Live {
     /// When this began, and how long looking for listeners took since then.
     since: Instant,
     spent: Duration,
-    /// (network namespace, port) that were looked for in vain since the last regular look.
-    strangers: BTreeSet<(u32, u16)>,
+    /// (network namespace, socket or 0, port) that were looked for in vain since the last regular look.
+    strangers: BTreeSet<(u32, u32, u16)>,
     eventful: bool,
     overrun: u64,
     /// How often looking for listeners failed.
@@ -92,8 +94,6 @@ pub struct Live {
     wanted: BTreeSet<u32>,
     /// Look at the listeners this often, whether anything happens or not.
     look_every: Option<Duration>,
-    /// The counters as they were before this began.
-    beginning: Beginning,
     /// When counters are read next.
     look_due: Due,
     /// When a third ACK was last dropped while its request stayed.
@@ -104,11 +104,12 @@ impl Live {
     /// Puts the parts together.
     pub fn new(
         mut tracer: Tracer,
-        engine: Engine,
+        mut engine: Engine,
         recorder: Option<Recorder<File>>,
         attribution: Attribution,
     ) -> Result<Self> {
         let ring = tracer.records()?;
+        engine.port_is_tested();
         // The eBPF side leaves out known listeners of other owners: these may change.
         let look_every = engine.filter().by_owner().then_some(OWNERS_EVERY);
         Ok(Self {
@@ -131,7 +132,6 @@ impl Live {
             losses: Vec::new(),
             wanted: BTreeSet::new(),
             look_every,
-            beginning: Beginning::default(),
             look_due: Due::new(),
             retry_pending: None,
         })
@@ -150,12 +150,6 @@ impl Live {
         Self { export, ..self }
     }
 
-    /// Audits from these counters on.
-    #[must_use]
-    pub fn audited(self, beginning: Beginning) -> Self {
-        Self { beginning, ..self }
-    }
-
     /// Keeps the queues of all listeners current too, as far as looking at them may take its part
     /// of the time. Such looks are not recorded.
     #[must_use]
@@ -172,6 +166,7 @@ impl Live {
         known: Inventory,
     ) -> Result<()> {
         self.learn(known)?;
+        self.arm().await?;
         let mut command = ends.with.as_deref().map(Traced::start).transpose()?;
         pages::give_back();
         if let Some(network) = self.confined {
@@ -188,9 +183,6 @@ impl Live {
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut time_is_up = pin!(sleep(ends.after.unwrap_or(Duration::MAX)));
         self.aggregate()?;
-        for look in std::mem::take(&mut self.beginning).looks(self.tracer.watched()) {
-            self.note(Frame::Look(Box::new(look)))?;
-        }
         self.note(Frame::Tick(monotonic_ns()))?;
         loop {
             let ended = async {
@@ -225,7 +217,7 @@ impl Live {
         let _ = self.caught_up().await?;
         let inventory = self.attribution.inventory(&self.wanted).await;
         self.found(inventory)?;
-        let _ = self.last_look().await?;
+        self.disarm().await?;
         self.finish(command).await
     }
 
@@ -265,7 +257,11 @@ impl Live {
                 if self.wanted.len() < WANTED {
                     self.wanted.insert(event.netns);
                 }
-                if self.may_look() && self.strangers.insert((event.netns, event.server_port)) {
+                let stranger = (event.netns, event.ino, event.server_port);
+                if self.may_look()
+                    && self.strangers.len() < STRANGERS
+                    && self.strangers.insert(stranger)
+                {
                     self.renew().await?;
                 }
             }
@@ -354,23 +350,34 @@ impl Live {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Reads them before and after everything else was handed over.
-    async fn last_look(&mut self) -> Result<ControlFlow<()>> {
-        let Some(before) = self.readings(true).await? else {
-            return Ok(ControlFlow::Continue(()));
-        };
+    /// From here on events are judged; counters are read just before and just after. What is printed
+    /// before says that it is so.
+    async fn arm(&mut self) -> Result<()> {
+        let before = self.readings(true).await?;
+        self.tracer.arm()?;
+        let after = self.readings(false).await?;
+        for (cut, seen) in [(Cut::Arming, before), (Cut::Armed, after)] {
+            if let Some(seen) = seen {
+                self.compare(cut, seen)?;
+            }
+        }
+        Ok(self.engine.flush()?)
+    }
+
+    /// Nothing more is judged; counters are read just before and just after.
+    async fn disarm(&mut self) -> Result<()> {
+        let before = self.readings(true).await?;
+        self.tracer.disarm()?;
         let flow = self.caught_up().await?;
         let after = self.readings(false).await?;
-        // Records that came meanwhile are after the cut.
-        self.pending.clear();
-        if flow.is_break() {
-            return Ok(flow);
-        }
-        self.compare(Cut::Disarming, before)?;
-        if let Some(after) = after {
+        // After the last event that was wanted nothing was told.
+        if flow.is_continue()
+            && let (Some(before), Some(after)) = (before, after)
+        {
+            self.compare(Cut::Disarming, before)?;
             self.compare(Cut::Disarmed, after)?;
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     }
 
     fn compare(&mut self, cut: Cut, seen: Readings) -> Result<()> {
@@ -392,12 +399,14 @@ impl Live {
 
     /// Hands the engine new listeners, unless nothing but their queues has changed.
     fn learn(&mut self, inventory: Inventory) -> Result<()> {
+        // One that nobody finds is gone, or is no one's any more.
+        self.wanted.retain(|netns| inventory.namespaces.contains_key(netns));
         if self.engine.filter().by_owner() {
             self.tracer.set_excluded(&self.engine.filter().excluded(&inventory.listeners))?;
         }
         let identity = |l: &Listener| Listener { recv_q: 0, syn_recv: 0, drops: None, ..l.clone() };
         let identities: Vec<Listener> = inventory.listeners.iter().map(identity).collect();
-        if identities != self.known {
+        if identities != self.known || self.engine.contradicts(&inventory) {
             self.known = identities;
             self.note(Frame::Inventory(Box::new(inventory)))?;
         } else if self.look_every.is_some() {
@@ -409,7 +418,10 @@ impl Live {
     async fn second(&mut self) -> Result<ControlFlow<()>> {
         let due = match self.look_every {
             Some(every) => self.renewed.elapsed() >= every,
-            None => self.eventful && self.renewed.elapsed() >= RENEW_EVERY,
+            // A queue that is full can get shorter unseen.
+            None => {
+                (self.eventful || self.engine.any_full()) && self.renewed.elapsed() >= RENEW_EVERY
+            }
         };
         if due && self.may_look() {
             self.eventful = false;

@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, fs::File, net::IpAddr};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, MapData, MapError, RingBuf},
-    util::online_cpus,
 };
 use aya_log::EbpfLogger;
 use overflow_common::{LeftOutKey, Rung, Signature, Socket, Tally};
@@ -13,9 +12,10 @@ use overflow_common::{LeftOutKey, Rung, Signature, Socket, Tally};
 use super::{
     climb::Climber,
     error::{LoadError, ProbeError},
+    existing,
     ladder::{HookPointStatus, Scope, ladder},
     ring::{Losses, RecordReader, infos, register},
-    targets,
+    survey, targets,
 };
 use overflow_core::{
     aggregates::Aggregates,
@@ -84,6 +84,9 @@ pub struct Tracer {
     counts: bool,
     watched: Watched,
     infos: Vec<File>,
+    notes: Vec<String>,
+    /// Listeners that were closed when aggregates were asked for last.
+    closing: BTreeSet<Socket>,
 }
 
 impl Tracer {
@@ -102,7 +105,7 @@ impl Tracer {
             HookPoint::ALL.iter().filter(|h| !ladder(**h, scope).is_empty()).copied().collect();
         // Without it kprobes still work: the fields then come from the file given with --btf.
         let hooks = in_scope.iter().flat_map(|h| ladder(*h, scope)).flat_map(|step| step.hooks);
-        let btf = kernel.own_btf().and_then(|own| targets::of(&own, hooks));
+        let btf = kernel.own_btf().and_then(|own| targets::of(&own, hooks, existing::ITERATED));
         let mut loader = EbpfLoader::new();
         // Nothing in the object is relocated by BTF: fields come as constants.
         loader.btf(None);
@@ -130,15 +133,16 @@ impl Tracer {
         // aya-log's levels count down from error, 1: at 0 every log statement is dead code.
         let log_level = if config.debug { u8::MAX } else { 0 };
         loader.override_global("FILTER_FAMILY", &family, true);
-        let cpus = online_cpus().map_or(1, |cpus| cpus.len());
-        // By chance alone one CPU in 3,000 has had none of so many.
-        let samples = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(8);
-        loader.override_global("BASELINE_SAMPLES", &samples, true);
         loader.override_global("AYA_LOG_LEVEL", &log_level, true);
         // The kernel clears at once whatever a map could hold.
         if !config.aggregate {
             for counting in ["COUNTS", "TALLIES", "CHILDREN"] {
                 loader.map_max_entries(counting, 1);
+            }
+        }
+        if config.rung.is_some_and(|rung| rung != Rung::Tracepoint) {
+            for learnt in ["PORTS_IN_USE", "PLACES", "MEMBERS", "LISTENERS"] {
+                loader.map_max_entries(learnt, 1);
             }
         }
         if !config.excluded {
@@ -148,8 +152,15 @@ impl Tracer {
         let ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
 
         let counts = config.aggregate;
-        let watched = Watched { everything: config.all, ..Watched::default() };
-        let mut tracer = Self { ebpf, hook_points: Vec::new(), counts, watched, infos: Vec::new() };
+        let mut tracer = Self {
+            ebpf,
+            hook_points: Vec::new(),
+            counts,
+            watched: Watched { everything: config.all, ..Watched::default() },
+            infos: Vec::new(),
+            notes: Vec::new(),
+            closing: BTreeSet::new(),
+        };
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
         }
@@ -169,10 +180,51 @@ impl Tracer {
             let why = why.map(|(rung, why)| format!("{}: {why}", rung.as_str()));
             return Err(ProbeError::NothingAttaches(why.unwrap_or_default()));
         }
+        refuse_half_a_rung(&hook_points, config.rung)?;
         tracer.hook_points = hook_points;
+        let mut older_listeners = true;
+        let by_tracepoints = |h: &HookPointStatus| {
+            h.hook_point == HookPoint::Syn && h.rung == Some(Rung::Tracepoint)
+        };
+        if tracer.hook_points.iter().any(by_tracepoints) {
+            let unknown = existing::learn(&mut tracer.ebpf, btf.as_ref());
+            older_listeners = unknown.is_empty();
+            tracer.notes.extend(unknown);
+        }
+        let surveyed = survey::survey(&mut tracer.ebpf);
         tracer.watched = tracer.watches(config);
+        tracer.watched.older_listeners = older_listeners;
+        // What was counted before cannot be told from what no hook saw.
+        tracer.watched.counts_left_out &= surveyed.is_ok();
+        if let Err(why) = surveyed {
+            tracer.notes.push(format!(
+                "what the kernel had counted before is not known ({why}): the first drop in a \
+                 namespace on a CPU is told from its queue's length, or not at all"
+            ));
+        }
         tracer.infos = infos(&tracer.ebpf);
         Ok(tracer)
+    }
+
+    /// What this trace cannot know, as sentences.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// From now on what the hooks see is judged and reported. Until then a trace is silent.
+    pub fn arm(&mut self) -> Result<(), ProbeError> {
+        self.set_armed(1)
+    }
+
+    /// What the hooks see from now on is not reported any more: they can go one by one.
+    pub fn disarm(&mut self) -> Result<(), ProbeError> {
+        self.set_armed(0)
+    }
+
+    fn set_armed(&mut self, armed: u64) -> Result<(), ProbeError> {
+        let mut word: Array<_, u64> = map(&mut self.ebpf, ".data.armed")?;
+        word.set(0, armed, 0).map_err(LoadError::Write)?;
+        Ok(())
     }
 
     /// Traces one more network namespace, by inode number; only of use if the configuration named
@@ -201,16 +253,44 @@ impl Tracer {
         Ok(())
     }
 
-    /// What was counted in the kernel so far; `None` unless the configuration asked for it.
+    /// What was counted in the kernel so far; `None` unless the configuration asked for it. A listener
+    /// that was closed is among it for some time, and then no longer: that is to make room.
     pub fn aggregates(&mut self) -> Result<Option<Aggregates>, ProbeError> {
         if !self.counts {
             return Ok(None);
         }
         let counts: HashMap<_, Signature, u64> = map(&mut self.ebpf, "COUNTS")?;
-        let counts = counts.iter().filter_map(Result::ok).collect();
+        let counts: Vec<(Signature, u64)> = counts.iter().filter_map(Result::ok).collect();
         let queues: HashMap<_, Socket, Tally> = map(&mut self.ebpf, "TALLIES")?;
-        let queues = queues.iter().filter_map(Result::ok).collect();
-        Ok(Some(Aggregates { counts, queues }))
+        let queues: Vec<(Socket, Tally)> = queues.iter().filter_map(Result::ok).collect();
+        let found = Aggregates { counts, queues };
+        self.retire(&found)?;
+        Ok(Some(found))
+    }
+
+    /// Makes room: what was counted of listeners that had been closed when this was asked last has
+    /// just been read for good. No segment is handled for them any more.
+    fn retire(&mut self, found: &Aggregates) -> Result<(), ProbeError> {
+        let closed = found.queues.iter().filter(|(_, tally)| tally.closed != 0);
+        let closed: BTreeSet<Socket> = closed.map(|(socket, _)| *socket).collect();
+        let (gone, closing): (BTreeSet<_>, BTreeSet<_>) =
+            closed.into_iter().partition(|socket| self.closing.contains(socket));
+        self.closing = closing;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let mut queues: HashMap<_, Socket, Tally> = map(&mut self.ebpf, "TALLIES")?;
+        for socket in &gone {
+            let _ = queues.remove(socket);
+        }
+        let gone: BTreeSet<(u64, u32)> = gone.iter().map(|s| (s.sk, s.ino)).collect();
+        let mut counts: HashMap<_, Signature, u64> = map(&mut self.ebpf, "COUNTS")?;
+        for (signature, _) in &found.counts {
+            if gone.contains(&(signature.sk, signature.ino)) {
+                let _ = counts.remove(signature);
+            }
+        }
+        Ok(())
     }
 
     /// What the eBPF side saw and left out so far: (inode number of the network namespace, number of
@@ -234,16 +314,17 @@ impl Tracer {
             let status = self.hook_points.iter().find(|s| s.hook_point == point);
             status.is_some_and(|s| s.rung == Some(Rung::Tracepoint))
         };
-        let by_tracepoints = by_tracepoints(HookPoint::Syn) || by_tracepoints(HookPoint::ThirdAck);
+        let by_tracepoints = by_tracepoints(HookPoint::Syn) && by_tracepoints(HookPoint::ThirdAck);
+        let filtered = !config.ports.is_empty()
+            || !config.addresses.is_empty()
+            || config.family.is_some()
+            || config.excluded;
         Watched {
             everything: config.all,
-            filtered: !config.ports.is_empty()
-                || !config.addresses.is_empty()
-                || config.family.is_some()
-                || config.excluded,
-            // Only the hooks of overflows alone see what a segment that is filtered out came to.
-            counts_left_out: !config.all && !by_tracepoints && self.ebpf.map(LEFT_OUT).is_some(),
-            older_listeners: !by_tracepoints,
+            filtered,
+            // The functions' hooks of every handshake let go what is filtered out as it enters.
+            counts_left_out: !config.all || by_tracepoints || !filtered,
+            older_listeners: true,
         }
     }
 
@@ -292,7 +373,25 @@ impl Tracer {
     }
 }
 
-fn map<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, LoadError>
+/// A rung that was asked for is taken as a whole: where it has hooks for a hook point and they do not
+/// attach, what is traced would not be what was asked for.
+fn refuse_half_a_rung(all: &[HookPointStatus], asked: Option<Rung>) -> Result<(), ProbeError> {
+    let Some(asked) = asked else { return Ok(()) };
+    let missing = all.iter().filter(|status| status.rung.is_none());
+    let refusal = missing.flat_map(|status| {
+        status.refused.iter().map(move |(rung, why)| (status.hook_point, rung, why))
+    });
+    match refusal.into_iter().find(|(_, rung, _)| **rung == asked) {
+        Some((hook_point, rung, why)) => Err(ProbeError::RungRefused {
+            rung: *rung,
+            hook_point: hook_point.as_str(),
+            why: why.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn map<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, LoadError>
 where
     T: TryFrom<&'a mut aya::maps::Map, Error = MapError>,
 {

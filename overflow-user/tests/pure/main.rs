@@ -6,6 +6,7 @@ mod model_docs;
 mod model_ground_truth;
 mod replay_hostile;
 mod sink;
+mod sockets;
 #[path = "../support/mod.rs"]
 mod support;
 mod trace_replay;

@@ -49,6 +49,9 @@ pub(super) fn gaps(
     for why in unseen(counter, by_tracepoints, watched.everything) {
         gap(why);
     }
+    if watched.counts_left_out && counter == Counter::ListenDrops {
+        gap("dropped where no hook is, on a CPU that has looked at its counters no more since");
+    }
     if !watched.counts_left_out {
         for why in uncounted(counter, by_tracepoints, watched.everything) {
             gap(why);

@@ -31,8 +31,8 @@ pub use client::Client;
 pub use closing::{Loss, Summary};
 pub use connection::{Connection, Segments, Stage, Witnesses};
 pub use event::{Event, Functions, Known};
-pub use listener::{Full, Listener, QueueWait, Socket, Traced};
-pub use owner::Owner;
+pub use listener::{Full, Listener, Member, QueueWait, Socket, Traced};
+pub use owner::{Candidate, Owner};
 pub use run::{Cell, CellListener, Hook, LinkKind, Run, Trace};
 pub use scenario::{Ended, Scenario};
 

@@ -108,6 +108,7 @@ fn own(inventory: &mut Inventory) -> io::Result<()> {
     for listener in &mut inventory.listeners {
         listener.owner = owners.by_inode.remove(&listener.inode);
     }
+    inventory.tell_members_apart();
     inventory.notes.append(&mut owners.notes);
     Ok(())
 }

@@ -21,7 +21,7 @@ use super::OutputFormat;
 use overflow::{
     confine::{Attribution, Needs, rehearse, rehearse_sender},
     export::{Export, Settings},
-    pipeline::{self, Beginning, Ends, Engine, Filter, Live, Options, Stop},
+    pipeline::{self, Ends, Engine, Filter, Live, Options, Stop},
     probe::{TraceConfig, Tracer},
     sink::{
         metrics::{Endpoint, Measured, Shared},
@@ -30,7 +30,6 @@ use overflow::{
     },
 };
 use overflow_core::{
-    audit::Cut,
     decode::Decoder,
     hook_point::HookPoint,
     kernel::{Facts, Symbols},
@@ -67,7 +66,7 @@ async fn trace(args: &TraceArgs) -> Result<()> {
         (None, true) => Detail::Every,
         (None, false) => Detail::Overflows,
     };
-    let Attached { tracer, attribution, inventory, mut header, beginning } =
+    let Attached { tracer, attribution, inventory, mut header } =
         begin(&filter, &args.hooks, detail).await?;
     if export.is_some() && !args.hooks.confining.no_confine {
         let gaps = rehearse_sender()?.sender_gaps();
@@ -112,11 +111,9 @@ async fn trace(args: &TraceArgs) -> Result<()> {
         }
         None => None,
     };
-    let mut engine = engine(options, sinks, &header)?;
-    engine.flush()?;
+    let engine = engine(options, sinks, &header)?;
     let ends = Ends { after: args.duration, with: args.cmd.clone() };
-    let mut live =
-        Live::new(tracer, engine, recorder, attribution)?.exporting(export).audited(beginning);
+    let mut live = Live::new(tracer, engine, recorder, attribution)?.exporting(export);
     if !args.hooks.confining.no_confine {
         live = live.confined(served);
     }
@@ -156,8 +153,6 @@ pub(super) struct Attached {
     pub inventory: Inventory,
     /// What its frames are to be read with, and what a reader must know.
     pub header: Header,
-    /// The kernel's counters around the time when it began.
-    pub beginning: Beginning,
 }
 
 /// How closely to look.
@@ -176,21 +171,18 @@ pub(super) async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Res
     let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
     let confined = !hooks.confining.no_confine;
     let mut attribution = Attribution::start(confined).context("cannot look for listeners")?;
-    let mut beginning = Beginning::default();
     let kernel = Kernel::inspect(hooks.btf.as_deref())?;
-    beginning.add(Cut::Arming, attribution.counters(&wanted, true).await);
     // Listeners are looked for while the programs are loaded.
     attribution.ask(&wanted).await.context("cannot list listeners")?;
     let tracer = attach(hooks, detail, &kernel, filter)?;
     let inventory = attribution.answer().await.context("cannot list listeners")?;
-    beginning.add(Cut::Armed, attribution.counters(&wanted, false).await);
     let mut header = header(&kernel, &tracer);
     header.notes.extend(inventory.notes.iter().cloned());
     if confined {
         let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();
         header.notes.extend(rehearse(&Needs { maps: Some(maps), ..Needs::default() })?.gaps());
     }
-    Ok(Attached { tracer, attribution, inventory, header, beginning })
+    Ok(Attached { tracer, attribution, inventory, header })
 }
 
 /// The pipeline for frames recorded under `header`, which begins to report to `sinks`. Whether accept()
@@ -252,13 +244,7 @@ pub(super) fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
     let located = third_ack(tracer) == Some(Rung::Tracepoint);
     let symbols = if located { kernel.symbols().ranges() } else { Vec::new() }.into_iter();
     let rung = |r: Option<Rung>| r.map_or("", Rung::as_str).to_owned();
-    let mut notes = Vec::new();
-    if third_ack(tracer) == Some(Rung::Tracepoint) {
-        notes.push(
-            "on the tracepoint rung only listeners opened from now on are traced: restart their processes"
-                .to_owned(),
-        );
-    }
+    let mut notes = tracer.notes().to_vec();
     let unseen = tracer.hook_points().iter().filter(|s| s.rung.is_none());
     let blind: Vec<_> = unseen.map(|s| s.hook_point.as_str()).collect();
     if !blind.is_empty() {

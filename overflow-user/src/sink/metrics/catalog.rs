@@ -127,9 +127,10 @@ pub enum Value {
 }
 
 /// The labels of a listener.
-pub(in crate::sink) static LISTENER: [Label; 5] = [
+pub(in crate::sink) static LISTENER: [Label; 6] = [
     Label { name: "netns", otlp: "overflow.netns" },
     Label { name: "listener", otlp: "overflow.listener" },
+    Label { name: "inode", otlp: "overflow.listener.inode" },
     Label { name: "process", otlp: "overflow.process" },
     Label { name: "container", otlp: "container.id" },
     Label { name: "pod_uid", otlp: "k8s.pod.uid" },
@@ -313,7 +314,7 @@ pub(in crate::sink) static CATALOG: &[Metric] = &[
         kind: Kind::Gauge,
         seconds: false,
         otlp: Some(Otlp { name: "overflow.listener.sockets", unit: "{socket}" }),
-        help: "Listening sockets that share the address by SO_REUSEPORT",
+        help: "1 for each listening socket, of which several can share an address",
         exact: Exact::Looked,
         labels: &[],
         source: Source::Listener(|row| Some(Value::Gauge(row.queues?.sockets))),

@@ -1,6 +1,7 @@
 //! The page as a scraper gets it, and who gets it.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     env, fs,
     io::{Read, Write},
@@ -12,7 +13,9 @@ use super::{
     encode::{Format, encode},
     *,
 };
-use crate::sink::trace::{Full, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits};
+use crate::sink::trace::{
+    Full, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits, Whose,
+};
 use overflow_core::{
     audit::{Balance, NamespaceAudit},
     listeners::{Inventory, Listener, sample},
@@ -95,10 +98,15 @@ pub(in crate::sink) fn shared(comm: &str) -> Shared {
     inventory.listeners = vec![listener.clone(), sample::listener("[::1]:22")];
     let listened = Listened {
         netns: 1,
+        local: listener.local,
+        whose: Whose::Socket(7),
+        open: true,
+        sockets: 1,
         place: listener.place(),
         listeners: vec![&listener],
         sysctls: None,
-        totals: &totals,
+        totals: Cow::Borrowed(&totals),
+        members: Vec::new(),
     };
     let balance = Balance {
         counter: Counter::ListenDrops,

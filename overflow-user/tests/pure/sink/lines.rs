@@ -63,8 +63,10 @@ fn eventful() -> Vec<String> {
         known: None,
         why: None,
         listener: None,
+        inode: None,
         reuseport_group: None,
         owner: None,
+        candidates: Vec::new(),
     };
     line(&mut text, &Line::Event(event)).unwrap();
     let ended = Ended {
