@@ -16,6 +16,8 @@ const DESTINATION_OPTIONS: u8 = 60;
 const EXTENSIONS: usize = 8;
 
 /// TCP header flags.
+pub const FIN: u8 = 0x01;
+/// SYN.
 pub const SYN: u8 = 0x02;
 /// RST.
 pub const RST: u8 = 0x04;

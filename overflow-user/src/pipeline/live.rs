@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     command::Traced,
     engine::Engine,
-    looks::{self, Due},
+    looks::{self, Beginning, Due},
 };
 use crate::{
     confine::{Attribution, Needs, confine},
@@ -94,6 +94,8 @@ pub struct Live {
     wanted: BTreeSet<u32>,
     /// Look at the listeners this often, whether anything happens or not.
     look_every: Option<Duration>,
+    /// The counters as they were before this began.
+    beginning: Beginning,
     /// When counters are read next.
     look_due: Due,
     /// When a third ACK was last dropped while its request stayed.
@@ -132,6 +134,7 @@ impl Live {
             losses: Vec::new(),
             wanted: BTreeSet::new(),
             look_every,
+            beginning: Beginning::default(),
             look_due: Due::new(),
             retry_pending: None,
         })
@@ -150,6 +153,12 @@ impl Live {
         Self { export, ..self }
     }
 
+    /// Audits from these counters on.
+    #[must_use]
+    pub fn audited(self, beginning: Beginning) -> Self {
+        Self { beginning, ..self }
+    }
+
     /// Keeps the queues of all listeners current too, as far as looking at them may take its part
     /// of the time. Such looks are not recorded.
     #[must_use]
@@ -166,7 +175,6 @@ impl Live {
         known: Inventory,
     ) -> Result<()> {
         self.learn(known)?;
-        self.arm().await?;
         let mut command = ends.with.as_deref().map(Traced::start).transpose()?;
         pages::give_back();
         if let Some(network) = self.confined {
@@ -183,6 +191,9 @@ impl Live {
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut time_is_up = pin!(sleep(ends.after.unwrap_or(Duration::MAX)));
         self.aggregate()?;
+        for look in std::mem::take(&mut self.beginning).looks(self.tracer.watched()) {
+            self.note(Frame::Look(Box::new(look)))?;
+        }
         self.note(Frame::Tick(monotonic_ns()))?;
         loop {
             let ended = async {
@@ -217,7 +228,7 @@ impl Live {
         let _ = self.caught_up().await?;
         let inventory = self.attribution.inventory(&self.wanted).await;
         self.found(inventory)?;
-        self.disarm().await?;
+        let _ = self.last_look().await?;
         self.finish(command).await
     }
 
@@ -250,7 +261,7 @@ impl Live {
             taken += 1;
             self.eventful = true;
             self.look_due.event();
-            if event.path & Path::SYN_RECV_SOCK_NULL != 0 {
+            if event.path & (Path::SYN_RECV_SOCK_NULL | Path::COOKIE_INIT) != 0 {
                 self.retry_pending = Some(Instant::now());
             }
             if self.engine.is_stranger(&event) {
@@ -350,34 +361,18 @@ impl Live {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// From here on events are judged; counters are read just before and just after. What is printed
-    /// before says that it is so.
-    async fn arm(&mut self) -> Result<()> {
-        let before = self.readings(true).await?;
-        self.tracer.arm()?;
-        let after = self.readings(false).await?;
-        for (cut, seen) in [(Cut::Arming, before), (Cut::Armed, after)] {
-            if let Some(seen) = seen {
-                self.compare(cut, seen)?;
-            }
-        }
-        Ok(self.engine.flush()?)
-    }
-
-    /// Nothing more is judged; counters are read just before and just after.
-    async fn disarm(&mut self) -> Result<()> {
+    /// Ends the judging, and reads the counters before and after it.
+    async fn last_look(&mut self) -> Result<ControlFlow<()>> {
         let before = self.readings(true).await?;
         self.tracer.disarm()?;
-        let flow = self.caught_up().await?;
         let after = self.readings(false).await?;
-        // After the last event that was wanted nothing was told.
-        if flow.is_continue()
-            && let (Some(before), Some(after)) = (before, after)
-        {
-            self.compare(Cut::Disarming, before)?;
+        let flow = self.caught_up().await?;
+        let Some(before) = before.filter(|_| flow.is_continue()) else { return Ok(flow) };
+        self.compare(Cut::Disarming, before)?;
+        if let Some(after) = after {
             self.compare(Cut::Disarmed, after)?;
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     fn compare(&mut self, cut: Cut, seen: Readings) -> Result<()> {

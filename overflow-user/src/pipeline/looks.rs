@@ -10,6 +10,25 @@ const EVERY: Duration = Duration::from_secs(5);
 /// And while nothing seems to: a trace that sees nothing at all must notice too.
 const QUIET_EVERY: Duration = Duration::from_secs(30);
 
+/// The counters as they were read before and after the hooks began to judge.
+#[derive(Clone, Debug, Default)]
+pub struct Beginning(Vec<Look>);
+
+impl Beginning {
+    /// Counters that were read at this cut. What could not be read is not audited.
+    pub fn add(&mut self, cut: Cut, seen: std::io::Result<Readings>) {
+        match seen {
+            Ok(seen) => self.0.push(look(cut, seen, Watched::default(), Vec::new())),
+            Err(error) => log::warn!("cannot read the kernel's counters: {error}"),
+        }
+    }
+
+    /// The looks of a trace that watches this.
+    pub(super) fn looks(self, watched: Watched) -> Vec<Look> {
+        self.0.into_iter().map(|look| Look { watched, ..look }).collect()
+    }
+}
+
 /// When to look next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Due {

@@ -14,3 +14,4 @@ mod listener_cache;
 pub use engine::{Engine, Options, needs_healthy};
 pub use filter::Filter;
 pub use live::{Ends, Live, Stop, report_losses};
+pub use looks::Beginning;

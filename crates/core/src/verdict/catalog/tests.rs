@@ -152,7 +152,8 @@ mod pinned {
             WirePattern::SynUnanswered,
             &[V::SynDropAcceptQueueFull, V::SynDropSynQueueFull, V::SynDropOther],
         );
-        check(WirePattern::StrayReset, &[V::AckResetInvalidCookie, V::AckResetOther]);
+        // Since then no verdict is given without a handshake.
+        check(WirePattern::StrayReset, &[]);
         check(WirePattern::SynAckOnly, &[V::SynQueued, V::SynCookie]);
         check(
             WirePattern::AckReset,
@@ -458,16 +459,23 @@ mod pinned {
 
     #[test]
     fn what_is_healthy() {
+        // Fast Open has become one of them since.
         let healthy = [
             V::SynQueued,
+            V::SynFastopen,
             V::AckAccepted,
             V::AckAcceptedCookie,
             V::AckDropDeferAccept,
             V::LaterAcceptedByApp,
         ];
         assert_eq!(ids(|id| !id.is_abnormal()), healthy);
-        let through =
-            [V::AckAccepted, V::AckAcceptedCookie, V::LaterAcceptedByApp, V::LaterRecovered];
+        let through = [
+            V::SynFastopen,
+            V::AckAccepted,
+            V::AckAcceptedCookie,
+            V::LaterAcceptedByApp,
+            V::LaterRecovered,
+        ];
         assert_eq!(ids(VerdictId::came_through), through);
         let plain = [V::SynQueued, V::LaterAcceptedByApp];
         assert_eq!(ids(|id| id.tone() == Tone::Plain), plain);
