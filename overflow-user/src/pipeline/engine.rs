@@ -10,7 +10,7 @@ use overflow_common::{Kind, RawEvent, Rung};
 use super::{
     filter::Filter,
     grouped::listened,
-    listener_cache::{Asked, ListenerCache},
+    listener_cache::{Asked, Known, ListenerCache},
     listener_totals::ListenerTotals,
 };
 use crate::sink::trace::{
@@ -322,18 +322,7 @@ impl Engine {
             let ino = Some(socket.ino).filter(|ino| *ino != 0);
             let asked = Asked { netns: socket.netns, server: local, ino };
             let known = cache.find(inventory, places, &options.filter, asked);
-            let its = known.socket().and_then(|ino| {
-                let netns = socket.netns;
-                inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino))
-            });
-            let candidates = known.candidates.iter().map(|i| &inventory.listeners[*i]);
-            let mut listeners = its.into_iter().chain(candidates).peekable();
-            // It is meant if any connection to it can be.
-            let meant = match listeners.peek() {
-                Some(_) => listeners.any(|l| options.filter.listener(l)),
-                None => known.meant,
-            };
-            if !meant {
+            if !is_meant(known, socket.netns, inventory, places, &options.filter) {
                 continue;
             }
             let key = known.key;
@@ -452,6 +441,25 @@ impl Engine {
         sinks.handle(Message::Interval(&interval))?;
         places.next_interval();
         Ok(())
+    }
+}
+
+/// Whether any connection to a listener, of which this is known, can be meant.
+fn is_meant(
+    known: &Known,
+    netns: u32,
+    inventory: &Inventory,
+    places: &ListenerTotals,
+    filter: &Filter,
+) -> bool {
+    let its = known
+        .socket()
+        .and_then(|ino| inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino)));
+    let candidates = known.candidates.iter().map(|i| &inventory.listeners[*i]);
+    let mut listeners = its.into_iter().chain(candidates).peekable();
+    match listeners.peek() {
+        Some(_) => listeners.any(|l| filter.listener(l)),
+        None => known.meant,
     }
 }
 
