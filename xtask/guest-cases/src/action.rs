@@ -16,7 +16,8 @@ pub enum Action {
     /// the actor), or `in host`: stay in the one of this program. Without it, an actor's first
     /// action is to make a namespace of its own.
     In(String),
-    /// `tun`: the device whose other end is this actor: 10.7.0.1/24 and fd00:7::1/64.
+    /// `tun`: the device whose other end is this actor: 10.7.0.1 and 10.7.0.10, fd00:7::1 and
+    /// fd00:7::10.
     Tun,
     /// `sysctl net.a.b VALUE`
     Sysctl(String, String),
@@ -60,8 +61,13 @@ pub enum Action {
     },
     /// `seg PORT SPORT FLAGS …`, `syn PORT SPORT …`, `ack PORT SPORT …`
     Segment(Segment),
-    /// `hs PORT SPORT …`: SYN, SYN-ACK, third ACK.
-    Handshake(Segment),
+    /// `hs PORT SPORT … [any]`: SYN, SYN-ACK, third ACK; with `any`, a SYN without answer is well.
+    Handshake {
+        /// The SYN.
+        segment: Segment,
+        /// Whether a SYN may be dropped.
+        any: bool,
+    },
     /// `load PORT SPORT n=N NAME`: healthy handshakes one after the other, each accepted and reset.
     Load {
         /// The client's ports in a row, to this port.
@@ -187,7 +193,10 @@ impl Action {
                 Self::Hangup { name: words.next("name")?.to_owned(), reset: words.has("reset") }
             }
             "seg" | "syn" | "ack" => Self::Segment(segment(&mut words, verb)?),
-            "hs" => Self::Handshake(segment(&mut words, "syn")?),
+            "hs" => {
+                let any = words.has("any");
+                Self::Handshake { segment: segment(&mut words, "syn")?, any }
+            }
             "load" => {
                 let clients = segment(&mut words, "load")?;
                 Self::Load { clients, name: words.next("listener")?.to_owned() }
@@ -298,7 +307,8 @@ mod tests {
         assert_eq!((segment.seq, segment.ack), (1, 99));
         assert_eq!((segment.extension, segment.v6), (Some(Extension::Destination), true));
         assert_eq!(segment.options, [0x22, 2]);
-        for bad in ["seg 80 40000 X", "syn 80 65535 n=2", "syn 80", "syn 80 1 ext=x", "ack 80 1 2"] {
+        for bad in ["seg 80 40000 X", "syn 80 65535 n=2", "syn 80", "syn 80 1 ext=x", "ack 80 1 2"]
+        {
             assert!(Action::parse(bad).is_err(), "{bad}");
         }
     }

@@ -13,12 +13,20 @@ use guest_cases::{
     job::Reply,
 };
 use nix::sched::{CloneFlags, setns, unshare};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity, set_name};
 
-use crate::{links::Links, sockets::Sockets, wire::Wire};
+use crate::{
+    links::Links,
+    sockets::Sockets,
+    wire::{PATIENCE, Wire},
+};
 
 /// Between two handshakes of a load.
 const PACE: Duration = Duration::from_millis(2);
+
+/// Sockets that an actor may have open.
+const MOST_FILES: u64 = 20_000;
 
 #[derive(Default)]
 struct Actor {
@@ -32,6 +40,8 @@ struct Actor {
 /// Does what each line of standard input says, and answers each with a line.
 pub fn play(name: &str) -> Result<()> {
     set_name(&std::ffi::CString::new(name)?).context("cannot take a name")?;
+    let many = Rlimit { current: Some(MOST_FILES), maximum: Some(MOST_FILES) };
+    setrlimit(Resource::Nofile, many).context("cannot raise the limit of open files")?;
     let mut actor = Actor::default();
     for line in stdin().lines() {
         let reply = match Action::parse(&line?).and_then(|action| actor.act(action)) {
@@ -79,7 +89,7 @@ impl Actor {
             }
             Action::Hangup { name, reset } => self.sockets.hang_up(&name, reset)?,
             Action::Segment(segment) => self.wire()?.send(&segment)?,
-            Action::Handshake(segment) => self.wire()?.handshake(&segment)?,
+            Action::Handshake { segment, any } => self.wire()?.handshake(&segment, any)?,
             Action::Load { clients, name } => return self.load(&clients, &name),
             Action::Churn(segment) => return self.churn(&segment),
             Action::Drain(ms) => self.wire()?.drain(Duration::from_millis(ms))?,
@@ -125,7 +135,7 @@ impl Actor {
         let all = clients.clients.len();
         for port in clients.clients.clone() {
             let wire = self.wire()?;
-            if wire.try_handshake(clients, port)? {
+            if wire.try_handshake(clients, port, PATIENCE)? {
                 answered += 1;
             }
             wire.forget(port);
@@ -147,7 +157,8 @@ impl Actor {
                 Listen { name: "churn".to_owned(), port: at, backlog: 4, ..Listen::default() };
             self.sockets.listen(&listen)?;
             let wire = self.wire.as_mut().context("it has no `tun`")?;
-            let answered = wire.try_handshake(&Segment { port: at, ..clients.clone() }, port)?;
+            let answered =
+                wire.try_handshake(&Segment { port: at, ..clients.clone() }, port, PATIENCE)?;
             wire.forget(port);
             self.sockets.close("churn")?;
             wire.drain(Duration::ZERO)?;
@@ -158,7 +169,6 @@ impl Actor {
         Ok(Reply::Done)
     }
 }
-
 
 /// Into the namespace of a process; `host` is where this one is already.
 fn enter(place: &str) -> Result<()> {

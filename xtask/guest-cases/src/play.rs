@@ -63,12 +63,12 @@ impl Play {
     fn step(&mut self, step: Step, tool: &[String]) -> Result<()> {
         match step {
             Step::Trace => {
-                self.tracer = Some(Tracer::start(tool)?);
+                self.tracer = Some(Tracer::start(&self.tool(tool)?)?);
                 self.traces()
             }
             Step::TraceSoon => {
                 self.before = self.counters()?;
-                self.tracer = Some(Tracer::start(tool)?);
+                self.tracer = Some(Tracer::start(&self.tool(tool)?)?);
                 Ok(())
             }
             Step::Stop => self.stop(),
@@ -110,6 +110,18 @@ impl Play {
         thread::sleep(SETTLE);
         self.before = self.counters()?;
         Ok(())
+    }
+
+    /// The tool's arguments, each actor's process in its place.
+    fn tool(&self, tool: &[String]) -> Result<Vec<String>> {
+        let word = |word: &String| {
+            let Some(actor) = word.strip_prefix("{pid:").and_then(|w| w.strip_suffix('}')) else {
+                return Ok(word.clone());
+            };
+            let actor = self.actors.get(actor).with_context(|| format!("{actor} is not there"))?;
+            Ok(actor.child.id().to_string())
+        };
+        tool.iter().map(word).collect()
     }
 
     fn counters(&self) -> Result<BTreeMap<String, Counters>> {

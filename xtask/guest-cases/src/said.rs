@@ -96,9 +96,8 @@ pub fn read(lines: impl BufRead) -> Result<Said> {
 }
 
 fn event(line: &Value) -> Told {
-    let port = |end: &str| {
-        line[end].as_str().and_then(|address| address.rsplit_once(':')?.1.parse().ok())
-    };
+    let port =
+        |end: &str| line[end].as_str().and_then(|address| address.rsplit_once(':')?.1.parse().ok());
     Told {
         id: text(&line["id"]).unwrap_or_default(),
         known: text(&line["known"]),

@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn lines_are_steps() {
-        let steps = parse("# a case\n\n s tun\ntrace\n s& drain 50  # a while\nwait s\nstop\n").unwrap();
+        let steps =
+            parse("# a case\n\n s tun\ntrace\n s& drain 50  # a while\nwait s\nstop\n").unwrap();
         let action = |wait, action: &str| Step::Do {
             actor: "s".to_owned(),
             wait,

@@ -34,11 +34,7 @@ pub struct Wired {
 }
 
 /// The bytes of an IP packet.
-pub fn write(
-    wired: &Wired,
-    extension: Option<Extension>,
-    bad_checksum: bool,
-) -> Result<Vec<u8>> {
+pub fn write(wired: &Wired, extension: Option<Extension>, bad_checksum: bool) -> Result<Vec<u8>> {
     let mut tcp = TcpHeader::new(wired.ports.0, wired.ports.1, wired.seq, u16::MAX);
     tcp.acknowledgment_number = wired.ack;
     tcp.fin = wired.flags & 1 != 0;

@@ -69,8 +69,11 @@ impl Sockets {
         if let Some(seconds) = wanted.defer {
             sys::set_option(&socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)?;
         }
-        let any =
-            if wanted.v6 { Ipv6Addr::UNSPECIFIED.into() } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+        let any = if wanted.v6 {
+            Ipv6Addr::UNSPECIFIED.into()
+        } else {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        };
         let address = SocketAddr::new(wanted.ip.unwrap_or(any), wanted.port);
         bind(&socket, &address).with_context(|| format!("cannot bind {address}"))?;
         if let Some(length) = wanted.fastopen {
