@@ -1,4 +1,4 @@
-//! One case: a script and the tool that traces it; and what became of it.
+//! Cases: scripts and the tool that traces them; and what became of each.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,13 @@ use crate::said::Said;
 pub struct Job {
     /// The tool: path and arguments; it prints JSON lines.
     pub tool: Vec<String>,
-    /// The script, as [`crate::script::parse`] reads it.
-    pub script: String,
+    /// The scripts, as [`crate::script::parse`] reads them. The tool is started once: what each
+    /// does before it traces is done before, then the rest of each, one after the other. Where there
+    /// are several, none may start or stop the tool in another way.
+    pub scripts: Vec<String>,
 }
 
-/// What happened while it was played.
+/// What happened while a script was played.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Every listener that was opened, by its name in the script.
@@ -29,6 +31,8 @@ pub struct Report {
     pub said: Said,
     /// What this machine lacks, so that the case cannot be played.
     pub lacks: Option<String>,
+    /// Why it was not played to its end.
+    pub failed: Option<String>,
     /// What did not go as the script has it: the case itself is wrong, or the machine is.
     pub wrong: Vec<String>,
     /// The end of the tool's standard error.

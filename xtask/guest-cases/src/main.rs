@@ -1,5 +1,5 @@
-//! Plays the cases of `cargo xtask cases`: `guest-cases JSON` plays one and prints the report as a
-//! line of JSON; `guest-cases actor NAME` is a process in it.
+//! Plays the cases of `cargo xtask cases`: `guest-cases JSON` plays some and prints their
+//! reports as a line of JSON; `guest-cases actor NAME` is a process in one.
 //!
 //! Everything happens in network namespaces that the actors make.
 

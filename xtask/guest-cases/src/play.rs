@@ -1,8 +1,8 @@
-//! Plays a script: the tool and the actors, step by step.
+//! Plays scripts: the tool and the actors, step by step.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    env,
+    env, fs,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::MetadataExt as _,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
@@ -33,55 +33,125 @@ struct Actor {
     due: VecDeque<String>,
 }
 
+/// A script that is being played.
 #[derive(Default)]
 struct Play {
     actors: BTreeMap<String, Actor>,
     /// What each actor's namespace had counted when the trace began.
     before: BTreeMap<String, Counters>,
-    tracer: Option<Tracer>,
     report: Report,
 }
 
-/// Plays a case to its end, or to the step that cannot be done here.
-pub fn play(job: &Job) -> Result<Report> {
-    let mut play = Play::default();
-    for step in script::parse(&job.script)? {
-        play.step(step, &job.tool)?;
-        if play.report.lacks.is_some() {
-            return Ok(play.report);
+/// Plays the scripts to their ends, or to the step that cannot be done here.
+pub fn play(job: &Job) -> Result<Vec<Report>> {
+    let mut plays = Vec::new();
+    for script in &job.scripts {
+        let mut steps = script::parse(script)?;
+        let begin = steps.iter().position(|step| matches!(step, Step::Trace | Step::TraceSoon));
+        let after = steps.split_off(begin.context("a script does not trace")?);
+        let mut play = Play::default();
+        play.steps(steps);
+        plays.push((play, after));
+    }
+    let mut tracer = None;
+    if let [(play, after)] = &mut plays[..] {
+        play.alone(std::mem::take(after), &job.tool, &mut tracer)?;
+    } else {
+        let mut running = Tracer::start(&job.tool)?;
+        running.wait_until_it_traces()?;
+        thread::sleep(SETTLE);
+        tracer = Some(running);
+        for (play, after) in &mut plays {
+            play.before = play.counters()?;
+            play.steps(after.drain(..).skip(1).collect());
+            play.wait_for_all();
         }
     }
-    let names: Vec<_> = play.actors.keys().cloned().collect();
-    for name in names {
-        play.wait_for(&name)?;
+    if let Some(tracer) = tracer {
+        let plays = plays.iter_mut().map(|(play, _)| play);
+        stop(tracer, &mut plays.collect::<Vec<_>>())?;
     }
-    play.stop()?;
-    Ok(play.report)
+    Ok(plays.into_iter().map(|(play, _)| play.report).collect())
+}
+
+/// Stops the tool, and gives each script what was said of its namespaces.
+fn stop(tracer: Tracer, plays: &mut [&mut Play]) -> Result<()> {
+    thread::sleep(SETTLE);
+    plays.iter_mut().try_for_each(|play| play.count())?;
+    let (said, stderr) = tracer.stop()?;
+    for play in plays {
+        let namespaces: Vec<_> = play.report.namespaces.values().copied().collect();
+        play.report.said = said.of(&namespaces);
+        play.report.stderr.clone_from(&stderr);
+    }
+    Ok(())
 }
 
 impl Play {
-    fn step(&mut self, step: Step, tool: &[String]) -> Result<()> {
+    /// From the step on that starts the tool.
+    fn alone(
+        &mut self,
+        steps: Vec<Step>,
+        tool: &[String],
+        tracer: &mut Option<Tracer>,
+    ) -> Result<()> {
+        if self.over() {
+            return Ok(());
+        }
+        for step in steps {
+            match step {
+                Step::Trace => {
+                    let mut running = Tracer::start(&self.tool(tool)?)?;
+                    running.wait_until_it_traces()?;
+                    *tracer = Some(running);
+                    thread::sleep(SETTLE);
+                    self.before = self.counters()?;
+                }
+                Step::TraceSoon => {
+                    self.before = self.counters()?;
+                    *tracer = Some(Tracer::start(&self.tool(tool)?)?);
+                }
+                Step::Wait(who) if who == "trace" => {
+                    tracer.as_mut().context("nothing traces")?.wait_until_it_traces()?;
+                }
+                Step::Stop => stop(tracer.take().context("nothing traces")?, &mut [self])?,
+                other => self.steps(vec![other]),
+            }
+        }
+        self.wait_for_all();
+        Ok(())
+    }
+
+    /// Until one cannot be done; what fails is reported.
+    fn steps(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            if self.over() {
+                return;
+            }
+            if let Err(e) = self.step(step) {
+                self.report.failed = Some(format!("{e:#}"));
+            }
+        }
+    }
+
+    /// Whether nothing more is to be played.
+    fn over(&self) -> bool {
+        self.report.lacks.is_some() || self.report.failed.is_some()
+    }
+
+    fn step(&mut self, step: Step) -> Result<()> {
         match step {
-            Step::Trace => {
-                self.tracer = Some(Tracer::start(&self.tool(tool)?)?);
-                self.traces()
+            Step::Trace | Step::TraceSoon | Step::Stop => {
+                bail!("only a script that is played alone starts and stops the tool")
             }
-            Step::TraceSoon => {
-                self.before = self.counters()?;
-                self.tracer = Some(Tracer::start(&self.tool(tool)?)?);
-                Ok(())
-            }
-            Step::Stop => self.stop(),
             Step::Sleep(ms) => {
                 thread::sleep(Duration::from_millis(ms));
                 Ok(())
             }
-            Step::Wait(who) if who == "trace" => {
-                self.tracer.as_mut().context("nothing traces")?.wait_until_it_traces()
-            }
             Step::Wait(who) => self.wait_for(&who),
             Step::Kill(who) => {
-                drop(self.actors.remove(&who).with_context(|| format!("{who} is not there"))?);
+                self.note_namespace(&who)?;
+                drop(self.actors.remove(&who));
                 Ok(())
             }
             Step::Do { actor, wait, action } => {
@@ -104,14 +174,6 @@ impl Play {
         }
     }
 
-    /// Waits until the tool traces, and reads the counters from which the rise is measured.
-    fn traces(&mut self) -> Result<()> {
-        self.tracer.as_mut().context("nothing traces")?.wait_until_it_traces()?;
-        thread::sleep(SETTLE);
-        self.before = self.counters()?;
-        Ok(())
-    }
-
     /// The tool's arguments, each actor's process in its place.
     fn tool(&self, tool: &[String]) -> Result<Vec<String>> {
         let word = |word: &String| {
@@ -129,21 +191,30 @@ impl Play {
         each.map(|(name, actor)| Ok((name.clone(), counters::of(actor.child.id())?))).collect()
     }
 
-    fn stop(&mut self) -> Result<()> {
-        let Some(tracer) = self.tracer.take() else { return Ok(()) };
-        thread::sleep(SETTLE);
+    /// How far the counters rose, and where.
+    fn count(&mut self) -> Result<()> {
         for (name, after) in self.counters()? {
             let risen = counters::risen(self.before.get(&name).unwrap_or(&Counters::new()), after);
             self.report.counters.insert(name, risen);
         }
-        for (name, actor) in &self.actors {
-            let path = format!("/proc/{}/ns/net", actor.child.id());
-            let meta =
-                std::fs::metadata(&path).with_context(|| format!("cannot look at {path}"))?;
-            self.report.namespaces.insert(name.clone(), meta.ino());
-        }
-        (self.report.said, self.report.stderr) = tracer.stop()?;
+        let names: Vec<_> = self.actors.keys().cloned().collect();
+        names.iter().try_for_each(|name| self.note_namespace(name))
+    }
+
+    fn note_namespace(&mut self, name: &str) -> Result<()> {
+        let path = format!("/proc/{}/ns/net", self.actor(name)?.child.id());
+        let meta = fs::metadata(&path).with_context(|| format!("cannot look at {path}"))?;
+        self.report.namespaces.insert(name.to_owned(), meta.ino());
         Ok(())
+    }
+
+    fn wait_for_all(&mut self) {
+        let names: Vec<_> = self.actors.keys().cloned().collect();
+        for name in names {
+            if let Err(e) = self.wait_for(&name) {
+                self.report.failed = Some(format!("{e:#}"));
+            }
+        }
     }
 
     fn actor(&mut self, name: &str) -> Result<&mut Actor> {

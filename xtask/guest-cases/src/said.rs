@@ -70,6 +70,20 @@ pub struct Queue {
     pub full_now: bool,
 }
 
+impl Said {
+    /// What concerns these network namespaces, or does not say which it concerns.
+    #[must_use]
+    pub fn of(&self, namespaces: &[u64]) -> Self {
+        let ours = |netns: Option<u64>| netns.is_none_or(|netns| namespaces.contains(&netns));
+        let mut said = self.clone();
+        said.events.retain(|told| ours(told.charged.netns));
+        said.totals.retain(|told| ours(told.charged.netns));
+        said.queues.retain(|queue| ours(queue.charged.netns));
+        said.audit.retain(|line| ours(line["netns"].as_u64()));
+        said
+    }
+}
+
 /// Reads the lines to their end. Fails if one is no JSON.
 pub fn read(lines: impl BufRead) -> Result<Said> {
     let mut said = Said::default();
@@ -173,5 +187,8 @@ mod tests {
         assert!(said.queues[0].full_now && said.queues[0].overflows == 3 && said.ended);
         assert_eq!((said.losses["x"], said.audit.len()), (4, 1));
         assert!(read(&LINES.as_bytes()[..30]).is_err());
+        let ours = said.of(&[8]);
+        assert_eq!((ours.events.len(), ours.totals.len(), ours.losses["x"]), (1, 0, 4));
+        assert_eq!(said.of(&[7]), said);
     }
 }

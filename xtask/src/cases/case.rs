@@ -27,6 +27,9 @@ pub struct Case {
     pub modes: &'static [Mode],
     /// Whether it needs four processors.
     pub smp: bool,
+    /// Whether the tool is started for it alone; otherwise it traces several cases, one after the
+    /// other, each in namespaces of its own.
+    pub alone: bool,
     /// Further arguments of the tool; `{pid:ACTOR}` stands for the actor's process.
     pub args: &'static [&'static str],
     /// Whether these arguments keep some listeners out, whose counters rise all the same.
@@ -54,6 +57,7 @@ pub const CASE: Case = Case {
     unseen: &[],
     modes: &[Mode::Default],
     smp: false,
+    alone: false,
     args: &[],
     filtered: false,
     not_full: &[],

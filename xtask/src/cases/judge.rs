@@ -18,6 +18,9 @@ const AUDITED: bool = false;
 pub fn judge(case: &Case, mode: Mode, rung: Rung, report: &Report) -> Vec<String> {
     let mut wrong: Vec<_> =
         report.wrong.iter().map(|why| format!("in the script: {why}")).collect();
+    if let Some(why) = &report.failed {
+        return vec![format!("in the script: {why}")];
+    }
     let counted = |actor: &str, counter: &str| {
         report.counters.get(actor).and_then(|all| all.get(counter)).copied().unwrap_or(0)
     };

@@ -27,7 +27,7 @@ use crate::{
     vm_pool::{self, Batch},
     workspace,
 };
-use case::{Case, MODES, Mode};
+use case::{Case, Mode};
 use table::{Cell, Ended, Table};
 
 /// The kernels that are taken if none are named, oldest first.
@@ -61,6 +61,9 @@ pub struct CasesArgs {
     /// Machines at once
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: usize,
+    /// Start the tool anew for each case, so that none is traced after another
+    #[arg(long)]
+    alone: bool,
     /// Only say which cases there are
     #[arg(long)]
     list: bool,
@@ -88,9 +91,9 @@ pub fn cases(args: &CasesArgs) -> Result<ExitCode> {
         [] => KERNELS.iter().map(|&kernel| kernel.to_owned()).collect(),
         named => named.to_vec(),
     };
-    let mut table = in_vms(&kernels, &chosen(args), args.jobs)?;
+    let mut table = in_vms(&kernels, &chosen(args), args.jobs, args.alone)?;
     if args.native {
-        table.extend(natively(&chosen(args), &Here::default())?);
+        table.extend(natively(&chosen(args), &Here::default(), args.alone)?);
     }
     print!("{}", table.render());
     let checks = table.check();
@@ -105,8 +108,8 @@ pub fn subset(kernels: &[String], jobs: usize, here: &dyn Needs) -> Result<Check
         named => named.to_vec(),
     };
     let runs = runs(|_| true, |_| true, |_| true);
-    let mut table = in_vms(&kernels, &runs, jobs)?;
-    table.extend(natively(&runs, here)?);
+    let mut table = in_vms(&kernels, &runs, jobs, false)?;
+    table.extend(natively(&runs, here, false)?);
     Ok(table.check())
 }
 
@@ -135,36 +138,71 @@ fn runs(
     runs
 }
 
-impl Run {
-    fn job(self, tool: &str) -> Job {
-        let words = [tool, "trace", "--output", "json", "--rung", self.rung.name()].into_iter();
-        let words = words.chain(self.mode.args().iter().copied());
-        Job {
-            tool: words.chain(self.case.args.iter().copied()).map(str::to_owned).collect(),
-            script: self.case.script.to_owned(),
+/// Runs that one start of the tool traces.
+struct Group {
+    runs: Vec<Run>,
+}
+
+/// The runs, those together that can be.
+fn groups(runs: impl Iterator<Item = Run>, alone: bool) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for run in runs {
+        let joins = |group: &&mut Group| {
+            let Run { case, mode, rung } = group.runs[0];
+            !alone && !case.alone && !run.case.alone && (mode, rung) == (run.mode, run.rung)
+        };
+        match groups.iter_mut().find(joins) {
+            Some(group) => group.runs.push(run),
+            None => groups.push(Group { runs: vec![run] }),
         }
     }
+    groups
+}
 
+impl Group {
+    fn job(&self, tool: &str) -> Result<String> {
+        let Run { case, mode, rung } = self.runs[0];
+        let words = [tool, "trace", "--output", "json", "--rung", rung.name()].into_iter();
+        let words = words.chain(mode.args().iter().copied()).chain(case.args.iter().copied());
+        let scripts = self.runs.iter().map(|run| run.case.script.to_owned());
+        let job = Job { tool: words.map(str::to_owned).collect(), scripts: scripts.collect() };
+        Ok(serde_json::to_string(&job)?)
+    }
+
+    /// What became of each.
+    fn ended(&self, kernel: &str, output: Result<JobOutput>, table: &mut Table) -> Result<()> {
+        let reports = output.and_then(|output| guest::report::<Vec<Report>>(&output));
+        match reports {
+            Err(e) => {
+                let ended = Ended::Wrong(vec![format!("{e:#}")]);
+                self.runs.iter().for_each(|run| table.add(Cell::of(*run, kernel, ended.clone())));
+            }
+            Ok(reports) => {
+                for (run, report) in self.runs.iter().zip(&reports) {
+                    keep(kernel, *run, report)?;
+                    table.add(Cell::of(*run, kernel, run.ended(kernel, report)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Run {
     fn name(self) -> String {
         format!("{}{}-{}", self.case.name, self.mode.args().join("="), self.rung.name())
     }
 
-    /// What became of it.
-    fn ended(self, kernel: &str, output: Result<JobOutput>) -> Ended {
-        let report = output.and_then(|output| {
-            keep(kernel, self, &output)?;
-            guest::report::<Report>(&output)
-        });
-        match report {
-            Err(e) => Ended::Wrong(vec![format!("{e:#}")]),
-            Ok(Report { lacks: Some(what), .. }) => match self.excuse(kernel, &what) {
+    fn ended(self, kernel: &str, report: &Report) -> Ended {
+        if let Some(what) = &report.lacks {
+            return match self.excuse(kernel, what) {
                 Ok(why) => Ended::Skipped(why),
                 Err(why) => Ended::Wrong(vec![why]),
-            },
-            Ok(report) => match judge::judge(self.case, self.mode, self.rung, &report) {
-                wrong if wrong.is_empty() => Ended::Right,
-                wrong => Ended::Wrong(wrong),
-            },
+            };
+        }
+        match judge::judge(self.case, self.mode, self.rung, report) {
+            wrong if wrong.is_empty() => Ended::Right,
+            wrong => Ended::Wrong(wrong),
         }
     }
 
@@ -186,17 +224,17 @@ impl Run {
 }
 
 /// On each kernel, in a machine with one processor and in one with four.
-fn in_vms(kernels: &[String], runs: &[Run], machines: usize) -> Result<Table> {
+fn in_vms(kernels: &[String], runs: &[Run], machines: usize, alone: bool) -> Result<Table> {
     let mut table = Table::default();
     for smp in [1, 4] {
-        let runs: Vec<_> = runs.iter().copied().filter(|run| run.case.smp == (smp == 4)).collect();
-        if runs.is_empty() || kernels.is_empty() {
+        let runs = runs.iter().copied().filter(|run| run.case.smp == (smp == 4));
+        let groups = groups(runs, alone);
+        if groups.is_empty() || kernels.is_empty() {
             continue;
         }
-        let jobs = runs.iter().map(|run| {
-            let job = serde_json::to_string(&run.job("/bin/overflow"))?;
-            Ok(vec!["guest-cases".to_owned(), job])
-        });
+        let jobs = groups
+            .iter()
+            .map(|group| anyhow::Ok(vec!["guest-cases".to_owned(), group.job("/bin/overflow")?]));
         let jobs: Vec<_> = jobs.collect::<Result<_>>()?;
         let batch = |kernel: &String| Batch { kernel: kernel.clone(), jobs: jobs.clone() };
         let batches: Vec<_> = kernels.iter().map(batch).collect();
@@ -214,8 +252,8 @@ fn in_vms(kernels: &[String], runs: &[Run], machines: usize) -> Result<Table> {
         let ran = vm_pool::run(&batches, machines, &options, &|_, _, _| ());
         for (kernel, ran) in kernels.iter().zip(ran) {
             let ran = ran.with_context(|| format!("kernel {kernel}"))?;
-            for (run, output) in runs.iter().zip(ran.outputs) {
-                table.add(Cell::of(*run, &ran.version, run.ended(&ran.version, output)));
+            for (group, output) in groups.iter().zip(ran.outputs) {
+                group.ended(&ran.version, output, &mut table)?;
             }
         }
     }
@@ -223,42 +261,42 @@ fn in_vms(kernels: &[String], runs: &[Run], machines: usize) -> Result<Table> {
 }
 
 /// On this machine's kernel, by the only rung that every kernel with BTF has.
-fn natively(runs: &[Run], here: &dyn Needs) -> Result<Table> {
+fn natively(runs: &[Run], here: &dyn Needs, alone: bool) -> Result<Table> {
     let mut table = Table::default();
-    let runs = runs.iter().filter(|run| run.rung == Rung::Tracepoint && run.case.native);
-    for &run in runs {
-        let lacking = ["root", "network namespaces", "tracing"].into_iter().find_map(|need| {
-            match here.look(need) {
-                Verdict::Lacking(why) => Some(format!("needs {need}: {why}")),
-                Verdict::Here | Verdict::Unknown(_) => None,
-            }
-        });
-        let ended = match lacking {
-            Some(why) => Ended::Skipped(why),
-            None => run.ended(NATIVE, play(run)),
-        };
-        table.add(Cell::of(run, NATIVE, ended));
+    let runs = runs.iter().copied();
+    let runs = runs.filter(|run| run.rung == Rung::Tracepoint && run.case.native);
+    let lacking = ["root", "network namespaces", "tracing"].into_iter().find_map(|need| match here
+        .look(need)
+    {
+        Verdict::Lacking(why) => Some(format!("needs {need}: {why}")),
+        Verdict::Here | Verdict::Unknown(_) => None,
+    });
+    if let Some(why) = lacking {
+        runs.for_each(|run| table.add(Cell::of(run, NATIVE, Ended::Skipped(why.clone()))));
+        return Ok(table);
+    }
+    for group in groups(runs, alone) {
+        group.ended(NATIVE, play(&group), &mut table)?;
     }
     Ok(table)
 }
 
-fn play(run: Run) -> Result<JobOutput> {
+fn play(group: &Group) -> Result<JobOutput> {
     let overflow = artifacts::overflow()?;
     let tool = overflow.to_str().context("the path of overflow is no text")?;
-    let job = serde_json::to_string(&run.job(tool))?;
     let mut command = Command::new(artifacts::guest_cases()?);
-    let out = exec::capture_within(command.arg(job), LIMIT)?;
+    let out = exec::capture_within(command.arg(group.job(tool)?), LIMIT)?;
     let code = out.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255);
     Ok(JobOutput { stdout: out.stdout, stderr: out.stderr, code, files: Vec::new() })
 }
 
 /// Keeps what was reported, to be looked at: target/cases/KERNEL/.
-fn keep(kernel: &str, run: Run, output: &JobOutput) -> Result<()> {
+fn keep(kernel: &str, run: Run, report: &Report) -> Result<()> {
     let dir: PathBuf = workspace::target().join("cases").join(kernel);
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let path = dir.join(format!("{}.json", run.name()));
-    let bytes = [&output.stdout[..], &output.stderr[..]].concat();
-    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    fs::write(&path, serde_json::to_string_pretty(report)?)
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -282,6 +320,9 @@ mod tests {
                 .iter()
                 .any(|step| matches!(step, script::Step::Trace | script::Step::TraceSoon));
             assert!(traced, "{name} is not traced");
+            let other = |step| matches!(step, &script::Step::TraceSoon | &script::Step::Stop);
+            let other = steps.iter().any(other);
+            assert!(case.alone || !other && case.args.is_empty(), "{name} is not alone");
             let all = case.told.iter().chain(case.all);
             let ids = all.chain(case.by_tracepoints.into_iter().flatten()).map(|told| told.id);
             for id in
@@ -290,7 +331,7 @@ mod tests {
                 assert!(VerdictId::parse(id).is_some(), "{name}: {id} is no verdict");
             }
         }
-        assert_eq!(MODES.len(), Mode::value_variants().len());
+        assert_eq!(case::MODES.len(), Mode::value_variants().len());
     }
 
     #[test]

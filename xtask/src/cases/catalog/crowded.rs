@@ -7,6 +7,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "crowd.4200_listeners",
         shows: "4,200 listeners, of which the first and the last overflow",
+        alone: true,
         script: "
             s tun
             s listeners l 10000 4200
@@ -27,6 +28,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "crowd.opened_during_trace",
         shows: "4,200 listeners opened while the tool traces, of which the last overflows",
+        alone: true,
         script: "
             s tun
             trace
@@ -42,6 +44,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "crowd.9000_short_lived",
         shows: "9,000 listeners that come and go, each with a handshake, then one that overflows",
+        alone: true,
         script: "
             s tun
             trace

@@ -32,12 +32,14 @@ pub const CASES: &[Case] = &[
     Case {
         name: "reuseport.filter_stuck",
         shows: "the same, traced with -p of the one that does not accept",
+        alone: true,
         args: &["-p", "{pid:stuck}"],
         ..STUCK
     },
     Case {
         name: "reuseport.filter_healthy",
         shows: "the same, traced with -p of the one that accepts: nothing is told",
+        alone: true,
         args: &["-p", "{pid:good}"],
         filtered: true,
         told: &[],

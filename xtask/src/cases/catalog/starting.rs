@@ -9,6 +9,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "start.in_healthy_load",
         shows: "the tool attaches in the middle of 2,500 healthy handshakes",
+        alone: true,
         script: "
             s tun
             s listen a 5015 64
@@ -24,6 +25,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "stop.in_healthy_load",
         shows: "the tool detaches in the middle of 2,500 healthy handshakes",
+        alone: true,
         script: "
             s tun
             s listen a 5015 64
@@ -42,6 +44,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "start.accept_entered_before",
         shows: "accept() was entered before the tool attached, the backlog is 0",
+        alone: true,
         script: "
             s tun
             s listen a 5016 0
@@ -60,6 +63,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "first_drop.syn_queue",
         shows: "the first SYNs that a full SYN queue drops on each of four CPUs",
+        alone: true,
         script: "
             s tun
             s sysctl net.ipv4.tcp_syncookies 0
@@ -86,6 +90,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "first_drop.accept_queue",
         shows: "the first SYNs that a full accept queue drops on each of four CPUs",
+        alone: true,
         script: "
             s tun
             s listen a 5061 1
@@ -116,6 +121,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "first_drop.third_ack",
         shows: "the first third ACKs that a full accept queue drops on each of four CPUs",
+        alone: true,
         script: "
             s tun
             s listen a 5062 64
@@ -143,6 +149,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "first_drop.new_namespace",
         shows: "the same three in a namespace that is made during the trace",
+        alone: true,
         script: "
             trace
             s tun
