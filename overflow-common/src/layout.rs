@@ -24,6 +24,7 @@ macro_rules! for_each_field {
             SOCK_V6_RCV_SADDR: "sock", "__sk_common.skc_v6_rcv_saddr";
             INET_SPORT: "inet_sock", "inet_sport";
             SOCK_NET: "sock", "__sk_common.skc_net.net", exact(8);
+            SOCK_IPV6ONLY: "sock", "__sk_common.skc_ipv6only";
             SOCK_NODE_PPREV: "sock", "__sk_common.skc_nulls_node.pprev";
             SOCK_ACK_BACKLOG: "sock", "sk_ack_backlog", exact(4);
             SOCK_MAX_ACK_BACKLOG: "sock", "sk_max_ack_backlog", exact(4);
@@ -38,11 +39,15 @@ macro_rules! for_each_field {
             // `int` or `u8`, by version; its values fit the low byte.
             NET_ABORT_ON_OVERFLOW: "net", "ipv4.sysctl_tcp_abort_on_overflow", exact(1);
             NET_SYNCOOKIES: "net", "ipv4.sysctl_tcp_syncookies", exact(1);
+            NET_HASH_MIX: "net", "hash_mix", exact(4);
+            NET_LIST: "net", "list";
+            TASK_NSPROXY: "task_struct", "nsproxy";
+            NSPROXY_NET: "nsproxy", "net_ns";
             NET_STATISTICS: "net", "mib.net_statistics", exact(8);
             REQ_NUM_TIMEOUT: "request_sock", "num_timeout";
             REQ_NUM_RETRANS: "request_sock", "num_retrans";
             REQ_LISTENER: "request_sock", "__req_common.skc_listener", exact(8);
-            REQ_RCV_WND: "request_sock", "rsk_rcv_wnd";
+            REQ_RCV_WND: "request_sock", "__req_common.skc_rcv_wnd";
             REQ_RCV_NXT: "tcp_request_sock", "rcv_nxt";
             REQ_TIMER: "request_sock", "rsk_timer";
             REQ_ACKED: "inet_request_sock", "acked", bit(REQ_ACKED_MASK);
@@ -50,7 +55,12 @@ macro_rules! for_each_field {
             TCP_IS_MPTCP: "tcp_sock", "is_mptcp", optional;
             SKB_HEAD: "sk_buff", "head", exact_in_all(8);
             SKB_DATA: "sk_buff", "data", exact_in_all(8);
+            SKB_CB: "sk_buff", "cb", exact(1);
+            CB_TCP_FLAGS: "tcp_skb_cb", "tcp_flags", exact(1);
             SKB_SK: "sk_buff", "sk";
+            // In a union without a name; `dst_entry`'s address and a flag in its lowest bit.
+            SKB_DST: "sk_buff", "_skb_refdst";
+            DST_DEV: "dst_entry", "dev";
             SKB_DEV: "sk_buff", "dev";
             SKB_NETWORK_HEADER: "sk_buff", "network_header", exact_in_all(2);
             SKB_PROTOCOL: "sk_buff", "protocol", exact_in_all(2);

@@ -10,6 +10,7 @@
     reason = "a BPF program has no calls into other crates: what it uses must be inlined"
 )]
 
+mod audit;
 mod event;
 mod field;
 pub mod filter;
@@ -20,6 +21,7 @@ mod plain;
 pub mod segment;
 mod tally;
 
+pub use audit::{LeftOut, LeftOutKey};
 pub use event::{Kind, Queue, RawEvent, Rung, valid};
 pub use field::{Field, Slot};
 pub use layout::{Counter, ENUMERATORS, EnumeratorRow, FIELDS, FieldRow, Reading, SLOTS, SlotRow};

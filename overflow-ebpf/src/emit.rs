@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use overflow_common::{Kind, Loss, RawEvent, Rung};
 
-use crate::losses;
+use crate::{arm, losses};
 
 /// Records on their way to user space. The size is a default; user space sets it before load.
 #[btf_map]
@@ -38,6 +38,9 @@ const WAKE_ABOVE: u64 = 64 << 10;
 /// Sends a copy of a record. A full ring is counted.
 #[inline(always)]
 pub fn record(event: &RawEvent) {
+    if !arm::armed() {
+        return;
+    }
     match EVENTS.reserve(0) {
         Some(mut entry) => {
             copy(event, entry.as_mut_ptr());

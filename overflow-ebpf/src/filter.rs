@@ -63,6 +63,13 @@ impl Lists for Maps {
     }
 }
 
+/// Whether anything is filtered.
+#[inline(always)]
+pub fn is_there() -> bool {
+    let flags = [&FILTER_PORT, &FILTER_NETNS, &FILTER_EXCLUDED, &FILTER_ADDRESS, &FILTER_FAMILY];
+    flags.iter().any(|flag| flag.load() != 0)
+}
+
 /// Whether a listener on `port` (host order) in namespace `netns` is to be traced.
 #[inline(always)]
 pub fn wants(port: u16, netns: u32) -> bool {

@@ -71,7 +71,3 @@ pub static AGGREGATE: Global<u8> = Global::new(0);
 /// 1: healthy handshakes are counted only, not reported.
 #[unsafe(no_mangle)]
 pub static QUIET: Global<u8> = Global::new(0);
-
-/// SYNs to look at for a new listener: so many that every CPU is likely to have had one.
-#[unsafe(no_mangle)]
-pub static BASELINE_SAMPLES: Global<u32> = Global::new(0);

@@ -23,11 +23,17 @@
 mod globals;
 mod losses;
 mod atomic;
+mod arm;
+mod retry;
 mod read;
 mod sock;
 mod skb;
 mod filter;
 mod emit;
+mod number;
+mod counters;
+mod audit;
+mod survey;
 mod tally;
 mod state;
 mod report;

@@ -18,6 +18,17 @@ pub fn into<T: Plain>(address: u64, value: &mut T) -> bool {
     unsafe { copy(address, value) }
 }
 
+/// As [`into`], for what may not be there: a failure is not counted.
+#[inline(always)]
+pub fn quietly<T: Plain>(address: u64, value: &mut T) -> bool {
+    let size = size_of::<T>() as u32;
+    // SAFETY: as in `copy`.
+    unsafe {
+        let to = core::ptr::from_mut(value);
+        bpf_probe_read_kernel(to.cast(), size, address as *const _) == 0
+    }
+}
+
 /// As [`into`], for what need not be cleared before (a loop over its bytes, for a structure): zero
 /// if it cannot be read, and whether it could.
 #[inline(always)]

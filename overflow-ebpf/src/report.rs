@@ -14,22 +14,22 @@ use crate::{
 };
 
 /// A record about a request, outside any segment's decision. It does not use the path state: the
-/// timer can run while a segment is being followed.
+/// timer can run while a segment is being followed. Whether it is asked for.
 #[inline(always)]
-pub fn request(listener: u64, req: u64, kind: Kind, rung: Rung, path: u32) {
+pub fn request(listener: u64, req: u64, kind: Kind, rung: Rung, path: u32) -> bool {
     let mut event = RawEvent::EMPTY;
     if sock::tuple(req, &mut event).is_none()
         || !filter::wants(event.server_port, event.netns)
         || !filter::wants_segment(&event)
     {
-        return;
+        return false;
     }
     emit::begin(&mut event, kind, rung);
     event.path = path;
     sock::request(req, &mut event);
     if listener != 0 {
         if !filter::wants_socket(listener, event.netns) {
-            return;
+            return false;
         }
         event.sk = listener;
         event.ino = sock::inode(listener);
@@ -39,22 +39,23 @@ pub fn request(listener: u64, req: u64, kind: Kind, rung: Rung, path: u32) {
         event.valid |= read;
     }
     emit::record(&event);
+    true
 }
 
 /// A record about a request that somebody ended.
 #[inline(always)]
-pub fn ended_request(req: u64, kind: Kind, rung: Rung) {
+pub fn ended_request(req: u64, kind: Kind, rung: Rung) -> bool {
     let listener = read::field(req, &REQ_LISTENER).unwrap_or(0);
-    request(listener, req, kind, rung, 0);
+    request(listener, req, kind, rung, 0)
 }
 
 /// An ICMP error about a segment with this sequence number. It removes the request only if it is
-/// fatal (`abort`) and quotes the SYN-ACK.
+/// fatal (`abort`) and quotes the SYN-ACK. Whether it is reported.
 #[inline(always)]
-pub fn icmp_error(req: u64, seq: u32, abort: u8, rung: Rung) {
-    if abort & 1 != 0 && read::field(req, &REQ_SNT_ISN) == Some(seq.into()) {
-        ended_request(req, Kind::IcmpError, rung);
-    }
+pub fn icmp_error(req: u64, seq: u32, abort: u8, rung: Rung) -> bool {
+    abort & 1 != 0
+        && read::field(req, &REQ_SNT_ISN) == Some(seq.into())
+        && ended_request(req, Kind::IcmpError, rung)
 }
 
 /// A record about the child `sk` if it waits in the accept queue. An application's socket has a

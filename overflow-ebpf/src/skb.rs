@@ -8,7 +8,7 @@ use overflow_common::{
 };
 
 use crate::{
-    globals::{DEV_NET, SKB_DATA, SKB_DEV, SKB_HEAD, SKB_NETWORK_HEADER},
+    globals::{DEV_NET, DST_DEV, SKB_DATA, SKB_DEV, SKB_DST, SKB_HEAD, SKB_NETWORK_HEADER},
     losses,
     read::{self, Memory, Probed},
     sock,
@@ -70,9 +70,31 @@ pub fn parse_by<M: Memory>(skb: u64, at: At, event: &mut RawEvent) -> Option<()>
 /// Inode number of the network namespace of the device that `skb` is on.
 #[inline(always)]
 pub fn netns(skb: u64) -> Option<u32> {
-    let device = read::field(skb, &SKB_DEV)?;
+    sock::net_inum(net(skb)?)
+}
+
+/// The `struct net` of the device that `skb` is on.
+#[inline(always)]
+pub fn net(skb: u64) -> Option<u64> {
+    net_of_device(read::field(skb, &SKB_DEV)?)
+}
+
+/// The `struct net` that `skb` was routed in, once it was: a container's VLAN or macvlan device hands
+/// on what another namespace's device received.
+#[inline(always)]
+pub fn routed_net(skb: u64) -> Option<u64> {
+    // SKB_DST_NOREF of include/linux/skbuff.h.
+    let dst = read::field(skb, &SKB_DST)? & !1;
+    if dst == 0 {
+        return None;
+    }
+    net_of_device(read::field(dst, &DST_DEV)?)
+}
+
+#[inline(always)]
+fn net_of_device(device: u64) -> Option<u64> {
     if device == 0 {
         return None;
     }
-    sock::net_inum(read::field(device, &DEV_NET)?)
+    read::field(device, &DEV_NET)
 }

@@ -6,6 +6,8 @@ use aya_log_ebpf::debug;
 use overflow_common::{Kind, Loss, Path, Queue, RawEvent, Rung, valid};
 
 use crate::{
+    arm, audit,
+    counters::Counters,
     emit, filter,
     globals::QUIET,
     losses,
@@ -27,6 +29,8 @@ const HEALTHY: u32 = Path::REQSK_HASHED | Path::CHECK_REQ_CHILD | Path::COOKIE_C
 pub struct PathState {
     /// Address of the `struct sk_buff`; 0 when no segment is being followed.
     pub skb: u64,
+    /// By tracepoints: the `struct net` of the device that received the segment.
+    pub net: u64,
     /// The record being collected.
     pub event: RawEvent,
 }
@@ -70,6 +74,9 @@ impl PathState {
         let state = Self::get()?;
         // From here on an exit finds either this segment or none.
         state.skb = 0;
+        if !arm::armed() {
+            return None;
+        }
         let port = sock::local_port(listener)?;
         let netns = sock::netns(listener)?;
         if !filter::wants(port, netns) || !filter::wants_socket(listener, netns) {
@@ -82,6 +89,10 @@ impl PathState {
             return None;
         }
         state.listener(listener);
+        if filter::is_there() {
+            // What others' segments were counted for is not this one's.
+            Counters::rose_at_socket(listener);
+        }
         state.skb = skb;
         Some(state)
     }
@@ -115,6 +126,18 @@ impl PathState {
             self.event.after = after;
             self.event.valid |= valid::AFTER;
         }
+    }
+
+    /// Notes what this CPU's counters rose by: the segment got no answer and no child.
+    #[inline(always)]
+    pub fn counted(&mut self) {
+        let rise = Counters::rose_at_socket(self.event.sk);
+        let path = rise.path();
+        // Where they do not tell, the queues do.
+        if path & Path::COUNTED != 0 {
+            self.event.path |= path;
+        }
+        audit::unseen(self.event.netns, rise, path);
     }
 
     /// Sets path bits.

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use overflow_common::{Kind, Loss, RawEvent, Signature, Socket, Tally, Waiting};
 
 use crate::{
-    atomic,
+    arm, atomic,
     globals::{
         AGGREGATE, SOCK_ACK_BACKLOG, SOCK_FAMILY, SOCK_MAX_ACK_BACKLOG, SOCK_RCV_SADDR,
         SOCK_V6_RCV_SADDR,
@@ -34,11 +34,17 @@ pub static SCRATCH: PerCpuArray<Tally, 1> = PerCpuArray::new();
 #[btf_map]
 pub static CHILDREN: LruHashMap<u64, Waiting, 65536> = LruHashMap::new();
 
+/// Whether anything is counted.
+#[inline(always)]
+fn counts() -> bool {
+    AGGREGATE.load() != 0 && arm::armed()
+}
+
 /// Counts a SYN or a third ACK by what it went through.
 #[inline(always)]
 pub fn segment(event: &RawEvent) {
     let counted = event.kind == Kind::Syn as u8 || event.kind == Kind::Ack as u8;
-    if AGGREGATE.load() == 0 || !counted || event.sk == 0 {
+    if !counts() || !counted || event.sk == 0 {
         return;
     }
     let signature = Signature::of(event);
@@ -59,7 +65,7 @@ pub fn segment(event: &RawEvent) {
 /// `child` was put into the accept queue of `listener`.
 #[inline(always)]
 pub fn queued(listener: u64, child: u64) {
-    if AGGREGATE.load() == 0 {
+    if !counts() {
         return;
     }
     let Some(tally) = of(listener) else { return };
@@ -75,7 +81,7 @@ pub fn queued(listener: u64, child: u64) {
 /// accept() took `child`, of `listener` (0 if that is not known).
 #[inline(always)]
 pub fn accepted(child: u64, listener: u64) {
-    if AGGREGATE.load() == 0 {
+    if !counts() {
         return;
     }
     let mut waiting = Waiting { sk: listener, since_ns: 0 };
@@ -107,7 +113,7 @@ pub fn accepted(child: u64, listener: u64) {
 /// `listener` goes away, and its queue with it.
 #[inline(always)]
 pub fn closed(listener: u64) {
-    if AGGREGATE.load() == 0 {
+    if !counts() {
         return;
     }
     let Some(socket) = socket(listener) else { return };

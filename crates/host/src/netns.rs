@@ -24,7 +24,7 @@ pub const OWN: &str = "/proc/thread-self/ns/net";
 
 /// A namespace and the file that stands for it.
 #[derive(Debug)]
-pub(crate) struct NamespaceFile {
+pub struct NamespaceFile {
     pub(crate) namespace: Namespace,
     path: PathBuf,
 }
@@ -95,8 +95,9 @@ impl Namespaces {
 }
 
 impl NamespaceFile {
-    /// Runs `job` inside the namespace, on a thread of its own that ends with it.
-    pub(crate) fn inside<T: Send>(&self, job: impl FnOnce() -> T + Send) -> io::Result<T> {
+    /// Runs `job` inside the namespace, on a thread of its own that ends with it. Fails with
+    /// [`io::ErrorKind::NotFound`] where the namespace is gone.
+    pub fn inside<T: Send>(&self, job: impl FnOnce() -> T + Send) -> io::Result<T> {
         if self.namespace.own {
             return Ok(job());
         }
@@ -112,6 +113,11 @@ impl NamespaceFile {
             worker.join().unwrap_or_else(|_| Err(io::Error::other("its thread failed")))
         })
     }
+}
+
+/// Every namespace that can be found.
+pub fn all() -> io::Result<Vec<NamespaceFile>> {
+    Ok(discover(&BTreeSet::new())?.by_inum.into_values().collect())
 }
 
 /// Moves the calling thread into a network namespace.

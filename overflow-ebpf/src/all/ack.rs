@@ -61,6 +61,7 @@ fn exit(returned: u64, bits: [u32; 3], entered: u32) {
     state.after();
     if returned == 0 {
         state.mark(bits[0]);
+        state.counted();
         state.finish();
     } else if returned == state.event.sk {
         state.mark(bits[1]);

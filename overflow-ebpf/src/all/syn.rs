@@ -1,5 +1,6 @@
 //! The SYN: `tcp_conn_request` (net/ipv4/tcp_input.c, since v3.17) queues a request, sends a
-//! cookie, or drops it without a word.
+//! cookie, or drops it without a word. Its callers are hooked, `tcp_v4_conn_request` and the like:
+//! they drop SYNs to broadcast and multicast addresses, which it never sees.
 //!
 //! # Minimum kernel version
 //! fentry/fexit and kprobe: 5.10.
@@ -34,20 +35,61 @@ fn cookie() {
 fn exit() {
     if let Some(state) = state::current(Kind::Syn) {
         state.after();
+        if !state.has(Path::REQSK_HASHED | Path::COOKIE_INIT | Path::SYN_RECV_SOCK_CHILD) {
+            state.counted();
+        }
         state.finish();
     }
 }
 
-/// (rsk_ops, af_ops, sk, skb), the same in every version since v3.17.
-#[fentry(function = "tcp_conn_request")]
-pub fn fentry_tcp_conn_request(ctx: FEntryContext) -> u32 {
-    enter(ctx.arg(3), ctx.arg(2), Rung::Fentry);
-    state::log(&ctx, "tcp_conn_request");
+/// (sk, skb).
+#[fentry(function = "tcp_v4_conn_request")]
+pub fn fentry_tcp_v4_conn_request(ctx: FEntryContext) -> u32 {
+    enter(ctx.arg(1), ctx.arg(0), Rung::Fentry);
+    state::log(&ctx, "tcp_v4_conn_request");
     0
 }
 
-#[fexit(function = "tcp_conn_request")]
-pub fn fexit_tcp_conn_request(_ctx: FExitContext) -> u32 {
+#[fexit(function = "tcp_v4_conn_request")]
+pub fn fexit_tcp_v4_conn_request(_ctx: FExitContext) -> u32 {
+    exit();
+    0
+}
+
+/// IPv4's SYNs to a dual-stack listener pass this one and that for IPv4, whose exit ends the record.
+#[fentry(function = "tcp_v6_conn_request")]
+pub fn fentry_tcp_v6_conn_request(ctx: FEntryContext) -> u32 {
+    enter(ctx.arg(1), ctx.arg(0), Rung::Fentry);
+    0
+}
+
+#[fexit(function = "tcp_v6_conn_request")]
+pub fn fexit_tcp_v6_conn_request(_ctx: FExitContext) -> u32 {
+    exit();
+    0
+}
+
+/// An MPTCP listener has its own in their place (net/mptcp/subflow.c).
+#[fentry(function = "subflow_v4_conn_request")]
+pub fn fentry_subflow_v4_conn_request(ctx: FEntryContext) -> u32 {
+    enter(ctx.arg(1), ctx.arg(0), Rung::Fentry);
+    0
+}
+
+#[fexit(function = "subflow_v4_conn_request")]
+pub fn fexit_subflow_v4_conn_request(_ctx: FExitContext) -> u32 {
+    exit();
+    0
+}
+
+#[fentry(function = "subflow_v6_conn_request")]
+pub fn fentry_subflow_v6_conn_request(ctx: FEntryContext) -> u32 {
+    enter(ctx.arg(1), ctx.arg(0), Rung::Fentry);
+    0
+}
+
+#[fexit(function = "subflow_v6_conn_request")]
+pub fn fexit_subflow_v6_conn_request(_ctx: FExitContext) -> u32 {
     exit();
     0
 }
@@ -72,16 +114,17 @@ pub fn fentry_cookie_v6_init_sequence(_ctx: FEntryContext) -> u32 {
     0
 }
 
+/// For both families and MPTCP's.
 #[kprobe]
-pub fn kprobe_tcp_conn_request(ctx: ProbeContext) -> u32 {
-    if let (Some(listener), Some(skb)) = (ctx.arg(2), ctx.arg(3)) {
+pub fn kprobe_conn_request(ctx: ProbeContext) -> u32 {
+    if let (Some(listener), Some(skb)) = (ctx.arg(0), ctx.arg(1)) {
         enter(skb, listener, Rung::Kprobe);
     }
     0
 }
 
 #[kretprobe]
-pub fn kretprobe_tcp_conn_request(_ctx: RetProbeContext) -> u32 {
+pub fn kretprobe_conn_request(_ctx: RetProbeContext) -> u32 {
     exit();
     0
 }

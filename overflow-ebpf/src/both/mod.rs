@@ -3,6 +3,7 @@
 
 mod abort;
 mod close;
+mod listeners;
 mod retransmit;
 mod timer;
 mod tracepoints;

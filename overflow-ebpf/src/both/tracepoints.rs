@@ -8,43 +8,29 @@
 //! # Minimum kernel version
 //! tp_btf: 5.10; the listener of a dropped segment (`rx_sk`): 6.11, commit c53795d48ee8.
 
-use aya_ebpf::{
-    EbpfContext,
-    btf_maps::HashMap,
-    macros::{btf_map, btf_tracepoint},
-    programs::BtfTracePointContext,
-};
+use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
 use overflow_common::{
     Kind, Path, RawEvent, Rung,
     segment::{ACK, SYN},
     valid,
 };
 
+use super::listeners;
 use crate::{
+    arm, audit,
+    counters::Counters,
     filter,
     globals::{
-        EMIT_ALL, SKB_SK, STATE_ESTABLISHED, STATE_LISTEN, STATE_NEW_SYN_RECV, STATE_SYN_RECV,
-        TP_KFREE_SKB_REASON, TP_KFREE_SKB_RX_SK, TP_SEND_RESET_REASON,
+        EMIT_ALL, REQ_LISTENER, SKB_SK, SOCK_NET, STATE_ESTABLISHED, STATE_LISTEN,
+        STATE_NEW_SYN_RECV, STATE_SYN_RECV, TP_KFREE_SKB_REASON, TP_KFREE_SKB_RX_SK,
+        TP_SEND_RESET_REASON,
     },
-    read, report,
+    read::{self, Probed},
+    report, retry,
     skb::{self, At},
     sock,
     state::{self, PathState},
 };
-
-/// Where a listener listens.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Place {
-    /// Inode number of its network namespace.
-    pub netns: u32,
-    /// Its port, host order.
-    pub port: u32,
-}
-
-/// Listeners seen by `inet_sock_set_state`: where they listen to the address of the `struct sock`.
-#[btf_map]
-pub static LISTENERS: HashMap<Place, u64, 4096> = HashMap::new();
 
 /// Listeners come and go here: (sk, oldstate, newstate). A child's way to ESTABLISHED too.
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -59,18 +45,10 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
     // inet_csk_clone_lock reports a child's birth as LISTEN -> SYN_RECV: not the listener's end.
     let syn_recv = STATE_SYN_RECV.load();
     // LISTEN again is mptcp_listen's word on the MPTCP socket above the one that listens.
-    if new != old && (new == listen || (old == listen && new != syn_recv)) {
-        let key = Place { netns: sock::netns(sk)?, port: sock::local_port(sk)?.into() };
-        if new == listen {
-            let _ = LISTENERS.insert(key, sk, 0);
-            return Some(());
-        }
-        // SAFETY: the value is copied at once.
-        let known = unsafe { LISTENERS.get(key) }.copied();
-        // Another listener of its SO_REUSEPORT group may have taken the place.
-        if known == Some(sk) {
-            let _ = LISTENERS.remove(key);
-        }
+    if new != old && new == listen {
+        listeners::opened(sk);
+    } else if old == listen && new != syn_recv {
+        listeners::closed(sk);
     } else if old == syn_recv && new == STATE_ESTABLISHED.load() {
         let port = sock::local_port(sk)?;
         let state = PathState::get()?;
@@ -79,12 +57,11 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
             sock::tuple(sk, &mut child)?;
             if child.client_port == state.event.client_port {
                 state.mark(Path::TP_ESTABLISHED);
-                state.after();
-                if EMIT_ALL.load() != 0 {
-                    state.finish();
-                } else {
-                    state.skb = 0;
+                if state.event.netns != child.netns {
+                    // Received by another namespace's device, see `skb::routed_net`.
+                    state.event.netns = child.netns;
                 }
+                ended(state, EMIT_ALL.load() != 0 || retry::pending());
             }
         }
     }
@@ -101,23 +78,83 @@ pub fn tp_netif_receive_skb(ctx: BtfTracePointContext) -> u32 {
 #[inline(always)]
 fn receive(skb: u64) -> Option<()> {
     let state = PathState::get()?;
-    state.reset(Kind::Ack, Rung::Tracepoint);
-    let netns = skb::netns(skb)?;
-    skb::parse(skb, At::Data, &mut state.event)?;
-    let port = state.event.server_port;
-    if !filter::wants(port, netns) || !filter::wants_segment(&state.event) {
+    state.skb = 0;
+    if !arm::armed() {
         return None;
     }
-    // SAFETY: the value is copied at once; a listener that goes away meanwhile leaves an address
-    // that reads fail on or that the record's other values contradict.
-    let listener = *unsafe { LISTENERS.get(Place { netns, port: port.into() }) }?;
-    if state.event.tcp_flags & (SYN | ACK) == SYN {
-        state.event.kind = Kind::Syn as u8;
+    state.reset(Kind::Ack, Rung::Tracepoint);
+    skb::parse(skb, At::Data, &mut state.event)?;
+    let syn = state.event.tcp_flags & (SYN | ACK) == SYN;
+    let port = state.event.server_port;
+    // A SYN may be handed to a listener on another port.
+    if !syn && !listeners::in_use(port) {
+        return None;
     }
-    state.event.netns = netns;
-    state.listener(listener);
+    state.net = skb::net(skb)?;
+    state.event.netns = sock::net_inum(state.net)?;
+    let listener = listeners::only(state.event.netns, port);
+    if listener != 0 {
+        state.listener(listener);
+    }
+    if syn {
+        state.event.kind = Kind::Syn as u8;
+        // What it rises by from here on is this SYN's.
+        let rise = Counters::get()?.rose::<Probed>(state.net);
+        audit::unseen(state.event.netns, rise, 0);
+    }
     state.mark(Path::TP_RECEIVE);
     state.skb = skb;
+    Some(())
+}
+
+/// The segment is done with: `emit` says whether that is to be reported, if it is asked for.
+#[inline(always)]
+fn ended(state: &mut PathState, emit: bool) {
+    state.skb = 0;
+    if !emit {
+        return;
+    }
+    let RawEvent { netns, server_port, sk, path, .. } = state.event;
+    let wanted = filter::wants(server_port, netns)
+        && (sk == 0 || filter::wants_socket(sk, netns))
+        && filter::wants_segment(&state.event);
+    if wanted {
+        state.after();
+        state.finish();
+    } else if path & (Path::COUNTED_DROP | Path::UNCOUNTED | Path::TP_SYNACK_COOKIE) != 0 {
+        audit::filtered(netns, path);
+    }
+}
+
+/// Whether it was a listener's segment: a SYN to a closed port is followed too.
+#[inline(always)]
+fn of_a_listener(state: &PathState) -> bool {
+    state.event.sk != 0
+        || state.has(Path::COUNTED_DROP)
+        || listeners::any(state.event.netns, state.event.server_port)
+}
+
+/// What this CPU counted says what became of the segment, and whose it was.
+#[inline(always)]
+fn counted(state: &mut PathState, skb: u64) -> Option<()> {
+    if let Some(net) = skb::routed_net(skb)
+        && net != state.net
+    {
+        state.net = net;
+        state.event.netns = sock::net_inum(net)?;
+    }
+    let rise = Counters::get()?.rose::<Probed>(state.net);
+    let path = rise.path();
+    if path & Path::COUNTED != 0 {
+        state.mark(path);
+    }
+    audit::unseen(state.event.netns, rise, path);
+    if state.event.sk == 0 && path & Path::COUNTED_DROP != 0 {
+        let sk = listeners::dropped_by(&state.event);
+        if sk != 0 {
+            state.listener(sk);
+        }
+    }
     Some(())
 }
 
@@ -146,7 +183,11 @@ fn transmit(skb: u64) -> Option<()> {
     let owner = read::field(skb, &SKB_SK)?;
     if owner != 0 && sock::state(owner) == STATE_NEW_SYN_RECV.load() {
         state.mark(Path::TP_SYNACK_REQUEST);
-        state.event.req = owner;
+        // The kernel's own word for whose SYN it was.
+        let listener = read::field(owner, &REQ_LISTENER).unwrap_or(0);
+        if listener != 0 && listener != state.event.sk {
+            state.listener(listener);
+        }
         sock::request(owner, &mut state.event);
     } else if owner != 0 && sock::state(owner) == STATE_SYN_RECV.load() {
         state.mark(Path::TP_SYNACK_FASTOPEN);
@@ -172,12 +213,20 @@ fn consumed(skb: u64) -> Option<()> {
         return None;
     }
     state.mark(Path::TP_CONSUME_SKB);
-    state.after();
-    if EMIT_ALL.load() != 0 || !state.has(Path::TP_SYNACK_REQUEST) {
-        state.finish();
-    } else {
-        state.skb = 0;
+    let answered = Path::TP_SYNACK_REQUEST | Path::TP_SYNACK_COOKIE | Path::TP_SYNACK_FASTOPEN;
+    if !state.has(answered) {
+        counted(state, skb);
+        // Where nothing rose its SYN-ACK waits for its neighbour's address.
+        let dropped = state.has(Path::COUNTED_DROP) || !state.has(Path::COUNTED);
+        let emit = of_a_listener(state) && (dropped || EMIT_ALL.load() != 0);
+        ended(state, emit);
+        return Some(());
     }
+    let netns = read::field(state.event.sk, &SOCK_NET).and_then(sock::net_inum);
+    if let (true, Some(netns)) = (state.event.sk != 0, netns) {
+        state.event.netns = netns;
+    }
+    ended(state, EMIT_ALL.load() != 0 || !state.has(Path::TP_SYNACK_REQUEST));
     Some(())
 }
 
@@ -218,11 +267,15 @@ fn dropped(skb: u64, location: u64, reason: u64, rx_sk: u64) -> Option<()> {
             return None;
         }
         // The kernel's own word for whose segment it was: several listeners can share a port.
-        state.event.sk = rx_sk;
-        state.event.sk_state = STATE_LISTEN.load();
+        if rx_sk != state.event.sk {
+            state.listener(rx_sk);
+            state.net = read::field(rx_sk, &SOCK_NET)?;
+            state.event.netns = sock::net_inum(state.net)?;
+        }
     }
-    state.after();
-    state.finish();
+    counted(state, skb);
+    let emit = of_a_listener(state);
+    ended(state, emit);
     Some(())
 }
 

@@ -1,18 +1,23 @@
 //! A third ACK at the end of `tcp_v4_syn_recv_sock` or its IPv6 twin.
 
 use overflow_common::{
-    Kind, Loss, Path, RawEvent,
+    Kind, LeftOut, Loss, Path, RawEvent,
     segment::{ACK, SYN},
     valid,
 };
 
-use super::{gate, listener::Listener, mode::AttachMode, state::CpuState};
+use super::{listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{
+    arm, audit,
+    counters::Counters,
     emit, filter,
     globals::{
-        NET_ABORT_ON_OVERFLOW, REQ_LISTENER, REQ_NUM_RETRANS, REQ_NUM_TIMEOUT, SKB_PROTOCOL,
+        CB_TCP_FLAGS, NET_ABORT_ON_OVERFLOW, NET_INUM, REQ_LISTENER, REQ_NUM_RETRANS,
+        REQ_NUM_TIMEOUT, SKB_CB, SKB_PROTOCOL,
     },
-    losses, read,
+    losses,
+    read::{self, Memory},
+    retry,
     skb::{self, At},
 };
 
@@ -32,8 +37,20 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
         return None;
     }
     let net = Listener::net::<M>(sk);
-    let counted = state.counted::<M>(net);
-    let listener = Listener::at::<M>(sk, net)?;
+    let rise = Counters::get()?.rose::<M>(net);
+    if !arm::armed() {
+        return None;
+    }
+    let counted = rise.path();
+    let netns = M::exact::<u32>(net, &NET_INUM) as u32;
+    audit::unseen(netns, rise, counted);
+    if tcp_flags::<M>(skb) & (SYN | ACK) == SYN {
+        // Fast Open tries a child at the SYN, which then goes on without it.
+        let full = counted & (Path::COUNTED_OVERFLOW | Path::UNCOUNTED) != 0;
+        let what = if full { LeftOut::FastOpenOverflow } else { LeftOut::FastOpenDrop };
+        audit::left_out(netns, what, 1);
+        return None;
+    }
     // cookie_v4_check makes a request that knows no listener.
     let by_request = M::exact::<u64>(req, &REQ_LISTENER) != 0;
     let abort = M::exact::<u8>(net, &NET_ABORT_ON_OVERFLOW) as u8;
@@ -42,6 +59,13 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
         losses::count(Loss::PathInterrupted);
         state.reset_due = 0;
     }
+    let Some(listener) = Listener::at::<M>(sk, net) else {
+        audit::filtered(netns, counted);
+        if by_request && abort != 0 {
+            audit::left_out(netns, LeftOut::FilteredReset, 1);
+        }
+        return None;
+    };
     if by_request && abort != 0 {
         // The RST is to follow at once, and proves that the sysctl was read.
         state.reset_due = skb;
@@ -53,11 +77,20 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
     emit::in_place(Kind::Ack, M::RUNG, |event| {
         let wanted = refused.report::<M>(skb, event);
         if wanted && by_request {
-            gate::set_retry_pending();
+            retry::set_pending();
+        }
+        if !wanted {
+            audit::filtered(netns, counted);
         }
         wanted
     });
     Some(())
+}
+
+/// The flags of the segment, from what TCP keeps of it beside it (`TCP_SKB_CB`).
+#[inline(always)]
+fn tcp_flags<M: Memory>(skb: u64) -> u8 {
+    M::exact::<u8>(skb + CB_TCP_FLAGS.load().offset(), &SKB_CB) as u8
 }
 
 /// A third ACK that got no child.
@@ -83,10 +116,7 @@ impl Refused {
         self.listener.report(event);
         event.abort_on_overflow = self.abort;
         event.valid |= valid::ABORT_ON_OVERFLOW;
-        skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some()
-            && filter::wants_segment(event)
-            // Fast Open tries a child at the SYN, which then goes on without it.
-            && event.tcp_flags & (SYN | ACK) != SYN
+        skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some() && filter::wants_segment(event)
     }
 }
 

@@ -12,22 +12,55 @@ use super::{ack, gate, icmp_error, reset, state::CpuState, syn};
 use crate::{
     globals::{SEND_RESET_REASON, SYN_RECV_SOCK_RETURN},
     read::{self, Typed},
+    retry,
 };
 
-/// (rsk_ops, af_ops, sk, skb), the same in every version since v3.17.
-#[fexit(function = "tcp_conn_request")]
-pub fn drops_tcp_conn_request(ctx: FExitContext) -> u32 {
-    if syn::suspect::<Typed>(ctx.arg(2)) {
-        look_at_syn(ctx.as_ptr());
+/// (sk, skb).
+#[fexit(function = "tcp_v4_conn_request")]
+pub fn drops_tcp_v4_conn_request(ctx: FExitContext) -> u32 {
+    if syn::suspect::<Typed>(ctx.arg(0)) {
+        look_at_v4_syn(ctx.as_ptr());
     }
     0
 }
 
-#[inline(never)]
-fn look_at_syn(ctx: *mut c_void) -> u32 {
-    let ctx = FExitContext::new(ctx);
-    syn::look::<Typed>(ctx.arg(2), ctx.arg(3))
+/// IPv4's SYNs to a dual-stack listener pass both, the first of which says all.
+#[fexit(function = "tcp_v6_conn_request")]
+pub fn drops_tcp_v6_conn_request(ctx: FExitContext) -> u32 {
+    if syn::suspect::<Typed>(ctx.arg(0)) {
+        look_at_v6_syn(ctx.as_ptr());
+    }
+    0
 }
+
+/// An MPTCP listener has its own in their place (net/mptcp/subflow.c).
+#[fexit(function = "subflow_v4_conn_request")]
+pub fn drops_subflow_v4_conn_request(ctx: FExitContext) -> u32 {
+    if syn::suspect::<Typed>(ctx.arg(0)) {
+        look_at_subflow_v4_syn(ctx.as_ptr());
+    }
+    0
+}
+
+#[fexit(function = "subflow_v6_conn_request")]
+pub fn drops_subflow_v6_conn_request(ctx: FExitContext) -> u32 {
+    if syn::suspect::<Typed>(ctx.arg(0)) {
+        look_at_subflow_v6_syn(ctx.as_ptr());
+    }
+    0
+}
+
+/// Functions of their own for each: 5.10 takes no function that programs of different types share.
+macro_rules! look_at_syn {
+    ($($name:ident)+) => {
+        $(#[inline(never)]
+        fn $name(ctx: *mut c_void) -> u32 {
+            let ctx = FExitContext::new(ctx);
+            syn::look::<Typed>(ctx.arg(0), ctx.arg(1))
+        })+
+    };
+}
+look_at_syn!(look_at_v4_syn look_at_v6_syn look_at_subflow_v4_syn look_at_subflow_v6_syn);
 
 /// `listen()`.
 #[fentry(function = "inet_csk_listen_start")]
@@ -67,7 +100,7 @@ pub fn drops_tcp_req_err_exit(_ctx: FExitContext) -> u32 {
 pub fn drops_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
     if child(&ctx) == 0 {
         refused_v4(ctx.as_ptr());
-    } else if gate::retry_pending() {
+    } else if retry::pending() {
         accepted_v4(ctx.as_ptr());
     }
     0
@@ -77,7 +110,7 @@ pub fn drops_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
 pub fn drops_tcp_v6_syn_recv_sock(ctx: FExitContext) -> u32 {
     if child(&ctx) == 0 {
         refused_v6(ctx.as_ptr());
-    } else if gate::retry_pending() {
+    } else if retry::pending() {
         accepted_v6(ctx.as_ptr());
     }
     0

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     globals::SEND_RESET_REASON,
     read::{self, Probed},
+    retry,
 };
 
 /// `listen()`.
@@ -23,9 +24,10 @@ pub fn kprobe_drops_listen_start(_ctx: ProbeContext) -> u32 {
     0
 }
 
+/// (sk, skb), for both families and MPTCP's.
 #[kprobe]
 pub fn kprobe_drops_conn_request(ctx: ProbeContext) -> u32 {
-    if let (Some(sk), Some(skb), Some(state)) = (ctx.arg(2), ctx.arg(3), CpuState::get()) {
+    if let (Some(sk), Some(skb), Some(state)) = (ctx.arg(0), ctx.arg(1), CpuState::get()) {
         state.conn_request = (sk, skb);
     }
     0
@@ -99,7 +101,7 @@ pub fn kretprobe_drops_v6_syn_recv_sock(ctx: RetProbeContext) -> u32 {
 fn returned(child: u64, v6: bool) {
     if child == 0 {
         refused(v6);
-    } else if gate::retry_pending() {
+    } else if retry::pending() {
         accepted(v6);
     }
 }

@@ -9,7 +9,6 @@
 //! fexit and kprobe: 5.10. `tcp_v4_syn_recv_sock` with seven arguments as in `all/child.rs`.
 
 mod state;
-mod counters;
 mod gate;
 mod mode;
 mod listener;

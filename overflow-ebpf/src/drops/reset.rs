@@ -1,10 +1,10 @@
 //! An RST answers a segment (`tcp_v4_send_reset`, `tcp_v6_send_reset`).
 
-use overflow_common::{Kind, Path};
+use overflow_common::{Kind, LeftOut, Path};
 
 use super::{ack::Refused, listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{
-    emit, filter,
+    audit, emit, filter,
     globals::{NET_ABORT_ON_OVERFLOW, NET_INUM, SOCK_STATE, STATE_LISTEN},
     report,
     skb::{self, At},
@@ -34,17 +34,23 @@ fn reset_by_overflow<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> u32 {
 fn report_reset<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<()> {
     let state = CpuState::get()?;
     let net = Listener::net::<M>(sk);
+    let netns = M::exact::<u32>(net, &NET_INUM) as u32;
+    let counted = state.refused_counted as u32;
     let refused = Refused {
         listener: Listener::at::<M>(sk, net)?,
         req: state.refused,
         by_request: true,
         abort: M::exact::<u8>(net, &NET_ABORT_ON_OVERFLOW) as u8,
-        counted: state.refused_counted as u32,
+        counted,
     };
     emit::in_place(Kind::Ack, M::RUNG, |event| {
         let wanted = refused.report::<M>(skb, event);
         event.path |= Path::SEND_RESET;
         report::reset_reason(event, reason);
+        if !wanted {
+            audit::filtered(netns, counted);
+            audit::left_out(netns, LeftOut::FilteredReset, 1);
+        }
         wanted
     });
     Some(())

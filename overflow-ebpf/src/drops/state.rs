@@ -1,8 +1,9 @@
 //! What a trace of overflows alone keeps per CPU, so that a healthy handshake costs next to
-//! nothing: which listeners have dropped nothing since this CPU last looked, and the kernel's own
-//! counters to prove what happened to the segment at hand.
+//! nothing: which listeners have dropped nothing since this CPU last looked.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+
+use crate::number::Number;
 
 /// One slot per CPU. Everything from a SYN or ACK to its verdict runs in one softirq on one CPU, so
 /// nobody else touches the slot meanwhile; but for an RST from a socket's backlog, which a process
@@ -12,9 +13,6 @@ pub static DROPS: PerCpuArray<CpuState, 1> = PerCpuArray::new();
 
 /// Listeners that are remembered per CPU; two in one place cost time, never exactness.
 pub const SEEN: usize = 64;
-/// Network namespaces that are remembered per CPU; two in one place are counted as a loss.
-pub const COUNTED: usize = 128;
-
 /// Arguments of a function that is being executed, for the kretprobe at its end.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -37,20 +35,6 @@ pub struct Seen {
     pub drops: u64,
 }
 
-/// What this CPU counted for a network namespace when it was last read.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Counted {
-    /// Address of its `struct net`.
-    pub net: u64,
-    /// `ListenOverflows`.
-    pub overflows: u64,
-    /// `ListenDrops`.
-    pub drops: u64,
-    /// `TCPReqQFullDrop`.
-    pub queue_full: u64,
-}
-
 /// What one CPU knows.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -67,16 +51,14 @@ pub struct CpuState {
     pub conn_request: (u64, u64),
     /// The network namespace of the request that `tcp_req_err` is about.
     pub errored: u64,
+    /// Not zero where that was reported.
+    pub error_reported: u64,
     /// `tcp_v4_syn_recv_sock` and its IPv6 twin, on the kprobe rung.
     pub syn_recv_sock: Arguments,
-    /// A pointer on its way to becoming a number.
-    number: u64,
-    /// What a per-CPU address lacks to be this CPU's; 0 until it was found.
-    pub offset: u64,
-    /// Listeners, by [`CpuState::place`].
+    /// For what is remembered of listeners.
+    pub number: Number,
+    /// Listeners, by [`Number::place`].
     pub seen: [Seen; SEEN],
-    /// Network namespaces, by [`CpuState::place`].
-    pub counted: [Counted; COUNTED],
 }
 
 impl CpuState {
@@ -85,25 +67,5 @@ impl CpuState {
     pub fn get() -> Option<&'static mut Self> {
         // SAFETY: the slot is this CPU's own, and the hooks that use it run one after the other.
         DROPS.get_ptr_mut(0).map(|state| unsafe { &mut *state })
-    }
-
-    /// The bits of `address` that tell structures apart, below `places`.
-    #[inline(always)]
-    pub fn place(&mut self, address: u64, places: usize) -> usize {
-        // Structures of one slab differ in a few bits only, at regular distances: Fibonacci hashing.
-        let spread = self.number(address).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (spread >> 48) as usize & (places - 1)
-    }
-
-    /// A pointer as a plain number. Verifiers let nobody calculate with pointers; what was written
-    /// into a map they take for a number.
-    #[inline(always)]
-    pub fn number(&mut self, pointer: u64) -> u64 {
-        // SAFETY: a place in this CPU's slot; volatile so that the compiler does not keep the
-        // pointer in its register.
-        unsafe {
-            core::ptr::write_volatile(&raw mut self.number, pointer);
-            core::ptr::read_volatile(&raw const self.number)
-        }
     }
 }

@@ -1,16 +1,19 @@
-//! A SYN at the end of `tcp_conn_request`.
+//! A SYN at the end of `tcp_v4_conn_request` or its IPv6 twin: with the drop of a SYN to a broadcast
+//! or multicast address, which `tcp_conn_request` never sees.
 
-use overflow_common::{Kind, Path, valid};
+use overflow_common::{Kind, LeftOut, Path, valid};
 
 use super::{gate, listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{
+    arm, audit,
+    counters::Counters,
     emit, filter,
-    globals::{ICSK_QLEN, NET_SYNCOOKIES, SOCK_DROPS},
+    globals::{ICSK_QLEN, NET_INUM, NET_SYNCOOKIES, SOCK_DROPS},
     read,
     skb::{self, At},
 };
 
-/// `tcp_conn_request` is over: whether there is any reason to [`look`]. All that every healthy
+/// The listener is done with a SYN: whether there is any reason to [`look`]. All that every healthy
 /// handshake pays for.
 #[inline(always)]
 pub fn suspect<M: AttachMode>(sk: u64) -> bool {
@@ -22,14 +25,7 @@ pub fn suspect<M: AttachMode>(sk: u64) -> bool {
 #[inline(always)]
 pub fn look<M: AttachMode>(sk: u64, skb: u64) -> u32 {
     let Some(state) = CpuState::get() else { return 0 };
-    if state.reset_due == skb {
-        // No third ACK, but a SYN with Fast Open that got no child: no RST answers it.
-        state.reset_due = 0;
-    }
     let drops = M::exact::<u32>(sk, &SOCK_DROPS);
-    if drops == 0 {
-        gate::sampled();
-    }
     let changed = state.changed(sk, drops);
     if changed || state.cookie == skb {
         return dropped::<M>(sk, skb);
@@ -47,40 +43,56 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
     let state = CpuState::get()?;
     let cookie = state.made_cookie(skb);
     let net = Listener::net::<M>(sk);
-    let counted = state.counted::<M>(net);
-    let syncookies = M::exact::<u8>(net, &NET_SYNCOOKIES) as u8;
+    let rise = Counters::get()?.rose::<M>(net);
+    if !arm::armed() || !(cookie || rise.any()) {
+        // Where nothing rose, what `sk_drops` shows happened on another CPU.
+        return None;
+    }
     let mut path = Path::CONN_REQUEST;
     if cookie {
-        // With 2 every SYN is answered so, and nothing is the matter.
-        if syncookies == 2 {
-            return None;
-        }
         path |= Path::COOKIE_INIT;
-    } else if counted & Path::COUNTED == 0 {
-        // The first look at these counters proves nothing about this SYN; its queue may.
-        let (len, max) = Listener::queue::<M>(sk);
-        if len <= max {
-            return None;
-        }
-        path |= Path::UNCOUNTED;
-    } else if counted & Path::COUNTED_DROP == 0 {
-        return None;
     } else {
-        path |= counted;
+        path |= rise.path();
+        if path & Path::UNCOUNTED != 0 {
+            // The counters do not tell which test dropped it, if any did; its queue may.
+            let (len, max) = Listener::queue::<M>(sk);
+            if len <= max {
+                path = 0;
+            }
+        }
     }
-    let listener = Listener::at::<M>(sk, net)?;
+    let netns = M::exact::<u32>(net, &NET_INUM) as u32;
+    audit::unseen(netns, rise, path);
+    if path == 0 {
+        return None;
+    }
+    let syncookies = M::exact::<u8>(net, &NET_SYNCOOKIES) as u8;
+    // With 2 every SYN is answered so, and nothing is the matter.
+    if cookie && syncookies == 2 {
+        audit::left_out(netns, LeftOut::UnaskedCookie, 1);
+        return None;
+    }
+    let Some(listener) = Listener::at::<M>(sk, net) else {
+        audit::filtered(netns, path);
+        return None;
+    };
     emit::in_place(Kind::Syn, M::RUNG, |event| {
         event.path = path;
         listener.report(event);
         event.syncookies = syncookies;
         event.valid |= valid::SYNCOOKIES;
-        if counted & Path::COUNTED_OVERFLOW == 0
+        if path & Path::COUNTED_OVERFLOW == 0
             && let Some(qlen) = read::field(sk, &ICSK_QLEN)
         {
             event.before.qlen = qlen as u32;
             event.valid |= valid::SYN_QUEUE;
         }
-        skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some() && filter::wants_segment(event)
+        let wanted = skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some()
+            && filter::wants_segment(event);
+        if !wanted {
+            audit::filtered(netns, path);
+        }
+        wanted
     });
     Some(())
 }

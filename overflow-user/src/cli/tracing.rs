@@ -52,6 +52,7 @@ impl Tracing {
             tracer.forward_logs()?;
         }
         let ring = tracer.records()?;
+        tracer.arm()?;
         let decoder = Decoder::new(&kernel.facts, kernel.symbols().clone());
         let header = trace::header(&kernel, &tracer);
         let (stop, stopped) = oneshot::channel();
@@ -70,8 +71,9 @@ impl Tracing {
     }
 
     /// Detaches; everything that was traced.
-    pub(super) async fn finish(self) -> Result<Finished> {
+    pub(super) async fn finish(mut self) -> Result<Finished> {
         tokio::time::sleep(SETTLE).await;
+        self.tracer.disarm()?;
         let _ = self.stop.send(());
         let read = self.reader.await.context("the ring's reader failed")?;
         let mut losses = self.tracer.losses().by_cause;

@@ -170,6 +170,7 @@ impl Live {
             interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut time_is_up = pin!(sleep(ends.after.unwrap_or(Duration::MAX)));
+        self.tracer.arm()?;
         self.aggregate()?;
         self.note(Frame::Tick(monotonic_ns()))?;
         loop {
@@ -197,6 +198,7 @@ impl Live {
             }
             self.engine.flush()?;
         }
+        self.tracer.disarm()?;
         let pending = &mut self.pending;
         self.ring.drain(|e| pending.push_back(e));
         let _ = self.events().await?;

@@ -118,7 +118,9 @@ impl<'a> Climber<'a> {
     }
 
     fn attach(&mut self, hook: &Hook) -> Result<(), String> {
-        if hook.attach != Attach::TpBtf && self.kernel.btf.function(hook.target).is_none() {
+        // A kprobe goes by the kernel's symbols: pahole leaves static functions out of some kernels' BTF.
+        let by_type = matches!(hook.attach, Attach::Fentry | Attach::Fexit);
+        if by_type && self.kernel.btf.function(hook.target).is_none() {
             return Err("this kernel has no such function, or has it inlined".to_owned());
         }
         let program = self.ebpf.program_mut(hook.program).ok_or("not in the eBPF object")?;

@@ -3,6 +3,7 @@
 use std::{error::Error, fmt, io};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use overflow_common::Rung;
 
 /// Why tracing could not start.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,20 @@ pub enum ProbeError {
     /// No hook point could be traced by any rung.
     #[error("no hook attaches on this kernel, so nothing can be traced; {0}")]
     NothingAttaches(String),
+    /// The rung that was asked for does not trace all that it is there for.
+    #[error(
+        "the {} rung cannot be used here: its hooks for the {hook_point} do not attach ({why}); \
+         `overflow doctor` shows what does, and without --rung the best of it is taken",
+        rung.as_str()
+    )]
+    RungRefused {
+        /// The rung.
+        rung: Rung,
+        /// What it would have traced.
+        hook_point: &'static str,
+        /// The first refusal.
+        why: String,
+    },
     /// The ring could not be opened.
     #[error("cannot read the eBPF ring")]
     Ring(#[source] io::Error),

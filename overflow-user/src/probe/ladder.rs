@@ -250,6 +250,10 @@ const fn tp(program: &'static str, target: &'static str) -> Hook {
 const fn v6(hook: Hook) -> Hook {
     extra(hook)
 }
+/// MPTCP's twin of a function: absent when the kernel has no MPTCP.
+const fn mptcp(hook: Hook) -> Hook {
+    extra(hook)
+}
 /// What the hook point is traced without, too.
 const fn extra(hook: Hook) -> Hook {
     Hook { optional: true, ..hook }
@@ -260,8 +264,14 @@ const fn or(hook: Hook, stand_in: &'static Hook) -> Hook {
 }
 
 const SYN_FENTRY: &[Hook] = &[
-    fentry("fentry_tcp_conn_request", "tcp_conn_request"),
-    fexit("fexit_tcp_conn_request", "tcp_conn_request"),
+    fentry("fentry_tcp_v4_conn_request", "tcp_v4_conn_request"),
+    fexit("fexit_tcp_v4_conn_request", "tcp_v4_conn_request"),
+    v6(fentry("fentry_tcp_v6_conn_request", "tcp_v6_conn_request")),
+    v6(fexit("fexit_tcp_v6_conn_request", "tcp_v6_conn_request")),
+    mptcp(fentry("fentry_subflow_v4_conn_request", "subflow_v4_conn_request")),
+    mptcp(fexit("fexit_subflow_v4_conn_request", "subflow_v4_conn_request")),
+    mptcp(fentry("fentry_subflow_v6_conn_request", "subflow_v6_conn_request")),
+    mptcp(fexit("fexit_subflow_v6_conn_request", "subflow_v6_conn_request")),
     fentry("fentry_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
     fentry("fentry_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
     v6(fentry("fentry_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
@@ -282,8 +292,14 @@ const ACK_FENTRY: &[Hook] = &[
 const V4_SYN_RECV_SOCK: Hook = kretprobe("kretprobe_syn_recv_sock", "tcp_v4_syn_recv_sock");
 const V6_SYN_RECV_SOCK: Hook = kretprobe("kretprobe_syn_recv_sock", "tcp_v6_syn_recv_sock");
 const SYN_KPROBE: &[Hook] = &[
-    kprobe("kprobe_tcp_conn_request", "tcp_conn_request"),
-    kretprobe("kretprobe_tcp_conn_request", "tcp_conn_request"),
+    kprobe("kprobe_conn_request", "tcp_v4_conn_request"),
+    kretprobe("kretprobe_conn_request", "tcp_v4_conn_request"),
+    v6(kprobe("kprobe_conn_request", "tcp_v6_conn_request")),
+    v6(kretprobe("kretprobe_conn_request", "tcp_v6_conn_request")),
+    mptcp(kprobe("kprobe_conn_request", "subflow_v4_conn_request")),
+    mptcp(kretprobe("kretprobe_conn_request", "subflow_v4_conn_request")),
+    mptcp(kprobe("kprobe_conn_request", "subflow_v6_conn_request")),
+    mptcp(kretprobe("kretprobe_conn_request", "subflow_v6_conn_request")),
     kprobe("kprobe_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
     kprobe("kprobe_cookie_init_sequence", "cookie_v4_init_sequence"),
     v6(kprobe("kprobe_cookie_init_sequence", "cookie_v6_init_sequence")),
@@ -324,7 +340,10 @@ const REQUEST_FENTRY: &[Hook] = &[
 const ABORT_FENTRY: Hook = extra(fentry("fentry_tcp_abort", "tcp_abort"));
 const ABORT_KPROBE: Hook = extra(kprobe("kprobe_tcp_abort", "tcp_abort"));
 const DROPS_SYN_FENTRY: &[Hook] = &[
-    fexit("drops_tcp_conn_request", "tcp_conn_request"),
+    fexit("drops_tcp_v4_conn_request", "tcp_v4_conn_request"),
+    v6(fexit("drops_tcp_v6_conn_request", "tcp_v6_conn_request")),
+    mptcp(fexit("drops_subflow_v4_conn_request", "subflow_v4_conn_request")),
+    mptcp(fexit("drops_subflow_v6_conn_request", "subflow_v6_conn_request")),
     fentry("drops_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
     v6(fentry("drops_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
     fentry("drops_inet_csk_listen_start", "inet_csk_listen_start"),
@@ -342,8 +361,14 @@ const DROPS_RESET_FENTRY: &[Hook] = &[DROPS_V4_SEND_RESET, DROPS_V6_SEND_RESET];
 const DROPS_V4_SEND_RESET: Hook = fentry("drops_tcp_v4_send_reset", "tcp_v4_send_reset");
 const DROPS_V6_SEND_RESET: Hook = v6(fentry("drops_tcp_v6_send_reset", "tcp_v6_send_reset"));
 const DROPS_SYN_KPROBE: &[Hook] = &[
-    kprobe("kprobe_drops_conn_request", "tcp_conn_request"),
-    kretprobe("kretprobe_drops_conn_request", "tcp_conn_request"),
+    kprobe("kprobe_drops_conn_request", "tcp_v4_conn_request"),
+    kretprobe("kretprobe_drops_conn_request", "tcp_v4_conn_request"),
+    v6(kprobe("kprobe_drops_conn_request", "tcp_v6_conn_request")),
+    v6(kretprobe("kretprobe_drops_conn_request", "tcp_v6_conn_request")),
+    mptcp(kprobe("kprobe_drops_conn_request", "subflow_v4_conn_request")),
+    mptcp(kretprobe("kretprobe_drops_conn_request", "subflow_v4_conn_request")),
+    mptcp(kprobe("kprobe_drops_conn_request", "subflow_v6_conn_request")),
+    mptcp(kretprobe("kretprobe_drops_conn_request", "subflow_v6_conn_request")),
     kprobe("kprobe_drops_cookie_init_sequence", "cookie_v4_init_sequence"),
     v6(kprobe("kprobe_drops_cookie_init_sequence", "cookie_v6_init_sequence")),
     kprobe("kprobe_drops_listen_start", "inet_csk_listen_start"),

@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, fs::File, net::IpAddr};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, MapData, MapError, RingBuf},
-    util::online_cpus,
 };
 use aya_log::EbpfLogger;
 use overflow_common::{Rung, Signature, Socket, Tally};
@@ -13,9 +12,10 @@ use overflow_common::{Rung, Signature, Socket, Tally};
 use super::{
     climb::Climber,
     error::{LoadError, ProbeError},
+    existing,
     ladder::{HookPointStatus, Scope, ladder},
     ring::{Losses, RecordReader, infos, register},
-    targets,
+    survey, targets,
 };
 use overflow_core::{
     aggregates::Aggregates,
@@ -79,6 +79,7 @@ pub struct Tracer {
     /// Whether the eBPF side counts.
     counts: bool,
     infos: Vec<File>,
+    notes: Vec<String>,
 }
 
 impl Tracer {
@@ -97,7 +98,7 @@ impl Tracer {
             HookPoint::ALL.iter().filter(|h| !ladder(**h, scope).is_empty()).copied().collect();
         // Without it kprobes still work: the fields then come from the file given with --btf.
         let hooks = in_scope.iter().flat_map(|h| ladder(*h, scope)).flat_map(|step| step.hooks);
-        let btf = kernel.own_btf().and_then(|own| targets::of(&own, hooks));
+        let btf = kernel.own_btf().and_then(|own| targets::of(&own, hooks, existing::ITERATED));
         let mut loader = EbpfLoader::new();
         // Nothing in the object is relocated by BTF: fields come as constants.
         loader.btf(None);
@@ -125,15 +126,16 @@ impl Tracer {
         // aya-log's levels count down from error, 1: at 0 every log statement is dead code.
         let log_level = if config.debug { u8::MAX } else { 0 };
         loader.override_global("FILTER_FAMILY", &family, true);
-        let cpus = online_cpus().map_or(1, |cpus| cpus.len());
-        // By chance alone one CPU in 3,000 has had none of so many.
-        let samples = u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(8);
-        loader.override_global("BASELINE_SAMPLES", &samples, true);
         loader.override_global("AYA_LOG_LEVEL", &log_level, true);
         // The kernel clears at once whatever a map could hold.
         if !config.aggregate {
             for counting in ["COUNTS", "TALLIES", "CHILDREN"] {
                 loader.map_max_entries(counting, 1);
+            }
+        }
+        if config.rung.is_some_and(|rung| rung != Rung::Tracepoint) {
+            for learnt in ["PORTS_IN_USE", "PLACES", "MEMBERS", "LISTENERS"] {
+                loader.map_max_entries(learnt, 1);
             }
         }
         if !config.excluded {
@@ -143,7 +145,8 @@ impl Tracer {
         let ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
 
         let counts = config.aggregate;
-        let mut tracer = Self { ebpf, hook_points: Vec::new(), counts, infos: Vec::new() };
+        let mut tracer =
+            Self { ebpf, hook_points: Vec::new(), counts, infos: Vec::new(), notes: Vec::new() };
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
         }
@@ -163,9 +166,43 @@ impl Tracer {
             let why = why.map(|(rung, why)| format!("{}: {why}", rung.as_str()));
             return Err(ProbeError::NothingAttaches(why.unwrap_or_default()));
         }
+        refuse_half_a_rung(&hook_points, config.rung)?;
         tracer.hook_points = hook_points;
+        let by_tracepoints = |h: &HookPointStatus| {
+            h.hook_point == HookPoint::Syn && h.rung == Some(Rung::Tracepoint)
+        };
+        if tracer.hook_points.iter().any(by_tracepoints) {
+            tracer.notes.extend(existing::learn(&mut tracer.ebpf, btf.as_ref()));
+        }
+        if let Err(why) = survey::survey(&mut tracer.ebpf) {
+            tracer.notes.push(format!(
+                "what the kernel had counted before is not known ({why}): the first drop in a \
+                 namespace on a CPU is told from its queue's length, or not at all"
+            ));
+        }
         tracer.infos = infos(&tracer.ebpf);
         Ok(tracer)
+    }
+
+    /// What this trace cannot know, as sentences.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// From now on what the hooks see is judged and reported. Until then a trace is silent.
+    pub fn arm(&mut self) -> Result<(), ProbeError> {
+        self.set_armed(1)
+    }
+
+    /// What the hooks see from now on is not reported any more: they can go one by one.
+    pub fn disarm(&mut self) -> Result<(), ProbeError> {
+        self.set_armed(0)
+    }
+
+    fn set_armed(&mut self, armed: u64) -> Result<(), ProbeError> {
+        let mut word: Array<_, u64> = map(&mut self.ebpf, ".data.armed")?;
+        word.set(0, armed, 0).map_err(LoadError::Write)?;
+        Ok(())
     }
 
     /// Traces one more network namespace, by inode number; only of use if the configuration named
@@ -251,7 +288,25 @@ impl Tracer {
     }
 }
 
-fn map<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, LoadError>
+/// A rung that was asked for is taken as a whole: where it has hooks for a hook point and they do not
+/// attach, what is traced would not be what was asked for.
+fn refuse_half_a_rung(all: &[HookPointStatus], asked: Option<Rung>) -> Result<(), ProbeError> {
+    let Some(asked) = asked else { return Ok(()) };
+    let missing = all.iter().filter(|status| status.rung.is_none());
+    let refusal = missing.flat_map(|status| {
+        status.refused.iter().map(move |(rung, why)| (status.hook_point, rung, why))
+    });
+    match refusal.into_iter().find(|(_, rung, _)| **rung == asked) {
+        Some((hook_point, rung, why)) => Err(ProbeError::RungRefused {
+            rung: *rung,
+            hook_point: hook_point.as_str(),
+            why: why.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn map<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, LoadError>
 where
     T: TryFrom<&'a mut aya::maps::Map, Error = MapError>,
 {

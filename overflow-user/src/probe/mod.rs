@@ -3,9 +3,11 @@
 
 mod climb;
 mod error;
+mod existing;
 mod ladder;
 mod load;
 mod ring;
+mod survey;
 mod targets;
 
 pub use error::{LoadError, ProbeError};

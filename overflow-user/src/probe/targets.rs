@@ -14,10 +14,18 @@ const FWD: u32 = 7;
 const TYPEDEF: u32 = 8;
 const FUNC: u32 = 12;
 
-/// The targets of `hooks` that `kernel`, the running kernel's own BTF, has. `None` if the loader
+/// The targets of `hooks`, and the iterator over what is `iterated`, that `kernel`, the running kernel's own BTF, has. `None` if the loader
 /// does not understand it.
-pub(super) fn of<'a>(kernel: &Btf, hooks: impl Iterator<Item = &'a Hook>) -> Option<AyaBtf> {
+pub(super) fn of<'a>(
+    kernel: &Btf,
+    hooks: impl Iterator<Item = &'a Hook>,
+    iterated: &str,
+) -> Option<AyaBtf> {
     let mut wanted = BTreeMap::new();
+    let iterator = format!("bpf_iter_{iterated}");
+    if let Some(id) = kernel.function(&iterator) {
+        wanted.insert(id, (FUNC, iterator));
+    }
     for hook in hooks {
         let (id, kind, name) = match hook.attach {
             Attach::Fentry | Attach::Fexit => {

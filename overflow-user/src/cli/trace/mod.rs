@@ -245,13 +245,7 @@ pub(super) fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
     let located = third_ack(tracer) == Some(Rung::Tracepoint);
     let symbols = if located { kernel.symbols().ranges() } else { Vec::new() }.into_iter();
     let rung = |r: Option<Rung>| r.map_or("", Rung::as_str).to_owned();
-    let mut notes = Vec::new();
-    if third_ack(tracer) == Some(Rung::Tracepoint) {
-        notes.push(
-            "on the tracepoint rung only listeners opened from now on are traced: restart their processes"
-                .to_owned(),
-        );
-    }
+    let mut notes = tracer.notes().to_vec();
     let unseen = tracer.hook_points().iter().filter(|s| s.rung.is_none());
     let blind: Vec<_> = unseen.map(|s| s.hook_point.as_str()).collect();
     if !blind.is_empty() {

@@ -1,0 +1,253 @@
+//! The kernel's own counters as a witness: `ListenOverflows` and `ListenDrops` are kept per CPU
+//! (`__NET_INC_STATS`), and a segment is handled on one. What they rose by on this CPU while the
+//! segment was handled says what became of it, whatever other CPUs do to the queues meanwhile.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{
+    btf_maps::{HashMap, PerCpuArray},
+    helpers::bpf_get_smp_processor_id,
+    macros::btf_map,
+};
+use overflow_common::{Loss, Path};
+
+use crate::{
+    atomic::Word,
+    globals::{
+        ARRAY_PPTRS, MIB_LISTENOVERFLOWS, MIB_TCPREQQFULLDROP, NET_HASH_MIX, NET_STATISTICS,
+        SOCK_NET,
+    },
+    losses,
+    number::Number,
+    read::{self, Memory, Probed},
+};
+
+/// This CPU's counters as they were last read.
+#[btf_map]
+pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
+
+/// Network namespaces that are remembered per CPU; two in one place take turns.
+const REMEMBERED: usize = 128;
+
+/// What one CPU knows of its counters.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Counters {
+    number: Number,
+    /// What a per-CPU address lacks to be this CPU's; 0 until it was found.
+    offset: u64,
+    /// Network namespaces, by [`Number::place`].
+    counted: [Counted; REMEMBERED],
+}
+
+/// What this CPU counted for a network namespace when it was last read.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Counted {
+    /// Address and `hash_mix` of its `struct net`: another namespace at its address has another
+    /// random number there (v5.1, commit 355b98553789).
+    id: u64,
+    /// Not zero where the rest is what was read, or zero for sure.
+    known: u64,
+    /// `ListenOverflows`.
+    overflows: u64,
+    /// `ListenDrops`.
+    drops: u64,
+    /// `TCPReqQFullDrop`.
+    queue_full: u64,
+}
+
+/// Where a namespace's counters wait that had to leave its place in [`Counters::counted`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Waiting {
+    /// [`Counted::id`].
+    id: u64,
+    cpu: u64,
+}
+
+/// Of namespaces where this CPU has counted a drop; the others begin at zero again.
+#[btf_map]
+pub static ASIDE: HashMap<Waiting, Counted, 4096> = HashMap::new();
+
+/// Not zero where what a CPU has never read may have been counted before: the namespaces that were
+/// there when tracing began could not all be surveyed, or one found no room in [`ASIDE`].
+#[unsafe(link_section = ".data.forgotten")]
+static FORGOTTEN: Word = Word::new(1);
+
+/// What this CPU's counters of a namespace rose by since they were last read.
+#[derive(Clone, Copy)]
+pub struct Rise {
+    /// `ListenOverflows`.
+    pub overflows: u64,
+    /// `ListenDrops`; all ones where nothing is known.
+    pub drops: u64,
+    /// `TCPReqQFullDrop`.
+    pub queue_full: u64,
+}
+
+impl Rise {
+    /// Not known: the counters were read for the first time, or cannot be.
+    const UNKNOWN: Self = Self { overflows: 0, drops: u64::MAX, queue_full: 0 };
+
+    /// Whether anything was dropped.
+    #[inline(always)]
+    pub const fn any(self) -> bool {
+        self.drops != 0
+    }
+
+    /// Whether they were read before.
+    #[inline(always)]
+    pub const fn is_known(self) -> bool {
+        self.drops != u64::MAX
+    }
+
+    /// What they say of a segment that was dropped, as path bits. Where drops that no hook sees came
+    /// before it, they say it only if all were of one kind.
+    #[inline(always)]
+    pub const fn path(self) -> u32 {
+        let Self { overflows, drops, queue_full } = self;
+        if drops == 0 {
+            Path::COUNTED
+        } else if drops == u64::MAX {
+            Path::UNCOUNTED
+        } else if overflows == drops {
+            Path::COUNTED | Path::COUNTED_DROP | Path::COUNTED_OVERFLOW
+        } else if overflows == 0 && queue_full == drops {
+            Path::COUNTED | Path::COUNTED_DROP | Path::COUNTED_QUEUE_FULL
+        } else if overflows == 0 && queue_full == 0 {
+            Path::COUNTED | Path::COUNTED_DROP
+        } else {
+            Path::UNCOUNTED
+        }
+    }
+}
+
+impl Counters {
+    /// This CPU's.
+    #[inline(always)]
+    pub fn get() -> Option<&'static mut Self> {
+        // SAFETY: the slot is this CPU's own, and the hooks that use it run one after the other.
+        COUNTERS.get_ptr_mut(0).map(|counters| unsafe { &mut *counters })
+    }
+
+    /// A pointer as a plain number, see [`Number`].
+    #[inline(always)]
+    pub fn number(&mut self, pointer: u64) -> u64 {
+        self.number.of(pointer)
+    }
+
+    /// What this CPU's counters of the namespace of `sk` rose by since they were last read.
+    #[inline(always)]
+    pub fn rose_at_socket(sk: u64) -> Rise {
+        match (Self::get(), read::field(sk, &SOCK_NET)) {
+            (Some(counters), Some(net)) => counters.rose::<Probed>(net),
+            _ => Rise::UNKNOWN,
+        }
+    }
+
+    /// What this CPU's counters of network namespace `net` rose by since they were last read.
+    ///
+    /// They are read after every event that makes them rise (a SYN, a third ACK, an ICMP error that
+    /// meets a request), so what is found is due to the segment at hand. What no hook sees makes it
+    /// more than that: third ACKs that SMC drops before TCP does (`smc_tcp_syn_recv_sock`, v5.18,
+    /// commit 8270d9c21041).
+    #[inline(always)]
+    pub fn rose<M: Memory>(&mut self, net: u64) -> Rise {
+        let mix = M::exact::<u32>(net, &NET_HASH_MIX);
+        let address = self.number.of(net);
+        let statistics = self.number.of(M::exact::<u64>(net, &NET_STATISTICS));
+        self.rose_at(address ^ mix << 32, statistics)
+    }
+
+    /// The same, of the namespace with this [`Counted::id`], whose `mib.net_statistics` are given.
+    #[inline(always)]
+    pub fn rose_at(&mut self, id: u64, statistics: u64) -> Rise {
+        let index = u64::from(MIB_LISTENOVERFLOWS.load());
+        let Some(base) = self.this_cpu() else { return Rise::UNKNOWN };
+        if index == 0 {
+            return Rise::UNKNOWN;
+        }
+        let stats = statistics + base;
+        // ListenDrops comes next (user space has made sure of that).
+        let mut rows = MaybeUninit::uninit();
+        let (&[overflows, drops], read) = read::fill::<[u64; 2]>(stats + index * 8, &mut rows);
+        if !read {
+            return Rise::UNKNOWN;
+        }
+        let place = self.number.place(id, REMEMBERED);
+        if self.counted[place].id != id {
+            self.change(place, id);
+        }
+        let last = &mut self.counted[place];
+        let before = *last;
+        if before.known != 0 && before.drops == drops {
+            return Rise { overflows: 0, drops: 0, queue_full: 0 };
+        }
+        let index = u64::from(MIB_TCPREQQFULLDROP.load());
+        let mut queue_full = 0_u64;
+        if !read::into(stats + index * 8, &mut queue_full) {
+            return Rise::UNKNOWN;
+        }
+        *last = Counted { id, known: 1, overflows, drops, queue_full };
+        if before.known == 0 {
+            return Rise::UNKNOWN;
+        }
+        Rise {
+            overflows: overflows.wrapping_sub(before.overflows),
+            drops: drops.wrapping_sub(before.drops),
+            queue_full: queue_full.wrapping_sub(before.queue_full),
+        }
+    }
+
+    /// Reads the counters of what is perhaps no namespace, see [`Self::rose_at`].
+    #[inline(always)]
+    pub fn survey(&mut self, id: u64, statistics: u64) {
+        let mut row = 0_u64;
+        let Some(base) = self.this_cpu() else { return };
+        let place = statistics + base + u64::from(MIB_LISTENOVERFLOWS.load()) * 8;
+        if read::quietly(place, &mut row) {
+            self.rose_at(id, statistics);
+        }
+    }
+
+    /// What a per-CPU address lacks to be this CPU's. This slot shows it: its place is that of the
+    /// map's per-CPU memory (`struct bpf_array`, `pptrs[0]`) plus just that.
+    #[inline(always)]
+    fn this_cpu(&mut self) -> Option<u64> {
+        if self.offset == 0 {
+            let map = self.number.of(core::ptr::from_ref(&COUNTERS) as u64);
+            let slot = self.number.of(core::ptr::from_ref(self) as u64);
+            let memory = read::field(map, &ARRAY_PPTRS)?;
+            self.offset = slot.wrapping_sub(memory);
+        }
+        Some(self.offset)
+    }
+
+    /// Two namespaces share a place: the one that is there makes room for the one with this
+    /// [`Counted::id`].
+    #[inline(always)]
+    fn change(&mut self, place: usize, id: u64) {
+        core::hint::cold_path();
+        // SAFETY: a helper without arguments.
+        let cpu = unsafe { bpf_get_smp_processor_id() }.into();
+        let leaving = &self.counted[place];
+        if leaving.id != 0 && leaving.drops != 0 {
+            let waiting = Waiting { id: leaving.id, cpu };
+            if ASIDE.insert(waiting, leaving, 0).is_err() {
+                losses::count(Loss::Uncounted);
+                FORGOTTEN.store(1);
+            }
+        }
+        let waiting = Waiting { id, cpu };
+        // SAFETY: copied at once; the entry is this CPU's alone.
+        self.counted[place] = match unsafe { ASIDE.get(waiting) } {
+            Some(known) => *known,
+            // It was made since tracing began, or nothing was ever dropped there on this CPU.
+            None => {
+                let known = u64::from(FORGOTTEN.load() == 0);
+                Counted { id, known, overflows: 0, drops: 0, queue_full: 0 }
+            }
+        };
+    }
+}
