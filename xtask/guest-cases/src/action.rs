@@ -1,6 +1,9 @@
 //! What an actor can do, as the words of a script.
 
-use std::{net::IpAddr, ops::Range};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::Range,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -12,13 +15,31 @@ pub const FLAGS: [(char, u8); 5] = [('F', 1), ('S', 2), ('R', 4), ('P', 8), ('A'
 /// One action. In the order of a case: the place, the server, the client, what both did.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// `in ACTOR`: into the network namespace of another actor (its process id when it is sent to
-    /// the actor), or `in host`: stay in the one of this program. Without it, an actor's first
-    /// action is to make a namespace of its own.
+    /// `in ACTOR`: into the network namespace of another actor, or `in host`: stay in the one of this
+    /// program. Without it, an actor's first action is to make a namespace of its own. (Wherever an
+    /// action names an actor, its process id stands when it is sent.)
     In(String),
     /// `tun`: the device whose other end is this actor: 10.7.0.1 and 10.7.0.10, fd00:7::1 and
     /// fd00:7::10.
     Tun,
+    /// `tap`: the same as an Ethernet device, whose neighbours nobody answers for.
+    Tap,
+    /// `route add|del A.B.C.D/N`: through that device.
+    Route {
+        /// Whether it is added.
+        add: bool,
+        /// The network.
+        network: Ipv4Addr,
+        /// The length of its prefix.
+        length: u8,
+    },
+    /// `veth ACTOR`: a pair, `veth0` here and `veth1` in that actor's namespace.
+    Veth(String),
+    /// `device KIND ACTOR`: `dev0`, a macvlan, ipvlan or vlan device on `veth0` or `veth1`, in that
+    /// actor's namespace (`self` for this one).
+    Device(String, String),
+    /// `up DEVICE A.B.C.D`: with that address, of a network of 24 bits.
+    Up(String, Ipv4Addr),
     /// `sysctl net.a.b VALUE`
     Sysctl(String, String),
     /// `cpu N`: runs there from now on.
@@ -75,8 +96,26 @@ pub enum Action {
         /// The listener.
         name: String,
     },
+    /// `icmp PORT SPORT [v6]`: the client's host is unreachable, says a router about the SYN-ACK.
+    Icmp {
+        /// The server's port.
+        port: u16,
+        /// The client's port.
+        client: u16,
+        /// By IPv6.
+        v6: bool,
+    },
+    /// `connect A.B.C.D:PORT n=N`: real clients, one after the other, that stay open.
+    Connect(SocketAddr, u16),
+    /// `steer PORT NAME`: an sk_lookup program that gives SYNs to this port to the listener.
+    Steer(u16, String),
+    /// `storm N SEED`: in each of N new namespaces, listeners that come and go and drop in many ways.
+    Storm(u16, u64),
     /// `churn PORT SPORT n=N`: a listener at each port in a row, one healthy handshake, closed.
     Churn(Segment),
+    /// `flood PORT N`: fills the accept queue of each listener at N ports in a row, all with backlog
+    /// 1, and sends it three SYNs more.
+    Flood(u16, u16),
     /// `drain MS`: takes what the server sends until it is silent for so long.
     Drain(u64),
     /// `got SPORT [n=N] FLAGS…|-`: what was sent to the client since it was last asked, in order,
@@ -151,6 +190,29 @@ pub struct Segment {
     pub bad_checksum: bool,
 }
 
+impl Segment {
+    /// With nothing special, by IPv4, of a client's first sequence number.
+    pub fn bare(port: u16, clients: Range<u16>, flags: u8) -> Self {
+        Self {
+            port,
+            clients,
+            flags,
+            seq: 0,
+            ack: 0,
+            len: 0,
+            isn: None,
+            v6: false,
+            to: None,
+            from: None,
+            extension: None,
+            timestamp: None,
+            options: Vec::new(),
+            cookie_of: None,
+            bad_checksum: false,
+        }
+    }
+}
+
 /// An extension header of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extension {
@@ -168,6 +230,23 @@ impl Action {
         let action = match verb {
             "in" => Self::In(words.next("actor")?.to_owned()),
             "tun" => Self::Tun,
+            "tap" => Self::Tap,
+            "route" => {
+                let add = match words.next("add or del")? {
+                    "add" => true,
+                    "del" => false,
+                    other => bail!("a route is not {other}"),
+                };
+                let network = words.next("network")?.split_once('/').context("no prefix")?;
+                Self::Route { add, network: network.0.parse()?, length: network.1.parse()? }
+            }
+            "veth" => Self::Veth(words.next("actor")?.to_owned()),
+            "device" => {
+                let kind = words.next("kind")?;
+                ensure!(["macvlan", "ipvlan", "vlan"].contains(&kind), "no device is a {kind}");
+                Self::Device(kind.to_owned(), words.next("actor")?.to_owned())
+            }
+            "up" => Self::Up(words.next("device")?.to_owned(), words.parse("address")?),
             "sysctl" => Self::Sysctl(words.next("name")?.to_owned(), words.rest().join(" ")),
             "cpu" => Self::Cpu(words.parse("CPU")?),
             "listen" => Self::Listen(listen(&mut words)?),
@@ -201,7 +280,18 @@ impl Action {
                 let clients = segment(&mut words, "load")?;
                 Self::Load { clients, name: words.next("listener")?.to_owned() }
             }
+            "icmp" => Self::Icmp {
+                port: words.parse("port")?,
+                client: words.parse("client's port")?,
+                v6: words.has("v6"),
+            },
+            "connect" => {
+                Self::Connect(words.parse("address and port")?, words.key("n")?.unwrap_or(1))
+            }
+            "steer" => Self::Steer(words.parse("port")?, words.next("listener")?.to_owned()),
+            "storm" => Self::Storm(words.parse("number")?, words.parse("seed")?),
             "churn" => Self::Churn(segment(&mut words, "load")?),
+            "flood" => Self::Flood(words.parse("port")?, words.parse("number")?),
             "drain" => Self::Drain(words.parse("milliseconds")?),
             "got" => Self::Got { ports: ports(&mut words)?, answers: words.rest() },
             other => bail!("{other} is no action"),

@@ -18,8 +18,11 @@ use rustix::thread::{CpuSet, sched_setaffinity, set_name};
 
 use crate::{
     links::Links,
+    segment::SYN,
     sockets::Sockets,
-    wire::{PATIENCE, Wire},
+    steer::{self, Steer},
+    storm,
+    wire::{self, PATIENCE, Wire},
 };
 
 /// Between two handshakes of a load.
@@ -32,9 +35,9 @@ const MOST_FILES: u64 = 20_000;
 struct Actor {
     /// Whether it is in the namespace that it is to act in.
     placed: bool,
-    links: Option<Links>,
     wire: Option<Wire>,
     sockets: Sockets,
+    steers: Vec<Steer>,
 }
 
 /// Does what each line of standard input says, and answers each with a line.
@@ -64,10 +67,20 @@ impl Actor {
         self.placed = true;
         match action {
             Action::In(place) => enter(&place)?,
-            Action::Tun => {
-                let links = Links::here()?;
-                self.wire = Some(Wire::new(&links)?);
-                self.links = Some(links);
+            Action::Tun => self.wire = Some(Wire::new(&Links::here()?, false)?),
+            Action::Tap => self.wire = Some(Wire::new(&Links::here()?, true)?),
+            Action::Route { add, network, length } => {
+                Links::here()?.route(add, (network, length), wire::DEVICE)?;
+            }
+            Action::Veth(process) => Links::here()?.veth(process.parse()?)?,
+            Action::Device(kind, place) => {
+                let process = if place == "self" { None } else { Some(place.parse()?) };
+                if !Links::here()?.device(&kind, process)? {
+                    return Ok(Reply::Lacks(kind));
+                }
+            }
+            Action::Up(device, address) => {
+                Links::here()?.up(&device, &[(address.into(), 24)])?;
             }
             Action::Sysctl(name, value) => return sysctl(&name, &value),
             Action::Cpu(cpu) => {
@@ -90,8 +103,23 @@ impl Actor {
             Action::Hangup { name, reset } => self.sockets.hang_up(&name, reset)?,
             Action::Segment(segment) => self.wire()?.send(&segment)?,
             Action::Handshake { segment, any } => self.wire()?.handshake(&segment, any)?,
+            Action::Icmp { port, client, v6 } => self.wire()?.unreachable(port, client, v6)?,
+            Action::Connect(to, count) => self.sockets.connect(to, count)?,
+            Action::Steer(port, name) => {
+                self.steers.push(steer::steer(port, self.sockets.get(&name)?)?);
+            }
+            Action::Storm(namespaces, seed) => return storm::storm(namespaces, seed),
             Action::Load { clients, name } => return self.load(&clients, &name),
             Action::Churn(segment) => return self.churn(&segment),
+            Action::Flood(port, count) => {
+                for port in port..port + count {
+                    let syn = |clients| Segment::bare(port, clients, SYN);
+                    let wire = self.wire()?;
+                    wire.handshake(&syn(30_000..30_002), false)?;
+                    wire.send(&syn(30_002..30_005))?;
+                    wire.drain(Duration::ZERO)?;
+                }
+            }
             Action::Drain(ms) => self.wire()?.drain(Duration::from_millis(ms))?,
             Action::Got { ports, answers } => {
                 let wanted = if answers == ["-"] { Vec::new() } else { answers };

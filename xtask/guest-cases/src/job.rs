@@ -27,6 +27,8 @@ pub struct Report {
     pub counters: BTreeMap<String, BTreeMap<String, u64>>,
     /// Inode numbers of the actors' network namespaces.
     pub namespaces: BTreeMap<String, u64>,
+    /// What each namespace of a storm counted, by its inode number.
+    pub storm: BTreeMap<u64, BTreeMap<String, u64>>,
     /// What the tool printed.
     pub said: Said,
     /// What this machine lacks, so that the case cannot be played.
@@ -61,6 +63,8 @@ pub enum Reply {
     Done,
     /// It is done, and these are open.
     Listening(Vec<(String, Listener)>),
+    /// It is done, and these namespaces counted so much.
+    Counted(BTreeMap<u64, BTreeMap<String, u64>>),
     /// It is done, but not with the result that the script names.
     Wrong(String),
     /// It cannot be done here.

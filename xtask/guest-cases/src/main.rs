@@ -9,6 +9,8 @@ mod links;
 mod play;
 mod segment;
 mod sockets;
+mod steer;
+mod storm;
 mod sys;
 mod tracer;
 mod wire;

@@ -80,7 +80,9 @@ fn stop(tracer: Tracer, plays: &mut [&mut Play]) -> Result<()> {
     plays.iter_mut().try_for_each(|play| play.count())?;
     let (said, stderr) = tracer.stop()?;
     for play in plays {
-        let namespaces: Vec<_> = play.report.namespaces.values().copied().collect();
+        let storm = play.report.storm.keys();
+        let namespaces = play.report.namespaces.values().chain(storm).copied();
+        let namespaces: Vec<_> = namespaces.collect();
         play.report.said = said.of(&namespaces);
         play.report.stderr.clone_from(&stderr);
     }
@@ -155,13 +157,7 @@ impl Play {
                 Ok(())
             }
             Step::Do { actor, wait, action } => {
-                let action = match action.strip_prefix("in ").map(str::trim) {
-                    None | Some("host") => action,
-                    Some(other) => {
-                        let other = self.actors.get(other);
-                        format!("in {}", other.context("no such actor")?.child.id())
-                    }
-                };
+                let action = self.with_process(&action)?;
                 if !self.actors.contains_key(&actor) {
                     let started = Actor::start(&actor);
                     let started = started.with_context(|| format!("cannot start {actor}"))?;
@@ -172,6 +168,17 @@ impl Play {
                 if wait { self.wait_for(&actor) } else { Ok(()) }
             }
         }
+    }
+
+    /// An action whose last word names an actor, with its process instead.
+    fn with_process(&self, action: &str) -> Result<String> {
+        let names_one = ["in ", "veth ", "device "].iter().any(|verb| action.starts_with(verb));
+        let (rest, name) = action.rsplit_once(' ').unwrap_or((action, ""));
+        if !names_one || ["host", "self"].contains(&name) {
+            return Ok(action.to_owned());
+        }
+        let actor = self.actors.get(name).with_context(|| format!("{name} is not there"))?;
+        Ok(format!("{rest} {}", actor.child.id()))
     }
 
     /// The tool's arguments, each actor's process in its place.
@@ -231,6 +238,7 @@ impl Play {
                         self.report.listeners.insert(listener, described);
                     }
                 }
+                Reply::Counted(counted) => self.report.storm.extend(counted),
                 Reply::Wrong(why) => {
                     self.report.wrong.push(format!("{name} {action}: {why}"));
                 }

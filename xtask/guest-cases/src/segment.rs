@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, bail};
 use etherparse::{
-    IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, NetSlice, SlicedPacket, TcpHeader,
-    TransportSlice,
+    Icmpv4Type, Icmpv6Type, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, NetSlice,
+    PacketBuilder, SlicedPacket, TcpHeader, TransportSlice, icmpv4, icmpv6,
 };
 use guest_cases::action::Extension;
 
@@ -77,6 +77,29 @@ pub fn write(wired: &Wired, extension: Option<Extension>, bad_checksum: bool) ->
     }
     tcp.write(&mut bytes)?;
     bytes.extend(data);
+    Ok(bytes)
+}
+
+/// An ICMP error, host unreachable, about a segment that the server sent: the beginning of that
+/// segment is in it.
+pub fn unreachable(about: &Wired) -> Result<Vec<u8>> {
+    let mut inner = write(about, None, false)?;
+    let mut bytes = Vec::new();
+    match about.addresses {
+        (IpAddr::V4(server), IpAddr::V4(client)) => {
+            inner.truncate(28);
+            let packet = PacketBuilder::ipv4(client.octets(), server.octets(), 64);
+            let host = Icmpv4Type::DestinationUnreachable(icmpv4::DestUnreachableHeader::Host);
+            packet.icmpv4(host).write(&mut bytes, &inner)?;
+        }
+        (IpAddr::V6(server), IpAddr::V6(client)) => {
+            let packet = PacketBuilder::ipv6(client.octets(), server.octets(), 64);
+            let address = icmpv6::DestUnreachableCode::Address;
+            let address = Icmpv6Type::DestinationUnreachable(address);
+            packet.icmpv6(address).write(&mut bytes, &inner)?;
+        }
+        (from, to) => bail!("no packet goes from {from} to {to}"),
+    }
     Ok(bytes)
 }
 

@@ -19,8 +19,8 @@ use rustix::{
     fs::fstat,
     io::{Errno, ioctl_fionbio},
     net::{
-        AddressFamily, RecvFlags, SocketFlags, SocketType, accept_with, bind, getsockname, listen,
-        recv, socket_with,
+        AddressFamily, RecvFlags, SocketFlags, SocketType, accept_with, bind, connect, getsockname,
+        listen, recv, socket_with,
         sockopt::{set_ipv6_v6only, set_socket_linger, set_socket_reuseaddr, set_socket_reuseport},
     },
 };
@@ -83,6 +83,26 @@ impl Sockets {
         let described = describe(&socket)?;
         self.listeners.insert(wanted.name.clone(), Arc::new(socket));
         Ok(Reply::Listening(vec![(wanted.name.clone(), described)]))
+    }
+
+    /// Clients of a server elsewhere, one after the other, that stay open.
+    pub fn connect(&mut self, to: SocketAddr, count: u16) -> Result<()> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        for _ in 0..count {
+            let socket = socket_with(
+                if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 },
+                SocketType::STREAM,
+                flags,
+                None,
+            )?;
+            match connect(&socket, &to) {
+                Ok(()) | Err(Errno::INPROGRESS) => {}
+                Err(e) => return Err(e).with_context(|| format!("cannot connect to {to}")),
+            }
+            self.accepted.entry(to.to_string()).or_default().push(socket);
+            thread::sleep(PATIENCE);
+        }
+        Ok(())
     }
 
     /// Calls listen() on a listener again.
@@ -172,7 +192,8 @@ impl Sockets {
         Ok(())
     }
 
-    fn get(&self, name: &str) -> Result<&Arc<OwnedFd>> {
+    /// A listener, by its name in the script.
+    pub fn get(&self, name: &str) -> Result<&Arc<OwnedFd>> {
         self.listeners.get(name).with_context(|| format!("{name} is not open"))
     }
 }
@@ -190,7 +211,7 @@ fn describe(socket: &OwnedFd) -> Result<Listener> {
 }
 
 /// Inode number of this process's network namespace.
-fn namespace() -> Result<u64> {
+pub fn namespace() -> Result<u64> {
     let path = "/proc/self/ns/net";
     let file = std::fs::File::open(path).with_context(|| format!("cannot open {path}"))?;
     Ok(inode(&file)?)

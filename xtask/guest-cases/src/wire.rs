@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The device.
-const DEVICE: &str = "tun0";
+pub const DEVICE: &str = "tun0";
 /// How long a SYN-ACK is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How long where there may be none.
@@ -36,6 +36,8 @@ const FASTOPEN: u8 = 34;
 /// The client's end.
 pub struct Wire {
     device: File,
+    /// What stands before each packet: of Ethernet.
+    header: Vec<u8>,
     clients: BTreeMap<u16, Client>,
 }
 
@@ -54,18 +56,34 @@ struct Client {
 }
 
 impl Wire {
-    /// Makes the device in this namespace.
-    pub fn new(links: &Links) -> Result<Self> {
-        let device = sys::tun(DEVICE).context("cannot make a TUN device")?;
+    /// Makes the device in this namespace, an Ethernet one if so asked.
+    pub fn new(links: &Links, ethernet: bool) -> Result<Self> {
+        let device = sys::tun(DEVICE, ethernet).context("cannot make a TUN device")?;
         links.up("lo", &[])?;
         let more = [([10, 7, 0, 10].into(), 24), ([0xfd00, 7, 0, 0, 0, 0, 0, 0x10].into(), 64)];
         links.up(DEVICE, &[(server(false), 24), (server(true), 64), more[0], more[1]])?;
-        Ok(Self { device, clients: BTreeMap::new() })
+        let mut header = links.find(DEVICE)?.1;
+        header.truncate(if ethernet { 6 } else { 0 });
+        if ethernet {
+            // From a neighbour whose address nobody knows; IPv4.
+            header.extend([2, 0, 0, 0, 0, 2, 8, 0]);
+        }
+        Ok(Self { device, header, clients: BTreeMap::new() })
     }
 
     /// Sends a segment of each of its clients.
     pub fn send(&mut self, segment: &Segment) -> Result<()> {
         segment.clients.clone().try_for_each(|port| self.send_one(segment, port))
+    }
+
+    /// Sends a segment of each of its clients that got a SYN-ACK.
+    pub fn send_answered(&mut self, segment: &Segment) -> Result<()> {
+        for port in segment.clients.clone() {
+            if self.clients.get(&port).is_some_and(|client| client.server.is_some()) {
+                self.send_one(segment, port)?;
+            }
+        }
+        Ok(())
     }
 
     fn send_one(&mut self, segment: &Segment, port: u16) -> Result<()> {
@@ -107,9 +125,30 @@ impl Wire {
             len: segment.len,
         };
         let bytes = segment::write(&wired, segment.extension, segment.bad_checksum)?;
+        self.write(&bytes)
+    }
+
+    fn write(&mut self, packet: &[u8]) -> Result<()> {
+        let bytes = [&self.header, packet].concat();
         let written = self.device.write(&bytes).context("cannot write to the TUN device")?;
-        ensure!(written == bytes.len(), "the TUN device took a part of a segment");
+        ensure!(written == bytes.len(), "the TUN device took a part of a packet");
         Ok(())
+    }
+
+    /// A router says that the client cannot be reached, about the SYN-ACK that it was sent.
+    pub fn unreachable(&mut self, server_port: u16, port: u16, v6: bool) -> Result<()> {
+        let seq = self.clients.get(&port).and_then(|client| client.server);
+        let about = Wired {
+            addresses: (server(v6), client(v6)),
+            ports: (server_port, port),
+            flags: SYN | ACK,
+            seq: seq.with_context(|| format!("{port} got no SYN-ACK"))?,
+            ack: 0,
+            options: Vec::new(),
+            len: 0,
+        };
+        let bytes = segment::unreachable(&about)?;
+        self.write(&bytes)
     }
 
     /// A handshake of each of its clients, the third ACK sent when the SYN-ACK is there.
@@ -150,7 +189,9 @@ impl Wire {
         loop {
             match self.device.read(&mut bytes) {
                 Ok(n) => {
-                    if let Some(wired) = segment::read(&bytes[..n]) {
+                    if let Some(wired) =
+                        segment::read(bytes.get(self.header.len()..n).unwrap_or_default())
+                    {
                         self.note(&wired);
                         return Ok(true);
                     }

@@ -38,8 +38,10 @@ pub struct Case {
     pub not_full: &'static [&'static str],
     /// What it needs that not every kernel has.
     pub needs: &'static [Need],
-    /// Whether the tool may say that it lost something.
-    pub losses: bool,
+    /// What the tool may say that it lost.
+    pub losses: Losses,
+    /// Whether namespaces are made in the script, whose counters alone say what must be told.
+    pub storm: bool,
     /// Whether it runs on this machine's own kernel.
     pub native: bool,
 }
@@ -62,7 +64,8 @@ pub const CASE: Case = Case {
     filtered: false,
     not_full: &[],
     needs: &[],
-    losses: false,
+    losses: Losses::Nothing,
+    storm: false,
     native: true,
 };
 
@@ -73,10 +76,20 @@ pub struct Told {
     pub id: &'static str,
     /// How often.
     pub count: Count,
-    /// The listener that it is charged to, by its name in the script.
+    /// The listener that it is charged to, by its name in the script; any of those whose names begin
+    /// so if it ends with `*`.
     pub of: &'static str,
     /// The clients' ports, first and last; any if `None`.
     pub clients: Option<(u16, u16)>,
+}
+
+/// What may be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Losses {
+    /// Nothing.
+    Nothing,
+    /// Whatever is not told, as many as are said to be.
+    Complete,
 }
 
 /// How often something must be told.

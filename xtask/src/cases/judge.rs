@@ -8,7 +8,7 @@ use guest_cases::{
 };
 use overflow_core::verdict::{Counter, VerdictId};
 
-use super::case::{Case, Count, Mode, TOLERATED, Told};
+use super::case::{Case, Count, Losses, Mode, TOLERATED, Told};
 use crate::matrix::Rung;
 
 /// Whether a line of type `audit` whose `unaccounted` is not 0 is wrong.
@@ -29,6 +29,10 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, report: &Report) -> Vec<String
         if found != expected {
             wrong.push(format!("{counter} of {actor} rose by {found}, the case has {expected}"));
         }
+    }
+    if case.storm {
+        wrong.extend(storm(report));
+        return wrong;
     }
     let by_tracepoints = if rung == Rung::Tracepoint { case.by_tracepoints } else { None };
     let mut expected: Vec<Told> = by_tracepoints.unwrap_or(case.told).to_vec();
@@ -66,9 +70,19 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, report: &Report) -> Vec<String
             wrong.push(format!("{name} is said to be full still, but is empty"));
         }
     }
-    if !case.losses {
-        let losses = said.losses.iter();
-        wrong.extend(losses.map(|(what, count)| format!("said that {count} {what} were lost")));
+    match case.losses {
+        Losses::Nothing => {
+            let losses = said.losses.iter();
+            wrong.extend(losses.map(|(what, count)| format!("said that {count} {what} were lost")));
+        }
+        Losses::Complete => {
+            let told: u64 = said.events.iter().map(|told| told.count).sum();
+            let lost: u64 = said.losses.values().sum();
+            let all: u64 = expected.iter().map(|(_, count)| *count.end()).sum();
+            if told + lost < all {
+                wrong.push(format!("{told} told and {lost} lost, but there were {all}"));
+            }
+        }
     }
     if AUDITED {
         let lines = said.audit.iter().filter(|line| ours(line["netns"].as_u64(), None, report));
@@ -91,10 +105,7 @@ fn own_sums(case: &Case, report: &Report) -> Vec<String> {
                 report.counters.get(actor).and_then(|all| all.get(name)).copied().unwrap_or(0)
             };
             let rose = rise(counter.as_str());
-            let of = |told: &&Told| {
-                let listener = report.listeners.get(told.of);
-                listener.is_some_and(|listener| listener.netns == netns)
-            };
+            let of = |told: &&Told| named(told.of, report).any(|l| l.netns == netns);
             let counts = |told: &&Told| {
                 let id = VerdictId::parse(told.id);
                 id.is_some_and(|id| {
@@ -120,6 +131,44 @@ fn own_sums(case: &Case, report: &Report) -> Vec<String> {
     wrong
 }
 
+/// Whether what was told of each namespace of a storm is what it counted.
+fn storm(report: &Report) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let losses = &report.said.losses;
+    let lost = losses.iter().map(|(what, count)| format!("said that {count} {what} were lost"));
+    wrong.extend(lost);
+    for counter in [Counter::ListenOverflows, Counter::ListenDrops, Counter::ReqQFullDrop] {
+        let (mut first, mut namespaces, mut all) = (None, 0, (0, 0));
+        for (netns, counted) in &report.storm {
+            let rose = counted.get(counter.as_str()).copied().unwrap_or(0);
+            let of = report.said.totals.iter().filter(|t| t.charged.netns == Some(*netns));
+            let counts = |told: &&said::Told| {
+                VerdictId::parse(&told.id).is_some_and(|id| {
+                    id.counts(counter)
+                        || id == VerdictId::SynDropOther && counter == Counter::ListenDrops
+                })
+            };
+            let told: u64 = of.filter(counts).map(|told| told.count).sum();
+            all = (all.0 + told, all.1 + rose);
+            if told != rose {
+                first.get_or_insert((told, rose));
+                namespaces += 1;
+            }
+        }
+        let name = counter.as_str();
+        if let Some((told, rose)) = first {
+            wrong.push(format!(
+                "{name} of {namespaces} namespaces of {} differ, as {told} told of {rose}; {} of {} \
+                 in all",
+                report.storm.len(), all.0, all.1
+            ));
+        } else if all.1 == 0 {
+            wrong.push(format!("the case is void: {name} did not rise"));
+        }
+    }
+    wrong
+}
+
 fn compare(
     place: &str,
     case: &Case,
@@ -135,7 +184,7 @@ fn compare(
             let client = told.clients.zip(line.client);
             told.id == line.id
                 && client.is_none_or(|((first, last), port)| (first..=last).contains(&port))
-                && report.listeners.get(told.of).is_some_and(|of| is(&line.charged, of))
+                && named(told.of, report).any(|of| is(&line.charged, of))
         };
         match expected.iter().position(|(told, _)| fits(told)) {
             Some(at) => found[at] += line.count,
@@ -197,6 +246,15 @@ fn is(charged: &Charged, listener: &Listener) -> bool {
         && (charged.inodes.is_empty() || charged.inodes == [listener.inode])
         && charged.comm.as_ref() == Some(&listener.actor)
         && charged.pids.contains(&listener.pid)
+}
+
+/// The listeners that a name stands for.
+fn named<'a>(name: &'a str, report: &'a Report) -> impl Iterator<Item = &'a Listener> {
+    let matches = move |known: &str| match name.strip_suffix('*') {
+        Some(first) => known.starts_with(first),
+        None => known == name,
+    };
+    report.listeners.iter().filter(move |(known, _)| matches(known)).map(|(_, listener)| listener)
 }
 
 /// Whom a line names, by the names of the script where it is clear.

@@ -34,6 +34,8 @@ use table::{Cell, Ended, Table};
 const KERNELS: &[&str] = &["5.10.223-1", "6.1", "6.12", "7.3"];
 /// Those of `cargo xtask test`.
 const TESTED: &[&str] = &["5.10.223-1", "6.12"];
+/// Modules that some cases need.
+const MODULES: &[&str] = &["macvlan", "ipvlan", "8021q"];
 /// How this machine's own kernel is named.
 const NATIVE: &str = "native";
 /// How long one case may take.
@@ -244,6 +246,7 @@ fn in_vms(kernels: &[String], runs: &[Run], machines: usize, alone: bool) -> Res
             memory: 1024,
             virtual_time: true,
             cmdline: vec!["quiet".to_owned(), "loglevel=0".to_owned()],
+            modules: MODULES,
             programs: vec![("bin/guest-cases".to_owned(), artifacts::guest_cases()?)],
             boot_limit: Duration::from_mins(5),
             job_limit: LIMIT,

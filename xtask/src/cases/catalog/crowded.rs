@@ -1,6 +1,6 @@
 //! Many listeners, and listeners that come and go by the thousand.
 
-use super::super::case::{CASE, Case, MODES, Mode, told};
+use super::super::case::{CASE, Case, Losses, MODES, Mode, told, up_to};
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -56,6 +56,76 @@ pub const CASES: &[Case] = &[
         told: &[told("syn.drop.accept_queue_full", 3, "a").clients(40_003, 40_005)],
         counters: &[("s", "ListenOverflows", 3)],
         modes: &[Mode::Default, Mode::Summary],
+        ..CASE
+    },
+    // inet_csk_wait_for_connect is exclusive: one thread wakes for each child.
+    Case {
+        name: "acceptors.200_threads",
+        shows: "200 threads wait in accept(): each accept is seen, the queue is never left full",
+        script: "
+            s tun
+            s listen a 5041 0
+            s block a 200
+            trace
+            s hs 5041 30000 n=300
+            sleep 300",
+        all: &[told("later.accepted_by_app", 300, "a")],
+        counters: &[("s", "ListenDrops", 0)],
+        modes: &[Mode::All, Mode::Summary],
+        not_full: &["a"],
+        alone: true,
+        ..CASE
+    },
+    Case {
+        name: "tables.1200_listeners_overflow",
+        shows: "1,200 listeners overflow, with metrics served",
+        script: "
+            s tun
+            s listeners l 10000 1200
+            trace
+            s flood 10000 1200",
+        told: &[told("syn.drop.accept_queue_full", 3600, "l*")],
+        counters: &[("s", "ListenOverflows", 3600)],
+        modes: &[Mode::Default, Mode::Summary],
+        args: &["--metrics-listen", "19464"],
+        alone: true,
+        ..CASE
+    },
+    // Whatever does not fit into the ring is lost, and must be said to be.
+    Case {
+        name: "tables.small_ring",
+        shows: "3,000 drops in a burst through a ring of 4 KiB: told, or said to be lost",
+        script: "
+            s tun
+            s listen a 5042 1
+            trace
+            s hs 5042 29000 n=2
+            s syn 5042 30000 n=3000
+            s drain 50",
+        told: &[up_to("syn.drop.accept_queue_full", 3000, "a")],
+        counters: &[("s", "ListenOverflows", 3000)],
+        args: &["--ring-size", "4k"],
+        losses: Losses::Complete,
+        alone: true,
+        ..CASE
+    },
+    Case {
+        name: "storm.200_namespaces",
+        shows: "four CPUs, 200 namespaces, listeners that come and go and drop in every way",
+        script: "
+            trace
+            s0 cpu 0
+            s1 cpu 1
+            s2 cpu 2
+            s3 cpu 3
+            s0& storm 50 1
+            s1& storm 50 2
+            s2& storm 50 3
+            s3& storm 50 4",
+        storm: true,
+        smp: true,
+        modes: MODES,
+        alone: true,
         ..CASE
     },
 ];

@@ -1,7 +1,10 @@
 //! The cases, as data.
 
 mod crowded;
+mod devices;
+mod fastopen;
 mod late;
+mod requests;
 mod segments;
 mod sharing;
 mod starting;
@@ -10,7 +13,16 @@ use super::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    [starting::CASES, segments::CASES, sharing::CASES, late::CASES, crowded::CASES]
-        .into_iter()
-        .flatten()
+    [
+        starting::CASES,
+        segments::CASES,
+        sharing::CASES,
+        late::CASES,
+        requests::CASES,
+        fastopen::CASES,
+        devices::CASES,
+        crowded::CASES,
+    ]
+    .into_iter()
+    .flatten()
 }
