@@ -354,6 +354,8 @@ impl Engine {
 fn counted_by_kernel(observed: &Event, id: VerdictId, limit: Option<SynQueueLimit>) -> bool {
     match hook_point::counted(observed.kind) {
         Counted::Accepts => id == VerdictId::LaterAcceptedByApp,
+        // By tracepoints it can be unknown whose a segment was: that is counted from its record.
+        Counted::Signatures if observed.sk == 0 => false,
         Counted::Signatures => {
             verdict::of_one(observed, limit).is_some_and(|alone| alone == id || !id.is_later())
         }
@@ -364,6 +366,7 @@ fn counted_by_kernel(observed: &Event, id: VerdictId, limit: Option<SynQueueLimi
 /// Whether the kernel side counts this event by what it went through.
 fn counted_by_signature(observed: &Event, limit: Option<SynQueueLimit>) -> bool {
     hook_point::counted(observed.kind) == Counted::Signatures
+        && observed.sk != 0
         && verdict::of_one(observed, limit).is_some()
 }
 

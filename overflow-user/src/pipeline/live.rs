@@ -11,10 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use overflow_common::{Path, RawEvent};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval_at, sleep},
-};
+use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use super::{
     command::Traced,
@@ -47,7 +44,12 @@ const STRANGERS: usize = 1 << 16;
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// While only some owners' listeners are asked for, how often all are read again.
 const OWNERS_EVERY: Duration = Duration::from_secs(2);
-/// No request outlives its last SYN-ACK by more: TCP_RTO_MAX is 120 s.
+/// One of these is set where a client may try again: the programs then look at third ACKs that are
+/// taken, too.
+const LEFT_ALONE: u32 =
+    Path::SYN_RECV_SOCK_NULL | Path::COOKIE_INIT | Path::TP_KFREE_SKB | Path::TP_SYNACK_COOKIE;
+/// No request outlives its last SYN-ACK by more: TCP_RTO_MAX is 120 s. Nor does a cookie: it is good
+/// for two minutes.
 const RETRY_FOR: Duration = Duration::from_secs(130);
 /// Records of the last segments may still be on their way when a command ends.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -261,7 +263,7 @@ impl Live {
             taken += 1;
             self.eventful = true;
             self.look_due.event();
-            if event.path & (Path::SYN_RECV_SOCK_NULL | Path::COOKIE_INIT) != 0 {
+            if event.path & LEFT_ALONE != 0 {
                 self.retry_pending = Some(Instant::now());
             }
             if self.engine.is_stranger(&event) {
@@ -488,27 +490,5 @@ pub fn report_losses(engine: &Engine) {
     }
     if let Some(alarm) = engine.audits().and_then(crate::sink::alarm) {
         eprintln!("overflow: {alarm}");
-    }
-}
-
-/// SIGINT and SIGTERM, caught from the time this is made.
-pub struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    /// From now on, these signals end the trace instead of the process.
-    pub fn catch() -> io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
-    }
-
-    /// Returns when the first of them comes.
-    pub async fn asked(mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }

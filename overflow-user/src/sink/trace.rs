@@ -326,6 +326,11 @@ impl Totals {
         self.verdicts.get(&VerdictId::LaterRecovered).copied().unwrap_or(0)
     }
 
+    /// Phantoms that got in when their client had closed already.
+    pub(crate) fn recovered_too_late(&self) -> u64 {
+        self.verdicts.get(&VerdictId::LaterRecoveredTooLate).copied().unwrap_or(0)
+    }
+
     /// Verdicts as JSON has them.
     pub(super) fn by_name(&self) -> Counts<'static> {
         self.verdicts.iter().map(|(id, n)| (id.as_str().into(), *n)).collect()

@@ -318,13 +318,17 @@ fn full_for(totals: &Totals) -> Option<String> {
     ))
 }
 
-/// How many clients were left with half a connection, and how many of them got in after all.
+/// How many clients were left with half a connection, and how many of them got in after all, in time
+/// or when they had closed it.
 fn phantoms(totals: &Totals) -> Option<String> {
-    let recovered = match totals.recovered() {
-        0 => String::new(),
-        n => format!("\u{a0}({n}\u{a0}recovered)"),
+    let ended = [(totals.recovered(), "recovered"), (totals.recovered_too_late(), "too\u{a0}late")];
+    let ended: Vec<String> =
+        ended.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n}\u{a0}{what}")).collect();
+    let ended = match &*ended {
+        [] => String::new(),
+        _ => format!("\u{a0}({})", ended.join(",\u{a0}")),
     };
-    (totals.phantoms > 0).then(|| format!("phantoms\u{a0}{}{recovered}", totals.phantoms))
+    (totals.phantoms > 0).then(|| format!("phantoms\u{a0}{}{ended}", totals.phantoms))
 }
 
 /// The most frequent first.
