@@ -11,10 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use overflow_common::{Path, RawEvent};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval_at, sleep},
-};
+use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use super::{
     command::Traced,
@@ -493,27 +490,5 @@ pub fn report_losses(engine: &Engine) {
     }
     if let Some(alarm) = engine.audits().and_then(crate::sink::alarm) {
         eprintln!("overflow: {alarm}");
-    }
-}
-
-/// SIGINT and SIGTERM, caught from the time this is made.
-pub struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    /// From now on, these signals end the trace instead of the process.
-    pub fn catch() -> io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
-    }
-
-    /// Returns when the first of them comes.
-    pub async fn asked(mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use overflow_common::Kind;
+use overflow_common::{Kind, Socket};
 
-use super::{Asked, Engine, counted_by_signature, fresh, is_meant};
+use super::{Engine, counted_by_signature, fresh, whose::is_meant};
 use crate::sink::trace::{Audited, Message, Sink};
 use overflow_core::{
     aggregates::Aggregates,
@@ -46,12 +46,10 @@ impl Engine {
 
     /// Tells what the kernel side has counted so far.
     pub(super) fn tell_counts(&mut self, aggregates: &Aggregates) {
-        let Self { auditor, decoder, limit, inventory, options, cache, places, .. } = self;
+        let Self { auditor, decoder, limit, inventory, places, options, .. } = self;
         auditor.tell_counts(aggregates, decoder, limit.limit(), |place| {
-            let ino = Some(place.ino).filter(|ino| *ino != 0);
-            let asked = Asked { netns: place.netns, server: place.local, ino };
-            let known = cache.find(inventory, places, &options.filter, asked);
-            is_meant(known, place.netns, inventory, places, &options.filter)
+            let socket = Socket { sk: 0, ino: place.ino, netns: place.netns };
+            is_meant(inventory, places, &options.filter, &socket, place.local)
         });
     }
 
