@@ -1,5 +1,7 @@
 //! The one ring record: what was read at a hook point.
 
+use crate::segment::{FIN, SYN};
+
 /// Accept queue and SYN queue of a listener at one instant.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,6 +120,14 @@ pub mod valid {
     pub const AFTER: u16 = 1 << 10;
     /// `rcv_nxt`, `rcv_wnd`.
     pub const WINDOW: u16 = 1 << 11;
+    /// The segment's timestamps were looked at, if it has any, and compared with the request's: the
+    /// two below say how.
+    pub const TIMESTAMPS: u16 = 1 << 12;
+    /// TSval is before `request_sock.ts_recent`, as `tcp_paws_check` compares them.
+    pub const TSVAL_OLD: u16 = 1 << 13;
+    /// TSecr is none that the request's SYN-ACKs carried (`snt_tsval_first` to `snt_tsval_last`), on a
+    /// kernel that asks for it.
+    pub const TSECR_UNSENT: u16 = 1 << 14;
 }
 
 /// Declares an enum that a record holds as a byte.
@@ -235,6 +245,33 @@ impl RawEvent {
         sk_state: 0,
     };
 
+    /// Whether the segment lies in the window that its request offered: `tcp_in_window`
+    /// (net/ipv4/tcp_minisocks.c), the same from 3.10 to 7.3, as `tcp_check_req` calls it. `None`
+    /// without a segment or a request, and where kernels differ: since v6.10 and in many stables no
+    /// more than 65535 bytes count (`tcp_synack_window`), before all of `rsk_rcv_wnd`.
+    #[inline(always)]
+    pub fn in_window(&self) -> Option<bool> {
+        const NEEDED: u16 = valid::WINDOW | valid::SEGMENT;
+        if self.valid & NEEDED != NEEDED {
+            return None;
+        }
+        let unscaled = if self.rcv_wnd > 0xffff { 0xffff } else { self.rcv_wnd };
+        let inside = self.inside(self.rcv_wnd);
+        if inside == self.inside(unscaled) { Some(inside) } else { None }
+    }
+
+    #[inline(always)]
+    fn inside(&self, window: u32) -> bool {
+        let flag = |flag: u8| u32::from(self.tcp_flags & flag != 0);
+        let length = self.payload_len.wrapping_add(flag(SYN)).wrapping_add(flag(FIN));
+        let (seq, end_seq) = (self.seq, self.seq.wrapping_add(length));
+        let (start, end) = (self.rcv_nxt, self.rcv_nxt.wrapping_add(window));
+        let before = |a: u32, b: u32| a.wrapping_sub(b).cast_signed() < 0;
+        seq == start
+            || (before(start, end_seq) && before(seq, end))
+            || (seq == end && seq == end_seq)
+    }
+
     /// The record's bytes as they lie in the ring, in native byte order.
     pub fn as_bytes(&self) -> &[u8; size_of::<Self>()] {
         // SAFETY: repr(C) without padding (asserted above), so every byte is initialised.
@@ -247,5 +284,29 @@ impl RawEvent {
         // SAFETY: the length was checked, every bit pattern is a valid RawEvent, and the read does
         // not ask for alignment.
         Some(unsafe { core::ptr::read_unaligned(bytes.as_ptr().cast()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_the_requests() {
+        let valid = valid::WINDOW | valid::SEGMENT;
+        let at = |seq: u32, payload_len, tcp_flags| {
+            let event = RawEvent { seq, payload_len, tcp_flags, valid, ..RawEvent::EMPTY };
+            RawEvent { rcv_nxt: 1000, rcv_wnd: 10, ..event }.in_window().unwrap()
+        };
+        assert!(at(1000, 0, 0x10) && at(999, 2, 0x10) && at(1009, 0, 0x10) && at(1010, 0, 0x10));
+        assert!(!at(999, 0, 0x10) && !at(1011, 0, 0x10) && !at(1010, 1, 0x10));
+        assert!(!at(999, 1, 0x10) && at(999, 1, 0x11) && !at(1010, 0, 0x11));
+        let wrapped = RawEvent { rcv_nxt: u32::MAX, rcv_wnd: 4, seq: 1, valid, ..RawEvent::EMPTY };
+        assert_eq!(wrapped.in_window(), Some(true));
+        assert_eq!(RawEvent { valid: valid::WINDOW, ..wrapped }.in_window(), None);
+        // Beyond what an unscaled window can offer kernels differ.
+        let large = RawEvent { rcv_nxt: 0, rcv_wnd: 100_000, ..wrapped };
+        let at = |seq| RawEvent { seq, ..large }.in_window();
+        assert_eq!([at(65_000), at(70_000), at(100_001)], [Some(true), None, Some(false)]);
     }
 }

@@ -35,10 +35,13 @@ macro_rules! for_each_field {
             ICSK_QLEN: "inet_connection_sock", "icsk_accept_queue.qlen.counter";
             ICSK_YOUNG: "inet_connection_sock", "icsk_accept_queue.young.counter";
             ICSK_DEFER_ACCEPT: "inet_connection_sock", "icsk_accept_queue.rskq_defer_accept";
+            ICSK_FASTOPEN_LEN: "inet_connection_sock", "icsk_accept_queue.fastopenq.qlen";
+            ICSK_FASTOPEN_MAX: "inet_connection_sock", "icsk_accept_queue.fastopenq.max_qlen";
             NET_INUM: "net", "ns.inum", exact(4);
             // `int` or `u8`, by version; its values fit the low byte.
             NET_ABORT_ON_OVERFLOW: "net", "ipv4.sysctl_tcp_abort_on_overflow", exact(1);
             NET_SYNCOOKIES: "net", "ipv4.sysctl_tcp_syncookies", exact(1);
+            NET_FASTOPEN: "net", "ipv4.sysctl_tcp_fastopen";
             NET_HASH_MIX: "net", "hash_mix", exact(4);
             NET_LIST: "net", "list";
             TASK_NSPROXY: "task_struct", "nsproxy";
@@ -49,9 +52,16 @@ macro_rules! for_each_field {
             REQ_LISTENER: "request_sock", "__req_common.skc_listener", exact(8);
             REQ_RCV_WND: "request_sock", "__req_common.skc_rcv_wnd";
             REQ_RCV_NXT: "tcp_request_sock", "rcv_nxt";
+            REQ_TS_RECENT: "request_sock", "ts_recent";
+            REQ_TSTAMP_OK: "inet_request_sock", "tstamp_ok";
+            // Since v6.14.
+            REQ_TSVAL_FIRST: "tcp_request_sock", "snt_tsval_first", optional;
+            REQ_TSVAL_LAST: "tcp_request_sock", "snt_tsval_last", optional;
             REQ_TIMER: "request_sock", "rsk_timer";
             REQ_ACKED: "inet_request_sock", "acked", bit(REQ_ACKED_MASK);
             REQ_SNT_ISN: "tcp_request_sock", "snt_isn";
+            SOCK_PROTOCOL: "sock", "sk_protocol";
+            MSK_FIRST: "mptcp_sock", "first", optional;
             TCP_IS_MPTCP: "tcp_sock", "is_mptcp", optional;
             SKB_HEAD: "sk_buff", "head", exact_in_all(8);
             SKB_DATA: "sk_buff", "data", exact_in_all(8);
@@ -63,6 +73,7 @@ macro_rules! for_each_field {
             DST_DEV: "dst_entry", "dev";
             SKB_DEV: "sk_buff", "dev";
             SKB_NETWORK_HEADER: "sk_buff", "network_header", exact_in_all(2);
+            SKB_TRANSPORT_HEADER: "sk_buff", "transport_header";
             SKB_PROTOCOL: "sk_buff", "protocol", exact_in_all(2);
             ARRAY_PPTRS: "bpf_array", "pptrs";
             DEV_NET: "net_device", "nd_net.net";
@@ -110,6 +121,7 @@ macro_rules! for_each_enumerator {
         $then! {
             STATE_LISTEN: "", "TCP_LISTEN";
             STATE_SYN_RECV: "", "TCP_SYN_RECV";
+            STATE_FIN_WAIT1: "", "TCP_FIN_WAIT1";
             STATE_ESTABLISHED: "", "TCP_ESTABLISHED";
             // The state of a request.
             STATE_NEW_SYN_RECV: "", "TCP_NEW_SYN_RECV";

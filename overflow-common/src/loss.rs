@@ -17,6 +17,13 @@ macro_rules! losses {
             /// How many causes there are.
             pub const COUNT: usize = Self::ALL.len();
 
+            /// What it means for the results, in a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$loss => $meaning,)+
+                }
+            }
+
             /// Its text in output and in recordings, where losses of user space stand beside it.
             pub const fn id(self) -> &'static str {
                 match self {

@@ -40,7 +40,8 @@ impl Path {
     pub const SEND_RESET: u32 = 1 << 15;
     /// `inet_csk_reqsk_queue_drop` called for this request.
     pub const REQSK_DROP: u32 = 1 << 16;
-    /// The request died in `reqsk_timer_handler`.
+    /// The request left the table in `reqsk_timer_handler`: it died, or, with
+    /// [`Self::REQSK_HASHED`], its clone took its place there (`inet_reqsk_clone`).
     pub const REQSK_TIMER: u32 = 1 << 17;
     /// Tracepoint `netif_receive_skb`: the segment arrived.
     pub const TP_RECEIVE: u32 = 1 << 18;
@@ -69,6 +70,9 @@ impl Path {
     pub const COUNTED_QUEUE_FULL: u32 = 1 << 29;
     /// They were read for the first time: the queue, read when the SYN was done with, stands in.
     pub const UNCOUNTED: u32 = 1 << 30;
+    /// As the SYN entered, as many Fast Open children waited for their third ACK as the listener
+    /// allows (`fastopenq.qlen >= max_qlen`), and the SYN carries data.
+    pub const FASTOPEN_FULL: u32 = 1 << 31;
 
     /// Whether any of `bits` is set.
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! What may be read from the kernel's memory as it is: types that any bytes are a value of.
 
-use crate::segment::{Headers, Ipv6, Tcp};
+use crate::segment::{Extension, Headers, Ipv6, Tcp};
 
 mod sealed {
     pub trait Sealed {}
@@ -25,7 +25,7 @@ macro_rules! plain {
     };
 }
 
-plain!(u8, u16, u32, u64, Headers, Ipv6, Tcp);
+plain!(u8, u16, u32, u64, Extension, Headers, Ipv6, Tcp);
 
 impl<T: Plain, const N: usize> sealed::Sealed for [T; N] {}
 // SAFETY: N values one after the other, each of which any bytes are.

@@ -6,8 +6,18 @@ use core::mem::MaybeUninit;
 use crate::{Plain, RawEvent, valid};
 
 const IPPROTO_TCP: u8 = 6;
+/// IPv6 extension headers (RFC 8200, RFC 4302) that may stand before TCP.
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION_OPTIONS: u8 = 60;
+/// Of more than so many the last are not followed. RFC 8200 knows no use for more.
+const EXTENSIONS: usize = 8;
 
 /// TCP header flags.
+pub const FIN: u8 = 0x01;
+/// SYN.
 pub const SYN: u8 = 0x02;
 /// RST.
 pub const RST: u8 = 0x04;
@@ -38,6 +48,17 @@ pub(crate) struct Ipv6 {
     hop_limit: u8,
     source: [u8; 16],
     destination: [u8; 16],
+}
+
+/// How every extension header begins.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Extension {
+    next_header: u8,
+    /// In units that depend on the header.
+    length: u8,
+    /// In a fragment header: the offset's 13 bits, and whether more fragments follow.
+    fragment: u16,
 }
 
 /// What one read gets: enough of most segments, those of IPv4 without options.
@@ -77,8 +98,7 @@ pub enum NoSegment {
     Unreadable,
     /// It has no IP header.
     NotIp,
-    /// It is of another protocol, or its TCP header is behind extension headers, which are not
-    /// followed.
+    /// It is of another protocol, or a fragment without the TCP header.
     NotTcp,
 }
 
@@ -113,14 +133,18 @@ pub fn parse(source: &impl Source, event: &mut RawEvent) -> Option<()> {
     } else if version == 6 {
         let mut header = MaybeUninit::uninit();
         let (header, _) = source.fill::<Ipv6>(0, &mut header);
+        let mut before = 0;
         if header.next_header != IPPROTO_TCP {
-            return refuse(NoSegment::NotTcp);
+            before = extensions(source, header.next_header);
+            if before == 0 {
+                return refuse(NoSegment::NotTcp);
+            }
         }
         let mut at = MaybeUninit::uninit();
-        tcp = *source.fill::<Tcp>(size_of::<Ipv6>() as u64, &mut at).0;
+        tcp = *source.fill::<Tcp>(size_of::<Ipv6>() as u64 + u64::from(before), &mut at).0;
         event.client = header.source;
         event.server = header.destination;
-        u32::from(u16::from_be(header.payload_length))
+        u32::from(u16::from_be(header.payload_length)).wrapping_sub(before)
     } else {
         return refuse(NoSegment::NotIp);
     };
@@ -133,6 +157,31 @@ pub fn parse(source: &impl Source, event: &mut RawEvent) -> Option<()> {
     event.payload_len = tcp_length.wrapping_sub(u32::from(tcp.offset >> 4) * 4);
     event.valid |= valid::SEGMENT;
     Some(())
+}
+
+/// How many bytes of extension headers stand before the TCP header, `first` being the kind of the
+/// first; 0 if there is none behind them.
+#[inline(always)]
+fn extensions(source: &impl Source, first: u8) -> u32 {
+    let (mut kind, mut bytes) = (first, 0_u32);
+    for _ in 0..EXTENSIONS {
+        let mut at = MaybeUninit::uninit();
+        let (header, _) =
+            source.fill::<Extension>(size_of::<Ipv6>() as u64 + u64::from(bytes), &mut at);
+        let length = u32::from(header.length);
+        bytes += match kind {
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => (length + 1) * 8,
+            AUTHENTICATION => (length + 2) * 4,
+            // Only the first fragment has what comes next.
+            FRAGMENT if u16::from_be(header.fragment) >> 3 == 0 => 8,
+            _ => return 0,
+        };
+        kind = header.next_header;
+        if kind == IPPROTO_TCP {
+            return bytes;
+        }
+    }
+    0
 }
 
 #[cfg(test)]
@@ -166,7 +215,7 @@ mod tests {
 
     /// Room for the longest headers here, and zeros behind them.
     struct Packet {
-        bytes: [u8; 128],
+        bytes: [u8; 192],
         len: usize,
     }
 
@@ -178,7 +227,7 @@ mod tests {
 
         /// With `words` 32-bit words of header, 5 without options.
         fn ipv4(words: u8, total_length: u16, protocol: u8) -> Self {
-            let mut packet = Self { bytes: [0; 128], len: 0 };
+            let mut packet = Self { bytes: [0; 192], len: 0 };
             packet.push(&[0x40 | words, 0]);
             packet.push(&total_length.to_be_bytes());
             packet.push(&[0x12, 0x34, 0x40, 0, 64, protocol, 0xab, 0xcd]);
@@ -190,7 +239,7 @@ mod tests {
         }
 
         fn ipv6(payload_length: u16, next_header: u8) -> Self {
-            let mut packet = Self { bytes: [0; 128], len: 0 };
+            let mut packet = Self { bytes: [0; 192], len: 0 };
             packet.push(&[0x60, 0, 0, 0]);
             packet.push(&payload_length.to_be_bytes());
             packet.push(&[next_header, 64]);
@@ -264,13 +313,46 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_extension_headers_are_skipped() {
+        let extended = |payload: u16, chain: &[&[u8]]| {
+            let mut packet = Packet::ipv6(payload, chain[0][0]);
+            for (i, header) in chain.iter().enumerate() {
+                let next = chain.get(i + 1).map_or(IPPROTO_TCP, |next| next[0]);
+                packet.push(&[next]);
+                packet.push(&header[1..]);
+            }
+            packet.tcp(5, SYN).parse()
+        };
+        let options: &[u8] = &[DESTINATION_OPTIONS, 0, 1, 4, 0, 0, 0, 0];
+        let hop_by_hop: &[u8] = &[HOP_BY_HOP, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let authentication: &[u8] = &[AUTHENTICATION, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let first: &[u8] = &[FRAGMENT, 0, 0, 1, 0, 0, 0, 9];
+        let later: &[u8] = &[FRAGMENT, 0, 0, 9, 0, 0, 0, 9];
+        for (bytes, chain) in [
+            (8, &[options][..]),
+            (16, &[hop_by_hop]),
+            (12, &[authentication]),
+            (8, &[first]),
+            (44, &[hop_by_hop, options, authentication, first]),
+        ] {
+            let event = extended(bytes + 20 + 3, chain).unwrap();
+            has_tcp(&event, SYN);
+            assert_eq!((event.family, event.payload_len), (6, 3), "{chain:?}");
+        }
+        assert_eq!(extended(28, &[later]), Err(NoSegment::NotTcp));
+        assert_eq!(extended(100, &[options; EXTENSIONS + 1]), Err(NoSegment::NotTcp));
+        assert!(extended(100, &[options; EXTENSIONS]).is_ok());
+    }
+
+    #[test]
     fn what_is_not_tcp_says_so_and_claims_no_segment() {
         const UDP: u8 = 17;
-        const HOP_BY_HOP: u8 = 0;
         assert_eq!(Packet::ipv4(5, 60, UDP).tcp(5, SYN).parse(), Err(NoSegment::NotTcp));
+        assert_eq!(Packet::ipv6(40, UDP).tcp(5, SYN).parse(), Err(NoSegment::NotTcp));
+        // A header that leads to no other: its kind is a port here.
         assert_eq!(Packet::ipv6(40, HOP_BY_HOP).tcp(5, SYN).parse(), Err(NoSegment::NotTcp));
         // ARP for Ethernet and IPv4 begins with hardware type 1.
-        let mut arp = Packet { bytes: [0; 128], len: 0 };
+        let mut arp = Packet { bytes: [0; 192], len: 0 };
         arp.push(&[0, 1, 8, 0, 6, 4, 0, 1]);
         assert_eq!(arp.parse(), Err(NoSegment::NotIp));
         assert_eq!(parse_bytes(&[0x45; 35]), Err(NoSegment::Unreadable));

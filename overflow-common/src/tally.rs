@@ -55,6 +55,10 @@ impl QueueState {
     pub(crate) const SYN_AT: u8 = 1 << 3;
     /// The segment had a payload.
     pub(crate) const PAYLOAD: u8 = 1 << 4;
+    /// The segment lay in its request's window.
+    pub(crate) const IN_WINDOW: u8 = 1 << 5;
+    /// Or outside of it.
+    pub(crate) const OUT_OF_WINDOW: u8 = 1 << 6;
 }
 
 impl Signature {
@@ -78,7 +82,9 @@ impl Signature {
                 QueueState::ACCEPT_FULL_AFTER,
             ) | bit(before.qlen > before.max_ack_backlog, QueueState::SYN_ABOVE)
                 | bit(before.qlen == before.max_ack_backlog, QueueState::SYN_AT)
-                | bit(event.payload_len != 0, QueueState::PAYLOAD),
+                | bit(event.payload_len != 0, QueueState::PAYLOAD)
+                | bit(event.in_window() == Some(true), QueueState::IN_WINDOW)
+                | bit(event.in_window() == Some(false), QueueState::OUT_OF_WINDOW),
             tcp_flags: event.tcp_flags,
             abort_on_overflow: event.abort_on_overflow,
             syncookies: event.syncookies,
@@ -90,8 +96,9 @@ impl Signature {
         }
     }
 
-    /// An event with this signature: queues and payload are of the smallest size that fits.
+    /// An event with this signature: queues, payload and window are of the smallest size that fits.
     pub fn to_event(&self) -> RawEvent {
+        const WINDOW_KNOWN: u8 = QueueState::IN_WINDOW | QueueState::OUT_OF_WINDOW;
         let has = |bit: u8| u32::from(self.queue_state & bit != 0);
         let queue = |full: u8| Queue {
             ack_backlog: 1 + has(full),
@@ -104,7 +111,11 @@ impl Signature {
             ino: self.ino,
             location: self.location,
             path: self.path,
-            valid: self.valid & !valid::YOUNG,
+            valid: self.valid
+                & !valid::YOUNG
+                & if self.queue_state & WINDOW_KNOWN == 0 { !valid::WINDOW } else { u16::MAX },
+            // The window is empty and begins at 0.
+            seq: has(QueueState::OUT_OF_WINDOW),
             kind: self.kind,
             rung: self.rung,
             before: queue(QueueState::ACCEPT_FULL_BEFORE),
@@ -148,8 +159,8 @@ pub struct Tally {
     pub port: u16,
     /// 4 or 6.
     pub family: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// Not zero once the listener was closed.
+    pub closed: u8,
     /// `sk_ack_backlog` and `sk_max_ack_backlog` when it last changed, connections.
     pub len: u32,
     /// See `len`.
@@ -305,12 +316,32 @@ mod tests {
     }
 
     #[test]
+    fn a_segment_counts_by_whether_it_is_in_the_window() {
+        let request = RawEvent { rcv_nxt: 100, rcv_wnd: 10, ..event() };
+        let request = RawEvent { valid: request.valid | valid::WINDOW, ..request };
+        let at = |seq| Signature::of(&RawEvent { seq, ..request });
+        assert_eq!(at(100), at(105));
+        assert_ne!(at(100), at(111));
+        let again = |seq| at(seq).to_event().in_window();
+        assert_eq!((again(105), again(99), again(111)), (Some(true), Some(false), Some(false)));
+        // Where kernels differ, the signature knows no more than its event.
+        let large = RawEvent { rcv_wnd: 100_000, seq: 70_000, ..request };
+        assert_eq!(Signature::of(&large).to_event().in_window(), None);
+    }
+
+    #[test]
     fn an_event_of_a_signature_has_that_signature() {
-        for queue_state in 0..1 << 5 {
-            if queue_state & QueueState::SYN_AT != 0 && queue_state & QueueState::SYN_ABOVE != 0 {
+        for queue_state in 0..1 << 7 {
+            let both = |a: u8, b: u8| queue_state & a != 0 && queue_state & b != 0;
+            if both(QueueState::SYN_AT, QueueState::SYN_ABOVE)
+                || both(QueueState::IN_WINDOW, QueueState::OUT_OF_WINDOW)
+            {
                 continue;
             }
-            let signature = Signature { queue_state, ..Signature::of(&event()) };
+            let window = QueueState::IN_WINDOW | QueueState::OUT_OF_WINDOW;
+            let read = if queue_state & window == 0 { 0 } else { valid::WINDOW };
+            let event = RawEvent { valid: event().valid | read, ..event() };
+            let signature = Signature { queue_state, ..Signature::of(&event) };
             assert_eq!(Signature::of(&signature.to_event()), signature, "{queue_state:#b}");
         }
     }

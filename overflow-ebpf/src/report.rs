@@ -1,6 +1,6 @@
 //! Records that hook points of both traces make: about a request, a child, an RST.
 
-use overflow_common::{Kind, Path, RawEvent, Rung, valid};
+use overflow_common::{Kind, Path, RawEvent, Rung, segment::RST, valid};
 
 use crate::{
     emit, filter,
@@ -104,6 +104,10 @@ pub fn child(sk: u64, state: u8, listener: u64, kind: Kind, rung: Rung, bit: u32
 #[inline(always)]
 pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
     if let Some(state) = PathState::following(skb) {
+        // tcp_v4_send_reset and its IPv6 twin answer no RST, though they are called.
+        if state.event.tcp_flags & RST != 0 {
+            return;
+        }
         state.mark(bit);
         reset_reason(&mut state.event, reason);
         // tcp_check_req is still to return; after the other two nobody else ends the record.
@@ -112,30 +116,40 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
         }
         return;
     }
-    let Some(state) = PathState::get() else { return };
-    state.reset(Kind::Reset, rung);
-    if skb::parse(skb, At::NetworkHeader, &mut state.event).is_none() {
+    // On the stack, not in this CPU's state: where there is no segment to follow, a process may be
+    // working off the backlog of its socket, and a softirq begins to follow one meanwhile.
+    let mut event = RawEvent::EMPTY;
+    if !stray(sk) || skb::parse(skb, At::NetworkHeader, &mut event).is_none() {
         return;
     }
     let netns = if sk == 0 { skb::netns(skb) } else { sock::netns(sk) };
     let Some(netns) = netns else { return };
-    if !filter::wants(state.event.server_port, netns) || !filter::wants_segment(&state.event) {
+    if event.tcp_flags & RST != 0
+        || !filter::wants(event.server_port, netns)
+        || !filter::wants_segment(&event)
+    {
         return;
     }
-    state.event.netns = netns;
+    emit::begin(&mut event, Kind::Reset, rung);
+    event.netns = netns;
+    event.path = bit;
     if sk != 0 {
-        state.event.sk = sk;
-        state.event.sk_state = sock::state(sk);
-        if state.event.sk_state == STATE_LISTEN.load() {
-            if !filter::wants_socket(sk, netns) {
-                return;
-            }
-            state.event.ino = sock::inode(sk);
+        if !filter::wants_socket(sk, netns) {
+            return;
         }
+        event.sk = sk;
+        event.sk_state = sock::state(sk);
+        event.ino = sock::inode(sk);
     }
-    state.mark(bit);
-    reset_reason(&mut state.event, reason);
-    state.finish();
+    reset_reason(&mut event, reason);
+    emit::record(&event);
+}
+
+/// Whether a segment that `sk` answers by RST met nobody but a listener, or no socket at all (0).
+/// Any other socket is a connection of its own, or what is left of one.
+#[inline(always)]
+pub fn stray(sk: u64) -> bool {
+    sk == 0 || sock::state(sk) == STATE_LISTEN.load()
 }
 
 /// Notes why the RST is sent, if the kernel says so.

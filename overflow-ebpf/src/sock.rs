@@ -4,11 +4,11 @@ use overflow_common::{Queue, RawEvent, valid};
 
 use crate::{
     globals::{
-        ICSK_DEFER_ACCEPT, ICSK_QLEN, ICSK_YOUNG, INET_SPORT, NET_ABORT_ON_OVERFLOW, NET_INUM,
-        NET_SYNCOOKIES, REQ_NUM_RETRANS, REQ_NUM_TIMEOUT, REQ_RCV_NXT, REQ_RCV_WND,
-        SOCK_ACK_BACKLOG, SOCK_DADDR, SOCK_DPORT, SOCK_FAMILY, SOCK_MAX_ACK_BACKLOG, SOCK_NET,
-        SOCK_NUM, SOCK_RCV_SADDR, SOCK_SOCKET, SOCK_STATE, SOCK_V6_DADDR, SOCK_V6_RCV_SADDR,
-        SOCKET_INO,
+        ICSK_DEFER_ACCEPT, ICSK_FASTOPEN_LEN, ICSK_FASTOPEN_MAX, ICSK_QLEN, ICSK_YOUNG, INET_SPORT,
+        NET_ABORT_ON_OVERFLOW, NET_FASTOPEN, NET_INUM, NET_SYNCOOKIES, REQ_NUM_RETRANS,
+        REQ_NUM_TIMEOUT, REQ_RCV_NXT, REQ_RCV_WND, SOCK_ACK_BACKLOG, SOCK_DADDR, SOCK_DPORT,
+        SOCK_FAMILY, SOCK_MAX_ACK_BACKLOG, SOCK_NET, SOCK_NUM, SOCK_RCV_SADDR, SOCK_SOCKET,
+        SOCK_STATE, SOCK_V6_DADDR, SOCK_V6_RCV_SADDR, SOCKET_INO,
     },
     read,
 };
@@ -72,6 +72,24 @@ pub fn queue(listener: u64) -> (Queue, u16) {
         read |= valid::YOUNG;
     }
     (queue, read)
+}
+
+/// `TFO_SERVER_ENABLE` of include/net/tcp.h, in `net.ipv4.tcp_fastopen`.
+const TFO_SERVER_ENABLE: u64 = 2;
+
+/// Whether as many Fast Open children of the listener wait for their third ACK as it allows
+/// (`tcp_fastopen_queue_check`).
+#[inline(always)]
+pub fn fastopen_full(listener: u64) -> bool {
+    let (Some(len), Some(max), Some(net)) = (
+        read::field(listener, &ICSK_FASTOPEN_LEN),
+        read::field(listener, &ICSK_FASTOPEN_MAX),
+        read::field(listener, &SOCK_NET),
+    ) else {
+        return false;
+    };
+    let enabled = read::field(net, &NET_FASTOPEN).unwrap_or(0) & TFO_SERVER_ENABLE;
+    max != 0 && len >= max && enabled != 0
 }
 
 /// The sysctls of the listener's namespace and its defer-accept setting, into `event`.

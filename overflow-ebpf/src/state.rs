@@ -3,7 +3,11 @@
 
 use aya_ebpf::{EbpfContext, btf_maps::PerCpuArray, macros::btf_map};
 use aya_log_ebpf::debug;
-use overflow_common::{Kind, Loss, Path, Queue, RawEvent, Rung, valid};
+use overflow_common::{
+    Kind, Loss, Path, Queue, RawEvent, Rung,
+    segment::{ACK, SYN},
+    valid,
+};
 
 use crate::{
     arm, audit,
@@ -116,6 +120,12 @@ impl PathState {
         self.event.after = Queue::default();
         self.event.valid |= read;
         sock::settings(listener, &mut self.event);
+        if self.event.tcp_flags & (SYN | ACK) == SYN
+            && self.event.payload_len != 0
+            && sock::fastopen_full(listener)
+        {
+            self.mark(Path::FASTOPEN_FULL);
+        }
     }
 
     /// Reads the listener's queues again: the decision is over.

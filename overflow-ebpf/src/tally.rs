@@ -18,7 +18,7 @@ use crate::{
 
 /// SYNs and third ACKs by signature; used if `AGGREGATE` is set.
 #[btf_map]
-pub static COUNTS: HashMap<Signature, u64, 16384> = HashMap::new();
+pub static COUNTS: HashMap<Signature, u64, 65536> = HashMap::new();
 
 /// Accept queues by listener.
 #[btf_map]
@@ -78,11 +78,12 @@ pub fn queued(listener: u64, child: u64) {
     length(tally, listener, now);
 }
 
-/// accept() took `child`, of `listener` (0 if that is not known).
+/// accept() took `child`, of `listener` (0 if that is not known). Whose it was, as far as that is
+/// known then.
 #[inline(always)]
-pub fn accepted(child: u64, listener: u64) {
+pub fn accepted(child: u64, listener: u64) -> u64 {
     if !counts() {
-        return;
+        return listener;
     }
     let mut waiting = Waiting { sk: listener, since_ns: 0 };
     // SAFETY: copied at once.
@@ -91,16 +92,16 @@ pub fn accepted(child: u64, listener: u64) {
         let _ = CHILDREN.remove(child);
     }
     if waiting.sk == 0 {
-        return;
+        return 0;
     }
-    let Some(tally) = of(waiting.sk) else { return };
+    let Some(tally) = of(waiting.sk) else { return waiting.sk };
     add(&raw mut tally.accepted, 1);
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     length(tally, waiting.sk, now);
     // It was there before the trace, or it was taken before its ACK was done with.
     if waiting.since_ns == 0 {
-        return;
+        return waiting.sk;
     }
     let waited = now.wrapping_sub(waiting.since_ns);
     add(&raw mut tally.wait_ns, waited);
@@ -108,6 +109,7 @@ pub fn accepted(child: u64, listener: u64) {
     if let Some(bucket) = tally.waits.get_mut(below.min(Tally::WAITS - 1)) {
         add(bucket, 1);
     }
+    waiting.sk
 }
 
 /// `listener` goes away, and its queue with it.
@@ -121,6 +123,7 @@ pub fn closed(listener: u64) {
         // SAFETY: a helper without arguments; the entry stays while the program runs.
         let (tally, now) = unsafe { (&mut *tally, bpf_ktime_get_ns()) };
         tally.len = 0;
+        tally.closed = 1;
         end(tally, now);
     }
 }

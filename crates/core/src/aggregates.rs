@@ -1,4 +1,4 @@
-//! What was counted in the kernel -> verdicts by listener, and each accept queue over time. Pure.
+//! What was counted in the kernel -> verdicts by socket, and each accept queue over time. Pure.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -46,75 +46,71 @@ pub struct Waits {
     pub total_ns: u64,
 }
 
-/// What was counted of the listeners at one local address.
+/// What was counted of one listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListenerCounts {
     /// SYNs, third ACKs and accept()s by verdict.
     pub verdicts: BTreeMap<VerdictId, u64>,
-    /// Accept queue when it last changed, (length, limit), of the listener that was fullest.
+    /// Where it listens.
+    pub local: Option<SocketAddr>,
+    /// Accept queue when it last changed, (length, limit).
     pub recv_q: Option<(u32, u32)>,
     /// Longest accept queue.
     pub recv_q_max: u32,
     /// When the queue was full.
     pub full: Full,
+    /// Since when it is full, CLOCK_MONOTONIC nanoseconds; `None` if it is not.
+    pub full_since_ns: Option<u64>,
     /// How long children waited in it.
     pub waits: Waits,
 }
 
 impl Aggregates {
-    /// Judges the counts and adds up what belongs to one local address: (inode number of the
-    /// network namespace, address). `now_ns` ends the current episodes.
-    pub fn places(
+    /// Judges the counts: what was counted of each socket. `now_ns` ends the current episodes.
+    pub fn sockets(
         &self,
         decoder: &mut Decoder,
         limit: Option<SynQueueLimit>,
         now_ns: u64,
-    ) -> BTreeMap<(u32, SocketAddr), ListenerCounts> {
+    ) -> BTreeMap<Socket, ListenerCounts> {
         // A closed listener's address in memory soon is another's.
-        let locals: HashMap<(u64, u32), (u32, SocketAddr)> = self
-            .queues
-            .iter()
-            .map(|(socket, tally)| ((socket.sk, socket.ino), (tally.netns, local(tally))))
-            .collect();
-        let mut places: BTreeMap<_, ListenerCounts> = BTreeMap::new();
+        let owners: HashMap<(u64, u32), Socket> =
+            self.queues.iter().map(|(socket, _)| ((socket.sk, socket.ino), *socket)).collect();
+        let mut sockets: BTreeMap<Socket, ListenerCounts> = BTreeMap::new();
         for (signature, count) in &self.counts {
-            let Some(at) = locals.get(&(signature.sk, signature.ino)) else { continue };
+            let Some(socket) = owners.get(&(signature.sk, signature.ino)) else { continue };
             let Some(event) = decoder.decode(&signature.to_event()) else { continue };
             if let Some(id) = verdict::of_one(&event, limit) {
-                let places = places.entry(*at).or_default();
-                add(places.verdicts.entry(id).or_default(), *count);
+                let counts = sockets.entry(*socket).or_default();
+                add(counts.verdicts.entry(id).or_default(), *count);
             }
         }
-        for (_, tally) in &self.queues {
-            places.entry((tally.netns, local(tally))).or_default().add(tally, now_ns);
+        for (socket, tally) in &self.queues {
+            sockets.entry(*socket).or_default().take(tally, now_ns);
         }
-        places
+        sockets
     }
 }
 
 impl ListenerCounts {
-    fn add(&mut self, tally: &Tally, now_ns: u64) {
-        let episode = match tally.full_since_ns {
-            0 => 0,
-            since => now_ns.saturating_sub(since),
+    fn take(&mut self, tally: &Tally, now_ns: u64) {
+        let since = Some(tally.full_since_ns).filter(|since| *since != 0);
+        let episode = since.map_or(0, |since| now_ns.saturating_sub(since));
+        self.local = Some(local(tally));
+        self.full = Full {
+            times: tally.full_times,
+            total_ns: tally.full_ns.saturating_add(episode),
+            longest_ns: tally.full_longest_ns.max(episode),
+            now: since.is_some(),
         };
-        add(&mut self.full.times, tally.full_times);
-        add(&mut self.full.total_ns, tally.full_ns.saturating_add(episode));
-        self.full.longest_ns = self.full.longest_ns.max(tally.full_longest_ns).max(episode);
-        self.full.now |= tally.full_since_ns != 0;
-        self.recv_q_max = self.recv_q_max.max(tally.len_max);
-        if tally.queued.max(tally.accepted) > 0
-            && self.recv_q.is_none_or(|(len, _)| tally.len >= len)
-        {
-            self.recv_q = Some((tally.len, tally.max));
-        }
+        self.full_since_ns = since;
+        self.recv_q_max = tally.len_max;
+        let changed = tally.queued.max(tally.accepted) > 0;
+        self.recv_q = changed.then_some((tally.len, tally.max));
         if tally.accepted > 0 {
             add(self.verdicts.entry(VerdictId::LaterAcceptedByApp).or_default(), tally.accepted);
         }
-        add(&mut self.waits.total_ns, tally.wait_ns);
-        for (sum, n) in self.waits.buckets.iter_mut().zip(tally.waits) {
-            add(sum, n);
-        }
+        self.waits = Waits { buckets: tally.waits, total_ns: tally.wait_ns };
     }
 }
 
@@ -124,18 +120,30 @@ fn add(sum: &mut u64, more: u64) {
 }
 
 impl Full {
-    /// What was added since `earlier`; the longest episode is that of the whole time.
+    /// Adds what is more.
+    pub fn add(&mut self, more: &Self) {
+        add(&mut self.times, more.times);
+        add(&mut self.total_ns, more.total_ns);
+        self.longest_ns = self.longest_ns.max(more.longest_ns);
+        self.now |= more.now;
+    }
+
+    /// The same with nothing counted yet; the longest episode is that of the whole time.
     #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            times: self.times.saturating_sub(earlier.times),
-            total_ns: self.total_ns.saturating_sub(earlier.total_ns),
-            ..*self
-        }
+    pub fn begun_anew(self) -> Self {
+        Self { times: 0, total_ns: 0, ..self }
     }
 }
 
 impl Waits {
+    /// Adds what is more.
+    pub fn add(&mut self, more: &Self) {
+        add(&mut self.total_ns, more.total_ns);
+        for (sum, n) in self.buckets.iter_mut().zip(more.buckets) {
+            add(sum, n);
+        }
+    }
+
     /// How many buckets there are.
     pub const BUCKETS: usize = Tally::WAITS;
 
@@ -170,7 +178,7 @@ impl Waits {
 }
 
 /// Where a listener listens.
-fn local(tally: &Tally) -> SocketAddr {
+pub(crate) fn local(tally: &Tally) -> SocketAddr {
     let [a, b, c, d, ..] = tally.address;
     let address: IpAddr = if tally.family == 6 {
         Ipv6Addr::from(tally.address).into()
@@ -218,12 +226,49 @@ mod tests {
             counts: vec![(dropped, 300), (reset, 2), (earlier, 5), (freed, 7)],
             queues: vec![(Socket { sk: 7, ino: 80, netns: 1 }, tally)],
         };
-        let places = aggregates.places(&mut Decoder::default(), None, 100);
-        let place = &places[&(1, "127.0.0.0:80".parse().unwrap())];
-        let verdicts: Vec<_> = place.verdicts.iter().map(|(id, n)| (id.as_str(), *n)).collect();
+        let sockets = aggregates.sockets(&mut Decoder::default(), None, 100);
+        assert_eq!(sockets.len(), 1);
+        let socket = &sockets[&Socket { sk: 7, ino: 80, netns: 1 }];
+        assert_eq!(socket.local, Some("127.0.0.0:80".parse().unwrap()));
+        let verdicts: Vec<_> = socket.verdicts.iter().map(|(id, n)| (id.as_str(), *n)).collect();
         assert_eq!(verdicts, [("ack.drop.overflow", 300), ("ack.reset.overflow", 2)]);
         let full = Full { times: 1, total_ns: 60, longest_ns: 60, now: true };
-        assert_eq!((place.full, place.recv_q), (full, Some((3, 2))));
+        assert_eq!((socket.full, socket.recv_q), (full, Some((3, 2))));
+    }
+
+    /// Four containers whose listeners got one address in memory, one after the other: none may have
+    /// what another one did.
+    #[test]
+    fn an_address_in_memory_that_is_used_again_is_another_socket() {
+        let mut event = RawEvent {
+            sk: 7,
+            path: Path::CHECK_REQ | Path::CHECK_REQ_NULL | Path::SYN_RECV_SOCK_NULL,
+            valid: valid::ACCEPT_QUEUE | valid::ABORT_ON_OVERFLOW | valid::SEGMENT,
+            kind: 2,
+            rung: 1,
+            tcp_flags: 0x10,
+            ..RawEvent::EMPTY
+        };
+        event.before.ack_backlog = 2;
+        event.before.max_ack_backlog = 1;
+        let of = |ino| Signature::of(&RawEvent { ino, ..event });
+        let tally =
+            |netns, len_max| Tally { netns, port: 80, family: 4, len_max, ..Tally::default() };
+        let sockets = [(80, 1, 10), (81, 1, 20), (82, 2, 30), (83, 2, 40)];
+        let aggregates = Aggregates {
+            counts: sockets.map(|(ino, _, n)| (of(ino), n)).to_vec(),
+            queues: sockets
+                .map(|(ino, netns, _)| (Socket { sk: 7, ino, netns }, tally(netns, ino)))
+                .to_vec(),
+        };
+        let found = aggregates.sockets(&mut Decoder::default(), None, 100);
+        let dropped = |(socket, counts): (&Socket, &ListenerCounts)| {
+            (socket.ino, socket.netns, counts.verdicts[&VerdictId::AckDropOverflow])
+        };
+        let mut each: Vec<_> = found.iter().map(dropped).collect();
+        each.sort_unstable();
+        assert_eq!(each, sockets);
+        assert!(found.iter().all(|(socket, counts)| counts.recv_q_max == socket.ino));
     }
 
     #[test]

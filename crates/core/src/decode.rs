@@ -8,10 +8,7 @@ use std::{
 
 use overflow_common::{Kind, Path, Queue, RawEvent, Rung, valid};
 
-use crate::{
-    kernel::{Facts, Symbols},
-    packet::flags::{FIN, SYN},
-};
+use crate::kernel::{Facts, Symbols};
 
 /// One connection: who connects to whom, in which network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +32,17 @@ pub struct Segment {
     pub ack_seq: u32,
     /// TCP payload, bytes.
     pub payload_len: u32,
+}
+
+/// How a third ACK's timestamps stand to its request's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Timestamps {
+    /// Nothing is the matter with them, or it has none.
+    Good,
+    /// TSval is older than the latest one of the client (PAWS, `tcp_paws_reject`).
+    Old,
+    /// TSecr is none that a SYN-ACK of the request carried (`tsecr_reject` in `tcp_check_req`, v6.14).
+    EchoUnsent,
 }
 
 /// A listener's queues; `None` for what this kernel or rung does not show.
@@ -85,6 +93,8 @@ pub struct Event {
     pub defer_accept: Option<u8>,
     /// Whether the segment lies in the window that its request offered, where that was read.
     pub in_window: Option<bool>,
+    /// How its timestamps stand to its request's, where that was read.
+    pub timestamps: Option<Timestamps>,
     /// Drops before this segment that no hook saw, see [`RawEvent::unseen`].
     pub unseen: u32,
     /// Drop reason by name.
@@ -171,7 +181,17 @@ impl Decoder {
             syncookies: has(valid::SYNCOOKIES).then_some(e.syncookies),
             num_timeout: has(valid::NUM_TIMEOUT).then_some(e.num_timeout),
             defer_accept: has(valid::DEFER_ACCEPT).then_some(e.defer_accept),
-            in_window: (has(valid::WINDOW) && has(valid::SEGMENT)).then(|| in_window(e)),
+            in_window: e.in_window(),
+            timestamps: has(valid::TIMESTAMPS).then(|| {
+                // The order of `tcp_check_req`.
+                if has(valid::TSVAL_OLD) {
+                    Timestamps::Old
+                } else if has(valid::TSECR_UNSENT) {
+                    Timestamps::EchoUnsent
+                } else {
+                    Timestamps::Good
+                }
+            }),
             unseen: e.unseen,
             drop_reason: has(valid::DROP_REASON).then(|| name(&self.drop_reasons, e.drop_reason)),
             reset_reason: has(valid::RESET_REASON)
@@ -206,17 +226,6 @@ impl Event {
     }
 }
 
-/// `tcp_in_window` (net/ipv4/tcp_minisocks.c), the same from 3.10 to 7.3, as `tcp_check_req` calls
-/// it.
-fn in_window(e: &RawEvent) -> bool {
-    let flag = |flag: u8| u32::from(e.tcp_flags & flag != 0);
-    let length = e.payload_len.wrapping_add(flag(SYN)).wrapping_add(flag(FIN));
-    let (seq, end_seq) = (e.seq, e.seq.wrapping_add(length));
-    let (start, end) = (e.rcv_nxt, e.rcv_nxt.wrapping_add(e.rcv_wnd));
-    let before = |a: u32, b: u32| a.wrapping_sub(b).cast_signed() < 0;
-    seq == start || (before(start, end_seq) && before(seq, end)) || (seq == end && seq == end_seq)
-}
-
 fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
     match family {
         4 => Some(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into()),
@@ -248,16 +257,16 @@ mod tests {
     }
 
     #[test]
-    fn the_window_is_the_requests() {
-        let at = |seq: u32, payload_len, tcp_flags| {
-            let event = RawEvent { seq, payload_len, tcp_flags, ..RawEvent::EMPTY };
-            in_window(&RawEvent { rcv_nxt: 1000, rcv_wnd: 10, ..event })
+    fn timestamps_are_what_was_read_of_them() {
+        let mut decoder = Decoder::default();
+        let mut of = |valid| {
+            let event = RawEvent { kind: 2, rung: 1, family: 4, valid, ..RawEvent::EMPTY };
+            decoder.decode(&event).unwrap().timestamps
         };
-        assert!(at(1000, 0, 0x10) && at(999, 2, 0x10) && at(1009, 0, 0x10) && at(1010, 0, 0x10));
-        assert!(!at(999, 0, 0x10) && !at(1011, 0, 0x10) && !at(1010, 1, 0x10));
-        assert!(!at(999, 1, 0x10) && at(999, 1, 0x11) && !at(1010, 0, 0x11));
-        let wrapped = RawEvent { rcv_nxt: u32::MAX, rcv_wnd: 4, seq: 1, ..RawEvent::EMPTY };
-        assert!(in_window(&wrapped));
+        assert_eq!(of(valid::TSVAL_OLD), None);
+        assert_eq!(of(valid::TIMESTAMPS), Some(Timestamps::Good));
+        assert_eq!(of(valid::TIMESTAMPS | valid::TSVAL_OLD), Some(Timestamps::Old));
+        assert_eq!(of(valid::TIMESTAMPS | valid::TSECR_UNSENT), Some(Timestamps::EchoUnsent));
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod connections;
 pub mod hook_point;
 pub mod verdict;
 pub mod aggregates;
+pub mod audit;
 pub mod owner;
 pub mod listeners;
 pub mod model;

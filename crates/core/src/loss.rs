@@ -27,6 +27,15 @@ macro_rules! losses {
                 }
             }
 
+            /// What it means, in a sentence.
+            pub fn meaning(&self) -> &'static str {
+                match self {
+                    Self::Kernel(loss) => loss.meaning(),
+                    $(Self::$variant => concat!($($doc),+).trim_ascii(),)+
+                    Self::Other(_) => "This version does not know what that means.",
+                }
+            }
+
             /// Whether records are missing by it, so that something that happened was not seen.
             /// Other losses are of what is reported.
             pub fn hides_records(&self) -> bool {
@@ -42,8 +51,9 @@ macro_rules! losses {
 }
 
 losses! {
-    /// The kernel skipped a program because it was already running on that CPU
-    /// (`bpf_prog_inc_misses_counter`, since v5.12).
+    /// The kernel skipped a hook's program because it was already running on that CPU
+    /// (`bpf_prog_inc_misses_counter`, since v5.12), or had no free kretprobe instance: what that
+    /// hook would have seen is missing.
     HookMissed = "ebpf hook_missed", true;
     /// Records of another size than this build's: the eBPF object is of another build.
     OtherBuild = "records of another build", true;

@@ -14,7 +14,7 @@ use overflow_common::RawEvent;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{aggregates::Aggregates, listeners::Inventory, loss::Loss};
+use crate::{aggregates::Aggregates, audit::Look, listeners::Inventory, loss::Loss};
 
 const MAGIC: &[u8; 8] = b"overflow";
 /// The format's version; a reader refuses later ones.
@@ -66,6 +66,9 @@ pub enum Frame {
     Aggregates(u64, Box<Aggregates>),
     /// What was lost so far, by cause.
     Losses(Vec<(Loss, u64)>),
+    /// The kernel's counters, after everything that they count was told. Recordings of versions
+    /// that did not audit have none.
+    Look(Box<Look>),
     /// A second went by: CLOCK_MONOTONIC nanoseconds.
     Tick(u64),
     /// Tracing ended: CLOCK_MONOTONIC nanoseconds.
@@ -147,6 +150,7 @@ impl<W: Write> Recorder<W> {
                 self.put(b'A', &serde_json::to_vec(&(t_ns, aggregates))?)
             }
             Frame::Losses(losses) => self.put(b'L', &serde_json::to_vec(losses)?),
+            Frame::Look(look) => self.put(b'C', &serde_json::to_vec(look)?),
             Frame::Tick(t_ns) => self.put(b'T', &t_ns.to_le_bytes()),
             Frame::End(t_ns) => {
                 self.put(b'X', &t_ns.to_le_bytes())?;
@@ -350,6 +354,7 @@ fn decode(kind: u8, payload: &[u8]) -> Option<Frame> {
             Frame::Aggregates(t_ns, aggregates)
         }
         b'L' => Frame::Losses(serde_json::from_slice(payload).ok()?),
+        b'C' => Frame::Look(serde_json::from_slice(payload).ok()?),
         b'T' => Frame::Tick(number()?),
         b'X' => Frame::End(number()?),
         _ => return None,

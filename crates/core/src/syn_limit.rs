@@ -131,6 +131,7 @@ mod tests {
             reset_reason: None,
             ino: None,
             in_window: None,
+            timestamps: None,
             unseen: 0,
             freed_in: None,
         }

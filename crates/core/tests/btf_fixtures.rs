@@ -18,7 +18,7 @@ use overflow_core::kernel::{Btf, Constant, Facts};
 use serde::Deserialize;
 
 /// What kernels lack on purpose: built without what it belongs to.
-const OPTIONAL: &[&str] = &["TCP_IS_MPTCP"];
+const OPTIONAL: &[&str] = &["TCP_IS_MPTCP", "MSK_FIRST"];
 
 #[derive(Deserialize)]
 struct Expected {

@@ -9,6 +9,7 @@ pub mod counters;
 mod error;
 pub mod kernel;
 pub mod listeners;
+mod looker;
 mod model_kernel;
 pub mod netns;
 mod owner;
@@ -17,3 +18,4 @@ pub mod sockets;
 pub mod sysctl;
 
 pub use error::ReadError;
+pub use looker::Looker;

@@ -26,6 +26,8 @@ pub const OWN: &str = "/proc/thread-self/ns/net";
 #[derive(Debug)]
 pub struct NamespaceFile {
     pub(crate) namespace: Namespace,
+    /// Whether only a search of all threads found it.
+    pub(crate) hidden: bool,
     path: PathBuf,
 }
 
@@ -73,6 +75,7 @@ impl Namespaces {
     fn add(&mut self, inum: u32, path: PathBuf, name: Option<String>) {
         let place = self.by_inum.entry(inum).or_insert_with(|| NamespaceFile {
             namespace: Namespace { inum, name: None, own: false },
+            hidden: false,
             path,
         });
         place.namespace.name = place.namespace.name.take().or(name);
@@ -86,7 +89,11 @@ impl Namespaces {
                 if let Ok(inum) = inum(&path)
                     && wanted.contains(&inum)
                 {
+                    let known = self.by_inum.contains_key(&inum);
                     self.add(inum, path, None);
+                    if let Some(place) = self.by_inum.get_mut(&inum).filter(|_| !known) {
+                        place.hidden = true;
+                    }
                 }
             }
         }

@@ -17,7 +17,7 @@ use tokio::{task::JoinSet, time::interval};
 use crate::{
     Cell, CellConfig, LabError, Observation, Progress,
     report::{CellReport, Host, Report},
-    tracing::{Traced, Tracing, begins_here, until_close},
+    tracing::{Traced, Tracing, TracingError, begins_here, until_close},
 };
 
 /// A burst that was not concurrent shows something else than was asked; so often it is tried.
@@ -52,11 +52,11 @@ pub trait Watcher: Send + Sync + 'static {
 pub async fn run<T: Tracing, W: Watcher>(
     configs: Vec<CellConfig>,
     attempts: u32,
-    begin: impl FnOnce(&[u32]) -> (Option<T>, W),
+    begin: impl FnOnce(&[u32]) -> Result<(Option<T>, W), TracingError>,
 ) -> Result<Report, LabError> {
     let prepared: Vec<Cell> = configs.iter().map(prepare).collect::<Result<_, _>>()?;
     let namespaces: Vec<u32> = prepared.iter().map(Cell::server_netns_inum).collect();
-    let (mut tracing, watcher) = begin(&namespaces);
+    let (mut tracing, watcher) = begin(&namespaces).map_err(LabError::Tracing)?;
     let watcher = Arc::new(watcher);
     let ran = side_by_side(&configs, prepared, attempts, tracing.as_mut(), &watcher).await;
     watcher.end();

@@ -14,14 +14,27 @@ use overflow_common::{
     segment::{ACK, RST},
 };
 
+use super::timestamps;
 use crate::{
-    globals::{COOKIE_V4_CHECK_RETURN, COOKIE_V6_CHECK_RETURN, TCP_CHECK_REQ_RETURN},
+    globals::{
+        COOKIE_V4_CHECK_RETURN, COOKIE_V6_CHECK_RETURN, STATE_FIN_WAIT1, STATE_SYN_RECV,
+        TCP_CHECK_REQ_RETURN,
+    },
     read, sock,
     state::{self, PathState},
     tally,
 };
 
+/// One of these is set where a child was tried: the segment itself was right.
+const CHILD_TRIED: u32 = Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD;
+
 fn enter_check_req(listener: u64, skb: u64, req: u64, rung: Rung) {
+    // A Fast Open child asks for itself (tcp_rcv_state_process): it is in the accept queue since its
+    // SYN.
+    let state = sock::state(listener);
+    if state == STATE_SYN_RECV.load() || state == STATE_FIN_WAIT1.load() {
+        return;
+    }
     if let Some(state) = PathState::begin(skb, listener, Kind::Ack, rung) {
         state.mark(Path::CHECK_REQ);
         sock::request(req, &mut state.event);
@@ -61,6 +74,9 @@ fn exit(returned: u64, bits: [u32; 3], entered: u32) {
     state.after();
     if returned == 0 {
         state.mark(bits[0]);
+        if entered == Path::CHECK_REQ && !state.has(CHILD_TRIED) {
+            state.event.valid |= timestamps::compare(state.skb, state.event.req) as u16;
+        }
         state.counted();
         state.finish();
     } else if returned == state.event.sk {
@@ -72,7 +88,10 @@ fn exit(returned: u64, bits: [u32; 3], entered: u32) {
         }
     } else {
         state.mark(bits[2]);
-        tally::queued(state.event.sk, returned);
+        // A child that MPTCP has just reset (dispose_child of subflow_syn_recv_sock) is in no queue.
+        if !state.has(Path::SEND_RESET) {
+            tally::queued(state.event.sk, returned);
+        }
         state.finish();
     }
 }

@@ -2,6 +2,7 @@
 //! that every rung shares, and the attach points of each rung.
 
 mod accept;
+mod timestamps;
 mod ack;
 mod child;
 mod ended;

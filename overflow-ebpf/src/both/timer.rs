@@ -1,5 +1,5 @@
 //! The request's timer: what `reqsk_timer_handler` (net/ipv4/inet_connection_sock.c) has removed
-//! expired, or its listener went away.
+//! expired, or its listener went away; or, since v5.14, another of its `SO_REUSEPORT` group has it.
 //!
 //! # Minimum kernel version
 //! fexit and kprobe: 5.10.
@@ -9,11 +9,12 @@ use aya_ebpf::{
     macros::{btf_map, fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
-use overflow_common::{Kind, Path, Rung};
+use overflow_common::{Kind, Path, RawEvent, Rung};
 
+use super::retransmit::RESENT;
 use crate::{
-    globals::{REQ_LISTENER, REQ_TIMER, SOCK_NODE_PPREV},
-    read, report,
+    globals::{REQ_LISTENER, REQ_TIMER, SOCK_NODE_PPREV, STATE_LISTEN},
+    read, report, sock,
 };
 
 /// The timer whose handler runs on this CPU, for the kretprobe at its end.
@@ -30,8 +31,41 @@ fn timer_done(timer: u64, rung: Rung) {
     let req = timer - place.offset();
     if read::field(req, &SOCK_NODE_PPREV) == Some(0) {
         let listener = read::field(req, &REQ_LISTENER).unwrap_or(0);
-        report::request(listener, req, Kind::RequestRemoved, rung, Path::REQSK_TIMER);
+        let heir = heir(req, listener);
+        if heir == 0 {
+            report::request(listener, req, Kind::RequestRemoved, rung, Path::REQSK_TIMER);
+        } else {
+            let moved = Path::REQSK_TIMER | Path::REQSK_HASHED;
+            report::request(heir, req, Kind::RequestRemoved, rung, moved);
+        }
     }
+}
+
+/// The listener that has taken over `req`, of a listener that is closed; 0 if none has. The handler
+/// sends the SYN-ACK of its clone (`inet_reqsk_clone`) just before it puts that in the place of
+/// `req` in the table.
+#[inline(always)]
+fn heir(req: u64, listener: u64) -> u64 {
+    let Some([heir, clone]) = RESENT.get(0).copied() else { return 0 };
+    if clone == 0 || clone == req || heir == listener || listener == 0 {
+        return 0;
+    }
+    let (mut old, mut new) = (RawEvent::EMPTY, RawEvent::EMPTY);
+    if sock::tuple(req, &mut old).is_none() || sock::tuple(clone, &mut new).is_none() {
+        return 0;
+    }
+    let listen = STATE_LISTEN.load();
+    let same = old.client_port == new.client_port
+        && old.server_port == new.server_port
+        && old.netns == new.netns
+        && words(&old.client) == words(&new.client);
+    if same && sock::state(listener) != listen && sock::state(heir) == listen { heir } else { 0 }
+}
+
+/// An address by words, which verifiers compare at once.
+#[inline(always)]
+fn words(address: &[u8; 16]) -> u128 {
+    u128::from_ne_bytes(*address)
 }
 
 /// (timer) since v4.15.

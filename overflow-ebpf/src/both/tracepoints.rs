@@ -11,7 +11,7 @@
 use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
 use overflow_common::{
     Kind, Path, RawEvent, Rung,
-    segment::{ACK, SYN},
+    segment::{ACK, RST, SYN},
     valid,
 };
 
@@ -30,6 +30,7 @@ use crate::{
     skb::{self, At},
     sock,
     state::{self, PathState},
+    tally,
 };
 
 /// Listeners come and go here: (sk, oldstate, newstate). A child's way to ESTABLISHED too.
@@ -49,6 +50,7 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
         listeners::opened(sk);
     } else if old == listen && new != syn_recv {
         listeners::closed(sk);
+        tally::closed(sk);
     } else if old == syn_recv && new == STATE_ESTABLISHED.load() {
         let port = sock::local_port(sk)?;
         let state = PathState::get()?;
@@ -119,7 +121,16 @@ fn ended(state: &mut PathState, emit: bool) {
         && (sk == 0 || filter::wants_socket(sk, netns))
         && filter::wants_segment(&state.event);
     if wanted {
-        state.after();
+        // Whose client was left alone may try again, and is to be seen if it gets in.
+        let left_alone = path & (Path::TP_KFREE_SKB | Path::TP_SYNACK_COOKIE) != 0
+            && path & Path::TP_SEND_RESET == 0
+            && state.event.tcp_flags & RST == 0;
+        if left_alone {
+            retry::set_pending();
+        }
+        if sk != 0 {
+            state.after();
+        }
         state.finish();
     } else if path & (Path::COUNTED_DROP | Path::UNCOUNTED | Path::TP_SYNACK_COOKIE) != 0 {
         audit::filtered(netns, path);
@@ -149,10 +160,14 @@ fn counted(state: &mut PathState, skb: u64) -> Option<()> {
         state.mark(path);
     }
     audit::unseen(state.event.netns, rise, path);
-    if state.event.sk == 0 && path & Path::COUNTED_DROP != 0 {
-        let sk = listeners::dropped_by(&state.event);
-        if sk != 0 {
-            state.listener(sk);
+    if path & Path::COUNTED_DROP != 0 {
+        if state.event.sk != 0 {
+            listeners::dropped(state.event.sk);
+        } else {
+            let sk = listeners::dropped_by(&state.event);
+            if sk != 0 {
+                state.listener(sk);
+            }
         }
     }
     Some(())

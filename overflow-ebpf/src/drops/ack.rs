@@ -51,8 +51,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
         audit::left_out(netns, what, 1);
         return None;
     }
-    // cookie_v4_check makes a request that knows no listener.
-    let by_request = M::exact::<u64>(req, &REQ_LISTENER) != 0;
+    let by_request = !of_cookie::<M>(req);
     let abort = M::exact::<u8>(net, &NET_ABORT_ON_OVERFLOW) as u8;
     if state.reset_due != 0 {
         // The RST that was to follow did not: that third ACK was never reported.
@@ -76,10 +75,9 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
     let refused = Refused { listener, req, by_request, abort, counted };
     emit::in_place(Kind::Ack, M::RUNG, |event| {
         let wanted = refused.report::<M>(skb, event);
-        if wanted && by_request {
+        if wanted {
             retry::set_pending();
-        }
-        if !wanted {
+        } else {
             audit::filtered(netns, counted);
         }
         wanted
@@ -121,10 +119,10 @@ impl Refused {
 }
 
 /// A child was made. Of a request whose third ACK was dropped before, or put off by
-/// TCP_DEFER_ACCEPT? `tcp_check_req` sets `acked` for both.
+/// TCP_DEFER_ACCEPT? `tcp_check_req` sets `acked` for both. Or of a cookie, which nobody remembers?
 #[inline(always)]
 pub fn accepted<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> u32 {
-    if M::acked(req) { recovered::<M>(sk, skb, req, v6) } else { 0 }
+    if M::acked(req) || of_cookie::<M>(req) { recovered::<M>(sk, skb, req, v6) } else { 0 }
 }
 
 #[inline(never)]
@@ -132,17 +130,21 @@ fn recovered<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> u32 {
     u32::from(report_recovery::<M>(sk, skb, req, v6).is_some())
 }
 
+/// `cookie_v4_check` makes a request that knows no listener.
+#[inline(always)]
+fn of_cookie<M: AttachMode>(req: u64) -> bool {
+    M::exact::<u64>(req, &REQ_LISTENER) == 0
+}
+
 #[inline(always)]
 fn report_recovery<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
-    if M::exact::<u64>(req, &REQ_LISTENER) == 0 {
-        return None;
-    }
     if reported_by_ipv4::<M>(skb, v6) {
         return None;
     }
     let listener = Listener::at::<M>(sk, Listener::net::<M>(sk))?;
     emit::in_place(Kind::Ack, M::RUNG, |event| {
-        event.path = Path::CHECK_REQ | Path::SYN_RECV_SOCK_CHILD;
+        event.path = Path::SYN_RECV_SOCK_CHILD;
+        event.path |= if of_cookie::<M>(req) { Path::COOKIE_CHECK } else { Path::CHECK_REQ };
         event.req = req;
         listener.report(event);
         if let (Some(timeouts), Some(retrans)) =

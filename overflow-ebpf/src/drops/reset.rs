@@ -1,15 +1,14 @@
 //! An RST answers a segment (`tcp_v4_send_reset`, `tcp_v6_send_reset`).
 
-use overflow_common::{Kind, LeftOut, Path};
+use overflow_common::{Kind, LeftOut, Loss, Path, RawEvent, segment::RST};
 
 use super::{ack::Refused, listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{
     audit, emit, filter,
-    globals::{NET_ABORT_ON_OVERFLOW, NET_INUM, SOCK_STATE, STATE_LISTEN},
-    report,
+    globals::{NET_ABORT_ON_OVERFLOW, NET_INUM, SOCK_DPORT, SOCK_STATE, STATE_LISTEN},
+    losses, read, report,
     skb::{self, At},
     sock,
-    state::PathState,
 };
 
 /// The segment that just got no child, or any other.
@@ -18,20 +17,27 @@ pub fn send_reset<M: AttachMode>(sk: u64, skb: u64, reason: u64) {
     let Some(state) = CpuState::get() else { return };
     if state.reset_due == skb && skb != 0 {
         state.reset_due = 0;
-        reset_by_overflow::<M>(sk, skb, reason);
-    } else {
+        if reset_by_overflow::<M>(sk, skb, reason) != 0 {
+            return;
+        }
+        // The RST that was to follow did not (the sysctl was changed just then), and this segment
+        // stands where that one stood in memory: that third ACK was never reported.
+        losses::count(Loss::PathInterrupted);
+    }
+    if sk == 0 || M::exact::<u8>(sk, &SOCK_STATE) as u8 == STATE_LISTEN.load() {
         reset_of_other::<M>(sk, skb, reason);
     }
 }
 
-/// `tcp_check_req` read the sysctl and resets; `sk` is the listener.
+/// `tcp_check_req` read the sysctl and resets; `sk` is the listener. 0 if it is not the third ACK of
+/// the request that got no child.
 #[inline(never)]
 fn reset_by_overflow<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> u32 {
-    u32::from(report_reset::<M>(sk, skb, reason).is_some())
+    u32::from(report_reset::<M>(sk, skb, reason) != Some(false))
 }
 
 #[inline(always)]
-fn report_reset<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<()> {
+fn report_reset<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<bool> {
     let state = CpuState::get()?;
     let net = Listener::net::<M>(sk);
     let netns = M::exact::<u32>(net, &NET_INUM) as u32;
@@ -43,21 +49,23 @@ fn report_reset<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<()> {
         abort: M::exact::<u8>(net, &NET_ABORT_ON_OVERFLOW) as u8,
         counted,
     };
+    let port = u16::from_be(read::field(state.refused, &SOCK_DPORT).unwrap_or(0) as u16);
+    let mut its_own = true;
     emit::in_place(Kind::Ack, M::RUNG, |event| {
         let wanted = refused.report::<M>(skb, event);
+        its_own = event.client_port == port;
         event.path |= Path::SEND_RESET;
         report::reset_reason(event, reason);
         if !wanted {
             audit::filtered(netns, counted);
             audit::left_out(netns, LeftOut::FilteredReset, 1);
         }
-        wanted
+        wanted && its_own
     });
-    Some(())
+    Some(its_own)
 }
 
-/// Any other segment: data of a connection that the kernel forgot, say. `sk` is the listener, the
-/// socket that the segment belongs to, or 0.
+/// Any other segment: data of a connection that the kernel forgot, say. `sk` is the listener, or 0.
 #[inline(never)]
 fn reset_of_other<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> u32 {
     u32::from(report_other::<M>(sk, skb, reason).is_some())
@@ -65,30 +73,32 @@ fn reset_of_other<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> u32 {
 
 #[inline(always)]
 fn report_other<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<()> {
-    let (netns, sk_state) = if sk == 0 {
-        (skb::netns(skb)?, 0)
+    let netns = if sk == 0 {
+        skb::netns(skb)?
     } else {
-        let netns = M::exact::<u32>(Listener::net::<M>(sk), &NET_INUM) as u32;
-        (netns, M::exact::<u8>(sk, &SOCK_STATE) as u8)
+        M::exact::<u32>(Listener::net::<M>(sk), &NET_INUM) as u32
     };
     // Not in the ring: a scan may cause many that are filtered out, whose places would be lost.
-    let scratch = PathState::get()?;
-    scratch.reset(Kind::Reset, M::RUNG);
-    let event = &mut scratch.event;
+    let mut event = RawEvent::EMPTY;
+    emit::begin(&mut event, Kind::Reset, M::RUNG);
     event.path = Path::SEND_RESET;
     event.netns = netns;
-    event.sk = sk;
-    event.sk_state = sk_state;
-    report::reset_reason(event, reason);
-    skb::parse_by::<M>(skb, At::NetworkHeader, event)?;
-    if sk_state == STATE_LISTEN.load() {
+    report::reset_reason(&mut event, reason);
+    skb::parse_by::<M>(skb, At::NetworkHeader, &mut event)?;
+    // tcp_v4_send_reset and its IPv6 twin answer no RST, though they are called.
+    if event.tcp_flags & RST != 0 {
+        return None;
+    }
+    if sk != 0 {
         if !filter::wants_socket(sk, netns) {
             return None;
         }
+        event.sk = sk;
+        event.sk_state = STATE_LISTEN.load();
         event.ino = sock::inode(sk);
     }
-    if filter::wants(event.server_port, netns) && filter::wants_segment(event) {
-        emit::record(event);
+    if filter::wants(event.server_port, netns) && filter::wants_segment(&event) {
+        emit::record(&event);
     }
     Some(())
 }

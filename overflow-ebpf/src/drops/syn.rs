@@ -9,7 +9,7 @@ use crate::{
     counters::Counters,
     emit, filter,
     globals::{ICSK_QLEN, NET_INUM, NET_SYNCOOKIES, SOCK_DROPS},
-    read,
+    read, retry,
     skb::{self, At},
 };
 
@@ -76,6 +76,9 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         audit::filtered(netns, path);
         return None;
     };
+    if cookie {
+        retry::set_pending();
+    }
     emit::in_place(Kind::Syn, M::RUNG, |event| {
         event.path = path;
         listener.report(event);

@@ -202,6 +202,7 @@ impl Served {
             disagreements: None,
             verdicts: self.verdicts(),
             lost: self.lost.iter().map(|(_, n)| n).sum(),
+            unaccounted: None,
             agree: None,
         };
         line(out, &wire::Line::Summary(summary))

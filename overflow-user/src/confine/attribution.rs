@@ -1,9 +1,9 @@
 //! Attribution in a process of its own: it alone keeps the rights to look at every process and
 //! network namespace of the host, and never sees a packet.
 //!
-//! It is this program, started again with one end of two pipes. A request is the network
-//! namespaces that are looked for harder; the answer is an [`Inventory`], or why there is none. It
-//! ends when the pipes close, however the asking process ended.
+//! It is this program, started again with one end of two pipes. A [`Request`] names the network
+//! namespaces that are looked for harder; the answer is an [`Inventory`] or [`Readings`], or why
+//! there is none. It ends when the pipes close, however the asking process ended.
 
 use std::{
     collections::BTreeSet,
@@ -22,8 +22,9 @@ use tokio::{
 };
 
 use super::{ConfineError, caps, ignore_signals, seccomp, second_process, wire};
-use overflow_core::listeners::Inventory;
-use overflow_host::listeners;
+use overflow_core::{audit::Readings, listeners::Inventory};
+use overflow_host::Looker;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The hidden command that [`serve`]s.
 pub const COMMAND: &str = "attribution";
@@ -36,7 +37,17 @@ const RIGHTS: CapabilitySet =
 /// A request is at most so long, bytes: the asking process may be compromised.
 const MAX_REQUEST: u32 = 64 << 10;
 
-type Answer = Result<Inventory, String>;
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Request {
+    /// All listeners; these namespaces are looked for harder.
+    Listeners(BTreeSet<u32>),
+    /// The counters of all namespaces that were found before, and of these; of all that there are
+    /// if the second says so.
+    Counters(BTreeSet<u32>, bool),
+}
+
+type Answer<T> = Result<T, String>;
 
 /// The process that looks at listeners, from the asking side.
 #[derive(Debug)]
@@ -66,14 +77,29 @@ impl Attribution {
 
     /// Asks; it looks meanwhile. [`Self::answer`] must follow.
     pub async fn ask(&mut self, wanted: &BTreeSet<u32>) -> io::Result<()> {
-        let asked = self.requests.write_all(&wire::pack(wanted)?).await;
-        asked.map_err(|error| self.gone(&error))
+        self.request(&Request::Listeners(wanted.clone())).await
     }
 
     /// What it found.
     pub async fn answer(&mut self) -> io::Result<Inventory> {
-        match wire::receive::<Answer>(&mut self.answers, wire::MAX).await {
-            Ok(Ok(inventory)) => Ok(inventory.indexed()),
+        Ok(self.received::<Inventory>().await?.indexed())
+    }
+
+    /// The counters of all network namespaces now; where namespaces are is found out `anew`, or
+    /// known from the last look. To be awaited to its end, as [`Self::inventory`] is.
+    pub async fn counters(&mut self, wanted: &BTreeSet<u32>, anew: bool) -> io::Result<Readings> {
+        self.request(&Request::Counters(wanted.clone(), anew)).await?;
+        self.received().await
+    }
+
+    async fn request(&mut self, request: &Request) -> io::Result<()> {
+        let asked = self.requests.write_all(&wire::pack(request)?).await;
+        asked.map_err(|error| self.gone(&error))
+    }
+
+    async fn received<T: DeserializeOwned>(&mut self) -> io::Result<T> {
+        match wire::receive::<Answer<T>>(&mut self.answers, wire::MAX).await {
+            Ok(Ok(found)) => Ok(found),
             Ok(Err(why)) => Err(io::Error::other(why)),
             Err(error) => Err(self.gone(&error)),
         }
@@ -103,17 +129,24 @@ pub fn serve(confined: bool) -> Result<(), ConfineError> {
         seccomp::restrict(seccomp::looker())
             .map_err(ConfineError::step("cannot filter system calls"))?;
     }
-    answer(io::stdin().lock(), io::stdout().lock(), |wanted| {
-        listeners::inventory(wanted).map_err(|e| e.to_string())
+    let mut looker = Looker::default();
+    answer(io::stdin().lock(), io::stdout().lock(), |request| match request {
+        Request::Listeners(wanted) => packed(looker.listeners(&wanted)),
+        Request::Counters(wanted, anew) => packed(looker.counters(&wanted, anew)),
     })
     .map_err(ConfineError::step("cannot answer"))
+}
+
+fn packed<T: Serialize>(found: io::Result<T>) -> io::Result<Vec<u8>> {
+    let found: Answer<T> = found.map_err(|e| e.to_string());
+    wire::pack(&found)
 }
 
 /// Answers until the requests end.
 fn answer(
     mut requests: impl Read,
     mut answers: impl Write,
-    look: impl Fn(&BTreeSet<u32>) -> Answer,
+    mut look: impl FnMut(Request) -> io::Result<Vec<u8>>,
 ) -> io::Result<()> {
     loop {
         let mut head = [0; 4];
@@ -123,7 +156,7 @@ fn answer(
         }
         let mut body = vec![0; wire::announced(head, MAX_REQUEST)?];
         requests.read_exact(&mut body)?;
-        let written = answers.write_all(&wire::pack(&look(&wire::unpack(&body)?))?);
+        let written = answers.write_all(&look(wire::unpack(&body)?)?);
         match written.and_then(|()| answers.flush()) {
             // Nobody waits for it any more.
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
@@ -138,7 +171,7 @@ mod tests {
 
     fn asked(
         requests: &[u8],
-        look: impl Fn(&BTreeSet<u32>) -> Answer,
+        look: impl FnMut(Request) -> io::Result<Vec<u8>>,
     ) -> (io::Result<()>, Vec<u8>) {
         let mut answers = Vec::new();
         (answer(requests, &mut answers, look), answers)
@@ -146,26 +179,33 @@ mod tests {
 
     #[test]
     fn each_request_has_its_answer() {
-        let wanted = |one: u32| wire::pack(&BTreeSet::from([one])).unwrap();
-        let requests = [wanted(3), wanted(4)].concat();
-        let look = |wanted: &BTreeSet<u32>| {
-            let mut inventory = Inventory::default();
-            inventory.notes.push("n".to_owned());
-            wanted.contains(&3).then_some(inventory).ok_or_else(|| "no procfs".to_owned())
+        let wanted = |one: u32| BTreeSet::from([one]);
+        let requests = [
+            wire::pack(&Request::Listeners(wanted(3))).unwrap(),
+            wire::pack(&Request::Counters(wanted(4), true)).unwrap(),
+        ];
+        let look = |request: Request| match request {
+            Request::Listeners(wanted) => packed(Ok({
+                let mut inventory = Inventory::default();
+                inventory.notes.extend(wanted.iter().map(u32::to_string));
+                inventory
+            })),
+            Request::Counters(_, true) => packed::<Readings>(Err(io::Error::other("no procfs"))),
+            Request::Counters(_, false) => unreachable!(),
         };
-        let (ended, answers) = asked(&requests, look);
+        let (ended, answers) = asked(&requests.concat(), look);
         ended.unwrap();
         let (head, rest) = answers.split_first_chunk().unwrap();
         let (first, second) = rest.split_at(wire::announced(*head, wire::MAX).unwrap());
-        let first: Answer = wire::unpack(first).unwrap();
-        assert_eq!(first.unwrap().notes, ["n"]);
-        let second: Answer = wire::unpack(&second[4..]).unwrap();
+        let first: Answer<Inventory> = wire::unpack(first).unwrap();
+        assert_eq!(first.unwrap().notes, ["3"]);
+        let second: Answer<Readings> = wire::unpack(&second[4..]).unwrap();
         assert_eq!(second.unwrap_err(), "no procfs");
     }
 
     #[test]
     fn a_request_that_is_none_ends_it() {
-        let look = |_: &BTreeSet<u32>| Ok(Inventory::default());
+        let look = |_| packed(Ok(Inventory::default()));
         for nonsense in [&b"\xff\xff\xff\xff"[..], b"\x02\0\0\0{}", b"\x09\0\0\0[1"] {
             let (ended, answers) = asked(nonsense, look);
             assert!(ended.is_err() && answers.is_empty());

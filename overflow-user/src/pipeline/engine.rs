@@ -1,16 +1,26 @@
 //! The pipeline from frames to output: decoded, attributed, judged, counted, shown. It sees no
 //! clock and no kernel, so a replay of the same frames prints the same bytes.
 
+mod audit;
+
 use std::{io, mem, ops::ControlFlow};
 
 use overflow_common::{Kind, RawEvent, Rung};
 
-use super::{filter::Filter, listener_cache::ListenerCache, listener_totals::ListenerTotals};
-use crate::sink::trace::{Closing, Interval, JudgedEvent, Message, Opening, Sink, Snapshot};
+use super::{
+    filter::Filter,
+    grouped::listened,
+    listener_cache::{Asked, Known, ListenerCache},
+    listener_totals::ListenerTotals,
+};
+use crate::sink::trace::{
+    Closing, Finished, Interval, JudgedEvent, Message, Opening, Sink, Snapshot,
+};
 use overflow_core::{
     aggregates::Aggregates,
-    connections::{Bounds, ConnTable, Id},
-    decode::{ConnKey, Decoder, Event},
+    audit::{Auditor, NamespaceAudit},
+    connections::{At, Bounds, ConnTable, Id},
+    decode::{Decoder, Event},
     hook_point::{self, About, Counted},
     listeners::{Inventory, Listener},
     loss::Loss,
@@ -49,8 +59,6 @@ pub struct Engine {
     /// Those of the connection that was judged last.
     stages: Vec<Stage>,
     inventory: Inventory,
-    /// How many inventories came.
-    inventories: u64,
     cache: ListenerCache,
     places: ListenerTotals,
     sinks: Vec<Box<dyn Sink>>,
@@ -67,6 +75,9 @@ pub struct Engine {
     connections: u64,
     /// Whether the kernel counts SYNs, third ACKs and accept()s: then records are not counted.
     exact: bool,
+    /// What was told of the kernel's counters, and what came out of it at the last look.
+    auditor: Auditor,
+    audits: Option<Vec<NamespaceAudit>>,
 }
 
 impl Engine {
@@ -78,6 +89,7 @@ impl Engine {
         opening: &Opening,
     ) -> io::Result<Self> {
         sinks.handle(Message::Open(opening))?;
+        let auditor = Auditor::new(&opening.rungs, &options.filter.netns);
         Ok(Self {
             options,
             decoder,
@@ -85,7 +97,6 @@ impl Engine {
             table: ConnTable::new(Bounds::LIVE),
             stages: Vec::new(),
             inventory: Inventory::default(),
-            inventories: 0,
             cache: ListenerCache::default(),
             places: ListenerTotals::default(),
             sinks,
@@ -99,6 +110,8 @@ impl Engine {
             suppressed: 0,
             connections: 0,
             exact: false,
+            auditor,
+            audits: None,
         })
     }
 
@@ -109,9 +122,8 @@ impl Engine {
             Frame::Inventory(inventory) => {
                 let earlier = mem::replace(&mut self.inventory, *inventory);
                 self.inventory.inherit_owners(earlier);
-                self.inventories += 1;
                 self.cache.clear();
-                self.places.learn(&self.inventory);
+                self.places.learn(&self.inventory, self.last_ns);
             }
             Frame::Aggregates(t_ns, aggregates) => self.aggregates(t_ns, &aggregates),
             Frame::Losses(losses) => {
@@ -120,6 +132,7 @@ impl Engine {
                 }
                 self.losses = losses;
             }
+            Frame::Look(look) => self.look(&look)?,
             Frame::Tick(t_ns) => self.tick(t_ns)?,
             Frame::End(t_ns) => self.last_ns = self.last_ns.max(t_ns),
         }
@@ -131,15 +144,32 @@ impl Engine {
         &self.options.filter
     }
 
-    /// Whether this record is about a listener that the inventory lacks.
+    /// The eBPF side has the filter too, and tests the port of the listener itself.
+    pub(crate) fn port_is_tested(&mut self) {
+        self.options.filter.port_tested = true;
+    }
+
+    /// Whether this record is about a listener that was never seen: by its socket, or, if that is not
+    /// known, at its address.
     pub(crate) fn is_stranger(&mut self, event: &RawEvent) -> bool {
         let kind = Kind::from_u8(event.kind);
         let about_a_listener = kind.is_some_and(|kind| hook_point::about(kind) == About::Listener);
-        let Self { cache, inventory, options, .. } = self;
-        about_a_listener
-            && Decoder::connection(event).is_some_and(|key| {
-                cache.find(inventory, &options.filter, key.netns, key.server).listeners.is_empty()
-            })
+        let Self { cache, inventory, options, places, table, .. } = self;
+        let Some(key) = Decoder::connection(event) else { return false };
+        let ino = Some(event.ino).filter(|ino| *ino != 0).or_else(|| table.listener(&key));
+        let asked = Asked { netns: key.netns, server: key.server, ino };
+        (about_a_listener || ino.is_some())
+            && !cache.find(inventory, places, &options.filter, asked).seen
+    }
+
+    /// Whether this look shows that a queue is not full of which that would be said.
+    pub(crate) fn contradicts(&self, inventory: &Inventory) -> bool {
+        self.options.accepts && self.places.contradicts(inventory)
+    }
+
+    /// Whether any accept queue is full as far as it is known.
+    pub(crate) fn any_full(&self) -> bool {
+        self.options.accepts && self.places.any_full()
     }
 
     /// Has everything that was printed seen now.
@@ -151,16 +181,19 @@ impl Engine {
     pub(crate) fn end(&mut self) -> io::Result<()> {
         self.hand_over()?;
         let losses = self.losses();
-        let Self { places, sinks, options, inventory, suppressed, last_ns, .. } = self;
-        let snapshot = snapshot(places, inventory, options, *last_ns, *suppressed, losses);
+        let Self { places, sinks, options, inventory, suppressed, last_ns, audits, .. } = self;
+        let mut snapshot = snapshot(places, inventory, options, *last_ns, *suppressed, losses);
+        snapshot.audit = audits.as_deref();
         sinks.handle(Message::Ending(&snapshot))
     }
 
     fn hand_over(&mut self) -> io::Result<()> {
         self.end_second()?;
-        let Self { table, sinks, limit, lost_ns, .. } = self;
+        let Self { table, sinks, limit, lost_ns, inventory, places, .. } = self;
         let wanted = sinks.wants_connections();
-        let mut on_finished = |connection: &mut Connection| finished(sinks, *lost_ns, connection);
+        let mut on_finished = |connection: &mut Connection, at: At| {
+            finished(sinks, *lost_ns, connection, at, inventory, places)
+        };
         table.finish(limit.limit(), wanted.then_some(&mut on_finished))
     }
 
@@ -169,14 +202,15 @@ impl Engine {
         self.hand_over()?;
         let seconds = seconds(self.begun_ns.unwrap_or(self.last_ns), self.last_ns);
         let losses = self.losses();
-        let Self { places, sinks, options, .. } = self;
+        let Self { places, sinks, options, inventory, audits, .. } = self;
         let closing = Closing {
             seconds,
-            listeners: places.listened(|c| &c.total),
+            listeners: listened(places, inventory, |c| &c.total),
             accepts: options.accepts,
             connections: self.connections,
             suppressed: self.suppressed,
             losses,
+            audit: audits.as_deref(),
         };
         sinks.handle(Message::Close(&closing))
     }
@@ -198,6 +232,11 @@ impl Engine {
         self.losses.iter().cloned().chain(own).filter(|(_, count)| *count > 0).collect()
     }
 
+    /// What came of the audit at the last look; `None` where counters were never compared.
+    pub fn audits(&self) -> Option<&[NamespaceAudit]> {
+        self.audits.as_deref()
+    }
+
     /// Prefetches the histories of records that will be taken next; a few dozen at a time.
     pub fn expect(&self, events: &[RawEvent]) {
         self.table.expect(events.iter().filter_map(Decoder::connection));
@@ -212,22 +251,30 @@ impl Engine {
         };
         self.begun_ns.get_or_insert(observed.t_ns);
         self.last_ns = self.last_ns.max(observed.t_ns);
-        let ConnKey { netns, server, .. } = observed.conn;
+        if self.places.crowded() {
+            self.make_room();
+        }
+        let asked = self.asked(observed);
+        let server = asked.server;
         let Self { cache, inventory, options, places, table, sinks, lost_ns, .. } = self;
-        let known = cache.find(inventory, &options.filter, netns, server);
-        if !known.meant || (known.listeners.is_empty() && !is_a_listeners(observed, table)) {
+        let known = cache.find(inventory, places, &options.filter, asked);
+        let anybodys = asked.ino.is_none() && !known.seen;
+        if !known.meant || (anybodys && !is_a_listeners(observed, table)) {
+            self.tell_unasked(observed);
             return Ok(ControlFlow::Continue(()));
         }
-        let place = known.place(inventory, places, netns, server);
+        let (key, place) = (known.key, known.number(places, server));
         self.limit.learn(observed);
         let limit = self.limit.limit();
+        places.look(place, key, server, inventory);
         let wanted = sinks.wants_connections();
-        let mut on_finished = |connection: &mut Connection| finished(sinks, *lost_ns, connection);
+        let mut on_finished = |connection: &mut Connection, at: At| {
+            finished(sinks, *lost_ns, connection, at, inventory, places)
+        };
         let mut stages = mem::take(&mut self.stages);
         let id = table.add(observed, limit, &mut stages, wanted.then_some(&mut on_finished))?;
-        let counted = places.counted(place);
-        counted.learn(inventory, self.inventories, netns, server);
-        counted.event(observed);
+        places.counted(place).event(observed);
+        self.tell(observed, &stages);
         let flow = self.stages(place, observed, id, &stages);
         self.stages = stages;
         flow
@@ -266,22 +313,40 @@ impl Engine {
 
     fn aggregates(&mut self, t_ns: u64, aggregates: &Aggregates) {
         self.exact = true;
-        for ((netns, local), now) in aggregates.places(&mut self.decoder, self.limit.limit(), t_ns)
-        {
-            let listeners = self.inventory.find(netns, local);
-            let filter = &self.options.filter;
-            let meant = if listeners.is_empty() {
-                filter.address(netns, local) && !filter.by_owner()
-            } else {
-                listeners.iter().any(|l| filter.listener(l))
-            };
-            if !meant {
+        self.tell_counts(aggregates);
+        let counts = aggregates.sockets(&mut self.decoder, self.limit.limit(), t_ns);
+        let Self { places, inventory, cache, options, .. } = self;
+        places.kernel_has(&counts.keys().copied().collect());
+        for (socket, now) in counts {
+            let Some(local) = now.local else { continue };
+            let ino = Some(socket.ino).filter(|ino| *ino != 0);
+            let asked = Asked { netns: socket.netns, server: local, ino };
+            let known = cache.find(inventory, places, &options.filter, asked);
+            if !is_meant(known, socket.netns, inventory, places, &options.filter) {
                 continue;
             }
-            let place = self.places.number((netns, local));
-            let counted = self.places.counted(place);
-            counted.learn(&self.inventory, self.inventories, netns, local);
-            counted.exact(now, self.options.accepts);
+            let key = known.key;
+            let place = match places.kernel_number(&socket) {
+                Some(place) => place,
+                None => known.number(places, local),
+            };
+            places.look(place, key, local, inventory);
+            places.exact(socket, place, now, options.accepts, t_ns);
+        }
+    }
+
+    /// What an event says of its listener. One that does not know the socket is of the same as those
+    /// before it of its connection.
+    fn asked(&mut self, observed: &Event) -> Asked {
+        let conn = observed.conn;
+        let ino = observed.ino.or_else(|| self.table.listener(&conn));
+        Asked { netns: conn.netns, server: conn.server, ino }
+    }
+
+    /// Counts together what is gone, if it is too much.
+    fn make_room(&mut self) {
+        if self.places.make_room() {
+            self.cache.clear();
         }
     }
 
@@ -312,23 +377,27 @@ impl Engine {
 
     /// Hands an event to the sinks.
     fn hand(&mut self, observed: &Event, stage: &Stage) -> io::Result<()> {
-        let ConnKey { netns, server, .. } = observed.conn;
-        let known = self.cache.find(&self.inventory, &self.options.filter, netns, server);
-        let listener = |place: &usize| &self.inventory.listeners[*place];
+        let asked = self.asked(observed);
+        let Self { cache, inventory, options, places, sinks, .. } = self;
+        let known = cache.find(inventory, places, &options.filter, asked);
+        let listener = |place: &usize| &inventory.listeners[*place];
         let (one, group): ([&Listener; 1], Vec<&Listener>);
-        let listeners = match &*known.listeners {
-            [] => &[][..],
-            [place] => {
-                one = [listener(place)];
-                &one
-            }
-            places => {
-                group = places.iter().map(listener).collect();
+        let listeners = match &*known.candidates {
+            [] => match known.socket().and_then(|ino| places.listener(asked.netns, ino)) {
+                Some(listener) => {
+                    one = [listener];
+                    &one
+                }
+                None => &[][..],
+            },
+            candidates => {
+                group = candidates.iter().map(listener).collect();
                 &group
             }
         };
-        let judged = JudgedEvent { t_ns: observed.t_ns, observed, stage, listeners };
-        self.sinks.handle(Message::Event(&judged))
+        let socket = known.socket();
+        let judged = JudgedEvent { t_ns: observed.t_ns, observed, stage, socket, listeners };
+        sinks.handle(Message::Event(&judged))
     }
 
     fn end_second(&mut self) -> io::Result<()> {
@@ -342,13 +411,17 @@ impl Engine {
         if self.second.0 < t_ns / 1_000_000_000 {
             self.end_second()?;
         }
-        let Self { table, sinks, limit, lost_ns, .. } = self;
+        self.make_room();
+        let Self { table, sinks, limit, lost_ns, inventory, places, .. } = self;
         let wanted = sinks.wants_connections();
-        let mut on_finished = |connection: &mut Connection| finished(sinks, *lost_ns, connection);
+        let mut on_finished = |connection: &mut Connection, at: At| {
+            finished(sinks, *lost_ns, connection, at, inventory, places)
+        };
         table.expire(t_ns, limit.limit(), wanted.then_some(&mut on_finished))?;
         let losses = self.losses();
-        let Self { places, sinks, options, inventory, suppressed, .. } = self;
-        let snapshot = snapshot(places, inventory, options, t_ns, *suppressed, losses);
+        let Self { places, sinks, options, inventory, suppressed, audits, .. } = self;
+        let mut snapshot = snapshot(places, inventory, options, t_ns, *suppressed, losses);
+        snapshot.audit = audits.as_deref();
         sinks.handle(Message::Second(&snapshot))?;
         let Some(every) = self.options.summary else { return Ok(()) };
         let since = *self.interval_ns.get_or_insert(t_ns);
@@ -358,16 +431,35 @@ impl Engine {
             return Ok(());
         }
         self.interval_ns = Some(t_ns);
-        let Self { places, sinks, options, .. } = self;
+        let Self { places, sinks, options, inventory, .. } = self;
         let interval = Interval {
             t_ns,
             seconds: seconds(since, t_ns),
-            listeners: places.listened(|c| &c.recent),
+            listeners: listened(places, inventory, |c| &c.recent),
             accepts: options.accepts,
         };
         sinks.handle(Message::Interval(&interval))?;
         places.next_interval();
         Ok(())
+    }
+}
+
+/// Whether any connection to a listener, of which this is known, can be meant.
+fn is_meant(
+    known: &Known,
+    netns: u32,
+    inventory: &Inventory,
+    places: &ListenerTotals,
+    filter: &Filter,
+) -> bool {
+    let its = known
+        .socket()
+        .and_then(|ino| inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino)));
+    let candidates = known.candidates.iter().map(|i| &inventory.listeners[*i]);
+    let mut listeners = its.into_iter().chain(candidates).peekable();
+    match listeners.peek() {
+        Some(_) => listeners.any(|l| filter.listener(l)),
+        None => known.meant,
     }
 }
 
@@ -385,11 +477,20 @@ fn is_a_listeners(observed: &Event, table: &mut ConnTable) -> bool {
 fn counted_by_kernel(observed: &Event, id: VerdictId, limit: Option<SynQueueLimit>) -> bool {
     match hook_point::counted(observed.kind) {
         Counted::Accepts => id == VerdictId::LaterAcceptedByApp,
+        // By tracepoints it can be unknown whose a segment was: that is counted from its record.
+        Counted::Signatures if observed.sk == 0 => false,
         Counted::Signatures => {
             verdict::of_one(observed, limit).is_some_and(|alone| alone == id || !id.is_later())
         }
         Counted::No => false,
     }
+}
+
+/// Whether the kernel side counts this event by what it went through.
+fn counted_by_signature(observed: &Event, limit: Option<SynQueueLimit>) -> bool {
+    hook_point::counted(observed.kind) == Counted::Signatures
+        && observed.sk != 0
+        && verdict::of_one(observed, limit).is_some()
 }
 
 /// Hands over a connection of which nothing more is expected. What became of it stays open if that
@@ -398,12 +499,27 @@ fn finished(
     sinks: &mut Vec<Box<dyn Sink>>,
     lost_ns: Option<u64>,
     connection: &mut Connection,
+    at: At,
+    inventory: &Inventory,
+    places: &ListenerTotals,
 ) -> io::Result<()> {
     let begun = connection.stages.first().map(|stage| stage.t_ns);
     if lost_ns.is_some_and(|lost| begun.is_none_or(|begun| begun <= lost)) {
         connection.outcome = connection.outcome.filter(|id| id.shown_by() != Shown::Silence);
     }
-    sinks.handle(Message::Connection(connection))
+    let At { netns, ino } = at;
+    let listeners = match ino {
+        Some(ino) => {
+            let listener =
+                inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino));
+            listener.into_iter().collect()
+        }
+        None => inventory.find(netns, connection.server),
+    };
+    let only = || u32::try_from(listeners.first()?.inode).ok().filter(|_| listeners.len() == 1);
+    let socket = ino.or_else(only);
+    let finished = Finished { connection, netns, socket, listeners: &listeners };
+    sinks.handle(Message::Connection(&finished))
 }
 
 /// Losses of records, by which something that happened is not seen.
@@ -438,11 +554,12 @@ fn snapshot<'a>(
 ) -> Snapshot<'a> {
     Snapshot {
         t_ns,
-        listeners: places.listened(|c| &c.total),
+        listeners: listened(places, inventory, |c| &c.total),
         inventory,
         accepts: options.accepts,
         suppressed,
         losses,
+        audit: None,
     }
 }
 

@@ -23,15 +23,34 @@ pub struct Filter {
     pub pids: Vec<u32>,
     /// Control group path, systemd unit or container id of the owner.
     pub cgroup: Option<String>,
+    /// Whether the eBPF side tests the listener's own port. Then a segment's port, which can be
+    /// another one where a program steers (`sk_lookup`, TPROXY), is no reason to leave it out.
+    pub port_tested: bool,
 }
 
 impl Filter {
     /// Whether connections to `server` in `netns` are meant, as far as the address tells.
     pub(crate) fn address(&self, netns: u32, server: SocketAddr) -> bool {
-        wants(&self.ports, &server.port())
-            && wants(&self.addresses, &server.ip())
+        wants(&self.ports, &server.port()) && self.but_for_port(netns, server)
+    }
+
+    fn but_for_port(&self, netns: u32, server: SocketAddr) -> bool {
+        wants(&self.addresses, &server.ip())
             && wants(&self.netns, &netns)
             && self.family.is_none_or(|f| (f == 4) == server.is_ipv4())
+    }
+
+    /// Whether connections to `server` are meant that are this listener's.
+    pub(crate) fn connection(&self, listener: &Listener, server: SocketAddr) -> bool {
+        let own = SocketAddr::new(server.ip(), listener.local.port());
+        self.address(listener.netns, own) && self.owner(&[listener])
+    }
+
+    /// Whether connections to `server` are meant that belong to a listener of which nothing is known
+    /// but that it is there.
+    pub(crate) fn stranger(&self, netns: u32, server: SocketAddr) -> bool {
+        let port = if self.port_tested { &[] } else { &*self.ports };
+        !self.by_owner() && wants(port, &server.port()) && self.but_for_port(netns, server)
     }
 
     /// Whether the owner decides too.
@@ -155,6 +174,23 @@ mod tests {
         assert!(!filter.address(1, server("[::1]:80")));
         assert_eq!(filter.in_words(), "port 80,443, IPv4, netns 1");
         assert!(Filter::default().address(9, server("[::1]:1")));
+    }
+
+    #[test]
+    fn a_listeners_own_port_counts_and_not_the_segments() {
+        let by_port = |port| Filter { ports: vec![port], ..Filter::default() };
+        let server = "10.0.0.1:443".parse().unwrap();
+        let steered = listener("127.0.0.1:8443");
+        assert!(by_port(8443).connection(&steered, server));
+        assert!(!by_port(443).connection(&steered, server));
+        let by_address = Filter { addresses: vec!["10.0.0.1".parse().unwrap()], ..by_port(8443) };
+        assert!(by_address.connection(&steered, server));
+        // Of a listener that is not known, only the eBPF side knows the port.
+        assert!(!by_port(8443).stranger(1, server) && by_port(443).stranger(1, server));
+        let tested = Filter { port_tested: true, ..by_port(8443) };
+        assert!(tested.stranger(1, server));
+        assert!(!Filter { pids: vec![7], ..tested.clone() }.stranger(1, server));
+        assert!(!Filter { netns: vec![2], ..tested }.stranger(1, server));
     }
 
     #[test]

@@ -1,86 +1,135 @@
-//! ListenerCache a connection is, looked up once for each address that connections go to.
+//! Which listener a connection's is, looked up once for each socket and address.
 
 use std::{collections::HashMap, net::SocketAddr};
 
 use foldhash::fast::RandomState;
 
-use super::{filter::Filter, listener_totals::ListenerTotals};
+use super::{
+    filter::Filter,
+    listener_totals::{ListenerKey, ListenerTotals},
+};
 use overflow_core::listeners::{Inventory, Listener};
 
-/// More addresses than these are looked up again.
+/// More than these are looked up again.
 const MOST: usize = 1 << 14;
 
-/// What is known of an address.
-#[derive(Debug)]
-pub(crate) struct Known {
-    /// Where its listeners are in the inventory: one, or all that share it; none if unknown.
-    pub listeners: Vec<usize>,
-    /// Whether the filter takes it.
-    pub meant: bool,
-    /// The number of its place.
-    pub place: Option<usize>,
+/// What an event says of its listener: where its connection goes, and the socket if that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Asked {
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// The connection's side of the listener.
+    pub server: SocketAddr,
+    /// Inode number of the listener's socket.
+    pub ino: Option<u32>,
 }
 
-/// Addresses that were looked up in one inventory.
+/// What is known of it.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Whose its counts are.
+    pub key: ListenerKey,
+    /// Whether its listener was seen, now or while it lived.
+    pub seen: bool,
+    /// Where those are in the inventory that it can be, if nothing tells them apart.
+    pub candidates: Vec<usize>,
+    /// Whether the filter takes it.
+    pub meant: bool,
+    /// The number of its counts.
+    pub number: Option<usize>,
+}
+
+/// What was looked up in one inventory.
 #[derive(Debug, Default)]
 pub(crate) struct ListenerCache {
     known: Vec<Known>,
-    numbers: HashMap<(u32, SocketAddr), usize, RandomState>,
-    latest: Option<((u32, SocketAddr), usize)>,
+    numbers: HashMap<Asked, usize, RandomState>,
+    latest: Option<(Asked, usize)>,
 }
 
 impl ListenerCache {
-    /// What is known of `server` in `netns`.
+    /// What is known of the listener of such an event.
     pub(crate) fn find(
         &mut self,
         inventory: &Inventory,
+        totals: &ListenerTotals,
         filter: &Filter,
-        netns: u32,
-        server: SocketAddr,
+        asked: Asked,
     ) -> &mut Known {
-        let key = (netns, server);
         let number = match self.latest {
-            Some((latest, number)) if latest == key => number,
-            _ => self.number(inventory, filter, key),
+            Some((latest, number)) if latest == asked => number,
+            _ => self.number(inventory, totals, filter, asked),
         };
-        self.latest = Some((key, number));
+        self.latest = Some((asked, number));
         &mut self.known[number]
     }
 
-    /// Forgets all: there is another inventory.
+    /// Forgets all: there is another inventory, or counts have other numbers.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    fn number(&mut self, inventory: &Inventory, filter: &Filter, key: (u32, SocketAddr)) -> usize {
-        if let Some(number) = self.numbers.get(&key) {
+    fn number(
+        &mut self,
+        inventory: &Inventory,
+        totals: &ListenerTotals,
+        filter: &Filter,
+        asked: Asked,
+    ) -> usize {
+        if let Some(number) = self.numbers.get(&asked) {
             return *number;
         }
         if self.known.len() >= MOST {
             self.clear();
         }
-        let (netns, server) = key;
-        let listeners = inventory.find_places(netns, server);
-        let group: Vec<&Listener> = listeners.iter().map(|i| &inventory.listeners[*i]).collect();
-        let meant = filter.address(netns, server) && filter.owner(&group);
-        self.known.push(Known { listeners, meant, place: None });
-        self.numbers.insert(key, self.known.len() - 1);
+        self.known.push(look(inventory, totals, filter, asked));
+        self.numbers.insert(asked, self.known.len() - 1);
         self.known.len() - 1
     }
 }
 
 impl Known {
-    /// The number of the place where its connections are counted.
-    pub(crate) fn place(
-        &mut self,
-        inventory: &Inventory,
-        places: &mut ListenerTotals,
-        netns: u32,
-        server: SocketAddr,
-    ) -> usize {
-        *self.place.get_or_insert_with(|| {
-            let first = self.listeners.first().map(|i| inventory.listeners[*i].local);
-            places.number((netns, first.unwrap_or(server)))
-        })
+    /// The number of its counts.
+    pub(crate) fn number(&mut self, totals: &mut ListenerTotals, server: SocketAddr) -> usize {
+        *self.number.get_or_insert_with(|| totals.number(self.key, server))
+    }
+
+    /// The socket, if it is known.
+    pub(crate) fn socket(&self) -> Option<u32> {
+        match self.key {
+            ListenerKey::Socket(_, ino) => Some(ino),
+            ListenerKey::Address(..) | ListenerKey::Closed(..) | ListenerKey::Elsewhere => None,
+        }
+    }
+}
+
+fn look(inventory: &Inventory, totals: &ListenerTotals, filter: &Filter, asked: Asked) -> Known {
+    let Asked { netns, server, ino } = asked;
+    let socket = |ino, listener: Option<&Listener>| Known {
+        key: ListenerKey::Socket(netns, ino),
+        seen: listener.is_some(),
+        candidates: Vec::new(),
+        meant: listener
+            .map_or_else(|| filter.stranger(netns, server), |l| filter.connection(l, server)),
+        number: None,
+    };
+    if let Some(ino) = ino {
+        // What was learnt of it while it lived stays true.
+        let listener = inventory.find_socket(netns, ino);
+        return socket(ino, listener.or_else(|| totals.listener(netns, ino)));
+    }
+    let candidates = inventory.find_places(netns, server);
+    let group: Vec<&Listener> = candidates.iter().map(|i| &inventory.listeners[*i]).collect();
+    if let [one] = *group
+        && let Ok(ino) = u32::try_from(one.inode)
+    {
+        return socket(ino, Some(one));
+    }
+    Known {
+        key: ListenerKey::Address(netns, group.first().map_or(server, |l| l.local)),
+        seen: !group.is_empty(),
+        candidates,
+        meant: filter.address(netns, server) && filter.owner(&group),
+        number: None,
     }
 }

@@ -16,7 +16,11 @@ use tokio::{
     time::{MissedTickBehavior, interval_at, sleep},
 };
 
-use super::{command::Traced, engine::Engine};
+use super::{
+    command::Traced,
+    engine::Engine,
+    looks::{self, Beginning, Due},
+};
 use crate::{
     confine::{Attribution, Needs, confine},
     export::Export,
@@ -24,6 +28,7 @@ use crate::{
     probe::{RecordReader, Tracer},
 };
 use overflow_core::{
+    audit::{Cut, Look, Readings},
     listeners::{Inventory, Listener},
     loss::Loss,
     recording::{Frame, Recorder},
@@ -33,14 +38,21 @@ use overflow_host::clock::monotonic_ns;
 /// Looking for listeners may take one part in so many of the time, and at first this much more.
 const SHARE: u32 = 10;
 const AHEAD: Duration = Duration::from_millis(500);
-/// Network namespaces that are looked for among threads too; more are not.
+/// Network namespaces that are looked for among threads too; more are not at a time.
 const WANTED: usize = 1024;
+/// Listeners that are looked for in vain between two regular looks; more wait for the next one.
+const STRANGERS: usize = 1 << 16;
 /// While anything happens, how often all listeners are read again: one can be closed
 /// and another opened at its address.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// While only some owners' listeners are asked for, how often all are read again.
 const OWNERS_EVERY: Duration = Duration::from_secs(2);
-/// No request outlives its last SYN-ACK by more: TCP_RTO_MAX is 120 s.
+/// One of these is set where a client may try again: the programs then look at third ACKs that are
+/// taken, too.
+const LEFT_ALONE: u32 =
+    Path::SYN_RECV_SOCK_NULL | Path::COOKIE_INIT | Path::TP_KFREE_SKB | Path::TP_SYNACK_COOKIE;
+/// No request outlives its last SYN-ACK by more: TCP_RTO_MAX is 120 s. Nor does a cookie: it is good
+/// for two minutes.
 const RETRY_FOR: Duration = Duration::from_secs(130);
 /// Records of the last segments may still be on their way when a command ends.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -77,8 +89,8 @@ pub struct Live {
     /// When this began, and how long looking for listeners took since then.
     since: Instant,
     spent: Duration,
-    /// (network namespace, port) that were looked for in vain since the last regular look.
-    strangers: BTreeSet<(u32, u16)>,
+    /// (network namespace, socket or 0, port) that were looked for in vain since the last regular look.
+    strangers: BTreeSet<(u32, u32, u16)>,
     eventful: bool,
     overrun: u64,
     /// How often looking for listeners failed.
@@ -87,6 +99,10 @@ pub struct Live {
     wanted: BTreeSet<u32>,
     /// Look at the listeners this often, whether anything happens or not.
     look_every: Option<Duration>,
+    /// The counters as they were before this began.
+    beginning: Beginning,
+    /// When counters are read next.
+    look_due: Due,
     /// When a third ACK was last dropped while its request stayed.
     retry_pending: Option<Instant>,
 }
@@ -95,11 +111,12 @@ impl Live {
     /// Puts the parts together.
     pub fn new(
         mut tracer: Tracer,
-        engine: Engine,
+        mut engine: Engine,
         recorder: Option<Recorder<File>>,
         attribution: Attribution,
     ) -> Result<Self> {
         let ring = tracer.records()?;
+        engine.port_is_tested();
         // The eBPF side leaves out known listeners of other owners: these may change.
         let look_every = engine.filter().by_owner().then_some(OWNERS_EVERY);
         Ok(Self {
@@ -122,6 +139,8 @@ impl Live {
             losses: Vec::new(),
             wanted: BTreeSet::new(),
             look_every,
+            beginning: Beginning::default(),
+            look_due: Due::new(),
             retry_pending: None,
         })
     }
@@ -137,6 +156,12 @@ impl Live {
     #[must_use]
     pub fn exporting(self, export: Option<Export>) -> Self {
         Self { export, ..self }
+    }
+
+    /// Audits from these counters on.
+    #[must_use]
+    pub fn audited(self, beginning: Beginning) -> Self {
+        Self { beginning, ..self }
     }
 
     /// Keeps the queues of all listeners current too, as far as looking at them may take its part
@@ -170,8 +195,10 @@ impl Live {
             interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut time_is_up = pin!(sleep(ends.after.unwrap_or(Duration::MAX)));
-        self.tracer.arm()?;
         self.aggregate()?;
+        for look in std::mem::take(&mut self.beginning).looks(self.tracer.watched()) {
+            self.note(Frame::Look(Box::new(look)))?;
+        }
         self.note(Frame::Tick(monotonic_ns()))?;
         loop {
             let ended = async {
@@ -185,7 +212,11 @@ impl Live {
                 waited = self.ring.wait(|e| pending.push_back(e)) => {
                     waited.context("cannot read the ring")?;
                 }
-                _ = tick.tick() => self.second().await?,
+                _ = tick.tick() => {
+                    if self.second().await?.is_break() {
+                        return self.finish(command).await;
+                    }
+                }
                 () = &mut stop => break,
                 () = &mut time_is_up => break,
                 _ = ended => {
@@ -194,20 +225,19 @@ impl Live {
                 }
             }
             if self.events().await?.is_break() {
+                // What happens from here on is not told, so the last look stays what it was.
                 return self.finish(command).await;
             }
             self.engine.flush()?;
         }
-        self.tracer.disarm()?;
-        let pending = &mut self.pending;
-        self.ring.drain(|e| pending.push_back(e));
-        let _ = self.events().await?;
+        let _ = self.caught_up().await?;
+        let inventory = self.attribution.inventory(&self.wanted).await;
+        self.found(inventory)?;
+        let _ = self.last_look().await?;
         self.finish(command).await
     }
 
     async fn finish(mut self, command: Option<Traced>) -> Result<()> {
-        let inventory = self.attribution.inventory(&self.wanted).await;
-        self.found(inventory)?;
         self.count_losses()?;
         self.aggregate()?;
         self.note(Frame::End(monotonic_ns()))?;
@@ -235,14 +265,19 @@ impl Live {
             }
             taken += 1;
             self.eventful = true;
-            if event.path & Path::SYN_RECV_SOCK_NULL != 0 {
+            self.look_due.event();
+            if event.path & LEFT_ALONE != 0 {
                 self.retry_pending = Some(Instant::now());
             }
             if self.engine.is_stranger(&event) {
                 if self.wanted.len() < WANTED {
                     self.wanted.insert(event.netns);
                 }
-                if self.may_look() && self.strangers.insert((event.netns, event.server_port)) {
+                let stranger = (event.netns, event.ino, event.server_port);
+                if self.may_look()
+                    && self.strangers.len() < STRANGERS
+                    && self.strangers.insert(stranger)
+                {
                     self.renew().await?;
                 }
             }
@@ -282,6 +317,74 @@ impl Live {
         self.found(inventory)
     }
 
+    /// Hands over everything that has happened so far.
+    async fn caught_up(&mut self) -> Result<ControlFlow<()>> {
+        let pending = &mut self.pending;
+        self.ring.drain(|e| pending.push_back(e));
+        let flow = self.events().await?;
+        self.count_losses()?;
+        self.aggregate()?;
+        Ok(flow)
+    }
+
+    /// Reads the counters; meanwhile the ring is emptied.
+    async fn readings(&mut self, anew: bool) -> Result<Option<Readings>> {
+        let (pending, overrun) = (&mut self.pending, &mut self.overrun);
+        let mut keep = |event| {
+            if pending.len() < WAITING { pending.push_back(event) } else { *overrun += 1 }
+        };
+        let mut looking = pin!(self.attribution.counters(&self.wanted, anew));
+        let found = loop {
+            tokio::select! {
+                found = &mut looking => break found,
+                waited = self.ring.wait(&mut keep) => waited.context("cannot read the ring")?,
+            }
+        };
+        match found {
+            Ok(readings) => Ok(Some(readings)),
+            Err(error) => {
+                log::warn!("cannot read the kernel's counters: {error}");
+                self.unanswered += 1;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads the counters, and has them compared with everything that was told until then: what
+    /// they count has reached the ring by the time it is emptied.
+    async fn look(&mut self) -> Result<ControlFlow<()>> {
+        let quiet = self.pending.is_empty();
+        let Some(seen) = self.readings(false).await? else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let settled = quiet && self.pending.is_empty();
+        if self.caught_up().await?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.look_due.looked(settled);
+        self.compare(Cut::Running, seen)?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Ends the judging, and reads the counters before and after it.
+    async fn last_look(&mut self) -> Result<ControlFlow<()>> {
+        let before = self.readings(true).await?;
+        self.tracer.disarm()?;
+        let after = self.readings(false).await?;
+        let flow = self.caught_up().await?;
+        let Some(before) = before.filter(|_| flow.is_continue()) else { return Ok(flow) };
+        self.compare(Cut::Disarming, before)?;
+        if let Some(after) = after {
+            self.compare(Cut::Disarmed, after)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn compare(&mut self, cut: Cut, seen: Readings) -> Result<()> {
+        let look: Look = looks::look(cut, seen, self.tracer.watched(), self.tracer.left_out()?);
+        self.note(Frame::Look(Box::new(look)))
+    }
+
     fn found(&mut self, inventory: io::Result<Inventory>) -> Result<()> {
         match inventory {
             Ok(inventory) => self.learn(inventory),
@@ -296,12 +399,14 @@ impl Live {
 
     /// Hands the engine new listeners, unless nothing but their queues has changed.
     fn learn(&mut self, inventory: Inventory) -> Result<()> {
+        // One that nobody finds is gone, or is no one's any more.
+        self.wanted.retain(|netns| inventory.namespaces.contains_key(netns));
         if self.engine.filter().by_owner() {
             self.tracer.set_excluded(&self.engine.filter().excluded(&inventory.listeners))?;
         }
         let identity = |l: &Listener| Listener { recv_q: 0, syn_recv: 0, drops: None, ..l.clone() };
         let identities: Vec<Listener> = inventory.listeners.iter().map(identity).collect();
-        if identities != self.known {
+        if identities != self.known || self.engine.contradicts(&inventory) {
             self.known = identities;
             self.note(Frame::Inventory(Box::new(inventory)))?;
         } else if self.look_every.is_some() {
@@ -310,10 +415,13 @@ impl Live {
         Ok(())
     }
 
-    async fn second(&mut self) -> Result<()> {
+    async fn second(&mut self) -> Result<ControlFlow<()>> {
         let due = match self.look_every {
             Some(every) => self.renewed.elapsed() >= every,
-            None => self.eventful && self.renewed.elapsed() >= RENEW_EVERY,
+            // A queue that is full can get shorter unseen.
+            None => {
+                (self.eventful || self.engine.any_full()) && self.renewed.elapsed() >= RENEW_EVERY
+            }
         };
         if due && self.may_look() {
             self.eventful = false;
@@ -324,9 +432,15 @@ impl Live {
             self.retry_pending = None;
             self.tracer.clear_retry_pending()?;
         }
-        self.count_losses()?;
-        self.aggregate()?;
-        self.note(Frame::Tick(monotonic_ns()))
+        let flow = if self.look_due.is_now(self.look_every.is_some()) {
+            self.look().await?
+        } else {
+            self.count_losses()?;
+            self.aggregate()?;
+            ControlFlow::Continue(())
+        };
+        self.note(Frame::Tick(monotonic_ns()))?;
+        Ok(flow)
     }
 
     fn aggregate(&mut self) -> Result<()> {
@@ -367,12 +481,18 @@ impl Live {
     }
 }
 
-/// One line on stderr if anything was lost.
+/// On stderr what was lost and what that means, if anything was, and one line if anything is unaccounted.
 pub fn report_losses(engine: &Engine) {
     let losses = engine.losses();
     if !losses.is_empty() {
         let causes: Vec<_> = losses.iter().map(|(what, n)| format!("{n} {what}")).collect();
         eprintln!("overflow: lost {}", causes.join(", "));
+        for (what, _) in &losses {
+            eprintln!("overflow: {what}: {}", what.meaning());
+        }
+    }
+    if let Some(alarm) = engine.audits().and_then(crate::sink::alarm) {
+        eprintln!("overflow: {alarm}");
     }
 }
 

@@ -4,10 +4,14 @@
 mod command;
 mod engine;
 mod filter;
+mod grouped;
+mod kernel_counts;
 mod live;
+mod looks;
 mod listener_totals;
 mod listener_cache;
 
 pub use engine::{Engine, Options, needs_healthy};
 pub use filter::Filter;
 pub use live::{Ends, Live, Stop, report_losses};
+pub use looks::Beginning;

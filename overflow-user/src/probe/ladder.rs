@@ -176,10 +176,13 @@ const ACCEPT: &[Step] = &[
     },
     Step {
         rung: Rung::Kprobe,
-        hooks: &[kretprobe("kretprobe_inet_csk_accept", "inet_csk_accept")],
+        hooks: &[or(kprobe("kprobe_security_sock_graft", "security_sock_graft"), &ACCEPT_RETURN)],
         blind: "",
     },
 ];
+
+/// Calls that wait for a connection hold an instance each, so it misses some where many wait.
+const ACCEPT_RETURN: Hook = kretprobe("kretprobe_inet_csk_accept", "inet_csk_accept");
 
 const DROPS_SYN: &[Step] = &[
     Step { rung: Rung::Fentry, hooks: DROPS_SYN_FENTRY, blind: "" },

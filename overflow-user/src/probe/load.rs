@@ -7,7 +7,7 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError, RingBuf},
 };
 use aya_log::EbpfLogger;
-use overflow_common::{Rung, Signature, Socket, Tally};
+use overflow_common::{LeftOutKey, Rung, Signature, Socket, Tally};
 
 use super::{
     climb::Climber,
@@ -19,6 +19,7 @@ use super::{
 };
 use overflow_core::{
     aggregates::Aggregates,
+    audit::Watched,
     hook_point::HookPoint,
     kernel::{Constant, NeededBy},
 };
@@ -72,14 +73,20 @@ impl Default for TraceConfig {
     }
 }
 
+/// The map of what is seen and left out.
+const LEFT_OUT: &str = "AUDIT";
+
 /// Attached programs. Dropping it detaches everything; so does the process's end, however it ends.
 pub struct Tracer {
     ebpf: Ebpf,
     hook_points: Vec<HookPointStatus>,
     /// Whether the eBPF side counts.
     counts: bool,
+    watched: Watched,
     infos: Vec<File>,
     notes: Vec<String>,
+    /// Listeners that were closed when aggregates were asked for last.
+    closing: BTreeSet<Socket>,
 }
 
 impl Tracer {
@@ -145,8 +152,15 @@ impl Tracer {
         let ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
 
         let counts = config.aggregate;
-        let mut tracer =
-            Self { ebpf, hook_points: Vec::new(), counts, infos: Vec::new(), notes: Vec::new() };
+        let mut tracer = Self {
+            ebpf,
+            hook_points: Vec::new(),
+            counts,
+            watched: Watched { everything: config.all, ..Watched::default() },
+            infos: Vec::new(),
+            notes: Vec::new(),
+            closing: BTreeSet::new(),
+        };
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
         }
@@ -168,13 +182,21 @@ impl Tracer {
         }
         refuse_half_a_rung(&hook_points, config.rung)?;
         tracer.hook_points = hook_points;
+        let mut older_listeners = true;
         let by_tracepoints = |h: &HookPointStatus| {
             h.hook_point == HookPoint::Syn && h.rung == Some(Rung::Tracepoint)
         };
         if tracer.hook_points.iter().any(by_tracepoints) {
-            tracer.notes.extend(existing::learn(&mut tracer.ebpf, btf.as_ref()));
+            let unknown = existing::learn(&mut tracer.ebpf, btf.as_ref());
+            older_listeners = unknown.is_empty();
+            tracer.notes.extend(unknown);
         }
-        if let Err(why) = survey::survey(&mut tracer.ebpf) {
+        let surveyed = survey::survey(&mut tracer.ebpf);
+        tracer.watched = tracer.watches(config);
+        tracer.watched.older_listeners = older_listeners;
+        // What was counted before cannot be told from what no hook saw.
+        tracer.watched.counts_left_out &= surveyed.is_ok();
+        if let Err(why) = surveyed {
             tracer.notes.push(format!(
                 "what the kernel had counted before is not known ({why}): the first drop in a \
                  namespace on a CPU is told from its queue's length, or not at all"
@@ -231,16 +253,79 @@ impl Tracer {
         Ok(())
     }
 
-    /// What was counted in the kernel so far; `None` unless the configuration asked for it.
+    /// What was counted in the kernel so far; `None` unless the configuration asked for it. A listener
+    /// that was closed is among it for some time, and then no longer: that is to make room.
     pub fn aggregates(&mut self) -> Result<Option<Aggregates>, ProbeError> {
         if !self.counts {
             return Ok(None);
         }
         let counts: HashMap<_, Signature, u64> = map(&mut self.ebpf, "COUNTS")?;
-        let counts = counts.iter().filter_map(Result::ok).collect();
+        let counts: Vec<(Signature, u64)> = counts.iter().filter_map(Result::ok).collect();
         let queues: HashMap<_, Socket, Tally> = map(&mut self.ebpf, "TALLIES")?;
-        let queues = queues.iter().filter_map(Result::ok).collect();
-        Ok(Some(Aggregates { counts, queues }))
+        let queues: Vec<(Socket, Tally)> = queues.iter().filter_map(Result::ok).collect();
+        let found = Aggregates { counts, queues };
+        self.retire(&found)?;
+        Ok(Some(found))
+    }
+
+    /// Makes room: what was counted of listeners that had been closed when this was asked last has
+    /// just been read for good. No segment is handled for them any more.
+    fn retire(&mut self, found: &Aggregates) -> Result<(), ProbeError> {
+        let closed = found.queues.iter().filter(|(_, tally)| tally.closed != 0);
+        let closed: BTreeSet<Socket> = closed.map(|(socket, _)| *socket).collect();
+        let (gone, closing): (BTreeSet<_>, BTreeSet<_>) =
+            closed.into_iter().partition(|socket| self.closing.contains(socket));
+        self.closing = closing;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let mut queues: HashMap<_, Socket, Tally> = map(&mut self.ebpf, "TALLIES")?;
+        for socket in &gone {
+            let _ = queues.remove(socket);
+        }
+        let gone: BTreeSet<(u64, u32)> = gone.iter().map(|s| (s.sk, s.ino)).collect();
+        let mut counts: HashMap<_, Signature, u64> = map(&mut self.ebpf, "COUNTS")?;
+        for (signature, _) in &found.counts {
+            if gone.contains(&(signature.sk, signature.ino)) {
+                let _ = counts.remove(signature);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the eBPF side saw and left out so far: (inode number of the network namespace, number of
+    /// the [`overflow_common::LeftOut`], how many).
+    pub(crate) fn left_out(&mut self) -> Result<Vec<(u32, u32, u64)>, ProbeError> {
+        if !self.watched.counts_left_out {
+            return Ok(Vec::new());
+        }
+        let counts: HashMap<_, LeftOutKey, u64> = map(&mut self.ebpf, LEFT_OUT)?;
+        let counts = counts.iter().filter_map(Result::ok);
+        Ok(counts.map(|(key, count)| (key.netns, key.what, count)).collect())
+    }
+
+    /// How much of what the kernel counts this can tell.
+    pub fn watched(&self) -> Watched {
+        self.watched
+    }
+
+    fn watches(&self, config: &TraceConfig) -> Watched {
+        let by_tracepoints = |point: HookPoint| {
+            let status = self.hook_points.iter().find(|s| s.hook_point == point);
+            status.is_some_and(|s| s.rung == Some(Rung::Tracepoint))
+        };
+        let by_tracepoints = by_tracepoints(HookPoint::Syn) && by_tracepoints(HookPoint::ThirdAck);
+        let filtered = !config.ports.is_empty()
+            || !config.addresses.is_empty()
+            || config.family.is_some()
+            || config.excluded;
+        Watched {
+            everything: config.all,
+            filtered,
+            // The functions' hooks of every handshake let go what is filtered out as it enters.
+            counts_left_out: !config.all || by_tracepoints || !filtered,
+            older_listeners: true,
+        }
     }
 
     /// Nobody whose third ACK was dropped can recover any more: third ACKs that are taken need not

@@ -1,6 +1,7 @@
 //! What a live trace finds, as text, JSON lines, metrics, OTLP, or on a screen.
 
 pub mod trace;
+mod audit_text;
 mod trace_json;
 mod trace_line;
 pub mod listeners;
@@ -8,3 +9,5 @@ mod trace_text;
 pub mod metrics;
 pub mod otlp;
 pub mod top;
+
+pub(crate) use audit_text::alarm;

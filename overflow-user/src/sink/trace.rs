@@ -1,13 +1,15 @@
 //! What a live trace reports to its sinks, as messages.
 
-use std::{collections::BTreeMap, io};
+use std::{borrow::Cow, collections::BTreeMap, io, net::SocketAddr};
 
 pub use super::{trace_json::JsonLines, trace_text::TraceText};
 pub use overflow_core::aggregates::{Full, Waits};
 use overflow_core::{
+    audit::NamespaceAudit,
     decode::Event,
     listeners::{Inventory, Listener, Sysctls},
     loss::Loss,
+    owner::Owner,
     verdict::{Connection, Counter, Stage, VerdictId},
     wire::Counts,
 };
@@ -44,8 +46,39 @@ pub struct JudgedEvent<'a> {
     pub observed: &'a Event,
     /// What it is.
     pub stage: &'a Stage,
-    /// Its listener: one, or all that share the address; empty if none was known.
+    /// Inode number of its listener's socket, if it is known which one it is.
+    pub socket: Option<u32>,
+    /// Its listener, the one that is or was this socket; where the socket is not known, all that it can
+    /// be; empty if none was known.
     pub listeners: &'a [&'a Listener],
+}
+
+/// A connection of which nothing more is expected.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished<'a> {
+    /// What became of it.
+    pub connection: &'a Connection,
+    /// Inode number of its network namespace.
+    pub netns: u32,
+    /// As of an event.
+    pub socket: Option<u32>,
+    /// As of an event.
+    pub listeners: &'a [&'a Listener],
+}
+
+/// Whose numbers they are, of those that listen at one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Whose {
+    /// Of all of a `SO_REUSEPORT` group together.
+    Group,
+    /// Of one socket, by its inode number.
+    Socket(u32),
+    /// It is not known of which socket.
+    Unknown,
+    /// Of sockets that are gone, together.
+    Closed,
+    /// Of sockets that are gone at many addresses, together.
+    Elsewhere,
 }
 
 /// What happened at one listener.
@@ -75,14 +108,25 @@ pub struct Totals {
 pub struct Listened<'a> {
     /// Inode number of its network namespace.
     pub netns: u32,
-    /// Where it listens.
+    /// Where it listens, or where connections go if that is not known.
+    pub local: SocketAddr,
+    /// Whose numbers these are.
+    pub whose: Whose,
+    /// Whether the last look found it.
+    pub open: bool,
+    /// How many sockets these are.
+    pub sockets: u64,
+    /// Where it listens, as `ss` writes it.
     pub place: String,
-    /// The listener, or all that share the address; empty if none was known.
+    /// The listener as it was last seen; all of a group; all that it can be where the socket is not
+    /// known; empty if none was.
     pub listeners: Vec<&'a Listener>,
     /// Settings of its namespace, if known.
     pub sysctls: Option<Sysctls>,
     /// What happened.
-    pub totals: &'a Totals,
+    pub totals: Cow<'a, Totals>,
+    /// Of a group, what happened at each of it; empty otherwise.
+    pub members: Vec<Listened<'a>>,
 }
 
 /// Aggregates of an interval.
@@ -113,6 +157,19 @@ pub struct Snapshot<'a> {
     pub suppressed: u64,
     /// What was lost, by cause, zeros left out.
     pub losses: Vec<(Loss, u64)>,
+    /// What came of the audit at its last look; `None` where counters were never compared.
+    pub audit: Option<&'a [NamespaceAudit]>,
+}
+
+/// What was told beside what the kernel counted, at one look.
+#[derive(Clone, Copy, Debug)]
+pub struct Audited<'a> {
+    /// CLOCK_MONOTONIC nanoseconds.
+    pub t_ns: u64,
+    /// Whether it is the last one, whose result the summary has too.
+    pub last: bool,
+    /// Each network namespace.
+    pub namespaces: &'a [NamespaceAudit],
 }
 
 /// The end.
@@ -130,6 +187,8 @@ pub struct Closing<'a> {
     pub suppressed: u64,
     /// What was lost, by cause, zeros left out.
     pub losses: Vec<(Loss, u64)>,
+    /// As in [`Snapshot`].
+    pub audit: Option<&'a [NamespaceAudit]>,
 }
 
 /// What a trace reports to its sinks, in this order: once [`Message::Open`], then what happens, then
@@ -144,11 +203,13 @@ pub enum Message<'a> {
     Event(&'a JudgedEvent<'a>),
     /// A connection that is over, or of which nothing more is expected. It comes only if some sink
     /// wants connections.
-    Connection(&'a Connection),
+    Connection(&'a Finished<'a>),
     /// So many events were left out in the second that went by.
     Suppressed(u64),
     /// Aggregates of an interval.
     Interval(&'a Interval<'a>),
+    /// The kernel's counters were read and compared with what was told.
+    Audit(&'a Audited<'a>),
     /// A second went by.
     Second(&'a Snapshot<'a>),
     /// Everything was handed over; only the summary follows.
@@ -179,12 +240,80 @@ impl Sink for Vec<Box<dyn Sink>> {
     }
 }
 
+/// Who holds the one of these listeners that it is: known if it is one, or if all have one owner.
+pub(crate) fn certain_owner<'a>(
+    listeners: impl IntoIterator<Item = &'a Listener>,
+) -> Option<&'a Owner> {
+    let mut owners = listeners.into_iter().map(|l| l.owner.as_ref());
+    let owner = owners.next()??;
+    owners.all(|other| other.is_some_and(|o| o.pids == owner.pids)).then_some(owner)
+}
+
+impl Listened<'_> {
+    /// Inode number of the socket, if these are the numbers of one.
+    pub(crate) fn inode(&self) -> Option<u32> {
+        match self.whose {
+            Whose::Socket(ino) => Some(ino),
+            Whose::Group | Whose::Unknown | Whose::Closed | Whose::Elsewhere => None,
+        }
+    }
+
+    /// How many sockets that are gone these are, if they are counted together.
+    pub(crate) fn closed(&self) -> Option<u64> {
+        match self.whose {
+            Whose::Closed | Whose::Elsewhere => Some(self.sockets),
+            Whose::Socket(_) | Whose::Group | Whose::Unknown => None,
+        }
+    }
+
+    /// The accept queue, (length, limit): as the kernel side counts it, or else as it was last seen.
+    pub(crate) fn queue(&self) -> Option<(u32, u32)> {
+        let looked = || self.listeners.first().and_then(|l| Some((l.recv_q, l.send_q?)));
+        self.totals.recv_q.or_else(looked)
+    }
+}
+
 impl Totals {
+    /// Adds what happened at one more listener. The queue as it was last seen is not summed: it is no
+    /// single listener's.
+    pub(crate) fn add(&mut self, more: &Self) {
+        let Self {
+            verdicts,
+            recv_q_max,
+            recv_q: _,
+            syn_queue_max,
+            synack_retransmits,
+            phantoms,
+            full,
+            waits,
+        } = more;
+        for (id, count) in verdicts {
+            let sum = self.verdicts.entry(*id).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+        self.recv_q_max = self.recv_q_max.max(*recv_q_max);
+        self.syn_queue_max = self.syn_queue_max.max(*syn_queue_max);
+        self.synack_retransmits += synack_retransmits;
+        self.phantoms += phantoms;
+        if let Some(more) = full {
+            self.full.get_or_insert_default().add(more);
+        }
+        if let Some(more) = waits {
+            self.waits.get_or_insert_default().add(more);
+        }
+    }
+
     /// Everything the kernel counts as `ListenOverflows`.
     pub(crate) fn overflows(&self) -> u64 {
         let overflow = |id: &VerdictId| id.counts(Counter::ListenOverflows);
         let counts = self.verdicts.iter().filter(|(id, _)| overflow(id));
         counts.fold(0, |sum, (_, n)| sum.saturating_add(*n))
+    }
+
+    /// How much happened: events with a verdict, and SYN-ACKs sent again.
+    pub(crate) fn events(&self) -> u64 {
+        let verdicts = self.verdicts.values().fold(0_u64, |sum, n| sum.saturating_add(*n));
+        verdicts.saturating_add(self.synack_retransmits)
     }
 
     /// Children taken by the application.
@@ -195,6 +324,11 @@ impl Totals {
     /// Phantoms that got in later: a slot became free before the client or the kernel gave up.
     pub(crate) fn recovered(&self) -> u64 {
         self.verdicts.get(&VerdictId::LaterRecovered).copied().unwrap_or(0)
+    }
+
+    /// Phantoms that got in when their client had closed already.
+    pub(crate) fn recovered_too_late(&self) -> u64 {
+        self.verdicts.get(&VerdictId::LaterRecoveredTooLate).copied().unwrap_or(0)
     }
 
     /// Verdicts as JSON has them.

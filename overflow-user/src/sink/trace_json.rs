@@ -8,12 +8,18 @@ use std::{
 };
 
 use super::{
+    audit_text,
     listeners::sysctl_names,
-    trace::{Closing, JudgedEvent, Listened, Message, Opening, Sink, Totals},
+    trace::{
+        Audited, Closing, Finished, Full, JudgedEvent, Listened, Message, Opening, Sink, Totals,
+        Whose, certain_owner,
+    },
 };
 use overflow_core::{
     aggregates::Waits,
+    audit::unaccounted,
     hook_point,
+    listeners::Listener,
     loss::Loss,
     wire::{self, Counts, Line},
 };
@@ -26,16 +32,32 @@ pub struct JsonLines<W> {
     buffer: Vec<u8>,
     /// Whether only aggregates are shown.
     aggregates_only: bool,
+    /// How much the audit left unaccounted when that was last printed.
+    unaccounted: u64,
 }
 
 impl<W: Write> JsonLines<W> {
     /// Lines to `out`, each written whole.
     pub fn new(out: W) -> Self {
-        Self { out, buffer: Vec::new(), aggregates_only: false }
+        Self { out, buffer: Vec::new(), aggregates_only: false, unaccounted: 0 }
     }
 
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
         wire::line_in(&mut self.out, &mut self.buffer, line)
+    }
+
+    /// While the trace is at work only what is unaccounted is worth a line, each time it grows.
+    fn audit(&mut self, audited: &Audited<'_>) -> io::Result<()> {
+        let now = unaccounted(audited.namespaces);
+        if audited.last || now <= self.unaccounted {
+            return Ok(());
+        }
+        self.unaccounted = now;
+        let unequal = audited.namespaces.iter().filter(|n| n.unaccounted() > 0);
+        for namespace in unequal {
+            self.line(&Line::Audit(wire::Audit::of(namespace, Some(audited.t_ns))))?;
+        }
+        Ok(())
     }
 
     fn close(&mut self, closing: &Closing<'_>) -> io::Result<()> {
@@ -53,6 +75,11 @@ impl<W: Write> JsonLines<W> {
             lost = count.saturating_add(lost);
             self.line(&Line::Loss(wire::Loss::of(what, *count)))?;
         }
+        for namespace in closing.audit.into_iter().flatten() {
+            if !audit_text::is_quiet(namespace) {
+                self.line(&Line::Audit(wire::Audit::of(namespace, None)))?;
+            }
+        }
         self.line(&Line::Summary(wire::Summary {
             v: wire::VERSION,
             runs: None,
@@ -60,6 +87,7 @@ impl<W: Write> JsonLines<W> {
             disagreements: None,
             verdicts,
             lost,
+            unaccounted: closing.audit.map(unaccounted),
             agree: None,
         }))?;
         self.out.flush()
@@ -75,9 +103,8 @@ impl<W: Write> Sink for JsonLines<W> {
             }
             Message::Event(_) | Message::Connection(_) if self.aggregates_only => Ok(()),
             Message::Event(judged) => self.line(&event(judged)),
-            Message::Connection(connection) => {
-                self.line(&Line::Connection(wire::Connection::of(connection)))
-            }
+            Message::Connection(finished) => self.line(&connection(finished)),
+            Message::Audit(audited) => self.audit(audited),
             Message::Interval(interval) => interval.listeners.iter().try_for_each(|listened| {
                 let t_ns = Some(interval.t_ns);
                 self.line(&listener(listened, t_ns, interval.seconds, interval.accepts))
@@ -138,9 +165,40 @@ fn event<'a>(judged: &'a JudgedEvent<'a>) -> Line<'a> {
         known: Some(known),
         why,
         listener: first.map(|l| l.place().into()),
-        reuseport_group: Some(judged.listeners.len()).filter(|n| *n > 1),
-        owner: wire::Owner::of(first.and_then(|l| l.owner.as_ref())),
+        inode: judged.socket.map(u64::from),
+        reuseport_group: group(judged.listeners),
+        owner: wire::Owner::of(certain_owner(judged.listeners.iter().copied())),
+        candidates: candidates(judged.listeners),
     })
+}
+
+fn connection<'a>(finished: &'a Finished<'a>) -> Line<'a> {
+    let first = finished.listeners.first();
+    Line::Connection(wire::Connection {
+        netns: Some(finished.netns),
+        listener: first.map(|l| l.place().into()),
+        inode: finished.socket.map(u64::from),
+        reuseport_group: group(finished.listeners),
+        owner: wire::Owner::of(certain_owner(finished.listeners.iter().copied())),
+        candidates: candidates(finished.listeners),
+        ..wire::Connection::of(finished.connection)
+    })
+}
+
+/// How many share the address of these listeners, if it is more than one.
+fn group(listeners: &[&Listener]) -> Option<usize> {
+    let known = listeners.first().map_or(0, |l| usize::try_from(l.group).unwrap_or(usize::MAX));
+    Some(known.max(listeners.len())).filter(|n| *n > 1)
+}
+
+/// These listeners, if it is not known which of them it is.
+fn candidates<'a>(listeners: &[&'a Listener]) -> Vec<wire::Candidate<'a>> {
+    let several = if listeners.len() > 1 { listeners } else { &[] };
+    let candidate = |l: &&'a Listener| wire::Candidate {
+        inode: l.inode,
+        owner: wire::Owner::of(l.owner.as_ref()),
+    };
+    several.iter().map(candidate).collect()
 }
 
 fn listener<'a>(
@@ -149,10 +207,16 @@ fn listener<'a>(
     seconds: f64,
     accepts: bool,
 ) -> Line<'a> {
-    let totals: &Totals = listened.totals;
+    let totals: &Totals = &listened.totals;
     let first = listened.listeners.first();
     let static_q = first.map(|l| (l.recv_q, l.send_q.unwrap_or_default()));
     let (recv_q, send_q) = totals.recv_q.or(static_q).unwrap_or_default();
+    let known = listened.listeners.iter().map(|l| l.inode);
+    let inodes = match listened.whose {
+        Whose::Socket(ino) => vec![ino.into()],
+        Whose::Group | Whose::Unknown => known.collect(),
+        Whose::Closed | Whose::Elsewhere => Vec::new(),
+    };
     let duration = Duration::from_secs_f64(seconds).as_millis();
     let sysctls = listened.sysctls.as_ref().map(sysctl_names);
     Line::Listener(wire::Listener {
@@ -167,23 +231,42 @@ fn listener<'a>(
             syn_queue_max: totals.syn_queue_max,
             synack_retransmits: totals.synack_retransmits,
             accepts: accepts.then(|| totals.accepts()),
-            full: totals.full.map(|f| wire::Full {
-                times: f.times,
-                total_ns: f.total_ns,
-                longest_ns: f.longest_ns,
-                now: f.now,
-            }),
+            full: totals.full.map(full),
             queue_wait: totals.waits.map(|w| wire::QueueWait {
                 count: w.count(),
                 total_ns: w.total_ns,
                 below_us: bounds(&w),
             }),
-            inodes: listened.listeners.iter().map(|l| l.inode).collect(),
+            inodes,
+            closed: listened.closed(),
+            members: listened.members.iter().map(member).collect(),
         }),
-        owner: Some(wire::Owner::of(first.and_then(|l| l.owner.as_ref()))),
+        owner: Some(wire::Owner::of(certain_owner(listened.listeners.iter().copied()))),
         sysctls: sysctls.filter(|sysctls| !sysctls.is_empty()),
         ..wire::Listener::new(listened.place.as_str().into(), recv_q, send_q)
     })
+}
+
+fn member<'a>(listened: &'a Listened<'a>) -> wire::Member<'a> {
+    let totals: &Totals = &listened.totals;
+    let queue = listened.queue();
+    wire::Member {
+        inode: listened.inode().map(u64::from),
+        closed: listened.closed(),
+        recv_q: queue.map(|(len, _)| len),
+        send_q: queue.map(|(_, limit)| limit),
+        verdicts: totals.by_name(),
+        overflows: totals.overflows(),
+        phantoms: totals.phantoms,
+        recv_q_max: totals.recv_q_max,
+        full: totals.full.map(full),
+        owner: wire::Owner::of(certain_owner(listened.listeners.iter().copied())),
+    }
+}
+
+fn full(full: Full) -> wire::Full {
+    let Full { times, total_ns, longest_ns, now } = full;
+    wire::Full { times, total_ns, longest_ns, now }
 }
 
 /// Buckets that anybody is in: upper bound in microseconds to count; `inf` has no bound.

@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, net::SocketAddr};
 
 use super::{
-    trace::JudgedEvent,
+    trace::{JudgedEvent, certain_owner},
     trace_text::{clock, elide},
 };
 use overflow_core::{
@@ -40,10 +40,12 @@ struct TailOf {
     traced: bool,
     port: u16,
     queue: Option<(u32, u32)>,
-    listeners: usize,
-    /// Name and pid of the process that is named, and how many there are.
-    owner: Option<(Option<(String, u32)>, usize)>,
+    /// Of each listener that it can be.
+    owners: Vec<Option<Named>>,
 }
+
+/// Name and pid of the process that is named as an owner, if any is, and how many there are.
+type Named<Name = String> = (Option<(Name, u32)>, usize);
 
 impl Lines {
     /// Set with these options; see [`clock`] for the offsets.
@@ -108,7 +110,7 @@ impl Lines {
         used += verdict + tail.len() - begin + 1;
         tail.push(' ');
         let room = if wide { 80 } else { 80_usize.saturating_sub(used) };
-        push_owner(tail, judged.listeners, room, wide);
+        push_owner(tail, judged.listeners, room);
         tail.truncate(tail.trim_end().len());
         tail.push('\n');
     }
@@ -126,35 +128,35 @@ impl Lines {
 
 impl TailOf {
     fn new(judged: &JudgedEvent<'_>) -> Self {
-        let owner = main_of(judged);
+        let owned =
+            |(main, count): Named<&str>| (main.map(|(name, pid)| (name.to_owned(), pid)), count);
         Self {
             id: judged.stage.id,
             traced: judged.stage.known == Known::Traced,
             port: judged.observed.conn.server.port(),
             queue: queue_of(judged),
-            listeners: judged.listeners.len(),
-            owner: owner
-                .map(|(main, count)| (main.map(|(name, pid)| (name.to_owned(), pid)), count)),
+            owners: judged.listeners.iter().map(|l| main_of(l).map(owned)).collect(),
         }
     }
 
     fn fits(&self, judged: &JudgedEvent<'_>) -> bool {
-        let owner = self
-            .owner
-            .as_ref()
-            .map(|(main, count)| (main.as_ref().map(|(name, pid)| (name.as_str(), *pid)), *count));
+        let of = |owner: &Option<Named>, listener: &Listener| {
+            let owner = owner.as_ref().map(|(main, count)| {
+                (main.as_ref().map(|(name, pid)| (name.as_str(), *pid)), *count)
+            });
+            owner == main_of(listener)
+        };
         self.id == judged.stage.id
             && self.traced == (judged.stage.known == Known::Traced)
             && self.port == judged.observed.conn.server.port()
             && self.queue == queue_of(judged)
-            && self.listeners == judged.listeners.len()
-            && owner == main_of(judged)
+            && self.owners.len() == judged.listeners.len()
+            && self.owners.iter().zip(judged.listeners).all(|(owner, l)| of(owner, l))
     }
 }
 
-/// The process that is named as the owner, if any is, and how many there are.
-fn main_of<'a>(judged: &JudgedEvent<'a>) -> Option<(Option<(&'a str, u32)>, usize)> {
-    let owner = judged.listeners.first()?.owner.as_ref()?;
+fn main_of(listener: &Listener) -> Option<Named<&str>> {
+    let owner = listener.owner.as_ref()?;
     Some((owner.main().map(|main| (main.comm.as_str(), main.pid)), owner.pids.len()))
 }
 
@@ -162,14 +164,36 @@ fn queue_of(judged: &JudgedEvent<'_>) -> Option<(u32, u32)> {
     judged.stage.values.sk_ack_backlog.zip(judged.stage.values.sk_max_ack_backlog)
 }
 
-/// The owner in `room` characters; of listeners that share an address, how many there are.
-pub(crate) fn push_owner(out: &mut String, listeners: &[&Listener], room: usize, group: bool) {
-    let Some(first) = listeners.first() else { return out.push('?') };
-    let Some(owner) = &first.owner else { return out.push('?') };
-    let more = listeners.len() - 1;
-    owner.push_short(out, room);
-    if group && more > 0 {
-        let _ = write!(out, " (or {more} more by SO_REUSEPORT)");
+/// The owner in `room` characters; where it is not known which of several listeners it is, how many
+/// there are, and their owners as far as there is room.
+pub(crate) fn push_owner(out: &mut String, listeners: &[&Listener], room: usize) {
+    if let Some(owner) = certain_owner(listeners.iter().copied()) {
+        return owner.push_short(out, room);
+    }
+    if listeners.len() < 2 {
+        return out.push('?');
+    }
+    let begin = out.len();
+    let _ = write!(out, "1 of {}", listeners.len());
+    let mut named: Vec<String> = Vec::new();
+    for listener in listeners {
+        let name = listener.owner.as_ref().map_or_else(|| "?".to_owned(), |o| o.short(24));
+        if !named.contains(&name) {
+            named.push(name);
+        }
+    }
+    for (i, name) in named.iter().enumerate() {
+        let mark = if i == 0 { ": " } else { ", " };
+        // What does not fit is left out, and that it is shown.
+        let more = if i + 1 < named.len() { 4 } else { 0 };
+        if out[begin..].chars().count() + mark.len() + name.chars().count() + more > room {
+            if i > 0 {
+                out.push_str(", ..");
+            }
+            break;
+        }
+        out.push_str(mark);
+        out.push_str(name);
     }
 }
 
@@ -221,6 +245,36 @@ mod tests {
         verdict::{Stage, Values},
     };
 
+    #[test]
+    fn candidates_are_named_together_or_not_at_all() {
+        let owned = |pid: u32| {
+            let process = Process {
+                pid,
+                ppid: 1,
+                comm: "nginx".to_owned(),
+                start: 1,
+                cgroup: Cgroup::default(),
+            };
+            let owner = Some(Owner { processes: vec![process], pids: vec![pid] });
+            Listener { owner, ..listener("0.0.0.0:80") }
+        };
+        let (a, b, c, nobody) = (owned(7), owned(8), owned(9), listener("0.0.0.0:80"));
+        let named = |listeners: &[&Listener], room| {
+            let mut text = String::new();
+            push_owner(&mut text, listeners, room);
+            assert!(text.len() <= room, "{text}");
+            text
+        };
+        assert_eq!(named(&[&a], 11), "nginx/7");
+        assert_eq!(named(&[&a, &b], 11), "1 of 2");
+        assert_eq!(named(&[&a, &b], 40), "1 of 2: nginx/7, nginx/8");
+        assert_eq!(named(&[&a, &b, &c], 29), "1 of 3: nginx/7, nginx/8, ..");
+        assert_eq!(named(&[&nobody, &a], 40), "1 of 2: ?, nginx/7");
+        // Whichever it is, it is this one's.
+        assert_eq!(named(&[&a, &a], 11), "nginx/7");
+        assert_eq!((named(&[], 11), named(&[&nobody], 11)), ("?".to_owned(), "?".to_owned()));
+    }
+
     /// What is kept from the line before must not be seen.
     #[test]
     fn a_line_does_not_depend_on_those_before_it() {
@@ -268,8 +322,13 @@ mod tests {
                     repeats_ns: Vec::new(),
                 };
                 let listeners = groups[rng.usize(..groups.len())];
-                let judged =
-                    JudgedEvent { t_ns: event.t_ns, observed: &observed, stage: &stage, listeners };
+                let judged = JudgedEvent {
+                    t_ns: event.t_ns,
+                    observed: &observed,
+                    stage: &stage,
+                    socket: None,
+                    listeners,
+                };
                 let fresh = Lines::new(opts, 5, 3600).line(&judged).to_owned();
                 assert_eq!(kept.line(&judged), fresh);
                 let client = observed.conn.client.to_string();

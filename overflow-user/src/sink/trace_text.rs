@@ -6,11 +6,15 @@ use std::{
 };
 
 use super::{
+    audit_text,
     listeners::whereabouts,
-    trace::{Closing, Interval, Listened, Message, Opening, Sink, Totals},
+    trace::{
+        Audited, Closing, Interval, Listened, Message, Opening, Sink, Totals, Whose, certain_owner,
+    },
     trace_line::{CLIENT, Lines, VERDICT, push_owner},
 };
 use overflow_core::{
+    audit::unaccounted,
     text::{
         duration::{count, period},
         style::{Options, Page, Tone},
@@ -28,13 +32,23 @@ pub struct TraceText<W> {
     /// Whether only aggregates are shown.
     aggregates_only: bool,
     lines: Lines,
+    /// How much the audit left unaccounted when that was last printed.
+    unaccounted: u64,
 }
 
 impl<W: Write> TraceText<W> {
     /// Text to `out`, set with these options.
     pub fn new(out: W, opts: Options) -> Self {
         let lines = Lines::new(opts, 0, 0);
-        Self { out, opts, wall_offset_ns: 0, utc_offset_s: 0, aggregates_only: false, lines }
+        Self {
+            out,
+            opts,
+            wall_offset_ns: 0,
+            utc_offset_s: 0,
+            aggregates_only: false,
+            lines,
+            unaccounted: 0,
+        }
     }
 
     fn clock(&self, t_ns: u64) -> String {
@@ -94,7 +108,22 @@ impl<W: Write> TraceText<W> {
         let clock = self.clock(interval.t_ns);
         for listened in &interval.listeners {
             let margin = format!("{clock} ");
-            section(&mut page, &margin, listened, interval.seconds, interval.accepts);
+            let about = (interval.seconds, interval.accepts);
+            section(&mut page, &margin, listened, &interval.listeners, about);
+        }
+        page.write_to(&mut self.out)
+    }
+
+    /// While the trace is at work only what is unaccounted is worth a line, each time it grows.
+    fn audit(&mut self, audited: &Audited<'_>) -> io::Result<()> {
+        let now = unaccounted(audited.namespaces);
+        if audited.last || now <= self.unaccounted {
+            return Ok(());
+        }
+        self.unaccounted = now;
+        let mut page = Page::new(self.opts);
+        for namespace in audited.namespaces.iter().filter(|n| n.unaccounted() > 0) {
+            audit_text::namespace(&mut page, "audit", namespace);
         }
         page.write_to(&mut self.out)
     }
@@ -104,19 +133,24 @@ impl<W: Write> TraceText<W> {
         page.blank();
         let seconds = closing.seconds;
         if closing.listeners.is_empty() {
-            page.line(&format!("Nothing to report in {seconds:.1} s."));
+            let counted = closing.audit.is_some_and(|a| !a.iter().all(audit_text::is_quiet));
+            let but = if counted { ", although the kernel counted drops" } else { "" };
+            page.line(&format!("Nothing to report in {seconds:.1} s{but}."));
         } else {
             let listeners = count(closing.listeners.len(), "listener");
             page.line(&format!("{listeners} in {seconds:.1} s:"));
         }
         for listened in &closing.listeners {
             page.blank();
-            section(&mut page, "  ", listened, closing.seconds, closing.accepts);
+            let about = (closing.seconds, closing.accepts);
+            section(&mut page, "  ", listened, &closing.listeners, about);
         }
         if closing.suppressed > 0 {
             page.blank();
             page.line(&format!("{} events were counted but not shown.", closing.suppressed));
         }
+        page.blank();
+        audit_text::summary(&mut page, closing.audit);
         page.write_to(&mut self.out)
     }
 }
@@ -129,6 +163,7 @@ impl<W: Write> Sink for TraceText<W> {
             Message::Event(judged) => self.out.write_all(self.lines.line(judged).as_bytes()),
             Message::Suppressed(count) => self.suppressed(count),
             Message::Interval(interval) => self.interval(interval),
+            Message::Audit(audited) => self.audit(audited),
             // Each of a connection's events had a line.
             Message::Connection(_) | Message::Second(_) | Message::Ending(_) => Ok(()),
             Message::Close(closing) => {
@@ -152,23 +187,22 @@ pub(super) fn clock(t_ns: u64, wall_offset_ns: i64, utc_offset_s: i32) -> String
     format!("{:02}:{:02}:{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60)
 }
 
-/// One listener with its aggregates; `margin` stands before the first line.
-fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64, accepts: bool) {
-    let totals = listened.totals;
+/// One listener with its aggregates; `margin` stands before the first line, and `others` are shown
+/// beside it.
+fn section(
+    page: &mut Page,
+    margin: &str,
+    listened: &Listened<'_>,
+    others: &[Listened<'_>],
+    (seconds, accepts): (f64, bool),
+) {
+    let totals = &*listened.totals;
     let indent = margin.len();
-    let mut owner = String::new();
-    push_owner(&mut owner, &listened.listeners, 40, true);
-    let mut parts = vec![listened.place.clone(), owner];
-    let place = whereabouts(listened.listeners.first().and_then(|l| l.owner.as_ref()));
-    parts.extend((!place.is_empty()).then_some(place));
-    parts.push(format!("netns\u{a0}{}", listened.netns));
-    page.flow(margin, indent, Tone::Strong, &parts.join(", "));
+    page.flow(margin, indent, Tone::Strong, &heading(listened, others).join(", "));
 
     let mut facts = vec![format!("ListenOverflows\u{a0}{}", totals.overflows())];
     facts.extend(phantoms(totals));
-    if let (Some(max), Some((now, limit))) = (totals.recv_q_max, totals.recv_q) {
-        facts.push(format!("Recv-Q\u{a0}{now}/{limit}\u{a0}(max\u{a0}{max})"));
-    }
+    facts.extend(queue(totals));
     if let Some(max) = totals.syn_queue_max {
         facts.push(format!("SYN-Q\u{a0}max\u{a0}{max}"));
     }
@@ -180,14 +214,7 @@ fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64,
         let rate = totals.accepts() as f64 / seconds;
         facts.push(format!("accept()\u{a0}{rate:.1}/s"));
     }
-    if let Some(full) = totals.full.filter(|f| f.times > 0) {
-        let (total, longest) = (period(full.total_ns), period(full.longest_ns));
-        let now = if full.now { ",\u{a0}still" } else { "" };
-        facts.push(format!(
-            "full\u{a0}{}\u{a0}times,\u{a0}{total}\u{a0}in\u{a0}all,\u{a0}longest\u{a0}{longest}{now}",
-            full.times
-        ));
-    }
+    facts.extend(full_for(totals));
     if let Some(waits) = totals.waits.filter(|w| w.count() > 0) {
         let below =
             |per_mille| waits.below(per_mille).map_or("?".to_owned(), |us| period(us * 1000));
@@ -207,15 +234,101 @@ fn section(page: &mut Page, margin: &str, listened: &Listened<'_>, seconds: f64,
         let line = format!("{:indent$}  {count:>9}  {}", "", page.paint(id.tone(), id.as_str()));
         page.line(&line);
     }
+    for one in &listened.members {
+        member(page, indent + 2, one);
+    }
 }
 
-/// How many clients were left with half a connection, and how many of them got in after all.
-fn phantoms(totals: &Totals) -> Option<String> {
-    let recovered = match totals.recovered() {
-        0 => String::new(),
-        n => format!("\u{a0}({n}\u{a0}recovered)"),
+/// Which listener it is, and whose; `others`: those that are shown beside it.
+fn heading(listened: &Listened<'_>, others: &[Listened<'_>]) -> Vec<String> {
+    let mut parts = vec![listened.place.clone()];
+    let mut owner = String::new();
+    match listened.whose {
+        Whose::Group => {
+            parts.push(format!("{} by SO_REUSEPORT", count(listened.members.len(), "member")));
+        }
+        Whose::Socket(_) | Whose::Unknown => {
+            push_owner(&mut owner, &listened.listeners, 40);
+            parts.push(owner);
+            let place = whereabouts(certain_owner(listened.listeners.iter().copied()));
+            parts.extend((!place.is_empty()).then_some(place));
+        }
+        Whose::Closed => parts.push(closed(listened)),
+        Whose::Elsewhere => return vec![format!("{}: {}", listened.place, closed(listened))],
+    }
+    parts.push(format!("netns\u{a0}{}", listened.netns));
+    let same = |other: &&Listened<'_>| {
+        (other.netns, other.local) == (listened.netns, listened.local)
+            && other.whose != listened.whose
     };
-    (totals.phantoms > 0).then(|| format!("phantoms\u{a0}{}{recovered}", totals.phantoms))
+    // One after the other at the same address.
+    if let Some(ino) = listened.inode().filter(|_| others.iter().any(|other| same(&other))) {
+        parts.push(format!("socket\u{a0}{ino}"));
+        parts.extend((!listened.open).then(|| "closed".to_owned()));
+    }
+    parts
+}
+
+/// Of sockets that are gone and are counted together, how many there are.
+fn closed(listened: &Listened<'_>) -> String {
+    count(usize::try_from(listened.sockets).unwrap_or(usize::MAX), "closed listener")
+}
+
+/// A member of a group in one line.
+fn member(page: &mut Page, indent: usize, listened: &Listened<'_>) {
+    let mut parts = Vec::new();
+    match listened.whose {
+        Whose::Socket(ino) => {
+            let mut owner = String::new();
+            push_owner(&mut owner, &listened.listeners, 40);
+            parts.push(owner);
+            parts.push(format!("socket\u{a0}{ino}"));
+            parts.extend((!listened.open).then(|| "closed".to_owned()));
+        }
+        Whose::Group | Whose::Unknown => {
+            parts.push("unknown\u{a0}which".to_owned());
+        }
+        Whose::Closed | Whose::Elsewhere => parts.push(closed(listened)),
+    }
+    let totals = &*listened.totals;
+    parts.push(format!("ListenOverflows\u{a0}{}", totals.overflows()));
+    let looked = listened.queue().filter(|_| listened.open);
+    let looked = looked.map(|(len, limit)| format!("Recv-Q\u{a0}{len}/{limit}"));
+    parts.extend(queue(totals).or(looked));
+    parts.extend(full_for(totals));
+    let verdicts = by_count(&totals.verdicts).into_iter();
+    parts.extend(verdicts.map(|(id, n)| format!("{n}\u{a0}{id}")));
+    let margin = format!("{:indent$}- ", "");
+    page.flow(&margin, indent + 2, Tone::Plain, &parts.join(", "));
+}
+
+fn queue(totals: &Totals) -> Option<String> {
+    let (max, (now, limit)) = totals.recv_q_max.zip(totals.recv_q)?;
+    Some(format!("Recv-Q\u{a0}{now}/{limit}\u{a0}(max\u{a0}{max})"))
+}
+
+/// How long the accept queue was full, if it was.
+fn full_for(totals: &Totals) -> Option<String> {
+    let full = totals.full.filter(|f| f.times > 0)?;
+    let (total, longest) = (period(full.total_ns), period(full.longest_ns));
+    let now = if full.now { ",\u{a0}still" } else { "" };
+    Some(format!(
+        "full\u{a0}{}\u{a0}times,\u{a0}{total}\u{a0}in\u{a0}all,\u{a0}longest\u{a0}{longest}{now}",
+        full.times
+    ))
+}
+
+/// How many clients were left with half a connection, and how many of them got in after all, in time
+/// or when they had closed it.
+fn phantoms(totals: &Totals) -> Option<String> {
+    let ended = [(totals.recovered(), "recovered"), (totals.recovered_too_late(), "too\u{a0}late")];
+    let ended: Vec<String> =
+        ended.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n}\u{a0}{what}")).collect();
+    let ended = match &*ended {
+        [] => String::new(),
+        _ => format!("\u{a0}({})", ended.join(",\u{a0}")),
+    };
+    (totals.phantoms > 0).then(|| format!("phantoms\u{a0}{}{ended}", totals.phantoms))
 }
 
 /// The most frequent first.

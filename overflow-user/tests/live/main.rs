@@ -2,6 +2,7 @@
 //! a program. Each names its needs, and where one is not met it is reported as ignored, with the
 //! need. What they print goes to stderr: stdout is the harness's.
 
+mod audit;
 mod capture;
 mod collector;
 mod confinement;
@@ -17,6 +18,7 @@ mod needs;
 mod otlp_live;
 mod process;
 mod ring_full;
+mod sockets;
 #[path = "../support/mod.rs"]
 mod support;
 mod top_live;
@@ -39,10 +41,15 @@ fn main() -> ExitCode {
         lab_link::run_cell();
         return ExitCode::SUCCESS;
     }
+    if sockets::is_server() {
+        sockets::serve();
+        return ExitCode::SUCCESS;
+    }
     let mut args = Arguments::from_args();
     let processors = thread::available_parallelism().map_or(1, usize::from);
     args.test_threads.get_or_insert(processors.min(THREADS));
     let groups = [
+        audit::TESTS,
         capture::TESTS,
         confinement::TESTS,
         lab_kill::TESTS,
@@ -52,6 +59,7 @@ fn main() -> ExitCode {
         metrics_live::TESTS,
         otlp_live::TESTS,
         ring_full::TESTS,
+        sockets::TESTS,
         top_live::TESTS,
         trace_live::TESTS,
         two_hosts::TESTS,

@@ -27,7 +27,7 @@ tests! {
 
 /// Starts a trace of this port in this thread's namespace with metrics. The scraper's connections
 /// are to another listener there, the trace's own.
-fn start(port: u16) -> (Child, SocketAddr) {
+pub fn start(port: u16) -> (Child, SocketAddr) {
     let mut child = Command::new(OVERFLOW)
         .args(["trace", "--netns", "self", "--metrics-listen", "127.0.0.1:0"])
         .args(["-P", &port.to_string()])
@@ -56,7 +56,7 @@ fn start(port: u16) -> (Child, SocketAddr) {
 }
 
 /// What a scraper gets; nothing if nobody answers.
-fn page(address: SocketAddr) -> String {
+pub fn page(address: SocketAddr) -> String {
     let mut page = String::new();
     if let Ok(mut stream) = TcpStream::connect(address) {
         let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: overflow\r\n\r\n");

@@ -1,10 +1,12 @@
 //! Tests that run anywhere: no privilege, no other program, no particular kernel.
 
+mod audit_replay;
 mod expect;
 mod model_docs;
 mod model_ground_truth;
 mod replay_hostile;
 mod sink;
+mod sockets;
 #[path = "../support/mod.rs"]
 mod support;
 mod trace_replay;

@@ -18,9 +18,9 @@ use overflow_host::recordings;
 
 use crate::{expect, support::schema};
 
-const SECOND: u64 = 1_000_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
 
-struct Recorded(PathBuf);
+pub(crate) struct Recorded(pub(crate) PathBuf);
 
 impl Drop for Recorded {
     fn drop(&mut self) {
@@ -60,7 +60,7 @@ fn listener() -> Listener {
     }
 }
 
-fn event(t_ns: u64, client_port: u16, kind: Kind, path: u32) -> Frame {
+pub(crate) fn event(t_ns: u64, client_port: u16, kind: Kind, path: u32) -> Frame {
     let queue = Queue { ack_backlog: 2, max_ack_backlog: 1, qlen: 1, young: 1 };
     let mut event = RawEvent {
         t_ns,
@@ -90,7 +90,7 @@ fn event(t_ns: u64, client_port: u16, kind: Kind, path: u32) -> Frame {
 
 /// A cookie whose third ACK is lost, an ACK dropped twice with its request kept, three dropped
 /// SYNs, a healthy handshake, an RST of somebody else.
-fn frames() -> Vec<Frame> {
+pub(crate) fn frames() -> Vec<Frame> {
     let mut inventory = Inventory::default();
     inventory.listeners.push(listener());
     let null = Bits::CHECK_REQ | Bits::CHECK_REQ_NULL | Bits::SYN_RECV_SOCK_NULL;
@@ -116,14 +116,17 @@ fn frames() -> Vec<Frame> {
     ]
 }
 
-fn record(name: &str, frames: &[Frame]) -> Recorded {
+pub(crate) fn record(name: &str, frames: &[Frame]) -> Recorded {
     let path = env::temp_dir().join(format!("overflow-replay-{}-{name}.rec", std::process::id()));
     let header = Header {
         tool: "overflow".to_owned(),
         kernel: "6.12.1".to_owned(),
         wall_offset_ns: 43_199 * 1_000_000_000,
         rungs: vec![
+            ("SYN".to_owned(), "fentry".to_owned()),
             ("third ACK".to_owned(), "fentry".to_owned()),
+            ("RST".to_owned(), "fentry".to_owned()),
+            ("request removal".to_owned(), "fentry".to_owned()),
             ("accept()".to_owned(), String::new()),
         ],
         notes: vec!["not observable here: accept(); see `overflow doctor`".to_owned()],
@@ -136,7 +139,7 @@ fn record(name: &str, frames: &[Frame]) -> Recorded {
     Recorded(path)
 }
 
-fn replay(file: &Path, options: &[&str]) -> Output {
+pub(crate) fn replay(file: &Path, options: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_overflow"))
         .arg("replay")
         .arg(file)
@@ -146,7 +149,7 @@ fn replay(file: &Path, options: &[&str]) -> Output {
         .unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
@@ -250,7 +253,7 @@ fn limits_are_kept_and_what_they_hide_is_counted() {
     let recorded = record("limits", &frames());
     let limited = text(&replay(&recorded.0, &["--max-events-per-second", "2"]).stdout);
     assert_eq!(limited.matches("more in this second are not shown").count(), 2, "{limited}");
-    assert!(limited.ends_with("3 events were counted but not shown.\n"), "{limited}");
+    assert!(limited.contains("\n3 events were counted but not shown.\n"), "{limited}");
     assert!(limited.contains("ListenOverflows 6,"), "{limited}");
     let stopped = text(&replay(&recorded.0, &["--max-events", "3"]).stdout);
     assert_eq!(stopped.lines().filter(|l| l.starts_with("12:")).count(), 3);
@@ -279,9 +282,14 @@ fn a_damaged_recording_is_counted_and_fails() {
     let output = replay(&recorded.0, &["--output", "json"]);
     assert_eq!(output.status.code(), Some(1));
     let shown = text(&output.stdout);
-    let loss = r#"{"type":"loss","v":1,"what":"damaged frames of the recording","count":1}"#;
+    let loss = r#"{"type":"loss","v":1,"what":"damaged frames of the recording","count":1,"meaning":"Frames of a recording whose sum is wrong."}"#;
     assert!(shown.lines().any(|l| l == loss), "{shown}");
-    assert_eq!(text(&output.stderr), "overflow: lost 1 damaged frames of the recording\n");
+    let said = text(&output.stderr);
+    let mut said = said.lines();
+    assert_eq!(said.next(), Some("overflow: lost 1 damaged frames of the recording"));
+    let meaning =
+        "overflow: damaged frames of the recording: Frames of a recording whose sum is wrong.";
+    assert_eq!(said.collect::<Vec<_>>(), [meaning]);
 }
 
 #[test]

@@ -56,8 +56,18 @@ impl Bounds {
     };
 }
 
-/// Called with each connection that is finished: no more events of it are expected.
-pub(crate) type OnFinished<'a> = Option<&'a mut dyn FnMut(&mut Connection) -> io::Result<()>>;
+/// Called with each connection that is finished, of which no more events are expected, and with its
+/// listener.
+pub(crate) type OnFinished<'a> = Option<&'a mut dyn FnMut(&mut Connection, At) -> io::Result<()>>;
+
+/// Whose connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    /// Inode number of the listener's network namespace.
+    pub netns: u32,
+    /// Inode number of the listener's socket, as the last event that knew it had it.
+    pub ino: Option<u32>,
+}
 
 /// The connections.
 pub struct ConnTable {
@@ -88,6 +98,13 @@ impl ConnTable {
     /// Whether anything is remembered of this connection.
     pub fn knows(&mut self, key: &ConnKey) -> bool {
         self.store.find(key).is_some()
+    }
+
+    /// Inode number of the listener's socket, as the last event of this connection that knew it had
+    /// it.
+    pub fn listener(&mut self, key: &ConnKey) -> Option<u32> {
+        let id = self.store.find(key)?;
+        self.store.listener(id)
     }
 
     /// Brings into the processor's cache what finding these connections takes. Memory is waited for
@@ -222,7 +239,7 @@ impl ConnTable {
                 self.store.load(id, &mut self.history);
                 let key = self.store.key(id);
                 verdict::judge_into(&mut self.judged, key, &self.history.events, limit);
-                on_finished(&mut self.judged)?;
+                on_finished(&mut self.judged, At::of(key, &self.history.events))?;
             }
         }
         self.store = Store::new(self.bounds);
@@ -274,9 +291,15 @@ impl ConnTable {
         {
             let key = self.store.key(id);
             verdict::judge_into(&mut self.judged, key, &self.history.events, limit);
-            on_finished(&mut self.judged)?;
+            on_finished(&mut self.judged, At::of(key, &self.history.events))?;
         }
         Ok(())
+    }
+}
+
+impl At {
+    fn of(key: ConnKey, history: &[Event]) -> Self {
+        Self { netns: key.netns, ino: history.iter().rev().find_map(|event| event.ino) }
     }
 }
 

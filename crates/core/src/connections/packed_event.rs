@@ -106,6 +106,7 @@ pub(super) fn read(
         reset_reason: template.reset_reason.clone(),
         ino: template.ino,
         in_window: template.in_window,
+        timestamps: template.timestamps,
         unseen: 0,
         freed_in: template.freed_in,
     }

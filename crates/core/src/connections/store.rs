@@ -213,6 +213,21 @@ impl Store {
         true
     }
 
+    /// Inode number of the listener's socket in the last event that has it, without unpacking.
+    pub(super) fn listener(&mut self, id: Id) -> Option<u32> {
+        let flags = self.blocks.flags(id);
+        let text = self.blocks.text(id, &mut self.buffer);
+        let (mut at, _) = preface(flags, text);
+        let mut earlier = Earlier::default();
+        let mut ino = None;
+        while at < text.len() {
+            let template = self.templates.template(packed_event::number(text, &mut at));
+            packed_event::skip(text, &mut at, template, &mut earlier);
+            ino = template.ino.or(ino);
+        }
+        ino
+    }
+
     /// Adds an event of this template to the end of the history that was unpacked, or begun, just
     /// before, and that is not timed. There must be room.
     pub(super) fn push(&mut self, id: Id, event: &Event, template: u32) {

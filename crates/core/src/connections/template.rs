@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use foldhash::fast::RandomState;
 use overflow_common::{Kind, Rung};
 
-use crate::decode::Event;
+use crate::decode::{Event, Timestamps};
 
 /// A kind of events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +17,7 @@ pub(crate) struct Template {
     pub sk: u64,
     pub ino: Option<u32>,
     pub in_window: Option<bool>,
+    pub timestamps: Option<Timestamps>,
     pub sk_state: u8,
     /// TCP flags, if there is a segment, and whether it has payload.
     pub segment: Option<(u8, bool)>,
@@ -50,7 +51,7 @@ pub(super) enum After {
 impl Template {
     /// The template of this event. Left out is what no rule reads: `req`, `ack_seq`, `unseen`, the SYN queue
     /// after the decision; the socket where it is no listener, but for the state of a child that is
-    /// reset; and of a timer's events all but which it was and how the request stood.
+    /// reset or accepted, and of whoever answers by RST; and of a timer's events all but which it was and how the request stood.
     pub(super) fn of(m: &Event) -> Self {
         let bare = Self {
             kind: m.kind,
@@ -72,6 +73,7 @@ impl Template {
             freed_in: None,
             ino: None,
             in_window: None,
+            timestamps: None,
         };
         match m.kind {
             Kind::SynAckRetransmit => return bare,
@@ -99,7 +101,17 @@ impl Template {
             sk: if matches!(m.kind, Kind::Syn | Kind::Ack) { m.sk } else { 0 },
             ino: m.ino,
             in_window: m.in_window,
-            sk_state: if m.kind == Kind::ActiveReset { m.sk_state } else { 0 },
+            timestamps: m.timestamps,
+            sk_state: match m.kind {
+                Kind::ActiveReset | Kind::Reset | Kind::Accept => m.sk_state,
+                Kind::Syn
+                | Kind::Ack
+                | Kind::SynAckRetransmit
+                | Kind::RequestRemoved
+                | Kind::IcmpError
+                | Kind::Destroyed
+                | Kind::PeerReset => 0,
+            },
             segment: m.segment.map(|s| (s.flags, s.payload_len > 0)),
             limit: m.before.accept.map(|(_, limit)| limit),
             after,

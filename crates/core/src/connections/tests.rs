@@ -34,7 +34,7 @@ fn dropped_syn(client_port: u16, t_ns: u64) -> Event {
 fn add(table: &mut ConnTable, event: &Event) -> (Vec<Stage>, bool, Vec<Connection>) {
     let mut stages = Vec::new();
     let mut finished = Vec::new();
-    let mut take = |connection: &mut Connection| {
+    let mut take = |connection: &mut Connection, _| {
         finished.push(connection.clone());
         Ok(())
     };
@@ -45,7 +45,7 @@ fn add(table: &mut ConnTable, event: &Event) -> (Vec<Stage>, bool, Vec<Connectio
 
 fn expire(table: &mut ConnTable, now_ns: u64) -> Vec<Connection> {
     let mut finished = Vec::new();
-    let mut take = |connection: &mut Connection| {
+    let mut take = |connection: &mut Connection, _| {
         finished.push(connection.clone());
         Ok(())
     };
@@ -55,7 +55,7 @@ fn expire(table: &mut ConnTable, now_ns: u64) -> Vec<Connection> {
 
 fn finish(table: &mut ConnTable) -> Vec<Connection> {
     let mut finished = Vec::new();
-    let mut take = |connection: &mut Connection| {
+    let mut take = |connection: &mut Connection, _| {
         finished.push(connection.clone());
         Ok(())
     };
@@ -362,7 +362,7 @@ fn packed_histories_are_judged_as_plain_ones() {
             let event = decoder.decode(&raw).unwrap();
             let (expected, forgotten) = plain.add(&event);
             let mut finished = Vec::new();
-            let mut take = |connection: &mut Connection| {
+            let mut take = |connection: &mut Connection, _| {
                 finished.push(connection.clone());
                 Ok(())
             };
@@ -416,4 +416,31 @@ fn flood(bounds: Bounds) -> [u64; 3] {
     }
     assert!(!finish(&mut table).is_empty());
     table.losses().map(|(_, count)| count)
+}
+
+#[test]
+fn the_listener_is_the_last_that_an_event_knew() {
+    let mut table = ConnTable::new(Bounds { events: 9, ..FEW });
+    let of = |ino, kind, t_ns| Event { kind, ino, ..dropped_syn(1, t_ns) };
+    let key = of(None, Kind::Syn, 0).conn;
+    assert_eq!(table.listener(&key), None);
+    add(&mut table, &of(None, Kind::Syn, 1));
+    assert_eq!(table.listener(&key), None);
+    // Its request can move to another listener of the group.
+    for (ino, kind, t_ns, known) in [
+        (Some(70), Kind::Ack, 2, 70),
+        (None, Kind::SynAckRetransmit, 3, 70),
+        (Some(71), Kind::Ack, 4, 71),
+        (None, Kind::RequestRemoved, 5, 71),
+    ] {
+        add(&mut table, &of(ino, kind, t_ns));
+        assert_eq!(table.listener(&key), Some(known), "{t_ns}");
+    }
+    let mut found = Vec::new();
+    let mut take = |_: &mut Connection, at: At| {
+        found.push((at.netns, at.ino));
+        Ok(())
+    };
+    table.finish(None, Some(&mut take)).unwrap();
+    assert_eq!(found, [(key.netns, Some(71))]);
 }

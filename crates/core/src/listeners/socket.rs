@@ -52,6 +52,11 @@ impl Listener {
         }
     }
 
+    /// Whether both listen at one address, as those of a `SO_REUSEPORT` group do.
+    pub fn shares_address(&self, other: &Self) -> bool {
+        (self.netns, self.local, self.v6only) == (other.netns, other.local, other.v6only)
+    }
+
     /// `ss`'s way to write it: `*:8080`, `127.0.0.1:80`, `[::]:22`.
     pub fn place(&self) -> String {
         place(self.local, self.v6only)

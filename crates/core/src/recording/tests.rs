@@ -1,7 +1,11 @@
 //! Recordings written, damaged and read again.
 
 use super::*;
-use crate::listeners::sample::listener;
+use crate::{
+    audit::{Cut, Readings, Watched},
+    listeners::sample::listener,
+    verdict::Counter,
+};
 
 /// What errors call it.
 const NAME: &str = "trace.rec";
@@ -15,6 +19,14 @@ fn header() -> Header {
     }
 }
 
+fn look() -> Look {
+    let seen = Readings {
+        namespaces: [(7, [(Counter::ListenDrops, 41)].into_iter().collect())].into(),
+        hidden: Vec::new(),
+    };
+    Look { t_ns: 1, cut: Cut::Armed, watched: Watched::default(), seen, left_out: Vec::new() }
+}
+
 fn frames() -> Vec<Frame> {
     let mut inventory = Inventory::default();
     inventory.listeners.push(listener("0.0.0.0:80"));
@@ -22,6 +34,7 @@ fn frames() -> Vec<Frame> {
         Frame::Inventory(Box::new(inventory.indexed())),
         Frame::Event(RawEvent { t_ns: 5, client_port: 4711, ..RawEvent::EMPTY }),
         Frame::Tick(1_000_000_000),
+        Frame::Look(Box::new(look())),
         Frame::Losses(vec![(Loss::Kernel(overflow_common::Loss::RingFull), 3)]),
         Frame::Event(RawEvent { t_ns: 6, ..RawEvent::EMPTY }),
         Frame::End(2_000_000_000),

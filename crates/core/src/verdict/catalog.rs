@@ -21,7 +21,9 @@ verdicts! {
         tone: Plain, abnormal: false, came_through: false,
         decided_by: SynQueueRoom, listen_overflow: false,
         wire: [SynAckOnly],
-        counters: [],
+        // Fast Open that its queue or its cookie refuses goes on as an ordinary SYN
+        // (tcp_try_fastopen in net/ipv4/tcp_fastopen.c).
+        counters: [maybe FastOpenListenOverflow, maybe FastOpenPassiveFail],
         server: Request, client: Unknown, ends: Nothing,
         after: [],
     }
@@ -42,11 +44,27 @@ verdicts! {
     SynFastopen = "syn.fastopen" {
         label: "Fast Open: the child is in the accept queue", "Fast Open：子套接字已在全连接队列",
         class: SynAnswered, shown: By(Syn),
-        tone: Bad, abnormal: true, came_through: false,
+        tone: Good, abnormal: false, came_through: true,
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [Accepted],
-        counters: [always PassiveOpens],
+        counters: [always PassiveOpens, always FastOpenPassive],
         server: Child, client: Connected, ends: Nothing,
+        after: [],
+    }
+
+    /// Fast Open: too many children wait for their third ACK already, so the SYN's data is left aside
+    /// and an ordinary handshake begins.
+    SynFastopenQueueFull = "syn.fastopen_queue_full" {
+        label: "the Fast Open queue is full, an ordinary handshake begins",
+            "Fast Open 队列已满，改为普通握手",
+        class: SynAnswered, shown: By(Syn),
+        tone: Bad, abnormal: true, came_through: false,
+        decided_by: AcceptQueue, listen_overflow: false,
+        wire: [SynAckOnly],
+        // TCPFastOpenListenOverflow, which no witness of the lab compares; how the SYN was answered
+        // instead is a stage of its own.
+        counters: [],
+        server: Unknown, client: Unknown, ends: Nothing,
         after: [],
     }
 
@@ -83,8 +101,12 @@ verdicts! {
         tone: Bad, abnormal: true, came_through: false,
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [SynUnanswered],
-        // tcp_v6_conn_request drops some SYNs without counting them.
-        counters: [maybe ListenDrops, maybe ReqQFullDoCookies],
+        // tcp_v6_conn_request drops some SYNs without counting them. Fast Open is tried before the
+        // child is put into the accept queue, which may refuse it.
+        counters: [
+            maybe ListenDrops, maybe ReqQFullDoCookies, maybe FastOpenListenOverflow,
+            maybe FastOpenPassive, maybe FastOpenPassiveFail
+        ],
         server: Nothing, client: Connecting, ends: Nothing,
         after: [],
     }
@@ -276,7 +298,7 @@ verdicts! {
         class: AckReset, shown: By(ThirdAck),
         tone: Warn, abnormal: true, came_through: false,
         decided_by: AcceptQueue, listen_overflow: false,
-        wire: [StrayReset, AckReset, DataReset],
+        wire: [AckReset, DataReset],
         // Nothing counts the failure if no cookie was sent of late, or the timestamp is no good.
         counters: [always OutRsts, maybe SyncookiesFailed, maybe SyncookiesRecv],
         server: Nothing, client: Reset, ends: Nothing,
@@ -289,7 +311,7 @@ verdicts! {
         class: AckReset, shown: By(ThirdAck),
         tone: Warn, abnormal: true, came_through: false,
         decided_by: AcceptQueue, listen_overflow: false,
-        wire: [StrayReset, AckReset, AckSilent, AckSilentShort, DataReset],
+        wire: [AckReset, AckSilent, AckSilentShort, DataReset],
         // By tracepoints alone a child that could not be made is no other.
         counters: [
             maybe ListenDrops, maybe PassiveOpens, maybe OutRsts, maybe EmbryonicRsts,
@@ -316,6 +338,18 @@ verdicts! {
         label: "a slot became free in time", "及时腾出了位置",
         class: Later, shown: History,
         tone: Good, abnormal: true, came_through: true,
+        decided_by: AcceptQueue, listen_overflow: false,
+        wire: [],
+        counters: [],
+        server: Unknown, client: Unknown, ends: Nothing,
+        after: [],
+    }
+
+    /// A slot became free, but the ACK that completed the handshake closed the connection as well.
+    LaterRecoveredTooLate = "later.recovered_too_late" {
+        label: "a slot became free, the client had closed by then", "腾出位置时客户端已关闭连接",
+        class: Later, shown: History,
+        tone: Bad, abnormal: true, came_through: false,
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],

@@ -27,13 +27,39 @@ table_enum! {
         PassiveOpens = "PassiveOpens",
         /// Bare third ACKs ignored because of `TCP_DEFER_ACCEPT`.
         DeferAcceptDrop = "TCPDeferAcceptDrop",
+        /// SYNs whose Fast Open was refused because its own queue was full.
+        FastOpenListenOverflow = "TCPFastOpenListenOverflow",
+        /// Children made at the SYN, by Fast Open.
+        FastOpenPassive = "TCPFastOpenPassive",
+        /// SYNs with data whose cookie was wrong, or whose child could not be made.
+        FastOpenPassiveFail = "TCPFastOpenPassiveFail",
     }
 }
 
 impl Counter {
+    /// Those that only listeners move, so that a trace of all of them has to account for each rise:
+    /// what the audit compares ([`crate::audit`]).
+    pub const AUDITED: &[Self] = &[
+        Self::ListenOverflows,
+        Self::ReqQFullDrop,
+        // After those whose every rise is one of its own.
+        Self::ListenDrops,
+        Self::ReqQFullDoCookies,
+        Self::SyncookiesSent,
+        Self::EmbryonicRsts,
+        Self::FastOpenListenOverflow,
+        Self::FastOpenPassive,
+        Self::FastOpenPassiveFail,
+    ];
+
     /// Its `nstat` name, without the prefix `Tcp` or `TcpExt`.
     pub const fn as_str(self) -> &'static str {
         self.row()
+    }
+
+    /// The counter with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|counter| counter.as_str() == name)
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Class, Counter, Ends, Family, ServerSide, VerdictId};
+use super::{Class, Counter, Ends, Family, ServerSide, Shown, VerdictId};
+use crate::hook_point::HookPoint;
 
 impl VerdictId {
     /// The id whose text form is `s`.
@@ -59,6 +60,22 @@ impl VerdictId {
     /// Whether a child is in the accept queue after it.
     pub(crate) const fn leaves_child(self) -> bool {
         matches!(self.server_side(), ServerSide::Child)
+    }
+
+    /// Whether it is about a child, which then was there before.
+    pub(crate) const fn is_of_child(self) -> bool {
+        match self.shown_by() {
+            Shown::By(HookPoint::ListenerClose | HookPoint::Accept | HookPoint::PeerReset) => true,
+            Shown::By(
+                HookPoint::Syn
+                | HookPoint::ThirdAck
+                | HookPoint::Reset
+                | HookPoint::SynAckRetransmit
+                | HookPoint::RequestRemoved,
+            )
+            | Shown::History
+            | Shown::Silence => false,
+        }
     }
 
     /// Whether a request may be in the SYN queue after it, and more is to come.

@@ -1,6 +1,8 @@
 //! The rules: one event -> the stage it is, with evidence. A table in code: each rule is
 //! one exit of the kernel's functions.
 
+mod by_tracepoints;
+
 use overflow_common::{Kind, Path, Rung};
 
 use super::{
@@ -8,14 +10,16 @@ use super::{
     paths::{self, CallPath},
 };
 use crate::{
-    decode::Event,
-    packet::flags::{ACK, RST, SYN},
+    decode::{Event, Timestamps},
+    packet::flags::{ACK, FIN, RST, SYN},
     syn_limit::SynQueueLimit,
     tcp_state::TcpState,
 };
 
 /// The state of a child that its listener's close disconnects.
 const TCP_CLOSE: u8 = TcpState::Close.number();
+/// A listener's state.
+const TCP_LISTEN: u8 = TcpState::Listen.number();
 
 /// What the rules know besides the event itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,12 +28,44 @@ pub(super) struct Context {
     pub syn_queue_limit: Option<SynQueueLimit>,
     /// The last handshake stage of the same connection so far.
     pub last: Option<VerdictId>,
-    /// The sequence number of its request's SYN (`rcv_isn`), if one was seen.
-    pub rcv_isn: Option<u32>,
-    /// Whether its request is known to be gone.
+    /// The sequence number of its SYN (`rcv_isn`), if the SYN or a third ACK was seen.
+    pub isn: Option<u32>,
+    /// Whether its request is known to be gone, and no child came of it.
     pub gone: bool,
+    /// Whether a child came of its handshake: what follows is the life of a connection.
+    pub child: bool,
     /// Whether the application has accepted it.
     pub accepted: bool,
+}
+
+impl Context {
+    /// Whether a request of it may be in the SYN queue.
+    fn pending(self) -> bool {
+        matches!(self.last, Some(VerdictId::SynQueued | VerdictId::AckDropOverflow))
+    }
+
+    /// Whether a segment can be of this very handshake, see [`is_of`].
+    fn is_its(self, event: &Event) -> bool {
+        is_of(self.isn, event)
+    }
+
+    /// Whether no window that a SYN-ACK can offer has room for a segment.
+    fn is_far(self, event: &Event) -> bool {
+        let Some((segment, isn)) = event.segment.zip(self.isn) else { return false };
+        let offset = segment.seq.wrapping_sub(isn.wrapping_add(1)).cast_signed();
+        let reaches = offset.wrapping_add_unsigned(segment.payload_len);
+        offset > 0xffff || (offset < 0 && reaches <= 0)
+    }
+}
+
+/// Whether a segment can be of the handshake whose SYN had the sequence number `isn`, if that is
+/// known: a client that nobody has acknowledged anything but its SYN sends no more than the window
+/// of a SYN-ACK, which is not scaled. The port may have had other connections before and after.
+pub(super) fn is_of(isn: Option<u32>, event: &Event) -> bool {
+    event.segment.zip(isn).is_none_or(|(segment, isn)| {
+        let distance = segment.seq.wrapping_sub(isn);
+        distance.min(distance.wrapping_neg()) <= 0x1_0000
+    })
 }
 
 /// What an event is, how that is known, and which way it went.
@@ -41,14 +77,14 @@ pub(super) fn judged(event: &Event, context: Context) -> Option<Ruling> {
     let tracepoint = event.rung == Rung::Tracepoint;
     Some(match (event.kind, tracepoint) {
         (Kind::Syn, false) => syn(event, context),
-        (Kind::Syn, true) => syn_by_tracepoints(event, context)?,
+        (Kind::Syn, true) => by_tracepoints::syn(event, context)?,
         (Kind::Ack, false) => ack(event, context)?,
-        (Kind::Ack, true) => ack_by_tracepoints(event, context)?,
+        (Kind::Ack, true) => by_tracepoints::ack(event, context)?,
         // The application's socket, or the kernel for it, resets what was accepted long ago.
         (Kind::ActiveReset | Kind::PeerReset, _) if context.accepted => return None,
         // Its port was closed before the SYN came: no overflow, no connection.
         (Kind::Reset, _) if event.flags(SYN, ACK) => return None,
-        (Kind::Reset, _) => (late_reset(event, context), Known::Traced, CallPath::Listener),
+        (Kind::Reset, _) => (late_reset(event, context)?, Known::Traced, CallPath::Listener),
         // inet_csk_listen_stop disconnects a child, and tcp_disconnect (net/ipv4/tcp.c) sets CLOSE
         // before it sends the RST; seen from 5.10 to 7.3.
         (Kind::ActiveReset, _) => match event.sk_state {
@@ -84,7 +120,7 @@ pub(super) fn stage(event: &Event, (id, known, call_path): Ruling) -> Stage {
     }
 }
 
-fn inferred(why: &'static str) -> Known {
+pub(super) fn inferred(why: &'static str) -> Known {
     Known::Inferred(why.into())
 }
 
@@ -160,6 +196,15 @@ fn dropped_syn(event: &Event, context: Context) -> (VerdictId, Known) {
 const CHECK_REQ_RETURNED: u32 =
     Path::CHECK_REQ_NULL | Path::CHECK_REQ_LISTENER | Path::CHECK_REQ_CHILD;
 
+/// One of these is set where the exit of `cookie_v4_check` or `cookie_v6_check` was seen.
+const COOKIE_CHECK_RETURNED: u32 =
+    Path::COOKIE_CHECK_NULL | Path::COOKIE_CHECK_LISTENER | Path::COOKIE_CHECK_CHILD;
+
+/// Whether an RST answered it. `tcp_v4_send_reset` and its IPv6 twin, once entered, answer no RST.
+fn was_reset(event: &Event) -> bool {
+    event.path.has(Path::SEND_RESET | Path::TP_SEND_RESET) && !event.flags(RST, 0)
+}
+
 /// `tcp_check_req` and `cookie_v4_check`: every exit.
 fn ack(event: &Event, context: Context) -> Option<Ruling> {
     let path = event.path;
@@ -169,7 +214,7 @@ fn ack(event: &Event, context: Context) -> Option<Ruling> {
     } else {
         event.accept_queue_full() != Some(false)
     };
-    let reset = path.has(Path::SEND_RESET | Path::TP_SEND_RESET);
+    let reset = was_reset(event);
     if path.has(Path::COOKIE_CHECK) {
         let id = if path.has(Path::COOKIE_CHECK_CHILD) {
             VerdictId::AckAcceptedCookie
@@ -184,8 +229,11 @@ fn ack(event: &Event, context: Context) -> Option<Ruling> {
             if path.has(Path::CHECK_REQ_LISTENER) {
                 VerdictId::AckResetBadAck
             } else {
-                late_reset(event, context)
+                late_reset(event, context)?
             }
+        } else if path.has(Path::SYN_RECV_SOCK_CHILD) && !path.has(COOKIE_CHECK_RETURNED) {
+            // A trace of overflows alone sees no more of an ACK that recovers.
+            VerdictId::AckAcceptedCookie
         } else {
             return None;
         };
@@ -206,7 +254,13 @@ fn ack(event: &Event, context: Context) -> Option<Ruling> {
     }
     let mut known = Known::Traced;
     let id = if path.has(Path::CHECK_REQ_CHILD) {
-        VerdictId::AckAccepted
+        if reset {
+            // dispose_child of subflow_syn_recv_sock (net/mptcp/subflow.c, since v5.8): it resets a
+            // refused MP_JOIN, and returns the dead child all the same.
+            VerdictId::AckResetOther
+        } else {
+            VerdictId::AckAccepted
+        }
     } else if path.has(Path::CHECK_REQ_NULL) || no_child {
         match (no_child, full, reset) {
             (true, true, false) => VerdictId::AckDropOverflow,
@@ -233,202 +287,81 @@ fn ack(event: &Event, context: Context) -> Option<Ruling> {
 }
 
 /// `tcp_check_req` returned NULL without trying a child: its exits in the order of its code. Seen
-/// is only that it was one of these; which, the segment shows.
+/// is only that it was one of these; which, the segment and its request show.
 fn refused(event: &Event, context: Context) -> (VerdictId, Known) {
+    match event.timestamps {
+        Some(Timestamps::Old | Timestamps::EchoUnsent) => {
+            return (VerdictId::AckDropPaws, Known::Traced);
+        }
+        Some(Timestamps::Good) | None => {}
+    }
+    // Where the request's window was not read: no SYN-ACK offers more than 65535 bytes.
+    let in_window = event.in_window.or(context.is_far(event).then_some(false));
+    if in_window == Some(false) {
+        return (VerdictId::AckDropOutOfWindow, Known::Traced);
+    }
     if !event.flags(ACK, 0) {
         return (VerdictId::AckDropOther, Known::Traced);
     }
-    match in_window(event, context) {
-        Some(false) => return (VerdictId::AckDropOutOfWindow, Known::Traced),
-        Some(true) if !deferred(event) => {
-            let why = "tcp_check_req's other exits are excluded: it is in the window, no child was \
-                       tried, nothing was deferred";
-            return (VerdictId::AckDropPaws, inferred(why));
-        }
-        Some(true) | None => {}
-    }
     if deferred(event) {
-        (VerdictId::AckDropDeferAccept, Known::Traced)
-    } else {
-        (VerdictId::AckDropOther, Known::Traced)
+        return (VerdictId::AckDropDeferAccept, Known::Traced);
     }
+    let why = match (in_window, event.timestamps) {
+        // smc_tcp_syn_recv_sock (net/smc/af_smc.c, v5.18) counts handshakes of its own, and calls
+        // TCP's function only below the limit.
+        (Some(_), Some(_)) => {
+            "its window, timestamps and TCP_DEFER_ACCEPT do not explain it: tcp_check_req asked for \
+             no child of TCP's own making, as an SMC or MPTCP listener may refuse one"
+        }
+        (Some(_), None) => {
+            "it is in the window, no child was tried and nothing was deferred; whether its \
+             timestamp was too old could not be read"
+        }
+        (None, _) => "no child was tried; which window its request offered could not be read",
+    };
+    (VerdictId::AckDropOther, inferred(why))
 }
 
-/// `tcp_in_window` for the segment of a request; `None` without its SYN. The window offered
-/// (`rsk_rcv_wnd`) is not read: it never exceeds 65535 bytes before the handshake is over.
-fn in_window(event: &Event, context: Context) -> Option<bool> {
-    let offset = event.segment?.seq.wrapping_sub(context.rcv_isn?.wrapping_add(1));
-    Some(offset <= 0xffff)
-}
-
-/// TCP_DEFER_ACCEPT: `num_timeout < rskq_defer_accept` and no data in the ACK.
+/// TCP_DEFER_ACCEPT: `num_timeout < rskq_defer_accept` and nothing in the ACK that takes a sequence
+/// number (`end_seq == rcv_isn + 1`).
 fn deferred(event: &Event) -> bool {
-    let bare = event.segment.is_some_and(|s| s.payload_len == 0);
-    bare && event.num_timeout.zip(event.defer_accept).is_some_and(|(n, limit)| n < limit)
+    is_bare(event) && event.num_timeout.zip(event.defer_accept).is_some_and(|(n, limit)| n < limit)
 }
 
-/// An RST from a listener, or from nobody: after an earlier stage it is the end of a connection
-/// the client believed in; else the segment never had a connection here.
-fn late_reset(event: &Event, context: Context) -> VerdictId {
-    match context.last {
-        Some(_) if context.gone => VerdictId::LaterResetNoSocket,
-        // A trace of overflows alone saw its end and nothing before.
-        None if context.gone && event.rung != Rung::Tracepoint => VerdictId::LaterResetNoSocket,
-        // A pending request's segment meets tcp_check_req: this one found the request gone.
-        Some(VerdictId::SynQueued)
-            if event.rung != Rung::Tracepoint && !event.path.has(Path::CHECK_REQ) =>
-        {
-            VerdictId::LaterResetNoSocket
-        }
-        Some(VerdictId::SynCookie) => VerdictId::LaterResetNoSocket,
-        Some(id) => match id.class() {
-            Class::AckAccepted | Class::AckDropped | Class::AckReset => {
-                VerdictId::LaterResetNoSocket
-            }
-            Class::SynAnswered | Class::SynDropped | Class::Later => VerdictId::AckResetOther,
-        },
-        None if event.path.has(Path::COOKIE_CHECK_LISTENER) => VerdictId::AckResetInvalidCookie,
-        None => VerdictId::AckResetOther,
-    }
+/// Neither data nor FIN.
+fn is_bare(event: &Event) -> bool {
+    event.flags(0, FIN) && event.segment.is_some_and(|s| s.payload_len == 0)
 }
 
-/// The SYN without `tcp_conn_request` itself: inferred from the SYN-ACK that left meanwhile.
-fn syn_by_tracepoints(event: &Event, context: Context) -> Option<Ruling> {
-    let path = event.path;
-    if path.has(Path::TP_KFREE_SKB) {
-        // tcp_conn_request consumes what it drops; this SYN was dropped before or by a request.
-        let by_request =
-            context.last == Some(VerdictId::SynQueued) || path.has(Path::TP_SYNACK_REQUEST);
-        let why = "freed with a drop reason, outside tcp_conn_request";
-        let dropped = (VerdictId::SynDropOther, inferred(why), CallPath::SynDropped);
-        return (!by_request).then_some(dropped);
-    }
-    Some(if path.has(Path::TP_SYNACK_FASTOPEN) {
-        let why = "a SYN-ACK owned by a child left while the SYN was handled";
-        (VerdictId::SynFastopen, inferred(why), CallPath::SynFastopen)
-    } else if path.has(Path::TP_SYNACK_REQUEST) {
-        let why = "a SYN-ACK owned by a request left while the SYN was handled";
-        (VerdictId::SynQueued, inferred(why), CallPath::SynQueued)
-    } else if path.has(Path::TP_SYNACK_COOKIE) {
-        let why = "a SYN-ACK without a request left while the SYN was handled";
-        (VerdictId::SynCookie, inferred(why), CallPath::SynCookie)
-    } else {
-        let (id, _) = dropped_syn(event, context);
-        let why = "no SYN-ACK left while the SYN was handled; the queue from its length then";
-        (id, inferred(why), CallPath::SynDropped)
-    })
-}
-
-/// The third ACK without the functions that decide it: inferred from how the segment was freed.
-fn ack_by_tracepoints(event: &Event, context: Context) -> Option<Ruling> {
-    let path = event.path;
-    let full = event.accept_queue_full() != Some(false);
-    let cookie_syn =
-        matches!(context.last, Some(VerdictId::SynCookie | VerdictId::AckDropOverflowCookie));
-    if path.has(Path::TP_ESTABLISHED) {
-        if context.last == Some(VerdictId::SynFastopen) {
-            // It was in the accept queue before this ACK.
-            return None;
-        }
-        let why = "its child became ESTABLISHED; request or cookie is known from the SYN's stage";
-        return Some(if cookie_syn {
-            (VerdictId::AckAcceptedCookie, inferred(why), CallPath::Cookie)
-        } else {
-            (VerdictId::AckAccepted, inferred(why), CallPath::Request)
-        });
-    }
-    if event.flags(RST, 0) {
-        let pending =
-            matches!(context.last, Some(VerdictId::SynQueued | VerdictId::AckDropOverflow));
-        let seq = event.segment.map(|s| s.seq);
-        let exact = seq.is_some() && seq == context.rcv_isn.map(|isn| isn.wrapping_add(1));
-        let why = "a RST exactly in sequence while its request was pending";
-        return (pending && exact)
-            .then(|| (VerdictId::LaterResetByClient, inferred(why), CallPath::Request));
-    }
-    let settled =
-        matches!(context.last, Some(VerdictId::AckAccepted | VerdictId::AckAcceptedCookie));
-    if !path.has(Path::TP_KFREE_SKB) || settled {
+/// An RST from a listener, or from nobody. Every segment that finds no socket of its connection is
+/// answered so: late data of one that the application has closed or reset, or of one that is older
+/// than the trace. It is a stage only where this connection's own handshake came to nothing before,
+/// as the trace saw it.
+fn late_reset(event: &Event, context: Context) -> Option<VerdictId> {
+    // A connection's own socket (from its backlog, say, or in TIME_WAIT).
+    let of_connection = event.kind == Kind::Reset && !matches!(event.sk_state, 0 | TCP_LISTEN);
+    if event.flags(RST, 0) || of_connection || context.child || !context.is_its(event) {
         return None;
     }
-    let reason = event.drop_reason.as_deref();
-    let reset = path.has(Path::TP_SEND_RESET | Path::SEND_RESET);
-    // Set in tcp_check_req's listen_overflow branch and nowhere else (v6.15, a11a791ca81e).
-    let listen_overflow = reason == Some("TCP_LISTEN_OVERFLOW");
-    if reset {
-        if event.flags(SYN, 0) {
-            return Some((VerdictId::AckResetBadSyn, Known::Traced, CallPath::Request));
-        }
-        let pending =
-            matches!(context.last, Some(VerdictId::SynQueued | VerdictId::AckDropOverflow));
-        // Else the request was gone, and the listener answered.
-        let aborts = event.abort_on_overflow != Some(0);
-        return Some(
-            if listen_overflow || (pending && full && aborts && reason != Some("TCP_FLAGS")) {
-                let id =
-                    if full { VerdictId::AckResetOverflow } else { VerdictId::AckResetChildFailed };
-                let known = if listen_overflow {
-                    Known::Traced
-                } else {
-                    inferred("its request was pending, the queue full, and an RST answered it")
-                };
-                (id, known, CallPath::Request)
-            } else if context.last == Some(VerdictId::SynQueued)
-                && !context.gone
-                && reason == Some("TCP_FLAGS")
-            {
-                // Refused by the listener itself (tcp_rcv_state_process, LISTEN) although its request
-                // is pending: tcp_check_req gives such a segment to the listener for its ACK number.
-                (VerdictId::AckResetBadAck, Known::Traced, CallPath::Request)
-            } else if context.last.is_none() {
-                let why = "a listener answered an ACK by RST without any SYN of this client before";
-                (VerdictId::AckResetInvalidCookie, inferred(why), CallPath::Cookie)
-            } else {
-                (late_reset(event, context), Known::Traced, CallPath::Listener)
-            },
-        );
+    let tracepoint = event.rung == Rung::Tracepoint;
+    match context.last {
+        Some(_) if context.gone => Some(VerdictId::LaterResetNoSocket),
+        // A trace of overflows alone saw its end and nothing before.
+        None if context.gone && !tracepoint => Some(VerdictId::LaterResetNoSocket),
+        Some(VerdictId::SynCookie) => Some(VerdictId::AckResetInvalidCookie),
+        Some(id) => match id.class() {
+            Class::AckDropped | Class::AckReset => Some(VerdictId::LaterResetNoSocket),
+            // A pending request's segment meets tcp_check_req: this one found the request gone.
+            // Tracepoints show neither.
+            Class::SynAnswered if tracepoint => Some(VerdictId::AckResetOther),
+            Class::SynAnswered => Some(VerdictId::LaterResetNoSocket),
+            // No SYN-ACK, no third ACK.
+            Class::SynDropped => None,
+            // A child came of it, or nothing that `last` can be.
+            Class::AckAccepted | Class::Later => None,
+        },
+        None => None,
     }
-    if listen_overflow {
-        let id = if full { VerdictId::AckDropOverflow } else { VerdictId::AckDropChildFailed };
-        return Some((id, Known::Traced, CallPath::Request));
-    }
-    if event.freed_in.is_some_and(|f| f.starts_with("cookie_")) || cookie_syn {
-        // NO_SOCKET inside cookie_v4_check (v6.9, commit 65be4393f363): tcp_get_cookie_sock
-        // returned NULL.
-        let exact =
-            event.freed_in.is_some_and(|f| f.starts_with("cookie_")) && reason == Some("NO_SOCKET");
-        let known = if exact {
-            Known::Traced
-        } else {
-            inferred("it was dropped without an RST after a SYN cookie")
-        };
-        let id = if full { VerdictId::AckDropOverflowCookie } else { VerdictId::AckDropOther };
-        return Some((id, known, CallPath::Cookie));
-    }
-    if matches!(context.last, Some(VerdictId::SynQueued)) {
-        // Both by tcp_check_req's drop_reason argument (v6.15, commit a11a791ca81e).
-        let by_reason = match reason {
-            Some("TCP_RFC7323_PAWS" | "TCP_RFC7323_TSECR") => Some(VerdictId::AckDropPaws),
-            Some("TCP_OVERWINDOW" | "TCP_INVALID_SEQUENCE" | "TCP_OLD_SEQUENCE") => {
-                Some(VerdictId::AckDropOutOfWindow)
-            }
-            _ => None,
-        };
-        if let Some(id) = by_reason {
-            return Some((id, Known::Traced, CallPath::Request));
-        }
-    }
-    // This rung does not see how often the request timed out.
-    let deferring = event.num_timeout.is_none() && event.defer_accept > Some(0);
-    let bare = event.segment.is_some_and(|s| s.payload_len == 0);
-    let (id, why) = if deferred(event) || (deferring && bare && !full) {
-        (VerdictId::AckDropDeferAccept, "a bare ACK was dropped with TCP_DEFER_ACCEPT in force")
-    } else if full && context.last.is_some() {
-        (VerdictId::AckDropOverflow, "it was dropped without an RST while the queue was full")
-    } else {
-        (VerdictId::AckDropOther, "it was dropped while the queue had room")
-    };
-    Some((id, inferred(why), CallPath::Request))
 }
 
 fn values(event: &Event, id: VerdictId) -> Values {

@@ -19,12 +19,16 @@ pub struct Loss<'a> {
     pub what: Cow<'a, str>,
     /// How many, at least 1.
     pub count: u64,
+    /// What that means for the results, in a sentence; earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<Cow<'a, str>>,
 }
 
 impl<'a> Loss<'a> {
     /// Outside the lab.
     pub fn of(loss: &'a loss::Loss, count: u64) -> Self {
-        Self { v: VERSION, run: None, what: Cow::Borrowed(loss.id()), count }
+        let meaning = Some(loss.meaning().into());
+        Self { v: VERSION, run: None, what: Cow::Borrowed(loss.id()), count, meaning }
     }
 }
 
@@ -45,6 +49,10 @@ pub struct Summary<'a> {
     pub verdicts: Counts<'a>,
     /// The sum of all losses.
     pub lost: u64,
+    /// What the audit leaves unaccounted, all counters and namespaces together; absent in the lab,
+    /// and where there was no audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unaccounted: Option<u64>,
     /// Whether all witnesses, counters included, agree; absent outside the lab.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agree: Option<bool>,

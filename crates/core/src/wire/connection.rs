@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    VERSION,
+    Candidate, Owner, VERSION,
     event::{Functions, Known, no_values},
 };
 use crate::{
@@ -37,6 +37,25 @@ pub struct Connection<'a> {
     pub synack_retransmits_ns: Vec<u64>,
     /// What became of it.
     pub outcome: Option<VerdictId>,
+    /// Inode number of the listener's network namespace; this and what follows up to the candidates
+    /// is absent in the lab.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<u32>,
+    /// The listener's own address, as `ss` writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener: Option<Cow<'a, str>>,
+    /// Inode number of its socket; absent where it is not known which one it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u64>,
+    /// How many listeners share that address; absent for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuseport_group: Option<usize>,
+    /// Who holds the listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner<'a>>,
+    /// The sockets that it can be, where it is not known which; empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate<'a>>,
     /// The client's TCP state at the end of the hold; absent outside the lab.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_view: Option<Cow<'a, str>>,
@@ -136,6 +155,12 @@ impl<'a> Connection<'a> {
             stages: connection.stages.iter().map(stage).collect(),
             synack_retransmits_ns: connection.synack_retransmits_ns.iter().map(since).collect(),
             outcome: connection.outcome,
+            netns: None,
+            listener: None,
+            inode: None,
+            reuseport_group: None,
+            owner: None,
+            candidates: Vec::new(),
             client_view: None,
             client_error: None,
             server_view: None,

@@ -4,7 +4,7 @@ use std::{borrow::Cow, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::Owner;
+use super::{Candidate, Owner};
 use crate::verdict::{self, Values, VerdictId};
 
 /// An `event` line.
@@ -44,12 +44,18 @@ pub struct Event<'a> {
     /// The listener's own address, as `ss` writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener: Option<Cow<'a, str>>,
-    /// How many listeners share that address, any of which it can be; absent for one.
+    /// Inode number of its socket; absent where it is not known which one it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u64>,
+    /// How many listeners share that address; absent for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reuseport_group: Option<usize>,
     /// Who holds the listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner<'a>>,
+    /// The sockets that it can be, where it is not known which; empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate<'a>>,
 }
 
 /// Whether the kernel's branch itself was observed.

@@ -33,7 +33,7 @@ pub struct Listener<'a> {
     pub netns: Option<u32>,
     /// What a trace saw there.
     #[serde(flatten)]
-    pub traced: Option<Traced>,
+    pub traced: Option<Traced<'a>>,
     /// The socket, as `overflow listeners` sees it.
     #[serde(flatten)]
     pub socket: Option<Socket<'a>>,
@@ -53,7 +53,7 @@ pub struct Listener<'a> {
 
 /// What a trace saw at a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Traced {
+pub struct Traced<'a> {
     /// End of the interval, CLOCK_MONOTONIC nanoseconds; absent over all the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub t_ns: Option<u64>,
@@ -83,6 +83,44 @@ pub struct Traced {
     /// Socket inodes of the listeners at that address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inodes: Vec<u64>,
+    /// How many sockets that are gone are counted together; absent where each is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<u64>,
+    /// Of a `SO_REUSEPORT` group, each of it; empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Member<'a>>,
+}
+
+/// What happened at a member of a `SO_REUSEPORT` group. All of them together are the group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member<'a> {
+    /// Inode number of its socket; absent where these are events of which that is not known, or of
+    /// sockets that are gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u64>,
+    /// How many sockets that are gone are counted together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<u64>,
+    /// Accept queue length and limit, connections; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recv_q: Option<u32>,
+    /// See `recv_q`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_q: Option<u32>,
+    /// Events by verdict.
+    pub verdicts: Counts<'a>,
+    /// Events that the kernel counts as `ListenOverflows`.
+    pub overflows: u64,
+    /// Connections that their client believed established while the server had none.
+    pub phantoms: u64,
+    /// Longest accept queue seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recv_q_max: Option<u32>,
+    /// When the accept queue was full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full: Option<Full>,
+    /// Who holds it, `null` if nobody visible does.
+    pub owner: Option<Owner<'a>>,
 }
 
 /// When the accept queue was full.

@@ -5,6 +5,7 @@
 //! Fields are only ever added; a change of meaning takes a new `v`. A line that is written borrows
 //! what it can; one that was read owns everything.
 
+mod audit;
 mod client;
 mod closing;
 mod connection;
@@ -25,12 +26,13 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use audit::{Audit, AuditedCounter};
 pub use client::Client;
 pub use closing::{Loss, Summary};
 pub use connection::{Connection, Segments, Stage, Witnesses};
 pub use event::{Event, Functions, Known};
-pub use listener::{Full, Listener, QueueWait, Socket, Traced};
-pub use owner::Owner;
+pub use listener::{Full, Listener, Member, QueueWait, Socket, Traced};
+pub use owner::{Candidate, Owner};
 pub use run::{Cell, CellListener, Hook, LinkKind, Run, Trace};
 pub use scenario::{Ended, Scenario};
 
@@ -57,6 +59,8 @@ pub enum Line<'a> {
     Listener(Listener<'a>),
     /// Something was lost.
     Loss(Loss<'a>),
+    /// The kernel's counters beside what was told.
+    Audit(Audit<'a>),
     /// A scenario of the lab.
     Scenario(Scenario<'a>),
     /// What one client believes.
@@ -67,8 +71,17 @@ pub enum Line<'a> {
 
 impl Line<'_> {
     /// Every kind, as `type` has it, in the order of the documentation.
-    pub const KINDS: [&'static str; 8] =
-        ["run", "event", "connection", "listener", "loss", "scenario", "client", "summary"];
+    pub const KINDS: [&'static str; 9] = [
+        "run",
+        "event",
+        "connection",
+        "listener",
+        "loss",
+        "audit",
+        "scenario",
+        "client",
+        "summary",
+    ];
 }
 
 /// Writes one line; fails where `out` does.

@@ -35,6 +35,15 @@ pub struct Owner<'a> {
     pub socket_activated: bool,
 }
 
+/// One of several sockets that something can be about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate<'a> {
+    /// Its inode number.
+    pub inode: u64,
+    /// Who holds it, `null` if nobody visible does.
+    pub owner: Option<Owner<'a>>,
+}
+
 impl<'a> Owner<'a> {
     /// The owner as a line shows it; `None` if nothing is known of it.
     pub fn of(owner: Option<&'a owner::Owner>) -> Option<Self> {

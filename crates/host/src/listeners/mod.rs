@@ -13,13 +13,20 @@ use std::{
 
 use overflow_core::listeners::{Inventory, Listener, Surroundings, best};
 
-use crate::{netns, owner};
+use crate::{
+    netns::{self, Namespaces},
+    owner,
+};
 
 pub use settings::sysctls;
 
 /// Takes the inventory. `wanted` namespaces are looked for harder, see [`Namespace`].
 pub fn inventory(wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
-    let places = netns::discover(wanted)?;
+    of(&netns::discover(wanted)?)
+}
+
+/// The inventory of namespaces that were found before.
+pub(crate) fn of(places: &Namespaces) -> io::Result<Inventory> {
     let mut found = Inventory::default();
     let mut refused: BTreeMap<String, usize> = BTreeMap::new();
     let mut fallbacks = BTreeSet::new();
@@ -101,6 +108,7 @@ fn own(inventory: &mut Inventory) -> io::Result<()> {
     for listener in &mut inventory.listeners {
         listener.owner = owners.by_inode.remove(&listener.inode);
     }
+    inventory.tell_members_apart();
     inventory.notes.append(&mut owners.notes);
     Ok(())
 }

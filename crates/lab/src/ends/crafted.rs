@@ -146,6 +146,7 @@ impl Hand {
         let mut tcp = TcpHeader::new(self.local.port(), self.server.port(), seq, WINDOW);
         (tcp.syn, tcp.rst, tcp.psh) = (has(flags::SYN), has(flags::RST), has(flags::PSH));
         (tcp.ack, tcp.acknowledgment_number) = (has(flags::ACK), ack);
+        tcp.fin = has(flags::FIN);
         if self.timestamps {
             let tsval = TSVAL.wrapping_add_signed(ts);
             tcp.set_options(&[TcpOptionElement::Timestamp(tsval, 0)])

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::{Alternative, Scenario, When, queue::SHRINK, steps};
-use crate::{Action, CellConfig, Crafted, Script, Segment, Step};
-use overflow_core::packet::flags;
+use crate::{Action, CellConfig, Crafted, Segment, Step};
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -104,32 +103,42 @@ pub(super) const ALL: &[Scenario] = &[
         name: "invalid-cookie",
         shows: "An ACK without a request and without a valid cookie is answered by RST",
         config: CellConfig {
-            abort_on_overflow: 0,
             syncookies: 2,
             backlog: 5,
-            clients: 1,
+            clients: 0,
             hold: Duration::from_millis(1500),
-            script: Script {
-                name: "",
-                setup: &[],
-                // Only after a cookie was sent is one looked for (tcp_synq_no_recent_overflow).
-                steps: &[Step {
-                    at_ms: 500,
-                    action: Action::Craft(&[Crafted {
-                        handshake: false,
-                        timestamps: false,
-                        segments: &[Segment { flags: flags::ACK, ..Segment::ACK }],
-                    }]),
-                }],
-            },
+            script: steps(&[by_hand!(Segment { ack: 1000, ..Segment::ACK })]),
             ..CellConfig::SEED
         },
         alternatives: &[Alternative {
             when: When::Always,
-            histories: &[
-                (1, "syn.cookie ack.accepted.cookie later.listener_closed"),
-                (1, "ack.reset.invalid_cookie"),
-            ],
+            histories: &[(1, "syn.cookie ack.reset.invalid_cookie")],
+        }],
+        counters: &[("SyncookiesFailed", 1), ("OutRsts", 1)],
+    },
+    Scenario {
+        name: "stray-ack",
+        shows: "An ACK of whose handshake nothing was seen is answered by RST: the late segment of a \
+                closed connection, say, and no verdict",
+        config: CellConfig {
+            syncookies: 2,
+            backlog: 5,
+            clients: 1,
+            hold: Duration::from_millis(1500),
+            script: steps(&[Step {
+                // Only after a cookie was sent is one looked for (tcp_synq_no_recent_overflow).
+                at_ms: 500,
+                action: Action::Craft(&[Crafted {
+                    handshake: false,
+                    timestamps: false,
+                    segments: &[Segment::ACK],
+                }]),
+            }]),
+            ..CellConfig::SEED
+        },
+        alternatives: &[Alternative {
+            when: When::Always,
+            histories: &[(1, "syn.cookie ack.accepted.cookie later.listener_closed"), (1, "")],
         }],
         counters: &[("SyncookiesFailed", 1), ("OutRsts", 1)],
     },

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{Alternative, Scenario, When, queue::SHRINK, steps};
-use crate::{Action, CellConfig, Script, Setup, Step};
+use crate::{Action, CellConfig, Script, Segment, Setup, Step};
+use overflow_core::packet::flags;
 
 const ONE_RETRY: Setup = Setup::Sysctl("ipv4.tcp_synack_retries", 1);
 
@@ -31,6 +32,42 @@ pub(super) const ALL: &[Scenario] = &[
             ],
         }],
         counters: &[("ListenOverflows", 4), ("PassiveOpens", 4)],
+    },
+    Scenario {
+        name: "accept-too-late",
+        shows: "The application begins to accept when the client has closed: its FIN completes the \
+                handshake, and accept() hands out what nobody waits for",
+        config: CellConfig {
+            backlog: 8,
+            clients: 2,
+            hold: Duration::from_millis(2500),
+            script: steps(&[
+                by_hand!(
+                    Segment { after_ms: 200, ..Segment::ACK },
+                    Segment {
+                        after_ms: 1000,
+                        flags: flags::ACK | flags::PSH | flags::FIN,
+                        payload: 10,
+                        ..Segment::ACK
+                    }
+                ),
+                SHRINK,
+                Step { at_ms: 800, action: Action::Accept },
+            ]),
+            ..CellConfig::SEED
+        },
+        alternatives: &[Alternative {
+            when: When::Always,
+            histories: &[
+                (2, "syn.queued ack.accepted later.accepted_by_app"),
+                (
+                    1,
+                    "syn.queued ack.drop.overflow later.recovered_too_late ack.accepted \
+                     later.accepted_by_app",
+                ),
+            ],
+        }],
+        counters: &[("ListenOverflows", 1), ("PassiveOpens", 3)],
     },
     Scenario {
         name: "request-expires",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Alternative, Scenario, When, queue::SHRINK};
-use crate::{Action, CellConfig, Script, Setup, Step};
+use crate::{Action, CellConfig, Script, Segment, Setup, Step};
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
@@ -30,7 +30,7 @@ pub(super) const ALL: &[Scenario] = &[
             when: When::Always,
             histories: &[
                 (1, "syn.fastopen later.listener_closed"),
-                (2, "syn.queued ack.accepted later.listener_closed"),
+                (2, "syn.fastopen_queue_full syn.queued ack.accepted later.listener_closed"),
             ],
         }],
         counters: &[("TCPFastOpenPassive", 1), ("TCPFastOpenListenOverflow", 2)],
@@ -67,6 +67,37 @@ pub(super) const ALL: &[Scenario] = &[
             Alternative {
                 when: When::Always,
                 histories: &[(5, "syn.queued later.reset_no_socket")],
+            },
+        ],
+        counters: &[],
+    },
+    Scenario {
+        name: "reuseport-migration-at-timer",
+        shows: "The same while a third ACK is long in coming: the request moves as its SYN-ACK is due \
+                again",
+        config: CellConfig {
+            backlog: 8,
+            clients: 0,
+            hold: Duration::from_millis(2500),
+            script: Script {
+                name: "",
+                setup: &[Setup::Sysctl("ipv4.tcp_migrate_req", 1), Setup::ReusePort],
+                steps: &[
+                    by_hand!(Segment { after_ms: 1600, ..Segment::ACK }),
+                    Step { at_ms: 50, action: Action::Replace(1) },
+                ],
+            },
+            ..CellConfig::SEED
+        },
+        alternatives: &[
+            Alternative {
+                when: When::Always,
+                histories: &[(1, "syn.queued later.migrated ack.accepted later.listener_closed")],
+            },
+            // Debian's 5.10 has the sysctl but no reuseport_migrate_sock.
+            Alternative {
+                when: When::Always,
+                histories: &[(1, "syn.queued later.request_orphaned later.reset_no_socket")],
             },
         ],
         counters: &[],

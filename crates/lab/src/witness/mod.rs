@@ -211,7 +211,7 @@ fn stranger(connection: Connection) -> Comparison {
 /// The tracer ran and could have seen the handshake, but has no verdict on it.
 fn missing(comparison: &Comparison, coverage: Option<&Coverage>) -> Option<String> {
     let coverage = coverage?;
-    if comparison.ebpf.is_some() {
+    if comparison.ebpf.is_some() || is_stray(comparison) {
         return None;
     }
     let blind = |id: &VerdictId| coverage.blind_to.contains(id);
@@ -230,6 +230,12 @@ fn missing(comparison: &Comparison, coverage: Option<&Coverage>) -> Option<Strin
     })
 }
 
+/// Whether the wire shows no handshake, but a segment of none that was answered by RST: there is
+/// nothing for the tracer to say.
+fn is_stray(comparison: &Comparison) -> bool {
+    comparison.packets.as_ref().is_some_and(|e| e.pattern == WirePattern::StrayReset)
+}
+
 fn by_packets(comparison: &Comparison, observation: &Observation) -> Option<String> {
     let (capture, link) = (observation.capture_drops, observation.link_drops);
     if capture > 0 {
@@ -244,8 +250,9 @@ fn by_packets(comparison: &Comparison, observation: &Observation) -> Option<Stri
     let pattern = evidence.pattern;
     let stages = &comparison.connection.stages;
     let Some(verdict) = comparison.ebpf else {
-        let unexplained =
-            comparison.connection.handshake().is_none() && pattern.admitted().next().is_none();
+        let unexplained = comparison.connection.handshake().is_none()
+            && pattern.admitted().next().is_none()
+            && !is_stray(comparison);
         return unexplained.then(|| format!("the packets show {}", pattern.words()));
     };
     // The request was gone before its ACK came, which then was refused: both are on the wire.

@@ -86,8 +86,8 @@ async fn cells(
     let attempts = if args.random.is_some() { 1 } else { ATTEMPTS };
     let (count, expected) = (configs.len(), run::duration(&configs));
     let begin = |netns: &[u32]| {
-        let tracing = LabTracing::start(args, netns, recording);
-        (tracing, Line::start(count, expected))
+        let tracing = LabTracing::start(args, netns, recording)?;
+        Ok((tracing, Line::start(count, expected)))
     };
     tokio::select! {
         report = run::run(configs, attempts, begin) => Ok(Finished::Done(report?)),

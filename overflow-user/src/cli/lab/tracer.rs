@@ -13,12 +13,12 @@ pub(super) struct LabTracing<'a> {
 
 impl<'a> LabTracing<'a> {
     /// Attaches, from inside a runtime, to these namespaces; `None`, after printing why, if that does
-    /// not work.
+    /// not work. A rung that was asked for and does not attach is an error.
     pub(super) fn start(
         args: &LabArgs,
         netns: &[u32],
         recording: &'a LabRecording,
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>, TracingError> {
         let config = TraceConfig {
             ports: vec![args.port()],
             netns: netns.to_vec(),
@@ -28,13 +28,14 @@ impl<'a> LabTracing<'a> {
             ..TraceConfig::default()
         };
         match Tracing::start(args.btf.as_deref(), &config, recording.wanted()) {
-            Ok(tracing) => Some(Self { tracing, recording }),
+            Ok(tracing) => Ok(Some(Self { tracing, recording })),
+            Err(error) if args.rung().is_some() => Err(error.into()),
             Err(error) => {
                 eprintln!("overflow: {error:#}");
                 eprintln!(
                     "overflow: verdicts are inferred from packets, counters and sockets alone"
                 );
-                None
+                Ok(None)
             }
         }
     }

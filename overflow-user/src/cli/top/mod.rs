@@ -87,7 +87,7 @@ async fn top(args: &TopArgs) -> Result<()> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
     let filter = args.selection.resolve()?;
     let attached = trace::begin(&filter, &args.hooks, trace::Detail::Counted).await?;
-    let Attached { tracer, attribution, inventory, header } = attached;
+    let Attached { tracer, attribution, inventory, header, beginning } = attached;
     let text = style::options(true);
     // A kernel whose rules are not known is traced all the same.
     let view =
@@ -103,7 +103,8 @@ async fn top(args: &TopArgs) -> Result<()> {
     let sink = TopSink::new(view, out, text, move || leave.stop());
     let options = Options { filter, ..Options::default() };
     let engine = trace::engine(options, vec![Box::new(sink)], &header)?;
-    let live = Live::new(tracer, engine, None, attribution)?.looking_every(LOOK_EVERY);
+    let live =
+        Live::new(tracer, engine, None, attribution)?.looking_every(LOOK_EVERY).audited(beginning);
     let ends = Ends { after: args.duration, with: None };
     let stop = async {
         tokio::select! {

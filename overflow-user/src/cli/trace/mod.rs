@@ -21,7 +21,7 @@ use super::OutputFormat;
 use overflow::{
     confine::{Attribution, Needs, rehearse, rehearse_sender},
     export::{Export, Settings},
-    pipeline::{self, Ends, Engine, Filter, Live, Options, Stop},
+    pipeline::{self, Beginning, Ends, Engine, Filter, Live, Options, Stop},
     probe::{TraceConfig, Tracer},
     sink::{
         metrics::{Endpoint, Measured, Shared},
@@ -30,6 +30,7 @@ use overflow::{
     },
 };
 use overflow_core::{
+    audit::Cut,
     decode::Decoder,
     hook_point::HookPoint,
     kernel::{Facts, Symbols},
@@ -66,7 +67,7 @@ async fn trace(args: &TraceArgs) -> Result<()> {
         (None, true) => Detail::Every,
         (None, false) => Detail::Overflows,
     };
-    let Attached { tracer, attribution, inventory, mut header } =
+    let Attached { tracer, attribution, inventory, mut header, beginning } =
         begin(&filter, &args.hooks, detail).await?;
     if export.is_some() && !args.hooks.confining.no_confine {
         let gaps = rehearse_sender()?.sender_gaps();
@@ -114,7 +115,8 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let mut engine = engine(options, sinks, &header)?;
     engine.flush()?;
     let ends = Ends { after: args.duration, with: args.cmd.clone() };
-    let mut live = Live::new(tracer, engine, recorder, attribution)?.exporting(export);
+    let mut live =
+        Live::new(tracer, engine, recorder, attribution)?.exporting(export).audited(beginning);
     if !args.hooks.confining.no_confine {
         live = live.confined(served);
     }
@@ -154,6 +156,8 @@ pub(super) struct Attached {
     pub inventory: Inventory,
     /// What its frames are to be read with, and what a reader must know.
     pub header: Header,
+    /// The kernel's counters around the time when it began.
+    pub beginning: Beginning,
 }
 
 /// How closely to look.
@@ -167,23 +171,27 @@ pub(super) enum Detail {
     Every,
 }
 
-/// Attaches and looks for listeners.
+/// Attaches, looks for listeners, and begins to judge.
 pub(super) async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Result<Attached> {
     let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
     let confined = !hooks.confining.no_confine;
     let mut attribution = Attribution::start(confined).context("cannot look for listeners")?;
+    let mut beginning = Beginning::default();
+    let kernel = Kernel::inspect(hooks.btf.as_deref())?;
     // Listeners are looked for while the programs are loaded.
     attribution.ask(&wanted).await.context("cannot list listeners")?;
-    let kernel = Kernel::inspect(hooks.btf.as_deref())?;
-    let tracer = attach(hooks, detail, &kernel, filter)?;
+    let mut tracer = attach(hooks, detail, &kernel, filter)?;
     let inventory = attribution.answer().await.context("cannot list listeners")?;
+    beginning.add(Cut::Arming, attribution.counters(&wanted, true).await);
+    tracer.arm()?;
+    beginning.add(Cut::Armed, attribution.counters(&wanted, false).await);
     let mut header = header(&kernel, &tracer);
     header.notes.extend(inventory.notes.iter().cloned());
     if confined {
         let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();
         header.notes.extend(rehearse(&Needs { maps: Some(maps), ..Needs::default() })?.gaps());
     }
-    Ok(Attached { tracer, attribution, inventory, header })
+    Ok(Attached { tracer, attribution, inventory, header, beginning })
 }
 
 /// The pipeline for frames recorded under `header`, which begins to report to `sinks`. Whether accept()

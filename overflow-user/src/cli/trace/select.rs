@@ -48,6 +48,7 @@ impl Selection {
             netns: self.netns.iter().map(|n| inum(n)).collect::<Result<_>>()?,
             pids: self.pid.clone(),
             cgroup: self.cgroup.clone(),
+            port_tested: false,
         })
     }
 }

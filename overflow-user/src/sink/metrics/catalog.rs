@@ -3,6 +3,7 @@
 
 use super::rows::Row;
 use crate::sink::trace::{Opening, Snapshot, Waits};
+use overflow_core::audit::{Balance, NamespaceAudit};
 
 /// What precedes every name on the page.
 pub(super) const PREFIX: &str = "overflow";
@@ -126,13 +127,23 @@ pub enum Value {
 }
 
 /// The labels of a listener.
-pub(in crate::sink) static LISTENER: [Label; 5] = [
+pub(in crate::sink) static LISTENER: [Label; 6] = [
     Label { name: "netns", otlp: "overflow.netns" },
     Label { name: "listener", otlp: "overflow.listener" },
+    Label { name: "inode", otlp: "overflow.listener.inode" },
     Label { name: "process", otlp: "overflow.process" },
     Label { name: "container", otlp: "container.id" },
     Label { name: "pod_uid", otlp: "k8s.pod.uid" },
 ];
+
+/// The labels of what is audited.
+static AUDITED: [Label; 2] = [
+    Label { name: "netns", otlp: "overflow.netns" },
+    Label { name: "counter", otlp: "overflow.counter" },
+];
+/// Network namespaces whose audit is shown; those where most is unaccounted come first, then those
+/// where most rose.
+const NAMESPACES: usize = 100;
 
 /// All metrics, in the order of the page.
 pub(in crate::sink) static CATALOG: &[Metric] = &[
@@ -303,7 +314,7 @@ pub(in crate::sink) static CATALOG: &[Metric] = &[
         kind: Kind::Gauge,
         seconds: false,
         otlp: Some(Otlp { name: "overflow.listener.sockets", unit: "{socket}" }),
-        help: "Listening sockets that share the address by SO_REUSEPORT",
+        help: "1 for each listening socket, of which several can share an address",
         exact: Exact::Looked,
         labels: &[],
         source: Source::Listener(|row| Some(Value::Gauge(row.queues?.sockets))),
@@ -320,6 +331,46 @@ pub(in crate::sink) static CATALOG: &[Metric] = &[
             let losses = reading.snapshot.losses.iter().take(CAUSES);
             losses.map(|(cause, n)| (vec![cause.id().to_owned()], Value::Count(*n))).collect()
         }),
+    },
+    Metric {
+        name: "audit_rose",
+        kind: Kind::Counter,
+        seconds: false,
+        otlp: Some(Otlp { name: "overflow.audit.rose", unit: "{count}" }),
+        help: "What a kernel counter rose by since the trace began",
+        exact: Exact::Looked,
+        labels: &AUDITED,
+        source: Source::Trace(|reading| audited(reading, |b| Value::Count(b.rose))),
+    },
+    Metric {
+        name: "audit_told",
+        kind: Kind::Counter,
+        seconds: false,
+        otlp: Some(Otlp { name: "overflow.audit.told", unit: "{count}" }),
+        help: "What of it verdicts account for",
+        exact: Exact::Looked,
+        labels: &AUDITED,
+        source: Source::Trace(|reading| audited(reading, |b| Value::Count(b.told))),
+    },
+    Metric {
+        name: "audit_explained",
+        kind: Kind::Gauge,
+        seconds: false,
+        otlp: Some(Otlp { name: "overflow.audit.explained", unit: "{count}" }),
+        help: "What of it was left out, lost, or is not watched",
+        exact: Exact::Looked,
+        labels: &AUDITED,
+        source: Source::Trace(|reading| audited(reading, |b| gauge(b.explained()))),
+    },
+    Metric {
+        name: "audit_unaccounted",
+        kind: Kind::Gauge,
+        seconds: false,
+        otlp: Some(Otlp { name: "overflow.audit.unaccounted", unit: "{count}" }),
+        help: "By how much it is not what was told, and nothing explains it",
+        exact: Exact::Looked,
+        labels: &AUDITED,
+        source: Source::Trace(|reading| audited(reading, |b| gauge(b.unaccounted.unsigned_abs()))),
     },
     Metric {
         name: "suppressed_moments",
@@ -356,6 +407,24 @@ impl Kind {
             Self::Gauge | Self::Histogram => "",
         }
     }
+}
+
+/// A number of each counter of each network namespace.
+fn audited(reading: &Reading<'_>, value: impl Fn(&Balance) -> Value) -> Vec<Labelled> {
+    let mut audits: Vec<&NamespaceAudit> = reading.snapshot.audit.into_iter().flatten().collect();
+    let rose = |a: &NamespaceAudit| a.balances.iter().map(|b| b.rose).max();
+    audits.sort_by_key(|a| std::cmp::Reverse((a.unaccounted(), rose(a))));
+    audits.truncate(NAMESPACES);
+    audits.sort_by_key(|audit| audit.netns);
+    let all = audits.into_iter().flat_map(|a| a.balances.iter().map(move |b| (a.netns, b)));
+    let labelled = |(netns, balance): (u32, &Balance)| {
+        (vec![netns.to_string(), balance.counter.as_str().to_owned()], value(balance))
+    };
+    all.map(labelled).collect()
+}
+
+fn gauge(value: u64) -> Value {
+    Value::Gauge(u32::try_from(value).unwrap_or(u32::MAX))
 }
 
 /// Bounds are powers of two, microseconds.

@@ -68,7 +68,7 @@ fn samples(metric: &'static Metric, reading: &Reading<'_>, rows: &[Row]) -> Vec<
 /// An unknown one is left out: to Prometheus an empty label and a missing one are the same.
 fn labels(of: &ListenerLabels) -> Vec<(&'static Label, String)> {
     let netns = of.netns.map(|n| n.to_string()).unwrap_or_default();
-    let values = [&netns, &of.listener, &of.process, &of.container, &of.pod_uid];
+    let values = [&netns, &of.listener, &of.inode, &of.process, &of.container, &of.pod_uid];
     let known = LISTENER.iter().zip(values).filter(|(_, value)| !value.is_empty());
     known.map(|(label, value)| (label, value.clone())).collect()
 }

@@ -1,21 +1,46 @@
 //! A row per listener, of no more listeners than a scraper can bear.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::sink::trace::{Listened, Snapshot, Totals};
+use crate::sink::trace::{Listened, Snapshot, Totals, Whose, certain_owner};
 use overflow_core::listeners::Listener;
 
 /// Listeners that have a row of their own; what happens at more is summed up in one row.
 pub(super) const ROWS: usize = 1000;
+/// For so long a listener must be gone, and nothing have happened there, before another one gets its
+/// row, nanoseconds: scrapers have read its last numbers by then.
+const GONE_NS: u64 = 300_000_000_000;
 
 /// (inode number of the network namespace, address as `ss` writes it).
-type Key = (u32, String);
+type Place = (u32, String);
+
+/// A place, and in a `SO_REUSEPORT` group the label by which its members are told apart.
+type Key = (u32, String, String);
+
+/// The label of what happened at a group's sockets that are gone, and where it is not known at which.
+const CLOSED: &str = "closed";
+const UNKNOWN: &str = "unknown";
 
 /// Which listeners have a row of their own. A counter must not move from one row to another, or it
-/// would seem to start anew, so a row is kept for good once something has happened there.
+/// would seem to start anew: a row is kept while its listener is there, and what is summed up stays so.
 #[derive(Debug, Default)]
 pub(super) struct RowLimit {
-    own: BTreeSet<Key>,
+    own: BTreeMap<Key, Own>,
+    /// Those without one, in which something has happened.
+    folded: BTreeSet<Key>,
+    /// Places that have or had several sockets at a time: their rows go on to be told apart.
+    groups: BTreeSet<Place>,
+    /// Members that have been gone for long.
+    retired: BTreeSet<Key>,
+}
+
+/// A row of its own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    /// When its listener was last there, or anything happened, CLOCK_MONOTONIC nanoseconds.
+    last_ns: u64,
+    /// How much had happened then.
+    events: u64,
 }
 
 /// The labels of a row's numbers.
@@ -25,6 +50,8 @@ pub(super) struct ListenerLabels {
     pub netns: Option<u32>,
     /// Where it listens, or `other`.
     pub listener: String,
+    /// Inode number of its socket, if there are or were several at a time.
+    pub inode: String,
     /// Name of the main process that holds it.
     pub process: String,
     /// Short id of its container.
@@ -36,13 +63,13 @@ pub(super) struct ListenerLabels {
 /// The accept queue and the SYN queue as they were last looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Queues {
-    /// Accept queue, connections; of a group of `SO_REUSEPORT` listeners the fullest.
+    /// Accept queue, connections.
     pub length: u32,
     /// Its limit, connections; it is full above it.
     pub limit: Option<u32>,
-    /// Requests in SYN_RECV.
+    /// Requests in SYN_RECV; those of a `SO_REUSEPORT` group for each of it.
     pub syn: u32,
-    /// Sockets that share the address.
+    /// Sockets that this is of.
     pub sockets: u32,
 }
 
@@ -56,46 +83,204 @@ pub(super) struct Row {
     pub queues: Option<Queues>,
 }
 
+/// What is known of one row before it is known whether it is one.
+struct Entry<'a> {
+    labels: ListenerLabels,
+    totals: Totals,
+    open: bool,
+    listener: Option<&'a Listener>,
+    /// Whether anything happened.
+    eventful: bool,
+}
+
 impl RowLimit {
     /// The rows, and how many listeners share the last one.
     pub(super) fn rows(&mut self, snapshot: &Snapshot<'_>) -> (Vec<Row>, usize) {
-        let mut queues = queues(snapshot);
-        let mut rows = Vec::new();
+        self.learn_groups(snapshot);
         let mut rest = Row::default();
         "other".clone_into(&mut rest.labels.listener);
         let mut folded = 0;
-        for listened in &snapshot.listeners {
-            let key = (listened.netns, listened.place.clone());
-            let known = queues.remove(&key);
-            let totals = reliable(listened.totals, snapshot.accepts);
-            if self.own.contains(&key) || self.own.len() < ROWS {
-                self.own.insert(key);
-                let queues = known.map(|(queues, _)| match totals.recv_q {
-                    // Where the kernel side counts, it knows better than the last look.
-                    Some((length, limit)) if totals.full.is_some() => {
-                        Queues { length, limit: Some(limit), ..queues }
-                    }
-                    _ => queues,
-                });
-                rows.push(Row { labels: labels(listened), totals, queues });
+        let mut entries: HashMap<Key, Entry<'_>> = HashMap::new();
+        let mut order = Vec::new();
+        for listened in snapshot.listeners.iter().flat_map(each) {
+            let totals = reliable(&listened.totals, snapshot.accepts);
+            if listened.whose == Whose::Elsewhere {
+                rest.totals.add(&totals);
+                folded += usize::try_from(listened.sockets).unwrap_or(usize::MAX);
+                continue;
+            }
+            let key = self.key(listened);
+            let entry = entries.entry(key.clone()).or_insert_with(|| {
+                order.push(key);
+                Entry::new(listened)
+            });
+            entry.add(listened, &totals);
+        }
+        for listener in &snapshot.inventory.listeners {
+            let key = self.key_of(listener);
+            let entry = entries.entry(key.clone()).or_insert_with(|| {
+                order.push(key);
+                Entry::of(listener)
+            });
+            entry.listener = Some(listener);
+            entry.open = true;
+        }
+        self.forget(&entries);
+        // New ones first: they may take the rows of others.
+        for key in order.iter().filter(|key| !self.own.contains_key(*key)).collect::<Vec<_>>() {
+            if let Some(entry) = entries.get(key).filter(|entry| entry.eventful) {
+                self.has_row(key, entry, snapshot.t_ns);
+            }
+        }
+        let mut rows = Vec::new();
+        let mut quiet = Vec::new();
+        for key in order {
+            let Some(entry) = entries.remove(&key) else { continue };
+            if !entry.eventful {
+                quiet.push((key, entry));
+            } else if self.has_row(&key, &entry, snapshot.t_ns) {
+                rows.push(entry.row(key));
             } else {
-                add(&mut rest.totals, &totals);
+                rest.totals.add(&entry.totals);
                 folded += 1;
             }
         }
+        quiet.sort_by(|(a, _), (b, _)| a.cmp(b));
         let room = ROWS.saturating_sub(rows.len());
-        folded += queues.len().saturating_sub(room);
-        rows.extend(queues.into_iter().take(room).map(|((netns, listener), (queues, first))| {
-            Row {
-                labels: ListenerLabels::new(netns, listener, first),
-                totals: Totals::default(),
-                queues: Some(queues),
-            }
-        }));
+        folded += quiet.len().saturating_sub(room);
+        rows.extend(quiet.into_iter().take(room).map(|(key, entry)| entry.row(key)));
         if folded > 0 {
             rows.push(rest);
         }
         (rows, folded)
+    }
+
+    /// Whether an eventful listener has a row of its own, given one if there is room.
+    fn has_row(&mut self, key: &Key, entry: &Entry<'_>, now_ns: u64) -> bool {
+        if self.folded.contains(key) {
+            return false;
+        }
+        let room = self.own.contains_key(key) || self.own.len() < ROWS || self.give_way(now_ns);
+        if !room {
+            self.folded.insert(key.clone());
+            return false;
+        }
+        let events = entry.totals.events();
+        let own = self.own.entry(key.clone()).or_default();
+        if entry.open || own.events != events {
+            *own = Own { last_ns: now_ns, events };
+        }
+        true
+    }
+
+    /// Takes its row from the listener that has been gone for longest, if one has been for long; what
+    /// happened there is summed up from now on.
+    fn give_way(&mut self, now_ns: u64) -> bool {
+        let first = self.own.iter().min_by_key(|(_, own)| own.last_ns);
+        let Some((key, own)) = first else { return false };
+        if now_ns.saturating_sub(own.last_ns) < GONE_NS {
+            return false;
+        }
+        let key = key.clone();
+        self.own.remove(&key);
+        self.folded.insert(key);
+        true
+    }
+
+    fn learn_groups(&mut self, snapshot: &Snapshot<'_>) {
+        let place = |l: &Listened<'_>| (l.netns, l.place.clone());
+        let now = snapshot.listeners.iter().filter(|l| !l.members.is_empty()).map(place);
+        let there = snapshot.inventory.listeners.iter().filter(|l| l.group > 1);
+        self.groups.extend(now.chain(there.map(|l| (l.netns, l.place()))));
+        let long = |own: &Own| snapshot.t_ns.saturating_sub(own.last_ns) >= GONE_NS;
+        let members = self.own.iter().filter(|((_, _, inode), own)| {
+            !matches!(inode.as_str(), "" | CLOSED | UNKNOWN) && long(own)
+        });
+        let members: Vec<Key> = members.map(|(key, _)| key.clone()).collect();
+        for key in members {
+            self.own.remove(&key);
+            self.retired.insert(key);
+        }
+    }
+
+    fn key(&self, listened: &Listened<'_>) -> Key {
+        let place = (listened.netns, listened.place.clone());
+        let inode = match listened.whose {
+            _ if !self.groups.contains(&place) => String::new(),
+            Whose::Socket(ino) => ino.to_string(),
+            Whose::Unknown | Whose::Group => UNKNOWN.to_owned(),
+            Whose::Closed | Whose::Elsewhere => CLOSED.to_owned(),
+        };
+        self.told_apart((place.0, place.1, inode))
+    }
+
+    fn key_of(&self, listener: &Listener) -> Key {
+        let place = (listener.netns, listener.place());
+        let group = self.groups.contains(&place);
+        let inode = if group { listener.inode.to_string() } else { String::new() };
+        (place.0, place.1, inode)
+    }
+
+    fn told_apart(&self, key: Key) -> Key {
+        if self.retired.contains(&key) { (key.0, key.1, CLOSED.to_owned()) } else { key }
+    }
+
+    /// Forgets what nothing is known of any more.
+    fn forget(&mut self, entries: &HashMap<Key, Entry<'_>>) {
+        self.own.retain(|key, _| entries.contains_key(key));
+        self.folded.retain(|key| entries.contains_key(key));
+        let places: BTreeSet<Place> =
+            entries.keys().map(|(netns, place, _)| (*netns, place.clone())).collect();
+        self.groups.retain(|place| places.contains(place));
+        self.retired.retain(|(netns, place, _)| places.contains(&(*netns, place.clone())));
+    }
+}
+
+/// Each that has counts of its own: of a group its members.
+fn each<'a>(listened: &'a Listened<'a>) -> impl Iterator<Item = &'a Listened<'a>> {
+    let alone = listened.members.is_empty().then_some(listened);
+    listened.members.iter().chain(alone)
+}
+
+impl<'a> Entry<'a> {
+    fn new(listened: &Listened<'a>) -> Self {
+        let owner = certain_owner(listened.listeners.iter().copied());
+        let first = listened.listeners.first().copied().filter(|_| owner.is_some());
+        let labels = ListenerLabels::new(listened.netns, listened.place.clone(), first);
+        Self { labels, totals: Totals::default(), open: false, listener: None, eventful: false }
+    }
+
+    fn of(listener: &'a Listener) -> Self {
+        let labels = ListenerLabels::new(listener.netns, listener.place(), Some(listener));
+        Self { labels, totals: Totals::default(), open: true, listener: None, eventful: false }
+    }
+
+    /// Adds what happened at one of its sockets, the one that is there naming all.
+    fn add(&mut self, listened: &Listened<'a>, totals: &Totals) {
+        self.eventful |= totals.events() > 0;
+        self.totals.add(totals);
+        if listened.open || !self.open {
+            self.totals.recv_q = totals.recv_q.or(self.totals.recv_q);
+            self.labels = Self::new(listened).labels;
+        }
+        self.open |= listened.open;
+    }
+
+    fn row(self, key: Key) -> Row {
+        let mut labels = self.labels;
+        if let Some(listener) = self.listener {
+            labels = ListenerLabels::new(listener.netns, listener.place(), Some(listener));
+        }
+        labels.inode = key.2;
+        let totals = self.totals;
+        let queues = self.listener.map(|l| match totals.recv_q {
+            // Where the kernel side counts, it knows better than the last look.
+            Some((length, limit)) if totals.full.is_some() => {
+                Queues { length, limit: Some(limit), syn: l.syn_recv, sockets: 1 }
+            }
+            _ => Queues { length: l.recv_q, limit: l.send_q, syn: l.syn_recv, sockets: 1 },
+        });
+        Row { labels, totals, queues }
     }
 }
 
@@ -109,39 +294,6 @@ fn reliable(totals: &Totals, accepts: bool) -> Totals {
     totals
 }
 
-/// Adds what happened at one more listener. Gauges and the longest episode are not summed: they belong to no single listener.
-fn add(sum: &mut Totals, more: &Totals) {
-    let Totals {
-        verdicts,
-        recv_q_max,
-        recv_q: _,
-        syn_queue_max,
-        synack_retransmits,
-        phantoms,
-        full,
-        waits,
-    } = more;
-    for (id, count) in verdicts {
-        *sum.verdicts.entry(*id).or_default() += count;
-    }
-    sum.recv_q_max = sum.recv_q_max.max(*recv_q_max);
-    sum.syn_queue_max = sum.syn_queue_max.max(*syn_queue_max);
-    sum.synack_retransmits += synack_retransmits;
-    sum.phantoms += phantoms;
-    if let Some(more) = full {
-        let full = sum.full.get_or_insert_default();
-        full.times += more.times;
-        full.total_ns += more.total_ns;
-    }
-    if let Some(more) = waits {
-        let waits = sum.waits.get_or_insert_default();
-        waits.total_ns += more.total_ns;
-        for (sum, n) in waits.buckets.iter_mut().zip(more.buckets) {
-            *sum += n;
-        }
-    }
-}
-
 impl ListenerLabels {
     fn new(netns: u32, listener: String, first: Option<&Listener>) -> Self {
         let main = first.and_then(|l| l.owner.as_ref()?.main());
@@ -149,6 +301,7 @@ impl ListenerLabels {
         Self {
             netns: Some(netns),
             listener,
+            inode: String::new(),
             process: main.map(|p| p.comm.clone()).unwrap_or_default(),
             container: cgroup
                 .and_then(|c| Some(c.container.as_ref()?.short_id().to_owned()))
@@ -158,36 +311,10 @@ impl ListenerLabels {
     }
 }
 
-fn labels(listened: &Listened<'_>) -> ListenerLabels {
-    let owned = listened.listeners.iter().find(|l| l.owner.is_some());
-    ListenerLabels::new(listened.netns, listened.place.clone(), owned.copied())
-}
-
-/// The queues of every listener, with a socket that has an owner, if any of them has.
-fn queues<'a>(snapshot: &Snapshot<'a>) -> BTreeMap<Key, (Queues, Option<&'a Listener>)> {
-    let mut found: BTreeMap<Key, (Queues, Option<&Listener>)> = BTreeMap::new();
-    for listener in &snapshot.inventory.listeners {
-        let (queues, first) = found.entry((listener.netns, listener.place())).or_default();
-        let room = |length: u32, limit: Option<u32>| {
-            limit.map_or(i64::MAX, |limit| i64::from(limit) - i64::from(length))
-        };
-        if queues.sockets == 0
-            || room(listener.recv_q, listener.send_q) < room(queues.length, queues.limit)
-        {
-            (queues.length, queues.limit) = (listener.recv_q, listener.send_q);
-        }
-        // Requests of a group are shown for each of it.
-        queues.syn = queues.syn.max(listener.syn_recv);
-        queues.sockets += 1;
-        if first.is_none_or(|l| l.owner.is_none()) {
-            *first = Some(listener);
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::sink::trace::{Full, Waits};
     use overflow_core::{
@@ -209,11 +336,23 @@ mod tests {
             accepts: false,
             suppressed: 0,
             losses: Vec::new(),
+            audit: None,
         }
     }
 
     fn listened(place: &str, totals: &'static Totals) -> Listened<'static> {
-        Listened { netns: 1, place: place.to_owned(), listeners: Vec::new(), sysctls: None, totals }
+        Listened {
+            netns: 1,
+            local: place.parse().unwrap(),
+            whose: Whose::Socket(7),
+            open: false,
+            sockets: 1,
+            place: place.to_owned(),
+            listeners: Vec::new(),
+            sysctls: None,
+            totals: Cow::Borrowed(totals),
+            members: Vec::new(),
+        }
     }
 
     fn overflowed(n: u64) -> &'static Totals {
@@ -221,22 +360,120 @@ mod tests {
         Box::leak(Box::new(Totals { verdicts, ..Totals::default() }))
     }
 
+    /// Two members of a group, the first of which is stuck.
+    fn group(inodes: [u64; 2]) -> Vec<Listener> {
+        let member = |inode, recv_q| Listener {
+            inode,
+            recv_q,
+            send_q: Some(64),
+            syn_recv: 2,
+            group: 2,
+            ..sample::listener("0.0.0.0:80")
+        };
+        vec![member(inodes[0], 65), member(inodes[1], 0)]
+    }
+
+    fn of_group(members: Vec<Listened<'static>>) -> Listened<'static> {
+        let mut sum = Totals::default();
+        for member in &members {
+            sum.add(&member.totals);
+        }
+        let sum = Box::leak(Box::new(sum));
+        Listened { whose: Whose::Group, members, open: true, ..listened("0.0.0.0:80", sum) }
+    }
+
+    fn member(ino: u32, overflows: u64, open: bool) -> Listened<'static> {
+        let whose = Whose::Socket(ino);
+        Listened { whose, open, ..listened("0.0.0.0:80", overflowed(overflows)) }
+    }
+
+    fn numbers(rows: &[Row]) -> Vec<(&str, &str, u64)> {
+        rows.iter().map(|r| (&*r.labels.listener, &*r.labels.inode, r.totals.overflows())).collect()
+    }
+
     #[test]
-    fn a_group_shows_its_fullest_socket() {
-        let listeners = vec![
-            Listener { recv_q: 100, ..sample::listener("0.0.0.0:80") },
-            Listener {
-                recv_q: 60,
-                send_q: Some(64),
-                syn_recv: 2,
-                ..sample::listener("0.0.0.0:80")
-            },
-        ];
-        let inventory = inventory(listeners);
+    fn each_socket_of_a_group_has_its_row() {
+        let inventory = inventory(group([7, 8]));
         let (rows, folded) = RowLimit::default().rows(&snapshot(&inventory, Vec::new()));
-        let expected = Queues { length: 60, limit: Some(64), syn: 2, sockets: 2 };
-        assert_eq!((rows.len(), folded, rows[0].queues), (1, 0, Some(expected)));
-        assert_eq!(rows[0].labels.listener, "0.0.0.0:80");
+        let queues = |length| Some(Queues { length, limit: Some(64), syn: 2, sockets: 1 });
+        assert_eq!(folded, 0);
+        let seen: Vec<_> = rows.iter().map(|r| (r.labels.inode.as_str(), r.queues)).collect();
+        assert_eq!(seen, [("7", queues(65)), ("8", queues(0))]);
+        let unknown = Listened { whose: Whose::Unknown, ..member(0, 2, false) };
+        let happened = of_group(vec![member(7, 38, true), unknown]);
+        let (rows, _) = RowLimit::default().rows(&snapshot(&inventory, vec![happened]));
+        let place = "0.0.0.0:80";
+        assert_eq!(numbers(&rows), [(place, "7", 38), (place, "unknown", 2), (place, "8", 0)]);
+    }
+
+    #[test]
+    fn a_member_that_is_gone_for_long_is_summed_up_at_its_place() {
+        let mut limit = RowLimit::default();
+        let inventory = inventory(group([7, 8]));
+        let mut at = |t_ns, listeners| {
+            let (rows, _) = limit.rows(&Snapshot { t_ns, ..snapshot(&inventory, listeners) });
+            rows.iter()
+                .map(|r| (r.labels.inode.clone(), r.totals.overflows()))
+                .filter(|(_, n)| *n > 0)
+                .collect::<Vec<_>>()
+        };
+        let happened = || vec![of_group(vec![member(5, 4, false), member(7, 38, true)])];
+        let both = [("5".to_owned(), 4), ("7".to_owned(), 38)];
+        assert_eq!(at(1, happened()), both);
+        assert_eq!(at(GONE_NS, happened()), both);
+        let apart = [("closed".to_owned(), 4), ("7".to_owned(), 38)];
+        assert_eq!(at(GONE_NS + 1, happened()), apart);
+        // And so it stays when the socket is no longer told apart at all.
+        let closed = Listened { whose: Whose::Closed, ..member(0, 4, false) };
+        assert_eq!(at(GONE_NS + 2, vec![of_group(vec![closed, member(7, 38, true)])]), apart);
+    }
+
+    #[test]
+    fn one_after_the_other_at_an_address_have_one_row() {
+        let now = Listener { inode: 9, recv_q: 3, ..sample::listener("0.0.0.0:80") };
+        let inventory = inventory(vec![now]);
+        let happened = vec![member(7, 5, false), member(9, 2, true)];
+        let (rows, _) = RowLimit::default().rows(&snapshot(&inventory, happened));
+        assert_eq!(numbers(&rows), [("0.0.0.0:80", "", 7)]);
+        assert_eq!(rows[0].queues.unwrap().length, 3);
+    }
+
+    #[test]
+    fn old_rows_make_room_and_nothing_is_counted_twice() {
+        let inventory = Inventory::default();
+        let mut limit = RowLimit::default();
+        let places = |ports: std::ops::Range<usize>| -> Vec<_> {
+            ports.map(|n| listened(&format!("0.0.0.0:{n}"), overflowed(1))).collect()
+        };
+        let mut at = |t_ns, listeners: Vec<Listened<'static>>| {
+            let total = listeners.len() as u64;
+            let (rows, _) = limit.rows(&Snapshot { t_ns, ..snapshot(&inventory, listeners) });
+            assert_eq!(rows.iter().map(|r| r.totals.overflows()).sum::<u64>(), total);
+            rows
+        };
+        let has = |rows: &[Row], port: usize| {
+            rows.iter().any(|r| r.labels.listener == format!("0.0.0.0:{port}"))
+        };
+        let rows = at(1, places(1..ROWS + 101));
+        assert!(has(&rows, ROWS) && !has(&rows, ROWS + 1));
+        let rows = at(GONE_NS, places(1..ROWS + 102));
+        assert!(!has(&rows, ROWS + 101));
+        // One that came while there was no room stays where it is summed up; a new one has a row.
+        let rows = at(GONE_NS + 1, places(1..ROWS + 103));
+        assert_eq!(rows.len(), ROWS + 1);
+        assert!(has(&rows, ROWS + 102) && !has(&rows, ROWS + 101) && !has(&rows, 1));
+        assert_eq!(rows.last().unwrap().totals.overflows(), 102);
+        // Those that are no longer told apart are among the rest.
+        let gone = Listened {
+            whose: Whose::Elsewhere,
+            sockets: 1000,
+            ..listened("0.0.0.0:0", overflowed(1000))
+        };
+        let mut few = places(1100..1103);
+        few.push(gone);
+        let (rows, folded) = limit.rows(&snapshot(&inventory, few));
+        assert_eq!(rows.iter().map(|r| r.totals.overflows()).sum::<u64>(), 1003);
+        assert_eq!((rows.last().unwrap().labels.listener.as_str(), folded), ("other", 1002));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The page as a scraper gets it, and who gets it.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     env, fs,
     io::{Read, Write},
@@ -12,12 +13,15 @@ use super::{
     encode::{Format, encode},
     *,
 };
-use crate::sink::trace::{Full, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits};
+use crate::sink::trace::{
+    Full, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits, Whose,
+};
 use overflow_core::{
+    audit::{Balance, NamespaceAudit},
     listeners::{Inventory, Listener, sample},
     loss::Loss,
     owner::{Cgroup, Container, Owner, Process},
-    verdict::VerdictId,
+    verdict::{Counter, VerdictId},
 };
 
 impl Metric {
@@ -94,11 +98,27 @@ pub(in crate::sink) fn shared(comm: &str) -> Shared {
     inventory.listeners = vec![listener.clone(), sample::listener("[::1]:22")];
     let listened = Listened {
         netns: 1,
+        local: listener.local,
+        whose: Whose::Socket(7),
+        open: true,
+        sockets: 1,
         place: listener.place(),
         listeners: vec![&listener],
         sysctls: None,
-        totals: &totals,
+        totals: Cow::Borrowed(&totals),
+        members: Vec::new(),
     };
+    let balance = Balance {
+        counter: Counter::ListenDrops,
+        rose: 45,
+        told: 38,
+        left_out: 4,
+        lost: 0,
+        unwatched: 0,
+        unaccounted: 3,
+        why: vec!["4 at listeners that were not asked for".to_owned()],
+    };
+    let audit = NamespaceAudit { netns: 1, appeared: false, balances: vec![balance] };
     let snapshot = Snapshot {
         t_ns: 1,
         listeners: vec![listened],
@@ -106,6 +126,7 @@ pub(in crate::sink) fn shared(comm: &str) -> Shared {
         accepts: true,
         suppressed: 0,
         losses: vec![(Loss::Kernel(overflow_common::Loss::RingFull), 6)],
+        audit: Some(&[audit]),
     };
     sink.handle(Message::Second(&snapshot)).unwrap();
     shared
@@ -146,6 +167,10 @@ fn both_formats_have_the_same_samples() {
         &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="0.001024",{labels}}} 2"#),
         &format!(r#"overflow_listener_queue_wait_seconds_bucket{{le="+Inf",{labels}}} 3"#),
         r#"overflow_losses_total{cause="ebpf ring_full"} 6"#,
+        r#"overflow_audit_rose_total{netns="1",counter="ListenDrops"} 45"#,
+        r#"overflow_audit_told_total{netns="1",counter="ListenDrops"} 38"#,
+        r#"overflow_audit_explained{netns="1",counter="ListenDrops"} 4"#,
+        r#"overflow_audit_unaccounted{netns="1",counter="ListenDrops"} 3"#,
         "overflow_suppressed_moments_total 0",
         "overflow_folded_listeners 0",
     ] {

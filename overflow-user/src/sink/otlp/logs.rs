@@ -10,9 +10,11 @@ use opentelemetry_proto::tonic::{
 };
 
 use super::{list, number, scope, text};
+use crate::sink::trace::certain_owner;
 use overflow_core::{
     explain::Lang,
     listeners::Listener,
+    owner::Owner,
     verdict::{Connection, Known, Stage, VerdictId},
 };
 
@@ -26,28 +28,41 @@ pub(super) struct ListenerLabels {
     pub(super) netns: u32,
     /// Where it listens, if it is known.
     listener: Option<String>,
+    /// Inode number of its socket, if it is known which one it is.
+    inode: Option<u32>,
     process: Option<(String, u32)>,
     container: Option<String>,
     pod: Option<String>,
 }
 
 impl ListenerLabels {
-    /// What is known of the first of these listeners, which share an address.
-    pub(super) fn new(netns: u32, listeners: &[&Listener]) -> Self {
+    /// What is known of this socket, or, where it is not known, of all the listeners that it can be.
+    pub(super) fn new(netns: u32, inode: Option<u32>, listeners: &[&Listener]) -> Self {
         let first = listeners.first();
-        let main = first.and_then(|l| l.owner.as_ref()?.main());
+        let main = certain_owner(listeners.iter().copied()).and_then(Owner::main);
         Self {
             netns,
             listener: first.map(|l| l.place()),
+            inode,
             process: main.map(|p| (p.comm.clone(), p.pid)),
             container: main.and_then(|p| Some(p.cgroup.container.as_ref()?.id.clone())),
             pod: main.and_then(|p| p.cgroup.pod.clone()),
         }
     }
 
+    /// Whether what is known of the listener now is more than this: the socket, or its owner.
+    pub(super) fn is_less_than(&self, inode: Option<u32>, listeners: &[&Listener]) -> bool {
+        let owner = || certain_owner(listeners.iter().copied()).is_some();
+        match (self.inode, inode) {
+            (None, Some(_)) => true,
+            (known, now) => known == now && self.process.is_none() && known.is_some() && owner(),
+        }
+    }
+
     fn attributes(&self, to: &mut Vec<KeyValue>) {
         to.push(text("overflow.netns", self.netns.to_string()));
         to.extend(self.listener.as_deref().map(|place| text("overflow.listener", place)));
+        to.extend(self.inode.map(|ino| text("overflow.listener.inode", ino.to_string())));
         if let Some((comm, pid)) = &self.process {
             to.push(text("overflow.process", comm.as_str()));
             to.push(number("process.pid", *pid));
@@ -203,7 +218,8 @@ mod tests {
             stage(VerdictId::AckDropOverflowCookie, 30, vec![40, 50]),
         ];
         let connection = connection(stages, VerdictId::LaterPhantom);
-        let record = record(&connection, Some(&ListenerLabels::new(7, &[])), 99, |t| t + 1000);
+        let record =
+            record(&connection, Some(&ListenerLabels::new(7, Some(9), &[])), 99, |t| t + 1000);
         assert_eq!((record.time_unix_nano, record.observed_time_unix_nano), (1010, 1099));
         assert_eq!(record.severity_number(), SeverityNumber::Warn);
         assert_eq!(
@@ -226,6 +242,7 @@ mod tests {
             ("overflow.accept_queue.length", Value::IntValue(2)),
             ("overflow.repeats", Value::IntValue(2)),
             ("overflow.netns", text("7")),
+            ("overflow.listener.inode", text("9")),
         ] {
             assert_eq!(value(&record, name), Some(&expected), "{name}");
         }

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io,
-    net::SocketAddr,
 };
 
 use opentelemetry_proto::tonic::{logs::v1::LogRecord, resource::v1::Resource};
@@ -18,15 +17,15 @@ use crate::{
     export::{Outbox, Request, Settings, Signal},
     sink::{
         metrics::Collector,
-        trace::{JudgedEvent, Message, Opening, Sink, Snapshot},
+        trace::{Finished, JudgedEvent, Message, Opening, Sink, Snapshot},
     },
 };
-use overflow_core::verdict::Connection;
+use overflow_core::decode::ConnKey;
 
 /// Records of one request; the SDKs of OpenTelemetry send as many.
 const BATCH: usize = 512;
-/// Connections whose listeners are remembered until they are exported; the records of more are
-/// without them.
+/// Connections whose listeners are remembered until they are exported; the records of more have what is
+/// known at their end.
 const MAX_LABELLED: usize = 65_536;
 /// Ticks come a little late rather than early.
 const EARLY_NS: u64 = 100_000_000;
@@ -51,9 +50,9 @@ pub struct Exported {
     /// When metrics are due next, and now, CLOCK_MONOTONIC nanoseconds.
     due_ns: u64,
     now_ns: u64,
-    /// The listeners of connections with an abnormal event, until these are exported: as many as the
-    /// pipeline remembers. `None` where connections of two namespaces have the same addresses.
-    labels: HashMap<(SocketAddr, SocketAddr), Option<ListenerLabels>>,
+    /// The listeners of connections with an abnormal event, until these are exported: as they were
+    /// known then, which can be better than what is known at the end.
+    labels: HashMap<ConnKey, ListenerLabels>,
     records: Vec<LogRecord>,
 }
 
@@ -88,25 +87,28 @@ impl Exported {
         if !self.logs || !judged.stage.id.is_abnormal() {
             return;
         }
-        let conn = judged.observed.conn;
-        let key = (conn.client, conn.server);
-        if self.labels.len() < MAX_LABELLED || self.labels.contains_key(&key) {
-            let known = self
-                .labels
-                .entry(key)
-                .or_insert_with(|| Some(ListenerLabels::new(conn.netns, judged.listeners)));
-            if known.as_ref().is_some_and(|labels| labels.netns != conn.netns) {
-                *known = None;
-            }
+        let key = judged.observed.conn;
+        let labels = || ListenerLabels::new(key.netns, judged.socket, judged.listeners);
+        let room = self.labels.len() < MAX_LABELLED;
+        match self.labels.get_mut(&key) {
+            Some(known) if known.is_less_than(judged.socket, judged.listeners) => *known = labels(),
+            None if room => _ = self.labels.insert(key, labels()),
+            Some(_) | None => {}
         }
     }
 
-    fn connection(&mut self, connection: &Connection) {
+    fn connection(&mut self, finished: &Finished<'_>) {
+        let connection = finished.connection;
         if !self.logs || !connection.stages.iter().any(|stage| stage.id.is_abnormal()) {
             return;
         }
-        let labels = self.labels.remove(&(connection.client, connection.server)).flatten();
-        let record = logs::record(connection, labels.as_ref(), self.now_ns, |t_ns| self.wall(t_ns));
+        let (netns, client, server) = (finished.netns, connection.client, connection.server);
+        let labels = self
+            .labels
+            .remove(&ConnKey { netns, client, server })
+            .filter(|known| !known.is_less_than(finished.socket, finished.listeners))
+            .unwrap_or_else(|| ListenerLabels::new(netns, finished.socket, finished.listeners));
+        let record = logs::record(connection, Some(&labels), self.now_ns, |t_ns| self.wall(t_ns));
         self.records.push(record);
         if self.records.len() >= BATCH {
             self.send_logs();
@@ -164,12 +166,16 @@ impl Sink for Exported {
         match message {
             Message::Open(opening) => self.open(opening),
             Message::Event(judged) => self.event(judged),
-            Message::Connection(connection) => self.connection(connection),
+            Message::Connection(finished) => self.connection(finished),
             Message::Second(snapshot) => self.second(snapshot),
             Message::Ending(snapshot) => self.ending(snapshot),
             // The numbers have what was left out and what happened in an interval; what is printed
             // is not this sink's.
-            Message::Suppressed(_) | Message::Interval(_) | Message::Close(_) | Message::Flush => {}
+            Message::Suppressed(_)
+            | Message::Interval(_)
+            | Message::Audit(_)
+            | Message::Close(_)
+            | Message::Flush => {}
         }
         Ok(())
     }

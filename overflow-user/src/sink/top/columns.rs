@@ -3,7 +3,10 @@
 use std::cmp::{Ordering, Reverse};
 
 use super::row::{FullShare, Row};
-use crate::sink::trace_text::elide;
+use crate::sink::{
+    trace::{Whose, certain_owner},
+    trace_text::elide,
+};
 use overflow_core::{
     owner::Owner,
     text::style::Tone,
@@ -76,10 +79,10 @@ pub(crate) static COLUMNS: [Column; 11] = [
         left: true,
         grows: Grows::To(46),
         rank: 0,
-        cell: Cell::Text(|row, width, _| elide(&row.place, width)),
+        cell: Cell::Text(place),
         order: Some(Order::Port),
         tone: |_| Tone::Plain,
-        help: None,
+        help: Some(("- inode", "a socket of the SO_REUSEPORT group above it, and whose it is")),
     },
     Column {
         title: "OWNER",
@@ -87,9 +90,7 @@ pub(crate) static COLUMNS: [Column; 11] = [
         left: true,
         grows: Grows::To(24),
         rank: 4,
-        cell: Cell::Text(|row, width, _| {
-            owner(row).map_or_else(|| "?".to_owned(), |o| o.short(width))
-        }),
+        cell: Cell::Text(owner_text),
         order: Some(Order::Process),
         tone: |_| Tone::Plain,
         help: None,
@@ -238,9 +239,32 @@ impl PartialEq for Column {
     }
 }
 
-/// The owner of a line's first listener.
+/// Who holds a line's listener: all of a group, if they have one owner.
 pub(crate) fn owner(row: &Row) -> Option<&Owner> {
-    row.listeners.first()?.owner.as_ref()
+    certain_owner(&row.listeners)
+}
+
+fn owner_text(row: &Row, width: usize, _: u64) -> String {
+    match (owner(row), row.key.2, row.listeners.len()) {
+        (Some(owner), ..) => owner.short(width),
+        (None, Whose::Group, n) => format!("{n} owners"),
+        (None, Whose::Unknown, n @ 2..) => format!("1 of {n}"),
+        (None, Whose::Socket(_) | Whose::Unknown | Whose::Closed | Whose::Elsewhere, _) => {
+            "?".to_owned()
+        }
+    }
+}
+
+/// Where it listens; of a group's member its inode, under the group.
+fn place(row: &Row, width: usize, _: u64) -> String {
+    if row.group.is_none() {
+        return elide(&row.place, width);
+    }
+    match row.key.2 {
+        Whose::Socket(ino) => format!("- {ino}"),
+        Whose::Unknown | Whose::Group => "- unknown".to_owned(),
+        Whose::Closed | Whose::Elsewhere => "- closed".to_owned(),
+    }
 }
 
 fn process(row: &Row) -> Option<(&str, u32)> {

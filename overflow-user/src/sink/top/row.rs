@@ -1,25 +1,28 @@
-//! One listener, or all that share its address, with what happened there.
+//! One listener, or a `SO_REUSEPORT` group of them, with what happened there.
 
 use std::net::SocketAddr;
 
 use super::series::Series;
-use crate::sink::trace::{Listened, Totals};
+use crate::sink::trace::{Listened, Totals, Whose};
 use overflow_core::{
     listeners::{Listener, Sysctls},
     verdict::VerdictId,
 };
 
-/// Which listener: inode number of its network namespace, and where it listens.
-pub(crate) type Key = (u32, SocketAddr);
+/// Which listener: inode number of its network namespace, where it listens, and which of those there.
+pub(crate) type Key = (u32, SocketAddr, Whose);
 
 /// One line of the view.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// Which.
     pub key: Key,
+    /// The group that it is a member of.
+    pub group: Option<Key>,
     /// Where it listens, as `ss` writes it.
     pub place: String,
-    /// All that share the address, as they were at the last look.
+    /// The listener as it was at the last look; all of a group; all that it can be if it is not known
+    /// which.
     pub listeners: Vec<Listener>,
     /// Whether it was still there at the last look.
     pub open: bool,
@@ -27,8 +30,7 @@ pub struct Row {
     pub sysctls: Option<Sysctls>,
     /// What happened since tracing began.
     pub totals: Totals,
-    /// Accept queue now: (length, limit), connections; of several that share the address, the
-    /// fullest one's. `None` where nothing is known of it, or the listener is gone.
+    /// Accept queue now: (length, limit), connections; of a group, the fullest one's. `None` where nothing is known of it, or the listener is gone.
     pub recv_q: Option<(u32, u32)>,
     /// Longest accept queue that was seen, connections.
     pub longest: u32,
@@ -56,6 +58,7 @@ impl Row {
     pub(crate) fn new(key: Key) -> Self {
         Self {
             key,
+            group: None,
             place: key.1.to_string(),
             listeners: Vec::new(),
             open: false,
@@ -85,15 +88,16 @@ impl Row {
         let mut overflows = 0;
         let mut peak = peak;
         if let Some(happened) = happened {
-            peak = peak.max(self.peak(happened.totals));
+            peak = peak.max(self.peak(&happened.totals));
             overflows = happened.totals.overflows().saturating_sub(self.totals.overflows());
-            eventful = events(happened.totals) != events(&self.totals);
+            eventful = happened.totals.events() != self.totals.events();
+            // The group's row has those that are there; what happened has those that are gone too.
             if self.listeners.is_empty() {
                 self.listeners = happened.listeners.iter().map(|l| (*l).clone()).collect();
                 self.place.clone_from(&happened.place);
             }
             self.sysctls = happened.sysctls.or(self.sysctls);
-            self.totals = happened.totals.clone();
+            self.totals = happened.totals.clone().into_owned();
             self.totals.full = self.totals.full.filter(|_| timed);
         }
         // Where something happened, what was traced is newer than the last look.
@@ -154,7 +158,7 @@ impl Row {
 
     /// Whether nothing has happened here.
     pub(crate) fn idle(&self) -> bool {
-        self.longest == 0 && events(&self.totals) == 0
+        self.longest == 0 && self.totals.events() == 0
     }
 
     /// Overflows in the last second.
@@ -191,13 +195,9 @@ fn per_cent(part: u64, whole: u64) -> u8 {
     }
 }
 
-fn events(totals: &Totals) -> u64 {
-    totals.verdicts.values().sum::<u64>() + totals.synack_retransmits
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{borrow::Cow, collections::BTreeMap};
 
     use super::*;
     use crate::sink::trace::Full;
@@ -205,7 +205,18 @@ mod tests {
 
     fn happened(totals: &Totals) -> Listened<'_> {
         let place = "0.0.0.0:80".to_owned();
-        Listened { netns: 1, place, listeners: Vec::new(), sysctls: None, totals }
+        Listened {
+            netns: 1,
+            local: place.parse().unwrap(),
+            whose: Whose::Socket(7),
+            open: true,
+            sockets: 1,
+            place,
+            listeners: Vec::new(),
+            sysctls: None,
+            totals: Cow::Borrowed(totals),
+            members: Vec::new(),
+        }
     }
 
     fn dropped(count: u64, recv_q: (u32, u32)) -> Totals {
@@ -219,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_happened_is_newer_than_what_was_looked_at() {
-        let key = (1, "0.0.0.0:80".parse().unwrap());
+        let key = (1, "0.0.0.0:80".parse().unwrap(), Whose::Socket(7));
         let mut row = Row::new(key);
         let looked = Listener { recv_q: 3, ..listener("0.0.0.0:80") };
         row.second(&[&looked], None, 0, true);
@@ -238,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_listener_that_is_gone_has_no_queue() {
-        let mut row = Row::new((1, "10.0.0.1:80".parse().unwrap()));
+        let mut row = Row::new((1, "10.0.0.1:80".parse().unwrap(), Whose::Unknown));
         row.look(&[&listener("10.0.0.1:80")]);
         let full = dropped(1, (2, 1));
         row.second(&[], Some(&happened(&full)), 2, true);
@@ -250,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_second_spent_full_is_seen_though_the_queue_is_short_again() {
-        let mut row = Row::new((1, "0.0.0.0:80".parse().unwrap()));
+        let mut row = Row::new((1, "0.0.0.0:80".parse().unwrap(), Whose::Socket(7)));
         let looked = Listener { recv_q: 3, ..listener("0.0.0.0:80") };
         let full = |total_ns| Totals {
             full: Some(Full { times: 1, total_ns, ..Full::default() }),
@@ -269,7 +280,7 @@ mod tests {
 
     #[test]
     fn one_that_was_never_seen_has_the_queue_that_was_traced() {
-        let mut row = Row::new((1, "10.0.0.1:80".parse().unwrap()));
+        let mut row = Row::new((1, "10.0.0.1:80".parse().unwrap(), Whose::Unknown));
         let full = dropped(1, (2, 1));
         row.second(&[], Some(&happened(&full)), 2, true);
         assert!(!row.gone() && row.full());
@@ -279,7 +290,7 @@ mod tests {
 
     #[test]
     fn of_a_group_the_fullest_counts() {
-        let mut row = Row::new((1, "0.0.0.0:80".parse().unwrap()));
+        let mut row = Row::new((1, "0.0.0.0:80".parse().unwrap(), Whose::Socket(7)));
         let of = |recv_q| Listener { recv_q, group: 2, ..listener("0.0.0.0:80") };
         row.look(&[&of(0), &of(129)]);
         assert!(row.full() && row.listeners.len() == 2);

@@ -55,6 +55,7 @@ impl<W: Write> Sink for TopSink<W> {
             // Each of a connection's events was shown, events are not limited here, and the view
             // has its own seconds.
             Message::Connection(_)
+            | Message::Audit(_)
             | Message::Suppressed(_)
             | Message::Interval(_)
             | Message::Ending(_)

@@ -1,22 +1,23 @@
 //! Frames of the view, at several sizes, and what keys do to them.
 
-use std::{collections::BTreeMap, env, fs, io};
+use std::{borrow::Cow, collections::BTreeMap, env, fs, io};
 
 use overflow_common::RawEvent;
 use ratatui::{Terminal, backend::TestBackend};
 
 use super::*;
 use crate::sink::trace::{
-    Full, JudgedEvent, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits,
+    Full, JudgedEvent, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits, Whose,
 };
 use overflow_core::{
+    audit::{Balance, NamespaceAudit},
     decode::{Decoder, Event},
     hook_point::HookPoint,
     listeners::{Listener, Namespace, Surroundings, Sysctls, sample},
     loss::Loss,
     model::{kernels, release::Release},
     owner::{Cgroup, Owner, Process},
-    verdict::{Known, Stage, Values, VerdictId},
+    verdict::{Counter, Known, Stage, Values, VerdictId},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -141,10 +142,15 @@ fn second(
 ) {
     let listeners = happened.iter().map(|(listener, totals)| Listened {
         netns: NETNS,
+        local: listener.local,
+        whose: Whose::Socket(7),
+        open: true,
+        sockets: 1,
         place: listener.place(),
         listeners: vec![*listener],
         sysctls: Some(sysctls()),
-        totals,
+        totals: Cow::Borrowed(totals),
+        members: Vec::new(),
     });
     let snapshot = Snapshot {
         t_ns,
@@ -153,8 +159,24 @@ fn second(
         accepts: false,
         suppressed: 0,
         losses: Vec::new(),
+        audit: None,
     };
     sink.handle(Message::Second(&snapshot)).unwrap();
+}
+
+/// What an audit that leaves so many unaccounted came to.
+fn audited(unaccounted: i64) -> [NamespaceAudit; 1] {
+    let balance = Balance {
+        counter: Counter::ListenDrops,
+        rose: 9,
+        told: 9_u64.saturating_add_signed(-unaccounted),
+        left_out: 0,
+        lost: 0,
+        unwatched: 0,
+        unaccounted,
+        why: Vec::new(),
+    };
+    [NamespaceAudit { netns: NETNS, appeared: false, balances: vec![balance] }]
 }
 
 fn full_totals(n: u64) -> Totals {
@@ -194,8 +216,13 @@ fn busy() -> (Shared, TopSink<io::Sink>) {
                 _ => VerdictId::SynDropAcceptQueueFull,
             };
             let stage = &stage(id, t_ns - 1);
-            let judged =
-                JudgedEvent { t_ns: t_ns - 1, observed: &observed, stage, listeners: &[nginx] };
+            let judged = JudgedEvent {
+                t_ns: t_ns - 1,
+                observed: &observed,
+                stage,
+                socket: Some(7),
+                listeners: &[nginx],
+            };
             sink.handle(Message::Event(&judged)).unwrap();
             second(&mut sink, t_ns, &inventory, &[(nginx, full_totals(n.into()))]);
         } else {
@@ -257,6 +284,7 @@ fn no_size_is_too_small_to_draw() {
         accepts: false,
         suppressed: 0,
         losses,
+        audit: Some(&audited(3)),
     };
     sink.handle(Message::Second(&snapshot)).unwrap();
     for page in [Action::Back, Action::Details, Action::Help] {
@@ -268,7 +296,30 @@ fn no_size_is_too_small_to_draw() {
         }
     }
     press(&top, &[Action::Back]);
-    assert!(shown(&top, 80, 24).contains("lost: 4 records"));
+    let screen = shown(&top, 80, 24);
+    assert!(
+        screen.contains("lost: 4 records") && screen.contains("full, 3 unaccounted"),
+        "{screen}"
+    );
+}
+
+#[test]
+fn the_audit_is_in_the_title() {
+    let (top, mut sink) = busy();
+    assert!(!shown(&top, 80, 24).contains("unaccounted"));
+    let inventory = inventory(host());
+    let snapshot = Snapshot {
+        t_ns: 13 * SECOND,
+        listeners: Vec::new(),
+        inventory: &inventory,
+        accepts: false,
+        suppressed: 0,
+        losses: Vec::new(),
+        audit: Some(&audited(0)),
+    };
+    sink.handle(Message::Second(&snapshot)).unwrap();
+    let screen = shown(&top, 80, 24);
+    assert!(screen.lines().next().unwrap().contains(", 0 unaccounted"), "{screen}");
 }
 
 #[test]
@@ -321,4 +372,61 @@ fn without_unicode_all_is_ascii_and_without_colour_there_is_none() {
             assert_eq!(cell.fg, ratatui::style::Color::Reset);
         }
     }
+}
+
+#[test]
+fn a_group_stands_above_its_members() {
+    let member = |inode, comm: &str, pid, recv_q| Listener {
+        inode,
+        recv_q,
+        group: 2,
+        ..listener("0.0.0.0:443", comm, pid)
+    };
+    let mut listeners = host();
+    listeners.extend([member(4711, "worker", 70, 0), member(4712, "stuck", 80, 129)]);
+    let (top, mut sink) = begin(listeners.clone());
+    let group = [&listeners[3], &listeners[4]];
+    let shown_of = |whose, listeners: Vec<_>, totals, members| Listened {
+        netns: NETNS,
+        local: group[0].local,
+        whose,
+        open: true,
+        sockets: 1,
+        place: group[0].place(),
+        listeners,
+        sysctls: Some(sysctls()),
+        totals: Cow::Owned(totals),
+        members,
+    };
+    let stuck = shown_of(Whose::Socket(4712), vec![group[1]], full_totals(1), Vec::new());
+    let all = shown_of(Whose::Group, group.to_vec(), full_totals(1), vec![stuck]);
+    let observed = segment(40_000, SECOND);
+    let stage = &stage(VerdictId::SynDropAcceptQueueFull, SECOND);
+    let judged = JudgedEvent {
+        t_ns: SECOND,
+        observed: &observed,
+        stage,
+        socket: Some(4712),
+        listeners: &[group[1]],
+    };
+    sink.handle(Message::Event(&judged)).unwrap();
+    let inventory = inventory(listeners.clone());
+    let snapshot = Snapshot {
+        t_ns: 2 * SECOND,
+        listeners: vec![all],
+        inventory: &inventory,
+        accepts: true,
+        suppressed: 0,
+        losses: Vec::new(),
+        audit: None,
+    };
+    sink.handle(Message::Second(&snapshot)).unwrap();
+    expect("group", &shown(&top, 80, 20));
+    // The stuck one is the first of the group, whatever the lines are ordered by.
+    press(&top, &[Action::Down, Action::Details]);
+    let details = shown(&top, 80, 40);
+    assert!(details.contains("stuck/80+2") && details.contains("10.7.0.2:40000"), "{details}");
+    press(&top, &[Action::Back, Action::Up, Action::Details]);
+    let details = shown(&top, 80, 40);
+    assert!(details.contains("worker/70") && details.contains("10.7.0.2:40000"), "{details}");
 }

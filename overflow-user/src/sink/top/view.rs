@@ -1,5 +1,7 @@
 //! What of the state is looked at, and how keys change it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
     columns::{COLUMNS, Column},
     row::{Key, Row},
@@ -95,7 +97,7 @@ impl View {
         if self.reversed {
             rows.reverse();
         }
-        rows
+        under_their_groups(rows)
     }
 
     /// Where in `rows` the mark is.
@@ -152,4 +154,23 @@ impl View {
         let len = columns.len();
         self.sort = columns[at.saturating_add(len).saturating_add_signed(step) % len];
     }
+}
+
+/// Each member of a group under it, in the order that they have among each other.
+fn under_their_groups(rows: Vec<&Row>) -> Vec<&Row> {
+    let mut members: BTreeMap<Key, Vec<&Row>> = BTreeMap::new();
+    let there: BTreeSet<Key> = rows.iter().map(|row| row.key).collect();
+    let mut above = Vec::with_capacity(rows.len());
+    for row in rows {
+        match row.group.filter(|group| there.contains(group)) {
+            Some(group) => members.entry(group).or_default().push(row),
+            None => above.push(row),
+        }
+    }
+    let mut rows = Vec::with_capacity(there.len());
+    for row in above {
+        rows.push(row);
+        rows.extend(members.remove(&row.key).unwrap_or_default());
+    }
+    rows
 }

@@ -3,9 +3,10 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use overflow_core::{
+    audit::{Balance, NamespaceAudit},
     loss::Loss,
-    verdict::{Values, VerdictId},
-    wire::{Client, Connection, Ended, Event, Functions, Line, Scenario, VERSION, line},
+    verdict::{Counter, Values, VerdictId},
+    wire::{Audit, Client, Connection, Ended, Event, Functions, Line, Scenario, VERSION, line},
 };
 use overflow_lab::report::{Report, json};
 use serde_json::{Value, json};
@@ -62,8 +63,10 @@ fn eventful() -> Vec<String> {
         known: None,
         why: None,
         listener: None,
+        inode: None,
         reuseport_group: None,
         owner: None,
+        candidates: Vec::new(),
     };
     line(&mut text, &Line::Event(event)).unwrap();
     let ended = Ended {
@@ -88,6 +91,20 @@ fn eventful() -> Vec<String> {
     };
     line(&mut text, &Line::Client(client)).unwrap();
     line(&mut text, &Line::Connection(Connection::of(connection))).unwrap();
+    let balance = Balance {
+        counter: Counter::ListenDrops,
+        rose: 4,
+        told: 5,
+        left_out: 0,
+        lost: 0,
+        unwatched: 0,
+        unaccounted: -1,
+        why: vec!["1 too many".to_owned()],
+    };
+    let audit = NamespaceAudit { netns: 7, appeared: true, balances: vec![balance] };
+    for t_ns in [None, Some(5)] {
+        line(&mut text, &Line::Audit(Audit::of(&audit, t_ns))).unwrap();
+    }
     all.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
     all
 }
@@ -120,7 +137,7 @@ fn documentation_schema_and_types_have_the_same_kinds() {
     let headings = docs.lines().filter_map(|line| line.strip_prefix("## "));
     assert_eq!(headings.collect::<Vec<_>>(), Line::KINDS);
     let intro = docs.split("\n## ").next().unwrap();
-    assert!(intro.contains("which of the eight kinds"), "the introduction counts the kinds");
+    assert!(intro.contains("which of the nine kinds"), "the introduction counts the kinds");
     let schema = schema::shipped();
     let kinds = schema["oneOf"].as_array().unwrap().iter().map(|kind| kind["$ref"].as_str());
     let kinds: Vec<_> = kinds.map(|kind| kind.unwrap().trim_start_matches("#/$defs/")).collect();

@@ -152,7 +152,8 @@ mod pinned {
             WirePattern::SynUnanswered,
             &[V::SynDropAcceptQueueFull, V::SynDropSynQueueFull, V::SynDropOther],
         );
-        check(WirePattern::StrayReset, &[V::AckResetInvalidCookie, V::AckResetOther]);
+        // Since then no verdict is given without a handshake.
+        check(WirePattern::StrayReset, &[]);
         check(WirePattern::SynAckOnly, &[V::SynQueued, V::SynCookie]);
         check(
             WirePattern::AckReset,
@@ -249,8 +250,22 @@ mod pinned {
             &[("ListenOverflows", 1, 1), ("ListenDrops", 1, 1), ("TCPReqQFullDoCookies", 0, 1)],
         );
         check(&[V::SynDropSynQueueFull], &[("TCPReqQFullDrop", 1, 1), ("ListenDrops", 1, 1)]);
-        check(&[V::SynDropOther], &[("ListenDrops", 0, 1), ("TCPReqQFullDoCookies", 0, 1)]);
-        check(&[V::SynFastopen, V::AckAccepted], &[("PassiveOpens", 1, 1)]);
+        check(
+            &[V::SynDropOther],
+            &[
+                ("ListenDrops", 0, 1),
+                ("TCPReqQFullDoCookies", 0, 1),
+                ("TCPFastOpenListenOverflow", 0, 1),
+                ("TCPFastOpenPassive", 0, 1),
+                ("TCPFastOpenPassiveFail", 0, 1),
+            ],
+        );
+        check(
+            &[V::SynQueued],
+            &[("TCPFastOpenListenOverflow", 0, 1), ("TCPFastOpenPassiveFail", 0, 1)],
+        );
+        check(&[V::SynFastopen], &[("PassiveOpens", 1, 1), ("TCPFastOpenPassive", 1, 1)]);
+        check(&[V::AckAccepted], &[("PassiveOpens", 1, 1)]);
         check(&[V::AckAcceptedCookie], &[("PassiveOpens", 1, 1), ("SyncookiesRecv", 1, 1)]);
         check(&[V::AckDropOverflow], &[("ListenOverflows", 1, 1), ("ListenDrops", 1, 1)]);
         check(
@@ -316,7 +331,6 @@ mod pinned {
         check(&[V::LaterRequestIcmpError], &[("ListenDrops", 1, 1)]);
         check(
             &[
-                V::SynQueued,
                 V::AckDropPaws,
                 V::AckDropOutOfWindow,
                 V::LaterAcceptedByApp,
@@ -445,16 +459,23 @@ mod pinned {
 
     #[test]
     fn what_is_healthy() {
+        // Fast Open has become one of them since.
         let healthy = [
             V::SynQueued,
+            V::SynFastopen,
             V::AckAccepted,
             V::AckAcceptedCookie,
             V::AckDropDeferAccept,
             V::LaterAcceptedByApp,
         ];
         assert_eq!(ids(|id| !id.is_abnormal()), healthy);
-        let through =
-            [V::AckAccepted, V::AckAcceptedCookie, V::LaterAcceptedByApp, V::LaterRecovered];
+        let through = [
+            V::SynFastopen,
+            V::AckAccepted,
+            V::AckAcceptedCookie,
+            V::LaterAcceptedByApp,
+            V::LaterRecovered,
+        ];
         assert_eq!(ids(VerdictId::came_through), through);
         let plain = [V::SynQueued, V::LaterAcceptedByApp];
         assert_eq!(ids(|id| id.tone() == Tone::Plain), plain);

@@ -1,13 +1,15 @@
 //! Every exit of the kernel's functions, as events in and ids out.
 
+mod by_tracepoints;
 mod later;
+mod strangers;
 
 use overflow_common::{Kind, Path, Rung};
 
 use super::*;
 use crate::{
-    decode::{QueueView, Segment},
-    packet::flags::{ACK, PSH, RST, SYN},
+    decode::{QueueView, Segment, Timestamps},
+    packet::flags::{ACK, FIN, PSH, RST, SYN},
     verdict::Known,
 };
 
@@ -37,6 +39,7 @@ fn event(kind: Kind, path: u32) -> Event {
         reset_reason: None,
         ino: None,
         in_window: None,
+        timestamps: None,
         unseen: 0,
         freed_in: None,
     }
@@ -140,20 +143,6 @@ fn counters_tell_drops_apart_whatever_the_queue_says() {
 }
 
 #[test]
-fn on_tracepoints_a_reset_may_have_ended_the_request() {
-    let mut reset = tp(ack(Path::TP_RECEIVE | Path::TP_KFREE_SKB));
-    reset.segment = Some(Segment { flags: RST, seq: 100, ack_seq: 0, payload_len: 0 });
-    let mut answered = tp(ack(Path::TP_KFREE_SKB | Path::TP_SEND_RESET));
-    answered.drop_reason = Some("TCP_FLAGS".into());
-    let queued = tp(syn(Path::TP_SYNACK_REQUEST | Path::TP_CONSUME_SKB));
-    check(vec![queued.clone(), answered.clone()], "syn.queued? ack.reset.bad_ack => later.pending");
-    check(
-        vec![queued, reset, answered],
-        "syn.queued? later.reset_no_socket => later.reset_no_socket",
-    );
-}
-
-#[test]
 fn an_ack_that_recovers_is_seen_by_its_child() {
     check(
         vec![
@@ -194,7 +183,10 @@ fn cookie_path() {
         "syn.cookie ack.drop.child_failed => later.phantom",
     );
     let invalid = Path::COOKIE_CHECK | Path::COOKIE_CHECK_LISTENER | Path::SEND_RESET;
-    check(vec![ack(invalid)], "ack.reset.invalid_cookie => ack.reset.invalid_cookie");
+    check(
+        vec![syn(COOKIE), ack(invalid)],
+        "syn.cookie ack.reset.invalid_cookie => ack.reset.invalid_cookie",
+    );
     check(
         vec![syn(COOKIE), full(ack(COOKIE_REFUSED)), ack(invalid)],
         "syn.cookie ack.drop.overflow.cookie later.reset_no_socket => later.reset_no_socket",
@@ -277,11 +269,40 @@ fn defer_accept_and_other_drops() {
     check(vec![syn(QUEUED), deferred(ACK, 0)], "syn.queued ack.drop.defer_accept => later.pending");
     let lost_race = Path::CHECK_REQ | Path::SYN_RECV_SOCK_CHILD | Path::CHECK_REQ_NULL;
     check(vec![syn(QUEUED), ack(lost_race)], "syn.queued ack.drop.lost_race => ack.drop.lost_race");
-    // Without data, but after the timeouts it was deferred for, nothing but PAWS is left.
-    let paws = deferred(ACK | PSH, 5);
-    check(vec![syn(QUEUED), paws.clone()], "syn.queued ack.drop.paws? => later.pending");
-    // Whose SYN was not seen has no window to be in.
-    check(vec![paws], "ack.drop.other => later.pending");
+    // A FIN takes a sequence number: nothing is deferred.
+    check(vec![syn(QUEUED), deferred(ACK | FIN, 0)], "syn.queued ack.drop.other? => later.pending");
+}
+
+#[test]
+fn a_third_ack_is_judged_by_its_requests_window_and_timestamps() {
+    let refused = |in_window, timestamps| {
+        let event = ack(Path::CHECK_REQ | Path::CHECK_REQ_NULL);
+        vec![syn(QUEUED), Event { in_window, timestamps, ..event }]
+    };
+    let paws = "syn.queued ack.drop.paws => later.pending";
+    let outside = "syn.queued ack.drop.out_of_window => later.pending";
+    // Nothing that was read explains it: an SMC listener, say.
+    let other = "syn.queued ack.drop.other? => later.pending";
+    check(refused(Some(true), Some(Timestamps::Old)), paws);
+    check(refused(Some(true), Some(Timestamps::EchoUnsent)), paws);
+    // The same exit; the kernel names PAWS first.
+    check(refused(Some(false), Some(Timestamps::Old)), paws);
+    check(refused(Some(false), Some(Timestamps::Good)), outside);
+    check(refused(Some(false), None), outside);
+    check(refused(Some(true), Some(Timestamps::Good)), other);
+    check(refused(Some(true), None), other);
+    check(refused(None, None), other);
+    // The window was not read; no window reaches so far.
+    let far = |seq, payload_len| {
+        let mut event = ack(Path::CHECK_REQ | Path::CHECK_REQ_NULL);
+        event.segment = Some(Segment { flags: ACK, seq, ack_seq: 1, payload_len });
+        vec![syn(QUEUED), event]
+    };
+    check(far(2 + 0x1_0000, 0), outside);
+    check(far(1, 0), outside);
+    check(far(1, 1), outside);
+    check(far(1, 2), other);
+    check(far(2, 0), other);
 }
 
 #[test]
@@ -304,10 +325,6 @@ fn segments_refused_for_what_they_carry() {
     // The SYN has sequence number 1.
     check(
         vec![syn(QUEUED), with(null, ACK, 2 + 0x1_0000)],
-        "syn.queued ack.drop.out_of_window => later.pending",
-    );
-    check(
-        vec![syn(QUEUED), with(null, ACK, 1)],
         "syn.queued ack.drop.out_of_window => later.pending",
     );
     check(
@@ -335,6 +352,32 @@ fn fast_open() {
         vec![tp(syn(Path::TP_SYNACK_FASTOPEN)), tp(ack(Path::TP_ESTABLISHED))],
         "syn.fastopen? => syn.fastopen",
     );
+    // The child that fills the accept queue is none that found it full.
+    let filled = Event {
+        after: Some(QueueView { accept: Some((2, 1)), ..QueueView::default() }),
+        ..syn(child)
+    };
+    check(vec![filled], "syn.fastopen => syn.fastopen");
+    // Its queue is full: an ordinary handshake, or whatever else becomes of the SYN.
+    let full_queue = |path: u32| syn(path | Path::FASTOPEN_FULL);
+    check(
+        vec![full_queue(QUEUED), ack(TAKEN)],
+        "syn.fastopen_queue_full? syn.queued ack.accepted => ack.accepted",
+    );
+    check(
+        vec![tp(full_queue(Path::TP_SYNACK_REQUEST)), tp(ack(Path::TP_ESTABLISHED))],
+        "syn.fastopen_queue_full? syn.queued? ack.accepted? => ack.accepted",
+    );
+    check(vec![full_queue(COOKIE)], "syn.fastopen_queue_full? syn.cookie => syn.cookie");
+    // A child whose RST was long ago has made room (rskq_rst_head).
+    check(vec![full_queue(child)], "syn.fastopen => syn.fastopen");
+    check(
+        vec![full(full_queue(Path::CONN_REQUEST))],
+        "syn.drop.accept_queue_full => syn.drop.accept_queue_full",
+    );
+    // Data after the application closed it.
+    let late = Event { sk_state: 10, ..event(Kind::Reset, Path::SEND_RESET) };
+    check(vec![syn(child), late], "syn.fastopen => syn.fastopen");
 }
 
 #[test]
@@ -358,52 +401,4 @@ fn another_listener_decides() {
     // A cookie belongs to no listener in particular.
     let taken = Event { sk: 77, ..ack(Path::COOKIE_CHECK | Path::COOKIE_CHECK_CHILD) };
     check(vec![syn(COOKIE), taken], "syn.cookie ack.accepted.cookie => ack.accepted.cookie");
-}
-
-#[test]
-fn tracepoints_say_what_they_can() {
-    let reason = |m: Event, reason: &str| Event { drop_reason: Some(reason.into()), ..tp(m) };
-    let freed = |path| full(ack(Path::TP_RECEIVE | Path::TP_KFREE_SKB | path));
-    check(
-        vec![tp(syn(Path::TP_SYNACK_REQUEST)), tp(ack(Path::TP_ESTABLISHED))],
-        "syn.queued? ack.accepted? => ack.accepted",
-    );
-    check(
-        vec![tp(syn(Path::TP_SYNACK_COOKIE)), tp(ack(Path::TP_ESTABLISHED))],
-        "syn.cookie? ack.accepted.cookie? => ack.accepted.cookie",
-    );
-    check(
-        vec![tp(syn(Path::TP_SYNACK_REQUEST)), reason(freed(0), "TCP_LISTEN_OVERFLOW")],
-        "syn.queued? ack.drop.overflow => later.pending",
-    );
-    check(
-        vec![
-            tp(syn(Path::TP_SYNACK_REQUEST)),
-            reason(freed(Path::TP_SEND_RESET), "TCP_LISTEN_OVERFLOW"),
-        ],
-        "syn.queued? ack.reset.overflow => ack.reset.overflow",
-    );
-    let in_cookie = Event { freed_in: Some("cookie_v4_check"), ..reason(freed(0), "NO_SOCKET") };
-    check(
-        vec![tp(syn(Path::TP_SYNACK_COOKIE)), in_cookie],
-        "syn.cookie? ack.drop.overflow.cookie => later.phantom",
-    );
-    // Without the reason (before v6.15) the branch is not seen.
-    check(
-        vec![tp(syn(Path::TP_SYNACK_REQUEST)), reason(freed(0), "NOT_SPECIFIED")],
-        "syn.queued? ack.drop.overflow? => later.pending",
-    );
-    check(
-        vec![tp(full(syn(Path::TP_CONSUME_SKB)))],
-        "syn.drop.accept_queue_full? => syn.drop.accept_queue_full",
-    );
-    // A segment of an accepted connection that is dropped for its own reasons is no third ACK.
-    check(
-        vec![
-            tp(syn(Path::TP_SYNACK_REQUEST)),
-            tp(ack(Path::TP_ESTABLISHED)),
-            reason(freed(0), "TCP_OLD_DATA"),
-        ],
-        "syn.queued? ack.accepted? => ack.accepted",
-    );
 }

@@ -6,7 +6,7 @@ use crate::sink::{
     top::{
         columns::owner,
         row::{FullShare, Row},
-        state::State,
+        state::{Handshake, State},
     },
     trace::Waits,
     trace_text::by_count,
@@ -49,7 +49,8 @@ pub(super) fn page(
     if let Some(waits) = &row.totals.waits {
         histogram(&mut text, waits);
     }
-    let here = state.handshakes.iter().rev().filter(|h| h.key == row.key);
+    let here = |h: &&Handshake| h.key == row.key || h.group == Some(row.key);
+    let here = state.handshakes.iter().rev().filter(here);
     for (i, handshake) in here.enumerate() {
         if i == 0 {
             text.blank();

@@ -96,7 +96,9 @@ fn queue(canvas: &mut Canvas<'_>, y: usize, height: usize, row: &Row) {
 }
 
 fn title(canvas: &mut Canvas<'_>, state: &State, rows: &[&Row], held: bool) {
-    let full = rows.iter().filter(|row| row.full()).count();
+    // A group is one.
+    let listeners = rows.iter().filter(|row| row.group.is_none()).count();
+    let full = rows.iter().filter(|row| row.group.is_none() && row.full()).count();
     let mut parts = vec![(Tone::Strong, "overflow top".to_owned())];
     if held {
         parts.push((Tone::Warn, " PAUSED".to_owned()));
@@ -106,8 +108,12 @@ fn title(canvas: &mut Canvas<'_>, state: &State, rows: &[&Row], held: bool) {
         || "--:--:--".to_owned(),
         |o| clock(state.now_ns, o.wall_offset_ns, o.utc_offset_s),
     );
-    parts.push((Tone::Plain, format!(" {time}  {}, ", count(rows.len(), "listener"))));
+    parts.push((Tone::Plain, format!(" {time}  {}, ", count(listeners, "listener"))));
     parts.push((if full > 0 { Tone::Bad } else { Tone::Plain }, format!("{full} full")));
+    if let Some(unaccounted) = state.unaccounted {
+        let tone = if unaccounted > 0 { Tone::Bad } else { Tone::Plain };
+        parts.push((tone, format!(", {unaccounted} unaccounted")));
+    }
     // Of what does not change, as much as there is room for.
     let width = usize::from(canvas.area().width);
     let mut used: usize = parts.iter().map(|(_, text)| text.chars().count()).sum();

@@ -139,3 +139,87 @@ fn time_in_the_queue_counts_from_the_child_that_got_in() {
     assert_eq!(wait(&[(Kind::Syn, fast_open, 100), accept]), Some(800));
     assert_eq!(wait(&[accept]), None);
 }
+
+#[test]
+fn whether_it_recovered_is_for_the_client_to_say() {
+    let closing = |m: Event| {
+        let mut m = m;
+        m.segment.as_mut().unwrap().flags = ACK | FIN;
+        m
+    };
+    let refused = || full(ack(REFUSED));
+    check(
+        vec![syn(QUEUED), refused(), closing(ack(TAKEN))],
+        "syn.queued ack.drop.overflow later.recovered_too_late ack.accepted \
+         => later.recovered_too_late",
+    );
+    check(
+        vec![syn(QUEUED), refused(), closing(ack(TAKEN)), event(Kind::Accept, 0)],
+        "syn.queued ack.drop.overflow later.recovered_too_late ack.accepted later.accepted_by_app \
+         => later.recovered_too_late",
+    );
+    let by_cookie = Path::COOKIE_CHECK | Path::COOKIE_CHECK_CHILD;
+    check(
+        vec![syn(COOKIE), full(ack(COOKIE_REFUSED)), closing(ack(by_cookie))],
+        "syn.cookie ack.drop.overflow.cookie later.recovered_too_late ack.accepted.cookie \
+         => later.recovered_too_late",
+    );
+    // Closed, or reset, after it got in and before accept() came.
+    for sk_state in [7, 8] {
+        let taken_too_late = Event { sk_state, ..event(Kind::Accept, 0) };
+        check(
+            vec![syn(QUEUED), refused(), ack(TAKEN), taken_too_late.clone()],
+            "syn.queued ack.drop.overflow later.recovered ack.accepted later.accepted_by_app \
+             => later.recovered_too_late",
+        );
+        // Of those that never waited for room nothing is said.
+        check(
+            vec![syn(QUEUED), ack(TAKEN), taken_too_late],
+            "syn.queued ack.accepted later.accepted_by_app => later.accepted_by_app",
+        );
+    }
+    let in_time = Event { sk_state: 1, ..event(Kind::Accept, 0) };
+    check(
+        vec![syn(QUEUED), refused(), ack(TAKEN), in_time],
+        "syn.queued ack.drop.overflow later.recovered ack.accepted later.accepted_by_app \
+         => later.accepted_by_app",
+    );
+    check(
+        vec![syn(QUEUED), refused(), ack(TAKEN), event(Kind::PeerReset, 0)],
+        "syn.queued ack.drop.overflow later.recovered ack.accepted later.reset_in_queue \
+         => later.reset_in_queue",
+    );
+    // A client that has closed believes in no phantom.
+    check(
+        vec![syn(COOKIE), full(ack(COOKIE_REFUSED)), closing(full(ack(COOKIE_REFUSED)))],
+        "syn.cookie ack.drop.overflow.cookie+1 => ack.drop.overflow.cookie",
+    );
+    check(
+        vec![closing(ack(NO_CHILD | OVERFLOWED | Path::COOKIE_CHECK))],
+        "ack.drop.overflow.cookie => ack.drop.overflow.cookie",
+    );
+}
+
+#[test]
+fn a_request_that_moved_at_its_timer_is_not_gone() {
+    let moved =
+        || Event { sk: 77, ..event(Kind::RequestRemoved, Path::REQSK_TIMER | Path::REQSK_HASHED) };
+    let expired = event(Kind::RequestRemoved, Path::REQSK_TIMER);
+    let other = || Event { sk: 77, ..full(ack(REFUSED)) };
+    check(
+        vec![syn(QUEUED), full(ack(REFUSED)), moved(), other(), expired],
+        "syn.queued ack.drop.overflow later.migrated ack.drop.overflow later.request_expired \
+         => later.request_expired",
+    );
+    check(
+        vec![syn(QUEUED), moved(), Event { sk: 77, ..ack(TAKEN) }],
+        "syn.queued later.migrated ack.accepted => ack.accepted",
+    );
+    // Whether a clone took its place does not show while TCP_DEFER_ACCEPT sends no SYN-ACK.
+    let orphaned = Event { sk_state: 7, ..event(Kind::RequestRemoved, Path::REQSK_TIMER) };
+    let bare = Event { defer_accept: Some(2), ..ack(Path::CHECK_REQ | Path::CHECK_REQ_NULL) };
+    check(
+        vec![syn(QUEUED), bare, orphaned],
+        "syn.queued ack.drop.defer_accept later.request_orphaned? => later.request_orphaned",
+    );
+}
