@@ -7,12 +7,10 @@ use guest_cases::{
     said::{self, Charged},
 };
 use overflow_core::verdict::{Counter, VerdictId};
+use serde_json::Value;
 
 use super::case::{Case, Count, Losses, Mode, TOLERATED, Told};
 use crate::matrix::Rung;
-
-/// Whether a line of type `audit` whose `unaccounted` is not 0 is wrong.
-const AUDITED: bool = false;
 
 /// Everything that is wrong, one sentence each.
 pub fn judge(case: &Case, mode: Mode, rung: Rung, report: &Report) -> Vec<String> {
@@ -32,6 +30,7 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, report: &Report) -> Vec<String
     }
     if case.storm {
         wrong.extend(storm(report));
+        wrong.extend(audit(report));
         return wrong;
     }
     let by_tracepoints = if rung == Rung::Tracepoint { case.by_tracepoints } else { None };
@@ -84,10 +83,47 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, report: &Report) -> Vec<String
             }
         }
     }
-    if AUDITED {
-        let lines = said.audit.iter().filter(|line| ours(line["netns"].as_u64(), None, report));
-        let unaccounted = lines.filter(|line| line["unaccounted"].as_u64() != Some(0));
-        wrong.extend(unaccounted.map(|line| format!("not accounted for: {line}")));
+    wrong.extend(audit(report));
+    wrong
+}
+
+/// What the audit leaves open, and where it has read the counters otherwise.
+fn audit(report: &Report) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let counted: BTreeMap<u64, &BTreeMap<String, u64>> = report
+        .namespaces
+        .iter()
+        .filter_map(|(actor, netns)| Some((*netns, report.counters.get(actor)?)))
+        .chain(report.storm.iter().map(|(netns, counted)| (*netns, counted)))
+        .collect();
+    let whole = |line: &&Value| line["t_ns"].is_null();
+    let lines: BTreeMap<u64, &Value> = report
+        .said
+        .audit
+        .iter()
+        .filter(whole)
+        .filter_map(|line| Some((line["netns"].as_u64()?, line)))
+        .collect();
+    for (netns, counted) in counted {
+        let rose = |name: &str| counted.get(name).copied().unwrap_or(0);
+        let Some(line) = lines.get(&netns) else {
+            if rose("ListenDrops") > 0 {
+                wrong.push(format!(
+                    "no audit of a namespace with {} ListenDrops",
+                    rose("ListenDrops")
+                ));
+            }
+            continue;
+        };
+        for (name, parts) in line["counters"].as_object().into_iter().flatten() {
+            let unaccounted = parts["unaccounted"].as_i64().unwrap_or(0);
+            if unaccounted != 0 {
+                wrong.push(format!("audit: {unaccounted} {name} unaccounted for: {parts}"));
+            }
+            if parts["rose"].as_u64() != Some(rose(name)) {
+                wrong.push(format!("audit: {name} rose by {}, not as in {parts}", rose(name)));
+            }
+        }
     }
     wrong
 }
