@@ -108,7 +108,7 @@ impl Wire {
             options.extend([FASTOPEN, u8::try_from(2 + cookie.len())?]);
             options.extend(cookie);
         }
-        while options.len() % 4 != 0 {
+        while !options.len().is_multiple_of(4) {
             options.push(1);
         }
         let acknowledged = client.server.unwrap_or(0).wrapping_add_signed(segment.ack);

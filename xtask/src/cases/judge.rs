@@ -413,7 +413,7 @@ mod tests {
         let found = wrong(|report| report.said.totals[0].count = 3);
         assert_eq!(found, ["in the totals: 3 × syn.drop.accept_queue_full of a, true are 2"]);
         assert_eq!(wrong(|r| r.said.ended = false), ["the tool ended without a summary"]);
-        let found = wrong(|report| drop(report.said.losses.insert("x".to_owned(), 1)));
+        let found = wrong(|report| report.said.losses = [("x".to_owned(), 1)].into());
         assert_eq!(found, ["said that 1 x were lost"]);
         let queue = said::Queue { charged: charged(), overflows: 2, full_now: true };
         let found = wrong(|report| report.said.queues.push(queue));

@@ -199,7 +199,9 @@ impl Group {
     fn losses(&self, kernel: &str, reports: &mut [Report]) -> Cell {
         let first = reports.first_mut().map(|report| std::mem::take(&mut report.said.losses));
         let lost: Vec<_> = first.into_iter().flatten().collect();
-        reports.iter_mut().for_each(|report| report.said.losses.clear());
+        for report in reports {
+            report.said.losses.clear();
+        }
         let wrong = lost.iter().map(|(what, n)| format!("said that {n} {what} were lost"));
         let ended = if lost.is_empty() { Ended::Right } else { Ended::Wrong(wrong.collect()) };
         Cell::of(Run { case: &TOGETHER, ..self.runs[0] }, kernel, ended)
