@@ -80,7 +80,7 @@ pub fn write(wired: &Wired, extension: Option<Extension>, bad_checksum: bool) ->
     Ok(bytes)
 }
 
-/// An ICMP error, host unreachable, about a segment that the server sent: the beginning of that
+/// An ICMP error (host unreachable; by IPv6, administratively prohibited) about a segment that the server sent: the beginning of that
 /// segment is in it.
 pub fn unreachable(about: &Wired) -> Result<Vec<u8>> {
     let mut inner = write(about, None, false)?;
@@ -94,9 +94,10 @@ pub fn unreachable(about: &Wired) -> Result<Vec<u8>> {
         }
         (IpAddr::V6(server), IpAddr::V6(client)) => {
             let packet = PacketBuilder::ipv6(client.octets(), server.octets(), 64);
-            let address = icmpv6::DestUnreachableCode::Address;
-            let address = Icmpv6Type::DestinationUnreachable(address);
-            packet.icmpv6(address).write(&mut bytes, &inner)?;
+            // tcp_v6_err ends a request only where icmpv6_err_convert says `fatal`.
+            let prohibited = icmpv6::DestUnreachableCode::Prohibited;
+            let prohibited = Icmpv6Type::DestinationUnreachable(prohibited);
+            packet.icmpv6(prohibited).write(&mut bytes, &inner)?;
         }
         (from, to) => bail!("no packet goes from {from} to {to}"),
     }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use guest_cases::{
     action::Listen,
     job::{Listener, Reply},
@@ -117,7 +117,8 @@ impl Sockets {
             Some(first) => self.listeners.retain(|other, _| !other.starts_with(first)),
             None => drop(self.listeners.remove(name)),
         }
-        if self.listeners.len() == before { bail!("{name} is not open") } else { Ok(()) }
+        ensure!(self.listeners.len() < before, "{name} is not open");
+        Ok(())
     }
 
     /// Takes so many connections, which must be there; then none must be left if `all`.

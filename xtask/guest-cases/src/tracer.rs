@@ -14,7 +14,7 @@ use guest_cases::said::{self, Said};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long the tool may take to attach, or to end.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(10);
 
 /// A running tool; killed when dropped.

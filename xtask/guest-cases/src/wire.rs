@@ -47,7 +47,7 @@ struct Client {
     isn: u32,
     /// The server's first sequence number.
     server: Option<u32>,
-    /// The last timestamp of the server.
+    /// The timestamp of the server's last SYN-ACK.
     recent: u32,
     /// The Fast Open cookie that it was given.
     cookie: Vec<u8>,
@@ -108,7 +108,7 @@ impl Wire {
             options.extend([FASTOPEN, u8::try_from(2 + cookie.len())?]);
             options.extend(cookie);
         }
-        while options.len() % 4 != 0 {
+        while !options.len().is_multiple_of(4) {
             options.push(1);
         }
         let acknowledged = client.server.unwrap_or(0).wrapping_add_signed(segment.ack);
@@ -213,9 +213,10 @@ impl Wire {
         let client = self.clients.entry(wired.ports.1).or_default();
         if wired.flags & (SYN | ACK) == SYN | ACK {
             client.server = Some(wired.seq);
-        }
-        if let Some(&[a, b, c, d, ..]) = segment::option(&wired.options, TIMESTAMP) {
-            client.recent = u32::from_be_bytes([a, b, c, d]);
+            // Since v6.14 tcp_check_req refuses any but those of its SYN-ACKs.
+            if let Some(&[a, b, c, d, ..]) = segment::option(&wired.options, TIMESTAMP) {
+                client.recent = u32::from_be_bytes([a, b, c, d]);
+            }
         }
         if let Some(cookie) = segment::option(&wired.options, FASTOPEN) {
             client.cookie = cookie.to_vec();

@@ -7,12 +7,10 @@ use guest_cases::{
     said::{self, Charged},
 };
 use overflow_core::verdict::{Counter, VerdictId};
+use serde_json::Value;
 
 use super::case::{Case, Count, Losses, Mode, TOLERATED, Told};
 use crate::matrix::Rung;
-
-/// Whether a line of type `audit` whose `unaccounted` is not 0 is wrong.
-const AUDITED: bool = false;
 
 /// Everything that is wrong, one sentence each.
 pub fn judge(case: &Case, mode: Mode, rung: Rung, report: &Report) -> Vec<String> {
@@ -32,6 +30,7 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, report: &Report) -> Vec<String
     }
     if case.storm {
         wrong.extend(storm(report));
+        wrong.extend(audit(report));
         return wrong;
     }
     let by_tracepoints = if rung == Rung::Tracepoint { case.by_tracepoints } else { None };
@@ -84,10 +83,47 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, report: &Report) -> Vec<String
             }
         }
     }
-    if AUDITED {
-        let lines = said.audit.iter().filter(|line| ours(line["netns"].as_u64(), None, report));
-        let unaccounted = lines.filter(|line| line["unaccounted"].as_u64() != Some(0));
-        wrong.extend(unaccounted.map(|line| format!("not accounted for: {line}")));
+    wrong.extend(audit(report));
+    wrong
+}
+
+/// What the audit leaves open, and where it has read the counters otherwise.
+fn audit(report: &Report) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let counted: BTreeMap<u64, &BTreeMap<String, u64>> = report
+        .namespaces
+        .iter()
+        .filter_map(|(actor, netns)| Some((*netns, report.counters.get(actor)?)))
+        .chain(report.storm.iter().map(|(netns, counted)| (*netns, counted)))
+        .collect();
+    let whole = |line: &&Value| line["t_ns"].is_null();
+    let lines: BTreeMap<u64, &Value> = report
+        .said
+        .audit
+        .iter()
+        .filter(whole)
+        .filter_map(|line| Some((line["netns"].as_u64()?, line)))
+        .collect();
+    for (netns, counted) in counted {
+        let rose = |name: &str| counted.get(name).copied().unwrap_or(0);
+        let Some(line) = lines.get(&netns) else {
+            if rose("ListenDrops") > 0 {
+                wrong.push(format!(
+                    "no audit of a namespace with {} ListenDrops",
+                    rose("ListenDrops")
+                ));
+            }
+            continue;
+        };
+        for (name, parts) in line["counters"].as_object().into_iter().flatten() {
+            let unaccounted = parts["unaccounted"].as_i64().unwrap_or(0);
+            if unaccounted != 0 {
+                wrong.push(format!("audit: {unaccounted} {name} unaccounted for: {parts}"));
+            }
+            if parts["rose"].as_u64() != Some(rose(name)) {
+                wrong.push(format!("audit: {name} rose by {}, not as in {parts}", rose(name)));
+            }
+        }
     }
     wrong
 }
@@ -276,4 +312,135 @@ fn describe(charged: &Charged, report: &Report) -> String {
         part("owner", charged.comm.clone()),
     ]
     .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::case::{CASE, told, up_to},
+        *,
+    };
+
+    const CASE_OF_A: Case = Case {
+        told: &[
+            told("syn.drop.accept_queue_full", 2, "a").clients(7, 8),
+            up_to("syn.drop.other", 1, "a"),
+        ],
+        counters: &[("s", "ListenDrops", 3)],
+        not_full: &["a"],
+        ..CASE
+    };
+
+    fn listener() -> Listener {
+        Listener {
+            actor: "s".to_owned(),
+            pid: 10,
+            netns: 1,
+            inode: 33,
+            address: "[::]:80".to_owned(),
+        }
+    }
+
+    fn charged() -> Charged {
+        Charged {
+            netns: Some(1),
+            address: Some("*:80".to_owned()),
+            port: Some(80),
+            inodes: vec![33],
+            comm: Some("s".to_owned()),
+            pids: vec![10, 11],
+        }
+    }
+
+    fn line(id: &str, client: Option<u16>, count: u64) -> said::Told {
+        said::Told { id: id.to_owned(), known: None, charged: charged(), client, count }
+    }
+
+    fn report() -> Report {
+        let mut report = Report::default();
+        report.listeners.insert("a".to_owned(), listener());
+        report.namespaces.insert("s".to_owned(), 1);
+        let counted = [("ListenDrops".to_owned(), 3), ("ListenOverflows".to_owned(), 2)];
+        report.counters.insert("s".to_owned(), counted.into());
+        let full = "syn.drop.accept_queue_full";
+        report.said.events = vec![line(full, Some(7), 2), line("syn.drop.other", Some(9), 1)];
+        report.said.totals = vec![line(full, None, 2), line("syn.drop.other", None, 1)];
+        report.said.ended = true;
+        let part = |rose| json!({"rose": rose, "told": rose, "unaccounted": 0});
+        report.said.audit = vec![json!({
+            "netns": 1,
+            "counters": {"ListenDrops": part(3), "ListenOverflows": part(2)},
+        })];
+        report
+    }
+
+    fn wrong(change: impl FnOnce(&mut Report)) -> Vec<String> {
+        let mut report = report();
+        change(&mut report);
+        judge(&CASE_OF_A, Mode::Default, Rung::Fentry, &report)
+    }
+
+    #[test]
+    fn what_is_told_of_the_right_socket_passes() {
+        assert_eq!(wrong(|_| ()), [""; 0]);
+        // Those of others on this machine say nothing.
+        let elsewhere = |report: &mut Report| {
+            let mut line = line("syn.cookie", None, 1);
+            line.charged.netns = Some(2);
+            report.said.events.push(line);
+        };
+        assert_eq!(wrong(elsewhere), [""; 0]);
+    }
+
+    #[test]
+    fn each_untruth_is_found() {
+        let event = |change: fn(&mut said::Told)| {
+            wrong(move |report| change(&mut report.said.events[0])).join("; ")
+        };
+        for (found, part) in [
+            (event(|e| e.count = 1), "1 × syn.drop.accept_queue_full of a from (7, 8), true are 2"),
+            (event(|e| e.client = Some(9)), "2 × syn.drop.accept_queue_full of a, not so"),
+            (event(|e| e.charged.inodes = vec![34]), "owner s, not so"),
+            (event(|e| e.charged.comm = Some("t".to_owned())), "owner t, not so"),
+            (event(|e| e.charged.pids = vec![12]), "not so"),
+            (event(|e| e.charged.netns = None), "no netns, listener *:80"),
+            (event(|e| e.id = "ack.reset.other".to_owned()), "2 × ack.reset.other of a, not so"),
+        ] {
+            assert!(found.contains(&part.replace("(7, 8)", "7…8")), "{found}");
+        }
+        let found = wrong(|report| report.said.totals[0].count = 3);
+        assert_eq!(found, ["in the totals: 3 × syn.drop.accept_queue_full of a, true are 2"]);
+        assert_eq!(wrong(|r| r.said.ended = false), ["the tool ended without a summary"]);
+        let found = wrong(|report| report.said.losses = [("x".to_owned(), 1)].into());
+        assert_eq!(found, ["said that 1 x were lost"]);
+        let queue = said::Queue { charged: charged(), overflows: 2, full_now: true };
+        let found = wrong(|report| report.said.queues.push(queue));
+        assert_eq!(found, ["a is said to be full still, but is empty"]);
+    }
+
+    #[test]
+    fn a_case_that_is_wrong_of_the_kernel_fails() {
+        let found = wrong(|report| {
+            report.counters.insert("s".to_owned(), [("ListenDrops".to_owned(), 4)].into());
+        });
+        assert!(found[0].starts_with("ListenDrops of s rose by 4, the case has 3"), "{found:?}");
+        assert!(found.contains(&"the case knows of 3 ListenDrops of s, not of 4".to_owned()));
+        assert_eq!(wrong(|r| r.failed = Some("no".to_owned())), ["in the script: no"]);
+    }
+
+    #[test]
+    fn the_audit_must_account_for_everything() {
+        let found = wrong(|report| {
+            report.said.audit[0]["counters"]["ListenDrops"]["unaccounted"] = json!(-1);
+        });
+        assert!(found[0].starts_with("audit: -1 ListenDrops unaccounted for"), "{found:?}");
+        let found = wrong(|report| {
+            report.said.audit[0]["counters"]["ListenDrops"]["rose"] = json!(2);
+        });
+        assert!(found[0].starts_with("audit: ListenDrops rose by 3"), "{found:?}");
+        let found = wrong(|report| report.said.audit.clear());
+        assert_eq!(found, ["no audit of a namespace with 3 ListenDrops"]);
+    }
 }

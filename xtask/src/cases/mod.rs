@@ -10,6 +10,7 @@ use std::{
     fs,
     path::PathBuf,
     process::{Command, ExitCode},
+    thread,
     time::Duration,
 };
 
@@ -179,7 +180,10 @@ impl Group {
                 let ended = Ended::Wrong(vec![format!("{e:#}")]);
                 self.runs.iter().for_each(|run| table.add(Cell::of(*run, kernel, ended.clone())));
             }
-            Ok(reports) => {
+            Ok(mut reports) => {
+                if reports.len() > 1 {
+                    table.add(self.losses(kernel, &mut reports));
+                }
                 for (run, report) in self.runs.iter().zip(&reports) {
                     keep(kernel, *run, report)?;
                     table.add(Cell::of(*run, kernel, run.ended(kernel, report)));
@@ -189,6 +193,23 @@ impl Group {
         Ok(())
     }
 }
+
+impl Group {
+    /// What was lost cannot be told by case: it is one check for all of them.
+    fn losses(&self, kernel: &str, reports: &mut [Report]) -> Cell {
+        let first = reports.first_mut().map(|report| std::mem::take(&mut report.said.losses));
+        let lost: Vec<_> = first.into_iter().flatten().collect();
+        for report in reports {
+            report.said.losses.clear();
+        }
+        let wrong = lost.iter().map(|(what, n)| format!("said that {n} {what} were lost"));
+        let ended = if lost.is_empty() { Ended::Right } else { Ended::Wrong(wrong.collect()) };
+        Cell::of(Run { case: &TOGETHER, ..self.runs[0] }, kernel, ended)
+    }
+}
+
+/// Stands for all cases that were traced together.
+static TOGETHER: Case = Case { name: "losses of those together", ..case::CASE };
 
 impl Run {
     fn name(self) -> String {
@@ -278,7 +299,13 @@ fn natively(runs: &[Run], here: &dyn Needs, alone: bool) -> Result<Table> {
         runs.for_each(|run| table.add(Cell::of(run, NATIVE, Ended::Skipped(why.clone()))));
         return Ok(table);
     }
-    for group in groups(runs, alone) {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let (runs, crowded): (Vec<_>, Vec<_>) = runs.partition(|run| !run.case.smp || processors >= 4);
+    for run in crowded {
+        let why = format!("needs four processors: this machine has {processors}");
+        table.add(Cell::of(run, NATIVE, Ended::Skipped(why)));
+    }
+    for group in groups(runs.into_iter(), alone) {
         group.ended(NATIVE, play(&group), &mut table)?;
     }
     Ok(table)

@@ -64,7 +64,7 @@ pub const CASES: &[Case] = &[
         shows: "200 threads wait in accept(): each accept is seen, the queue is never left full",
         script: "
             s tun
-            s listen a 5041 0
+            s listen a 5041 512
             s block a 200
             trace
             s hs 5041 30000 n=300
@@ -104,7 +104,7 @@ pub const CASES: &[Case] = &[
             s drain 50",
         told: &[up_to("syn.drop.accept_queue_full", 3000, "a")],
         counters: &[("s", "ListenOverflows", 3000)],
-        args: &["--ring-size", "4k"],
+        args: &["--ring-size", "4K"],
         losses: Losses::Complete,
         alone: true,
         ..CASE

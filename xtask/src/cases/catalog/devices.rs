@@ -8,6 +8,9 @@ const MACVLAN: &[Need] = &[Need { what: "macvlan", since: Some((5, 10)) }];
 const IPVLAN: &[Need] = &[Need { what: "ipvlan", since: Some((5, 10)) }];
 const VLAN: &[Need] = &[Need { what: "vlan", since: Some((5, 10)) }];
 
+/// Debian's 5.10 is built without it.
+const MPTCP: &[Need] = &[Need { what: "MPTCP", since: Some((6, 1)) }];
+
 /// A container with a listener; its neighbour by the device below; a client on the other end of the
 /// link. What overflows is the container's.
 const CONTAINER: Case = Case {
@@ -117,6 +120,45 @@ pub const CASES: &[Case] = &[
         tolerated: &["later.phantom"],
         counters: &[("s", "ListenOverflows", 2)],
         modes: MODES,
+        ..CASE
+    },
+    // subflow_v4_conn_request calls tcp_conn_request: the queue is that of the listener's first
+    // subflow, a socket of the kernel's own that no process holds.
+    Case {
+        name: "mptcp.plain_client",
+        shows: "an MPTCP listener whose queue is full, SYNs of plain TCP",
+        script: "
+            s tun
+            s listen a 5092 1 mptcp
+            trace
+            s hs 5092 40001 n=2
+            s syn 5092 40003 n=3
+            s drain 50
+            s got 40003 n=3 -",
+        told: &[told("syn.drop.accept_queue_full", 3, "a").clients(40_003, 40_005)],
+        counters: &[("s", "ListenOverflows", 3)],
+        modes: MODES,
+        needs: MPTCP,
+        ..CASE
+    },
+    // MP_CAPABLE, version 1, HMAC-SHA256; the client falls back to TCP by its third ACK without keys.
+    Case {
+        name: "mptcp.capable_client",
+        shows: "an MPTCP listener whose queue is full, SYNs with MP_CAPABLE",
+        script: "
+            s tun
+            s listen a 5092 1 mptcp
+            trace
+            s syn 5092 40001 n=2 opt=1e040101
+            s drain 50
+            s ack 5092 40001 n=2
+            s syn 5092 40003 n=3 opt=1e040101
+            s drain 50
+            s got 40003 n=3 -",
+        told: &[told("syn.drop.accept_queue_full", 3, "a").clients(40_003, 40_005)],
+        counters: &[("s", "ListenOverflows", 3)],
+        modes: MODES,
+        needs: MPTCP,
         ..CASE
     },
 ];
