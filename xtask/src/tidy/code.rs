@@ -10,6 +10,7 @@ const UNSAFE: &[&str] = &[
     "crates/lab/src/link/ifreq.rs",
     "crates/lab/src/ends/watched.rs",
     "overflow-common/src/event.rs",
+    "overflow-common/src/audit.rs",
     "overflow-common/src/field.rs",
     "overflow-common/src/plain.rs",
     "overflow-common/src/segment.rs",
