@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 /// What kernels lack: built without what it belongs to, or older than it.
 const OPTIONAL: &[&str] =
-    &["TCP_IS_MPTCP", "MSK_FIRST", "REQ_TSVAL_FIRST", "REQ_TSVAL_LAST"];
+    &["TCP_IS_MPTCP", "TCP_SYN_SMC", "MSK_FIRST", "REQ_TSVAL_FIRST", "REQ_TSVAL_LAST"];
 
 #[derive(Deserialize)]
 struct Expected {
