@@ -18,7 +18,8 @@ use overflow_core::kernel::{Btf, Constant, Facts};
 use serde::Deserialize;
 
 /// What kernels lack: built without what it belongs to, or older than it.
-const OPTIONAL: &[&str] = &["TCP_IS_MPTCP", "MSK_FIRST", "REQ_TSVAL_FIRST", "REQ_TSVAL_LAST"];
+const OPTIONAL: &[&str] =
+    &["TCP_IS_MPTCP", "TCP_SYN_SMC", "MSK_FIRST", "REQ_TSVAL_FIRST", "REQ_TSVAL_LAST"];
 
 #[derive(Deserialize)]
 struct Expected {
