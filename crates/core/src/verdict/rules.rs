@@ -344,23 +344,25 @@ fn late_reset(event: &Event, context: Context) -> Option<VerdictId> {
         return None;
     }
     let tracepoint = event.rung == Rung::Tracepoint;
-    match context.last {
-        Some(_) if context.gone => Some(VerdictId::LaterResetNoSocket),
+    let Some(last) = context.last else {
         // A trace of overflows alone saw its end and nothing before.
-        None if context.gone && !tracepoint => Some(VerdictId::LaterResetNoSocket),
-        Some(VerdictId::SynCookie) => Some(VerdictId::AckResetInvalidCookie),
-        Some(id) => match id.class() {
-            Class::AckDropped | Class::AckReset => Some(VerdictId::LaterResetNoSocket),
-            // A pending request's segment meets tcp_check_req: this one found the request gone.
-            // Tracepoints show neither.
-            Class::SynAnswered if tracepoint => Some(VerdictId::AckResetOther),
-            Class::SynAnswered => Some(VerdictId::LaterResetNoSocket),
-            // No SYN-ACK, no third ACK.
-            Class::SynDropped => None,
-            // A child came of it, or nothing that `last` can be.
-            Class::AckAccepted | Class::Later => None,
-        },
-        None => None,
+        return (context.gone && !tracepoint).then_some(VerdictId::LaterResetNoSocket);
+    };
+    if context.gone {
+        return Some(VerdictId::LaterResetNoSocket);
+    }
+    if last == VerdictId::SynCookie {
+        return Some(VerdictId::AckResetInvalidCookie);
+    }
+    match last.class() {
+        // A pending request's segment meets tcp_check_req: this one found the request gone.
+        // Tracepoints show neither.
+        Class::SynAnswered if tracepoint => Some(VerdictId::AckResetOther),
+        Class::SynAnswered | Class::AckDropped | Class::AckReset => {
+            Some(VerdictId::LaterResetNoSocket)
+        }
+        // No SYN-ACK, no third ACK; and what came of a child is a connection.
+        Class::SynDropped | Class::AckAccepted | Class::Later => None,
     }
 }
 

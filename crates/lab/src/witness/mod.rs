@@ -178,6 +178,7 @@ pub(crate) fn compare(
         connections.iter().map(|c| &c.connection),
         observation.timeline.hold_end,
         at_least,
+        strays(&evidence),
     );
     Judgement { connections, counters }
 }
@@ -234,6 +235,12 @@ fn missing(comparison: &Comparison, coverage: Option<&Coverage>) -> Option<Strin
 /// nothing for the tracer to say.
 fn is_stray(comparison: &Comparison) -> bool {
     comparison.packets.as_ref().is_some_and(|e| e.pattern == WirePattern::StrayReset)
+}
+
+/// How many segments of no handshake were answered by RST.
+fn strays(evidence: &[WireEvidence]) -> u64 {
+    let strays = evidence.iter().filter(|e| e.pattern == WirePattern::StrayReset);
+    strays.map(|e| e.flow.resets.len() as u64).sum()
 }
 
 fn by_packets(comparison: &Comparison, observation: &Observation) -> Option<String> {

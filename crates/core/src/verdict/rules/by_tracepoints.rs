@@ -188,8 +188,9 @@ fn dropped(event: &Event, context: Context) -> Option<Ruling> {
         };
         return Some((id, known, CallPath::Cookie));
     }
-    // Whose handshake was not seen, or that is of another, is no third ACK by any evidence.
-    if !context.last.is_some_and(VerdictId::leaves_request) || !context.is_its(event) {
+    // Whose handshake was not seen is no third ACK by any evidence. One that was met its request:
+    // anything else with an ACK the listener answers by RST.
+    if !context.last.is_some_and(VerdictId::leaves_request) {
         return None;
     }
     if context.pending() {
@@ -203,6 +204,10 @@ fn dropped(event: &Event, context: Context) -> Option<Ruling> {
         };
         if let Some(id) = by_reason {
             return Some((id, Known::Traced, CallPath::Request));
+        }
+        if context.is_far(event) {
+            let why = "it was dropped, and lies outside of any window that a SYN-ACK can offer";
+            return Some((VerdictId::AckDropOutOfWindow, inferred(why), CallPath::Request));
         }
     }
     // This rung does not see how often the request timed out.

@@ -147,6 +147,17 @@ fn counters_prove_what_became_of_a_third_ack() {
 }
 
 #[test]
+fn a_segment_far_from_its_requests_window_met_it_all_the_same() {
+    let far = |reason| {
+        let mut event = freed(0, reason);
+        event.segment.as_mut().unwrap().seq = 1_000_000;
+        vec![tp(syn(Path::TP_SYNACK_REQUEST)), event]
+    };
+    check(far("TCP_OVERWINDOW"), "syn.queued? ack.drop.out_of_window => later.pending");
+    check(far("NOT_SPECIFIED"), "syn.queued? ack.drop.out_of_window? => later.pending");
+}
+
+#[test]
 fn what_never_came_to_a_queue_is_not_told() {
     let queued = || tp(syn(Path::TP_SYNACK_REQUEST));
     for reason in ["TCP_CSUM", "SOCKET_FILTER", "XFRM_POLICY", "TCP_MD5FAILURE", "NETFILTER_DROP"] {
