@@ -121,8 +121,21 @@ fn event(line: &Value) -> Told {
     }
 }
 
+/// A line is about one socket, or the sum of a group, in which each of its sockets stands.
 fn listener(line: &Value, said: &mut Said) {
-    let charged = charged(line, "server");
+    let whole = charged(line, "server");
+    let Some(members) = line["members"].as_array() else {
+        socket(line, whole, said);
+        return;
+    };
+    for member in members {
+        let of_member = charged(member, "server");
+        let (address, netns, port) = (whole.address.clone(), whole.netns, whole.port);
+        socket(member, Charged { address, netns, port, ..of_member }, said);
+    }
+}
+
+fn socket(line: &Value, charged: Charged, said: &mut Said) {
     for (id, count) in line["verdicts"].as_object().into_iter().flatten() {
         said.totals.push(Told {
             id: id.clone(),
@@ -175,6 +188,16 @@ mod tests {
 {"type":"audit","unaccounted":0}
 {"type":"summary"}
 "#;
+
+    #[test]
+    fn members_of_a_group_are_read_one_by_one() {
+        let line = r#"{"type":"listener","server":"0.0.0.0:80","netns":7,"inodes":[33,34],"verdicts":{"syn.cookie":3},"owner":null,"members":[{"inode":33,"verdicts":{"syn.cookie":2},"owner":{"comm":"a","pids":[1]}},{"inode":34,"verdicts":{"syn.cookie":1},"owner":null}]}"#;
+        let said = read(line.as_bytes()).unwrap();
+        let [a, b] = &said.totals[..] else { panic!("{said:?}") };
+        assert_eq!((a.count, &a.charged.inodes[..], a.charged.netns), (2, &[33][..], Some(7)));
+        assert_eq!((a.charged.comm.as_deref(), b.count), (Some("a"), 1));
+        assert_eq!(b.charged.address.as_deref(), Some("0.0.0.0:80"));
+    }
 
     #[test]
     fn lines_are_read() {

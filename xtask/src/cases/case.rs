@@ -16,6 +16,8 @@ pub struct Case {
     pub by_tracepoints: Option<&'static [Told]>,
     /// What must be told as well where every handshake is traced (`--all`, `--summary`).
     pub all: &'static [Told],
+    /// The same by tracepoints; as by the other rungs if `None`.
+    pub all_by_tracepoints: Option<&'static [Told]>,
     /// Further ids that may be told.
     pub tolerated: &'static [&'static str],
     /// How far counters of an actor's namespace must rise: actor, counter, by how much. A counter
@@ -54,6 +56,7 @@ pub const CASE: Case = Case {
     told: &[],
     by_tracepoints: None,
     all: &[],
+    all_by_tracepoints: None,
     tolerated: &[],
     counters: &[],
     unseen: &[],
@@ -173,9 +176,11 @@ pub struct Need {
     pub since: Option<(u32, u32)>,
 }
 
-/// Verdicts that say nothing of an overflow, and that a trace may tell of any case.
+/// Verdicts that say nothing of an overflow, and that a trace may tell of any case: those that are not
+/// abnormal only by `--all`, and in totals.
 pub const TOLERATED: &[&str] = &[
     "syn.queued",
+    "syn.fastopen",
     "ack.accepted",
     "ack.accepted.cookie",
     "later.accepted_by_app",

@@ -39,7 +39,8 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, report: &Report) -> Vec<String
         wrong.extend(own_sums(case, report));
     }
     if mode != Mode::Default {
-        expected.extend(case.all);
+        let by_tracepoints = if rung == Rung::Tracepoint { case.all_by_tracepoints } else { None };
+        expected.extend(by_tracepoints.unwrap_or(case.all));
     }
     let expected: Vec<_> = expected
         .iter()
@@ -61,6 +62,13 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, report: &Report) -> Vec<String
     }
     if mode != Mode::Summary {
         wrong.extend(compare("", case, &expected, &said.events, report));
+        let healthy = |told: &&said::Told| {
+            mode == Mode::Default
+                && ours(told.charged.netns, told.charged.port, report)
+                && VerdictId::parse(&told.id).is_some_and(|id| !id.is_abnormal())
+        };
+        let shown = said.events.iter().filter(healthy);
+        wrong.extend(shown.map(|told| format!("{} is shown, which is no overflow", told.id)));
     }
     wrong.extend(compare("in the totals: ", case, &expected, &said.totals, report));
     for name in case.not_full {

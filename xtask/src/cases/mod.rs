@@ -354,7 +354,9 @@ mod tests {
             let other = steps.iter().any(other);
             assert!(case.alone || !other && case.args.is_empty(), "{name} is not alone");
             let all = case.told.iter().chain(case.all);
-            let ids = all.chain(case.by_tracepoints.into_iter().flatten()).map(|told| told.id);
+            let all = all.chain(case.by_tracepoints.into_iter().flatten());
+            let all = all.chain(case.all_by_tracepoints.into_iter().flatten());
+            let ids = all.map(|told| told.id);
             for id in
                 ids.chain(case.tolerated.iter().copied()).chain(case::TOLERATED.iter().copied())
             {

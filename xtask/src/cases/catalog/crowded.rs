@@ -70,6 +70,8 @@ pub const CASES: &[Case] = &[
             s hs 5041 30000 n=300
             sleep 300",
         all: &[told("later.accepted_by_app", 300, "a")],
+        // No tracepoint is passed by accept().
+        all_by_tracepoints: Some(&[]),
         counters: &[("s", "ListenDrops", 0)],
         modes: &[Mode::All, Mode::Summary],
         not_full: &["a"],

@@ -75,6 +75,11 @@ pub const CASES: &[Case] = &[
             told("syn.fastopen_queue_full", 1, "a").clients(40_002, 40_002),
             told("ack.accepted", 1, "a").clients(40_002, 40_002),
         ],
+        // No tracepoint tells such a SYN from one without data.
+        all_by_tracepoints: Some(&[
+            told("syn.fastopen", 1, "a").clients(40_001, 40_001),
+            told("ack.accepted", 1, "a").clients(40_002, 40_002),
+        ]),
         tolerated: &["syn.fastopen_queue_full"],
         counters: &[
             ("s", "TCPFastOpenListenOverflow", 1),
