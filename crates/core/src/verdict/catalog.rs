@@ -329,8 +329,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Unknown, client: Unknown, ends: Nothing,
-        after: [],
+        server: Unknown, client: Unknown, ends: Nothing, after: [],
     }
 
     /// A slot became free before the retries ran out.
@@ -341,8 +340,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Unknown, client: Unknown, ends: Nothing,
-        after: [],
+        server: Unknown, client: Unknown, ends: Nothing, after: [],
     }
 
     /// A slot became free, but the ACK that completed the handshake closed the connection as well.
@@ -353,8 +351,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Unknown, client: Unknown, ends: Nothing,
-        after: [],
+        server: Unknown, client: Unknown, ends: Nothing, after: [],
     }
 
     /// The request ran out of SYN-ACK retransmissions.
@@ -365,8 +362,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Nothing, client: Unknown, ends: RequestTimer,
-        after: [],
+        server: Nothing, client: Unknown, ends: RequestTimer, after: [],
     }
 
     /// The listener went away, and the request was dropped without a word to its client.
@@ -377,8 +373,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Nothing, client: Unknown, ends: RequestTimer,
-        after: [],
+        server: Nothing, client: Unknown, ends: RequestTimer, after: [],
     }
 
     /// The client's own RST removed the request.
@@ -389,8 +384,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [maybe EmbryonicRsts],
-        server: Nothing, client: Unknown, ends: RequestByClient,
-        after: [],
+        server: Nothing, client: Unknown, ends: RequestByClient, after: [],
     }
 
     /// An ICMP error about its SYN-ACK removed the request.
@@ -402,8 +396,7 @@ verdicts! {
         wire: [],
         // tcp_req_err ends with tcp_listendrop.
         counters: [always ListenDrops],
-        server: Nothing, client: Unknown, ends: RequestUnseen,
-        after: [],
+        server: Nothing, client: Unknown, ends: RequestUnseen, after: [],
     }
 
     /// The request was destroyed from outside (`SOCK_DESTROY`, `ss -K`).
@@ -414,8 +407,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Nothing, client: Unknown, ends: RequestUnseen,
-        after: [],
+        server: Nothing, client: Unknown, ends: RequestUnseen, after: [],
     }
 
     /// The listener went away, and the request was taken over by another of its `SO_REUSEPORT`
@@ -427,8 +419,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Unknown, client: Unknown, ends: Nothing,
-        after: [],
+        server: Unknown, client: Unknown, ends: Nothing, after: [],
     }
 
     /// The client's RST ended the child in the accept queue, where it stays until `accept()`.
@@ -439,8 +430,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Nothing, client: Unknown, ends: ChildByClient,
-        after: [],
+        server: Nothing, client: Unknown, ends: ChildByClient, after: [],
     }
 
     /// The kernel reset the child in the accept queue while its listener was open (`SOCK_DESTROY`,
@@ -453,8 +443,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [always OutRsts],
-        server: Nothing, client: Unknown, ends: ByServerReset,
-        after: [],
+        server: Nothing, client: Unknown, ends: ByServerReset, after: [],
     }
 
     /// The client's data met no socket and was answered by RST.
@@ -466,8 +455,7 @@ verdicts! {
         wire: [],
         // Tracepoints do not show whether an inexact RST before it ended the request.
         counters: [always OutRsts, maybe SyncookiesFailed, maybe EmbryonicRsts],
-        server: Nothing, client: Unknown, ends: ByServerReset,
-        after: [],
+        server: Nothing, client: Unknown, ends: ByServerReset, after: [],
     }
 
     /// The listener was closed with the connection unaccepted (`tcp_send_active_reset`).
@@ -479,8 +467,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [always OutRsts],
-        server: Nothing, client: Unknown, ends: ByServerReset,
-        after: [],
+        server: Nothing, client: Unknown, ends: ByServerReset, after: [],
     }
 
     /// The client believes it is connected; the server has nothing.
@@ -492,8 +479,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Unknown, client: Unknown, ends: Nothing,
-        after: [],
+        server: Unknown, client: Unknown, ends: Nothing, after: [],
     }
 
     /// The observation ended while the kernel was still retrying.
@@ -504,8 +490,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Unknown, client: Unknown, ends: Nothing,
-        after: [],
+        server: Unknown, client: Unknown, ends: Nothing, after: [],
     }
 }
 
