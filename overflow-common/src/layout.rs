@@ -62,6 +62,7 @@ macro_rules! for_each_field {
             REQ_SNT_ISN: "tcp_request_sock", "snt_isn";
             SOCK_PROTOCOL: "sock", "sk_protocol";
             MSK_FIRST: "mptcp_sock", "first", optional;
+            TCP_SYN_SMC: "tcp_sock", "syn_smc", optional;
             TCP_IS_MPTCP: "tcp_sock", "is_mptcp", optional;
             SKB_HEAD: "sk_buff", "head", exact_in_all(8);
             SKB_DATA: "sk_buff", "data", exact_in_all(8);

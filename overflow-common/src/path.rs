@@ -68,7 +68,8 @@ impl Path {
     pub const COUNTED_OVERFLOW: u32 = 1 << 28;
     /// `TCPReqQFullDrop` rose.
     pub const COUNTED_QUEUE_FULL: u32 = 1 << 29;
-    /// They were read for the first time: the queue, read when the SYN was done with, stands in.
+    /// They do not tell: read for the first time, or risen by drops of several kinds that no hook saw.
+    /// The queue, read when the SYN was done with, stands in.
     pub const UNCOUNTED: u32 = 1 << 30;
     /// As the SYN entered, as many Fast Open children waited for their third ACK as the listener
     /// allows (`fastopenq.qlen >= max_qlen`), and the SYN carries data.

@@ -16,6 +16,7 @@ type Built = Mutex<Option<PathBuf>>;
 static OVERFLOW: Built = Mutex::new(None);
 static GUEST_INIT: Built = Mutex::new(None);
 static GUEST_BENCH: Built = Mutex::new(None);
+static GUEST_CASES: Built = Mutex::new(None);
 
 /// Builds `overflow` and returns its path; or takes the binary that `OVERFLOW_BINARY` names, to try
 /// a released one.
@@ -36,6 +37,11 @@ pub fn guest_init() -> Result<PathBuf> {
 /// Builds the program that drives and times handshakes in VMs, and returns its path.
 pub fn guest_bench() -> Result<PathBuf> {
     once(&GUEST_BENCH, || build("guest-bench", "--bin", "guest-bench"))
+}
+
+/// Builds the program that plays cases, and returns its path.
+pub fn guest_cases() -> Result<PathBuf> {
+    once(&GUEST_CASES, || build("guest-cases", "--bin", "guest-cases"))
 }
 
 /// Builds the program that writes recordings of many connections, and returns its path.

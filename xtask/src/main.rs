@@ -4,6 +4,7 @@ mod apt;
 mod artifacts;
 mod bench;
 mod btf;
+mod cases;
 mod exec;
 mod expected;
 mod vm_pool;
@@ -74,6 +75,11 @@ enum Verb {
     #[command(after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
         cargo xtask bench --only trace,full-bt")]
     Bench(bench::BenchArgs),
+    /// Play crafted segments and servers to `overflow trace`: is what it says what the kernel did?
+    #[command(after_help = "Examples:\n  cargo xtask cases\n  \
+        cargo xtask cases --kernels 6.12 --rungs fentry --cases reuseport\n  \
+        cargo xtask cases --native")]
+    Cases(cases::CasesArgs),
     /// Flood listeners in a VM: are the tool's counts the kernel's, and every loss reported?
     #[command(after_help = "Examples:\n  cargo xtask storm\n  \
         cargo xtask storm --rung tracepoint --smp 2 --syns 100000")]
@@ -104,6 +110,7 @@ fn main() -> ExitCode {
         Verb::GroundTruth(args) => ground_truth::ground_truth(&args),
         Verb::Matrix(args) => matrix::matrix(&args),
         Verb::Bench(args) => bench::bench(&args),
+        Verb::Cases(args) => cases::cases(&args),
         Verb::Storm(args) => storm::storm(&args),
         Verb::Soak(args) => soak::soak(&args),
         Verb::BtfExcerpt(args) => btf::btf_excerpt(&args),

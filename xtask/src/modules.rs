@@ -28,8 +28,13 @@ pub struct Module {
 }
 
 /// The modules of `wanted` (name, and the option that builds it in) with all they depend on,
-/// dependencies first; those built into the kernel are left out.
-pub fn closure(image: &KernelImage, wanted: &BTreeMap<String, String>) -> Result<Vec<Module>> {
+/// dependencies first; those built into the kernel are left out. Of `optional` ones, those that there
+/// are.
+pub fn closure(
+    image: &KernelImage,
+    wanted: &BTreeMap<String, String>,
+    optional: &[&str],
+) -> Result<Vec<Module>> {
     let config = image.config()?;
     let config =
         fs::read_to_string(&config).with_context(|| format!("cannot read {}", config.display()))?;
@@ -37,6 +42,11 @@ pub fn closure(image: &KernelImage, wanted: &BTreeMap<String, String>) -> Result
     tree.scan(&image.modules().join("kernel"))?;
     for (name, option) in wanted {
         if !config.lines().any(|line| line.strip_prefix(option.as_str()) == Some("=y")) {
+            tree.add(name, 0)?;
+        }
+    }
+    for name in optional {
+        if tree.files.contains_key(*name) {
             tree.add(name, 0)?;
         }
     }

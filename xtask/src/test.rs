@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    artifacts, exec,
+    artifacts, cases, exec,
     kernels::{self, Kernels},
     labtest, matrix,
     needs::{Here, Needs},
@@ -62,6 +62,8 @@ enum Step {
     NoBtf,
     /// Every scenario by every rung, on the oldest and the newest kernel
     Matrix,
+    /// Every case of `cargo xtask cases`, by every rung, on two kernels and here
+    Cases,
     /// A small storm: are the tool's counts the kernel's, and every loss reported?
     Storm,
 }
@@ -157,7 +159,7 @@ pub fn test(args: &TestArgs) -> Result<ExitCode> {
 impl Step {
     fn needs_vm(self) -> bool {
         match self {
-            Self::Vm | Self::NoBtf | Self::Matrix | Self::Storm => true,
+            Self::Vm | Self::NoBtf | Self::Matrix | Self::Cases | Self::Storm => true,
             Self::Tidy
             | Self::Fmt
             | Self::Clippy
@@ -192,6 +194,7 @@ fn run(step: Step, args: &TestArgs, here: &dyn Needs) -> Result<Checks> {
         Step::Vm => vms(args),
         Step::NoBtf => no_btf::check(kernel(args)),
         Step::Matrix => matrix::subset(&args.kernels, 2),
+        Step::Cases => cases::subset(&args.kernels, 2, here),
         Step::Storm => storm::check(kernel(args), SMALL_STORM),
     }
 }

@@ -46,6 +46,8 @@ pub struct Options {
     pub qemu: Vec<String>,
     /// Further words for the kernel's command line.
     pub cmdline: Vec<String>,
+    /// Further modules, loaded if this kernel has them.
+    pub modules: &'static [&'static str],
     /// Further programs: path in the guest without leading slash, file here.
     pub programs: Vec<(String, PathBuf)>,
     /// How long the kernel may take until init is ready.
@@ -63,6 +65,7 @@ impl Default for Options {
             virtual_time: false,
             qemu: Vec::new(),
             cmdline: Vec::new(),
+            modules: &[],
             programs: Vec::new(),
             // Seconds where nothing else runs; emulation on a busy machine takes its time.
             boot_limit: Duration::from_mins(2),
@@ -271,7 +274,8 @@ impl Vm {
     }
 
     fn write_initramfs(&self, path: &Path, mut plan: Plan) -> Result<()> {
-        let modules = modules::closure(&self.image, &Kernels::load()?.modules)?;
+        let modules =
+            modules::closure(&self.image, &Kernels::load()?.modules, self.options.modules)?;
         plan.modules = modules.iter().map(|module| module.file.clone()).collect();
         let mut archive = Initramfs::create(path)?;
         let own = ["bin", "dev", "proc", "run", "sys", "tmp", MODULES.trim_start_matches('/')];

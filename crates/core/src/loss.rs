@@ -52,8 +52,7 @@ macro_rules! losses {
 
 losses! {
     /// The kernel skipped a hook's program because it was already running on that CPU
-    /// (`bpf_prog_inc_misses_counter`, since v5.12), or had no free kretprobe instance: what that
-    /// hook would have seen is missing.
+    /// (`bpf_prog_inc_misses_counter`, since v5.12): what that hook would have seen is missing.
     HookMissed = "ebpf hook_missed", true;
     /// Records of another size than this build's: the eBPF object is of another build.
     OtherBuild = "records of another build", true;
@@ -143,6 +142,27 @@ mod tests {
             Loss::Kernel(overflow_common::Loss::PathInterrupted).id(),
             "ebpf path_interrupted"
         );
+    }
+
+    /// `UPDATE_EXPECT=1` writes them.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test may read files")]
+    fn the_document_says_what_each_means() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/events.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let head = "| `what` | which means |\n|---|---|\n";
+        let start = text.find(head).unwrap() + head.len();
+        let end = start + text[start..].find("\n\n").unwrap() + 1;
+        let kernel = overflow_common::Loss::ALL.iter().map(|loss| Loss::Kernel(*loss));
+        let rows: String = kernel
+            .chain(Loss::USER.iter().cloned())
+            .map(|loss| format!("| `{loss}` | {} |\n", loss.meaning()))
+            .collect();
+        if text[start..end] != rows && std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(path, [&text[..start], &rows, &text[end..]].concat()).unwrap();
+            return;
+        }
+        assert_eq!(&text[start..end], rows, "docs/events.md: run again with UPDATE_EXPECT=1");
     }
 
     #[test]

@@ -171,6 +171,19 @@ pub fn only(netns: u32, port: u16) -> u64 {
     }
 }
 
+/// `sk` dropped a segment: what its `sk_drops` has risen to is accounted for.
+#[inline(always)]
+pub fn dropped(sk: u64) {
+    // SAFETY: copied at once.
+    let place = unsafe { LISTENERS.get(sk) }.copied();
+    if let Some(member) = place.and_then(|place| MEMBERS.get_ptr_mut(place))
+        && let Some(drops) = read::field(sk, &SOCK_DROPS)
+    {
+        // SAFETY: the value stays while the program runs.
+        unsafe { (*member).drops = drops };
+    }
+}
+
 /// Whether anybody listens on the port in this namespace.
 #[inline(always)]
 pub fn any(netns: u32, port: u16) -> bool {

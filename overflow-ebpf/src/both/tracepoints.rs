@@ -128,7 +128,9 @@ fn ended(state: &mut PathState, emit: bool) {
         if left_alone {
             retry::set_pending();
         }
-        state.after();
+        if sk != 0 {
+            state.after();
+        }
         state.finish();
     } else if path & (Path::COUNTED_DROP | Path::UNCOUNTED | Path::TP_SYNACK_COOKIE) != 0 {
         audit::filtered(netns, path);
@@ -158,10 +160,14 @@ fn counted(state: &mut PathState, skb: u64) -> Option<()> {
         state.mark(path);
     }
     audit::unseen(state.event.netns, rise, path);
-    if state.event.sk == 0 && path & Path::COUNTED_DROP != 0 {
-        let sk = listeners::dropped_by(&state.event);
-        if sk != 0 {
-            state.listener(sk);
+    if path & Path::COUNTED_DROP != 0 {
+        if state.event.sk != 0 {
+            listeners::dropped(state.event.sk);
+        } else {
+            let sk = listeners::dropped_by(&state.event);
+            if sk != 0 {
+                state.listener(sk);
+            }
         }
     }
     Some(())

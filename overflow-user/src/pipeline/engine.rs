@@ -2,31 +2,28 @@
 //! clock and no kernel, so a replay of the same frames prints the same bytes.
 
 mod audit;
+mod whose;
 
 use std::{io, mem, ops::ControlFlow};
 
-use overflow_common::{Kind, RawEvent, Rung};
+use overflow_common::{RawEvent, Rung};
 
+use self::whose::{finished, is_a_listeners};
 use super::{
-    filter::Filter,
-    grouped::listened,
-    listener_cache::{Asked, ListenerCache},
+    filter::Filter, grouped::listened, listener_cache::ListenerCache,
     listener_totals::ListenerTotals,
 };
-use crate::sink::trace::{
-    Closing, Finished, Interval, JudgedEvent, Message, Opening, Sink, Snapshot,
-};
+use crate::sink::trace::{Closing, Interval, Message, Opening, Sink, Snapshot};
 use overflow_core::{
-    aggregates::Aggregates,
     audit::{Auditor, NamespaceAudit},
     connections::{At, Bounds, ConnTable, Id},
     decode::{Decoder, Event},
-    hook_point::{self, About, Counted},
-    listeners::{Inventory, Listener},
+    hook_point::{self, Counted},
+    listeners::Inventory,
     loss::Loss,
     recording::Frame,
     syn_limit::{SynLimitEstimator, SynQueueLimit},
-    verdict::{self, Connection, Shown, Stage, VerdictId},
+    verdict::{self, Connection, Stage, VerdictId},
 };
 
 /// What to show.
@@ -142,34 +139,6 @@ impl Engine {
     /// Which listeners are asked for.
     pub fn filter(&self) -> &Filter {
         &self.options.filter
-    }
-
-    /// The eBPF side has the filter too, and tests the port of the listener itself.
-    pub(crate) fn port_is_tested(&mut self) {
-        self.options.filter.port_tested = true;
-    }
-
-    /// Whether this record is about a listener that was never seen: by its socket, or, if that is not
-    /// known, at its address.
-    pub(crate) fn is_stranger(&mut self, event: &RawEvent) -> bool {
-        let kind = Kind::from_u8(event.kind);
-        let about_a_listener = kind.is_some_and(|kind| hook_point::about(kind) == About::Listener);
-        let Self { cache, inventory, options, places, table, .. } = self;
-        let Some(key) = Decoder::connection(event) else { return false };
-        let ino = Some(event.ino).filter(|ino| *ino != 0).or_else(|| table.listener(&key));
-        let asked = Asked { netns: key.netns, server: key.server, ino };
-        (about_a_listener || ino.is_some())
-            && !cache.find(inventory, places, &options.filter, asked).seen
-    }
-
-    /// Whether this look shows that a queue is not full of which that would be said.
-    pub(crate) fn contradicts(&self, inventory: &Inventory) -> bool {
-        self.options.accepts && self.places.contradicts(inventory)
-    }
-
-    /// Whether any accept queue is full as far as it is known.
-    pub(crate) fn any_full(&self) -> bool {
-        self.options.accepts && self.places.any_full()
     }
 
     /// Has everything that was printed seen now.
@@ -311,56 +280,6 @@ impl Engine {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn aggregates(&mut self, t_ns: u64, aggregates: &Aggregates) {
-        self.exact = true;
-        self.tell_counts(aggregates);
-        let counts = aggregates.sockets(&mut self.decoder, self.limit.limit(), t_ns);
-        let Self { places, inventory, cache, options, .. } = self;
-        places.kernel_has(&counts.keys().copied().collect());
-        for (socket, now) in counts {
-            let Some(local) = now.local else { continue };
-            let ino = Some(socket.ino).filter(|ino| *ino != 0);
-            let asked = Asked { netns: socket.netns, server: local, ino };
-            let known = cache.find(inventory, places, &options.filter, asked);
-            let its = known.socket().and_then(|ino| {
-                let netns = socket.netns;
-                inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino))
-            });
-            let candidates = known.candidates.iter().map(|i| &inventory.listeners[*i]);
-            let mut listeners = its.into_iter().chain(candidates).peekable();
-            // It is meant if any connection to it can be.
-            let meant = match listeners.peek() {
-                Some(_) => listeners.any(|l| options.filter.listener(l)),
-                None => known.meant,
-            };
-            if !meant {
-                continue;
-            }
-            let key = known.key;
-            let place = match places.kernel_number(&socket) {
-                Some(place) => place,
-                None => known.number(places, local),
-            };
-            places.look(place, key, local, inventory);
-            places.exact(socket, place, now, options.accepts, t_ns);
-        }
-    }
-
-    /// What an event says of its listener. One that does not know the socket is of the same as those
-    /// before it of its connection.
-    fn asked(&mut self, observed: &Event) -> Asked {
-        let conn = observed.conn;
-        let ino = observed.ino.or_else(|| self.table.listener(&conn));
-        Asked { netns: conn.netns, server: conn.server, ino }
-    }
-
-    /// Counts together what is gone, if it is too much.
-    fn make_room(&mut self) {
-        if self.places.make_room() {
-            self.cache.clear();
-        }
-    }
-
     fn show(&mut self, observed: &Event, id: Id, stage: &Stage) -> io::Result<ControlFlow<()>> {
         if let Some(most) = self.options.max_events_per_second {
             let second = observed.t_ns / 1_000_000_000;
@@ -384,31 +303,6 @@ impl Engine {
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))
-    }
-
-    /// Hands an event to the sinks.
-    fn hand(&mut self, observed: &Event, stage: &Stage) -> io::Result<()> {
-        let asked = self.asked(observed);
-        let Self { cache, inventory, options, places, sinks, .. } = self;
-        let known = cache.find(inventory, places, &options.filter, asked);
-        let listener = |place: &usize| &inventory.listeners[*place];
-        let (one, group): ([&Listener; 1], Vec<&Listener>);
-        let listeners = match &*known.candidates {
-            [] => match known.socket().and_then(|ino| places.listener(asked.netns, ino)) {
-                Some(listener) => {
-                    one = [listener];
-                    &one
-                }
-                None => &[][..],
-            },
-            candidates => {
-                group = candidates.iter().map(listener).collect();
-                &group
-            }
-        };
-        let socket = known.socket();
-        let judged = JudgedEvent { t_ns: observed.t_ns, observed, stage, socket, listeners };
-        sinks.handle(Message::Event(&judged))
     }
 
     fn end_second(&mut self) -> io::Result<()> {
@@ -455,20 +349,13 @@ impl Engine {
     }
 }
 
-/// Whether a record whose address has no known listener is about one all the same: it could have
-/// been closed meanwhile. An RST to somebody else's segment is not.
-fn is_a_listeners(observed: &Event, table: &mut ConnTable) -> bool {
-    match hook_point::about(observed.kind) {
-        About::Listener | About::Request => true,
-        About::Anybody => table.knows(&observed.conn),
-    }
-}
-
 /// Whether a verdict of this event is in the kernel's counts. What follows only from its connection's
 /// history is not (`later.recovered`).
 fn counted_by_kernel(observed: &Event, id: VerdictId, limit: Option<SynQueueLimit>) -> bool {
     match hook_point::counted(observed.kind) {
         Counted::Accepts => id == VerdictId::LaterAcceptedByApp,
+        // By tracepoints it can be unknown whose a segment was: that is counted from its record.
+        Counted::Signatures if observed.sk == 0 => false,
         Counted::Signatures => {
             verdict::of_one(observed, limit).is_some_and(|alone| alone == id || !id.is_later())
         }
@@ -479,36 +366,8 @@ fn counted_by_kernel(observed: &Event, id: VerdictId, limit: Option<SynQueueLimi
 /// Whether the kernel side counts this event by what it went through.
 fn counted_by_signature(observed: &Event, limit: Option<SynQueueLimit>) -> bool {
     hook_point::counted(observed.kind) == Counted::Signatures
+        && observed.sk != 0
         && verdict::of_one(observed, limit).is_some()
-}
-
-/// Hands over a connection of which nothing more is expected. What became of it stays open if that
-/// follows only from silence, and some of its records may have been lost.
-fn finished(
-    sinks: &mut Vec<Box<dyn Sink>>,
-    lost_ns: Option<u64>,
-    connection: &mut Connection,
-    at: At,
-    inventory: &Inventory,
-    places: &ListenerTotals,
-) -> io::Result<()> {
-    let begun = connection.stages.first().map(|stage| stage.t_ns);
-    if lost_ns.is_some_and(|lost| begun.is_none_or(|begun| begun <= lost)) {
-        connection.outcome = connection.outcome.filter(|id| id.shown_by() != Shown::Silence);
-    }
-    let At { netns, ino } = at;
-    let listeners = match ino {
-        Some(ino) => {
-            let listener =
-                inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino));
-            listener.into_iter().collect()
-        }
-        None => inventory.find(netns, connection.server),
-    };
-    let only = || u32::try_from(listeners.first()?.inode).ok().filter(|_| listeners.len() == 1);
-    let socket = ino.or_else(only);
-    let finished = Finished { connection, netns, socket, listeners: &listeners };
-    sinks.handle(Message::Connection(&finished))
 }
 
 /// Losses of records, by which something that happened is not seen.

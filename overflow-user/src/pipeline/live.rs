@@ -1,5 +1,7 @@
 //! Live tracing: the ring, the clock and the listeners of this host, turned into frames.
 
+mod audit;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     fs::File,
@@ -11,15 +13,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use overflow_common::{Path, RawEvent};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval_at, sleep},
-};
+use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use super::{
     command::Traced,
     engine::Engine,
-    looks::{self, Beginning, Due},
+    looks::{Beginning, Due},
 };
 use crate::{
     confine::{Attribution, Needs, confine},
@@ -28,7 +27,6 @@ use crate::{
     probe::{RecordReader, Tracer},
 };
 use overflow_core::{
-    audit::{Cut, Look, Readings},
     listeners::{Inventory, Listener},
     loss::Loss,
     recording::{Frame, Recorder},
@@ -317,74 +315,6 @@ impl Live {
         self.found(inventory)
     }
 
-    /// Hands over everything that has happened so far.
-    async fn caught_up(&mut self) -> Result<ControlFlow<()>> {
-        let pending = &mut self.pending;
-        self.ring.drain(|e| pending.push_back(e));
-        let flow = self.events().await?;
-        self.count_losses()?;
-        self.aggregate()?;
-        Ok(flow)
-    }
-
-    /// Reads the counters; meanwhile the ring is emptied.
-    async fn readings(&mut self, anew: bool) -> Result<Option<Readings>> {
-        let (pending, overrun) = (&mut self.pending, &mut self.overrun);
-        let mut keep = |event| {
-            if pending.len() < WAITING { pending.push_back(event) } else { *overrun += 1 }
-        };
-        let mut looking = pin!(self.attribution.counters(&self.wanted, anew));
-        let found = loop {
-            tokio::select! {
-                found = &mut looking => break found,
-                waited = self.ring.wait(&mut keep) => waited.context("cannot read the ring")?,
-            }
-        };
-        match found {
-            Ok(readings) => Ok(Some(readings)),
-            Err(error) => {
-                log::warn!("cannot read the kernel's counters: {error}");
-                self.unanswered += 1;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Reads the counters, and has them compared with everything that was told until then: what
-    /// they count has reached the ring by the time it is emptied.
-    async fn look(&mut self) -> Result<ControlFlow<()>> {
-        let quiet = self.pending.is_empty();
-        let Some(seen) = self.readings(false).await? else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        let settled = quiet && self.pending.is_empty();
-        if self.caught_up().await?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-        self.look_due.looked(settled);
-        self.compare(Cut::Running, seen)?;
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// Ends the judging, and reads the counters before and after it.
-    async fn last_look(&mut self) -> Result<ControlFlow<()>> {
-        let before = self.readings(true).await?;
-        self.tracer.disarm()?;
-        let after = self.readings(false).await?;
-        let flow = self.caught_up().await?;
-        let Some(before) = before.filter(|_| flow.is_continue()) else { return Ok(flow) };
-        self.compare(Cut::Disarming, before)?;
-        if let Some(after) = after {
-            self.compare(Cut::Disarmed, after)?;
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn compare(&mut self, cut: Cut, seen: Readings) -> Result<()> {
-        let look: Look = looks::look(cut, seen, self.tracer.watched(), self.tracer.left_out()?);
-        self.note(Frame::Look(Box::new(look)))
-    }
-
     fn found(&mut self, inventory: io::Result<Inventory>) -> Result<()> {
         match inventory {
             Ok(inventory) => self.learn(inventory),
@@ -493,27 +423,5 @@ pub fn report_losses(engine: &Engine) {
     }
     if let Some(alarm) = engine.audits().and_then(crate::sink::alarm) {
         eprintln!("overflow: {alarm}");
-    }
-}
-
-/// SIGINT and SIGTERM, caught from the time this is made.
-pub struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    /// From now on, these signals end the trace instead of the process.
-    pub fn catch() -> io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
-    }
-
-    /// Returns when the first of them comes.
-    pub async fn asked(mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }

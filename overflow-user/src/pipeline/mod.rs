@@ -7,11 +7,13 @@ mod filter;
 mod grouped;
 mod kernel_counts;
 mod live;
+mod stop;
 mod looks;
 mod listener_totals;
 mod listener_cache;
 
 pub use engine::{Engine, Options, needs_healthy};
 pub use filter::Filter;
-pub use live::{Ends, Live, Stop, report_losses};
+pub use live::{Ends, Live, report_losses};
 pub use looks::Beginning;
+pub use stop::Stop;

@@ -152,12 +152,11 @@ impl Tracer {
         let ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
 
         let counts = config.aggregate;
-        let watched = Watched { everything: config.all, ..Watched::default() };
         let mut tracer = Self {
             ebpf,
             hook_points: Vec::new(),
             counts,
-            watched,
+            watched: Watched { everything: config.all, ..Watched::default() },
             infos: Vec::new(),
             notes: Vec::new(),
             closing: BTreeSet::new(),
@@ -183,14 +182,21 @@ impl Tracer {
         }
         refuse_half_a_rung(&hook_points, config.rung)?;
         tracer.hook_points = hook_points;
-        tracer.watched = tracer.watches(config);
+        let mut older_listeners = true;
         let by_tracepoints = |h: &HookPointStatus| {
             h.hook_point == HookPoint::Syn && h.rung == Some(Rung::Tracepoint)
         };
         if tracer.hook_points.iter().any(by_tracepoints) {
-            tracer.notes.extend(existing::learn(&mut tracer.ebpf, btf.as_ref()));
+            let unknown = existing::learn(&mut tracer.ebpf, btf.as_ref());
+            older_listeners = unknown.is_empty();
+            tracer.notes.extend(unknown);
         }
-        if let Err(why) = survey::survey(&mut tracer.ebpf) {
+        let surveyed = survey::survey(&mut tracer.ebpf);
+        tracer.watched = tracer.watches(config);
+        tracer.watched.older_listeners = older_listeners;
+        // What was counted before cannot be told from what no hook saw.
+        tracer.watched.counts_left_out &= surveyed.is_ok();
+        if let Err(why) = surveyed {
             tracer.notes.push(format!(
                 "what the kernel had counted before is not known ({why}): the first drop in a \
                  namespace on a CPU is told from its queue's length, or not at all"
@@ -308,16 +314,17 @@ impl Tracer {
             let status = self.hook_points.iter().find(|s| s.hook_point == point);
             status.is_some_and(|s| s.rung == Some(Rung::Tracepoint))
         };
-        let by_tracepoints = by_tracepoints(HookPoint::Syn) || by_tracepoints(HookPoint::ThirdAck);
+        let by_tracepoints = by_tracepoints(HookPoint::Syn) && by_tracepoints(HookPoint::ThirdAck);
+        let filtered = !config.ports.is_empty()
+            || !config.addresses.is_empty()
+            || config.family.is_some()
+            || config.excluded;
         Watched {
             everything: config.all,
-            filtered: !config.ports.is_empty()
-                || !config.addresses.is_empty()
-                || config.family.is_some()
-                || config.excluded,
-            // Only the hooks of overflows alone see what a segment that is filtered out came to.
-            counts_left_out: !config.all && !by_tracepoints && self.ebpf.map(LEFT_OUT).is_some(),
-            older_listeners: !by_tracepoints,
+            filtered,
+            // The functions' hooks of every handshake let go what is filtered out as it enters.
+            counts_left_out: !config.all || by_tracepoints || !filtered,
+            older_listeners: true,
         }
     }
 

@@ -18,6 +18,7 @@ mod needs;
 mod otlp_live;
 mod process;
 mod ring_full;
+mod sockets;
 #[path = "../support/mod.rs"]
 mod support;
 mod top_live;
@@ -40,6 +41,10 @@ fn main() -> ExitCode {
         lab_link::run_cell();
         return ExitCode::SUCCESS;
     }
+    if sockets::is_server() {
+        sockets::serve();
+        return ExitCode::SUCCESS;
+    }
     let mut args = Arguments::from_args();
     let processors = thread::available_parallelism().map_or(1, usize::from);
     args.test_threads.get_or_insert(processors.min(THREADS));
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
         metrics_live::TESTS,
         otlp_live::TESTS,
         ring_full::TESTS,
+        sockets::TESTS,
         top_live::TESTS,
         trace_live::TESTS,
         two_hosts::TESTS,

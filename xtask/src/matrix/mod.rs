@@ -100,7 +100,8 @@ pub enum Family {
 }
 
 impl Rung {
-    fn name(self) -> &'static str {
+    /// As in `--rung`.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
             Self::Kprobe => "kprobe",

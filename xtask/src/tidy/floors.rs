@@ -15,7 +15,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     ("guest-init", &[]),
     ("guest-bench", &["guest-init"]),
-    ("xtask", &["guest-bench", "guest-init", "overflow-common", "overflow-core"]),
+    ("guest-cases", &[]),
+    ("xtask", &["guest-bench", "guest-cases", "guest-init", "overflow-common", "overflow-core"]),
 ];
 
 /// What asks the system for something, which overflow-core must not.

@@ -69,6 +69,8 @@ pub(super) struct Sides<'a> {
     pub(super) left_out: &'a BTreeMap<LeftOut, u64>,
     pub(super) gaps: Vec<Gap>,
     pub(super) rise: &'a Rise,
+    /// So much of it has no excuse, because it is missing of another counter as well.
+    pub(super) owed: u64,
 }
 
 /// Splits a rise.
@@ -103,6 +105,8 @@ pub(super) fn balance(sides: &Sides<'_>, budget: &mut Budget) -> Balance {
     let mut missing = rose.saturating_sub(accounted);
     balance.lost = budget.spend(counter, missing, &mut balance.why);
     missing -= balance.lost;
+    let owed = sides.owed.min(missing);
+    missing -= owed;
     for gap in &sides.gaps {
         let bound = gap.at_most.and_then(|other| sides.rise.of(other, sides.most.is_some()));
         let part = match (gap.at_most, bound) {
@@ -122,7 +126,7 @@ pub(super) fn balance(sides: &Sides<'_>, budget: &mut Budget) -> Balance {
         }
     }
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    balance.unaccounted = signed(missing) - signed(accounted.saturating_sub(rose));
+    balance.unaccounted = signed(missing + owed) - signed(accounted.saturating_sub(rose));
     balance
 }
 

@@ -36,7 +36,7 @@ pub(super) struct Gap {
 /// What of a counter's rise this trace does not tell; what has a bound comes first.
 pub(super) fn gaps(
     counter: Counter,
-    watched: &Watched,
+    watched: Watched,
     rungs: &BTreeMap<HookPoint, Option<Rung>>,
 ) -> Vec<Gap> {
     let mut found: Vec<Gap> = Vec::new();
@@ -48,6 +48,9 @@ pub(super) fn gaps(
     }
     for why in unseen(counter, by_tracepoints, watched.everything) {
         gap(why);
+    }
+    if watched.counts_left_out && counter == Counter::ListenDrops {
+        gap("dropped where no hook is, on a CPU that has looked at its counters no more since");
     }
     if !watched.counts_left_out {
         for why in uncounted(counter, by_tracepoints, watched.everything) {

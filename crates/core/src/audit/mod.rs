@@ -192,7 +192,8 @@ impl Auditor {
                 continue;
             }
             let Some(rise) = &account.rise else { continue };
-            let mut balances = Vec::new();
+            let mut balances: Vec<Balance> = Vec::new();
+            let mut owed = 0;
             for counter in Counter::AUDITED.iter().copied() {
                 let Some((least, most)) = rise.of(counter, last) else { continue };
                 let sides = Sides {
@@ -205,10 +206,14 @@ impl Auditor {
                         .of(counter)
                         .plus(account.dropped_by_kernel.of(counter)),
                     left_out: &account.left_out,
-                    gaps: gaps::gaps(counter, &look.watched, rungs),
+                    gaps: gaps::gaps(counter, look.watched, rungs),
                     rise,
+                    owed: if counter == Counter::ListenDrops { owed } else { 0 },
                 };
                 let mut balance = balance::balance(&sides, &mut budget);
+                if matches!(counter, Counter::ListenOverflows | Counter::ReqQFullDrop) {
+                    owed += balance.unaccounted.max(0).unsigned_abs();
+                }
                 let before = account.raw.insert(counter, balance.unaccounted);
                 if !last {
                     balance.keep_what_lasts(before.unwrap_or(0));

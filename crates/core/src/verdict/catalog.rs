@@ -61,8 +61,7 @@ verdicts! {
         tone: Bad, abnormal: true, came_through: false,
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [SynAckOnly],
-        // TCPFastOpenListenOverflow, which no witness of the lab compares; how the SYN was answered
-        // instead is a stage of its own.
+        // How the SYN is answered instead is a stage of its own, whose row has the counters.
         counters: [],
         server: Unknown, client: Unknown, ends: Nothing,
         after: [],

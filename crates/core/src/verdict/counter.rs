@@ -41,8 +41,9 @@ impl Counter {
     /// what the audit compares ([`crate::audit`]).
     pub const AUDITED: &[Self] = &[
         Self::ListenOverflows,
-        Self::ListenDrops,
         Self::ReqQFullDrop,
+        // After those whose every rise is one of its own.
+        Self::ListenDrops,
         Self::ReqQFullDoCookies,
         Self::SyncookiesSent,
         Self::EmbryonicRsts,

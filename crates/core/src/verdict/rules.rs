@@ -154,8 +154,8 @@ fn dropped_syn(event: &Event, context: Context) -> (VerdictId, Known) {
         return (id, Known::Traced);
     }
     if event.path.has(Path::UNCOUNTED) {
-        let why = "the accept queue was full just after it; this CPU's counters, which prove it, \
-                   were read for the first time";
+        let why = "the accept queue was full just after it; this CPU's counters, which would prove \
+                   it, were read for the first time, or hold drops that no hook saw";
         return (VerdictId::SynDropAcceptQueueFull, inferred(why));
     }
     let (Some((len, max)), Some(qlen)) = (before.accept, before.qlen) else {

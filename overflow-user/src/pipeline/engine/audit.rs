@@ -2,9 +2,9 @@
 
 use std::io;
 
-use overflow_common::Kind;
+use overflow_common::{Kind, Socket};
 
-use super::{Engine, counted_by_signature, fresh};
+use super::{Engine, counted_by_signature, fresh, whose::is_meant};
 use crate::sink::trace::{Audited, Message, Sink};
 use overflow_core::{
     aggregates::Aggregates,
@@ -46,19 +46,10 @@ impl Engine {
 
     /// Tells what the kernel side has counted so far.
     pub(super) fn tell_counts(&mut self, aggregates: &Aggregates) {
-        let Self { auditor, decoder, limit, inventory, options, .. } = self;
-        let filter = &options.filter;
+        let Self { auditor, decoder, limit, inventory, places, options, .. } = self;
         auditor.tell_counts(aggregates, decoder, limit.limit(), |place| {
-            let mut there = inventory.find(place.netns, place.local);
-            // Of several at one address, the one that it was, if that is known.
-            if there.iter().any(|l| l.inode == u64::from(place.ino)) {
-                there.retain(|l| l.inode == u64::from(place.ino));
-            }
-            if there.is_empty() {
-                filter.address(place.netns, place.local) && !filter.by_owner()
-            } else {
-                there.iter().any(|l| filter.listener(l))
-            }
+            let socket = Socket { sk: 0, ino: place.ino, netns: place.netns };
+            is_meant(inventory, places, &options.filter, &socket, place.local)
         });
     }
 

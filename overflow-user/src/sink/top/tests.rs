@@ -417,8 +417,8 @@ fn a_group_stands_above_its_members() {
         inventory: &inventory,
         accepts: true,
         suppressed: 0,
-        audit: None,
         losses: Vec::new(),
+        audit: None,
     };
     sink.handle(Message::Second(&snapshot)).unwrap();
     expect("group", &shown(&top, 80, 20));

@@ -1,0 +1,171 @@
+//! Whose an event, a count or a connection is: the pipeline's way from a record to its listener.
+
+use std::{io, net::SocketAddr};
+
+use overflow_common::{Kind, RawEvent, Socket};
+
+use super::Engine;
+use crate::{
+    pipeline::{filter::Filter, listener_cache::Asked, listener_totals::ListenerTotals},
+    sink::trace::{Finished, JudgedEvent, Message, Sink},
+};
+use overflow_core::{
+    aggregates::Aggregates,
+    connections::{At, ConnTable},
+    decode::{Decoder, Event},
+    hook_point::{self, About},
+    listeners::{Inventory, Listener},
+    verdict::{Connection, Shown, Stage},
+};
+
+impl Engine {
+    /// The eBPF side has the filter too, and tests the port of the listener itself.
+    pub(crate) fn port_is_tested(&mut self) {
+        self.options.filter.port_tested = true;
+    }
+
+    /// Whether this record is about a listener that was never seen: by its socket, or, if that is not
+    /// known, at its address.
+    pub(crate) fn is_stranger(&mut self, event: &RawEvent) -> bool {
+        let kind = Kind::from_u8(event.kind);
+        let about_a_listener = kind.is_some_and(|kind| hook_point::about(kind) == About::Listener);
+        let Self { cache, inventory, options, places, table, .. } = self;
+        let Some(key) = Decoder::connection(event) else { return false };
+        let ino = Some(event.ino).filter(|ino| *ino != 0).or_else(|| table.listener(&key));
+        let asked = Asked { netns: key.netns, server: key.server, ino };
+        (about_a_listener || ino.is_some())
+            && !cache.find(inventory, places, &options.filter, asked).seen
+    }
+
+    /// Whether this look shows that a queue is not full of which that would be said.
+    pub(crate) fn contradicts(&self, inventory: &Inventory) -> bool {
+        self.options.accepts && self.places.contradicts(inventory)
+    }
+
+    /// Whether any accept queue is full as far as it is known.
+    pub(crate) fn any_full(&self) -> bool {
+        self.options.accepts && self.places.any_full()
+    }
+
+    pub(super) fn aggregates(&mut self, t_ns: u64, aggregates: &Aggregates) {
+        self.exact = true;
+        self.tell_counts(aggregates);
+        let counts = aggregates.sockets(&mut self.decoder, self.limit.limit(), t_ns);
+        let Self { places, inventory, cache, options, .. } = self;
+        places.kernel_has(&counts.keys().copied().collect());
+        for (socket, now) in counts {
+            let Some(local) = now.local else { continue };
+            let ino = Some(socket.ino).filter(|ino| *ino != 0);
+            let asked = Asked { netns: socket.netns, server: local, ino };
+            let known = cache.find(inventory, places, &options.filter, asked);
+            if !is_meant(inventory, places, &options.filter, &socket, local) {
+                continue;
+            }
+            let key = known.key;
+            let place = match places.kernel_number(&socket) {
+                Some(place) => place,
+                None => known.number(places, local),
+            };
+            places.look(place, key, local, inventory);
+            places.exact(socket, place, now, options.accepts, t_ns);
+        }
+    }
+
+    /// What an event says of its listener. One that does not know the socket is of the same as those
+    /// before it of its connection.
+    pub(super) fn asked(&mut self, observed: &Event) -> Asked {
+        let conn = observed.conn;
+        let ino = observed.ino.or_else(|| self.table.listener(&conn));
+        Asked { netns: conn.netns, server: conn.server, ino }
+    }
+
+    /// Counts together what is gone, if it is too much.
+    pub(super) fn make_room(&mut self) {
+        if self.places.make_room() {
+            self.cache.clear();
+        }
+    }
+
+    /// Hands an event to the sinks.
+    pub(super) fn hand(&mut self, observed: &Event, stage: &Stage) -> io::Result<()> {
+        let asked = self.asked(observed);
+        let Self { cache, inventory, options, places, sinks, .. } = self;
+        let known = cache.find(inventory, places, &options.filter, asked);
+        let listener = |place: &usize| &inventory.listeners[*place];
+        let (one, group): ([&Listener; 1], Vec<&Listener>);
+        let listeners = match &*known.candidates {
+            [] => match known.socket().and_then(|ino| places.listener(asked.netns, ino)) {
+                Some(listener) => {
+                    one = [listener];
+                    &one
+                }
+                None => &[][..],
+            },
+            candidates => {
+                group = candidates.iter().map(listener).collect();
+                &group
+            }
+        };
+        let socket = known.socket();
+        let judged = JudgedEvent { t_ns: observed.t_ns, observed, stage, socket, listeners };
+        sinks.handle(Message::Event(&judged))
+    }
+}
+
+/// Whether any connection to a listener that the kernel side counts can be one that is asked for.
+pub(super) fn is_meant(
+    inventory: &Inventory,
+    places: &ListenerTotals,
+    filter: &Filter,
+    socket: &Socket,
+    local: SocketAddr,
+) -> bool {
+    let Socket { netns, ino, .. } = *socket;
+    if ino != 0 {
+        let listener = inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino));
+        return listener.map_or_else(|| filter.stranger(netns, local), |l| filter.listener(l));
+    }
+    let there = inventory.find(netns, local);
+    match &*there {
+        [] => filter.address(netns, local) && !filter.by_owner(),
+        _ => there.iter().any(|l| filter.listener(l)),
+    }
+}
+
+/// Whether a record whose address has no known listener is about one all the same: it could have
+/// been closed meanwhile. An RST to somebody else's segment is not.
+pub(super) fn is_a_listeners(observed: &Event, table: &mut ConnTable) -> bool {
+    match hook_point::about(observed.kind) {
+        About::Listener | About::Request => true,
+        About::Anybody => table.knows(&observed.conn),
+    }
+}
+
+/// Hands over a connection of which nothing more is expected. What became of it stays open if that
+/// follows only from silence, and some of its records may have been lost.
+pub(super) fn finished(
+    sinks: &mut Vec<Box<dyn Sink>>,
+    lost_ns: Option<u64>,
+    connection: &mut Connection,
+    at: At,
+    inventory: &Inventory,
+    places: &ListenerTotals,
+) -> io::Result<()> {
+    let begun = connection.stages.first().map(|stage| stage.t_ns);
+    if lost_ns.is_some_and(|lost| begun.is_none_or(|begun| begun <= lost)) {
+        connection.outcome = connection.outcome.filter(|id| id.shown_by() != Shown::Silence);
+    }
+    let At { netns, ino } = at;
+    let listeners = match ino {
+        Some(ino) => {
+            let listener =
+                inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino));
+            listener.into_iter().collect()
+        }
+        None => inventory.find(netns, connection.server),
+    };
+    let only = || u32::try_from(listeners.first()?.inode).ok().filter(|_| listeners.len() == 1);
+    let socket = ino.or_else(only);
+    let finished = Finished { connection, netns, socket, listeners: &listeners };
+    sinks.handle(Message::Connection(&finished))
+}
