@@ -295,13 +295,13 @@ mod tests {
     fn the_window_is_the_requests() {
         let valid = valid::WINDOW | valid::SEGMENT;
         let at = |seq: u32, payload_len, tcp_flags| {
-            let event = RawEvent { seq, payload_len, tcp_flags, valid, ..RawEvent::EMPTY };
+            let event = RawEvent { seq, payload_len, valid, tcp_flags, ..RawEvent::EMPTY };
             RawEvent { rcv_nxt: 1000, rcv_wnd: 10, ..event }.in_window().unwrap()
         };
         assert!(at(1000, 0, 0x10) && at(999, 2, 0x10) && at(1009, 0, 0x10) && at(1010, 0, 0x10));
         assert!(!at(999, 0, 0x10) && !at(1011, 0, 0x10) && !at(1010, 1, 0x10));
         assert!(!at(999, 1, 0x10) && at(999, 1, 0x11) && !at(1010, 0, 0x11));
-        let wrapped = RawEvent { rcv_nxt: u32::MAX, rcv_wnd: 4, seq: 1, valid, ..RawEvent::EMPTY };
+        let wrapped = RawEvent { seq: 1, rcv_nxt: u32::MAX, rcv_wnd: 4, valid, ..RawEvent::EMPTY };
         assert_eq!(wrapped.in_window(), Some(true));
         assert_eq!(RawEvent { valid: valid::WINDOW, ..wrapped }.in_window(), None);
         // Beyond what an unscaled window can offer kernels differ.

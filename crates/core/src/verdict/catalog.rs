@@ -328,8 +328,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Unknown, client: Unknown, ends: Nothing,
-        after: [],
+        server: Unknown, client: Unknown, ends: Nothing, after: [],
     }
 
     /// A slot became free before the retries ran out.
@@ -340,8 +339,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Unknown, client: Unknown, ends: Nothing,
-        after: [],
+        server: Unknown, client: Unknown, ends: Nothing, after: [],
     }
 
     /// A slot became free, but the ACK that completed the handshake closed the connection as well.
@@ -352,8 +350,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Unknown, client: Unknown, ends: Nothing,
-        after: [],
+        server: Unknown, client: Unknown, ends: Nothing, after: [],
     }
 
     /// The request ran out of SYN-ACK retransmissions.
@@ -364,8 +361,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Nothing, client: Unknown, ends: RequestTimer,
-        after: [],
+        server: Nothing, client: Unknown, ends: RequestTimer, after: [],
     }
 
     /// The listener went away, and the request was dropped without a word to its client.
@@ -376,8 +372,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Nothing, client: Unknown, ends: RequestTimer,
-        after: [],
+        server: Nothing, client: Unknown, ends: RequestTimer, after: [],
     }
 
     /// The client's own RST removed the request.
@@ -388,8 +383,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [maybe EmbryonicRsts],
-        server: Nothing, client: Unknown, ends: RequestByClient,
-        after: [],
+        server: Nothing, client: Unknown, ends: RequestByClient, after: [],
     }
 
     /// An ICMP error about its SYN-ACK removed the request.
@@ -401,8 +395,7 @@ verdicts! {
         wire: [],
         // tcp_req_err ends with tcp_listendrop.
         counters: [always ListenDrops],
-        server: Nothing, client: Unknown, ends: RequestUnseen,
-        after: [],
+        server: Nothing, client: Unknown, ends: RequestUnseen, after: [],
     }
 
     /// The request was destroyed from outside (`SOCK_DESTROY`, `ss -K`).
@@ -413,8 +406,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Nothing, client: Unknown, ends: RequestUnseen,
-        after: [],
+        server: Nothing, client: Unknown, ends: RequestUnseen, after: [],
     }
 
     /// The listener went away, and the request was taken over by another of its `SO_REUSEPORT`
@@ -426,8 +418,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Unknown, client: Unknown, ends: Nothing,
-        after: [],
+        server: Unknown, client: Unknown, ends: Nothing, after: [],
     }
 
     /// The client's RST ended the child in the accept queue, where it stays until `accept()`.
@@ -438,8 +429,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Nothing, client: Unknown, ends: ChildByClient,
-        after: [],
+        server: Nothing, client: Unknown, ends: ChildByClient, after: [],
     }
 
     /// The kernel reset the child in the accept queue while its listener was open (`SOCK_DESTROY`,
@@ -452,8 +442,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [always OutRsts],
-        server: Nothing, client: Unknown, ends: ByServerReset,
-        after: [],
+        server: Nothing, client: Unknown, ends: ByServerReset, after: [],
     }
 
     /// The client's data met no socket and was answered by RST.
@@ -465,8 +454,7 @@ verdicts! {
         wire: [],
         // Tracepoints do not show whether an inexact RST before it ended the request.
         counters: [always OutRsts, maybe SyncookiesFailed, maybe EmbryonicRsts],
-        server: Nothing, client: Unknown, ends: ByServerReset,
-        after: [],
+        server: Nothing, client: Unknown, ends: ByServerReset, after: [],
     }
 
     /// The listener was closed with the connection unaccepted (`tcp_send_active_reset`).
@@ -478,8 +466,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [always OutRsts],
-        server: Nothing, client: Unknown, ends: ByServerReset,
-        after: [],
+        server: Nothing, client: Unknown, ends: ByServerReset, after: [],
     }
 
     /// The client believes it is connected; the server has nothing.
@@ -491,8 +478,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Unknown, client: Unknown, ends: Nothing,
-        after: [],
+        server: Unknown, client: Unknown, ends: Nothing, after: [],
     }
 
     /// The observation ended while the kernel was still retrying.
@@ -503,8 +489,7 @@ verdicts! {
         decided_by: AcceptQueue, listen_overflow: false,
         wire: [],
         counters: [],
-        server: Unknown, client: Unknown, ends: Nothing,
-        after: [],
+        server: Unknown, client: Unknown, ends: Nothing, after: [],
     }
 }
 
