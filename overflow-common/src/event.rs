@@ -208,6 +208,10 @@ impl Rung {
 const _: () = assert!(size_of::<RawEvent>() == 160 && size_of::<RawEvent>().is_multiple_of(8));
 
 impl RawEvent {
+    /// An [`ino`](Self::ino) that says: of a socket that is not known, but not of the one that
+    /// listens where the segment went.
+    pub const NOT_AT_ADDRESS: u32 = u32::MAX;
+
     /// Nothing read, nothing known.
     pub const EMPTY: Self = Self {
         t_ns: 0,

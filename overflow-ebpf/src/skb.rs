@@ -17,8 +17,10 @@ use crate::{
 /// Where the IP header of `skb` is.
 #[derive(Clone, Copy)]
 pub enum At {
-    /// `network_header` is set: anywhere above the IP layer, and on the way out.
+    /// `network_header` is set: anywhere above the IP layer.
     NetworkHeader,
+    /// The same on the way out, where other protocols' packets are seen too.
+    Output,
     /// `data` points at it: in `netif_receive_skb`, before the header offsets are set.
     Data,
 }
@@ -41,9 +43,10 @@ impl Source for Segment {
         match (why, self.at) {
             // TCP is handed nothing but IP.
             (NoSegment::NotIp, At::NetworkHeader) => losses::count(Loss::BadHeader),
-            // What a device receives may be anything, ARP for one; a failed read is counted where it
+            // What a device receives or sends may be anything, ARP for one; a failed read is counted where it
             // was made.
-            (NoSegment::NotIp, At::Data) | (NoSegment::NotTcp | NoSegment::Unreadable, _) => {}
+            (NoSegment::NotIp, At::Data | At::Output)
+            | (NoSegment::NotTcp | NoSegment::Unreadable, _) => {}
         }
     }
 }
@@ -59,7 +62,7 @@ pub fn parse(skb: u64, at: At, event: &mut RawEvent) -> Option<()> {
 #[inline(always)]
 pub fn parse_by<M: Memory>(skb: u64, at: At, event: &mut RawEvent) -> Option<()> {
     let ip = match at {
-        At::NetworkHeader => {
+        At::NetworkHeader | At::Output => {
             M::exact::<u64>(skb, &SKB_HEAD) + M::exact::<u16>(skb, &SKB_NETWORK_HEADER)
         }
         At::Data => M::exact::<u64>(skb, &SKB_DATA),

@@ -171,17 +171,22 @@ pub fn only(netns: u32, port: u16) -> u64 {
     }
 }
 
-/// `sk` dropped a segment: what its `sk_drops` has risen to is accounted for.
+/// Whether `sk` has dropped anything since it was last looked at, by its `sk_drops`.
 #[inline(always)]
-pub fn dropped(sk: u64) {
+pub fn dropped(sk: u64) -> bool {
     // SAFETY: copied at once.
     let place = unsafe { LISTENERS.get(sk) }.copied();
     if let Some(member) = place.and_then(|place| MEMBERS.get_ptr_mut(place))
         && let Some(drops) = read::field(sk, &SOCK_DROPS)
     {
         // SAFETY: the value stays while the program runs.
-        unsafe { (*member).drops = drops };
+        unsafe {
+            let risen = (*member).drops != drops;
+            (*member).drops = drops;
+            return risen;
+        }
     }
+    false
 }
 
 /// Whether anybody listens on the port in this namespace.

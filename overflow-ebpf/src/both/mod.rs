@@ -3,6 +3,7 @@
 
 mod abort;
 mod close;
+mod icmp_error;
 mod listeners;
 mod retransmit;
 mod timer;

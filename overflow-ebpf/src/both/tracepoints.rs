@@ -62,6 +62,7 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
                 if state.event.netns != child.netns {
                     // Received by another namespace's device, see `skb::routed_net`.
                     state.event.netns = child.netns;
+                    presume(state);
                 }
                 ended(state, EMIT_ALL.load() != 0 || retry::pending());
             }
@@ -94,10 +95,7 @@ fn receive(skb: u64) -> Option<()> {
     }
     state.net = skb::net(skb)?;
     state.event.netns = sock::net_inum(state.net)?;
-    let listener = listeners::only(state.event.netns, port);
-    if listener != 0 {
-        state.listener(listener);
-    }
+    presume(state);
     if syn {
         state.event.kind = Kind::Syn as u8;
         // What it rises by from here on is this SYN's.
@@ -107,6 +105,29 @@ fn receive(skb: u64) -> Option<()> {
     state.mark(Path::TP_RECEIVE);
     state.skb = skb;
     Some(())
+}
+
+/// The only listener on the segment's port is probably whose it is: nothing shows it yet, so that
+/// the record has no state of it. If there are several, or none, nothing is known.
+#[inline(always)]
+fn presume(state: &mut PathState) {
+    let listener = listeners::only(state.event.netns, state.event.server_port);
+    if listener != 0 {
+        state.listener(listener);
+        state.event.sk_state = 0;
+    } else {
+        forget(state, 0);
+    }
+}
+
+/// Nothing is known of the listener; `ino` as in [`RawEvent::ino`].
+#[inline(always)]
+fn forget(state: &mut PathState, ino: u32) {
+    let event = &mut state.event;
+    event.sk = 0;
+    event.ino = ino;
+    event.sk_state = 0;
+    event.valid &= valid::SEGMENT | valid::DROP_REASON | valid::RESET_REASON;
 }
 
 /// The segment is done with: `emit` says whether that is to be reported, if it is asked for.
@@ -153,6 +174,9 @@ fn counted(state: &mut PathState, skb: u64) -> Option<()> {
     {
         state.net = net;
         state.event.netns = sock::net_inum(net)?;
+        if state.event.sk_state == 0 {
+            presume(state);
+        }
     }
     let rise = Counters::get()?.rose::<Probed>(state.net);
     let path = rise.path();
@@ -161,13 +185,17 @@ fn counted(state: &mut PathState, skb: u64) -> Option<()> {
     }
     audit::unseen(state.event.netns, rise, path);
     if path & Path::COUNTED_DROP != 0 {
-        if state.event.sk != 0 {
-            listeners::dropped(state.event.sk);
-        } else {
+        let presumed = state.event.sk_state == 0;
+        if state.event.sk == 0 {
             let sk = listeners::dropped_by(&state.event);
             if sk != 0 {
                 state.listener(sk);
             }
+        } else if listeners::dropped(state.event.sk) {
+            state.event.sk_state = STATE_LISTEN.load();
+        } else if presumed {
+            // Somebody else's, to whom it was steered (sk_lookup, TPROXY).
+            forget(state, RawEvent::NOT_AT_ADDRESS);
         }
     }
     Some(())
@@ -188,7 +216,7 @@ fn transmit(skb: u64) -> Option<()> {
         return None;
     }
     let mut out = RawEvent::EMPTY;
-    skb::parse(skb, At::NetworkHeader, &mut out)?;
+    skb::parse(skb, At::Output, &mut out)?;
     let answer = out.tcp_flags & (SYN | ACK) == SYN | ACK
         && out.client_port == state.event.server_port
         && out.server_port == state.event.client_port;

@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 
-use super::{ack, gate, icmp_error, reset, state::CpuState, syn};
+use super::{ack, gate, reset, state::CpuState, syn};
 use crate::{
     globals::{SEND_RESET_REASON, SYN_RECV_SOCK_RETURN},
     read::{self, Typed},
@@ -79,19 +79,6 @@ pub fn drops_cookie_v4_init_sequence(ctx: FEntryContext) -> u32 {
 #[fentry(function = "cookie_v6_init_sequence")]
 pub fn drops_cookie_v6_init_sequence(ctx: FEntryContext) -> u32 {
     CpuState::cookie(ctx.arg(0));
-    0
-}
-
-/// (sk, seq, abort), for both families.
-#[fentry(function = "tcp_req_err")]
-pub fn drops_tcp_req_err(ctx: FEntryContext) -> u32 {
-    icmp_error::begins::<Typed>(ctx.arg(0), ctx.arg(1), ctx.arg(2));
-    0
-}
-
-#[fexit(function = "tcp_req_err")]
-pub fn drops_tcp_req_err_exit(_ctx: FExitContext) -> u32 {
-    icmp_error::is_over();
     0
 }
 

@@ -7,7 +7,7 @@ use aya_ebpf::{
 use overflow_common::Slot;
 
 use super::{
-    ack, gate, icmp_error, reset,
+    ack, gate, reset,
     state::{Arguments, CpuState},
     syn,
 };
@@ -56,21 +56,6 @@ pub fn kprobe_drops_cookie_init_sequence(ctx: ProbeContext) -> u32 {
     if let Some(skb) = ctx.arg(0) {
         CpuState::cookie(skb);
     }
-    0
-}
-
-/// For both families.
-#[kprobe]
-pub fn kprobe_drops_req_err(ctx: ProbeContext) -> u32 {
-    if let (Some(req), Some(seq), Some(abort)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
-        icmp_error::begins::<Probed>(req, seq, abort);
-    }
-    0
-}
-
-#[kretprobe]
-pub fn kretprobe_drops_req_err(_ctx: RetProbeContext) -> u32 {
-    icmp_error::is_over();
     0
 }
 

@@ -15,6 +15,5 @@ mod listener;
 mod syn;
 mod ack;
 mod reset;
-mod icmp_error;
 mod fentry;
 mod kprobe;

@@ -49,10 +49,6 @@ pub struct CpuState {
     pub refused_counted: u64,
     /// Listener and segment of `tcp_conn_request`, on the kprobe rung.
     pub conn_request: (u64, u64),
-    /// The network namespace of the request that `tcp_req_err` is about.
-    pub errored: u64,
-    /// Not zero where that was reported.
-    pub error_reported: u64,
     /// `tcp_v4_syn_recv_sock` and its IPv6 twin, on the kprobe rung.
     pub syn_recv_sock: Arguments,
     /// For what is remembered of listeners.

@@ -327,6 +327,7 @@ const REQUEST_KPROBE: &[Hook] = &[
     kprobe("kprobe_reqsk_timer_handler", "reqsk_timer_handler"),
     kretprobe("kretprobe_reqsk_timer_handler", "reqsk_timer_handler"),
     extra(kprobe("kprobe_tcp_req_err", "tcp_req_err")),
+    extra(kretprobe("kretprobe_tcp_req_err", "tcp_req_err")),
     ABORT_KPROBE,
 ];
 const RESET_FENTRY: &[Hook] = &[
@@ -337,6 +338,7 @@ const REQUEST_FENTRY: &[Hook] = &[
     fentry("fentry_reqsk_queue_drop", "inet_csk_reqsk_queue_drop"),
     fexit("fexit_reqsk_timer_handler", "reqsk_timer_handler"),
     extra(fentry("fentry_tcp_req_err", "tcp_req_err")),
+    extra(fexit("fexit_tcp_req_err", "tcp_req_err")),
     ABORT_FENTRY,
 ];
 /// Extra: how a request expires is seen without it.
@@ -350,8 +352,8 @@ const DROPS_SYN_FENTRY: &[Hook] = &[
     fentry("drops_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
     v6(fentry("drops_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
     fentry("drops_inet_csk_listen_start", "inet_csk_listen_start"),
-    extra(fentry("drops_tcp_req_err", "tcp_req_err")),
-    extra(fexit("drops_tcp_req_err_exit", "tcp_req_err")),
+    extra(fentry("fentry_tcp_req_err", "tcp_req_err")),
+    extra(fexit("fexit_tcp_req_err", "tcp_req_err")),
 ];
 const DROPS_ACK_FENTRY: &[Hook] = &[
     fexit("drops_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
@@ -375,8 +377,8 @@ const DROPS_SYN_KPROBE: &[Hook] = &[
     kprobe("kprobe_drops_cookie_init_sequence", "cookie_v4_init_sequence"),
     v6(kprobe("kprobe_drops_cookie_init_sequence", "cookie_v6_init_sequence")),
     kprobe("kprobe_drops_listen_start", "inet_csk_listen_start"),
-    extra(kprobe("kprobe_drops_req_err", "tcp_req_err")),
-    extra(kretprobe("kretprobe_drops_req_err", "tcp_req_err")),
+    extra(kprobe("kprobe_tcp_req_err", "tcp_req_err")),
+    extra(kretprobe("kretprobe_tcp_req_err", "tcp_req_err")),
 ];
 const DROPS_ACK_KPROBE: &[Hook] = &[
     kprobe("kprobe_drops_syn_recv_sock", "tcp_v4_syn_recv_sock"),

@@ -104,6 +104,8 @@ impl Template {
             timestamps: m.timestamps,
             sk_state: match m.kind {
                 Kind::ActiveReset | Kind::Reset | Kind::Accept => m.sk_state,
+                // There it says whether the listener is known or presumed.
+                Kind::Ack if m.rung == Rung::Tracepoint => m.sk_state,
                 Kind::Syn
                 | Kind::Ack
                 | Kind::SynAckRetransmit

@@ -283,8 +283,10 @@ fn migrated(syn: Option<&Event>, event: &Event) -> bool {
     let request = |m: &Event| m.path.has(Path::REQSK_HASHED | Path::TP_SYNACK_REQUEST);
     // A segment that met no request was decided by whoever listens now: nothing has moved.
     let met_request = if event.rung == Rung::Tracepoint {
-        !event.path.has(Path::TP_SEND_RESET)
-            || event.drop_reason.as_deref() == Some("TCP_LISTEN_OVERFLOW")
+        // Whose it was is mostly presumed there: from the port, which a SYN can be steered past.
+        event.sk_state == TCP_LISTEN
+            && (!event.path.has(Path::TP_SEND_RESET)
+                || event.drop_reason.as_deref() == Some("TCP_LISTEN_OVERFLOW"))
     } else {
         event.path.has(Path::CHECK_REQ)
     };
