@@ -38,6 +38,8 @@ struct Actor {
     wire: Option<Wire>,
     sockets: Sockets,
     steers: Vec<Steer>,
+    /// Those of a storm.
+    namespaces: Vec<File>,
 }
 
 /// Does what each line of standard input says, and answers each with a line.
@@ -108,7 +110,11 @@ impl Actor {
             Action::Steer(port, name) => {
                 self.steers.push(steer::steer(port, self.sockets.get(&name)?)?);
             }
-            Action::Storm(namespaces, seed) => return storm::storm(namespaces, seed),
+            Action::Storm(namespaces, seed) => {
+                let (counted, kept) = storm::storm(namespaces, seed)?;
+                self.namespaces.extend(kept);
+                return Ok(counted);
+            }
             Action::Load { clients, name } => return self.load(&clients, &name),
             Action::Churn(segment) => return self.churn(&segment),
             Action::Flood(port, count) => {

@@ -131,7 +131,7 @@ fn listener(line: &Value, said: &mut Said) {
     for member in members {
         let of_member = charged(member, "server");
         let (address, netns, port) = (whole.address.clone(), whole.netns, whole.port);
-        socket(member, Charged { address, netns, port, ..of_member }, said);
+        socket(member, Charged { netns, address, port, ..of_member }, said);
     }
 }
 

@@ -41,10 +41,11 @@ enum Way {
 const WAYS: [Way; 5] =
     [Way::FullAcceptQueue, Way::Cookies, Way::NoCookies, Way::ThirdAcks, Way::Resets];
 
-/// In each of so many new namespaces; what each counted. This process ends up in the last one.
-pub fn storm(namespaces: u16, seed: u64) -> Result<Reply> {
+/// In each of so many new namespaces; what each counted, and what keeps them: the tool reads their
+/// counters again at its end, and their inode numbers are used again as soon as they are gone. This
+/// process ends up in the last one.
+pub fn storm(namespaces: u16, seed: u64) -> Result<(Reply, Vec<File>)> {
     let mut counted = BTreeMap::new();
-    // Their inode numbers are used again as soon as they are gone.
     let mut kept = Vec::new();
     let mut seed = seed;
     for _ in 0..namespaces {
@@ -60,8 +61,7 @@ pub fn storm(namespaces: u16, seed: u64) -> Result<Reply> {
         }
         counted.insert(sockets::namespace()?, counters::of(process::id())?);
     }
-    drop(kept);
-    Ok(Reply::Counted(counted))
+    Ok((Reply::Counted(counted), kept))
 }
 
 fn meet(wire: &mut Wire, way: Way, port: u16) -> Result<()> {
