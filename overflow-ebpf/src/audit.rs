@@ -29,7 +29,12 @@ pub fn left_out(netns: u32, what: LeftOut, n: u64) -> u32 {
 /// A segment that is not asked for was dropped, as its path says.
 #[inline(always)]
 pub fn filtered(netns: u32, path: u32) {
-    let what = if path & Path::COOKIE_INIT != 0 {
+    if path & (Path::TP_SEND_RESET | Path::SEND_RESET) != 0
+        && path & (Path::COUNTED_DROP | Path::UNCOUNTED) != 0
+    {
+        left_out(netns, LeftOut::FilteredReset, 1);
+    }
+    let what = if path & (Path::COOKIE_INIT | Path::TP_SYNACK_COOKIE) != 0 {
         LeftOut::FilteredCookie
     } else if path & (Path::COUNTED_OVERFLOW | Path::UNCOUNTED) != 0 {
         LeftOut::FilteredOverflow

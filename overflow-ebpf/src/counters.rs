@@ -47,7 +47,8 @@ pub struct Counted {
     /// Address and `hash_mix` of its `struct net`: another namespace at its address has another
     /// random number there (v5.1, commit 355b98553789).
     id: u64,
-    /// Not zero where the rest is what was read, or zero for sure.
+    /// Not zero where the rest is what was read, or zero for sure; 2 once it was read by
+    /// [`Counters::begin`].
     known: u64,
     /// `ListenOverflows`.
     overflows: u64,
@@ -189,7 +190,8 @@ impl Counters {
         if !read::into(stats + index * 8, &mut queue_full) {
             return Rise::UNKNOWN;
         }
-        *last = Counted { id, known: 1, overflows, drops, queue_full };
+        let known = if before.known == 0 { 1 } else { before.known };
+        *last = Counted { id, known, overflows, drops, queue_full };
         if before.known == 0 {
             return Rise::UNKNOWN;
         }
@@ -198,6 +200,22 @@ impl Counters {
             drops: drops.wrapping_sub(before.drops),
             queue_full: queue_full.wrapping_sub(before.queue_full),
         }
+    }
+
+    /// As [`Self::rose`], before a segment is handled: what they rose by since then is its own. The
+    /// first time they may hold what was under way when the trace began: that is nobody's.
+    #[inline(always)]
+    pub fn begin<M: Memory>(&mut self, net: u64) -> Rise {
+        let rise = self.rose::<M>(net);
+        let mix = M::exact::<u32>(net, &NET_HASH_MIX);
+        let id = self.number.of(net) ^ mix << 32;
+        let place = self.number.place(id, REMEMBERED);
+        let last = &mut self.counted[place];
+        if last.id != id || last.known == 2 {
+            return rise;
+        }
+        last.known = 2;
+        Rise::UNKNOWN
     }
 
     /// Reads the counters of what is perhaps no namespace, see [`Self::rose_at`].

@@ -37,8 +37,9 @@ impl Looker {
         }
         let mut found = Readings::default();
         for (inum, place) in &self.places.by_inum {
-            if let Ok(Ok(values)) = place.inside(audited) {
+            if let Ok(Ok((values, segments))) = place.inside(audited) {
                 found.namespaces.insert(*inum, values);
+                found.segments.extend(segments.map(|n| (*inum, n)));
                 found.hidden.extend(place.hidden.then_some(*inum));
             }
         }
@@ -46,11 +47,12 @@ impl Looker {
     }
 }
 
-/// The audited counters of the calling thread's namespace.
-fn audited() -> Result<Values, crate::ReadError> {
+/// The audited counters of the calling thread's namespace, and its `InSegs`.
+fn audited() -> Result<(Values, Option<u64>), crate::ReadError> {
     let counters = Group::TcpExt.read()?;
     let value = |counter: &Counter| Some((*counter, *counters.get(counter.as_str())?));
-    Ok(Counter::AUDITED.iter().filter_map(value).collect())
+    let segments = Group::Tcp.read()?.get("InSegs").copied();
+    Ok((Counter::AUDITED.iter().filter_map(value).collect(), segments))
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ fn receive(skb: u64) -> Option<()> {
     if syn {
         state.event.kind = Kind::Syn as u8;
         // What it rises by from here on is this SYN's.
-        let rise = Counters::get()?.rose::<Probed>(state.net);
+        let rise = Counters::get()?.begin::<Probed>(state.net);
         audit::unseen(state.event.netns, rise, 0);
     }
     state.mark(Path::TP_RECEIVE);

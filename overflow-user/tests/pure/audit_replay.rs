@@ -22,7 +22,11 @@ fn look(cut: Cut, rose: &[(Counter, u64)], left_out: &[(LeftOut, u64)]) -> Frame
         t_ns: 3 * SECOND,
         cut,
         watched: Watched { counts_left_out: true, older_listeners: true, ..Watched::default() },
-        seen: Readings { namespaces: [(7, values)].into(), hidden: Vec::new() },
+        seen: Readings {
+            namespaces: [(7, values)].into(),
+            hidden: Vec::new(),
+            ..Readings::default()
+        },
         left_out: left_out.iter().map(|(kind, n)| (7, *kind as u32, *n)).collect(),
     }))
 }

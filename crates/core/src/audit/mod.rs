@@ -167,7 +167,9 @@ impl Auditor {
                 account.forget();
                 account.rise = Some(Rise::from_here(values));
             } else {
-                account.rise.get_or_insert_with(|| Rise::new(look.cut)).take(look.cut, values);
+                let segments = look.seen.segments.get(netns).copied();
+                let rise = account.rise.get_or_insert_with(|| Rise::new(look.cut));
+                rise.take(look.cut, values, segments);
             }
         }
         for (netns, what, count) in &look.left_out {

@@ -16,6 +16,9 @@ pub struct Values(BTreeMap<Counter, u64>);
 pub struct Readings {
     /// By inode number of the namespace.
     pub namespaces: BTreeMap<u32, Values>,
+    /// `InSegs` of each, where it was read: it falls where a namespace is another than before.
+    #[serde(default)]
+    pub segments: BTreeMap<u32, u64>,
     /// Those that only a look at all threads found: they may be older than the trace.
     #[serde(default)]
     pub hidden: Vec<u32>,

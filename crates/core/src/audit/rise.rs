@@ -14,6 +14,8 @@ pub(super) struct Rise {
     arming: Values,
     /// The last reading before the hooks ceased to judge.
     last: Values,
+    /// `InSegs` then.
+    segments: u64,
     /// And the one after it, if there was one.
     disarmed: Option<Values>,
     appeared: bool,
@@ -42,7 +44,11 @@ impl Rise {
         }
     }
 
-    pub(super) fn take(&mut self, cut: Cut, values: &Values) {
+    /// `segments`: `InSegs` of the namespace, if it was read.
+    pub(super) fn take(&mut self, cut: Cut, values: &Values, segments: Option<u64>) {
+        let another =
+            values.fell_since(&self.last) || segments < Some(self.segments) && segments.is_some();
+        self.segments = segments.unwrap_or(0);
         match cut {
             Cut::Arming => {
                 self.arming = values.clone();
@@ -50,11 +56,12 @@ impl Rise {
             }
             Cut::Armed => self.armed = values.clone(),
             Cut::Disarmed => {
+                self.open |= another;
                 self.disarmed = Some(values.clone());
                 return;
             }
             Cut::Running | Cut::Disarming => {
-                if values.fell_since(&self.last) {
+                if another {
                     let known = Counter::AUDITED.iter().copied();
                     self.carried = known.filter_map(|c| Some((c, self.of(c, false)?.0))).collect();
                     (self.arming, self.armed) = Default::default();

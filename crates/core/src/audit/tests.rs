@@ -71,7 +71,11 @@ impl Case {
     }
 
     fn look(&mut self, cut: Cut, namespaces: &[(u32, Values)]) {
-        let seen = Readings { namespaces: namespaces.iter().cloned().collect(), hidden: vec![] };
+        let seen = Readings {
+            namespaces: namespaces.iter().cloned().collect(),
+            hidden: vec![],
+            ..Readings::default()
+        };
         let look =
             Look { t_ns: 1, cut, watched: self.watched, seen, left_out: self.left_out.clone() };
         self.auditor.look(&look, &self.losses);
@@ -368,6 +372,7 @@ fn a_namespace_that_was_hidden_is_audited_from_where_it_was_found() {
         seen: Readings {
             namespaces: BTreeMap::from([(9, values(&[(ListenOverflows, rose)]))]),
             hidden: vec![9],
+            ..Readings::default()
         },
         left_out: Vec::new(),
     };
@@ -472,6 +477,7 @@ fn a_look_is_written_and_read_alike() {
         seen: Readings {
             namespaces: BTreeMap::from([(7, values(&[(FastOpenListenOverflow, 1)]))]),
             hidden: vec![7],
+            ..Readings::default()
         },
         left_out: vec![(7, 1, 2)],
     };

@@ -95,6 +95,18 @@ impl Owner {
         owner
     }
 
+    /// Of these pids, ascending, alone; unchanged if none of them is described.
+    #[must_use]
+    pub fn only(self, pids: &[u32]) -> Self {
+        let of = |pid: &u32| pids.binary_search(pid).is_ok();
+        let mut processes: Vec<_> = self.processes.iter().filter(|p| of(&p.pid)).cloned().collect();
+        if processes.is_empty() {
+            return self;
+        }
+        processes.sort_unstable_by_key(|p| p.pid);
+        Self::new(self.pids.into_iter().filter(of).collect(), processes)
+    }
+
     /// Where in `processes` the main one is.
     fn main_of(&self) -> usize {
         let service = |p: &Process| p.pid != 1;
@@ -129,6 +141,14 @@ mod tests {
         assert_eq!(nginx.short(20), "nginx/100+2");
         let pids: Vec<u32> = nginx.processes.iter().map(|p| p.pid).collect();
         assert_eq!(pids, [100, 90, 101]);
+    }
+
+    #[test]
+    fn whoever_waits_is_named_alone() {
+        let nginx = owner(&[(90, 100, "nginx"), (100, 1, "nginx"), (101, 100, "nginx")]);
+        assert_eq!(nginx.clone().only(&[101]).short(20), "nginx/101");
+        assert_eq!(nginx.clone().only(&[90, 101]).pids, [90, 101]);
+        assert_eq!(nginx.clone().only(&[7]), nginx);
     }
 
     #[test]

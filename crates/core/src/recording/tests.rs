@@ -23,6 +23,7 @@ fn look() -> Look {
     let seen = Readings {
         namespaces: [(7, [(Counter::ListenDrops, 41)].into_iter().collect())].into(),
         hidden: Vec::new(),
+        ..Readings::default()
     };
     Look { t_ns: 1, cut: Cut::Armed, watched: Watched::default(), seen, left_out: Vec::new() }
 }

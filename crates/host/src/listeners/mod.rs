@@ -106,7 +106,13 @@ fn own(inventory: &mut Inventory) -> io::Result<()> {
     let inodes: HashSet<u64> = inventory.listeners.iter().map(|l| l.inode).collect();
     let mut owners = owner::find(&inodes)?;
     for listener in &mut inventory.listeners {
-        listener.owner = owners.by_inode.remove(&listener.inode);
+        let owner = owners.by_inode.remove(&listener.inode);
+        // Of a group every process may hold all, and each waits for its own.
+        let waits = owners.polled_by.get(&listener.inode).filter(|_| listener.group > 1);
+        listener.owner = owner.map(|owner| match waits {
+            Some(pids) => owner.only(pids),
+            None => owner,
+        });
     }
     inventory.tell_members_apart();
     inventory.notes.append(&mut owners.notes);

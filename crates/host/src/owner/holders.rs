@@ -1,19 +1,27 @@
-//! Which processes hold a socket: `/proc/PID/fd` of every process, read once for all sockets.
+//! Which processes hold a socket: `/proc/PID/fd` of every process, read once for all sockets. And
+//! which of them wait for it by epoll: nginx's workers all hold the sockets of a `SO_REUSEPORT` group,
+//! and each looks at its own.
 
 use std::{
     collections::{HashMap, HashSet},
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
     path::Path,
 };
 
 /// The most descriptors one search looks at; what it did not see is reported.
 const MAX_DESCRIPTORS: usize = 8 << 20;
 
+/// Bytes that are read of what one epoll descriptor waits for; about 70 stand for one file.
+const MAX_EPOLL: u64 = 4 << 20;
+
 /// What a search found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Holders {
     /// Socket inode to the processes that hold it, ascending.
     pub by_inode: HashMap<u64, Vec<u32>>,
+    /// The same of those that have it in an epoll set.
+    pub polled_by: HashMap<u64, Vec<u32>>,
     /// Processes whose descriptors may not be read.
     pub unreadable: usize,
     /// Whether the search was cut short at its bound.
@@ -34,6 +42,7 @@ pub(super) fn find(proc_dir: &Path, wanted: &HashSet<u64>) -> io::Result<Holders
         }) else {
             continue;
         };
+        let (mut epolls, mut holds) = (Vec::new(), false);
         for fd in fds.flatten() {
             let Some(left) = budget.checked_sub(1) else {
                 holders.cut = true;
@@ -41,9 +50,23 @@ pub(super) fn find(proc_dir: &Path, wanted: &HashSet<u64>) -> io::Result<Holders
             };
             budget = left;
             let Ok(target) = fs::read_link(fd.path()) else { continue };
-            let Some(inode) = target.to_str().and_then(socket_inode) else { continue };
+            let Some(target) = target.to_str() else { continue };
+            if target == "anon_inode:[eventpoll]" {
+                epolls.push(fd.file_name());
+            }
+            let Some(inode) = socket_inode(target) else { continue };
             if wanted.contains(&inode) {
+                holds = true;
                 let pids = holders.by_inode.entry(inode).or_default();
+                if pids.last() != Some(&pid) {
+                    pids.push(pid);
+                }
+            }
+        }
+        for epoll in epolls.iter().filter(|_| holds) {
+            let info = proc_dir.join(pid.to_string()).join("fdinfo").join(epoll);
+            for inode in polled(&info).into_iter().filter(|inode| wanted.contains(inode)) {
+                let pids = holders.polled_by.entry(inode).or_default();
                 if pids.last() != Some(&pid) {
                     pids.push(pid);
                 }
@@ -51,6 +74,23 @@ pub(super) fn find(proc_dir: &Path, wanted: &HashSet<u64>) -> io::Result<Holders
         }
     }
     Ok(holders)
+}
+
+/// Inodes of the files that an epoll descriptor waits for: `tfd: 7 events: 19 data: 7 pos:0 ino:2f1c
+/// sdev:8` a line, in hexadecimal (`ep_show_fdinfo` of fs/eventpoll.c, with the inode since v4.13,
+/// commit 77493f04b74c). None where that cannot be read.
+fn polled(info: &Path) -> Vec<u64> {
+    let mut text = String::new();
+    let read = File::open(info).and_then(|file| file.take(MAX_EPOLL).read_to_string(&mut text));
+    if read.is_err() {
+        return Vec::new();
+    }
+    let files = text.lines().filter(|line| line.starts_with("tfd:"));
+    let inode = |line: &str| {
+        let digits = line.split_ascii_whitespace().find_map(|word| word.strip_prefix("ino:"))?;
+        u64::from_str_radix(digits, 16).ok()
+    };
+    files.filter_map(inode).collect()
 }
 
 /// Every process below `proc_dir`, ascending.
@@ -71,6 +111,8 @@ fn socket_inode(link: &str) -> Option<u64> {
 mod tests {
     use std::{net::TcpListener, os::fd::AsRawFd, process};
 
+    use rustix::event::epoll;
+
     use super::*;
 
     #[test]
@@ -79,6 +121,21 @@ mod tests {
         for other in ["pipe:[12345]", "socket:[]", "socket:[1", "/dev/null", "anon_inode:[x]"] {
             assert_eq!(socket_inode(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn what_an_epoll_set_waits_for_is_found() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let link = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
+        let inode = socket_inode(link.to_str().unwrap()).unwrap();
+        let polled_by = || {
+            let found = find(Path::new("/proc"), &HashSet::from([inode])).unwrap();
+            found.polled_by.get(&inode).cloned()
+        };
+        assert_eq!(polled_by(), None);
+        let set = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        epoll::add(&set, &socket, epoll::EventData::new_u64(0), epoll::EventFlags::IN).unwrap();
+        assert_eq!(polled_by(), Some(vec![process::id()]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod holders;
 mod stat;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fs, io,
     path::Path,
 };
@@ -21,6 +21,8 @@ const DESCRIBED: usize = 16;
 pub(crate) struct Owners {
     /// Socket inode to owner; a socket that nobody visible holds is missing.
     pub by_inode: HashMap<u64, Owner>,
+    /// Socket inode to the pids, ascending, of those that wait for it by epoll.
+    pub polled_by: HashMap<u64, Vec<u32>>,
     /// What could not be seen, as sentences.
     pub notes: Vec<String>,
 }
@@ -30,11 +32,13 @@ pub(crate) fn find(inodes: &HashSet<u64>) -> io::Result<Owners> {
     let proc_dir = Path::new("/proc");
     let holders = holders::find(proc_dir, inodes)?;
     let mut known: HashMap<u32, Option<Process>> = HashMap::new();
-    let mut owners = Owners::default();
+    let mut owners = Owners { polled_by: holders.polled_by, ..Owners::default() };
     for (inode, pids) in holders.by_inode {
-        let described = pids
-            .iter()
-            .take(DESCRIBED)
+        let waiting = owners.polled_by.get(&inode).map_or(&[][..], Vec::as_slice);
+        let first: BTreeSet<&u32> =
+            pids.iter().take(DESCRIBED).chain(waiting.iter().take(DESCRIBED)).collect();
+        let described = first
+            .into_iter()
             .filter_map(|pid| known.entry(*pid).or_insert_with(|| process(proc_dir, *pid)).clone());
         let processes: Vec<Process> = described.collect();
         if !processes.is_empty() {
