@@ -40,6 +40,8 @@ pub enum Action {
     Device(String, String),
     /// `up DEVICE A.B.C.D`: with that address, of a network of 24 bits.
     Up(String, Ipv4Addr),
+    /// `counts NAME`: this kernel has a counter of that name, and so what raises it.
+    Counts(String),
     /// `sysctl net.a.b VALUE`
     Sysctl(String, String),
     /// `cpu N`: runs there from now on.
@@ -247,6 +249,7 @@ impl Action {
                 Self::Device(kind.to_owned(), words.next("actor")?.to_owned())
             }
             "up" => Self::Up(words.next("device")?.to_owned(), words.parse("address")?),
+            "counts" => Self::Counts(words.next("counter")?.to_owned()),
             "sysctl" => Self::Sysctl(words.next("name")?.to_owned(), words.rest().join(" ")),
             "cpu" => Self::Cpu(words.parse("CPU")?),
             "listen" => Self::Listen(listen(&mut words)?),

@@ -17,6 +17,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity, set_name};
 
 use crate::{
+    counters,
     links::Links,
     segment::SYN,
     sockets::Sockets,
@@ -83,6 +84,11 @@ impl Actor {
             }
             Action::Up(device, address) => {
                 Links::here()?.up(&device, &[(address.into(), 24)])?;
+            }
+            Action::Counts(name) => {
+                if !counters::of(std::process::id())?.contains_key(&name) {
+                    return Ok(Reply::Lacks(name));
+                }
             }
             Action::Sysctl(name, value) => return sysctl(&name, &value),
             Action::Cpu(cpu) => {

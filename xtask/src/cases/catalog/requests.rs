@@ -3,8 +3,8 @@
 
 use super::super::case::{CASE, Case, MODES, Mode, Need, told, up_to};
 
-/// Since d4f2c86b2b7e (v5.14).
-const MIGRATION: &[Need] = &[Need { what: "net.ipv4.tcp_migrate_req", since: Some((5, 14)) }];
+/// Since d4f2c86b2b7e (v5.14). Debian's 5.10.223 has the sysctl, but nothing that reads it.
+const MIGRATION: &[Need] = &[Need { what: "TCPMigrateReqSuccess", since: Some((5, 14)) }];
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -219,6 +219,7 @@ pub const CASES: &[Case] = &[
             s seg 5084 40002 R
             s drain 50
             s accept a n=1 all
+            s relisten a 64
             s hs 5084 40003",
         told: &[told("ack.drop.overflow", 1, "a").clients(40_002, 40_002)],
         counters: &[("s", "ListenOverflows", 1)],
@@ -263,6 +264,7 @@ pub const CASES: &[Case] = &[
         shows: "a listener closes with requests, which another of its group takes (tcp_migrate_req)",
         script: "
             s tun
+            s counts TCPMigrateReqSuccess
             s sysctl net.ipv4.tcp_migrate_req 1
             one in s
             one listen a 5087 64 reuseport
@@ -288,6 +290,7 @@ pub const CASES: &[Case] = &[
         shows: "the same at the requests' timer: none of them is lost",
         script: "
             s tun
+            s counts TCPMigrateReqSuccess
             s sysctl net.ipv4.tcp_migrate_req 1
             one in s
             one listen a 5087 64 reuseport
