@@ -259,13 +259,11 @@ impl Counters {
         }
         let waiting = Waiting { id, cpu };
         // SAFETY: copied at once; the entry is this CPU's alone.
-        self.counted[place] = match unsafe { ASIDE.get(waiting) } {
-            Some(known) => *known,
+        let aside = unsafe { ASIDE.get(waiting) }.copied();
+        self.counted[place] = aside.unwrap_or_else(|| {
             // It was made since tracing began, or nothing was ever dropped there on this CPU.
-            None => {
-                let known = u64::from(FORGOTTEN.load() == 0);
-                Counted { id, known, overflows: 0, drops: 0, queue_full: 0 }
-            }
-        };
+            let known = u64::from(FORGOTTEN.load() == 0);
+            Counted { id, known, overflows: 0, drops: 0, queue_full: 0 }
+        });
     }
 }

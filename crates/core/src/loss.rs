@@ -154,10 +154,11 @@ mod tests {
         let start = text.find(head).unwrap() + head.len();
         let end = start + text[start..].find("\n\n").unwrap() + 1;
         let kernel = overflow_common::Loss::ALL.iter().map(|loss| Loss::Kernel(*loss));
-        let rows: String = kernel
+        let rows: Vec<String> = kernel
             .chain(Loss::USER.iter().cloned())
             .map(|loss| format!("| `{loss}` | {} |\n", loss.meaning()))
             .collect();
+        let rows = rows.concat();
         if text[start..end] != rows && std::env::var_os("UPDATE_EXPECT").is_some() {
             std::fs::write(path, [&text[..start], &rows, &text[end..]].concat()).unwrap();
             return;

@@ -47,8 +47,9 @@ fn begins(req: u64, seq: u32, abort: u8, rung: Rung) {
 fn is_over() -> Option<()> {
     let error = ERRORS.get_ptr_mut(0)?;
     // SAFETY: as above.
-    let Error { net, reported } = unsafe { *error };
-    unsafe { (*error).net = 0 };
+    let error = unsafe { &mut *error };
+    let Error { net, reported } = *error;
+    error.net = 0;
     if net == 0 {
         return None;
     }

@@ -268,7 +268,7 @@ fn takes(member: &Member, event: &RawEvent) -> bool {
 /// first that is none, so that the reader stops.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
-pub fn iter_tcp(ctx: *mut c_void) -> i32 {
+pub extern "C" fn iter_tcp(ctx: *mut c_void) -> i32 {
     // `struct bpf_iter__tcp`: `meta`, `sk_common`, `uid`.
     let (meta, sk) = (read::slot(ctx, Slot(0), 0), read::slot(ctx, Slot(1), 0));
     if meta == 0 || sk == 0 {

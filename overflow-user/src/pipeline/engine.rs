@@ -357,7 +357,9 @@ fn counted_by_kernel(observed: &Event, id: VerdictId, limit: Option<SynQueueLimi
         // By tracepoints it can be unknown whose a segment was: that is counted from its record.
         Counted::Signatures if observed.sk == 0 => false,
         Counted::Signatures => {
-            verdict::of_one(observed, limit).is_some_and(|alone| alone == id || !id.is_later())
+            // A SYN that Fast Open refuses is two things, of which the kernel side counts one.
+            let counted_beside = id != VerdictId::SynFastopenQueueFull && !id.is_later();
+            verdict::of_one(observed, limit).is_some_and(|alone| alone == id || counted_beside)
         }
         Counted::No => false,
     }

@@ -31,6 +31,10 @@ impl Engine {
         let about_a_listener = kind.is_some_and(|kind| hook_point::about(kind) == About::Listener);
         let Self { cache, inventory, options, places, table, .. } = self;
         let Some(key) = Decoder::connection(event) else { return false };
+        if event.ino == RawEvent::NOT_AT_ADDRESS {
+            // No look would find it.
+            return false;
+        }
         let ino = Some(event.ino).filter(|ino| *ino != 0).or_else(|| table.listener(&key));
         let asked = Asked { netns: key.netns, server: key.server, ino };
         (about_a_listener || ino.is_some())
@@ -75,7 +79,20 @@ impl Engine {
     /// before it of its connection.
     pub(super) fn asked(&mut self, observed: &Event) -> Asked {
         let conn = observed.conn;
-        let ino = observed.ino.or_else(|| self.table.listener(&conn));
+        let known = self.table.listener(&conn);
+        let ino = match observed.kind {
+            // Whoever answers by RST need not be whose the handshake was.
+            Kind::Reset => known.or(observed.ino),
+            Kind::Syn
+            | Kind::Ack
+            | Kind::SynAckRetransmit
+            | Kind::RequestRemoved
+            | Kind::ActiveReset
+            | Kind::Accept
+            | Kind::IcmpError
+            | Kind::Destroyed
+            | Kind::PeerReset => observed.ino.or(known),
+        };
         Asked { netns: conn.netns, server: conn.server, ino }
     }
 
@@ -106,7 +123,7 @@ impl Engine {
                 &group
             }
         };
-        let socket = known.socket();
+        let socket = known.socket().filter(|ino| *ino != RawEvent::NOT_AT_ADDRESS);
         let judged = JudgedEvent { t_ns: observed.t_ns, observed, stage, socket, listeners };
         sinks.handle(Message::Event(&judged))
     }
