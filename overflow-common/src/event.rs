@@ -55,9 +55,8 @@ pub struct RawEvent {
     pub rcv_nxt: u32,
     /// `request_sock.rsk_rcv_wnd`: the window that its SYN-ACK offered, bytes.
     pub rcv_wnd: u32,
-    /// By how much more this CPU's `ListenDrops` of the namespace rose since a hook last read it than
-    /// this segment accounts for: drops that no hook sees.
-    pub unseen: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Queues when the segment entered the decision.
     pub before: Queue,
     /// Queues when the decision was over.
@@ -229,7 +228,7 @@ impl RawEvent {
         ino: 0,
         rcv_nxt: 0,
         rcv_wnd: 0,
-        unseen: 0,
+        reserved: 0,
         before: Queue { ack_backlog: 0, max_ack_backlog: 0, qlen: 0, young: 0 },
         after: Queue { ack_backlog: 0, max_ack_backlog: 0, qlen: 0, young: 0 },
         client: [0; 16],

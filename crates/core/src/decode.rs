@@ -95,8 +95,6 @@ pub struct Event {
     pub in_window: Option<bool>,
     /// How its timestamps stand to its request's, where that was read.
     pub timestamps: Option<Timestamps>,
-    /// Drops before this segment that no hook saw, see [`RawEvent::unseen`].
-    pub unseen: u32,
     /// Drop reason by name.
     pub drop_reason: Option<Arc<str>>,
     /// Reset reason by name.
@@ -192,7 +190,6 @@ impl Decoder {
                     Timestamps::Good
                 }
             }),
-            unseen: e.unseen,
             drop_reason: has(valid::DROP_REASON).then(|| name(&self.drop_reasons, e.drop_reason)),
             reset_reason: has(valid::RESET_REASON)
                 .then(|| name(&self.reset_reasons, e.reset_reason)),

@@ -132,7 +132,6 @@ mod tests {
             ino: None,
             in_window: None,
             timestamps: None,
-            unseen: 0,
             freed_in: None,
         }
     }

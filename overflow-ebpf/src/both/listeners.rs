@@ -8,7 +8,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, PerCpuArray},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray},
     helpers::generated::bpf_seq_write,
     macros::btf_map,
 };
@@ -79,6 +79,30 @@ pub static MEMBERS: HashMap<Place, Member, 65536, ALLOCATED> = HashMap::new();
 /// Where a listener stands in `MEMBERS`, by the address of its `struct sock`.
 #[btf_map]
 pub static LISTENERS: HashMap<u64, Place, 65536, ALLOCATED> = HashMap::new();
+
+/// Listeners that SYNs for another's place were given to, as their requests show.
+#[btf_map]
+pub static STEERED: LruHashMap<Place, u64, 1024> = LruHashMap::new();
+
+/// A SYN for `port` became a request of `sk`, which is not the only listener there.
+#[inline(always)]
+pub fn steered(netns: u32, port: u16, sk: u64) {
+    if let Some(counters) = Counters::get() {
+        let sk = counters.number(sk);
+        let _ = STEERED.insert(Place { netns, port, slot: 0 }, sk, 0);
+    }
+}
+
+/// The listener that SYNs for `port` were last given to, if it has dropped anything since it was
+/// last looked at; else 0.
+#[inline(always)]
+pub fn dropped_by_steered(netns: u32, port: u16) -> u64 {
+    // SAFETY: copied at once.
+    match unsafe { STEERED.get(Place { netns, port, slot: 0 }) }.copied() {
+        Some(sk) if dropped(sk) => sk,
+        _ => 0,
+    }
+}
 
 /// Whether anybody listens on this port, in any namespace.
 #[inline(always)]

@@ -187,7 +187,10 @@ fn counted(state: &mut PathState, skb: u64) -> Option<()> {
     if path & Path::COUNTED_DROP != 0 {
         let presumed = state.event.sk_state == 0;
         if state.event.sk == 0 {
-            let sk = listeners::dropped_by(&state.event);
+            let mut sk = listeners::dropped_by(&state.event);
+            if sk == 0 {
+                sk = listeners::dropped_by_steered(state.event.netns, state.event.server_port);
+            }
             if sk != 0 {
                 state.listener(sk);
             }
@@ -195,7 +198,12 @@ fn counted(state: &mut PathState, skb: u64) -> Option<()> {
             state.event.sk_state = STATE_LISTEN.load();
         } else if presumed {
             // Somebody else's, to whom it was steered (sk_lookup, TPROXY).
-            forget(state, RawEvent::NOT_AT_ADDRESS);
+            let sk = listeners::dropped_by_steered(state.event.netns, state.event.server_port);
+            if sk == 0 {
+                forget(state, RawEvent::NOT_AT_ADDRESS);
+            } else {
+                state.listener(sk);
+            }
         }
     }
     Some(())
@@ -229,6 +237,7 @@ fn transmit(skb: u64) -> Option<()> {
         // The kernel's own word for whose SYN it was.
         let listener = read::field(owner, &REQ_LISTENER).unwrap_or(0);
         if listener != 0 && listener != state.event.sk {
+            listeners::steered(state.event.netns, state.event.server_port, listener);
             state.listener(listener);
         }
         sock::request(owner, &mut state.event);
@@ -265,8 +274,9 @@ fn consumed(skb: u64) -> Option<()> {
         ended(state, emit);
         return Some(());
     }
-    let netns = read::field(state.event.sk, &SOCK_NET).and_then(sock::net_inum);
-    if let (true, Some(netns)) = (state.event.sk != 0, netns) {
+    if state.event.sk != 0
+        && let Some(netns) = sock::netns(state.event.sk)
+    {
         state.event.netns = netns;
     }
     ended(state, EMIT_ALL.load() != 0 || !state.has(Path::TP_SYNACK_REQUEST));

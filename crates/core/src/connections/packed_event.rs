@@ -107,7 +107,6 @@ pub(super) fn read(
         ino: template.ino,
         in_window: template.in_window,
         timestamps: template.timestamps,
-        unseen: 0,
         freed_in: template.freed_in,
     }
 }

@@ -49,7 +49,7 @@ pub(super) enum After {
 }
 
 impl Template {
-    /// The template of this event. Left out is what no rule reads: `req`, `ack_seq`, `unseen`, the SYN queue
+    /// The template of this event. Left out is what no rule reads: `req`, `ack_seq`, the SYN queue
     /// after the decision; the socket where it is no listener, but for the state of a child that is
     /// reset or accepted, and of whoever answers by RST; and of a timer's events all but which it was and how the request stood.
     pub(super) fn of(m: &Event) -> Self {

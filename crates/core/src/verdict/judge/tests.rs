@@ -40,7 +40,6 @@ fn event(kind: Kind, path: u32) -> Event {
         ino: None,
         in_window: None,
         timestamps: None,
-        unseen: 0,
         freed_in: None,
     }
 }
