@@ -191,6 +191,9 @@ impl Auditor {
         for (netns, account) in accounts {
             // Of one that is gone the last audit stays.
             if !look.seen.namespaces.contains_key(netns) {
+                if last && account.audit.is_none() {
+                    account.audit = account.unread(*netns);
+                }
                 continue;
             }
             let Some(rise) = &account.rise else { continue };
@@ -239,6 +242,28 @@ impl Auditor {
 }
 
 impl Account {
+    /// Of a namespace that was gone before its counters could be read: what was told there, if
+    /// anything was.
+    fn unread(&self, netns: u32) -> Option<NamespaceAudit> {
+        let balance = |counter: Counter| {
+            let told = self.told.of(counter).plus(self.told_by_kernel.of(counter)).least;
+            let why = "the namespace was gone before its counters were read: what was told stands \
+                       for what they rose by";
+            (told > 0).then(|| Balance {
+                counter,
+                rose: told,
+                told,
+                left_out: 0,
+                lost: 0,
+                unwatched: 0,
+                unaccounted: 0,
+                why: vec![why.to_owned()],
+            })
+        };
+        let balances: Vec<_> = Counter::AUDITED.iter().filter_map(|c| balance(*c)).collect();
+        (!balances.is_empty()).then_some(NamespaceAudit { netns, appeared: true, balances })
+    }
+
     fn forget(&mut self) {
         *self = Self::default();
     }
