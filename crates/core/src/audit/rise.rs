@@ -28,7 +28,9 @@ impl Rise {
     /// work was made meanwhile: it began at zero.
     pub(super) fn new(cut: Cut) -> Self {
         let appeared = !matches!(cut, Cut::Arming | Cut::Armed);
-        Self { appeared, ..Self::default() }
+        // Others may have had its number before, and gone before anybody looked: what was told of them is
+        // told of it.
+        Self { appeared, open: appeared, ..Self::default() }
     }
 
     /// Of a namespace whose past nobody saw: the rise begins here.
