@@ -2,7 +2,7 @@
 //! panics, every loss is reported, and what is reported of a connection never contradicts the whole.
 //!
 //! `tests/data/lab-6.12.rec.gz` is what `overflow lab --scenario all --rung fentry --record` wrote on
-//! Debian's 6.12.117.
+//! Debian's 6.12.118.
 
 use std::{
     cell::RefCell,
