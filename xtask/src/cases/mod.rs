@@ -104,15 +104,17 @@ pub fn cases(args: &CasesArgs) -> Result<ExitCode> {
     Ok(if checks.failed() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What `cargo xtask test` runs: on an old and a new kernel, by every rung, and here.
+/// What `cargo xtask test` runs: here all, and on an old and a new kernel, by every rung, what one start
+/// of the default trace can trace together. The rest takes longer: `cargo xtask cases` has it.
 pub fn subset(kernels: &[String], jobs: usize, here: &dyn Needs) -> Result<Checks> {
     let kernels: Vec<_> = match kernels {
         [] => TESTED.iter().map(|&kernel| kernel.to_owned()).collect(),
         named => named.to_vec(),
     };
-    let runs = runs(|_| true, |_| true, |_| true);
-    let mut table = in_vms(&kernels, &runs, jobs, false)?;
-    table.extend(natively(&runs, here, false)?);
+    let together = |case: &Case| !case.alone && !case.smp;
+    let by_default = runs(together, |mode| mode == Mode::Default, |_| true);
+    let mut table = in_vms(&kernels, &by_default, jobs, false)?;
+    table.extend(natively(&runs(|_| true, |_| true, |_| true), here, false)?);
     Ok(table.check())
 }
 
