@@ -225,7 +225,9 @@ impl Run {
                 Err(why) => Ended::Wrong(vec![why]),
             };
         }
-        match judge::judge(self.case, self.mode, self.rung, report) {
+        // Since v6.15, commit a11a791ca81e.
+        let reasons = version(kernel).is_none_or(|version| version >= (6, 15));
+        match judge::judge(self.case, self.mode, self.rung, reasons, report) {
             wrong if wrong.is_empty() => Ended::Right,
             wrong => Ended::Wrong(wrong),
         }
@@ -237,15 +239,19 @@ impl Run {
         let Some(need) = need else {
             return Err(format!("it could not run for want of {what}, which it does not name"));
         };
-        let mut numbers = kernel.split(['.', '-']).map(str::parse);
-        let version = numbers.next().and_then(Result::ok).zip(numbers.next().and_then(Result::ok));
-        match (need.since, version) {
+        match (need.since, version(kernel)) {
             (Some(since), Some(version)) if version >= since => {
                 Err(format!("kernel {kernel} should have {what}, but has not"))
             }
             _ => Ok(format!("needs {what}")),
         }
     }
+}
+
+/// A kernel's version, if that is how it is named.
+fn version(kernel: &str) -> Option<(u32, u32)> {
+    let mut numbers = kernel.split(['.', '-']).map(str::parse);
+    numbers.next().and_then(Result::ok).zip(numbers.next().and_then(Result::ok))
 }
 
 /// On each kernel, in a machine with one processor and in one with four.

@@ -505,7 +505,7 @@ fn fewer_segments_than_before_are_another_namespaces() {
     let mut case = Case::begun(Rung::Fentry, STRICT);
     let mut event = event(Kind::Ack, OVERFLOW);
     event.conn.netns = 9;
-    let mut look = |case: &mut Case, cut, segments| {
+    let look = |case: &mut Case, cut, segments| {
         let zero: Values = Counter::AUDITED.iter().map(|c| (*c, 0)).collect();
         let namespaces = [(9, zero), (NETNS, values(&[]))].into();
         let seen = Readings { namespaces, segments: [(9, segments)].into(), hidden: vec![] };
