@@ -107,14 +107,17 @@ pub(crate) fn judge_into<'a>(
                         let seq = event.segment.map(|segment| segment.seq.wrapping_sub(1));
                         isn = isn.or(seq);
                     }
-                    // It is there, so it is another than the one that ended before.
+                    // It is there, so it is another than the one that ended before, or its clone.
+                    let moved = migrated(syn, event);
                     if id == VerdictId::SynQueued
                         || (call_path == CallPath::Request && id != VerdictId::LaterResetByClient)
                     {
-                        request.settle(connection);
+                        if !moved {
+                            request.settle(connection);
+                        }
                         request = Request { from: connection.stages.len(), ..Request::default() };
                     }
-                    if migrated(syn, event) && !has(connection, VerdictId::LaterMigrated) {
+                    if moved && !has(connection, VerdictId::LaterMigrated) {
                         push(&mut connection.stages, VerdictId::LaterMigrated, event, || Stage {
                             path: &["reuseport_migrate_sock"],
                             ..later(VerdictId::LaterMigrated, event)

@@ -397,6 +397,13 @@ fn another_listener_decides() {
         vec![syn(QUEUED), Event { sk: 77, ..ack(refused) }],
         "syn.queued later.reset_no_socket => later.reset_no_socket",
     );
+    // Where no SYN-ACK shows that the timer moved it, the other listener's ACK does.
+    let timer = Event { sk_state: 7, ..event(Kind::RequestRemoved, Path::REQSK_TIMER) };
+    let accepted = Event { sk: 77, ..ack(Path::CHECK_REQ | Path::CHECK_REQ_CHILD) };
+    check(
+        vec![syn(QUEUED), timer, accepted],
+        "syn.queued later.migrated ack.accepted => ack.accepted",
+    );
     // A cookie belongs to no listener in particular.
     let taken = Event { sk: 77, ..ack(Path::COOKIE_CHECK | Path::COOKIE_CHECK_CHILD) };
     check(vec![syn(COOKIE), taken], "syn.cookie ack.accepted.cookie => ack.accepted.cookie");
