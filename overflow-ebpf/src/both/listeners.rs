@@ -93,6 +93,13 @@ pub fn steered(netns: u32, port: u16, sk: u64) {
     }
 }
 
+/// Whether SYNs for `port` were seen to be given to another listener than the only one there.
+#[inline(always)]
+pub fn is_steered(netns: u32, port: u16) -> bool {
+    // SAFETY: only whether it is there counts.
+    unsafe { STEERED.get(Place { netns, port, slot: 0 }) }.is_some()
+}
+
 /// The listener that SYNs for `port` were last given to, if it has dropped anything since it was
 /// last looked at; else 0.
 #[inline(always)]

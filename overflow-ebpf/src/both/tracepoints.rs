@@ -64,6 +64,11 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
                     state.event.netns = child.netns;
                     presume(state);
                 }
+                let RawEvent { netns, server_port, sk, sk_state, .. } = state.event;
+                if sk != 0 && sk_state == 0 && !listeners::is_steered(netns, server_port) {
+                    // The only one there is, and nobody was ever seen to be handed its segments.
+                    state.event.sk_state = listen;
+                }
                 ended(state, EMIT_ALL.load() != 0 || retry::pending());
             }
         }
@@ -237,7 +242,11 @@ fn transmit(skb: u64) -> Option<()> {
         // The kernel's own word for whose SYN it was.
         let listener = read::field(owner, &REQ_LISTENER).unwrap_or(0);
         if listener != 0 && listener != state.event.sk {
-            listeners::steered(state.event.netns, state.event.server_port, listener);
+            let RawEvent { netns, server_port, sk, .. } = state.event;
+            // Of several it is one of them.
+            if sk != 0 || !listeners::any(netns, server_port) {
+                listeners::steered(netns, server_port, listener);
+            }
             state.listener(listener);
         }
         sock::request(owner, &mut state.event);

@@ -30,6 +30,10 @@ const DIFFERENCES: &[(&str, &str)] = &[
          `net.ipv4.tcp_migrate_req`, f9ac779f881c). Debian's 5.10 has the sysctl but not the \
          function: there the requests of a closed listener die with it.",
     ),
+    (
+        "reuseport-migration-at-timer",
+        "As `reuseport-migration`: the timer moves a request by the same function.",
+    ),
 ];
 
 /// Parts of the reasons for which a scenario may be unavailable.
