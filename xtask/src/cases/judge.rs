@@ -304,10 +304,9 @@ fn is(charged: &Charged, listener: &Listener) -> bool {
 
 /// Whether a line names this listener's socket, whose owner nobody could look up: it was closed.
 fn was(charged: &Charged, listener: &Listener) -> bool {
-    let address = charged.address.as_ref().is_none_or(|a| *a == listener.address);
-    let socket = charged.inodes == [listener.inode]
-        || charged.inodes.is_empty() && charged.address.is_some();
-    charged.netns == Some(listener.netns) && address && socket && charged.comm.is_none()
+    let port = charged.port.is_some_and(|port| listener.address.ends_with(&format!(":{port}")));
+    let socket = charged.inodes == [listener.inode] || charged.inodes.is_empty() && port;
+    charged.netns == Some(listener.netns) && socket && charged.comm.is_none()
 }
 
 /// The listeners that a name stands for.
