@@ -49,8 +49,7 @@ left_out! {
          saw. `ListenDrops` is counted for itself, as [`Self::UnseenDrop`].";
     UnseenDrop
         "`ListenDrops` of this CPU rose by one more than the segments account for that hooks saw: \
-         a drop where there is no hook (a SYN to a broadcast address, a third ACK that SMC or \
-         MPTCP refuses).";
+         a drop where there is no hook (a third ACK that SMC refuses).";
     UnseenQueueFull
         "`TCPReqQFullDrop` of this CPU rose by one more than the segments account for that hooks \
          saw.";

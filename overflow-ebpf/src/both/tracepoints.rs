@@ -1,9 +1,10 @@
 //! The tracepoint rung: where the functions themselves cannot be hooked, what happens around them
-//! is. Each segment to a known listener is followed from `netif_receive_skb` to the place where it
-//! is freed, and what fires in between sets path bits.
+//! is. Each SYN, and each segment to a port that somebody listens on, is followed from
+//! `netif_receive_skb` to the place where it is freed, and what fires in between sets path bits.
 //!
 //! It cannot see a function's return value, so what it reports is a chain of consequences; user
-//! space marks such verdicts inferred, but for those whose drop reason names the branch.
+//! space marks such verdicts inferred, but for those whose drop reason names the branch, or that this
+//! CPU's counters prove.
 //!
 //! # Minimum kernel version
 //! tp_btf: 5.10; the listener of a dropped segment (`rx_sk`): 6.11, commit c53795d48ee8.

@@ -140,10 +140,7 @@ const fn uncounted(
     everything: bool,
 ) -> &'static [&'static str] {
     match counter {
-        Counter::ListenDrops => &[
-            "dropped where no hook is, as SYNs to a broadcast address are, or third ACKs by SMC or \
-             MPTCP",
-        ],
+        Counter::ListenDrops => &["dropped where no hook is, as third ACKs by SMC are"],
         Counter::ReqQFullDoCookies | Counter::SyncookiesSent if !by_tracepoints && !everything => {
             &["SYN cookies that tcp_syncookies=2 asks for, which are not reported by default"]
         }

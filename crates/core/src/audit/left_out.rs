@@ -20,7 +20,7 @@ pub(super) const fn why(kind: LeftOut) -> &'static str {
             "children that Fast Open tried at the SYN and did not get"
         }
         LeftOut::UnseenOverflow | LeftOut::UnseenDrop | LeftOut::UnseenQueueFull => {
-            "dropped where no hook is, as SYNs to a broadcast address are"
+            "dropped where no hook is, as third ACKs by SMC are"
         }
     }
 }
