@@ -112,6 +112,15 @@ impl Terminal {
         }
     }
 
+    /// Waits until the screen, not its text alone, is as wanted.
+    pub fn wait_for(&mut self, what: &str, wanted: impl Fn(&vt100::Screen) -> bool) {
+        let since = Instant::now();
+        while !self.screen(&wanted) {
+            assert!(since.elapsed() < PATIENCE, "in vain for {what}:\n{}", self.text());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Whether the program ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
