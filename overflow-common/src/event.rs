@@ -250,8 +250,9 @@ impl RawEvent {
 
     /// Whether the segment lies in the window that its request offered: `tcp_in_window`
     /// (net/ipv4/tcp_minisocks.c), the same from 3.10 to 7.3, as `tcp_check_req` calls it. `None`
-    /// without a segment or a request, and where kernels differ: since v6.10 and in many stables no
-    /// more than 65535 bytes count (`tcp_synack_window`), before all of `rsk_rcv_wnd`.
+    /// without a segment or a request, and where kernels differ: since v6.10 (commit f4dca95fc0f6)
+    /// and in many stables no more than 65535 bytes count (`tcp_synack_window`), before all of
+    /// `rsk_rcv_wnd`.
     #[inline(always)]
     pub fn in_window(&self) -> Option<bool> {
         const NEEDED: u16 = valid::WINDOW | valid::SEGMENT;

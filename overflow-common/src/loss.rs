@@ -48,8 +48,8 @@ losses! {
          the record is missing.";
     Uncounted "uncounted"
         "A count or a listener found no room in its map, or two network namespaces had to share \
-         the place where their counters are remembered: counts made in the kernel are too low, or \
-         a drop may be missing.";
+         the place where their counters are remembered: counts made in the kernel are too low, a \
+         drop may be missing, or a listener that was closed at once may have no owner.";
 }
 
 #[cfg(test)]

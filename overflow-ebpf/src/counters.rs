@@ -155,10 +155,22 @@ impl Counters {
     /// commit 8270d9c21041).
     #[inline(always)]
     pub fn rose<M: Memory>(&mut self, net: u64) -> Rise {
+        let id = self.id::<M>(net);
+        self.rose_of::<M>(net, id)
+    }
+
+    /// [`Counted::id`] of network namespace `net`.
+    #[inline(always)]
+    fn id<M: Memory>(&mut self, net: u64) -> u64 {
         let mix = M::exact::<u32>(net, &NET_HASH_MIX);
-        let address = self.number.of(net);
+        self.number.of(net) ^ mix << 32
+    }
+
+    /// As [`Self::rose`], of `net` with this [`Counted::id`].
+    #[inline(always)]
+    fn rose_of<M: Memory>(&mut self, net: u64, id: u64) -> Rise {
         let statistics = self.number.of(M::exact::<u64>(net, &NET_STATISTICS));
-        self.rose_at(address ^ mix << 32, statistics)
+        self.rose_at(id, statistics)
     }
 
     /// The same, of the namespace with this [`Counted::id`], whose `mib.net_statistics` are given.
@@ -206,9 +218,8 @@ impl Counters {
     /// first time they may hold what was under way when the trace began: that is nobody's.
     #[inline(always)]
     pub fn begin<M: Memory>(&mut self, net: u64) -> Rise {
-        let rise = self.rose::<M>(net);
-        let mix = M::exact::<u32>(net, &NET_HASH_MIX);
-        let id = self.number.of(net) ^ mix << 32;
+        let id = self.id::<M>(net);
+        let rise = self.rose_of::<M>(net, id);
         let place = self.number.place(id, REMEMBERED);
         let last = &mut self.counted[place];
         if last.id != id || last.known == 2 {

@@ -28,6 +28,7 @@ mod retry;
 mod read;
 mod sock;
 mod skb;
+mod openers;
 mod filter;
 mod emit;
 mod number;

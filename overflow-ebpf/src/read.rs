@@ -21,12 +21,8 @@ pub fn into<T: Plain>(address: u64, value: &mut T) -> bool {
 /// As [`into`], for what may not be there: a failure is not counted.
 #[inline(always)]
 pub fn quietly<T: Plain>(address: u64, value: &mut T) -> bool {
-    let size = size_of::<T>() as u32;
-    // SAFETY: as in `copy`.
-    unsafe {
-        let to = core::ptr::from_mut(value);
-        bpf_probe_read_kernel(to.cast(), size, address as *const _) == 0
-    }
+    // SAFETY: there is room for a `T`, and any bytes are one.
+    unsafe { try_copy(address, value) }
 }
 
 /// As [`into`], for what need not be cleared before (a loop over its bytes, for a structure): zero
@@ -48,16 +44,27 @@ pub fn fill<T: Plain>(address: u64, place: &mut MaybeUninit<T>) -> (&T, bool) {
 /// `to` must have room for a `T`, and any bytes must be a value of what is there.
 #[inline(always)]
 unsafe fn copy<T>(address: u64, to: *mut T) -> bool {
-    let size = size_of::<T>() as u32;
-    // SAFETY: the helper writes just these bytes. It checks the address itself and fails instead of
-    // faulting.
-    let failed = unsafe { bpf_probe_read_kernel(to.cast(), size, address as *const _) };
-    if failed != 0 {
+    // SAFETY: as the caller says.
+    let copied = unsafe { try_copy(address, to) };
+    if !copied {
         // What follows then lies out of the way of what is read.
         core::hint::cold_path();
         losses::count(Loss::BadRead);
     }
-    failed == 0
+    copied
+}
+
+/// As [`copy`], for what may not be there: a failure is not counted.
+///
+/// # Safety
+///
+/// As of [`copy`].
+#[inline(always)]
+unsafe fn try_copy<T>(address: u64, to: *mut T) -> bool {
+    let size = size_of::<T>() as u32;
+    // SAFETY: the helper writes just these bytes. It checks the address itself and fails instead of
+    // faulting.
+    unsafe { bpf_probe_read_kernel(to.cast(), size, address as *const _) == 0 }
 }
 
 /// As [`into`], for one integer.

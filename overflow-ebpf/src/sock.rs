@@ -28,6 +28,18 @@ pub fn local_port(sk: u64) -> Option<u16> {
     Some(read::field(sk, &SOCK_NUM)? as u16)
 }
 
+/// Local address of `sk`, its 4 or 16 bytes into `to`, which must be zeros. 4 or 6, its IP version.
+#[inline(always)]
+pub fn local_address(sk: u64, to: &mut [u8; 16]) -> Option<u8> {
+    if read::field(sk, &SOCK_FAMILY)? == AF_INET6 {
+        read::into(read::address(sk, &SOCK_V6_RCV_SADDR)?, to);
+        return Some(6);
+    }
+    let address = read::field(sk, &SOCK_RCV_SADDR)? as u32;
+    to[..4].copy_from_slice(&address.to_ne_bytes());
+    Some(4)
+}
+
 /// Inode number of the socket's network namespace.
 #[inline(always)]
 pub fn netns(sk: u64) -> Option<u32> {

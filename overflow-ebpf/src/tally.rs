@@ -9,10 +9,7 @@ use overflow_common::{Kind, Loss, RawEvent, Signature, Socket, Tally, Waiting};
 
 use crate::{
     arm, atomic,
-    globals::{
-        AGGREGATE, SOCK_ACK_BACKLOG, SOCK_FAMILY, SOCK_MAX_ACK_BACKLOG, SOCK_RCV_SADDR,
-        SOCK_V6_RCV_SADDR,
-    },
+    globals::{AGGREGATE, SOCK_ACK_BACKLOG, SOCK_MAX_ACK_BACKLOG},
     losses, read, sock,
 };
 
@@ -180,17 +177,10 @@ fn of(sk: u64) -> Option<&'static mut Tally> {
     }
     // SAFETY: this CPU's own.
     let scratch = unsafe { &mut *SCRATCH.get_ptr_mut(0)? };
-    let v6 = read::field(sk, &SOCK_FAMILY)? == sock::AF_INET6;
     scratch.address = [0; 16];
-    if v6 {
-        read::into(read::address(sk, &SOCK_V6_RCV_SADDR)?, &mut scratch.address);
-    } else {
-        let address = read::field(sk, &SOCK_RCV_SADDR)? as u32;
-        scratch.address[..4].copy_from_slice(&address.to_ne_bytes());
-    }
+    scratch.family = sock::local_address(sk, &mut scratch.address)?;
     scratch.netns = socket.netns;
     scratch.port = sock::local_port(sk)?;
-    scratch.family = if v6 { 6 } else { 4 };
     let entry: &Tally = scratch;
     if TALLIES.insert(socket, entry, 1).is_err() && TALLIES.get_ptr_mut(socket).is_none() {
         losses::count(Loss::Uncounted);

@@ -14,7 +14,7 @@ use overflow_common::RawEvent;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{aggregates::Aggregates, audit::Look, listeners::Inventory, loss::Loss};
+use crate::{aggregates::Aggregates, audit::Look, listeners::{Inventory, Listener}, loss::Loss};
 
 const MAGIC: &[u8; 8] = b"overflow";
 /// The format's version; a reader refuses later ones.
@@ -62,6 +62,9 @@ pub enum Frame {
     Event(RawEvent),
     /// The listeners as they are from here on.
     Inventory(Box<Inventory>),
+    /// A listener that no look found, or none with its owner, as it was when somebody called
+    /// `listen()`. Recordings of versions that did not note that have none.
+    Opened(Box<Listener>),
     /// What was counted in the kernel, at this time: CLOCK_MONOTONIC nanoseconds.
     Aggregates(u64, Box<Aggregates>),
     /// What was lost so far, by cause.
@@ -146,6 +149,7 @@ impl<W: Write> Recorder<W> {
         match frame {
             Frame::Event(event) => self.put(b'E', event.as_bytes()),
             Frame::Inventory(inventory) => self.put(b'I', &serde_json::to_vec(inventory)?),
+            Frame::Opened(listener) => self.put(b'O', &serde_json::to_vec(listener)?),
             Frame::Aggregates(t_ns, aggregates) => {
                 self.put(b'A', &serde_json::to_vec(&(t_ns, aggregates))?)
             }
@@ -349,6 +353,7 @@ fn decode(kind: u8, payload: &[u8]) -> Option<Frame> {
             let inventory: Inventory = serde_json::from_slice(payload).ok()?;
             Frame::Inventory(Box::new(inventory.indexed()))
         }
+        b'O' => Frame::Opened(serde_json::from_slice(payload).ok()?),
         b'A' => {
             let (t_ns, aggregates) = serde_json::from_slice(payload).ok()?;
             Frame::Aggregates(t_ns, aggregates)

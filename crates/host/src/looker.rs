@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, io};
 use overflow_core::{
     audit::{Readings, Values},
     listeners::Inventory,
+    owner::Process,
     verdict::Counter,
 };
 
@@ -13,6 +14,7 @@ use crate::{
     counters::Group,
     listeners,
     netns::{self, Namespaces},
+    owner,
 };
 
 /// Remembers where namespaces were found.
@@ -26,6 +28,11 @@ impl Looker {
     pub fn listeners(&mut self, wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
         self.places = netns::discover(wanted)?;
         listeners::of(&self.places)
+    }
+
+    /// What `/proc` shows of these processes; those that are gone are left out.
+    pub fn processes(&self, pids: &BTreeSet<u32>) -> Vec<Process> {
+        owner::described(pids)
     }
 
     /// The audited counters of every namespace that was found before; of all that there are now if

@@ -6,6 +6,7 @@ mod timestamps;
 mod ack;
 mod child;
 mod ended;
+mod listen;
 mod request;
 mod reset;
 mod syn;

@@ -17,9 +17,7 @@ use overflow_common::{Loss, RawEvent, Slot};
 use crate::{
     atomic,
     counters::Counters,
-    globals::{
-        SOCK_DROPS, SOCK_FAMILY, SOCK_IPV6ONLY, SOCK_RCV_SADDR, SOCK_V6_RCV_SADDR, STATE_LISTEN,
-    },
+    globals::{SOCK_DROPS, SOCK_IPV6ONLY, STATE_LISTEN},
     losses, read, sock,
 };
 
@@ -126,20 +124,14 @@ pub fn opened(sk: u64) -> Option<()> {
     if unsafe { LISTENERS.get(sk) }.is_some() {
         return Some(());
     }
-    let v6 = read::field(sk, &SOCK_FAMILY)? == sock::AF_INET6;
     let mut member = Member {
         sk,
         drops: read::field(sk, &SOCK_DROPS)?,
         address: [0; 16],
-        family: if v6 { 6 } else { 4 },
+        family: 0,
         v6only: read::field(sk, &SOCK_IPV6ONLY).unwrap_or(0) as u32,
     };
-    if v6 {
-        read::into(read::address(sk, &SOCK_V6_RCV_SADDR)?, &mut member.address);
-    } else {
-        let address = read::field(sk, &SOCK_RCV_SADDR)? as u32;
-        member.address[..4].copy_from_slice(&address.to_ne_bytes());
-    }
+    member.family = sock::local_address(sk, &mut member.address)?.into();
     let mut place = Place { netns: sock::netns(sk)?, port: sock::local_port(sk)?, slot: 0 };
     let all = place;
     for slot in 0..SLOTS {

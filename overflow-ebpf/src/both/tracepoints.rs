@@ -26,6 +26,7 @@ use crate::{
         STATE_NEW_SYN_RECV, STATE_SYN_RECV, TP_KFREE_SKB_REASON, TP_KFREE_SKB_RX_SK,
         TP_SEND_RESET_REASON,
     },
+    openers,
     read::{self, Probed},
     report, retry,
     skb::{self, At},
@@ -48,6 +49,7 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
     let syn_recv = STATE_SYN_RECV.load();
     // LISTEN again is mptcp_listen's word on the MPTCP socket above the one that listens.
     if new != old && new == listen {
+        openers::note(sk);
         listeners::opened(sk);
     } else if old == listen && new != syn_recv {
         listeners::closed(sk);

@@ -11,6 +11,7 @@ use aya_ebpf::{
 use super::{ack, gate, reset, state::CpuState, syn};
 use crate::{
     globals::{SEND_RESET_REASON, SYN_RECV_SOCK_RETURN},
+    openers,
     read::{self, Typed},
     retry,
 };
@@ -62,10 +63,11 @@ macro_rules! look_at_syn {
 }
 look_at_syn!(look_at_v4_syn look_at_v6_syn look_at_subflow_v4_syn look_at_subflow_v6_syn);
 
-/// `listen()`.
+/// (sk, …): `listen()`.
 #[fentry(function = "inet_csk_listen_start")]
-pub fn drops_inet_csk_listen_start(_ctx: FEntryContext) -> u32 {
+pub fn drops_inet_csk_listen_start(ctx: FEntryContext) -> u32 {
     gate::opened();
+    openers::note(ctx.arg(0));
     0
 }
 

@@ -13,14 +13,18 @@ use super::{
 };
 use crate::{
     globals::SEND_RESET_REASON,
+    openers,
     read::{self, Probed},
     retry,
 };
 
-/// `listen()`.
+/// (sk, …): `listen()`.
 #[kprobe]
-pub fn kprobe_drops_listen_start(_ctx: ProbeContext) -> u32 {
+pub fn kprobe_drops_listen_start(ctx: ProbeContext) -> u32 {
     gate::opened();
+    if let Some(sk) = ctx.arg(0) {
+        openers::note(sk);
+    }
     0
 }
 

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{ConfineError, caps, ignore_signals, seccomp, second_process, wire};
-use overflow_core::{audit::Readings, listeners::Inventory};
+use overflow_core::{audit::Readings, listeners::Inventory, owner::Process};
 use overflow_host::Looker;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -45,6 +45,8 @@ enum Request {
     /// The counters of all namespaces that were found before, and of these; of all that there are
     /// if the second says so.
     Counters(BTreeSet<u32>, bool),
+    /// What these processes are.
+    Processes(BTreeSet<u32>),
 }
 
 type Answer<T> = Result<T, String>;
@@ -92,6 +94,13 @@ impl Attribution {
         self.received().await
     }
 
+    /// What is to be seen of these processes now; those that are gone are left out. To be awaited to
+    /// its end, as [`Self::inventory`] is.
+    pub(crate) async fn processes(&mut self, pids: BTreeSet<u32>) -> io::Result<Vec<Process>> {
+        self.request(&Request::Processes(pids)).await?;
+        self.received().await
+    }
+
     async fn request(&mut self, request: &Request) -> io::Result<()> {
         let asked = self.requests.write_all(&wire::pack(request)?).await;
         asked.map_err(|error| self.gone(&error))
@@ -133,6 +142,7 @@ pub fn serve(confined: bool) -> Result<(), ConfineError> {
     answer(io::stdin().lock(), io::stdout().lock(), |request| match request {
         Request::Listeners(wanted) => packed(looker.listeners(&wanted)),
         Request::Counters(wanted, anew) => packed(looker.counters(&wanted, anew)),
+        Request::Processes(pids) => packed(Ok(looker.processes(&pids))),
     })
     .map_err(ConfineError::step("cannot answer"))
 }
@@ -191,7 +201,7 @@ mod tests {
                 inventory
             })),
             Request::Counters(_, true) => packed::<Readings>(Err(io::Error::other("no procfs"))),
-            Request::Counters(_, false) => unreachable!(),
+            Request::Counters(_, false) | Request::Processes(_) => unreachable!(),
         };
         let (ended, answers) = asked(&requests.concat(), look);
         ended.unwrap();

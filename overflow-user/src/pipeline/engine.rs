@@ -119,9 +119,12 @@ impl Engine {
             Frame::Inventory(inventory) => {
                 let earlier = mem::replace(&mut self.inventory, *inventory);
                 self.inventory.inherit_owners(earlier);
+                let Self { inventory, places, .. } = &mut *self;
+                inventory.fill_owners(|netns, ino| places.listener(netns, ino)?.owner.clone());
                 self.cache.clear();
                 self.places.learn(&self.inventory, self.last_ns);
             }
+            Frame::Opened(listener) => self.opened(*listener),
             Frame::Aggregates(t_ns, aggregates) => self.aggregates(t_ns, &aggregates),
             Frame::Losses(losses) => {
                 if !of_records(&losses).eq(of_records(&self.losses)) {

@@ -95,10 +95,11 @@ impl Filter {
         config.excluded = self.by_owner();
     }
 
-    /// Listeners whose owner is known and not meant: (inode number of the namespace, of the
-    /// socket).
+    /// Listeners whose holders are known and not meant: (inode number of the namespace, of the
+    /// socket). One whose opener alone is known may be held by another by now.
     pub(crate) fn excluded(&self, listeners: &[Listener]) -> BTreeSet<(u32, u32)> {
-        let others = listeners.iter().filter(|l| l.owner.is_some() && !self.owns(l));
+        let held = |l: &Listener| l.owner.as_ref().is_some_and(|owner| !owner.called_listen);
+        let others = listeners.iter().filter(|l| held(l) && !self.owns(l));
         others.filter_map(|l| Some((l.netns, u32::try_from(l.inode).ok()?))).collect()
     }
 
@@ -159,7 +160,7 @@ mod tests {
 
     fn owned(cgroup: Cgroup) -> Listener {
         let process = Process { pid: 10, ppid: 1, comm: "app".to_owned(), start: 1, cgroup };
-        let owner = Owner { processes: vec![process], pids: vec![10, 11] };
+        let owner = Owner::new(vec![10, 11], vec![process]);
         Listener { owner: Some(owner), ..listener("0.0.0.0:80") }
     }
 

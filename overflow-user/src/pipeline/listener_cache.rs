@@ -31,6 +31,8 @@ pub(crate) struct Known {
     pub key: ListenerKey,
     /// Whether its listener was seen, now or while it lived.
     pub seen: bool,
+    /// Whether it is one socket of which no owner is known.
+    pub unowned: bool,
     /// Where those are in the inventory that it can be, if nothing tells them apart.
     pub candidates: Vec<usize>,
     /// Whether the filter takes it.
@@ -105,9 +107,10 @@ impl Known {
 
 fn look(inventory: &Inventory, totals: &ListenerTotals, filter: &Filter, asked: Asked) -> Known {
     let Asked { netns, server, ino } = asked;
-    let socket = |ino, listener: Option<&Listener>| Known {
+    let socket = |ino, found: bool, listener: Option<&Listener>| Known {
         key: ListenerKey::Socket(netns, ino),
-        seen: listener.is_some(),
+        seen: found || listener.is_some_and(|l| !l.owner.as_ref().is_some_and(|o| o.called_listen)),
+        unowned: listener.is_none_or(|l| l.owner.is_none()),
         candidates: Vec::new(),
         meant: listener
             .map_or_else(|| filter.stranger(netns, server), |l| filter.connection(l, server)),
@@ -116,18 +119,20 @@ fn look(inventory: &Inventory, totals: &ListenerTotals, filter: &Filter, asked: 
     if let Some(ino) = ino {
         // What was learnt of it while it lived stays true.
         let listener = inventory.find_socket(netns, ino);
-        return socket(ino, listener.or_else(|| totals.listener(netns, ino)));
+        let found = listener.is_some();
+        return socket(ino, found, listener.or_else(|| totals.listener(netns, ino)));
     }
     let candidates = inventory.find_places(netns, server);
     let group: Vec<&Listener> = candidates.iter().map(|i| &inventory.listeners[*i]).collect();
     if let [one] = *group
         && let Ok(ino) = u32::try_from(one.inode)
     {
-        return socket(ino, Some(one));
+        return socket(ino, true, Some(one));
     }
     Known {
         key: ListenerKey::Address(netns, group.first().map_or(server, |l| l.local)),
         seen: !group.is_empty(),
+        unowned: false,
         candidates,
         meant: filter.address(netns, server) && filter.owner(&group),
         number: None,

@@ -1,7 +1,7 @@
 //! What happened where: counts by listening socket.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
 };
 
@@ -23,6 +23,8 @@ const GONE: usize = 512;
 const PLACES: usize = 4096;
 /// More at any time are not told apart, whether they are gone or not.
 const MOST: usize = 1 << 16;
+/// Sockets whose opener is kept before anything is counted of them.
+const OPENED: usize = 1 << 12;
 
 /// Whose numbers are counted together, with the inode number of the network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,6 +112,11 @@ impl Counted {
 
     fn take(&mut self, listeners: Vec<Listener>, inventory: &Inventory) {
         self.open = !listeners.is_empty();
+        self.name(listeners, inventory);
+    }
+
+    /// These are the listeners, whether they are open or not.
+    fn name(&mut self, listeners: Vec<Listener>, inventory: &Inventory) {
         let Some(first) = listeners.first() else { return };
         self.local = first.local;
         self.sysctls = inventory.namespaces.get(&first.netns).map(|s| s.sysctls);
@@ -137,6 +144,8 @@ pub(crate) struct ListenerTotals {
     /// Where each is in `counted`.
     numbers: BTreeMap<ListenerKey, usize>,
     free: Vec<usize>,
+    /// By (network namespace, inode) what is known of sockets from who called `listen()` alone.
+    opened: HashMap<(u32, u32), Listener>,
     kernel: KernelCounts,
     /// How many inventories came.
     inventories: u64,
@@ -175,9 +184,25 @@ impl ListenerTotals {
         self.counted[*number].as_ref()
     }
 
-    /// The listener that this socket is or was, as far as it was ever seen.
+    /// The listener that this socket is or was, as far as it was ever seen, or noted at `listen()`.
     pub(crate) fn listener(&self, netns: u32, ino: u32) -> Option<&Listener> {
-        self.socket(netns, ino)?.listeners.first()
+        let seen = self.socket(netns, ino).and_then(|counted| counted.listeners.first());
+        seen.or_else(|| self.opened.get(&(netns, ino)))
+    }
+
+    /// Learns who called `listen()` on a socket that no look found, or none with its owner.
+    pub(crate) fn opened(&mut self, ino: u32, listener: Listener) {
+        let key = ListenerKey::Socket(listener.netns, ino);
+        let counted = self.numbers.get(&key).and_then(|number| self.counted[*number].as_mut());
+        if let Some(seen) = counted.and_then(|counted| counted.listeners.first_mut()) {
+            seen.owner = seen.owner.take().or(listener.owner);
+            return;
+        }
+        if self.opened.len() >= OPENED {
+            // What is counted of them has them too.
+            self.opened.clear();
+        }
+        self.opened.insert((listener.netns, ino), listener);
     }
 
     /// All that is counted, with its key.
@@ -194,11 +219,17 @@ impl ListenerTotals {
         server: SocketAddr,
         inventory: &Inventory,
     ) {
-        let inventories = self.inventories;
-        let Some(counted) = &mut self.counted[number] else { return };
-        if counted.inventory != inventories {
-            counted.inventory = inventories;
+        let Self { inventories, counted, opened, .. } = self;
+        let Some(counted) = &mut counted[number] else { return };
+        if counted.inventory != *inventories {
+            counted.inventory = *inventories;
             counted.take(found(inventory, key, server), inventory);
+        }
+        if counted.listeners.is_empty()
+            && let ListenerKey::Socket(netns, ino) = key
+            && let Some(listener) = opened.get(&(netns, ino))
+        {
+            counted.name(vec![listener.clone()], inventory);
         }
     }
 

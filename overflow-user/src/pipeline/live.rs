@@ -1,9 +1,10 @@
 //! Live tracing: the ring, the clock and the listeners of this host, turned into frames.
 
 mod audit;
+mod openers;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeSet, HashSet, VecDeque},
     fs::File,
     io,
     ops::ControlFlow,
@@ -12,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use overflow_common::{Path, RawEvent};
+use overflow_common::{Path, RawEvent, Socket};
 use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use super::{
@@ -89,6 +90,8 @@ pub struct Live {
     spent: Duration,
     /// (network namespace, socket or 0, port) that were looked for in vain since the last regular look.
     strangers: BTreeSet<(u32, u32, u16)>,
+    /// (network namespace, socket) of which it was asked who called `listen()`.
+    opener_asked: HashSet<(u32, u32)>,
     eventful: bool,
     overrun: u64,
     /// How often looking for listeners failed.
@@ -131,6 +134,7 @@ impl Live {
             since: Instant::now(),
             spent: Duration::ZERO,
             strangers: BTreeSet::new(),
+            opener_asked: HashSet::new(),
             eventful: false,
             overrun: 0,
             unanswered: 0,
@@ -193,7 +197,7 @@ impl Live {
             interval_at((Instant::now() + Duration::from_secs(1)).into(), Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut time_is_up = pin!(sleep(ends.after.unwrap_or(Duration::MAX)));
-        self.aggregate()?;
+        self.aggregate().await?;
         for look in std::mem::take(&mut self.beginning).looks(self.tracer.watched()) {
             self.note(Frame::Look(Box::new(look)))?;
         }
@@ -237,7 +241,7 @@ impl Live {
 
     async fn finish(mut self, command: Option<Traced>) -> Result<()> {
         self.count_losses()?;
-        self.aggregate()?;
+        self.aggregate().await?;
         self.note(Frame::End(monotonic_ns()))?;
         if let Some(export) = &mut self.export {
             self.engine.end()?;
@@ -278,6 +282,9 @@ impl Live {
                 {
                     self.renew().await?;
                 }
+            }
+            if let Some(socket) = self.engine.unowned(&event) {
+                self.learn_openers([(socket, event.server_port)]).await?;
             }
             self.pending.pop_front();
             if let Some(recorder) = &mut self.recorder {
@@ -366,18 +373,21 @@ impl Live {
             self.look().await?
         } else {
             self.count_losses()?;
-            self.aggregate()?;
+            self.aggregate().await?;
             ControlFlow::Continue(())
         };
         self.note(Frame::Tick(monotonic_ns()))?;
         Ok(flow)
     }
 
-    fn aggregate(&mut self) -> Result<()> {
-        match self.tracer.aggregates()? {
-            Some(found) => self.note(Frame::Aggregates(monotonic_ns(), Box::new(found))),
-            None => Ok(()),
-        }
+    async fn aggregate(&mut self) -> Result<()> {
+        let Some(found) = self.tracer.aggregates()? else { return Ok(()) };
+        let of = |socket: &Socket| (socket.netns, socket.ino);
+        let sockets = found.queues.iter().map(|(socket, tally)| (of(socket), tally.port));
+        let unowned = sockets.filter(|((netns, ino), _)| self.engine.is_unowned(*netns, *ino));
+        let unowned: Vec<_> = unowned.collect();
+        self.learn_openers(unowned).await?;
+        self.note(Frame::Aggregates(monotonic_ns(), Box::new(found)))
     }
 
     fn count_losses(&mut self) -> Result<()> {

@@ -278,6 +278,7 @@ const SYN_FENTRY: &[Hook] = &[
     fentry("fentry_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
     fentry("fentry_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
     v6(fentry("fentry_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
+    extra(fentry("fentry_inet_csk_listen_start", "inet_csk_listen_start")),
 ];
 const ACK_FENTRY: &[Hook] = &[
     fentry("fentry_tcp_check_req", "tcp_check_req"),
@@ -306,6 +307,7 @@ const SYN_KPROBE: &[Hook] = &[
     kprobe("kprobe_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
     kprobe("kprobe_cookie_init_sequence", "cookie_v4_init_sequence"),
     v6(kprobe("kprobe_cookie_init_sequence", "cookie_v6_init_sequence")),
+    extra(kprobe("kprobe_inet_csk_listen_start", "inet_csk_listen_start")),
 ];
 const ACK_KPROBE: &[Hook] = &[
     kprobe("kprobe_tcp_check_req", "tcp_check_req"),

@@ -7,7 +7,7 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError, RingBuf},
 };
 use aya_log::EbpfLogger;
-use overflow_common::{LeftOutKey, Rung, Signature, Socket, Tally};
+use overflow_common::{LeftOutKey, Opener, Rung, Signature, Socket, Tally};
 
 use super::{
     climb::Climber,
@@ -23,7 +23,7 @@ use overflow_core::{
     hook_point::HookPoint,
     kernel::{Constant, NeededBy},
 };
-use overflow_host::kernel::Kernel;
+use overflow_host::{in_initial_pid_namespace, kernel::Kernel};
 
 /// The eBPF object; empty if the build was told to do without it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overflow"));
@@ -85,6 +85,8 @@ pub struct Tracer {
     watched: Watched,
     infos: Vec<File>,
     notes: Vec<String>,
+    /// Whether pids of the kernel's are pids here.
+    kernels_pids: bool,
     /// Listeners that were closed when aggregates were asked for last.
     closing: BTreeSet<Socket>,
 }
@@ -159,6 +161,7 @@ impl Tracer {
             watched: Watched { everything: config.all, ..Watched::default() },
             infos: Vec::new(),
             notes: Vec::new(),
+            kernels_pids: in_initial_pid_namespace(),
             closing: BTreeSet::new(),
         };
         for inum in &config.netns {
@@ -201,6 +204,13 @@ impl Tracer {
                 "what the kernel had counted before is not known ({why}): the first drop in a \
                  namespace on a CPU is told from its queue's length, or not at all"
             ));
+        }
+        if !tracer.kernels_pids {
+            tracer.notes.push(
+                "this process is in a pid namespace of its own (start it in the host's to see more): \
+                 a listener that is closed before anybody looks has no owner here"
+                    .to_owned(),
+            );
         }
         tracer.infos = infos(&tracer.ebpf);
         Ok(tracer)
@@ -251,6 +261,21 @@ impl Tracer {
             let _ = map.insert([netns, ino], 1, 0);
         }
         Ok(())
+    }
+
+    /// Who called `listen()` on this socket, (inode number of the network namespace, of the socket);
+    /// `None` if that was before the trace, or long ago, or if pids mean something else here than in
+    /// the kernel.
+    pub(crate) fn opener(&mut self, (netns, ino): (u32, u32)) -> Result<Option<Opener>, ProbeError> {
+        if !self.kernels_pids {
+            return Ok(None);
+        }
+        let openers: HashMap<_, [u32; 2], Opener> = map(&mut self.ebpf, "OPENERS")?;
+        match openers.get(&[netns, ino], 0) {
+            Ok(opener) => Ok(Some(opener)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(LoadError::Write(error).into()),
+        }
     }
 
     /// What was counted in the kernel so far; `None` unless the configuration asked for it. A listener

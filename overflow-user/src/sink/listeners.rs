@@ -13,6 +13,7 @@ use overflow_core::{
     model::kernels::Kernel,
     owner::Owner,
     text::{
+        printable,
         style::{Options, Page, Tone},
         table::{Column, Field, table},
     },
@@ -112,7 +113,7 @@ fn namespace(
 ) {
     let namespace = &there.namespace;
     let name = match (&namespace.name, namespace.own) {
-        (Some(name), _) => format!(" ({name})"),
+        (Some(name), _) => format!(" ({})", printable(name)),
         (None, true) => " (this one)".to_owned(),
         (None, false) => String::new(),
     };
@@ -170,19 +171,22 @@ fn rows(page: &mut Page, inventory: &Inventory, listeners: &[&Listener], kernel:
     table(page, &columns, &rows);
 }
 
-/// Unit or container, and whether systemd holds the socket.
+/// Unit or container, whether systemd holds the socket, and whether it is known at all who does.
 pub(super) fn whereabouts(owner: Option<&Owner>) -> String {
     let Some(owner) = owner else { return String::new() };
     let place = match (owner.container(), owner.unit()) {
-        (Some(container), _) => format!("{} {}", container.runtime, container.short_id()),
-        (None, Some(unit)) => unit.to_owned(),
-        (None, None) => String::new(),
+        (Some(container), _) => Some(format!("{} {}", container.runtime, container.short_id())),
+        (None, Some(unit)) => Some(unit.to_owned()),
+        (None, None) => None,
     };
-    match (owner.socket_activated() && owner.main().is_some_and(|p| p.pid != 1), place.as_str()) {
-        (true, "") => "socket-activated".to_owned(),
-        (true, place) => format!("{place}, socket-activated"),
-        (false, _) => place,
-    }
+    let place = place.map(|place| printable(&place).into_owned());
+    let activated = owner.socket_activated() && owner.main().is_some_and(|p| p.pid != 1);
+    let facts = [
+        place,
+        activated.then(|| "socket-activated".to_owned()),
+        owner.called_listen.then(|| "which called listen(); who held it is not known".to_owned()),
+    ];
+    facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn notes(page: &mut Page, inventory: &Inventory, listeners: &[&Listener], kernel: &Kernel) {

@@ -44,8 +44,9 @@ struct TailOf {
     owners: Vec<Option<Named>>,
 }
 
-/// Name and pid of the process that is named as an owner, if any is, and how many there are.
-type Named<Name = String> = (Option<(Name, u32)>, usize);
+/// Name and pid of the process that is named as an owner, if any is, how many there are, and whether
+/// it is known only to have called `listen()`.
+type Named<Name = String> = (Option<(Name, u32)>, usize, bool);
 
 impl Lines {
     /// Set with these options; see [`clock`] for the offsets.
@@ -128,8 +129,9 @@ impl Lines {
 
 impl TailOf {
     fn new(judged: &JudgedEvent<'_>) -> Self {
-        let owned =
-            |(main, count): Named<&str>| (main.map(|(name, pid)| (name.to_owned(), pid)), count);
+        let owned = |(main, count, opener): Named<&str>| {
+            (main.map(|(name, pid)| (name.to_owned(), pid)), count, opener)
+        };
         Self {
             id: judged.stage.id,
             traced: judged.stage.known == Known::Traced,
@@ -141,8 +143,8 @@ impl TailOf {
 
     fn fits(&self, judged: &JudgedEvent<'_>) -> bool {
         let of = |owner: &Option<Named>, listener: &Listener| {
-            let owner = owner.as_ref().map(|(main, count)| {
-                (main.as_ref().map(|(name, pid)| (name.as_str(), *pid)), *count)
+            let owner = owner.as_ref().map(|(main, count, opener)| {
+                (main.as_ref().map(|(name, pid)| (name.as_str(), *pid)), *count, *opener)
             });
             owner == main_of(listener)
         };
@@ -157,7 +159,8 @@ impl TailOf {
 
 fn main_of(listener: &Listener) -> Option<Named<&str>> {
     let owner = listener.owner.as_ref()?;
-    Some((owner.main().map(|main| (main.comm.as_str(), main.pid)), owner.pids.len()))
+    let main = owner.main().map(|main| (main.comm.as_str(), main.pid));
+    Some((main, owner.pids.len(), owner.called_listen))
 }
 
 fn queue_of(judged: &JudgedEvent<'_>) -> Option<(u32, u32)> {
@@ -255,7 +258,7 @@ mod tests {
                 start: 1,
                 cgroup: Cgroup::default(),
             };
-            let owner = Some(Owner { processes: vec![process], pids: vec![pid] });
+            let owner = Some(Owner::new(vec![pid], vec![process]));
             Listener { owner, ..listener("0.0.0.0:80") }
         };
         let (a, b, c, nobody) = (owned(7), owned(8), owned(9), listener("0.0.0.0:80"));
@@ -287,12 +290,15 @@ mod tests {
                 start: 1,
                 cgroup: Cgroup::default(),
             };
-            let owner = Some(Owner { processes: vec![process], pids: pids.to_vec() });
+            let owner = Some(Owner::new(pids.to_vec(), vec![process]));
             Listener { owner, ..listener("0.0.0.0:80") }
         };
         let (a, b, c) = (owned("nginx", &[7]), owned("a-long-name", &[7]), owned("nginx", &[7, 8]));
         let nobody = listener("0.0.0.0:80");
-        let groups: [&[&Listener]; 6] = [&[], &[&nobody], &[&a], &[&b], &[&c], &[&a, &b]];
+        let mut opener = a.clone();
+        opener.owner.as_mut().unwrap().called_listen = true;
+        let groups: [&[&Listener]; 7] =
+            [&[], &[&nobody], &[&a], &[&b], &[&c], &[&a, &b], &[&opener]];
         for options in [(80, false), (80, true), (200, false)] {
             let opts = Options { width: options.0, color: options.1, unicode: true };
             let mut kept = Lines::new(opts, 5, 3600);

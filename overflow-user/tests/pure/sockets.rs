@@ -100,7 +100,7 @@ fn listener(inode: u64, local: &str, comm: &str, pid: u32) -> Listener {
         drops: None,
         cgroup_id: None,
         group: 1,
-        owner: Some(Owner { processes: vec![process], pids: vec![pid] }),
+        owner: Some(Owner::new(vec![pid], vec![process])),
     }
 }
 

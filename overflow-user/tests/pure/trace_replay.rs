@@ -53,10 +53,10 @@ fn listener() -> Listener {
         drops: Some(0),
         cgroup_id: None,
         group: 1,
-        owner: Some(Owner {
-            processes: vec![process(10, 1), process(11, 10), process(12, 10)],
-            pids: vec![10, 11, 12],
-        }),
+        owner: Some(Owner::new(
+            vec![10, 11, 12],
+            vec![process(10, 1), process(11, 10), process(12, 10)],
+        )),
     }
 }
 

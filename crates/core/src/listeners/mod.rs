@@ -116,6 +116,14 @@ impl Inventory {
         }
     }
 
+    /// Gives each socket that nobody seems to hold the owner that is known of it otherwise.
+    pub fn fill_owners(&mut self, known: impl Fn(u32, u32) -> Option<owner::Owner>) {
+        for listener in self.listeners.iter_mut().filter(|l| l.owner.is_none()) {
+            let ino = u32::try_from(listener.inode).ok();
+            listener.owner = ino.and_then(|ino| known(listener.netns, ino));
+        }
+    }
+
     /// Where a process holds all sockets of a `SO_REUSEPORT` group, as the parent of workers does, names
     /// first whoever holds one of them and not all: that is whose socket it is.
     pub fn tell_members_apart(&mut self) {
@@ -216,7 +224,7 @@ mod tests {
 
     #[test]
     fn an_owner_outlives_its_last_look() {
-        let owner = owner::Owner { processes: Vec::new(), pids: vec![5] };
+        let owner = owner::Owner { pids: vec![5], ..owner::Owner::default() };
         let with = |inode, owner: Option<&owner::Owner>| Inventory {
             listeners: vec![Listener {
                 inode,

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use overflow_common::Opener;
 use serde::{Deserialize, Serialize};
 
-use crate::owner::Owner;
+use crate::owner::{Owner, Process};
 
 /// A listener, its queues, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,37 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// A listener that no look found, as it was when somebody called `listen()`: `now` is what
+    /// `/proc` shows of that process. `port` is that of a segment for it, where the socket had none
+    /// yet.
+    pub fn opened(
+        (netns, ino): (u32, u32),
+        opener: &Opener,
+        port: u16,
+        now: Option<Process>,
+    ) -> Self {
+        let port = if opener.port == 0 { port } else { opener.port };
+        let [a, b, c, d, ..] = opener.address;
+        let ip = match opener.family {
+            6 => IpAddr::from(opener.address),
+            _ => IpAddr::from([a, b, c, d]),
+        };
+        Self {
+            netns,
+            local: SocketAddr::new(ip, port),
+            v6only: opener.v6only != 0,
+            inode: ino.into(),
+            uid: opener.uid,
+            recv_q: 0,
+            send_q: None,
+            syn_recv: 0,
+            drops: None,
+            cgroup_id: None,
+            group: 1,
+            owner: Some(Owner::called_listen(opener, now)),
+        }
+    }
+
     /// Whether connections to `server` can be this listener's, and how well its address matches:
     /// the kernel takes the best match (`inet_lookup_listener`, `compute_score`).
     pub fn matches(&self, server: SocketAddr) -> Option<u8> {
@@ -92,6 +124,19 @@ mod tests {
         assert_eq!(score("0.0.0.0:81", "10.0.0.1:80"), None);
         let v6only = Listener { v6only: true, ..listener("[::]:80") };
         assert_eq!(v6only.matches("10.0.0.1:80".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn a_listener_is_known_by_what_was_noted_at_listen() {
+        let opener = Opener { port: 80, family: 4, pid: 7, ..Opener::default() };
+        let found = Listener::opened((1, 33), &opener, 8080, None);
+        assert_eq!((found.netns, found.inode, &*found.place()), (1, 33, "0.0.0.0:80"));
+        assert_eq!(found.owner.unwrap().pids, [7]);
+        // It was not bound; and `IPV6_V6ONLY` is the only thing that ss writes otherwise.
+        let opener = Opener { port: 0, family: 6, ..opener };
+        assert_eq!(Listener::opened((1, 33), &opener, 8080, None).place(), "*:8080");
+        let opener = Opener { v6only: 1, ..opener };
+        assert_eq!(Listener::opened((1, 33), &opener, 8080, None).place(), "[::]:8080");
     }
 
     #[test]

@@ -4,10 +4,13 @@
 //! arrives: in softirq that is a random victim.
 
 mod cgroup;
+mod opener;
 
 use serde::{Deserialize, Serialize};
 
 pub use cgroup::{Cgroup, Container, parse as parse_cgroup};
+
+use crate::text::printable;
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +27,7 @@ pub struct Process {
     pub cgroup: Cgroup,
 }
 
-/// All processes that hold one socket.
+/// All processes that hold one socket, or at least who opened it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// The process to name first, then the others by pid: the one that the others descend from,
@@ -32,6 +35,10 @@ pub struct Owner {
     pub processes: Vec<Process>,
     /// Every holder's pid, ascending.
     pub pids: Vec<u32>,
+    /// Whether no holder was found, and the one process here is who called `listen()`: it may have
+    /// handed the socket on since then. See [`Owner::called_listen`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub called_listen: bool,
 }
 
 impl Owner {
@@ -56,7 +63,7 @@ impl Owner {
     }
 
     /// `nginx/1234`, and how many processes more: `nginx/1234+4`; in at most `room` characters,
-    /// shortening the name first.
+    /// shortening the name first. `~nginx/1234` called `listen()`, and who holds it is not known.
     pub fn short(&self, room: usize) -> String {
         let mut text = String::new();
         self.push_short(&mut text, room);
@@ -67,8 +74,15 @@ impl Owner {
     pub fn push_short(&self, out: &mut String, room: usize) {
         let Some(main) = self.main() else { return out.push('?') };
         let others = self.pids.len().saturating_sub(1);
+        let room = if self.called_listen {
+            out.push('~');
+            room.saturating_sub(1)
+        } else {
+            room
+        };
+        let comm = printable(&main.comm);
         let begin = out.len();
-        out.push_str(&main.comm);
+        out.push_str(&comm);
         out.push('/');
         out.push_str(itoa::Buffer::new().format(main.pid));
         if others > 0 {
@@ -82,14 +96,14 @@ impl Owner {
         let more = if others == 0 { String::new() } else { format!("+{others}") };
         let tail = format!("/{}", main.pid);
         let tail = if tail.len() + more.len() + 3 <= room { tail + &more } else { tail };
-        out.extend(main.comm.chars().take(room.saturating_sub(tail.len()).max(1)));
+        out.extend(comm.chars().take(room.saturating_sub(tail.len()).max(1)));
         out.push_str(&tail);
     }
 
     /// The owner of a socket that the processes `pids`, ascending, hold; `processes` are those that
     /// are described.
     pub fn new(pids: Vec<u32>, processes: Vec<Process>) -> Self {
-        let mut owner = Self { processes, pids };
+        let mut owner = Self { processes, pids, called_listen: false };
         let main = owner.main_of();
         owner.processes[..=main].rotate_right(1);
         owner
@@ -168,5 +182,13 @@ mod tests {
         assert_eq!(java.short(3), "s/1234567");
         let many = owner(&[(77, 1, "gunicorn"), (78, 77, "gunicorn")]);
         assert_eq!(many.short(8), "gun/77+1");
+        let opener = Owner { called_listen: true, ..java };
+        assert_eq!(opener.short(30), "~some-long-name/1234567");
+        assert_eq!(opener.short(12), "~som/1234567");
+    }
+
+    #[test]
+    fn a_name_cannot_move_the_cursor() {
+        assert_eq!(owner(&[(7, 1, "a\x1b[2Jb\n")]).short(30), "a?[2Jb?/7");
     }
 }

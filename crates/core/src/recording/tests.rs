@@ -37,6 +37,7 @@ fn frames() -> Vec<Frame> {
         Frame::Tick(1_000_000_000),
         Frame::Look(Box::new(look())),
         Frame::Losses(vec![(Loss::Kernel(overflow_common::Loss::RingFull), 3)]),
+        Frame::Opened(Box::new(listener("[::]:443"))),
         Frame::Event(RawEvent { t_ns: 6, ..RawEvent::EMPTY }),
         Frame::End(2_000_000_000),
     ]

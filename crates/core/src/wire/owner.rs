@@ -33,6 +33,9 @@ pub struct Owner<'a> {
     /// Whether pid 1 holds it too or alone: socket activation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub socket_activated: bool,
+    /// Whether no holder was found, and this is who called `listen()`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub called_listen: bool,
 }
 
 /// One of several sockets that something can be about.
@@ -60,6 +63,7 @@ impl<'a> Owner<'a> {
             pod: main.cgroup.pod.as_deref().map(Cow::Borrowed),
             cgroup: Cow::Borrowed(&main.cgroup.path),
             socket_activated: owner.socket_activated(),
+            called_listen: owner.called_listen,
         })
     }
 }

@@ -6,6 +6,7 @@ mod stat;
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
@@ -60,6 +61,20 @@ pub(crate) fn find(inodes: &HashSet<u64>) -> io::Result<Owners> {
         );
     }
     Ok(owners)
+}
+
+/// `PROC_PID_INIT_INO` of include/linux/proc_ns.h.
+const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
+
+/// Whether this process is in the initial pid namespace, whose numbers the kernel gives to processes
+/// whoever asks.
+pub fn in_initial_pid_namespace() -> bool {
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|ns| ns.ino() == INITIAL_PID_NAMESPACE)
+}
+
+/// Describes these processes, as far as they are there.
+pub(crate) fn described(pids: &BTreeSet<u32>) -> Vec<Process> {
+    pids.iter().filter_map(|pid| process(Path::new("/proc"), *pid)).collect()
 }
 
 fn process(proc_dir: &Path, pid: u32) -> Option<Process> {

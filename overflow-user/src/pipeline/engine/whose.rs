@@ -6,7 +6,11 @@ use overflow_common::{Kind, RawEvent, Socket};
 
 use super::Engine;
 use crate::{
-    pipeline::{filter::Filter, listener_cache::Asked, listener_totals::ListenerTotals},
+    pipeline::{
+        filter::Filter,
+        listener_cache::{Asked, Known},
+        listener_totals::ListenerTotals,
+    },
     sink::trace::{Finished, JudgedEvent, Message, Sink},
 };
 use overflow_core::{
@@ -29,16 +33,46 @@ impl Engine {
     pub(crate) fn is_stranger(&mut self, event: &RawEvent) -> bool {
         let kind = Kind::from_u8(event.kind);
         let about_a_listener = kind.is_some_and(|kind| hook_point::about(kind) == About::Listener);
+        let Some((asked, known)) = self.known(event) else { return false };
+        (about_a_listener || asked.ino.is_some()) && !known.seen
+    }
+
+    /// The socket that this record is about, (inode number of the network namespace, of the socket), if
+    /// it is known which one, and neither who holds it nor who opened it.
+    pub(crate) fn unowned(&mut self, event: &RawEvent) -> Option<(u32, u32)> {
+        let (asked, known) = self.known(event)?;
+        Some((asked.netns, asked.ino.filter(|_| known.unowned)?))
+    }
+
+    /// What is known of the listener of a record; `None` where no look would find it.
+    fn known(&mut self, event: &RawEvent) -> Option<(Asked, &Known)> {
         let Self { cache, inventory, options, places, table, .. } = self;
-        let Some(key) = Decoder::connection(event) else { return false };
+        let key = Decoder::connection(event)?;
         if event.ino == RawEvent::NOT_AT_ADDRESS {
-            // No look would find it.
-            return false;
+            return None;
         }
         let ino = Some(event.ino).filter(|ino| *ino != 0).or_else(|| table.listener(&key));
         let asked = Asked { netns: key.netns, server: key.server, ino };
-        (about_a_listener || ino.is_some())
-            && !cache.find(inventory, places, &options.filter, asked).seen
+        Some((asked, cache.find(inventory, places, &options.filter, asked)))
+    }
+
+    /// Whether neither who holds this socket is known, nor who opened it.
+    pub(crate) fn is_unowned(&self, netns: u32, ino: u32) -> bool {
+        let known = self.inventory.find_socket(netns, ino);
+        let known = known.or_else(|| self.places.listener(netns, ino));
+        known.is_none_or(|listener| listener.owner.is_none())
+    }
+
+    /// Takes who called `listen()` on a socket of which no owner is known: whoever is found to hold it
+    /// later is its owner instead.
+    pub(super) fn opened(&mut self, listener: Listener) {
+        let Ok(ino) = u32::try_from(listener.inode) else { return };
+        if let Some(at) = self.inventory.find_socket_place(listener.netns, ino) {
+            let owner = &mut self.inventory.listeners[at].owner;
+            *owner = owner.take().or_else(|| listener.owner.clone());
+        }
+        self.places.opened(ino, listener);
+        self.cache.clear();
     }
 
     /// Whether this look shows that a queue is not full of which that would be said.

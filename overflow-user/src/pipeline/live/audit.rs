@@ -18,7 +18,7 @@ impl Live {
         self.ring.drain(|e| pending.push_back(e));
         let flow = self.events().await?;
         self.count_losses()?;
-        self.aggregate()?;
+        self.aggregate().await?;
         Ok(flow)
     }
 

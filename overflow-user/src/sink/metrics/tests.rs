@@ -39,7 +39,7 @@ fn owned(comm: &str) -> Listener {
         ..Cgroup::default()
     };
     let process = Process { pid: 9, ppid: 1, comm: comm.to_owned(), start: 0, cgroup };
-    let owner = Some(Owner { processes: vec![process], pids: vec![9] });
+    let owner = Some(Owner::new(vec![9], vec![process]));
     Listener { recv_q: 3, send_q: Some(2), owner, ..sample::listener("0.0.0.0:80") }
 }
 

@@ -52,7 +52,7 @@ fn listener(local: &str, comm: &str, pid: u32) -> Listener {
     let cgroup = Cgroup { unit: Some(format!("{comm}.service")), ..Cgroup::default() };
     let process = Process { pid, ppid: 1, comm: comm.to_owned(), start: 1, cgroup };
     let pids = (pid..pid + 3).collect();
-    let owner = Owner { processes: vec![process], pids };
+    let owner = Owner::new(pids, vec![process]);
     Listener { netns: NETNS, owner: Some(owner), drops: Some(7), ..sample::listener(local) }
 }
 
