@@ -118,6 +118,16 @@ pub enum Action {
     /// `flood PORT N`: fills the accept queue of each listener at N ports in a row, all with backlog
     /// 1, and sends it three SYNs more.
     Flood(u16, u16),
+    /// `brief NAME PORT N`: `NAME0` and so on at N ports in a row, one after the other, each with backlog
+    /// 1: filled as in `flood`, and closed at once.
+    Brief {
+        /// The first part of their names.
+        name: String,
+        /// The first port.
+        port: u16,
+        /// How many.
+        count: u16,
+    },
     /// `drain MS`: takes what the server sends until it is silent for so long.
     Drain(u64),
     /// `got SPORT [n=N] FLAGS…|-`: what was sent to the client since it was last asked, in order,
@@ -295,6 +305,11 @@ impl Action {
             "storm" => Self::Storm(words.parse("number")?, words.parse("seed")?),
             "churn" => Self::Churn(segment(&mut words, "load")?),
             "flood" => Self::Flood(words.parse("port")?, words.parse("number")?),
+            "brief" => Self::Brief {
+                name: words.next("name")?.to_owned(),
+                port: words.parse("port")?,
+                count: words.parse("number")?,
+            },
             "drain" => Self::Drain(words.parse("milliseconds")?),
             "got" => Self::Got { ports: ports(&mut words)?, answers: words.rest() },
             other => bail!("{other} is no action"),

@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use guest_cases::{
     action::{Action, Listen, Segment},
-    job::Reply,
+    job::{Listener, Reply},
 };
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -123,15 +123,8 @@ impl Actor {
             }
             Action::Load { clients, name } => return self.load(&clients, &name),
             Action::Churn(segment) => return self.churn(&segment),
-            Action::Flood(port, count) => {
-                for port in port..port + count {
-                    let syn = |clients| Segment::bare(port, clients, SYN);
-                    let wire = self.wire()?;
-                    wire.handshake(&syn(30_000..30_002), false)?;
-                    wire.send(&syn(30_002..30_005))?;
-                    wire.drain(Duration::ZERO)?;
-                }
-            }
+            Action::Flood(port, count) => (port..port + count).try_for_each(|at| self.flood(at))?,
+            Action::Brief { name, port, count } => return self.brief(&name, port, count),
             Action::Drain(ms) => self.wire()?.drain(Duration::from_millis(ms))?,
             Action::Got { ports, answers } => {
                 let wanted = if answers == ["-"] { Vec::new() } else { answers };
@@ -152,21 +145,42 @@ impl Actor {
         self.wire.as_mut().context("it has no `tun`")
     }
 
+    /// Fills the accept queue of a listener with backlog 1, and sends it three SYNs more.
+    fn flood(&mut self, port: u16) -> Result<()> {
+        let syn = |clients| Segment::bare(port, clients, SYN);
+        let wire = self.wire()?;
+        wire.handshake(&syn(30_000..30_002), false)?;
+        wire.send(&syn(30_002..30_005))?;
+        wire.drain(Duration::ZERO)
+    }
+
+    /// Listeners one after the other that overflow and are closed at once.
+    fn brief(&mut self, name: &str, port: u16, count: u16) -> Result<Reply> {
+        let mut opened = Vec::new();
+        for number in 0..count {
+            let name = format!("{name}{number}");
+            opened.extend(self.listener(&name, port + number)?);
+            self.flood(port + number)?;
+            self.sockets.close(&name)?;
+        }
+        Ok(Reply::Listening(opened))
+    }
+
     fn listeners(&mut self, name: &str, port: u16, count: u16) -> Result<Reply> {
         let mut open = Vec::new();
         for number in 0..count {
-            let listen = Listen {
-                name: format!("{name}{number}"),
-                port: port + number,
-                backlog: 1,
-                ..Listen::default()
-            };
-            match self.sockets.listen(&listen)? {
-                Reply::Listening(one) => open.extend(one),
-                other => return Ok(other),
-            }
+            open.extend(self.listener(&format!("{name}{number}"), port + number)?);
         }
         Ok(Reply::Listening(open))
+    }
+
+    /// One with backlog 1: its name, and what it is.
+    fn listener(&mut self, name: &str, port: u16) -> Result<Vec<(String, Listener)>> {
+        let listen = Listen { name: name.to_owned(), port, backlog: 1, ..Listen::default() };
+        match self.sockets.listen(&listen)? {
+            Reply::Listening(open) => Ok(open),
+            other => bail!("it answered {other:?}"),
+        }
     }
 
     /// Handshakes one after the other, each accepted and reset.

@@ -32,9 +32,6 @@ pub struct Case {
     /// Whether the tool is started for it alone; otherwise it traces several cases, one after the
     /// other, each in namespaces of its own.
     pub alone: bool,
-    /// Its listeners may be gone before anybody can look whose they are: then their sockets are told, and
-    /// no owner.
-    pub brief: bool,
     /// Further arguments of the tool; `{pid:ACTOR}` stands for the actor's process.
     pub args: &'static [&'static str],
     /// Whether these arguments keep some listeners out, whose counters rise all the same.
@@ -66,7 +63,6 @@ pub const CASE: Case = Case {
     modes: &[Mode::Default],
     smp: false,
     alone: false,
-    brief: false,
     args: &[],
     filtered: false,
     not_full: &[],

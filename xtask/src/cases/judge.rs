@@ -237,8 +237,7 @@ fn compare(
             let client = told.clients.zip(line.client);
             told.id == line.id
                 && client.is_none_or(|((first, last), port)| (first..=last).contains(&port))
-                && named(told.of, report)
-                    .any(|of| is(&line.charged, of) || case.brief && was(&line.charged, of))
+                && named(told.of, report).any(|of| is(&line.charged, of))
         };
         match expected.iter().position(|(told, _)| fits(told)) {
             Some(at) => found[at] += line.count,
@@ -300,13 +299,6 @@ fn is(charged: &Charged, listener: &Listener) -> bool {
         && (charged.inodes.is_empty() || charged.inodes == [listener.inode])
         && charged.comm.as_ref() == Some(&listener.actor)
         && charged.pids.contains(&listener.pid)
-}
-
-/// Whether a line names this listener's socket, whose owner nobody could look up: it was closed.
-fn was(charged: &Charged, listener: &Listener) -> bool {
-    let port = charged.port.is_some_and(|port| listener.address.ends_with(&format!(":{port}")));
-    let socket = charged.inodes == [listener.inode] || charged.inodes.is_empty() && port;
-    charged.netns == Some(listener.netns) && socket && charged.comm.is_none()
 }
 
 /// The listeners that a name stands for.

@@ -29,7 +29,8 @@ Columns:
   LPORT    the listener's port
   VERDICT  what the kernel did, see `overflow explain`; ~ marks what is inferred
   Recv-Q   accept queue length/limit at that time; full is above the limit
-  OWNER    process that holds the listener, +N for N more that share it
+  OWNER    process that holds the listener, +N for N more that share it; ~ marks who called
+           listen() where no holder could be found
 
 Examples:
   overflow trace                          overflows of every listener on this host

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 
-use super::{list, number, scope, text};
+use super::{attribute, list, number, scope, text};
 use crate::sink::trace::certain_owner;
 use overflow_core::{
     explain::Lang,
@@ -31,6 +31,8 @@ pub(super) struct ListenerLabels {
     /// Inode number of its socket, if it is known which one it is.
     inode: Option<u32>,
     process: Option<(String, u32)>,
+    /// Whether that is who called `listen()`, and no holder is known.
+    called_listen: bool,
     container: Option<String>,
     pod: Option<String>,
 }
@@ -39,12 +41,14 @@ impl ListenerLabels {
     /// What is known of this socket, or, where it is not known, of all the listeners that it can be.
     pub(super) fn new(netns: u32, inode: Option<u32>, listeners: &[&Listener]) -> Self {
         let first = listeners.first();
-        let main = certain_owner(listeners.iter().copied()).and_then(Owner::main);
+        let owner = certain_owner(listeners.iter().copied());
+        let main = owner.and_then(Owner::main);
         Self {
             netns,
             listener: first.map(|l| l.place()),
             inode,
             process: main.map(|p| (p.comm.clone(), p.pid)),
+            called_listen: owner.is_some_and(|owner| owner.called_listen),
             container: main.and_then(|p| Some(p.cgroup.container.as_ref()?.id.clone())),
             pod: main.and_then(|p| p.cgroup.pod.clone()),
         }
@@ -52,10 +56,15 @@ impl ListenerLabels {
 
     /// Whether what is known of the listener now is more than this: the socket, or its owner.
     pub(super) fn is_less_than(&self, inode: Option<u32>, listeners: &[&Listener]) -> bool {
-        let owner = || certain_owner(listeners.iter().copied()).is_some();
+        let better = || {
+            let owner = certain_owner(listeners.iter().copied());
+            owner.is_some_and(|owner| {
+                self.process.is_none() || self.called_listen && !owner.called_listen
+            })
+        };
         match (self.inode, inode) {
             (None, Some(_)) => true,
-            (known, now) => known == now && self.process.is_none() && known.is_some() && owner(),
+            (known, now) => known == now && known.is_some() && better(),
         }
     }
 
@@ -66,6 +75,9 @@ impl ListenerLabels {
         if let Some((comm, pid)) = &self.process {
             to.push(text("overflow.process", comm.as_str()));
             to.push(number("process.pid", *pid));
+            if self.called_listen {
+                to.push(attribute("overflow.process.called_listen", Value::BoolValue(true)));
+            }
         }
         to.extend(self.container.as_deref().map(|id| text("container.id", id)));
         to.extend(self.pod.as_deref().map(|uid| text("k8s.pod.uid", uid)));

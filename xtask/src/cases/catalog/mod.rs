@@ -4,6 +4,7 @@ mod crowded;
 mod devices;
 mod fastopen;
 mod late;
+mod owners;
 mod requests;
 mod segments;
 mod sharing;
@@ -18,6 +19,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         segments::CASES,
         sharing::CASES,
         late::CASES,
+        owners::CASES,
         requests::CASES,
         fastopen::CASES,
         devices::CASES,

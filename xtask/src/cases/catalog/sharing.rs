@@ -270,7 +270,6 @@ pub const CASES: &[Case] = &[
     // The address of a `struct sock` is soon used again (SLAB_TYPESAFE_BY_RCU); its inode is not.
     Case {
         name: "reopened.same_namespace",
-        brief: true,
         shows: "a listener overflows, is closed and opened again at once, and overflows",
         script: "
             s tun
@@ -293,7 +292,6 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "reopened.other_namespace",
-        brief: true,
         shows: "a listener overflows and is closed; one in another namespace takes its place",
         script: "
             s tun
