@@ -14,7 +14,12 @@ use overflow_common::RawEvent;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{aggregates::Aggregates, audit::Look, listeners::{Inventory, Listener}, loss::Loss};
+use crate::{
+    aggregates::Aggregates,
+    audit::Look,
+    listeners::{Inventory, Listener},
+    loss::Loss,
+};
 
 const MAGIC: &[u8; 8] = b"overflow";
 /// The format's version; a reader refuses later ones.

@@ -19,4 +19,4 @@ pub mod sysctl;
 
 pub use error::ReadError;
 pub use looker::Looker;
-pub use owner::in_initial_pid_namespace;
+pub use owner::{in_initial_pid_namespace, process_exists};

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::{OutputFormat, style, trace::Selection};
+use super::{
+    OutputFormat, style,
+    trace::{Selection, unmatched},
+};
 use overflow::sink::listeners;
 
 /// Show every TCP listener with its queues, effective limits and owner.
@@ -48,6 +51,7 @@ pub(super) fn run(args: &ListenersArgs) -> Result<ExitCode> {
     let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
     let mut inventory =
         overflow_host::listeners::inventory(&wanted).context("cannot list the listeners")?;
+    inventory.notes.extend(unmatched(&filter, &inventory, false));
     inventory.listeners.retain(|listener| filter.listener(listener));
     let inventory = inventory.indexed();
     for note in &inventory.notes {

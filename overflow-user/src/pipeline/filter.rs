@@ -86,6 +86,21 @@ impl Filter {
         pid && group.is_none_or(|g| owner.processes.iter().any(|p| in_cgroup(p, g)))
     }
 
+    /// The processes that are asked for and hold none of these listeners.
+    pub fn without_listener(&self, listeners: &[Listener]) -> Vec<u32> {
+        let holds =
+            |pid| listeners.iter().any(|l| l.owner.as_ref().is_some_and(|o| o.pids.contains(pid)));
+        self.pids.iter().copied().filter(|pid| !holds(pid)).collect()
+    }
+
+    /// The control group that is asked for, if none of these listeners is of it.
+    pub fn unknown_cgroup(&self, listeners: &[Listener]) -> Option<&str> {
+        let asked = self.cgroup.as_deref()?;
+        let of =
+            |l: &Listener| l.owner.iter().flat_map(|o| &o.processes).any(|p| in_cgroup(p, asked));
+        (!listeners.iter().any(of)).then_some(asked)
+    }
+
     /// All of it, for the eBPF side: owners are left to [`Self::excluded`].
     pub fn push_down(&self, config: &mut TraceConfig) {
         config.ports.clone_from(&self.ports);
@@ -226,5 +241,20 @@ mod tests {
         let pid = |pid| Filter { pids: vec![pid], ..Filter::default() };
         assert!(pid(11).listener(&docker) && !pid(12).listener(&docker));
         assert!(!pid(11).listener(&listener("0.0.0.0:80")));
+        let both = Filter { pids: vec![11, 12], ..by("0123456789ab") };
+        assert_eq!(both.without_listener(std::slice::from_ref(&docker)), [12]);
+        assert_eq!(both.unknown_cgroup(&[docker]), None);
+        assert_eq!(both.unknown_cgroup(&[unit]), Some("0123456789ab"));
+    }
+
+    #[test]
+    fn a_listener_whose_opener_alone_is_known_may_be_anybodys() {
+        let mut opened = Listener { inode: 33, ..owned(Cgroup::default()) };
+        let filter = Filter { pids: vec![12], ..Filter::default() };
+        assert_eq!(filter.excluded(std::slice::from_ref(&opened)), [(opened.netns, 33)].into());
+        opened.owner.as_mut().unwrap().called_listen = true;
+        assert!(filter.excluded(std::slice::from_ref(&opened)).is_empty());
+        // But whoever opened it is meant.
+        assert!(Filter { pids: vec![10], ..filter }.listener(&opened));
     }
 }

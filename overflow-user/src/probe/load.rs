@@ -266,7 +266,10 @@ impl Tracer {
     /// Who called `listen()` on this socket, (inode number of the network namespace, of the socket);
     /// `None` if that was before the trace, or long ago, or if pids mean something else here than in
     /// the kernel.
-    pub(crate) fn opener(&mut self, (netns, ino): (u32, u32)) -> Result<Option<Opener>, ProbeError> {
+    pub(crate) fn opener(
+        &mut self,
+        (netns, ino): (u32, u32),
+    ) -> Result<Option<Opener>, ProbeError> {
         if !self.kernels_pids {
             return Ok(None);
         }

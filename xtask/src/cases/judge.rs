@@ -69,7 +69,7 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, reasons: bool, report: &Report
         wrong.push("the tool ended without a summary".to_owned());
     }
     if mode != Mode::Summary {
-        wrong.extend(compare("", case, &tolerated, &expected, &said.events, report));
+        wrong.extend(compare("", &tolerated, &expected, &said.events, report));
         let healthy = |told: &&said::Told| {
             mode == Mode::Default
                 && ours(told.charged.netns, told.charged.port, report)
@@ -78,7 +78,7 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, reasons: bool, report: &Report
         let shown = said.events.iter().filter(healthy);
         wrong.extend(shown.map(|told| format!("{} is shown, which is no overflow", told.id)));
     }
-    wrong.extend(compare("in the totals: ", case, &tolerated, &expected, &said.totals, report));
+    wrong.extend(compare("in the totals: ", &tolerated, &expected, &said.totals, report));
     for name in case.not_full {
         let of = |charged: &Charged| report.listeners.get(*name).is_some_and(|of| is(charged, of));
         if said.queues.iter().any(|queue| queue.full_now && of(&queue.charged)) {
@@ -223,7 +223,6 @@ fn storm(report: &Report) -> Vec<String> {
 
 fn compare(
     place: &str,
-    case: &Case,
     tolerated: &[&str],
     expected: &[(&Told, RangeInclusive<u64>)],
     said: &[said::Told],

@@ -72,6 +72,11 @@ pub fn in_initial_pid_namespace() -> bool {
     fs::metadata("/proc/self/ns/pid").is_ok_and(|ns| ns.ino() == INITIAL_PID_NAMESPACE)
 }
 
+/// Whether there is a process with this pid.
+pub fn process_exists(pid: u32) -> bool {
+    read_stat(Path::new("/proc"), pid).is_some()
+}
+
 /// Describes these processes, as far as they are there.
 pub(crate) fn described(pids: &BTreeSet<u32>) -> Vec<Process> {
     pids.iter().filter_map(|pid| process(Path::new("/proc"), *pid)).collect()

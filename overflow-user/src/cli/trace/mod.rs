@@ -15,7 +15,7 @@ use anyhow::{Context, Error, Result};
 use overflow_common::Rung;
 
 pub(super) use args::{Confining, Hooks, TraceArgs, View};
-pub(super) use select::Selection;
+pub(super) use select::{Selection, unmatched};
 
 use super::OutputFormat;
 use overflow::{
@@ -187,6 +187,7 @@ pub(super) async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Res
     beginning.add(Cut::Armed, attribution.counters(&wanted, false).await);
     let mut header = header(&kernel, &tracer);
     header.notes.extend(inventory.notes.iter().cloned());
+    header.notes.extend(unmatched(filter, &inventory, true));
     if confined {
         let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();
         header.notes.extend(rehearse(&Needs { maps: Some(maps), ..Needs::default() })?.gaps());

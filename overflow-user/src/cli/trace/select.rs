@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use clap::{Args, value_parser};
 
 use overflow::pipeline::Filter;
-use overflow_host::netns;
+use overflow_core::listeners::Inventory;
+use overflow_host::{netns, process_exists};
 
 /// Which listeners.
 #[derive(Clone, Debug, Default, Args)]
@@ -51,6 +52,26 @@ impl Selection {
             port_tested: false,
         })
     }
+}
+
+/// What of the filter nobody on this host fits: a sentence each. `traced`: listeners that are opened
+/// later are shown too.
+pub(crate) fn unmatched(filter: &Filter, inventory: &Inventory, traced: bool) -> Vec<String> {
+    let later = |whose| match traced {
+        true => format!("; {whose} that are opened from now on are traced"),
+        false => String::new(),
+    };
+    let pids = filter.without_listener(&inventory.listeners);
+    let pids = pids.into_iter().map(|pid| match process_exists(pid) {
+        true => format!("process {pid} holds no TCP listener{}", later("those")),
+        false => format!(
+            "there is no process {pid}, so -p {pid} matches nothing: has its service been restarted?"
+        ),
+    });
+    let cgroup = filter.unknown_cgroup(&inventory.listeners).map(|asked| {
+        format!("no TCP listener is held by control group `{asked}`{}", later("those"))
+    });
+    pids.chain(cgroup).collect()
 }
 
 /// The inode number of a network namespace.
