@@ -41,8 +41,9 @@ losses! {
     BadHeader "bad_header"
         "A segment that TCP was handed had no IP header that is understood: it is not reported.";
     PathInterrupted "path_interrupted"
-        "The path state belonged to another segment when an exit was reached, or the RST that was \
-         to end a record did not follow: that decision is not reported.";
+        "The path state belonged to another segment when an exit was reached, an exit was not seen \
+         because its return probe had no instance left, or the RST that was to end a record did not \
+         follow: that decision is not reported.";
     BadRead "bad_read"
         "A kernel structure could not be read: values of the records at that time may be zero, or \
          the record is missing.";

@@ -76,6 +76,9 @@ impl PathState {
             return Some(state);
         }
         let state = Self::get()?;
+        if state.is_inside() {
+            losses::count(Loss::PathInterrupted);
+        }
         // From here on an exit finds either this segment or none.
         state.skb = 0;
         if !arm::armed() {
@@ -99,6 +102,22 @@ impl PathState {
         }
         state.skb = skb;
         Some(state)
+    }
+
+    /// Whether the segment entered a function whose exit was not seen. A kretprobe of a kernel that is
+    /// not preemptible has no more instances than there are CPUs before v6.2 (commit 3b7ddab8a19a).
+    /// Softirqs need one each, but `tcp_check_req` runs in processes too, for what Fast Open accepted
+    /// (`release_sock`), and a softirq may come in between.
+    #[inline(always)]
+    fn is_inside(&self) -> bool {
+        const CHECK_REQ: u32 =
+            Path::CHECK_REQ_NULL | Path::CHECK_REQ_LISTENER | Path::CHECK_REQ_CHILD;
+        const COOKIE_CHECK: u32 =
+            Path::COOKIE_CHECK_NULL | Path::COOKIE_CHECK_LISTENER | Path::COOKIE_CHECK_CHILD;
+        self.skb != 0
+            && (self.has(Path::CONN_REQUEST)
+                || (self.has(Path::CHECK_REQ) && !self.has(CHECK_REQ))
+                || (self.has(Path::COOKIE_CHECK) && !self.has(COOKIE_CHECK)))
     }
 
     /// Forgets the last segment and starts a record.

@@ -1,23 +1,26 @@
 //! The application's `accept()`: `inet_csk_accept` (net/ipv4/inet_connection_sock.c) returns the
 //! child that leaves the accept queue.
 //!
-//! A kretprobe there would miss some: each call that waits for a connection holds one of its
-//! instances, of which there are twice as many as CPUs. The kprobe rung looks at `sock_graft` instead,
-//! which `inet_accept` calls at the end, by the security hook in it.
+//! A kretprobe there misses some: each call that waits for a connection holds one of its instances,
+//! of which there are not many more than CPUs. The kprobe rung looks at `sock_graft` instead, which
+//! `inet_accept` calls at the end, by the security hook in it; where the kernel was built without that
+//! hook, a kretprobe stands in, and what it misses is counted.
 //!
 //! # Minimum kernel version
 //! fexit and kprobe: 5.10.
 
 use aya_ebpf::{
     EbpfContext,
-    macros::{fexit, kprobe, kretprobe},
+    btf_maps::LruHashMap,
+    helpers::bpf_get_current_pid_tgid,
+    macros::{btf_map, fexit, kprobe, kretprobe},
     programs::{FExitContext, ProbeContext, RetProbeContext},
 };
-use overflow_common::{Kind, Rung};
+use overflow_common::{Kind, Loss, Rung};
 
 use crate::{
     globals::{ACCEPT_RETURN, MSK_FIRST, QUIET, SOCK_PROTOCOL},
-    read, report, sock, tally,
+    losses, read, report, sock, tally,
 };
 
 /// Of include/uapi/linux/in.h.
@@ -60,9 +63,27 @@ pub fn kprobe_security_sock_graft(ctx: ProbeContext) -> u32 {
     0
 }
 
+/// Threads that are in `inet_csk_accept`, where its return is looked at.
+#[btf_map]
+pub static ACCEPTING: LruHashMap<u64, u8, 4096> = LruHashMap::new();
+
+/// One that enters it again has left it unseen.
+#[kprobe]
+pub fn kprobe_inet_csk_accept(_ctx: ProbeContext) -> u32 {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: only whether it is there counts.
+    if unsafe { ACCEPTING.get(thread) }.is_some() {
+        losses::count(Loss::PathInterrupted);
+    } else if ACCEPTING.insert(thread, 0, 0).is_err() {
+        losses::count(Loss::Uncounted);
+    }
+    0
+}
+
 /// Where the kernel was built without the hook.
 #[kretprobe]
 pub fn kretprobe_inet_csk_accept(ctx: RetProbeContext) -> u32 {
+    let _ = ACCEPTING.remove(bpf_get_current_pid_tgid());
     accepted(ctx.ret(), 0, Rung::Kprobe);
     0
 }

@@ -88,9 +88,9 @@ impl Filter {
 
     /// The processes that are asked for and hold none of these listeners.
     pub fn without_listener(&self, listeners: &[Listener]) -> Vec<u32> {
-        let holds =
-            |pid| listeners.iter().any(|l| l.owner.as_ref().is_some_and(|o| o.pids.contains(pid)));
-        self.pids.iter().copied().filter(|pid| !holds(pid)).collect()
+        let held = listeners.iter().filter_map(|l| l.owner.as_ref()).flat_map(|o| &o.pids);
+        let held: BTreeSet<u32> = held.copied().collect();
+        self.pids.iter().copied().filter(|pid| !held.contains(pid)).collect()
     }
 
     /// The control group that is asked for, if none of these listeners is of it.

@@ -83,14 +83,17 @@ impl<'a> Climber<'a> {
         let mut fresh = Vec::new();
         for hook in step.hooks {
             let mut result = self.once(hook, &mut fresh);
-            let stand_in = hook.stand_in.filter(|_| result.is_err());
+            let stand_ins = if result.is_err() { hook.stand_ins } else { &[] };
             let refused = result.clone().err();
-            let replaced = stand_in.is_some();
+            let replaced = !stand_ins.is_empty();
             statuses.push(HookStatus { name: hook.name(), refused, replaced });
-            if let Some(stand_in) = stand_in {
+            for stand_in in stand_ins {
                 result = self.once(stand_in, &mut fresh);
                 let (name, refused) = (stand_in.name(), result.clone().err());
                 statuses.push(HookStatus { name, refused, replaced: false });
+                if result.is_err() {
+                    break;
+                }
             }
             if let Err(why) = result
                 && !hook.optional

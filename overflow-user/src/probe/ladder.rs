@@ -40,8 +40,8 @@ pub(crate) struct Hook {
     pub target: &'static str,
     /// Whether the hook point is traced without it: what exists only for IPv6.
     pub optional: bool,
-    /// What stands in for it if it is refused, without giving up the rung for the rest.
-    pub stand_in: Option<&'static Hook>,
+    /// What stand in for it if it is refused, without giving up the rung for the rest.
+    pub stand_ins: &'static [Hook],
 }
 
 /// One way to trace a hook point.
@@ -176,13 +176,17 @@ const ACCEPT: &[Step] = &[
     },
     Step {
         rung: Rung::Kprobe,
-        hooks: &[or(kprobe("kprobe_security_sock_graft", "security_sock_graft"), &ACCEPT_RETURN)],
+        hooks: &[or(kprobe("kprobe_security_sock_graft", "security_sock_graft"), ACCEPT_RETURN)],
         blind: "",
     },
 ];
 
-/// Calls that wait for a connection hold an instance each, so it misses some where many wait.
-const ACCEPT_RETURN: Hook = kretprobe("kretprobe_inet_csk_accept", "inet_csk_accept");
+/// Calls that wait for a connection hold an instance each, so it misses some where many wait; the entry
+/// is looked at to count them.
+const ACCEPT_RETURN: &[Hook] = &[
+    kretprobe("kretprobe_inet_csk_accept", "inet_csk_accept"),
+    kprobe("kprobe_inet_csk_accept", "inet_csk_accept"),
+];
 
 const DROPS_SYN: &[Step] = &[
     Step { rung: Rung::Fentry, hooks: DROPS_SYN_FENTRY, blind: "" },
@@ -232,7 +236,7 @@ const RESET_BY_TRACEPOINT: Step =
     Step { rung: Rung::Tracepoint, hooks: &[TP_SEND_RESET], blind: "" };
 
 const fn hook(program: &'static str, attach: Attach, target: &'static str) -> Hook {
-    Hook { program, attach, target, optional: false, stand_in: None }
+    Hook { program, attach, target, optional: false, stand_ins: &[] }
 }
 const fn fentry(program: &'static str, target: &'static str) -> Hook {
     hook(program, Attach::Fentry, target)
@@ -262,8 +266,8 @@ const fn extra(hook: Hook) -> Hook {
     Hook { optional: true, ..hook }
 }
 
-const fn or(hook: Hook, stand_in: &'static Hook) -> Hook {
-    Hook { stand_in: Some(stand_in), ..hook }
+const fn or(hook: Hook, stand_ins: &'static [Hook]) -> Hook {
+    Hook { stand_ins, ..hook }
 }
 
 const SYN_FENTRY: &[Hook] = &[
@@ -285,11 +289,11 @@ const ACK_FENTRY: &[Hook] = &[
     fexit("fexit_tcp_check_req", "tcp_check_req"),
     fentry("fentry_cookie_v4_check", "cookie_v4_check"),
     fexit("fexit_cookie_v4_check", "cookie_v4_check"),
-    or(fexit("fexit_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"), &V4_SYN_RECV_SOCK),
+    or(fexit("fexit_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"), &[V4_SYN_RECV_SOCK]),
     fexit("fexit_reqsk_queue_add", "inet_csk_reqsk_queue_add"),
     v6(fentry("fentry_cookie_v6_check", "cookie_v6_check")),
     v6(fexit("fexit_cookie_v6_check", "cookie_v6_check")),
-    v6(or(fexit("fexit_tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock"), &V6_SYN_RECV_SOCK)),
+    v6(or(fexit("fexit_tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock"), &[V6_SYN_RECV_SOCK])),
 ];
 /// Seven arguments are too many for a BPF trampoline before v6.5 (commit 473e3150e30a), and
 /// commit 858d2a4f67ff gave this function a seventh in the stable releases of older kernels too.
@@ -429,7 +433,7 @@ mod tests {
             for scope in [Scope::Everything, Scope::Overflows] {
                 for hook in ladder(*hook_point, scope).iter().flat_map(|step| step.hooks) {
                     assert!(exists(hook), "{}", hook.program);
-                    assert!(hook.stand_in.is_none_or(exists), "the stand-in of {}", hook.program);
+                    assert!(hook.stand_ins.iter().all(exists), "stand-ins of {}", hook.program);
                 }
             }
         }

@@ -142,6 +142,9 @@ impl Tracer {
                 loader.map_max_entries(counting, 1);
             }
         }
+        if !config.all {
+            loader.map_max_entries("ACCEPTING", 1);
+        }
         if config.rung.is_some_and(|rung| rung != Rung::Tracepoint) {
             for learnt in ["PORTS_IN_USE", "PLACES", "MEMBERS", "LISTENERS"] {
                 loader.map_max_entries(learnt, 1);

@@ -29,7 +29,7 @@ impl Drop for Recorded {
 }
 
 /// A listener of nginx in a container with two workers.
-fn listener() -> Listener {
+pub(crate) fn listener() -> Listener {
     let process = |pid, ppid| Process {
         pid,
         ppid,

@@ -26,9 +26,13 @@ pub(super) fn table(
     let columns = fit(usize::from(canvas.area().width), rows);
     heading(canvas, top, &columns, view);
     if rows.is_empty() {
-        let text =
-            if state.rows.is_empty() { "No TCP listener." } else { "All are idle: a shows them." };
-        canvas.put(1, top + 1, usize::MAX, Tone::Dim, text);
+        let asked = state.opening.as_ref().map_or("", |opening| &opening.filter);
+        let text = match (state.rows.is_empty(), asked) {
+            (false, _) => "All are idle: a shows them.".to_owned(),
+            (true, "") => "No TCP listener.".to_owned(),
+            (true, asked) => format!("No TCP listener is one of {asked}."),
+        };
+        canvas.put(1, top + 1, usize::MAX, Tone::Dim, &text);
         return;
     }
     let marked = view.marked(rows);
