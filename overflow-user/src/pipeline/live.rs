@@ -271,7 +271,8 @@ impl Live {
             if event.path & LEFT_ALONE != 0 {
                 self.retry_pending = Some(Instant::now());
             }
-            if self.engine.is_stranger(&event) {
+            let mut lacks = self.engine.lacks(&event);
+            if lacks.listener {
                 if self.wanted.len() < WANTED {
                     self.wanted.insert(event.netns);
                 }
@@ -281,9 +282,10 @@ impl Live {
                     && self.strangers.insert(stranger)
                 {
                     self.renew().await?;
+                    lacks = self.engine.lacks(&event);
                 }
             }
-            if let Some(socket) = self.engine.unowned(&event) {
+            if let Some(socket) = lacks.owner {
                 self.learn_openers([(socket, event.server_port)]).await?;
             }
             self.pending.pop_front();

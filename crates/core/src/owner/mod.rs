@@ -1,7 +1,8 @@
 //! Whose listener: socket inode -> the processes that hold it, with container and unit.
 //!
 //! The owner is looked up from the socket, never from whoever runs on the CPU when a segment
-//! arrives: in softirq that is a random victim.
+//! arrives: in softirq that is a random victim. `listen()` is called by a process, and who that was
+//! is told where nobody could be looked up.
 
 mod cgroup;
 mod opener;

@@ -22,26 +22,33 @@ use overflow_core::{
     verdict::{Connection, Shown, Stage},
 };
 
+/// What is not known of the listener that a record is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lacks {
+    /// It was never seen.
+    pub listener: bool,
+    /// Neither who holds it is known, nor who opened it: inode number of the network namespace, and of
+    /// the socket.
+    pub owner: Option<(u32, u32)>,
+}
+
 impl Engine {
     /// The eBPF side has the filter too, and tests the port of the listener itself.
     pub(crate) fn port_is_tested(&mut self) {
         self.options.filter.port_tested = true;
     }
 
-    /// Whether this record is about a listener that was never seen: by its socket, or, if that is not
-    /// known, at its address.
-    pub(crate) fn is_stranger(&mut self, event: &RawEvent) -> bool {
+    /// What is not known of the listener that this record is about: itself, by its socket or, if that
+    /// is not known, at its address; and whose it is.
+    pub(crate) fn lacks(&mut self, event: &RawEvent) -> Lacks {
         let kind = Kind::from_u8(event.kind);
         let about_a_listener = kind.is_some_and(|kind| hook_point::about(kind) == About::Listener);
-        let Some((asked, known)) = self.known(event) else { return false };
-        (about_a_listener || asked.ino.is_some()) && !known.seen
-    }
-
-    /// The socket that this record is about, (inode number of the network namespace, of the socket), if
-    /// it is known which one, and neither who holds it nor who opened it.
-    pub(crate) fn unowned(&mut self, event: &RawEvent) -> Option<(u32, u32)> {
-        let (asked, known) = self.known(event)?;
-        Some((asked.netns, asked.ino.filter(|_| known.unowned)?))
+        let Some((asked, known)) = self.known(event) else { return Lacks::default() };
+        let socket = asked.ino.map(|ino| (asked.netns, ino));
+        Lacks {
+            listener: (about_a_listener || socket.is_some()) && !known.seen,
+            owner: socket.filter(|_| known.unowned),
+        }
     }
 
     /// What is known of the listener of a record; `None` where no look would find it.
