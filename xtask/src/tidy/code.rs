@@ -12,6 +12,7 @@ const UNSAFE: &[&str] = &[
     "overflow-common/src/event.rs",
     "overflow-common/src/audit.rs",
     "overflow-common/src/field.rs",
+    "overflow-common/src/opener.rs",
     "overflow-common/src/plain.rs",
     "overflow-common/src/segment.rs",
     "overflow-common/src/tally.rs",
