@@ -77,21 +77,21 @@ pub const CASES: &[Case] = &[
         shows: "a server overflows, ends, and another takes its port within two seconds, then a third",
         script: "
             s tun
-            one in s
-            two in s
-            three in s
+            w1 in s
+            w2 in s
+            w3 in s
             trace
-            one listen a 5083 1
+            w1 listen a 5083 1
             s hs 5083 40001 n=2
             s syn 5083 40003 n=2
             sleep 700
-            kill one
-            two listen b 5083 1
+            kill w1
+            w2 listen b 5083 1
             s hs 5083 41001 n=2
             s syn 5083 41003 n=3
             sleep 700
-            kill two
-            three listen c 5083 1
+            kill w2
+            w3 listen c 5083 1
             s hs 5083 42001 n=2
             s syn 5083 42003 n=4
             s drain 50",
