@@ -57,20 +57,21 @@ impl Selection {
 /// What of the filter nobody on this host fits: a sentence each. `traced`: listeners that are opened
 /// later are shown too.
 pub(crate) fn unmatched(filter: &Filter, inventory: &Inventory, traced: bool) -> Vec<String> {
-    let later = |whose| match traced {
-        true => format!("; {whose} that are opened from now on are traced"),
-        false => String::new(),
-    };
+    let later = if traced { "; those that are opened from now on are traced" } else { "" };
     let pids = filter.without_listener(&inventory.listeners);
-    let pids = pids.into_iter().map(|pid| match process_exists(pid) {
-        true => format!("process {pid} holds no TCP listener{}", later("those")),
-        false => format!(
-            "there is no process {pid}, so -p {pid} matches nothing: has its service been restarted?"
-        ),
+    let pids = pids.into_iter().map(|pid| {
+        if process_exists(pid) {
+            format!("process {pid} holds no TCP listener{later}")
+        } else {
+            format!(
+                "there is no process {pid}, so -p {pid} matches nothing: has its service been \
+                 restarted?"
+            )
+        }
     });
-    let cgroup = filter.unknown_cgroup(&inventory.listeners).map(|asked| {
-        format!("no TCP listener is held by control group `{asked}`{}", later("those"))
-    });
+    let cgroup = filter.unknown_cgroup(&inventory.listeners);
+    let cgroup =
+        cgroup.map(|asked| format!("control group `{asked}` holds no TCP listener{later}"));
     pids.chain(cgroup).collect()
 }
 
