@@ -5,16 +5,19 @@
 //! of an event; a frame is its kind, the length of its payload, the payload and a CRC-32 over all
 //! three. Events keep the recording machine's byte order, which the preamble gives.
 
+mod header;
+
 use std::{
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
 };
 
 use overflow_common::RawEvent;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{aggregates::Aggregates, audit::Look, listeners::Inventory, loss::Loss};
+
+pub use header::Header;
 
 const MAGIC: &[u8; 8] = b"overflow";
 /// The format's version; a reader refuses later ones.
@@ -29,31 +32,6 @@ const BUFFER: usize = 64 << 10;
 
 /// Events that are handed out at once.
 const AT_ONCE: usize = 32;
-
-/// What decoding and printing need besides the frames.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    /// Name and version of the program that recorded.
-    pub tool: String,
-    /// `uname -r`.
-    pub kernel: String,
-    /// `PRETTY_NAME` of os-release, or empty.
-    pub distro: String,
-    /// CLOCK_REALTIME minus CLOCK_MONOTONIC when the recording began, nanoseconds.
-    pub wall_offset_ns: i64,
-    /// Local time minus UTC then, seconds.
-    pub utc_offset_s: i32,
-    /// `enum skb_drop_reason` by value.
-    pub drop_reasons: Vec<(u32, String)>,
-    /// `enum sk_rst_reason` by value.
-    pub reset_reasons: Vec<(u32, String)>,
-    /// (first address, address after it, name) of the functions that drop locations are named by.
-    pub symbols: Vec<(u64, u64, String)>,
-    /// (hook point, rung it was traced by); an empty rung where none worked.
-    pub rungs: Vec<(String, String)>,
-    /// What a reader must know, as sentences.
-    pub notes: Vec<String>,
-}
 
 /// One thing that happened, in the order in which the pipeline took it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,8 +197,9 @@ impl<R: Read> Recording<R> {
         recording.preamble()?;
         match recording.frame()? {
             Some(b'H') => {
-                recording.header = serde_json::from_slice(&recording.payload)
+                let header: Header = serde_json::from_slice(&recording.payload)
                     .map_err(|_| RecordError::NotARecording(path.to_owned()))?;
+                recording.header = header.escaped();
                 recording.frames = 0;
                 Ok(recording)
             }
@@ -347,7 +326,7 @@ fn decode(kind: u8, payload: &[u8]) -> Option<Frame> {
         b'E' => Frame::Event(RawEvent::from_bytes(payload)?),
         b'I' => {
             let inventory: Inventory = serde_json::from_slice(payload).ok()?;
-            Frame::Inventory(Box::new(inventory.indexed()))
+            Frame::Inventory(Box::new(inventory.escaped().indexed()))
         }
         b'A' => {
             let (t_ns, aggregates) = serde_json::from_slice(payload).ok()?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::probe::TraceConfig;
-use overflow_core::{listeners::Listener, owner::Process};
+use overflow_core::{listeners::Listener, owner::Process, text::Untrusted};
 
 /// What was asked for; empty lists mean everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,17 +135,22 @@ fn in_cgroup(process: &Process, asked: &str) -> bool {
     let cgroup = &process.cgroup;
     let path = asked.trim_end_matches('/');
     let path = path.strip_prefix("/sys/fs/cgroup").unwrap_or(path);
-    let below =
-        cgroup.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below = cgroup
+        .path
+        .verbatim()
+        .strip_prefix(path)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let by_path = path.starts_with('/') && below;
     let by_unit = cgroup
         .unit
-        .as_deref()
+        .as_ref()
+        .map(Untrusted::verbatim)
         .is_some_and(|u| u == asked || u.strip_suffix(".service") == Some(asked));
     let by_container = cgroup
         .container
         .as_ref()
-        .is_some_and(|c| c.id == asked || (asked.len() >= 8 && c.id.starts_with(asked)));
+        .map(|c| c.id.verbatim())
+        .is_some_and(|id| id == asked || (asked.len() >= 8 && id.starts_with(asked)));
     by_path || by_unit || by_container
 }
 
@@ -158,7 +163,7 @@ mod tests {
     };
 
     fn owned(cgroup: Cgroup) -> Listener {
-        let process = Process { pid: 10, ppid: 1, comm: "app".to_owned(), start: 1, cgroup };
+        let process = Process { pid: 10, ppid: 1, comm: "app".into(), start: 1, cgroup };
         let owner = Owner { processes: vec![process], pids: vec![10, 11] };
         Listener { owner: Some(owner), ..listener("0.0.0.0:80") }
     }
@@ -206,8 +211,8 @@ mod tests {
     #[test]
     fn owners_are_asked_for_by_pid_path_unit_and_container() {
         let unit = owned(Cgroup {
-            path: "/system.slice/nginx.service".to_owned(),
-            unit: Some("nginx.service".to_owned()),
+            path: "/system.slice/nginx.service".into(),
+            unit: Some("nginx.service".into()),
             ..Cgroup::default()
         });
         let by = |cgroup: &str| Filter { cgroup: Some(cgroup.to_owned()), ..Filter::default() };
@@ -217,8 +222,7 @@ mod tests {
         for asked in ["/system", "ngin", "/system.slice/nginx", "service"] {
             assert!(!by(asked).listener(&unit), "{asked}");
         }
-        let container =
-            Container { runtime: "docker".to_owned(), id: "0123456789abcdef".to_owned() };
+        let container = Container { runtime: "docker".into(), id: "0123456789abcdef".into() };
         let docker = owned(Cgroup { container: Some(container), ..Cgroup::default() });
         assert!(by("0123456789ab").listener(&docker));
         assert!(!by("0123").listener(&docker));

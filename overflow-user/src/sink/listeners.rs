@@ -1,9 +1,6 @@
 //! The static view of listeners: a table per network namespace, or `listener` lines.
 
-use std::{
-    borrow::Cow,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use overflow_core::{
     listeners::{
@@ -57,7 +54,9 @@ fn line<'a>(inventory: &'a Inventory, listener: &'a Listener, kernel: &Kernel) -
     Line::Listener(wire::Listener {
         netns: Some(listener.netns),
         socket: Some(wire::Socket {
-            netns_name: there.and_then(|s| s.namespace.name.as_deref()).map(Cow::Borrowed),
+            netns_name: there
+                .and_then(|s| s.namespace.name.as_ref())
+                .map(|name| name.verbatim().into()),
             inode: listener.inode,
             uid: listener.uid,
             syn_recv: listener.syn_recv,
@@ -175,7 +174,7 @@ pub(super) fn whereabouts(owner: Option<&Owner>) -> String {
     let Some(owner) = owner else { return String::new() };
     let place = match (owner.container(), owner.unit()) {
         (Some(container), _) => format!("{} {}", container.runtime, container.short_id()),
-        (None, Some(unit)) => unit.to_owned(),
+        (None, Some(unit)) => unit.to_string(),
         (None, None) => String::new(),
     };
     match (owner.socket_activated() && owner.main().is_some_and(|p| p.pid != 1), place.as_str()) {

@@ -9,7 +9,7 @@ use super::{
 };
 use overflow_core::{
     listeners::Listener,
-    text::style::Options,
+    text::{Untrusted, style::Options},
     verdict::{Known, VerdictId},
 };
 
@@ -41,11 +41,11 @@ struct TailOf {
     port: u16,
     queue: Option<(u32, u32)>,
     /// Of each listener that it can be.
-    owners: Vec<Option<Named>>,
+    owners: Vec<Option<Named<Untrusted>>>,
 }
 
 /// Name and pid of the process that is named as an owner, if any is, and how many there are.
-type Named<Name = String> = (Option<(Name, u32)>, usize);
+type Named<Name> = (Option<(Name, u32)>, usize);
 
 impl Lines {
     /// Set with these options; see [`clock`] for the offsets.
@@ -129,7 +129,7 @@ impl Lines {
 impl TailOf {
     fn new(judged: &JudgedEvent<'_>) -> Self {
         let owned =
-            |(main, count): Named<&str>| (main.map(|(name, pid)| (name.to_owned(), pid)), count);
+            |(main, count): Named<&Untrusted>| (main.map(|(name, pid)| (name.clone(), pid)), count);
         Self {
             id: judged.stage.id,
             traced: judged.stage.known == Known::Traced,
@@ -140,10 +140,10 @@ impl TailOf {
     }
 
     fn fits(&self, judged: &JudgedEvent<'_>) -> bool {
-        let of = |owner: &Option<Named>, listener: &Listener| {
-            let owner = owner.as_ref().map(|(main, count)| {
-                (main.as_ref().map(|(name, pid)| (name.as_str(), *pid)), *count)
-            });
+        let of = |owner: &Option<Named<Untrusted>>, listener: &Listener| {
+            let owner = owner
+                .as_ref()
+                .map(|(main, count)| (main.as_ref().map(|(name, pid)| (name, *pid)), *count));
             owner == main_of(listener)
         };
         self.id == judged.stage.id
@@ -155,9 +155,9 @@ impl TailOf {
     }
 }
 
-fn main_of(listener: &Listener) -> Option<Named<&str>> {
+fn main_of(listener: &Listener) -> Option<Named<&Untrusted>> {
     let owner = listener.owner.as_ref()?;
-    Some((owner.main().map(|main| (main.comm.as_str(), main.pid)), owner.pids.len()))
+    Some((owner.main().map(|main| (&main.comm, main.pid)), owner.pids.len()))
 }
 
 fn queue_of(judged: &JudgedEvent<'_>) -> Option<(u32, u32)> {
@@ -248,13 +248,8 @@ mod tests {
     #[test]
     fn candidates_are_named_together_or_not_at_all() {
         let owned = |pid: u32| {
-            let process = Process {
-                pid,
-                ppid: 1,
-                comm: "nginx".to_owned(),
-                start: 1,
-                cgroup: Cgroup::default(),
-            };
+            let process =
+                Process { pid, ppid: 1, comm: "nginx".into(), start: 1, cgroup: Cgroup::default() };
             let owner = Some(Owner { processes: vec![process], pids: vec![pid] });
             Listener { owner, ..listener("0.0.0.0:80") }
         };
@@ -283,7 +278,7 @@ mod tests {
             let process = Process {
                 pid: pids[0],
                 ppid: 1,
-                comm: comm.to_owned(),
+                comm: comm.into(),
                 start: 1,
                 cgroup: Cgroup::default(),
             };

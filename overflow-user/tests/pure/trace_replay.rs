@@ -33,11 +33,11 @@ fn listener() -> Listener {
     let process = |pid, ppid| Process {
         pid,
         ppid,
-        comm: "nginx".to_owned(),
+        comm: "nginx".into(),
         start: 1,
         cgroup: Cgroup {
-            path: "/docker/0123".to_owned(),
-            container: Some(Container { runtime: "docker".to_owned(), id: "0123".to_owned() }),
+            path: "/docker/0123".into(),
+            container: Some(Container { runtime: "docker".into(), id: "0123".into() }),
             ..Cgroup::default()
         },
     };

@@ -7,6 +7,8 @@ mod cgroup;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::Untrusted;
+
 pub use cgroup::{Cgroup, Container, parse as parse_cgroup};
 
 /// A process.
@@ -17,7 +19,7 @@ pub struct Process {
     /// Its parent.
     pub ppid: u32,
     /// Its name.
-    pub comm: String,
+    pub comm: Untrusted,
     /// When it started, clock ticks after boot.
     pub start: u64,
     /// Its control group.
@@ -51,8 +53,8 @@ impl Owner {
     }
 
     /// systemd unit of the main process.
-    pub fn unit(&self) -> Option<&str> {
-        self.main()?.cgroup.unit.as_deref()
+    pub fn unit(&self) -> Option<&Untrusted> {
+        self.main()?.cgroup.unit.as_ref()
     }
 
     /// `nginx/1234`, and how many processes more: `nginx/1234+4`; in at most `room` characters,
@@ -68,7 +70,7 @@ impl Owner {
         let Some(main) = self.main() else { return out.push('?') };
         let others = self.pids.len().saturating_sub(1);
         let begin = out.len();
-        out.push_str(&main.comm);
+        out.push_str(&main.comm.shown());
         out.push('/');
         out.push_str(itoa::Buffer::new().format(main.pid));
         if others > 0 {
@@ -82,7 +84,7 @@ impl Owner {
         let more = if others == 0 { String::new() } else { format!("+{others}") };
         let tail = format!("/{}", main.pid);
         let tail = if tail.len() + more.len() + 3 <= room { tail + &more } else { tail };
-        out.extend(main.comm.chars().take(room.saturating_sub(tail.len()).max(1)));
+        out.push_str(&main.comm.shown_in(room.saturating_sub(tail.len())));
         out.push_str(&tail);
     }
 
@@ -126,7 +128,7 @@ mod tests {
         let process = |(pid, ppid, comm): &(u32, u32, &str)| Process {
             pid: *pid,
             ppid: *ppid,
-            comm: (*comm).to_owned(),
+            comm: (*comm).into(),
             start: 1,
             cgroup: Cgroup::default(),
         };
@@ -154,10 +156,10 @@ mod tests {
     #[test]
     fn the_service_is_named_before_systemd() {
         let activated = owner(&[(1, 0, "systemd"), (812, 1, "sshd")]);
-        assert_eq!(activated.main().unwrap().comm, "sshd");
+        assert_eq!(activated.main().unwrap().comm, *"sshd");
         assert!(activated.socket_activated());
         let waiting = owner(&[(1, 0, "systemd")]);
-        assert_eq!(waiting.main().unwrap().comm, "systemd");
+        assert_eq!(waiting.main().unwrap().comm, *"systemd");
     }
 
     #[test]

@@ -4,7 +4,9 @@ pub mod duration;
 mod sentence;
 pub mod style;
 pub mod table;
+pub mod untrusted;
 pub mod values;
 pub mod wrap;
 
 pub use sentence::sentence;
+pub use untrusted::Untrusted;

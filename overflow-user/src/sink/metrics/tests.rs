@@ -34,11 +34,11 @@ impl Metric {
 
 fn owned(comm: &str) -> Listener {
     let cgroup = Cgroup {
-        container: Some(Container { runtime: "docker".to_owned(), id: "web".to_owned() }),
-        pod: Some("8b1f".to_owned()),
+        container: Some(Container { runtime: "docker".into(), id: "web".into() }),
+        pod: Some("8b1f".into()),
         ..Cgroup::default()
     };
-    let process = Process { pid: 9, ppid: 1, comm: comm.to_owned(), start: 0, cgroup };
+    let process = Process { pid: 9, ppid: 1, comm: comm.into(), start: 0, cgroup };
     let owner = Some(Owner { processes: vec![process], pids: vec![9] });
     Listener { recv_q: 3, send_q: Some(2), owner, ..sample::listener("0.0.0.0:80") }
 }
@@ -55,6 +55,11 @@ pub(in crate::sink) fn expect(name: &str, got: &str) {
         assert_eq!(got, expected, "{name}; UPDATE_EXPECT=1 writes it, then look at the diff");
     }
     assert_eq!(got.len(), expected.len(), "{name} is longer or shorter than it was");
+}
+
+/// The page in both formats.
+pub(in crate::sink) fn pages(numbers: &Shared) -> [String; 2] {
+    [Format::OpenMetrics, Format::Classic].map(|f| encode(&numbers.families(), f).unwrap())
 }
 
 /// The page after one second, of a listener that was full.
@@ -206,7 +211,7 @@ fn the_page_in_both_formats() {
 #[test]
 fn a_process_cannot_forge_lines_by_its_name() {
     let page = encode(&shared("a\"} 1\nb\\").families(), Format::Classic).unwrap();
-    assert!(page.contains(r#",process="a\"} 1\nb\\","#), "{page}");
+    assert!(page.contains(r#",process="a\"} 1\\u000ab\\","#), "{page}");
     assert!(!page.lines().any(|l| l.starts_with('b')));
 }
 

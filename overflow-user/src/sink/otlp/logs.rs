@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use opentelemetry_proto::tonic::{
     collector::logs::v1::ExportLogsServiceRequest,
-    common::v1::{AnyValue, KeyValue, any_value::Value},
+    common::v1::{AnyValue, KeyValue},
     logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber},
     resource::v1::Resource,
 };
 
-use super::{list, number, scope, text};
+use super::{list, number, scope, string, text};
 use crate::sink::trace::certain_owner;
 use overflow_core::{
     explain::Lang,
@@ -44,9 +44,9 @@ impl ListenerLabels {
             netns,
             listener: first.map(|l| l.place()),
             inode,
-            process: main.map(|p| (p.comm.clone(), p.pid)),
-            container: main.and_then(|p| Some(p.cgroup.container.as_ref()?.id.clone())),
-            pod: main.and_then(|p| p.cgroup.pod.clone()),
+            process: main.map(|p| (p.comm.to_string(), p.pid)),
+            container: main.and_then(|p| Some(p.cgroup.container.as_ref()?.id.to_string())),
+            pod: main.and_then(|p| Some(p.cgroup.pod.as_ref()?.to_string())),
         }
     }
 
@@ -96,7 +96,7 @@ pub(super) fn record(
     if let Some(labels) = labels {
         labels.attributes(&mut attributes);
     }
-    let body = Value::StringValue(sentence(connection));
+    let body = string(&sentence(connection));
     LogRecord {
         time_unix_nano: connection.stages.iter().map(|s| s.t_ns).min().map_or(0, &wall),
         observed_time_unix_nano: wall(now_ns),

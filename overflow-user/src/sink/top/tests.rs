@@ -49,8 +49,9 @@ fn shown(top: &Shared, width: u16, height: u16) -> String {
 }
 
 fn listener(local: &str, comm: &str, pid: u32) -> Listener {
-    let cgroup = Cgroup { unit: Some(format!("{comm}.service")), ..Cgroup::default() };
-    let process = Process { pid, ppid: 1, comm: comm.to_owned(), start: 1, cgroup };
+    let cgroup =
+        Cgroup { unit: Some(format!("{comm}.service").as_str().into()), ..Cgroup::default() };
+    let process = Process { pid, ppid: 1, comm: comm.into(), start: 1, cgroup };
     let pids = (pid..pid + 3).collect();
     let owner = Owner { processes: vec![process], pids };
     Listener { netns: NETNS, owner: Some(owner), drops: Some(7), ..sample::listener(local) }

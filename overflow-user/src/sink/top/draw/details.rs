@@ -12,7 +12,7 @@ use crate::sink::{
     trace_text::by_count,
 };
 use overflow_core::{
-    listeners::{Forecast, Listener, Sysctls},
+    listeners::{Forecast, Listener, Namespace, Sysctls},
     owner::Owner,
     text::{duration::narrow, style::Tone},
 };
@@ -64,9 +64,9 @@ pub(super) fn page(
 fn owners(text: &mut Text, state: &State, row: &Row) {
     let namespace = state.inventory.namespaces.get(&row.key.0).map(|s| &s.namespace);
     let name = match namespace {
-        Some(n) if n.name.is_some() => format!(" ({})", n.name.as_deref().unwrap_or("")),
-        Some(n) if n.own => " (this one)".to_owned(),
-        _ => String::new(),
+        Some(Namespace { name: Some(name), .. }) => format!(" ({name})"),
+        Some(Namespace { own: true, .. }) => " (this one)".to_owned(),
+        Some(_) | None => String::new(),
     };
     let closed = if row.gone() { ", closed meanwhile" } else { "" };
     text.flow(
