@@ -183,6 +183,8 @@ fn network(address: SocketAddr) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+
     use super::*;
     use overflow_core::verdict::Values;
 
