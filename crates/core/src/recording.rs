@@ -26,6 +26,8 @@ const VERSION: u16 = 1;
 const BYTE_ORDER: u32 = 0x0102_0304;
 /// No payload is longer: a length beyond it is damage.
 const MAX_PAYLOAD: u32 = 64 << 20;
+/// An inventory that takes more bytes is written in parts.
+const PART: usize = 8 << 20;
 /// Most frames are events; the file is written and read in pieces of this many bytes, which stay in
 /// the processor's cache until they are done with.
 const BUFFER: usize = 64 << 10;
@@ -123,7 +125,7 @@ impl<W: Write> Recorder<W> {
     pub fn write(&mut self, frame: &Frame) -> io::Result<()> {
         match frame {
             Frame::Event(event) => self.put(b'E', event.as_bytes()),
-            Frame::Inventory(inventory) => self.put(b'I', &serde_json::to_vec(inventory)?),
+            Frame::Inventory(inventory) => self.inventory(inventory),
             Frame::Aggregates(t_ns, aggregates) => {
                 self.put(b'A', &serde_json::to_vec(&(t_ns, aggregates))?)
             }
@@ -135,6 +137,16 @@ impl<W: Write> Recorder<W> {
                 self.out.flush()
             }
         }
+    }
+
+    /// All parts but the last are frames of their own, which only prepare for it.
+    fn inventory(&mut self, inventory: &Inventory) -> io::Result<()> {
+        let mut last = None;
+        inventory.parts(PART, |part| match last.replace(part) {
+            Some(earlier) => self.put(b'P', &earlier),
+            None => Ok(()),
+        })?;
+        self.put(b'I', &last.unwrap_or_default())
     }
 
     fn put(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {
@@ -175,6 +187,8 @@ pub struct Recording<R> {
     input: BufReader<R>,
     header: Header,
     payload: Vec<u8>,
+    /// The parts of an inventory whose last one is to come.
+    parts: Inventory,
     at: u64,
     frames: u64,
     damaged: u64,
@@ -189,6 +203,7 @@ impl<R: Read> Recording<R> {
             input: BufReader::with_capacity(BUFFER, input),
             header: Header::default(),
             payload: Vec::new(),
+            parts: Inventory::default(),
             at: 0,
             frames: 0,
             damaged: 0,
@@ -224,15 +239,16 @@ impl<R: Read> Recording<R> {
                 return Ok(None);
             }
             let Some(kind) = self.frame()? else {
-                self.damaged += 1;
+                self.damage();
                 continue;
             };
-            match decode(kind, &self.payload) {
-                Some(frame) => {
+            match self.decode(kind) {
+                Some(Decoded::Part) => {}
+                Some(Decoded::Frame(frame)) => {
                     self.ended = matches!(frame, Frame::End(_));
                     return Ok(Some(frame));
                 }
-                None => self.damaged += 1,
+                None => self.damage(),
             }
         }
     }
@@ -257,6 +273,24 @@ impl<R: Read> Recording<R> {
         self.at += read as u64;
         self.frames += events.len() as u64;
         !events.is_empty()
+    }
+
+    /// Counts a frame that is damaged; if it was a part, the others are of no use.
+    fn damage(&mut self) {
+        self.damaged += 1;
+        self.parts = Inventory::default();
+    }
+
+    fn decode(&mut self, kind: u8) -> Option<Decoded> {
+        if !matches!(kind, b'P' | b'I') {
+            return decode(kind, &self.payload).map(Decoded::Frame);
+        }
+        self.parts.join(serde_json::from_slice(&self.payload).ok()?);
+        if kind == b'P' {
+            return Some(Decoded::Part);
+        }
+        let whole = std::mem::take(&mut self.parts).escaped().indexed();
+        Some(Decoded::Frame(Frame::Inventory(Box::new(whole))))
     }
 
     fn preamble(&mut self) -> Result<(), RecordError> {
@@ -320,14 +354,17 @@ impl<R: Read> Recording<R> {
     }
 }
 
+/// What a frame of the file is.
+enum Decoded {
+    Frame(Frame),
+    /// A part of an inventory, which is to be joined by others.
+    Part,
+}
+
 fn decode(kind: u8, payload: &[u8]) -> Option<Frame> {
     let number = || Some(u64::from_le_bytes(payload.try_into().ok()?));
     Some(match kind {
         b'E' => Frame::Event(RawEvent::from_bytes(payload)?),
-        b'I' => {
-            let inventory: Inventory = serde_json::from_slice(payload).ok()?;
-            Frame::Inventory(Box::new(inventory.escaped().indexed()))
-        }
         b'A' => {
             let (t_ns, aggregates) = serde_json::from_slice(payload).ok()?;
             Frame::Aggregates(t_ns, aggregates)

@@ -17,6 +17,7 @@ const UNSAFE: &[&str] = &[
     "overflow-common/src/segment.rs",
     "overflow-common/src/tally.rs",
     "overflow-ebpf/src/",
+    "overflow-user/src/confine/attribution/keeper.rs",
     "overflow-user/src/pages.rs",
     "overflow-user/src/probe/ring.rs",
     "xtask/guest-bench/src/bpf.rs",

@@ -1,6 +1,7 @@
 //! TCP listeners of every network namespace as they were found: queues, limits, owner.
 
 pub mod forecast;
+mod parts;
 #[cfg(any(test, feature = "samples"))]
 pub mod sample;
 mod settings;
@@ -45,10 +46,12 @@ pub struct Surroundings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
     /// The namespaces that could be entered, by inode number.
+    #[serde(default)]
     pub namespaces: BTreeMap<u32, Surroundings>,
     /// Every listener, by namespace, port and address.
     pub listeners: Vec<Listener>,
     /// What could not be seen, as sentences.
+    #[serde(default)]
     pub notes: Vec<String>,
     /// Where the listeners of a (namespace, port) are in `listeners`.
     #[serde(skip)]

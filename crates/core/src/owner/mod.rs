@@ -26,6 +26,16 @@ pub struct Process {
     pub cgroup: Cgroup,
 }
 
+impl Process {
+    /// How long all names in it are together, bytes.
+    pub fn names_len(&self) -> usize {
+        let Cgroup { path, unit, container, pod } = &self.cgroup;
+        let container = container.iter().flat_map(|c| [&c.runtime, &c.id]);
+        let names = [&self.comm, path].into_iter().chain(unit).chain(container).chain(pod);
+        names.map(Untrusted::len).sum()
+    }
+}
+
 /// All processes that hold one socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {

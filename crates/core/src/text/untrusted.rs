@@ -67,6 +67,11 @@ impl Untrusted {
         out
     }
 
+    /// How long it is, bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -103,8 +103,10 @@ async fn top(args: &TopArgs) -> Result<()> {
     let sink = TopSink::new(view, out, text, move || leave.stop());
     let options = Options { filter, ..Options::default() };
     let engine = trace::engine(options, vec![Box::new(sink)], &header)?;
-    let live =
-        Live::new(tracer, engine, None, attribution)?.looking_every(LOOK_EVERY).audited(beginning);
+    let live = Live::new(tracer, engine, None, attribution)?
+        .looking_every(LOOK_EVERY)
+        .audited(beginning)
+        .drawn();
     let ends = Ends { after: args.duration, with: None };
     let stop = async {
         tokio::select! {

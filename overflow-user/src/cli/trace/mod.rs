@@ -179,9 +179,19 @@ pub(super) async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Res
     let mut beginning = Beginning::default();
     let kernel = Kernel::inspect(hooks.btf.as_deref())?;
     // Listeners are looked for while the programs are loaded.
-    attribution.ask(&wanted).await.context("cannot list listeners")?;
+    let asked = attribution.ask(&wanted).await;
     let mut tracer = attach(hooks, detail, &kernel, filter)?;
-    let inventory = attribution.answer().await.context("cannot list listeners")?;
+    let found = match asked {
+        Ok(()) => attribution.answer().await,
+        Err(error) => Err(error),
+    };
+    let inventory = found.unwrap_or_else(|error| {
+        // What happens to connections can be told all the same.
+        let note = format!("listeners and their owners are not known yet: {error}");
+        let mut nothing = Inventory::default();
+        nothing.notes.push(note);
+        nothing
+    });
     beginning.add(Cut::Arming, attribution.counters(&wanted, true).await);
     tracer.arm()?;
     beginning.add(Cut::Armed, attribution.counters(&wanted, false).await);
