@@ -6,6 +6,7 @@ use std::{
     env, fs,
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -259,6 +260,47 @@ fn only_the_page_is_served() {
             for stream in silent {
                 let _ = stream.shutdown(Shutdown::Both);
             }
+        });
+        asked.await.unwrap();
+        serving.abort();
+    });
+}
+
+/// Those that say nothing, that never finish asking, that never read, and that ask for too much.
+#[test]
+fn whoever_is_slow_keeps_nobody_from_the_page() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = endpoint.address().unwrap();
+        let serving = tokio::spawn(endpoint.serve(shared("nginx")));
+        let asked = tokio::task::spawn_blocking(move || {
+            let headers = "X: y\r\n".repeat(100);
+            let many = answer(address, &format!("GET /metrics HTTP/1.1\r\n{headers}\r\n"));
+            assert!(many.starts_with("HTTP/1.1 431"), "{many}");
+            let asking =
+                ["", "GET /met", "GET /metrics HTTP/1.1\r\nX-", "GET /metrics HTTP/1.1\r\n\r\n"];
+            let slow: Vec<_> = (0..200)
+                .map(|i| {
+                    let mut stream = TcpStream::connect(address).unwrap();
+                    // Those that were here for longest may have been left already.
+                    let _ = stream.write_all(asking[i % asking.len()].as_bytes());
+                    stream
+                })
+                .collect();
+            let began = Instant::now();
+            for _ in 0..10 {
+                let page = answer(address, "GET /metrics HTTP/1.1\r\n\r\n");
+                assert!(page.starts_with("HTTP/1.1 200") && page.ends_with('\n'), "{page}");
+            }
+            assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+            // Without anybody else, too, they are left in the end.
+            let mut last = &slow[197];
+            last.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut rest = Vec::new();
+            let _ = last.read_to_end(&mut rest);
+            assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+            assert!(!rest.starts_with(b"HTTP/1.1 200"));
         });
         asked.await.unwrap();
         serving.abort();
