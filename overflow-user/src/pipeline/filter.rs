@@ -6,7 +6,11 @@ use std::{
 };
 
 use crate::probe::TraceConfig;
-use overflow_core::{listeners::Listener, owner::Process, text::Untrusted};
+use overflow_core::{
+    listeners::{Inventory, Listener},
+    owner::Process,
+    text::Untrusted,
+};
 
 /// What was asked for; empty lists mean everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +31,18 @@ pub struct Filter {
     /// another one where a program steers (`sk_lookup`, TPROXY), is no reason to leave it out.
     pub port_tested: bool,
 }
+
+/// Everything, for tests.
+#[cfg(test)]
+pub(crate) static EVERYTHING: Filter = Filter {
+    ports: Vec::new(),
+    addresses: Vec::new(),
+    family: None,
+    netns: Vec::new(),
+    pids: Vec::new(),
+    cgroup: None,
+    port_tested: false,
+};
 
 impl Filter {
     /// Whether connections to `server` in `netns` are meant, as far as the address tells.
@@ -84,6 +100,30 @@ impl Filter {
         let pid = self.pids.is_empty() || self.pids.iter().any(|pid| owner.pids.contains(pid));
         let group = self.cgroup.as_ref();
         pid && group.is_none_or(|g| owner.processes.iter().any(|p| in_cgroup(p, g)))
+    }
+
+    /// What of it no listener meets now, as sentences. Of ports and addresses nothing is said: servers
+    /// come and go.
+    pub fn unmet(&self, found: &Inventory) -> Vec<String> {
+        let none = |filter: Self| !found.listeners.iter().any(|l| filter.owns(l));
+        let mut unmet = Vec::new();
+        for netns in self.netns.iter().filter(|netns| !found.namespaces.contains_key(netns)) {
+            unmet.push(format!("no network namespace {netns} is found now"));
+        }
+        for pid in &self.pids {
+            if none(Self { pids: vec![*pid], ..Self::default() }) {
+                unmet.push(format!("process {pid} holds no TCP listener now"));
+            }
+        }
+        if let Some(cgroup) = &self.cgroup
+            && none(Self { cgroup: Some(cgroup.clone()), ..Self::default() })
+        {
+            unmet.push(format!(
+                "no TCP listener is of control group `{cgroup}` now, by path, systemd unit or container \
+                 id"
+            ));
+        }
+        unmet
     }
 
     /// All of it, for the eBPF side: owners are left to [`Self::excluded`].
@@ -227,6 +267,14 @@ mod tests {
         assert!(by("0123456789ab").listener(&docker));
         assert!(!by("0123").listener(&docker));
         let pid = |pid| Filter { pids: vec![pid], ..Filter::default() };
+        let mut found = Inventory::default();
+        found.listeners = vec![docker.clone(), unit.clone()];
+        let unmet = |filter: Filter| filter.unmet(&found).join("; ");
+        assert_eq!(unmet(by("nginx")) + &unmet(by("0123456789ab")) + &unmet(pid(11)), "");
+        assert!(unmet(by("ngin")).starts_with("no TCP listener is of control group `ngin` now"));
+        assert_eq!(unmet(pid(12)), "process 12 holds no TCP listener now");
+        let netns = Filter { netns: vec![5], ..Filter::default() };
+        assert_eq!(unmet(netns), "no network namespace 5 is found now");
         assert!(pid(11).listener(&docker) && !pid(12).listener(&docker));
         assert!(!pid(11).listener(&listener("0.0.0.0:80")));
     }

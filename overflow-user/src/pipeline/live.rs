@@ -3,7 +3,7 @@
 mod audit;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs::File,
     io,
     ops::ControlFlow,
@@ -27,7 +27,7 @@ use crate::{
     probe::{RecordReader, Tracer},
 };
 use overflow_core::{
-    listeners::{Inventory, Listener},
+    listeners::{Inventory, Listener, Sysctls},
     loss::Loss,
     recording::{Frame, Recorder},
 };
@@ -85,8 +85,9 @@ pub struct Live {
     confined: Option<bool>,
     /// Records that came and are not yet with the engine.
     pending: VecDeque<RawEvent>,
-    /// The attribution that the engine has.
+    /// The attribution and the settings that the engine has.
     known: Vec<Listener>,
+    settings: BTreeMap<u32, Sysctls>,
     renewed: Instant,
     /// When this began, and how long looking for listeners took since then.
     since: Instant,
@@ -135,6 +136,7 @@ impl Live {
             confined: None,
             pending: VecDeque::new(),
             known: Vec::new(),
+            settings: BTreeMap::new(),
             renewed: Instant::now(),
             since: Instant::now(),
             spent: Duration::ZERO,
@@ -249,6 +251,8 @@ impl Live {
         self.attribution.answer_by(Instant::now() + LAST_ANSWERS);
         let _ = self.caught_up().await?;
         let inventory = self.attribution.inventory(&self.wanted).await;
+        // The summary says what is, though nothing but queues and settings may have changed.
+        self.settings.clear();
         self.found(inventory)?;
         let _ = self.last_look().await?;
         self.finish(command).await
@@ -393,8 +397,12 @@ impl Live {
         }
         let identity = |l: &Listener| Listener { recv_q: 0, syn_recv: 0, drops: None, ..l.clone() };
         let identities: Vec<Listener> = inventory.listeners.iter().map(identity).collect();
-        if identities != self.known || self.engine.contradicts(&inventory) {
-            self.known = identities;
+        let settings =
+            inventory.namespaces.iter().map(|(inum, found)| (*inum, found.sysctls)).collect();
+        if (&identities, &settings) != (&self.known, &self.settings)
+            || self.engine.contradicts(&inventory)
+        {
+            (self.known, self.settings) = (identities, settings);
             self.note(Frame::Inventory(Box::new(inventory)))?;
         } else if self.look_every.is_some() {
             let _ = self.engine.feed(Frame::Inventory(Box::new(inventory)))?;

@@ -85,7 +85,7 @@ pub(super) fn run(args: &TopArgs) -> Result<ExitCode> {
 
 async fn top(args: &TopArgs) -> Result<()> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
-    let filter = args.selection.resolve()?;
+    let filter = args.selection.resolve_here()?;
     let attached = trace::begin(&filter, &args.hooks, trace::Detail::Counted).await?;
     let Attached { tracer, attribution, inventory, header, beginning } = attached;
     let text = style::options(true);

@@ -59,7 +59,7 @@ pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
 
 async fn trace(args: &TraceArgs) -> Result<()> {
     let stop = Stop::catch().context("cannot catch signals")?;
-    let filter = args.view.filter()?;
+    let filter = args.view.filter_here()?;
     let endpoint = args.metrics_listen.map(listen).transpose()?;
     let export = args.otlp_endpoint.as_ref().map(|url| export(url.as_deref())).transpose()?;
     let detail = match (args.view.summary, args.view.all) {
@@ -123,6 +123,10 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     if measured {
         live = live.looking_every(LOOK_EVERY);
     }
+    if let Some(seconds) = args.view.summary {
+        // What it says of listeners is to be as old as its numbers at most.
+        live = live.looking_every(Duration::from_secs(seconds));
+    }
     if let Some(endpoint) = endpoint {
         // It begins when something is awaited, and that is after the process is confined: no
         // request is read before.
@@ -185,6 +189,7 @@ pub(super) async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Res
         Ok(()) => attribution.answer().await,
         Err(error) => Err(error),
     };
+    let known = found.is_ok();
     let inventory = found.unwrap_or_else(|error| {
         // What happens to connections can be told all the same.
         let note = format!("listeners and their owners are not known yet: {error}");
@@ -197,6 +202,9 @@ pub(super) async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Res
     beginning.add(Cut::Armed, attribution.counters(&wanted, false).await);
     let mut header = header(&kernel, &tracer);
     header.notes.extend(inventory.notes.iter().cloned());
+    if known {
+        header.notes.extend(filter.unmet(&inventory));
+    }
     if confined {
         let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();
         header.notes.extend(rehearse(&Needs { maps: Some(maps), ..Needs::default() })?.gaps());

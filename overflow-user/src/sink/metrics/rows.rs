@@ -116,7 +116,8 @@ impl RowLimit {
             });
             entry.add(listened, &totals);
         }
-        for listener in &snapshot.inventory.listeners {
+        let meant = |listener: &&Listener| snapshot.filter.listener(listener);
+        for listener in snapshot.inventory.listeners.iter().filter(meant) {
             let key = self.key_of(listener);
             let entry = entries.entry(key.clone()).or_insert_with(|| {
                 order.push(key);

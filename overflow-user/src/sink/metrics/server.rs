@@ -97,8 +97,10 @@ impl Endpoint {
 struct Page {
     numbers: Shared,
     /// The last page in each format, and of which numbers it is.
-    encoded: Mutex<[Option<(Arc<Families>, Bytes)>; 2]>,
+    encoded: Mutex<[Option<Encoded>; 2]>,
 }
+
+type Encoded = (Arc<Families>, Bytes);
 
 impl Page {
     /// The page now; `None` if it cannot be encoded.

@@ -14,6 +14,7 @@ use super::{
     encode::{Format, encode},
     *,
 };
+use crate::pipeline::EVERYTHING;
 use crate::sink::trace::{
     Full, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits, Whose,
 };
@@ -129,6 +130,7 @@ pub(in crate::sink) fn shared(comm: &str) -> Shared {
         t_ns: 1,
         listeners: vec![listened],
         inventory: &inventory,
+        filter: &EVERYTHING,
         accepts: true,
         suppressed: 0,
         losses: vec![(Loss::Kernel(overflow_common::Loss::RingFull), 6)],
