@@ -8,6 +8,8 @@ pub mod cgroup;
 pub mod clock;
 pub mod counters;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod kernel;
 pub mod listeners;
 mod looker;

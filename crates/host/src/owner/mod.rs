@@ -1,7 +1,7 @@
 //! Who holds a socket: every process's descriptors, and what procfs shows of the processes.
 
 mod holders;
-mod stat;
+pub(crate) mod stat;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},

@@ -4,7 +4,7 @@ use overflow_core::text::Untrusted;
 
 /// What `stat` holds of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
+pub(crate) struct Stat {
     /// Its name, at most 15 bytes; of a kernel thread 63 (`__get_task_comm` and
     /// `wq_worker_comm`).
     pub comm: Untrusted,
@@ -16,7 +16,7 @@ pub(super) struct Stat {
 
 /// Reads `pid (comm) state ppid … starttime …` (proc_pid_stat(5)); `comm` can hold anything,
 /// parentheses too.
-pub(super) fn parse(text: &str) -> Option<Stat> {
+pub(crate) fn parse(text: &str) -> Option<Stat> {
     let (head, tail) = text.rsplit_once(')')?;
     let (_, comm) = head.split_once('(')?;
     let mut fields = tail.split_ascii_whitespace();
