@@ -8,6 +8,7 @@ mod cases;
 mod exec;
 mod expected;
 mod vm_pool;
+mod fuzz;
 mod ground_truth;
 mod guest;
 mod initramfs;
@@ -86,6 +87,10 @@ enum Verb {
     Storm(storm::StormArgs),
     /// Trace mixed load in a VM for a long time: does the memory stay flat?
     Soak(soak::SoakArgs),
+    /// Feed every decoder what nobody would send: executions, crashes and memory of each in a table
+    #[command(after_help = "Examples:\n  cargo xtask fuzz\n  cargo xtask fuzz --seconds 3600\n  \
+        cargo xtask fuzz --targets cgroup,packet --runs 10000000")]
+    Fuzz(fuzz::FuzzArgs),
     /// Write what real kernels' BTF says of the fields that overflow reads, as test data
     #[command(after_help = "Examples:\n  cargo xtask btf-excerpt 5.10.223-1 6.12\n  \
         cargo xtask btf-excerpt --arch arm64 6.12")]
@@ -113,6 +118,7 @@ fn main() -> ExitCode {
         Verb::Cases(args) => cases::cases(&args),
         Verb::Storm(args) => storm::storm(&args),
         Verb::Soak(args) => soak::soak(&args),
+        Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::BtfExcerpt(args) => btf::btf_excerpt(&args),
         Verb::Vm { kernel, command } => run::shell(&kernel, &command),
     };

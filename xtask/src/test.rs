@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    artifacts, cases, exec,
+    artifacts, cases, exec, fuzz,
     kernels::{self, Kernels},
     labtest, matrix,
     needs::{Here, Needs},
@@ -54,6 +54,8 @@ enum Step {
     Wasm,
     /// Unit tests and recorded events
     Unit,
+    /// Every decoder under libFuzzer for two seconds each
+    Fuzz,
     /// The lab on this kernel
     Native,
     /// The lab on Debian kernels in QEMU
@@ -167,6 +169,7 @@ impl Step {
             | Self::Product
             | Self::Wasm
             | Self::Unit
+            | Self::Fuzz
             | Self::Native => false,
         }
     }
@@ -190,6 +193,7 @@ fn run(step: Step, args: &TestArgs, here: &dyn Needs) -> Result<Checks> {
         Step::Product => product(),
         Step::Wasm => wasm(),
         Step::Unit => unit(here),
+        Step::Fuzz => fuzz::check(),
         Step::Native => labtest::native(&artifacts::overflow()?, here),
         Step::Vm => vms(args),
         Step::NoBtf => no_btf::check(kernel(args)),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::text::Untrusted;
+
 macro_rules! losses {
     ($($(#[doc = $doc:literal])+ $variant:ident = $id:literal, $records:literal;)+) => {
         /// What was lost. The text of its row is a contract: output and recordings have it.
@@ -93,7 +95,9 @@ impl Loss {
     pub fn from_id(id: &str) -> Self {
         let kernel = overflow_common::Loss::ALL.iter().map(|loss| Self::Kernel(*loss));
         let mut known = kernel.chain(Self::USER.iter().cloned());
-        known.find(|loss| loss.id() == id).unwrap_or_else(|| Self::Other(id.to_owned()))
+        known
+            .find(|loss| loss.id() == id)
+            .unwrap_or_else(|| Self::Other(Untrusted::new(id).to_string()))
     }
 }
 

@@ -5,13 +5,14 @@
 //! of an event; a frame is its kind, the length of its payload, the payload and a CRC-32 over all
 //! three. Events keep the recording machine's byte order, which the preamble gives.
 
+mod header;
+
 use std::{
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
 };
 
 use overflow_common::RawEvent;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
@@ -21,6 +22,8 @@ use crate::{
     loss::Loss,
 };
 
+pub use header::Header;
+
 const MAGIC: &[u8; 8] = b"overflow";
 /// The format's version; a reader refuses later ones.
 const VERSION: u16 = 1;
@@ -28,37 +31,14 @@ const VERSION: u16 = 1;
 const BYTE_ORDER: u32 = 0x0102_0304;
 /// No payload is longer: a length beyond it is damage.
 const MAX_PAYLOAD: u32 = 64 << 20;
+/// An inventory that takes more bytes is written in parts.
+const PART: usize = 8 << 20;
 /// Most frames are events; the file is written and read in pieces of this many bytes, which stay in
 /// the processor's cache until they are done with.
 const BUFFER: usize = 64 << 10;
 
 /// Events that are handed out at once.
 const AT_ONCE: usize = 32;
-
-/// What decoding and printing need besides the frames.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    /// Name and version of the program that recorded.
-    pub tool: String,
-    /// `uname -r`.
-    pub kernel: String,
-    /// `PRETTY_NAME` of os-release, or empty.
-    pub distro: String,
-    /// CLOCK_REALTIME minus CLOCK_MONOTONIC when the recording began, nanoseconds.
-    pub wall_offset_ns: i64,
-    /// Local time minus UTC then, seconds.
-    pub utc_offset_s: i32,
-    /// `enum skb_drop_reason` by value.
-    pub drop_reasons: Vec<(u32, String)>,
-    /// `enum sk_rst_reason` by value.
-    pub reset_reasons: Vec<(u32, String)>,
-    /// (first address, address after it, name) of the functions that drop locations are named by.
-    pub symbols: Vec<(u64, u64, String)>,
-    /// (hook point, rung it was traced by); an empty rung where none worked.
-    pub rungs: Vec<(String, String)>,
-    /// What a reader must know, as sentences.
-    pub notes: Vec<String>,
-}
 
 /// One thing that happened, in the order in which the pipeline took it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,7 +133,7 @@ impl<W: Write> Recorder<W> {
     pub fn write(&mut self, frame: &Frame) -> io::Result<()> {
         match frame {
             Frame::Event(event) => self.put(b'E', event.as_bytes()),
-            Frame::Inventory(inventory) => self.put(b'I', &serde_json::to_vec(inventory)?),
+            Frame::Inventory(inventory) => self.inventory(inventory),
             Frame::Opened(listener) => self.put(b'O', &serde_json::to_vec(listener)?),
             Frame::Aggregates(t_ns, aggregates) => {
                 self.put(b'A', &serde_json::to_vec(&(t_ns, aggregates))?)
@@ -166,6 +146,16 @@ impl<W: Write> Recorder<W> {
                 self.out.flush()
             }
         }
+    }
+
+    /// All parts but the last are frames of their own, which only prepare for it.
+    fn inventory(&mut self, inventory: &Inventory) -> io::Result<()> {
+        let mut last = None;
+        inventory.parts(PART, |part| match last.replace(part) {
+            Some(earlier) => self.put(b'P', &earlier),
+            None => Ok(()),
+        })?;
+        self.put(b'I', &last.unwrap_or_default())
     }
 
     fn put(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {
@@ -206,6 +196,8 @@ pub struct Recording<R> {
     input: BufReader<R>,
     header: Header,
     payload: Vec<u8>,
+    /// The parts of an inventory whose last one is to come.
+    parts: Inventory,
     at: u64,
     frames: u64,
     damaged: u64,
@@ -220,6 +212,7 @@ impl<R: Read> Recording<R> {
             input: BufReader::with_capacity(BUFFER, input),
             header: Header::default(),
             payload: Vec::new(),
+            parts: Inventory::default(),
             at: 0,
             frames: 0,
             damaged: 0,
@@ -228,8 +221,9 @@ impl<R: Read> Recording<R> {
         recording.preamble()?;
         match recording.frame()? {
             Some(b'H') => {
-                recording.header = serde_json::from_slice(&recording.payload)
+                let header: Header = serde_json::from_slice(&recording.payload)
                     .map_err(|_| RecordError::NotARecording(path.to_owned()))?;
+                recording.header = header.escaped();
                 recording.frames = 0;
                 Ok(recording)
             }
@@ -254,15 +248,16 @@ impl<R: Read> Recording<R> {
                 return Ok(None);
             }
             let Some(kind) = self.frame()? else {
-                self.damaged += 1;
+                self.damage();
                 continue;
             };
-            match decode(kind, &self.payload) {
-                Some(frame) => {
+            match self.decode(kind) {
+                Some(Decoded::Part) => {}
+                Some(Decoded::Frame(frame)) => {
                     self.ended = matches!(frame, Frame::End(_));
                     return Ok(Some(frame));
                 }
-                None => self.damaged += 1,
+                None => self.damage(),
             }
         }
     }
@@ -287,6 +282,24 @@ impl<R: Read> Recording<R> {
         self.at += read as u64;
         self.frames += events.len() as u64;
         !events.is_empty()
+    }
+
+    /// Counts a frame that is damaged; if it was a part, the others are of no use.
+    fn damage(&mut self) {
+        self.damaged += 1;
+        self.parts = Inventory::default();
+    }
+
+    fn decode(&mut self, kind: u8) -> Option<Decoded> {
+        if !matches!(kind, b'P' | b'I') {
+            return decode(kind, &self.payload).map(Decoded::Frame);
+        }
+        self.parts.join(serde_json::from_slice(&self.payload).ok()?);
+        if kind == b'P' {
+            return Some(Decoded::Part);
+        }
+        let whole = std::mem::take(&mut self.parts).escaped().indexed();
+        Some(Decoded::Frame(Frame::Inventory(Box::new(whole))))
     }
 
     fn preamble(&mut self) -> Result<(), RecordError> {
@@ -350,14 +363,17 @@ impl<R: Read> Recording<R> {
     }
 }
 
+/// What a frame of the file is.
+enum Decoded {
+    Frame(Frame),
+    /// A part of an inventory, which is to be joined by others.
+    Part,
+}
+
 fn decode(kind: u8, payload: &[u8]) -> Option<Frame> {
     let number = || Some(u64::from_le_bytes(payload.try_into().ok()?));
     Some(match kind {
         b'E' => Frame::Event(RawEvent::from_bytes(payload)?),
-        b'I' => {
-            let inventory: Inventory = serde_json::from_slice(payload).ok()?;
-            Frame::Inventory(Box::new(inventory.indexed()))
-        }
         b'O' => Frame::Opened(serde_json::from_slice(payload).ok()?),
         b'A' => {
             let (t_ns, aggregates) = serde_json::from_slice(payload).ok()?;

@@ -50,7 +50,7 @@ pub fn delta(earlier: &Counters, later: &Counters) -> Counters {
 
 /// Two lines per group, one of names and one of values (`snmp_seq_show_tcp_udp` and
 /// `netstat_seq_show` in net/ipv4/proc.c).
-fn parse(text: &str, group: &str) -> Result<Counters, String> {
+pub(crate) fn parse(text: &str, group: &str) -> Result<Counters, String> {
     let mut rows =
         text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| *name == group);
     let (Some((_, names)), Some((_, values))) = (rows.next(), rows.next()) else {

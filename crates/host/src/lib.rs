@@ -4,9 +4,12 @@
 
 #![warn(unreachable_pub)]
 
+pub mod cgroup;
 pub mod clock;
 pub mod counters;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod kernel;
 pub mod listeners;
 mod looker;
@@ -19,4 +22,4 @@ pub mod sysctl;
 
 pub use error::ReadError;
 pub use looker::Looker;
-pub use owner::{in_initial_pid_namespace, process_exists};
+pub use owner::in_initial_pid_namespace;

@@ -6,14 +6,14 @@ use std::{
     io,
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::fs::MetadataExt,
+        unix::{ffi::OsStrExt as _, fs::MetadataExt},
     },
     path::{Path, PathBuf},
     thread,
 };
 
 use nix::sched::{CloneFlags, setns};
-use overflow_core::listeners::Namespace;
+use overflow_core::{listeners::Namespace, text::Untrusted};
 
 use crate::owner;
 
@@ -57,7 +57,7 @@ pub(crate) fn discover(wanted: &BTreeSet<u32>) -> io::Result<Namespaces> {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             // A name whose mount is gone is an empty file of another file system.
             if let Ok(inum) = inum(&entry.path()) {
-                let name = entry.file_name().to_string_lossy().into_owned();
+                let name = Untrusted::from_bytes(entry.file_name().as_bytes());
                 places.add(inum, entry.path(), Some(name));
             }
         }
@@ -72,7 +72,7 @@ pub(crate) fn discover(wanted: &BTreeSet<u32>) -> io::Result<Namespaces> {
 }
 
 impl Namespaces {
-    fn add(&mut self, inum: u32, path: PathBuf, name: Option<String>) {
+    fn add(&mut self, inum: u32, path: PathBuf, name: Option<Untrusted>) {
         let place = self.by_inum.entry(inum).or_insert_with(|| NamespaceFile {
             namespace: Namespace { inum, name: None, own: false },
             hidden: false,

@@ -9,10 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::{
-    OutputFormat, style,
-    trace::{Selection, unmatched},
-};
+use super::{OutputFormat, style, trace::Selection};
 use overflow::sink::listeners;
 
 /// Show every TCP listener with its queues, effective limits and owner.
@@ -46,12 +43,12 @@ pub(super) struct ListenersArgs {
 }
 
 pub(super) fn run(args: &ListenersArgs) -> Result<ExitCode> {
-    let filter = args.selection.resolve()?;
+    let filter = args.selection.resolve_here()?;
     let kernel = overflow_host::kernel::model_kernel()?;
     let wanted: BTreeSet<u32> = filter.netns.iter().copied().collect();
     let mut inventory =
         overflow_host::listeners::inventory(&wanted).context("cannot list the listeners")?;
-    inventory.notes.extend(unmatched(&filter, &inventory, false));
+    inventory.notes.extend(filter.unmet(&inventory));
     inventory.listeners.retain(|listener| filter.listener(listener));
     let inventory = inventory.indexed();
     for note in &inventory.notes {

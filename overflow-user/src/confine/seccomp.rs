@@ -103,6 +103,22 @@ const LOOKER_OLD: &[c_long] = &[libc::SYS_readlink, libc::SYS_stat, libc::SYS_ls
 #[cfg(not(target_arch = "x86_64"))]
 const LOOKER_OLD: &[c_long] = &[];
 
+/// Of the process that keeps it, besides.
+const KEEPER: &[c_long] =
+    &[libc::SYS_pipe2, libc::SYS_getppid, libc::SYS_seccomp, libc::SYS_set_tid_address];
+#[cfg(target_arch = "x86_64")]
+const KEEPER_OLD: &[c_long] = &[libc::SYS_fork];
+#[cfg(not(target_arch = "x86_64"))]
+const KEEPER_OLD: &[c_long] = &[];
+/// Flags of clone(2) that make namespaces.
+const NEW_NAMESPACES: i32 = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
+
 /// Of the process that sends to a collector: connecting, and asking for the host's address, besides.
 const SENDER: &[c_long] =
     &[libc::SYS_connect, libc::SYS_bind, libc::SYS_sendmmsg, libc::SYS_newfstatat, libc::SYS_uname];
@@ -169,6 +185,22 @@ pub(super) fn looker() -> Result<Allowed, Error> {
     allow_if(&mut allowed, libc::SYS_setns, vec![is(1, number(libc::CLONE_NEWNET))?])?;
     allow_if(&mut allowed, libc::SYS_socket, vec![is(0, number(libc::AF_NETLINK))?])?;
     threads(&mut allowed)?;
+    Ok(allowed)
+}
+
+/// What the process that keeps the one that looks may call: all that this one does, which takes up its
+/// filter later, and starting it with two pipes, by a fork, never by execve.
+pub(super) fn keeper() -> Result<Allowed, Error> {
+    let mut allowed = looker()?;
+    allow(&mut allowed, KEEPER);
+    allow(&mut allowed, KEEPER_OLD);
+    // fork() of libc is clone without flags that share anything; as a thread was allowed already.
+    let shares = number(libc::CLONE_VM | libc::CLONE_FILES | libc::CLONE_FS | NEW_NAMESPACES);
+    let copies = condition(0, SeccompCmpOp::MaskedEq(shares), 0)?;
+    allow_if(&mut allowed, libc::SYS_clone, vec![copies])?;
+    for option in [libc::PR_SET_PDEATHSIG, libc::PR_SET_NO_NEW_PRIVS, libc::PR_SET_SECCOMP] {
+        allow_if(&mut allowed, libc::SYS_prctl, vec![is(0, number(option))?])?;
+    }
     Ok(allowed)
 }
 

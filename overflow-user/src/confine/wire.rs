@@ -10,12 +10,26 @@ pub(crate) const MAX: u32 = 64 << 20;
 
 /// A message with its length before it.
 pub(crate) fn pack(message: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; 4];
-    serde_json::to_writer(&mut bytes, message)?;
-    let len = u32::try_from(bytes.len() - 4).ok().filter(|len| *len <= MAX);
+    framed(&serde_json::to_vec(message)?)
+}
+
+/// A body with its length before it.
+pub(crate) fn framed(body: &[u8]) -> io::Result<Vec<u8>> {
+    let len = u32::try_from(body.len()).ok().filter(|len| *len <= MAX);
     let len = len.ok_or_else(|| io::Error::other("the message is too long"))?;
-    bytes[..4].copy_from_slice(&len.to_le_bytes());
-    Ok(bytes)
+    Ok([&len.to_le_bytes(), body].concat())
+}
+
+/// Takes the body of the first message off these bytes; `None` while not all of it is there.
+pub(crate) fn first_of(bytes: &mut Vec<u8>, limit: u32) -> io::Result<Option<Vec<u8>>> {
+    let Some(head) = bytes.first_chunk() else { return Ok(None) };
+    let end = 4 + announced(*head, limit)?;
+    if bytes.len() < end {
+        return Ok(None);
+    }
+    let body = bytes[4..end].to_vec();
+    bytes.drain(..end);
+    Ok(Some(body))
 }
 
 /// The length that these four bytes announce, if it is at most `limit`.
@@ -55,6 +69,22 @@ mod tests {
         let (head, body) = bytes.split_first_chunk().unwrap();
         assert_eq!(announced(*head, 5).unwrap(), body.len());
         assert_eq!(unpack::<Vec<u32>>(body).unwrap(), [1, 2]);
+    }
+
+    #[test]
+    fn messages_are_taken_one_after_the_other() {
+        let mut bytes =
+            [pack(&1_u32).unwrap(), framed(b"").unwrap(), pack(&23_u32).unwrap()].concat();
+        let cut = bytes.split_off(bytes.len() - 1);
+        let mut next = |more: &[u8]| {
+            bytes.extend(more);
+            first_of(&mut bytes, MAX).unwrap()
+        };
+        assert_eq!(next(b"").as_deref(), Some(&b"1"[..]));
+        assert_eq!(next(b"").as_deref(), Some(&b""[..]));
+        assert_eq!((next(b""), next(b"")), (None, None));
+        assert_eq!(next(&cut).as_deref(), Some(&b"23"[..]));
+        assert!(first_of(&mut vec![0xff; 9], MAX).is_err());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::{
     serve::{FLUSH, Setup},
 };
 use crate::confine::{second_process, wire};
-use overflow_core::loss::Loss;
+use overflow_core::{loss::Loss, text::untrusted::escape};
 
 /// The hidden command that [`super::serve`]s.
 pub const COMMAND: &str = "export";
@@ -140,6 +140,13 @@ impl Outbox {
         }
     }
 
+    /// One whose requests go nowhere, and its other end.
+    #[cfg(test)]
+    pub(crate) fn kept() -> (Self, mpsc::UnboundedReceiver<Option<Request>>) {
+        let (requests, kept) = mpsc::unbounded_channel();
+        (Self { requests, state: Arc::default() }, kept)
+    }
+
     /// What was lost so far, by cause, zeros included.
     pub(crate) fn losses(&self) -> Vec<(Loss, u64)> {
         let state = &mut *self.state();
@@ -197,7 +204,7 @@ async fn read(mut reports: Receiver, outbox: Outbox) {
     while let Ok(report) = wire::receive::<Report>(&mut reports, MAX_REPORT).await {
         if report.trouble != trouble {
             match (&trouble, &report.trouble) {
-                (None, Some(why)) => eprintln!("overflow: {}", why.replace(char::is_control, " ")),
+                (None, Some(why)) => eprintln!("overflow: {}", escape(why)),
                 (Some(_), None) => eprintln!("overflow: the collector gets everything again"),
                 // Why it fails may change with every attempt.
                 _ => {}

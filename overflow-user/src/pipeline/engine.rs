@@ -400,7 +400,7 @@ fn phantom(stages: &[Stage], stage: &Stage, t_ns: u64) -> bool {
 fn snapshot<'a>(
     places: &'a ListenerTotals,
     inventory: &'a Inventory,
-    options: &Options,
+    options: &'a Options,
     t_ns: u64,
     suppressed: u64,
     losses: Vec<(Loss, u64)>,
@@ -409,6 +409,7 @@ fn snapshot<'a>(
         t_ns,
         listeners: listened(places, inventory, |c| &c.total),
         inventory,
+        filter: &options.filter,
         accepts: options.accepts,
         suppressed,
         losses,

@@ -6,7 +6,11 @@ use std::{
 };
 
 use crate::probe::TraceConfig;
-use overflow_core::{listeners::Listener, owner::Process};
+use overflow_core::{
+    listeners::{Inventory, Listener},
+    owner::Process,
+    text::Untrusted,
+};
 
 /// What was asked for; empty lists mean everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +31,18 @@ pub struct Filter {
     /// another one where a program steers (`sk_lookup`, TPROXY), is no reason to leave it out.
     pub port_tested: bool,
 }
+
+/// Everything, for tests.
+#[cfg(test)]
+pub(crate) static EVERYTHING: Filter = Filter {
+    ports: Vec::new(),
+    addresses: Vec::new(),
+    family: None,
+    netns: Vec::new(),
+    pids: Vec::new(),
+    cgroup: None,
+    port_tested: false,
+};
 
 impl Filter {
     /// Whether connections to `server` in `netns` are meant, as far as the address tells.
@@ -86,19 +102,28 @@ impl Filter {
         pid && group.is_none_or(|g| owner.processes.iter().any(|p| in_cgroup(p, g)))
     }
 
-    /// The processes that are asked for and hold none of these listeners.
-    pub fn without_listener(&self, listeners: &[Listener]) -> Vec<u32> {
-        let held = listeners.iter().filter_map(|l| l.owner.as_ref()).flat_map(|o| &o.pids);
-        let held: BTreeSet<u32> = held.copied().collect();
-        self.pids.iter().copied().filter(|pid| !held.contains(pid)).collect()
-    }
-
-    /// The control group that is asked for, if none of these listeners is of it.
-    pub fn unknown_cgroup(&self, listeners: &[Listener]) -> Option<&str> {
-        let asked = self.cgroup.as_deref()?;
-        let of =
-            |l: &Listener| l.owner.iter().flat_map(|o| &o.processes).any(|p| in_cgroup(p, asked));
-        (!listeners.iter().any(of)).then_some(asked)
+    /// What of it no listener meets now, as sentences. Of ports and addresses nothing is said: servers
+    /// come and go.
+    pub fn unmet(&self, found: &Inventory) -> Vec<String> {
+        let none = |filter: Self| !found.listeners.iter().any(|l| filter.owns(l));
+        let mut unmet = Vec::new();
+        for netns in self.netns.iter().filter(|netns| !found.namespaces.contains_key(netns)) {
+            unmet.push(format!("no network namespace {netns} is found now"));
+        }
+        for pid in &self.pids {
+            if none(Self { pids: vec![*pid], ..Self::default() }) {
+                unmet.push(format!("process {pid} holds no TCP listener now"));
+            }
+        }
+        if let Some(cgroup) = &self.cgroup
+            && none(Self { cgroup: Some(cgroup.clone()), ..Self::default() })
+        {
+            unmet.push(format!(
+                "no TCP listener is of control group `{cgroup}` now, by path, systemd unit or container \
+                 id"
+            ));
+        }
+        unmet
     }
 
     /// All of it, for the eBPF side: owners are left to [`Self::excluded`].
@@ -151,17 +176,22 @@ fn in_cgroup(process: &Process, asked: &str) -> bool {
     let cgroup = &process.cgroup;
     let path = asked.trim_end_matches('/');
     let path = path.strip_prefix("/sys/fs/cgroup").unwrap_or(path);
-    let below =
-        cgroup.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below = cgroup
+        .path
+        .verbatim()
+        .strip_prefix(path)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let by_path = path.starts_with('/') && below;
     let by_unit = cgroup
         .unit
-        .as_deref()
+        .as_ref()
+        .map(Untrusted::verbatim)
         .is_some_and(|u| u == asked || u.strip_suffix(".service") == Some(asked));
     let by_container = cgroup
         .container
         .as_ref()
-        .is_some_and(|c| c.id == asked || (asked.len() >= 8 && c.id.starts_with(asked)));
+        .map(|c| c.id.verbatim())
+        .is_some_and(|id| id == asked || (asked.len() >= 8 && id.starts_with(asked)));
     by_path || by_unit || by_container
 }
 
@@ -174,7 +204,7 @@ mod tests {
     };
 
     fn owned(cgroup: Cgroup) -> Listener {
-        let process = Process { pid: 10, ppid: 1, comm: "app".to_owned(), start: 1, cgroup };
+        let process = Process { pid: 10, ppid: 1, comm: "app".into(), start: 1, cgroup };
         let owner = Owner::new(vec![10, 11], vec![process]);
         Listener { owner: Some(owner), ..listener("0.0.0.0:80") }
     }
@@ -222,8 +252,8 @@ mod tests {
     #[test]
     fn owners_are_asked_for_by_pid_path_unit_and_container() {
         let unit = owned(Cgroup {
-            path: "/system.slice/nginx.service".to_owned(),
-            unit: Some("nginx.service".to_owned()),
+            path: "/system.slice/nginx.service".into(),
+            unit: Some("nginx.service".into()),
             ..Cgroup::default()
         });
         let by = |cgroup: &str| Filter { cgroup: Some(cgroup.to_owned()), ..Filter::default() };
@@ -233,18 +263,21 @@ mod tests {
         for asked in ["/system", "ngin", "/system.slice/nginx", "service"] {
             assert!(!by(asked).listener(&unit), "{asked}");
         }
-        let container =
-            Container { runtime: "docker".to_owned(), id: "0123456789abcdef".to_owned() };
+        let container = Container { runtime: "docker".into(), id: "0123456789abcdef".into() };
         let docker = owned(Cgroup { container: Some(container), ..Cgroup::default() });
         assert!(by("0123456789ab").listener(&docker));
         assert!(!by("0123").listener(&docker));
         let pid = |pid| Filter { pids: vec![pid], ..Filter::default() };
+        let mut found = Inventory::default();
+        found.listeners = vec![docker.clone(), unit.clone()];
+        let unmet = |filter: Filter| filter.unmet(&found).join("; ");
+        assert_eq!(unmet(by("nginx")) + &unmet(by("0123456789ab")) + &unmet(pid(11)), "");
+        assert!(unmet(by("ngin")).starts_with("no TCP listener is of control group `ngin` now"));
+        assert_eq!(unmet(pid(12)), "process 12 holds no TCP listener now");
+        let netns = Filter { netns: vec![5], ..Filter::default() };
+        assert_eq!(unmet(netns), "no network namespace 5 is found now");
         assert!(pid(11).listener(&docker) && !pid(12).listener(&docker));
         assert!(!pid(11).listener(&listener("0.0.0.0:80")));
-        let both = Filter { pids: vec![11, 12], ..by("0123456789ab") };
-        assert_eq!(both.without_listener(std::slice::from_ref(&docker)), [12]);
-        assert_eq!(both.unknown_cgroup(&[docker]), None);
-        assert_eq!(both.unknown_cgroup(&[unit]), Some("0123456789ab"));
     }
 
     #[test]

@@ -91,6 +91,20 @@ impl Counted {
         self.recent.phantoms += 1;
     }
 
+    /// Takes the queue of a listener that is there as it was looked at: it can have become shorter
+    /// unseen. Where accept() is in sight, what is counted is newer.
+    fn looked(&mut self) {
+        let Some(queue) = self.listeners.first().and_then(|l| Some((l.recv_q, l.send_q?))) else {
+            return;
+        };
+        for totals in [&mut self.total, &mut self.recent].into_iter().filter(|_| self.open) {
+            if totals.full.is_none() && totals.recv_q.is_some() {
+                totals.recv_q = Some(queue);
+                totals.recv_q_max = totals.recv_q_max.max(Some(queue.0));
+            }
+        }
+    }
+
     /// Counts what an event shows of the queues.
     pub(crate) fn event(&mut self, event: &Event) {
         for totals in [&mut self.total, &mut self.recent] {
@@ -243,6 +257,7 @@ impl ListenerTotals {
                 ListenerKey::Socket(..) => {
                     counted.inventory = *inventories;
                     counted.take(found(inventory, *key, counted.local), inventory);
+                    counted.looked();
                 }
                 // Those that were there when something happened, if any were, could it be.
                 ListenerKey::Address(..) if counted.listeners.is_empty() => {
@@ -296,7 +311,8 @@ impl ListenerTotals {
     ) {
         let Some(counted) = &mut self.counted[number] else { return };
         let more = self.kernel.take(socket, number, now, now_ns);
-        if !more.verdicts.is_empty() {
+        let happened = !more.verdicts.is_empty();
+        if happened {
             self.frames += 1;
             counted.last = self.frames;
         }
@@ -310,7 +326,9 @@ impl ListenerTotals {
                 full.add(&more.full);
                 totals.waits.get_or_insert_default().add(&more.waits);
             }
-            totals.recv_q = more.recv_q.or(totals.recv_q);
+            if accepts || happened {
+                totals.recv_q = more.recv_q.or(totals.recv_q);
+            }
             if more.recv_q.is_some() {
                 totals.recv_q_max = totals.recv_q_max.max(Some(more.recv_q_max));
             }

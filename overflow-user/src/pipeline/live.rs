@@ -4,7 +4,7 @@ mod audit;
 mod openers;
 
 use std::{
-    collections::{BTreeSet, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     fs::File,
     io,
     ops::ControlFlow,
@@ -28,7 +28,7 @@ use crate::{
     probe::{RecordReader, Tracer},
 };
 use overflow_core::{
-    listeners::{Inventory, Listener},
+    listeners::{Inventory, Listener, Sysctls},
     loss::Loss,
     recording::{Frame, Recorder},
 };
@@ -55,6 +55,10 @@ const LEFT_ALONE: u32 =
 const RETRY_FOR: Duration = Duration::from_secs(130);
 /// Records of the last segments may still be on their way when a command ends.
 const SETTLE: Duration = Duration::from_millis(100);
+/// What happens meanwhile is shown when the process that looks has answered, or not for so long.
+const ANSWER: Duration = Duration::from_secs(5);
+/// When tracing ends, all that is still asked of the process that looks may take so long.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 /// Records that wait while listeners are looked for; more are lost, and counted.
 const WAITING: usize = 1 << 18;
 /// Records that are made ready for at once.
@@ -82,8 +86,9 @@ pub struct Live {
     confined: Option<bool>,
     /// Records that came and are not yet with the engine.
     pending: VecDeque<RawEvent>,
-    /// The attribution that the engine has.
+    /// The attribution and the settings that the engine has.
     known: Vec<Listener>,
+    settings: BTreeMap<u32, Sysctls>,
     renewed: Instant,
     /// When this began, and how long looking for listeners took since then.
     since: Instant,
@@ -94,8 +99,11 @@ pub struct Live {
     opener_asked: HashSet<(u32, u32)>,
     eventful: bool,
     overrun: u64,
-    /// How often looking for listeners failed.
+    /// How often looking for listeners failed, and whether it did the last time.
     unanswered: u64,
+    troubled: bool,
+    /// Whether the terminal shows a view, which messages would spoil.
+    drawn: bool,
     losses: Vec<(Loss, u64)>,
     wanted: BTreeSet<u32>,
     /// Look at the listeners this often, whether anything happens or not.
@@ -114,9 +122,10 @@ impl Live {
         mut tracer: Tracer,
         mut engine: Engine,
         recorder: Option<Recorder<File>>,
-        attribution: Attribution,
+        mut attribution: Attribution,
     ) -> Result<Self> {
         let ring = tracer.records()?;
+        attribution.wait_at_most(ANSWER);
         engine.port_is_tested();
         // The eBPF side leaves out known listeners of other owners: these may change.
         let look_every = engine.filter().by_owner().then_some(OWNERS_EVERY);
@@ -130,6 +139,7 @@ impl Live {
             confined: None,
             pending: VecDeque::new(),
             known: Vec::new(),
+            settings: BTreeMap::new(),
             renewed: Instant::now(),
             since: Instant::now(),
             spent: Duration::ZERO,
@@ -138,6 +148,8 @@ impl Live {
             eventful: false,
             overrun: 0,
             unanswered: 0,
+            troubled: false,
+            drawn: false,
             losses: Vec::new(),
             wanted: BTreeSet::new(),
             look_every,
@@ -152,6 +164,12 @@ impl Live {
     #[must_use]
     pub fn confined(self, network: bool) -> Self {
         Self { confined: Some(network), ..self }
+    }
+
+    /// For a view on the terminal: what goes wrong meanwhile is only logged, and counted.
+    #[must_use]
+    pub fn drawn(self) -> Self {
+        Self { drawn: true, ..self }
     }
 
     /// Counts what this does not deliver, and has it deliver all before the summary is printed.
@@ -210,33 +228,48 @@ impl Live {
                 }
             };
             let pending = &mut self.pending;
-            tokio::select! {
+            let ticked = tokio::select! {
                 waited = self.ring.wait(|e| pending.push_back(e)) => {
                     waited.context("cannot read the ring")?;
+                    false
                 }
-                _ = tick.tick() => {
-                    if self.second().await?.is_break() {
-                        return self.finish(command).await;
-                    }
-                }
+                _ = tick.tick() => true,
                 () = &mut stop => break,
                 () = &mut time_is_up => break,
                 _ = ended => {
                     sleep(SETTLE).await;
                     break;
                 }
-            }
-            if self.events().await?.is_break() {
+            };
+            // Nothing is lost by a step that is left where it waits for the process that looks.
+            let flow = tokio::select! {
+                flow = self.step(ticked) => flow?,
+                () = &mut stop => break,
+                () = &mut time_is_up => break,
+            };
+            if flow.is_break() {
                 // What happens from here on is not told, so the last look stays what it was.
                 return self.finish(command).await;
             }
-            self.engine.flush()?;
         }
+        self.attribution.answer_by(Instant::now() + LAST_ANSWERS);
         let _ = self.caught_up().await?;
         let inventory = self.attribution.inventory(&self.wanted).await;
+        // The summary says what is, though nothing but queues and settings may have changed.
+        self.settings.clear();
         self.found(inventory)?;
         let _ = self.last_look().await?;
         self.finish(command).await
+    }
+
+    /// What there is to do now.
+    async fn step(&mut self, ticked: bool) -> Result<ControlFlow<()>> {
+        if ticked && self.second().await?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        let flow = self.events().await?;
+        self.engine.flush()?;
+        Ok(flow)
     }
 
     async fn finish(mut self, command: Option<Traced>) -> Result<()> {
@@ -326,13 +359,41 @@ impl Live {
 
     fn found(&mut self, inventory: io::Result<Inventory>) -> Result<()> {
         match inventory {
-            Ok(inventory) => self.learn(inventory),
-            // What was known stays known.
+            Ok(inventory) => {
+                self.answered();
+                self.learn(inventory)
+            }
             Err(error) => {
-                log::warn!("cannot list the listeners: {error}");
-                self.unanswered += 1;
+                self.unanswered(&error);
                 Ok(())
             }
+        }
+    }
+
+    /// The process that looks did not answer. What was known stays known; this is said once.
+    fn unanswered(&mut self, error: &io::Error) {
+        self.unanswered += 1;
+        if !self.troubled {
+            self.troubled = true;
+            self.say(&format!(
+                "listeners and counters cannot be looked at, so tracing goes on with what was known \
+                 of them: {error}"
+            ));
+        }
+    }
+
+    fn answered(&mut self) {
+        if self.troubled {
+            self.troubled = false;
+            self.say("listeners and counters are looked at again");
+        }
+    }
+
+    fn say(&self, text: &str) {
+        if self.drawn {
+            log::warn!("{text}");
+        } else {
+            eprintln!("overflow: {text}");
         }
     }
 
@@ -345,8 +406,12 @@ impl Live {
         }
         let identity = |l: &Listener| Listener { recv_q: 0, syn_recv: 0, drops: None, ..l.clone() };
         let identities: Vec<Listener> = inventory.listeners.iter().map(identity).collect();
-        if identities != self.known || self.engine.contradicts(&inventory) {
-            self.known = identities;
+        let settings =
+            inventory.namespaces.iter().map(|(inum, found)| (*inum, found.sysctls)).collect();
+        if (&identities, &settings) != (&self.known, &self.settings)
+            || self.engine.contradicts(&inventory)
+        {
+            (self.known, self.settings) = (identities, settings);
             self.note(Frame::Inventory(Box::new(inventory)))?;
         } else if self.look_every.is_some() {
             let _ = self.engine.feed(Frame::Inventory(Box::new(inventory)))?;

@@ -13,6 +13,8 @@ mod listener_totals;
 mod listener_cache;
 
 pub use engine::{Engine, Options, needs_healthy};
+#[cfg(test)]
+pub(crate) use filter::EVERYTHING;
 pub use filter::Filter;
 pub use live::{Ends, Live, report_losses};
 pub use looks::Beginning;

@@ -1,9 +1,6 @@
 //! The static view of listeners: a table per network namespace, or `listener` lines.
 
-use std::{
-    borrow::Cow,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use overflow_core::{
     listeners::{
@@ -13,7 +10,6 @@ use overflow_core::{
     model::kernels::Kernel,
     owner::Owner,
     text::{
-        printable,
         style::{Options, Page, Tone},
         table::{Column, Field, table},
     },
@@ -58,7 +54,9 @@ fn line<'a>(inventory: &'a Inventory, listener: &'a Listener, kernel: &Kernel) -
     Line::Listener(wire::Listener {
         netns: Some(listener.netns),
         socket: Some(wire::Socket {
-            netns_name: there.and_then(|s| s.namespace.name.as_deref()).map(Cow::Borrowed),
+            netns_name: there
+                .and_then(|s| s.namespace.name.as_ref())
+                .map(|name| name.verbatim().into()),
             inode: listener.inode,
             uid: listener.uid,
             syn_recv: listener.syn_recv,
@@ -113,7 +111,7 @@ fn namespace(
 ) {
     let namespace = &there.namespace;
     let name = match (&namespace.name, namespace.own) {
-        (Some(name), _) => format!(" ({})", printable(name)),
+        (Some(name), _) => format!(" ({})", name),
         (None, true) => " (this one)".to_owned(),
         (None, false) => String::new(),
     };
@@ -176,10 +174,9 @@ pub(super) fn whereabouts(owner: Option<&Owner>) -> String {
     let Some(owner) = owner else { return String::new() };
     let place = match (owner.container(), owner.unit()) {
         (Some(container), _) => Some(format!("{} {}", container.runtime, container.short_id())),
-        (None, Some(unit)) => Some(unit.to_owned()),
+        (None, Some(unit)) => Some(unit.to_string()),
         (None, None) => None,
     };
-    let place = place.map(|place| printable(&place).into_owned());
     let activated = owner.socket_activated() && owner.main().is_some_and(|p| p.pid != 1);
     let facts = [
         place,

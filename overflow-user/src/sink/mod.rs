@@ -9,5 +9,7 @@ mod trace_text;
 pub mod metrics;
 pub mod otlp;
 pub mod top;
+#[cfg(test)]
+mod hostile;
 
 pub(crate) use audit_text::alarm;

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, io, net::SocketAddr};
 
 pub use super::{trace_json::JsonLines, trace_text::TraceText};
+use crate::pipeline::Filter;
 pub use overflow_core::aggregates::{Full, Waits};
 use overflow_core::{
     audit::NamespaceAudit,
@@ -151,6 +152,8 @@ pub struct Snapshot<'a> {
     pub listeners: Vec<Listened<'a>>,
     /// Every listener, eventful or not, as it was last looked at.
     pub inventory: &'a Inventory,
+    /// Which of them are asked for.
+    pub filter: &'a Filter,
     /// Whether accept() is traced.
     pub accepts: bool,
     /// Events that were judged but not shown, by a limit on events.

@@ -9,7 +9,7 @@ use super::{
 };
 use overflow_core::{
     listeners::Listener,
-    text::style::Options,
+    text::{Untrusted, style::Options},
     verdict::{Known, VerdictId},
 };
 
@@ -41,12 +41,12 @@ struct TailOf {
     port: u16,
     queue: Option<(u32, u32)>,
     /// Of each listener that it can be.
-    owners: Vec<Option<Named>>,
+    owners: Vec<Option<Named<Untrusted>>>,
 }
 
 /// Name and pid of the process that is named as an owner, if any is, how many there are, and whether
 /// it is known only to have called `listen()`.
-type Named<Name = String> = (Option<(Name, u32)>, usize, bool);
+type Named<Name> = (Option<(Name, u32)>, usize, bool);
 
 impl Lines {
     /// Set with these options; see [`clock`] for the offsets.
@@ -129,8 +129,8 @@ impl Lines {
 
 impl TailOf {
     fn new(judged: &JudgedEvent<'_>) -> Self {
-        let owned = |(main, count, opener): Named<&str>| {
-            (main.map(|(name, pid)| (name.to_owned(), pid)), count, opener)
+        let owned = |(main, count, opener): Named<&Untrusted>| {
+            (main.map(|(name, pid)| (name.clone(), pid)), count, opener)
         };
         Self {
             id: judged.stage.id,
@@ -142,9 +142,9 @@ impl TailOf {
     }
 
     fn fits(&self, judged: &JudgedEvent<'_>) -> bool {
-        let of = |owner: &Option<Named>, listener: &Listener| {
+        let of = |owner: &Option<Named<Untrusted>>, listener: &Listener| {
             let owner = owner.as_ref().map(|(main, count, opener)| {
-                (main.as_ref().map(|(name, pid)| (name.as_str(), *pid)), *count, *opener)
+                (main.as_ref().map(|(name, pid)| (name, *pid)), *count, *opener)
             });
             owner == main_of(listener)
         };
@@ -157,9 +157,9 @@ impl TailOf {
     }
 }
 
-fn main_of(listener: &Listener) -> Option<Named<&str>> {
+fn main_of(listener: &Listener) -> Option<Named<&Untrusted>> {
     let owner = listener.owner.as_ref()?;
-    let main = owner.main().map(|main| (main.comm.as_str(), main.pid));
+    let main = owner.main().map(|main| (&main.comm, main.pid));
     Some((main, owner.pids.len(), owner.called_listen))
 }
 
@@ -251,13 +251,8 @@ mod tests {
     #[test]
     fn candidates_are_named_together_or_not_at_all() {
         let owned = |pid: u32| {
-            let process = Process {
-                pid,
-                ppid: 1,
-                comm: "nginx".to_owned(),
-                start: 1,
-                cgroup: Cgroup::default(),
-            };
+            let process =
+                Process { pid, ppid: 1, comm: "nginx".into(), start: 1, cgroup: Cgroup::default() };
             let owner = Some(Owner::new(vec![pid], vec![process]));
             Listener { owner, ..listener("0.0.0.0:80") }
         };
@@ -286,7 +281,7 @@ mod tests {
             let process = Process {
                 pid: pids[0],
                 ppid: 1,
-                comm: comm.to_owned(),
+                comm: comm.into(),
                 start: 1,
                 cgroup: Cgroup::default(),
             };

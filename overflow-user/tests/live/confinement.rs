@@ -37,13 +37,13 @@ tests! {
 const ATTRIBUTION: u64 = 1 << 2 | 1 << 19 | 1 << 21;
 
 /// A trace that has printed its header.
-struct Trace {
+pub(crate) struct Trace {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    pub(crate) stdout: BufReader<ChildStdout>,
 }
 
 impl Trace {
-    fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
+    pub(crate) fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
         let mut command = Command::new(OVERFLOW);
         command.args(["trace", "--netns", "self"]).args(args);
         let (child, stdout, _) = traced(&mut command, "TIME ");
@@ -54,8 +54,8 @@ impl Trace {
         Pid::from_child(&self.child)
     }
 
-    /// The process that looks at listeners.
-    fn looker(&self) -> Pid {
+    /// The process that keeps the one that looks at listeners.
+    pub(crate) fn looker(&self) -> Pid {
         let pid = self.child.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
         let looker: Vec<i32> = children.split_whitespace().map(|c| c.parse().unwrap()).collect();
@@ -64,7 +64,7 @@ impl Trace {
     }
 
     /// Interrupts it; what it still printed, and its stderr.
-    fn finish(mut self) -> (String, String) {
+    pub(crate) fn finish(mut self) -> (String, String) {
         kill_process(self.pid(), Signal::INT).unwrap();
         self.ended()
     }
@@ -88,7 +88,7 @@ fn filtered(pid: Pid) -> bool {
 }
 
 /// Fills a listener with backlog 1 and leaves it full briefly.
-fn overflow() -> SocketAddr {
+pub(crate) fn overflow() -> SocketAddr {
     let (listener, _clients) = Bound::new().overflow(4);
     thread::sleep(Duration::from_millis(300));
     listener.local_addr().unwrap()

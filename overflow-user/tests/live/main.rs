@@ -12,6 +12,7 @@ mod lab_link;
 mod lab_scenarios;
 mod landlock;
 mod listener;
+mod looker;
 mod metrics_live;
 mod namespace;
 mod needs;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         lab_link::TESTS,
         lab_scenarios::TESTS,
         landlock::TESTS,
+        looker::TESTS,
         metrics_live::TESTS,
         otlp_live::TESTS,
         ring_full::TESTS,

@@ -17,7 +17,9 @@ use crate::{
 
 tests! {
     needs [Tracing, Namespaces, Program("ip")]:
-        what_is_traced_is_what_the_kernel_counted_and_what_a_replay_shows;
+        what_is_traced_is_what_the_kernel_counted_and_what_a_replay_shows,
+        the_summary_says_what_is_when_it_is_printed,
+        what_is_asked_for_and_not_there_is_said;
 }
 
 fn overflow_and_trace() {
@@ -56,4 +58,36 @@ fn overflow_and_trace() {
 
 fn what_is_traced_is_what_the_kernel_counted_and_what_a_replay_shows() {
     in_namespace(overflow_and_trace);
+}
+
+fn the_summary_says_what_is_when_it_is_printed() {
+    in_namespace(|| {
+        let mut command = Command::new(OVERFLOW);
+        command.args(["trace", "--netns", "self"]);
+        let (mut child, mut stdout, mut shown) = traced(&mut command, "TIME ");
+        let (listener, _clients) = Bound::new().overflow(5);
+        thread::sleep(Duration::from_millis(300));
+        // Nothing shows either.
+        let _served = [listener.accept().unwrap(), listener.accept().unwrap()];
+        fs::write("/proc/sys/net/ipv4/tcp_abort_on_overflow", "1").unwrap();
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        stdout.read_to_string(&mut shown).unwrap();
+        assert!(child.wait().unwrap().success());
+        let shown = shown.replace('\u{a0}', " ");
+        assert!(shown.contains("Recv-Q 0/1 (max 2)") && shown.contains("abort=1"), "{shown}");
+    });
+}
+
+fn what_is_asked_for_and_not_there_is_said() {
+    let run = |args: &[&str]| {
+        let output = Command::new(OVERFLOW).args(args).args(["-d", "1s"]).output().unwrap();
+        let printed = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(printed).unwrap().replace('\n', " "))
+    };
+    let (status, printed) = run(&["trace", "--cgroup", "/no/such-group"]);
+    assert_eq!(status, Some(1), "{printed}");
+    assert!(printed.contains("there is no control group `/no/such-group`"), "{printed}");
+    let (status, printed) = run(&["trace", "--cgroup", "no-such.service"]);
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.contains("no TCP listener is of control group `no-such.service`"), "{printed}");
 }

@@ -86,8 +86,7 @@ fn text(frames: impl IntoIterator<Item = Frame>, options: Options) -> String {
 }
 
 fn listener(inode: u64, local: &str, comm: &str, pid: u32) -> Listener {
-    let process =
-        Process { pid, ppid: 1, comm: comm.to_owned(), start: 1, cgroup: Cgroup::default() };
+    let process = Process { pid, ppid: 1, comm: comm.into(), start: 1, cgroup: Cgroup::default() };
     Listener {
         netns: NETNS,
         local: local.parse().unwrap(),

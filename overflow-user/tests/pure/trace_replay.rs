@@ -9,7 +9,7 @@ use std::{
 
 use overflow_common::{Kind, Path as Bits, Queue, RawEvent, Rung, valid};
 use overflow_core::{
-    listeners::{Inventory, Listener},
+    listeners::{Inventory, Listener, Namespace, Surroundings, Sysctls},
     owner::{Cgroup, Container, Owner, Process},
     recording::{Frame, Header},
     wire::Line,
@@ -33,11 +33,11 @@ pub(crate) fn listener() -> Listener {
     let process = |pid, ppid| Process {
         pid,
         ppid,
-        comm: "nginx".to_owned(),
+        comm: "nginx".into(),
         start: 1,
         cgroup: Cgroup {
-            path: "/docker/0123".to_owned(),
-            container: Some(Container { runtime: "docker".to_owned(), id: "0123".to_owned() }),
+            path: "/docker/0123".into(),
+            container: Some(Container { runtime: "docker".into(), id: "0123".into() }),
             ..Cgroup::default()
         },
     };
@@ -193,6 +193,29 @@ fn json_lines_are_as_documented() {
     assert_eq!(listener["overflows"], 6);
     assert_eq!(listener["owner"]["pids"], serde_json::json!([10, 11, 12]));
     assert_eq!(listener["owner"]["container"], "0123");
+}
+
+/// The server took them all and an administrator changed a setting, which no event shows.
+#[test]
+fn the_summary_says_what_was_last_looked_at() {
+    let mut frames = frames();
+    let look = |recv_q, abort| {
+        let mut inventory = Inventory::default();
+        inventory.listeners.push(Listener { recv_q, ..listener() });
+        let namespace = Namespace { inum: 7, name: None, own: true };
+        let sysctls = Sysctls { abort_on_overflow: Some(abort), ..Sysctls::default() };
+        inventory.namespaces.insert(7, Surroundings { namespace, sysctls, counters: None });
+        Frame::Inventory(Box::new(inventory.indexed()))
+    };
+    frames[0] = look(2, 0);
+    frames.insert(frames.len() - 1, look(0, 1));
+    let recorded = record("looked", &frames);
+    let shown = text(&replay(&recorded.0, &[]).stdout).replace('\u{a0}', " ");
+    assert!(shown.contains("Recv-Q 0/1 (max 2)") && shown.contains("abort=1"), "{shown}");
+    let shown = text(&replay(&recorded.0, &["--output", "json"]).stdout);
+    let listener = shown.lines().find(|l| l.contains(r#""type":"listener""#)).unwrap();
+    assert!(listener.contains(r#""recv_q":0,"send_q":1,"#), "{listener}");
+    assert!(listener.contains(r#""net.ipv4.tcp_abort_on_overflow":1"#), "{listener}");
 }
 
 #[test]

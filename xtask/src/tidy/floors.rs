@@ -16,6 +16,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("guest-init", &[]),
     ("guest-bench", &["guest-init"]),
     ("guest-cases", &[]),
+    ("overflow-fuzz", &["overflow-common", "overflow-core", "overflow-host", "overflow-lab"]),
     ("xtask", &["guest-bench", "guest-cases", "guest-init", "overflow-common", "overflow-core"]),
 ];
 

@@ -1,6 +1,7 @@
 //! TCP listeners of every network namespace as they were found: queues, limits, owner.
 
 pub mod forecast;
+mod parts;
 #[cfg(any(test, feature = "samples"))]
 pub mod sample;
 mod settings;
@@ -17,7 +18,7 @@ pub use forecast::{Forecast, forecast};
 pub use settings::{Counters, Sysctls};
 pub use socket::Listener;
 
-use crate::owner;
+use crate::{owner, text::Untrusted};
 
 /// A network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +26,7 @@ pub struct Namespace {
     /// Inode number, as in `/proc/PID/ns/net` and `net->ns.inum`.
     pub inum: u32,
     /// Its name in the file system, if it has one.
-    pub name: Option<String>,
+    pub name: Option<Untrusted>,
     /// Whether it is this program's own.
     pub own: bool,
 }
@@ -45,10 +46,12 @@ pub struct Surroundings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
     /// The namespaces that could be entered, by inode number.
+    #[serde(default)]
     pub namespaces: BTreeMap<u32, Surroundings>,
     /// Every listener, by namespace, port and address.
     pub listeners: Vec<Listener>,
     /// What could not be seen, as sentences.
+    #[serde(default)]
     pub notes: Vec<String>,
     /// Where the listeners of a (namespace, port) are in `listeners`.
     #[serde(skip)]
@@ -158,6 +161,16 @@ impl Inventory {
         self
     }
 
+    /// With notes that may be shown, if this came from another process or a file; names are so by
+    /// their type.
+    #[must_use]
+    pub fn escaped(mut self) -> Self {
+        for note in &mut self.notes {
+            *note = Untrusted::new(note).to_string();
+        }
+        self
+    }
+
     /// The settings of the program's own namespace.
     pub fn own_sysctls(&self) -> Option<Sysctls> {
         self.namespaces.values().find(|s| s.namespace.own).map(|s| s.sysctls)
@@ -198,7 +211,7 @@ mod tests {
             let process = |pid: &u32| owner::Process {
                 pid: *pid,
                 ppid: if *pid == 10 { 1 } else { 10 },
-                comm: "nginx".to_owned(),
+                comm: "nginx".into(),
                 start: 1,
                 cgroup: owner::Cgroup::default(),
             };

@@ -2,22 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::Untrusted;
+
 /// A process's place in the control groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cgroup {
     /// Path below the hierarchy's root; empty where the process is in the root, or where a cgroup
     /// namespace hides the rest.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub path: String,
+    #[serde(default, skip_serializing_if = "Untrusted::is_empty")]
+    pub path: Untrusted,
     /// systemd unit: `nginx.service`, `foo.socket`; none for a container's scope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unit: Option<String>,
+    pub unit: Option<Untrusted>,
     /// The container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<Container>,
     /// Kubernetes pod UID, with dashes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod: Option<String>,
+    pub pod: Option<Untrusted>,
 }
 
 /// A container as its runtime names it.
@@ -25,15 +27,16 @@ pub struct Cgroup {
 pub struct Container {
     /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `nspawn`, `ecs`; `kubernetes` where the
     /// path names only the pod's side.
-    pub runtime: String,
+    pub runtime: Untrusted,
     /// The whole id, or the name where the runtime has no ids.
-    pub id: String,
+    pub id: Untrusted,
 }
 
 impl Container {
     /// The id as the runtime's own tools shorten it: 12 characters.
-    pub fn short_id(&self) -> &str {
-        if is_id(&self.id) { &self.id[..12] } else { &self.id }
+    pub fn short_id(&self) -> Untrusted {
+        let id = self.id.verbatim();
+        if is_id(id) { Untrusted::new(&id[..12]) } else { self.id.clone() }
     }
 }
 
@@ -53,7 +56,7 @@ pub fn parse(text: &str) -> Cgroup {
         _ => 2,
     });
     let paths = || rows.iter().map(|(_, _, path)| path.trim_end_matches('/'));
-    let path = paths().find(|p| !p.is_empty()).unwrap_or("").to_owned();
+    let path = paths().find(|p| !p.is_empty()).unwrap_or("").into();
     let container = paths().find_map(container);
     let unit = if container.is_some() { None } else { paths().find_map(unit) };
     Cgroup { path, unit, container, pod: paths().find_map(pod) }
@@ -69,9 +72,8 @@ fn container(path: &str) -> Option<Container> {
 }
 
 fn component_container(component: &str, parent: &str, path: &str) -> Option<Container> {
-    let found = |runtime: &str, id: &str| {
-        Some(Container { runtime: runtime.to_owned(), id: id.to_owned() })
-    };
+    let found =
+        |runtime: &str, id: &str| Some(Container { runtime: runtime.into(), id: id.into() });
     // containerd with the systemd driver, started without a slice: `…slice:cri-containerd:ID`.
     let mut by_colon = component.rsplitn(3, ':');
     if let (Some(id), Some(prefix), Some(_)) = (by_colon.next(), by_colon.next(), by_colon.next())
@@ -129,14 +131,14 @@ fn is_id(text: &str) -> bool {
 }
 
 /// The innermost `.service`, `.socket` or `.scope`.
-fn unit(path: &str) -> Option<String> {
+fn unit(path: &str) -> Option<Untrusted> {
     let is_unit =
         |c: &&str| [".service", ".socket", ".scope"].iter().any(|suffix| c.ends_with(suffix));
-    path.rsplit('/').find(is_unit).map(unescape)
+    path.rsplit('/').find(is_unit).map(|name| unescape(name).as_str().into())
 }
 
 /// `kubepods-burstable-pod1234_5678.slice` of the systemd driver, `pod1234-5678` of cgroupfs.
-fn pod(path: &str) -> Option<String> {
+fn pod(path: &str) -> Option<Untrusted> {
     path.split(['/', ':']).find_map(|component| {
         let name = component.strip_suffix(".slice").unwrap_or(component);
         let uid = match name.rsplit_once("-pod") {
@@ -145,7 +147,7 @@ fn pod(path: &str) -> Option<String> {
         };
         let uid = uid.replace('_', "-");
         // A UID has 36 characters; a static pod's is the hash of its manifest, 32.
-        (uid.len() >= 32).then_some(uid)
+        (uid.len() >= 32).then(|| uid.as_str().into())
     })
 }
 
@@ -180,9 +182,9 @@ mod tests {
     fn check(text: &str, unit: Option<&str>, container: Option<&str>, pod: Option<&str>) {
         let cgroup = parse(&text.replace("ID", ID));
         let shown = cgroup.container.as_ref().map(|c| format!("{} {}", c.runtime, c.short_id()));
-        assert_eq!(cgroup.unit.as_deref(), unit, "{text}");
+        assert_eq!(cgroup.unit.as_ref().map(Untrusted::verbatim), unit, "{text}");
         assert_eq!(shown.as_deref(), container, "{text}");
-        assert_eq!(cgroup.pod.as_deref(), pod, "{text}");
+        assert_eq!(cgroup.pod.as_ref().map(Untrusted::verbatim), pod, "{text}");
     }
 
     #[test]
@@ -209,7 +211,7 @@ mod tests {
     fn the_first_version_names_the_unit_in_the_hierarchy_of_systemd() {
         let text = "12:cpu,cpuacct:/system.slice\n3:memory:/x\n1:name=systemd:/system.slice/sshd.service\n0::/\n";
         check(text, Some("sshd.service"), None, None);
-        assert_eq!(parse(text).path, "/system.slice/sshd.service");
+        assert_eq!(parse(text).path, *"/system.slice/sshd.service");
     }
 
     #[test]

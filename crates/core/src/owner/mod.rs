@@ -9,9 +9,9 @@ mod opener;
 
 use serde::{Deserialize, Serialize};
 
-pub use cgroup::{Cgroup, Container, parse as parse_cgroup};
+use crate::text::Untrusted;
 
-use crate::text::printable;
+pub use cgroup::{Cgroup, Container, parse as parse_cgroup};
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,11 +21,21 @@ pub struct Process {
     /// Its parent.
     pub ppid: u32,
     /// Its name.
-    pub comm: String,
+    pub comm: Untrusted,
     /// When it started, clock ticks after boot.
     pub start: u64,
     /// Its control group.
     pub cgroup: Cgroup,
+}
+
+impl Process {
+    /// How long all names in it are together, bytes.
+    pub fn names_len(&self) -> usize {
+        let Cgroup { path, unit, container, pod } = &self.cgroup;
+        let container = container.iter().flat_map(|c| [&c.runtime, &c.id]);
+        let names = [&self.comm, path].into_iter().chain(unit).chain(container).chain(pod);
+        names.map(Untrusted::len).sum()
+    }
 }
 
 /// All processes that hold one socket, or at least who opened it.
@@ -59,8 +69,8 @@ impl Owner {
     }
 
     /// systemd unit of the main process.
-    pub fn unit(&self) -> Option<&str> {
-        self.main()?.cgroup.unit.as_deref()
+    pub fn unit(&self) -> Option<&Untrusted> {
+        self.main()?.cgroup.unit.as_ref()
     }
 
     /// `nginx/1234`, and how many processes more: `nginx/1234+4`; in at most `room` characters,
@@ -81,9 +91,8 @@ impl Owner {
         } else {
             room
         };
-        let comm = printable(&main.comm);
         let begin = out.len();
-        out.push_str(&comm);
+        out.push_str(&main.comm.shown());
         out.push('/');
         out.push_str(itoa::Buffer::new().format(main.pid));
         if others > 0 {
@@ -97,7 +106,7 @@ impl Owner {
         let more = if others == 0 { String::new() } else { format!("+{others}") };
         let tail = format!("/{}", main.pid);
         let tail = if tail.len() + more.len() + 3 <= room { tail + &more } else { tail };
-        out.extend(comm.chars().take(room.saturating_sub(tail.len()).max(1)));
+        out.push_str(&main.comm.shown_in(room.saturating_sub(tail.len())));
         out.push_str(&tail);
     }
 
@@ -141,7 +150,7 @@ mod tests {
         let process = |(pid, ppid, comm): &(u32, u32, &str)| Process {
             pid: *pid,
             ppid: *ppid,
-            comm: (*comm).to_owned(),
+            comm: (*comm).into(),
             start: 1,
             cgroup: Cgroup::default(),
         };
@@ -169,10 +178,10 @@ mod tests {
     #[test]
     fn the_service_is_named_before_systemd() {
         let activated = owner(&[(1, 0, "systemd"), (812, 1, "sshd")]);
-        assert_eq!(activated.main().unwrap().comm, "sshd");
+        assert_eq!(activated.main().unwrap().comm, *"sshd");
         assert!(activated.socket_activated());
         let waiting = owner(&[(1, 0, "systemd")]);
-        assert_eq!(waiting.main().unwrap().comm, "systemd");
+        assert_eq!(waiting.main().unwrap().comm, *"systemd");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use overflow_common::Opener;
 
 use super::{Cgroup, Owner, Process};
+use crate::text::Untrusted;
 
 /// Nanoseconds of a clock tick of `/proc/PID/stat`: USER_HZ is 100 on every architecture that this
 /// runs on (include/asm-generic/param.h).
@@ -30,9 +31,9 @@ fn is(process: &Process, opener: &Opener) -> bool {
 }
 
 /// `comm` up to its zero.
-fn name(comm: &[u8]) -> String {
+fn name(comm: &[u8]) -> Untrusted {
     let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
-    String::from_utf8_lossy(&comm[..end]).into_owned()
+    Untrusted::from_bytes(&comm[..end])
 }
 
 #[cfg(test)]
@@ -46,7 +47,7 @@ mod tests {
     }
 
     fn process(pid: u32, start: u64) -> Process {
-        Process { pid, ppid: 1, comm: "now".to_owned(), start, cgroup: Cgroup::default() }
+        Process { pid, ppid: 1, comm: "now".into(), start, cgroup: Cgroup::default() }
     }
 
     #[test]

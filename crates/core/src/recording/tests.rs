@@ -3,7 +3,8 @@
 use super::*;
 use crate::{
     audit::{Cut, Readings, Watched},
-    listeners::sample::listener,
+    listeners::{Listener, sample::listener},
+    owner::{Cgroup, Owner, Process},
     verdict::Counter,
 };
 
@@ -136,4 +137,38 @@ fn other_files_are_refused_with_a_reason() {
     let mut later = written();
     later[8] = 2;
     assert!(refusal(&later).contains("format 2"), "{}", refusal(&later));
+}
+
+/// Anybody who may listen can make an inventory so long.
+#[test]
+fn a_long_inventory_is_read_as_it_was_written() {
+    let name = "\x01".repeat(1000);
+    let process = |pid| Process {
+        pid,
+        ppid: 1,
+        comm: "hog".into(),
+        start: 1,
+        cgroup: Cgroup { path: name.as_str().into(), ..Cgroup::default() },
+    };
+    let owner = Some(Owner::new((1..17).collect(), (1..17).map(process).collect()));
+    let of = |inode| Listener { inode, owner: owner.clone(), ..listener("0.0.0.0:80") };
+    let mut inventory = Inventory::default();
+    inventory.listeners = (0..200).map(of).collect();
+    let inventory = inventory.indexed();
+    let mut bytes = Vec::new();
+    let mut recorder = Recorder::new(&mut bytes, &header()).unwrap();
+    let written = [Frame::Inventory(Box::new(inventory)), frames().remove(0), Frame::End(9)];
+    for frame in &written {
+        recorder.write(frame).unwrap();
+    }
+    drop(recorder);
+    assert!(bytes.len() > 2 * PART);
+    let (frames, damaged, error) = read(&bytes);
+    assert!(frames == written && damaged == 0 && error.is_none());
+    // A part that is damaged takes the others with it, and nothing that comes after.
+    bytes[1000] ^= 1;
+    let (frames, damaged, error) = read(&bytes);
+    assert!(frames[1..] == written[1..] && damaged == 1 && error.is_none());
+    let Frame::Inventory(left) = &frames[0] else { panic!() };
+    assert!(left.listeners.len() < 200);
 }

@@ -1,12 +1,12 @@
 //! Text for people, laid out in one place.
 
 pub mod duration;
-mod printable;
 mod sentence;
 pub mod style;
 pub mod table;
+pub mod untrusted;
 pub mod values;
 pub mod wrap;
 
-pub use printable::printable;
 pub use sentence::sentence;
+pub use untrusted::Untrusted;

@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 
-use super::wrap::{Flow, WIDTH};
+use super::{
+    untrusted::escape,
+    wrap::{Flow, WIDTH},
+};
 
 /// How the text is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +91,12 @@ impl Page {
         tone.paint(self.opts.color, &self.symbols(text))
     }
 
-    /// `text` in the symbols this terminal can show; the only place that knows the stand-ins.
+    /// `text` in the symbols this terminal can show; the only place that knows the stand-ins. What
+    /// is not to be shown at all is escaped, should it have come here unescaped.
     pub fn symbols(&self, text: &str) -> String {
+        let text = escape(text);
         if self.opts.unicode {
-            return text.to_owned();
+            return text.into_owned();
         }
         let mut ascii = String::with_capacity(text.len());
         for c in text.chars() {

@@ -25,6 +25,9 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Serializer;
+
+use crate::text::untrusted::EscapedJson;
 
 pub use audit::{Audit, AuditedCounter};
 pub use client::Client;
@@ -106,7 +109,7 @@ fn put(
 ) -> io::Result<()> {
     // Whole: the writer is asked once for each line, not for each of its words.
     buffer.clear();
-    serde_json::to_writer(&mut *buffer, line)?;
+    line.serialize(&mut Serializer::with_formatter(&mut *buffer, EscapedJson))?;
     buffer.push(b'\n');
     out.write_all(buffer)
 }

@@ -55,13 +55,13 @@ impl<'a> Owner<'a> {
         let container = owner.container();
         Some(Self {
             pid: main.pid,
-            comm: Cow::Borrowed(&main.comm),
+            comm: Cow::Borrowed(main.comm.verbatim()),
             pids: Cow::Borrowed(&owner.pids),
-            unit: owner.unit().map(Cow::Borrowed),
-            runtime: container.map(|c| Cow::Borrowed(c.runtime.as_str())),
-            container: container.map(|c| Cow::Borrowed(c.id.as_str())),
-            pod: main.cgroup.pod.as_deref().map(Cow::Borrowed),
-            cgroup: Cow::Borrowed(&main.cgroup.path),
+            unit: owner.unit().map(|unit| unit.verbatim().into()),
+            runtime: container.map(|c| c.runtime.verbatim().into()),
+            container: container.map(|c| c.id.verbatim().into()),
+            pod: main.cgroup.pod.as_ref().map(|pod| pod.verbatim().into()),
+            cgroup: main.cgroup.path.verbatim().into(),
             socket_activated: owner.socket_activated(),
             called_listen: owner.called_listen,
         })

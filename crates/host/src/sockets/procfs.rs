@@ -17,8 +17,13 @@ pub fn sockets(family: Family) -> Result<Vec<Result<TcpSocket, ReadError>>, Read
         Family::V6 => "/proc/thread-self/net/tcp6",
     };
     let text = fs::read_to_string(path).map_err(ReadError::io(path))?;
+    Ok(rows(&text, path))
+}
+
+/// The rows below the heading.
+pub(crate) fn rows(text: &str, path: &'static str) -> Vec<Result<TcpSocket, ReadError>> {
     let strange = |line: &str| ReadError::form(path, format!("line {line:?}"));
-    Ok(text.lines().skip(1).map(|line| row(line).ok_or_else(|| strange(line))).collect())
+    text.lines().skip(1).map(|line| row(line).ok_or_else(|| strange(line))).collect()
 }
 
 /// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`

@@ -37,22 +37,30 @@ pub fn sockets(family: Family, wanted: Wanted) -> io::Result<Vec<TcpSocket>> {
     let mut sockets = Vec::new();
     loop {
         let (bytes, _) = socket.recv_from_full()?;
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let message = understood(rest)?;
-            // Messages begin at multiples of four (NLMSG_ALIGN).
-            let len = (message.header.length as usize).next_multiple_of(4).min(rest.len());
-            rest = &rest[len..];
-            match message.payload {
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                    sockets.push(described(&response));
-                }
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                NetlinkPayload::Done(_) => return Ok(sockets),
-                _ => {}
-            }
+        if take(&bytes, &mut sockets)? {
+            return Ok(sockets);
         }
     }
+}
+
+/// Takes the sockets of one datagram; true after the last one.
+pub(crate) fn take(bytes: &[u8], sockets: &mut Vec<TcpSocket>) -> io::Result<bool> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let message = understood(rest)?;
+        // Messages begin at multiples of four (NLMSG_ALIGN).
+        let len = (message.header.length as usize).next_multiple_of(4).min(rest.len());
+        rest = &rest[len..];
+        match message.payload {
+            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+                sockets.push(described(&response));
+            }
+            NetlinkPayload::Error(error) => return Err(failure(error.raw_code())),
+            NetlinkPayload::Done(_) => return Ok(true),
+            _ => {}
+        }
+    }
+    Ok(false)
 }
 
 /// A socket for questions to the kernel.
@@ -98,6 +106,14 @@ pub fn message(
     let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
     message.finalize();
     message
+}
+
+/// The error of this code, an errno below 0; `ErrorMessage::to_io` negates what cannot be.
+fn failure(code: i32) -> io::Error {
+    match code.checked_neg() {
+        Some(errno) => io::Error::from_raw_os_error(errno),
+        None => io::Error::other("sock_diag answers with an error that is none"),
+    }
 }
 
 fn described(response: &InetResponse) -> TcpSocket {
@@ -187,6 +203,18 @@ mod tests {
             cgroup_id: Some(4711),
         };
         assert_eq!(described(&response("[::ffff:10.7.0.1]:80", nlas)), expected);
+    }
+
+    /// The fuzzer's.
+    #[test]
+    fn an_error_that_is_none_is_an_error() {
+        let mut bytes = 36_u32.to_ne_bytes().to_vec();
+        // NLMSG_ERROR, and the header of what it is about.
+        bytes.extend([2, 0]);
+        bytes.extend([0; 10]);
+        let with = |code: i32| [&*bytes, &code.to_ne_bytes(), &[0; 16]].concat();
+        let errno = |code| take(&with(code), &mut Vec::new()).unwrap_err().raw_os_error();
+        assert_eq!((errno(-libc::ENOENT), errno(i32::MIN)), (Some(libc::ENOENT), None));
     }
 
     #[test]

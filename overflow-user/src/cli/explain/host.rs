@@ -13,6 +13,7 @@ use overflow_core::{
     },
     listeners::{self, Surroundings},
     model::{condition::Condition, config::Sysctls, features::SynQueueTest, kernels::Kernel},
+    text::Untrusted,
 };
 
 pub(super) fn explain(page: &mut Page) -> Result<()> {
@@ -89,7 +90,8 @@ fn about_namespace(
     let namespace = &surroundings.namespace;
     page.blank();
     let own = namespace.own.then(|| lang.pick("this one", "当前"));
-    let name = namespace.name.as_deref().or(own).map(|n| format!(" ({n})")).unwrap_or_default();
+    let name = namespace.name.as_ref().map(Untrusted::shown).or(own.map(Into::into));
+    let name = name.map(|n| format!(" ({n})")).unwrap_or_default();
     let what = lang.pick("Network namespace", "网络命名空间");
     page.heading(&format!("{what} {}{name}", namespace.inum));
     let sysctls = sysctls(&surroundings.sysctls);

@@ -85,7 +85,7 @@ pub(super) fn run(args: &TopArgs) -> Result<ExitCode> {
 
 async fn top(args: &TopArgs) -> Result<()> {
     let mut signals = Signals::catch().context("cannot catch signals")?;
-    let filter = args.selection.resolve()?;
+    let filter = args.selection.resolve_here()?;
     let attached = trace::begin(&filter, &args.hooks, trace::Detail::Counted).await?;
     let Attached { tracer, attribution, inventory, header, beginning } = attached;
     let text = style::options(true);
@@ -103,8 +103,10 @@ async fn top(args: &TopArgs) -> Result<()> {
     let sink = TopSink::new(view, out, text, move || leave.stop());
     let options = Options { filter, ..Options::default() };
     let engine = trace::engine(options, vec![Box::new(sink)], &header)?;
-    let live =
-        Live::new(tracer, engine, None, attribution)?.looking_every(LOOK_EVERY).audited(beginning);
+    let live = Live::new(tracer, engine, None, attribution)?
+        .looking_every(LOOK_EVERY)
+        .audited(beginning)
+        .drawn();
     let ends = Ends { after: args.duration, with: None };
     let stop = async {
         tokio::select! {

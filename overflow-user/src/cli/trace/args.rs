@@ -138,9 +138,14 @@ impl View {
         }
     }
 
-    /// Which listeners, on this host.
+    /// Which listeners, in a recording.
     pub(crate) fn filter(&self) -> anyhow::Result<Filter> {
         self.selection.resolve()
+    }
+
+    /// Which listeners, on this host.
+    pub(crate) fn filter_here(&self) -> anyhow::Result<Filter> {
+        self.selection.resolve_here()
     }
 
     /// Prints to `out`, which is a terminal or is not.

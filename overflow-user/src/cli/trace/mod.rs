@@ -15,7 +15,7 @@ use anyhow::{Context, Error, Result};
 use overflow_common::Rung;
 
 pub(super) use args::{Confining, Hooks, TraceArgs, View};
-pub(super) use select::{Selection, unmatched};
+pub(super) use select::Selection;
 
 use super::OutputFormat;
 use overflow::{
@@ -59,7 +59,7 @@ pub(super) fn run(args: &TraceArgs) -> Result<ExitCode> {
 
 async fn trace(args: &TraceArgs) -> Result<()> {
     let stop = Stop::catch().context("cannot catch signals")?;
-    let filter = args.view.filter()?;
+    let filter = args.view.filter_here()?;
     let endpoint = args.metrics_listen.map(listen).transpose()?;
     let export = args.otlp_endpoint.as_ref().map(|url| export(url.as_deref())).transpose()?;
     let detail = match (args.view.summary, args.view.all) {
@@ -123,6 +123,10 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     if measured {
         live = live.looking_every(LOOK_EVERY);
     }
+    if let Some(seconds) = args.view.summary {
+        // What it says of listeners is to be as old as its numbers at most.
+        live = live.looking_every(Duration::from_secs(seconds));
+    }
     if let Some(endpoint) = endpoint {
         // It begins when something is awaited, and that is after the process is confined: no
         // request is read before.
@@ -179,15 +183,28 @@ pub(super) async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Res
     let mut beginning = Beginning::default();
     let kernel = Kernel::inspect(hooks.btf.as_deref())?;
     // Listeners are looked for while the programs are loaded.
-    attribution.ask(&wanted).await.context("cannot list listeners")?;
+    let asked = attribution.ask(&wanted).await;
     let mut tracer = attach(hooks, detail, &kernel, filter)?;
-    let inventory = attribution.answer().await.context("cannot list listeners")?;
+    let found = match asked {
+        Ok(()) => attribution.answer().await,
+        Err(error) => Err(error),
+    };
+    let known = found.is_ok();
+    let inventory = found.unwrap_or_else(|error| {
+        // What happens to connections can be told all the same.
+        let note = format!("listeners and their owners are not known yet: {error}");
+        let mut nothing = Inventory::default();
+        nothing.notes.push(note);
+        nothing
+    });
     beginning.add(Cut::Arming, attribution.counters(&wanted, true).await);
     tracer.arm()?;
     beginning.add(Cut::Armed, attribution.counters(&wanted, false).await);
     let mut header = header(&kernel, &tracer);
     header.notes.extend(inventory.notes.iter().cloned());
-    header.notes.extend(unmatched(filter, &inventory, true));
+    if known {
+        header.notes.extend(filter.unmet(&inventory));
+    }
     if confined {
         let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();
         header.notes.extend(rehearse(&Needs { maps: Some(maps), ..Needs::default() })?.gaps());

@@ -2,12 +2,11 @@
 
 use std::{net::IpAddr, path::Path};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, value_parser};
 
 use overflow::pipeline::Filter;
-use overflow_core::listeners::Inventory;
-use overflow_host::{netns, process_exists};
+use overflow_host::{cgroup, netns};
 
 /// Which listeners.
 #[derive(Clone, Debug, Default, Args)]
@@ -36,6 +35,27 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
+    /// What it means for looking at this host: what is asked for by a name that only something existing
+    /// has must be there.
+    pub(crate) fn resolve_here(&self) -> Result<Filter> {
+        for pid in &self.pid {
+            ensure!(
+                Path::new(&format!("/proc/{pid}")).exists(),
+                "there is no process {pid}; give the pid of one that runs, as `overflow listeners` shows it"
+            );
+        }
+        if let Some(path) = self.cgroup.as_deref().filter(|asked| asked.starts_with('/')) {
+            let below = path.strip_prefix(cgroup::MOUNT).unwrap_or(path);
+            ensure!(
+                cgroup::exists(below) != Some(false),
+                "there is no control group `{path}` (looked below {}); give a path as in \
+                 /proc/PID/cgroup, a systemd unit, or the id of a container",
+                cgroup::MOUNT
+            );
+        }
+        self.resolve()
+    }
+
     /// What it means on this host.
     pub(crate) fn resolve(&self) -> Result<Filter> {
         Ok(Filter {
@@ -52,27 +72,6 @@ impl Selection {
             port_tested: false,
         })
     }
-}
-
-/// What of the filter nobody on this host fits: a sentence each. `traced`: listeners that are opened
-/// later are shown too.
-pub(crate) fn unmatched(filter: &Filter, inventory: &Inventory, traced: bool) -> Vec<String> {
-    let later = if traced { "; those that are opened from now on are traced" } else { "" };
-    let pids = filter.without_listener(&inventory.listeners);
-    let pids = pids.into_iter().map(|pid| {
-        if process_exists(pid) {
-            format!("process {pid} holds no TCP listener{later}")
-        } else {
-            format!(
-                "there is no process {pid}, so -p {pid} matches nothing: has its service been \
-                 restarted?"
-            )
-        }
-    });
-    let cgroup = filter.unknown_cgroup(&inventory.listeners);
-    let cgroup =
-        cgroup.map(|asked| format!("control group `{asked}` holds no TCP listener{later}"));
-    pids.chain(cgroup).collect()
 }
 
 /// The inode number of a network namespace.
@@ -96,6 +95,26 @@ fn inum(asked: &str) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_asked_for_by_path_or_pid_must_be_there() {
+        let refused = |selection: Selection| selection.resolve_here().unwrap_err().to_string();
+        let of = |path: &str| Selection { cgroup: Some(path.to_owned()), ..Selection::default() };
+        if cgroup::exists("/").is_some() {
+            let error = refused(of("/no/such-group"));
+            assert!(error.starts_with("there is no control group `/no/such-group`"), "{error}");
+            assert!(refused(of("/sys/fs/cgroup/no/such")).contains("`/sys/fs/cgroup/no/such`"));
+        }
+        // Of those that have another name, only listeners tell.
+        for there in ["/", "/sys/fs/cgroup", "no-such.service"] {
+            of(there).resolve_here().unwrap();
+        }
+        let by_pid = |pid| Selection { pid: vec![pid], ..Selection::default() };
+        assert!(refused(by_pid(u32::MAX)).starts_with("there is no process 4294967295;"));
+        by_pid(std::process::id()).resolve_here().unwrap();
+        // A recording is of another host.
+        of("/no/such-group").resolve().unwrap();
+    }
 
     #[test]
     fn namespaces_by_number_path_and_name() {

@@ -28,18 +28,22 @@ impl Live {
         let mut keep = |event| {
             if pending.len() < WAITING { pending.push_back(event) } else { *overrun += 1 }
         };
-        let mut looking = pin!(self.attribution.counters(&self.wanted, anew));
-        let found = loop {
-            tokio::select! {
-                found = &mut looking => break found,
-                waited = self.ring.wait(&mut keep) => waited.context("cannot read the ring")?,
+        let found = {
+            let mut looking = pin!(self.attribution.counters(&self.wanted, anew));
+            loop {
+                tokio::select! {
+                    found = &mut looking => break found,
+                    waited = self.ring.wait(&mut keep) => waited.context("cannot read the ring")?,
+                }
             }
         };
         match found {
-            Ok(readings) => Ok(Some(readings)),
+            Ok(readings) => {
+                self.answered();
+                Ok(Some(readings))
+            }
             Err(error) => {
-                log::warn!("cannot read the kernel's counters: {error}");
-                self.unanswered += 1;
+                self.unanswered(&error);
                 Ok(None)
             }
         }

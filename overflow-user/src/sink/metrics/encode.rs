@@ -9,6 +9,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use overflow_core::text::untrusted::escape;
+
 use super::{
     catalog::{Kind, PREFIX, Value},
     families::{Families, Sample},
@@ -92,9 +94,9 @@ fn write(metric: &mut MetricEncoder<'_>, sample: &Sample) -> fmt::Result {
     number(&mut metric.encode_family(&labels)?, &sample.value, none)
 }
 
-/// The library writes values as they are, and a process may have any name.
+/// The library writes values as they are.
 fn escaped(value: &str) -> String {
-    value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
+    escape(value).replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n")
 }
 
 fn number(

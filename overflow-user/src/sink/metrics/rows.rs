@@ -116,7 +116,8 @@ impl RowLimit {
             });
             entry.add(listened, &totals);
         }
-        for listener in &snapshot.inventory.listeners {
+        let meant = |listener: &&Listener| snapshot.filter.listener(listener);
+        for listener in snapshot.inventory.listeners.iter().filter(meant) {
             let key = self.key_of(listener);
             let entry = entries.entry(key.clone()).or_insert_with(|| {
                 order.push(key);
@@ -302,11 +303,11 @@ impl ListenerLabels {
             netns: Some(netns),
             listener,
             inode: String::new(),
-            process: main.map(|p| p.comm.clone()).unwrap_or_default(),
+            process: main.map(|p| p.comm.to_string()).unwrap_or_default(),
             container: cgroup
-                .and_then(|c| Some(c.container.as_ref()?.short_id().to_owned()))
+                .and_then(|c| Some(c.container.as_ref()?.short_id().to_string()))
                 .unwrap_or_default(),
-            pod_uid: cgroup.and_then(|c| c.pod.clone()).unwrap_or_default(),
+            pod_uid: cgroup.and_then(|c| Some(c.pod.as_ref()?.to_string())).unwrap_or_default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
     env, fs,
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
     encode::{Format, encode},
     *,
 };
+use crate::pipeline::EVERYTHING;
 use crate::sink::trace::{
     Full, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits, Whose,
 };
@@ -34,11 +36,11 @@ impl Metric {
 
 fn owned(comm: &str) -> Listener {
     let cgroup = Cgroup {
-        container: Some(Container { runtime: "docker".to_owned(), id: "web".to_owned() }),
-        pod: Some("8b1f".to_owned()),
+        container: Some(Container { runtime: "docker".into(), id: "web".into() }),
+        pod: Some("8b1f".into()),
         ..Cgroup::default()
     };
-    let process = Process { pid: 9, ppid: 1, comm: comm.to_owned(), start: 0, cgroup };
+    let process = Process { pid: 9, ppid: 1, comm: comm.into(), start: 0, cgroup };
     let owner = Some(Owner::new(vec![9], vec![process]));
     Listener { recv_q: 3, send_q: Some(2), owner, ..sample::listener("0.0.0.0:80") }
 }
@@ -55,6 +57,11 @@ pub(in crate::sink) fn expect(name: &str, got: &str) {
         assert_eq!(got, expected, "{name}; UPDATE_EXPECT=1 writes it, then look at the diff");
     }
     assert_eq!(got.len(), expected.len(), "{name} is longer or shorter than it was");
+}
+
+/// The page in both formats.
+pub(in crate::sink) fn pages(numbers: &Shared) -> [String; 2] {
+    [Format::OpenMetrics, Format::Classic].map(|f| encode(&numbers.families(), f).unwrap())
 }
 
 /// The page after one second, of a listener that was full.
@@ -123,6 +130,7 @@ pub(in crate::sink) fn shared(comm: &str) -> Shared {
         t_ns: 1,
         listeners: vec![listened],
         inventory: &inventory,
+        filter: &EVERYTHING,
         accepts: true,
         suppressed: 0,
         losses: vec![(Loss::Kernel(overflow_common::Loss::RingFull), 6)],
@@ -206,7 +214,7 @@ fn the_page_in_both_formats() {
 #[test]
 fn a_process_cannot_forge_lines_by_its_name() {
     let page = encode(&shared("a\"} 1\nb\\").families(), Format::Classic).unwrap();
-    assert!(page.contains(r#",process="a\"} 1\nb\\","#), "{page}");
+    assert!(page.contains(r#",process="a\"} 1\\u000ab\\","#), "{page}");
     assert!(!page.lines().any(|l| l.starts_with('b')));
 }
 
@@ -254,6 +262,47 @@ fn only_the_page_is_served() {
             for stream in silent {
                 let _ = stream.shutdown(Shutdown::Both);
             }
+        });
+        asked.await.unwrap();
+        serving.abort();
+    });
+}
+
+/// Those that say nothing, that never finish asking, that never read, and that ask for too much.
+#[test]
+fn whoever_is_slow_keeps_nobody_from_the_page() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = endpoint.address().unwrap();
+        let serving = tokio::spawn(endpoint.serve(shared("nginx")));
+        let asked = tokio::task::spawn_blocking(move || {
+            let headers = "X: y\r\n".repeat(100);
+            let many = answer(address, &format!("GET /metrics HTTP/1.1\r\n{headers}\r\n"));
+            assert!(many.starts_with("HTTP/1.1 431"), "{many}");
+            let asking =
+                ["", "GET /met", "GET /metrics HTTP/1.1\r\nX-", "GET /metrics HTTP/1.1\r\n\r\n"];
+            let slow: Vec<_> = (0..200)
+                .map(|i| {
+                    let mut stream = TcpStream::connect(address).unwrap();
+                    // Those that were here for longest may have been left already.
+                    let _ = stream.write_all(asking[i % asking.len()].as_bytes());
+                    stream
+                })
+                .collect();
+            let began = Instant::now();
+            for _ in 0..10 {
+                let page = answer(address, "GET /metrics HTTP/1.1\r\n\r\n");
+                assert!(page.starts_with("HTTP/1.1 200") && page.ends_with('\n'), "{page}");
+            }
+            assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+            // Without anybody else, too, they are left in the end.
+            let mut last = &slow[197];
+            last.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut rest = Vec::new();
+            let _ = last.read_to_end(&mut rest);
+            assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+            assert!(!rest.starts_with(b"HTTP/1.1 200"));
         });
         asked.await.unwrap();
         serving.abort();

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 
-use super::{attribute, list, number, scope, text};
+use super::{attribute, list, number, scope, string, text};
 use crate::sink::trace::certain_owner;
 use overflow_core::{
     explain::Lang,
@@ -47,10 +47,10 @@ impl ListenerLabels {
             netns,
             listener: first.map(|l| l.place()),
             inode,
-            process: main.map(|p| (p.comm.clone(), p.pid)),
+            process: main.map(|p| (p.comm.to_string(), p.pid)),
             called_listen: owner.is_some_and(|owner| owner.called_listen),
-            container: main.and_then(|p| Some(p.cgroup.container.as_ref()?.id.clone())),
-            pod: main.and_then(|p| p.cgroup.pod.clone()),
+            container: main.and_then(|p| Some(p.cgroup.container.as_ref()?.id.to_string())),
+            pod: main.and_then(|p| Some(p.cgroup.pod.as_ref()?.to_string())),
         }
     }
 
@@ -108,7 +108,7 @@ pub(super) fn record(
     if let Some(labels) = labels {
         labels.attributes(&mut attributes);
     }
-    let body = Value::StringValue(sentence(connection));
+    let body = string(&sentence(connection));
     LogRecord {
         time_unix_nano: connection.stages.iter().map(|s| s.t_ns).min().map_or(0, &wall),
         observed_time_unix_nano: wall(now_ns),
@@ -195,6 +195,7 @@ fn network(address: SocketAddr) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+
     use super::*;
     use overflow_core::verdict::Values;
 

@@ -18,6 +18,8 @@ use opentelemetry_proto::tonic::{
 
 pub use sink::Exported;
 
+use overflow_core::text::untrusted::escape;
+
 /// What all requests are about: names and values, those of `given` before this program's own.
 fn resource(given: &BTreeMap<String, String>, kernel: &str, host: &str) -> Resource {
     let own = [
@@ -45,7 +47,7 @@ fn scope() -> InstrumentationScope {
 }
 
 fn text(name: &str, value: impl Into<String>) -> KeyValue {
-    attribute(name, Value::StringValue(value.into()))
+    attribute(name, string(&value.into()))
 }
 
 fn number(name: &str, value: impl Into<i64>) -> KeyValue {
@@ -53,8 +55,13 @@ fn number(name: &str, value: impl Into<i64>) -> KeyValue {
 }
 
 fn list<'a>(name: &str, values: impl Iterator<Item = &'a str>) -> KeyValue {
-    let value = |text: &str| AnyValue { value: Some(Value::StringValue(text.to_owned())) };
+    let value = |text: &str| AnyValue { value: Some(string(text)) };
     attribute(name, Value::ArrayValue(ArrayValue { values: values.map(value).collect() }))
+}
+
+/// Escaped, should it have come here otherwise: collectors' tools print to terminals.
+fn string(text: &str) -> Value {
+    Value::StringValue(escape(text).into_owned())
 }
 
 fn attribute(name: &str, value: Value) -> KeyValue {

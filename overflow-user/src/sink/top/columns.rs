@@ -9,7 +9,7 @@ use crate::sink::{
 };
 use overflow_core::{
     owner::Owner,
-    text::style::Tone,
+    text::{Untrusted, style::Tone},
     verdict::{Class, VerdictId},
 };
 
@@ -267,8 +267,8 @@ fn place(row: &Row, width: usize, _: u64) -> String {
     }
 }
 
-fn process(row: &Row) -> Option<(&str, u32)> {
-    owner(row).and_then(Owner::main).map(|p| (p.comm.as_str(), p.pid))
+fn process(row: &Row) -> Option<(&Untrusted, u32)> {
+    owner(row).and_then(Owner::main).map(|p| (&p.comm, p.pid))
 }
 
 /// `129/128`, shortened where it does not fit.

@@ -6,6 +6,7 @@ use overflow_common::RawEvent;
 use ratatui::{Terminal, backend::TestBackend};
 
 use super::*;
+use crate::pipeline::EVERYTHING;
 use crate::sink::trace::{
     Full, JudgedEvent, Listened, Message, Opening, Sink as _, Snapshot, Totals, Waits, Whose,
 };
@@ -49,8 +50,9 @@ fn shown(top: &Shared, width: u16, height: u16) -> String {
 }
 
 fn listener(local: &str, comm: &str, pid: u32) -> Listener {
-    let cgroup = Cgroup { unit: Some(format!("{comm}.service")), ..Cgroup::default() };
-    let process = Process { pid, ppid: 1, comm: comm.to_owned(), start: 1, cgroup };
+    let cgroup =
+        Cgroup { unit: Some(format!("{comm}.service").as_str().into()), ..Cgroup::default() };
+    let process = Process { pid, ppid: 1, comm: comm.into(), start: 1, cgroup };
     let pids = (pid..pid + 3).collect();
     let owner = Owner::new(pids, vec![process]);
     Listener { netns: NETNS, owner: Some(owner), drops: Some(7), ..sample::listener(local) }
@@ -156,6 +158,7 @@ fn second(
         t_ns,
         listeners: listeners.collect(),
         inventory,
+        filter: &EVERYTHING,
         accepts: false,
         suppressed: 0,
         losses: Vec::new(),
@@ -281,6 +284,7 @@ fn no_size_is_too_small_to_draw() {
         t_ns: 13 * SECOND,
         listeners: Vec::new(),
         inventory: &inventory,
+        filter: &EVERYTHING,
         accepts: false,
         suppressed: 0,
         losses,
@@ -312,6 +316,7 @@ fn the_audit_is_in_the_title() {
         t_ns: 13 * SECOND,
         listeners: Vec::new(),
         inventory: &inventory,
+        filter: &EVERYTHING,
         accepts: false,
         suppressed: 0,
         losses: Vec::new(),
@@ -415,6 +420,7 @@ fn a_group_stands_above_its_members() {
         t_ns: 2 * SECOND,
         listeners: vec![all],
         inventory: &inventory,
+        filter: &EVERYTHING,
         accepts: true,
         suppressed: 0,
         losses: Vec::new(),

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use super::*;
-use crate::sink::trace::{Full, Waits};
+use crate::{
+    pipeline::{EVERYTHING, Filter},
+    sink::trace::{Full, Waits},
+};
 use overflow_core::{
     listeners::{Inventory, sample},
     verdict::VerdictId,
@@ -20,6 +23,7 @@ fn snapshot<'a>(inventory: &'a Inventory, listeners: Vec<Listened<'a>>) -> Snaps
         t_ns: 0,
         listeners,
         inventory,
+        filter: &EVERYTHING,
         accepts: false,
         suppressed: 0,
         losses: Vec::new(),
@@ -216,4 +220,22 @@ fn quiet_listeners_give_way() {
         ("127.0.0.1:1005", 1)
     );
     assert!(rows[0].queues.is_some());
+}
+
+#[test]
+fn quiet_listeners_that_are_not_asked_for_have_no_row() {
+    let listeners = ["0.0.0.0:80", "0.0.0.0:81"].map(sample::listener);
+    let elsewhere = Listener { netns: 2, ..sample::listener("0.0.0.0:80") };
+    let inventory = inventory(listeners.into_iter().chain([elsewhere]).collect());
+    let rows = |filter: &Filter| {
+        let snapshot = Snapshot { filter, ..snapshot(&inventory, Vec::new()) };
+        let rows = RowLimit::default().rows(&snapshot).0;
+        rows.iter().map(|row| (row.labels.netns, row.labels.listener.clone())).collect::<Vec<_>>()
+    };
+    let row = |netns, listener: &str| (Some(netns), listener.to_owned());
+    assert_eq!(rows(&EVERYTHING).len(), 3);
+    let netns = Filter { netns: vec![2], ..Filter::default() };
+    assert_eq!(rows(&netns), [row(2, "0.0.0.0:80")]);
+    let port = Filter { ports: vec![81], ..Filter::default() };
+    assert_eq!(rows(&port), [row(1, "0.0.0.0:81")]);
 }

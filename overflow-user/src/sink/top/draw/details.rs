@@ -12,9 +12,9 @@ use crate::sink::{
     trace_text::by_count,
 };
 use overflow_core::{
-    listeners::{Forecast, Listener, Sysctls},
+    listeners::{Forecast, Listener, Namespace, Sysctls},
     owner::Owner,
-    text::{duration::narrow, printable, style::Tone},
+    text::{duration::narrow, style::Tone},
 };
 
 /// Lines of the bars at the top.
@@ -64,11 +64,9 @@ pub(super) fn page(
 fn owners(text: &mut Text, state: &State, row: &Row) {
     let namespace = state.inventory.namespaces.get(&row.key.0).map(|s| &s.namespace);
     let name = match namespace {
-        Some(n) if n.name.is_some() => {
-            format!(" ({})", printable(n.name.as_deref().unwrap_or("")))
-        }
-        Some(n) if n.own => " (this one)".to_owned(),
-        _ => String::new(),
+        Some(Namespace { name: Some(name), .. }) => format!(" ({name})"),
+        Some(Namespace { own: true, .. }) => " (this one)".to_owned(),
+        Some(_) | None => String::new(),
     };
     let closed = if row.gone() { ", closed meanwhile" } else { "" };
     text.flow(
@@ -96,7 +94,7 @@ fn owners(text: &mut Text, state: &State, row: &Row) {
 fn holders(owner: &Owner) -> Vec<String> {
     let name = |pid: &u32| {
         let process = owner.processes.iter().find(|p| p.pid == *pid);
-        process.map_or_else(|| pid.to_string(), |p| format!("{}/{pid}", printable(&p.comm)))
+        process.map_or_else(|| pid.to_string(), |p| format!("{}/{pid}", p.comm))
     };
     owner.pids.iter().map(name).collect()
 }
