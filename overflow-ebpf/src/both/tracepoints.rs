@@ -106,7 +106,7 @@ fn receive(skb: u64) -> Option<()> {
         state.event.kind = Kind::Syn as u8;
         // What it rises by from here on is this SYN's.
         let rise = Counters::get()?.begin::<Probed>(state.net);
-        audit::unseen(state.event.netns, rise, 0);
+        audit::compare(state.event.netns, rise, 0);
     }
     state.mark(Path::TP_RECEIVE);
     state.skb = skb;
@@ -189,7 +189,7 @@ fn counted(state: &mut PathState, skb: u64) -> Option<()> {
     if path & Path::COUNTED != 0 {
         state.mark(path);
     }
-    audit::unseen(state.event.netns, rise, path);
+    audit::compare(state.event.netns, rise, path);
     if path & Path::COUNTED_DROP != 0 {
         let presumed = state.event.sk_state == 0;
         if state.event.sk == 0 {

@@ -33,7 +33,7 @@ pub fn refused<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> u32 {
 #[inline(always)]
 fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
     let state = CpuState::get()?;
-    if reported_by_ipv4::<M>(skb, v6) {
+    if reported_by_ipv4::<M>(skb, v6) || arm::is_over() {
         return None;
     }
     let net = Listener::net::<M>(sk);
@@ -43,7 +43,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
     }
     let counted = rise.path();
     let netns = M::exact::<u32>(net, &NET_INUM) as u32;
-    audit::unseen(netns, rise, counted);
+    audit::compare(netns, rise, counted);
     if tcp_flags::<M>(skb) & (SYN | ACK) == SYN {
         // Fast Open tries a child at the SYN, which then goes on without it.
         let full = counted & (Path::COUNTED_OVERFLOW | Path::UNCOUNTED) != 0;

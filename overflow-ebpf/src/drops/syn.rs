@@ -49,6 +49,9 @@ fn dropped<M: AttachMode>(sk: u64, skb: u64) -> u32 {
 fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
     let state = CpuState::get()?;
     let cookie = state.made_cookie(skb);
+    if arm::is_over() {
+        return None;
+    }
     let net = Listener::net::<M>(sk);
     let rise = Counters::get()?.rose::<M>(net);
     if !arm::armed() || !(cookie || rise.any()) {
@@ -67,7 +70,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         }
     }
     let netns = M::exact::<u32>(net, &NET_INUM) as u32;
-    audit::unseen(netns, rise, path);
+    audit::compare(netns, rise, path);
     if path == 0 {
         return None;
     }

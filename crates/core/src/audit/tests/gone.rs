@@ -23,7 +23,15 @@ fn fewer_segments_than_before_are_another_namespaces() {
         let zero: Values = Counter::AUDITED.iter().map(|c| (*c, 0)).collect();
         let namespaces = [(9, zero), (NETNS, values(&[]))].into();
         let seen = Readings { namespaces, segments: [(9, segments)].into(), hidden: vec![] };
-        let look = Look { t_ns: 1, cut, watched: STRICT, seen, left_out: Vec::new() };
+        let look = Look {
+            t_ns: 1,
+            cut,
+            watched: STRICT,
+            seen,
+            left_out: Vec::new(),
+            read: Vec::new(),
+            pending: None,
+        };
         case.auditor.look(&look, &[]);
     };
     look(&mut case, Cut::Running, 50);
