@@ -26,12 +26,23 @@ pub fn left_out(netns: u32, what: LeftOut, n: u64) -> u32 {
     0
 }
 
+/// What a segment itself was counted for, where its CPU's counters had risen by more than one drop of
+/// different kinds: that is what user space will say of it, from its queue.
+#[inline(always)]
+pub fn own(path: u32, full: bool) -> u32 {
+    if path & Path::UNCOUNTED == 0 {
+        path
+    } else if full {
+        Path::COUNTED_DROP | Path::COUNTED_OVERFLOW
+    } else {
+        Path::COUNTED_DROP
+    }
+}
+
 /// A segment that is not asked for was dropped, as its path says.
 #[inline(always)]
 pub fn filtered(netns: u32, path: u32) {
-    if path & (Path::TP_SEND_RESET | Path::SEND_RESET) != 0
-        && path & (Path::COUNTED_DROP | Path::UNCOUNTED) != 0
-    {
+    if path & (Path::TP_SEND_RESET | Path::SEND_RESET) != 0 && path & Path::COUNTED_DROP != 0 {
         left_out(netns, LeftOut::FilteredReset, 1);
     }
     dropped(netns, path);
@@ -41,7 +52,7 @@ pub fn filtered(netns: u32, path: u32) {
 fn dropped(netns: u32, path: u32) {
     let what = if path & (Path::COOKIE_INIT | Path::TP_SYNACK_COOKIE) != 0 {
         LeftOut::FilteredCookie
-    } else if path & (Path::COUNTED_OVERFLOW | Path::UNCOUNTED) != 0 {
+    } else if path & Path::COUNTED_OVERFLOW != 0 {
         LeftOut::FilteredOverflow
     } else if path & Path::COUNTED_QUEUE_FULL != 0 {
         LeftOut::FilteredQueueFull
@@ -58,7 +69,7 @@ pub fn unwanted(event: &RawEvent, fast_open: bool) {
     let RawEvent { netns, path, .. } = *event;
     if event.kind == Kind::Syn as u8 {
         if path & Path::SYN_RECV_SOCK_NULL != 0 {
-            let full = path & (Path::COUNTED_OVERFLOW | Path::UNCOUNTED) != 0;
+            let full = path & Path::COUNTED_OVERFLOW != 0;
             let what = if full { LeftOut::FastOpenOverflow } else { LeftOut::FastOpenDrop };
             left_out(netns, what, 1);
             return;
@@ -69,7 +80,7 @@ pub fn unwanted(event: &RawEvent, fast_open: bool) {
     } else if path & (Path::REQSK_DROP | Path::SEND_RESET) != 0 {
         left_out(netns, LeftOut::FilteredReset, 1);
     }
-    if path & (Path::COUNTED_DROP | Path::UNCOUNTED | Path::COOKIE_INIT) != 0 {
+    if path & (Path::COUNTED_DROP | Path::COOKIE_INIT) != 0 {
         dropped(netns, path);
     }
 }
@@ -88,7 +99,7 @@ pub fn compare(netns: u32, rise: Rise, path: u32) {
     }
     took(netns, overflows, drops, queue_full);
     let own = |bits: u32| u64::from(path & bits != 0);
-    let own_overflows = own(Path::COUNTED_OVERFLOW | Path::UNCOUNTED);
+    let own_overflows = own(Path::COUNTED_OVERFLOW);
     let own_queue_full = own(Path::COUNTED_QUEUE_FULL);
     let own_drops = own_overflows | own_queue_full | own(Path::COUNTED_DROP);
     if drops > own_drops {

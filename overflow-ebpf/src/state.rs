@@ -11,7 +11,7 @@ use overflow_common::{
 
 use crate::{
     arm, audit,
-    counters::Counters,
+    counters::{Counters, Rise},
     emit, filter,
     globals::QUIET,
     losses,
@@ -145,10 +145,10 @@ impl PathState {
         let rise = Counters::rose_at_socket(self.event.sk);
         let path = rise.path();
         // Where they do not tell, the queues do.
-        if path & Path::COUNTED != 0 || self.unwanted != 0 {
+        if path & Path::COUNTED != 0 {
             self.event.path |= path;
         }
-        audit::compare(self.event.netns, rise, path);
+        self.compare(rise, path);
     }
 
     /// Notes what they rose by with a child that Fast Open tried at the SYN and did not get: the SYN
@@ -157,10 +157,19 @@ impl PathState {
     pub fn counted_child(&mut self) {
         let rise = Counters::rose_at_socket(self.event.sk);
         let path = rise.path();
+        self.compare(rise, path);
+    }
+
+    #[inline(always)]
+    fn compare(&mut self, rise: Rise, path: u32) {
+        let (before, after) = (self.event.before, self.event.after);
+        let full = before.ack_backlog > before.max_ack_backlog
+            || after.ack_backlog > after.max_ack_backlog;
+        let own = audit::own(path, full);
         if self.unwanted != 0 {
-            self.event.path |= path;
+            self.event.path |= own;
         }
-        audit::compare(self.event.netns, rise, path);
+        audit::compare(self.event.netns, rise, own);
     }
 
     /// Sets path bits.

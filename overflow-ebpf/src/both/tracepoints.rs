@@ -189,7 +189,9 @@ fn counted(state: &mut PathState, skb: u64) -> Option<()> {
     if path & Path::COUNTED != 0 {
         state.mark(path);
     }
-    audit::compare(state.event.netns, rise, path);
+    let queue = state.event.before;
+    let own = audit::own(path, queue.ack_backlog > queue.max_ack_backlog);
+    audit::compare(state.event.netns, rise, own);
     if path & Path::COUNTED_DROP != 0 {
         let presumed = state.event.sk_state == 0;
         if state.event.sk == 0 {

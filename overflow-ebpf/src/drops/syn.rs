@@ -70,7 +70,8 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         }
     }
     let netns = M::exact::<u32>(net, &NET_INUM) as u32;
-    audit::compare(netns, rise, path);
+    let own = audit::own(path, true);
+    audit::compare(netns, rise, own);
     if path == 0 {
         return None;
     }
@@ -81,7 +82,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         return None;
     }
     let Some(listener) = Listener::at::<M>(sk, net) else {
-        audit::filtered(netns, path);
+        audit::filtered(netns, own);
         return None;
     };
     if cookie {
@@ -101,7 +102,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         let wanted = skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some()
             && filter::wants_segment(event);
         if !wanted {
-            audit::filtered(netns, path);
+            audit::filtered(netns, own);
         }
         wanted
     });

@@ -217,10 +217,8 @@ impl Auditor {
             self.accounts.values_mut().for_each(|account| account.read_at_work = account.read);
         }
         for pending in look.pending.iter().flatten() {
-            // Of one that is gone, or that is not audited, it is nothing.
-            if look.seen.namespaces.contains_key(&pending.netns)
-                && let Some(account) = self.accounts.get_mut(&pending.netns)
-            {
+            // What nobody has heard of is no namespace: the survey reads the list's head as one.
+            if let Some(account) = self.accounts.get_mut(&pending.netns) {
                 for (kind, count) in pending.unseen() {
                     *account.left_out.entry(kind).or_default() += count;
                 }
@@ -277,11 +275,11 @@ impl Auditor {
             }
             if gone {
                 balances.retain(|balance| !balance.is_quiet());
-                balances.iter_mut().for_each(|balance| account.say_how_read(balance));
             }
             let appeared = account.rise.as_ref().is_none_or(Rise::appeared);
             if !balances.is_empty() || account.rise.is_some() {
-                account.audit = Some(NamespaceAudit { netns: *netns, appeared, balances });
+                account.audit =
+                    Some(NamespaceAudit { netns: *netns, appeared, unread: gone, balances });
             }
         }
     }
@@ -319,18 +317,5 @@ impl Account {
             }
             _ => Some((least, most)),
         }
-    }
-
-    /// Says of a namespace that is gone where the numbers come from.
-    fn say_how_read(&self, balance: &mut Balance) {
-        let read = self.read.is_some_and(|read| read.of(balance.counter).is_some());
-        let stands = if read {
-            "the namespace was gone before its counters could be read a last time: what hooks have \
-             read of them stands for what they rose by"
-        } else {
-            "the namespace was gone before its counters could be read a last time: what was told \
-             stands for what they rose by"
-        };
-        balance.why.push(stands.to_owned());
     }
 }
