@@ -9,6 +9,22 @@ const TPROXY: &[Need] = &[Need { what: "Tproxy", since: Some((5, 10)) }];
 const DESTROY: &[Need] = &[Need { what: "SOCK_DESTROY", since: Some((5, 10)) }];
 const MD5: &[Need] = &[Need { what: "TCP_MD5SIG", since: Some((5, 10)) }];
 
+/// Two children fill the queue of the listener, and three SYNs more come.
+const FULL_FOR_SYNS: Case = Case {
+    told: &[told("syn.drop.accept_queue_full", 3, "a").clients(40_003, 40_005)],
+    counters: &[("s", "ListenOverflows", 3), ("s", "ListenDrops", 3)],
+    modes: MODES,
+    ..CASE
+};
+
+/// One child fills the queue of the listener, which was made shorter, and two ACKs more come.
+const FULL_FOR_ACKS: Case = Case {
+    told: &[told("ack.drop.overflow", 2, "a").clients(40_002, 40_003)],
+    counters: &[("s", "ListenOverflows", 2), ("s", "ListenDrops", 2)],
+    modes: MODES,
+    ..CASE
+};
+
 /// The cases.
 pub const CASES: &[Case] = &[
     // nf_nat_redirect_ipv4 gives the segment the listener's port; the client knows another one.
@@ -27,11 +43,8 @@ pub const CASES: &[Case] = &[
             s hs 5122 40010
             s accept b n=1 all
             s accept a n=2 all",
-        told: &[told("syn.drop.accept_queue_full", 3, "a").clients(40_003, 40_005)],
-        counters: &[("s", "ListenOverflows", 3), ("s", "ListenDrops", 3)],
-        modes: MODES,
         needs: REDIRECT,
-        ..CASE
+        ..FULL_FOR_SYNS
     },
     Case {
         name: "redirect.third_ack",
@@ -52,11 +65,8 @@ pub const CASES: &[Case] = &[
             s hs 5122 40010
             s accept b n=1 all
             s accept a n=1 all",
-        told: &[told("ack.drop.overflow", 2, "a").clients(40_002, 40_003)],
-        counters: &[("s", "ListenOverflows", 2), ("s", "ListenDrops", 2)],
-        modes: MODES,
         needs: REDIRECT,
-        ..CASE
+        ..FULL_FOR_ACKS
     },
     // nf_tproxy_get_sock_v4 finds the listener, and the segment keeps its own port.
     Case {
@@ -74,11 +84,8 @@ pub const CASES: &[Case] = &[
             s hs 5122 40010
             s accept b n=1 all
             s accept a n=2 all",
-        told: &[told("syn.drop.accept_queue_full", 3, "a").clients(40_003, 40_005)],
-        counters: &[("s", "ListenOverflows", 3), ("s", "ListenDrops", 3)],
-        modes: MODES,
         needs: TPROXY,
-        ..CASE
+        ..FULL_FOR_SYNS
     },
     Case {
         name: "tproxy.third_ack",
@@ -99,11 +106,8 @@ pub const CASES: &[Case] = &[
             s hs 5122 40010
             s accept b n=1 all
             s accept a n=1 all",
-        told: &[told("ack.drop.overflow", 2, "a").clients(40_002, 40_003)],
-        counters: &[("s", "ListenOverflows", 2), ("s", "ListenDrops", 2)],
-        modes: MODES,
         needs: TPROXY,
-        ..CASE
+        ..FULL_FOR_ACKS
     },
     // tcp_abort: of a request nothing is sent (inet_csk_reqsk_queue_drop), of a child an RST.
     Case {
