@@ -35,6 +35,10 @@ left_out! {
         "A third ACK of a listener that is not asked for is answered by RST for want of a child: \
          `EmbryonicRsts` rises. It is counted beside its [`Self::FilteredOverflow`] or \
          [`Self::FilteredDrop`].";
+    FilteredFastOpen
+        "A SYN to a listener that is not asked for and that has Fast Open: one of the counters of \
+         Fast Open may have risen. A child that it did not get is counted as \
+         [`Self::FastOpenOverflow`] or [`Self::FastOpenDrop`] instead.";
     UnaskedCookie
         "A SYN was answered by a cookie because `tcp_syncookies` is 2, which is nothing to report: \
          `SyncookiesSent` and `TCPReqQFullDoCookies` rose.";
@@ -67,9 +71,41 @@ pub struct LeftOutKey {
 
 const _: () = assert!(size_of::<LeftOutKey>() == 8);
 
+/// What the eBPF side has read that a namespace's counters rose by, on all CPUs together.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CountersRead {
+    /// `ListenOverflows`.
+    pub overflows: u64,
+    /// `ListenDrops`.
+    pub drops: u64,
+    /// `TCPReqQFullDrop`.
+    pub queue_full: u64,
+    /// How often they had risen by nobody knows how much: a CPU read them for the first time.
+    pub unknown: u64,
+}
+
+const _: () = assert!(size_of::<CountersRead>() == 32);
+
+/// What hooks do, as user space tells them.
+#[repr(u64)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing is judged: not all hooks are attached. Counters are read all the same.
+    Attaching = 0,
+    /// Everything is judged.
+    Judging = 1,
+    /// Nothing is judged any more, and no counter is read: what they stand at now is compared.
+    Over = 2,
+}
+
 #[cfg(feature = "user")]
 // SAFETY: repr(C) without padding (asserted above) and Copy; any bytes are a valid value.
 unsafe impl aya::Pod for LeftOutKey {}
+
+#[cfg(feature = "user")]
+// SAFETY: as above.
+unsafe impl aya::Pod for CountersRead {}
 
 impl LeftOut {
     /// The one with this number, if there is one.

@@ -37,7 +37,9 @@ macro_rules! losses {
 losses! {
     RingFull "ring_full"
         "The ring was full: a record was thrown away, and the connection that it was about may \
-         lack a stage or be missing altogether. Counts made in the kernel are not affected.";
+         lack a stage or be missing altogether. Counts made in the kernel are not affected: with \
+         --all, --summary and top those of SYNs and of accept queues, and those of third ACKs but on \
+         the tracepoint rung, where only the connection's records tell what became of one.";
     BadHeader "bad_header"
         "A segment that TCP was handed had no IP header that is understood: it is not reported.";
     PathInterrupted "path_interrupted"

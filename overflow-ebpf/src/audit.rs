@@ -2,7 +2,7 @@
 //! namespace's counters, and these are the difference.
 
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
-use overflow_common::{LeftOut, LeftOutKey, Loss, Path};
+use overflow_common::{CountersRead, Kind, LeftOut, LeftOutKey, Loss, Path, RawEvent};
 
 use crate::{atomic, counters::Rise, losses};
 
@@ -26,17 +26,33 @@ pub fn left_out(netns: u32, what: LeftOut, n: u64) -> u32 {
     0
 }
 
+/// What a segment itself was counted for, where its CPU's counters had risen by more than one drop of
+/// different kinds: that is what user space will say of it, from its queue.
+#[inline(always)]
+pub fn own(path: u32, full: bool) -> u32 {
+    if path & Path::UNCOUNTED == 0 {
+        path
+    } else if full {
+        Path::COUNTED_DROP | Path::COUNTED_OVERFLOW
+    } else {
+        Path::COUNTED_DROP
+    }
+}
+
 /// A segment that is not asked for was dropped, as its path says.
 #[inline(always)]
 pub fn filtered(netns: u32, path: u32) {
-    if path & (Path::TP_SEND_RESET | Path::SEND_RESET) != 0
-        && path & (Path::COUNTED_DROP | Path::UNCOUNTED) != 0
-    {
+    if path & (Path::TP_SEND_RESET | Path::SEND_RESET) != 0 && path & Path::COUNTED_DROP != 0 {
         left_out(netns, LeftOut::FilteredReset, 1);
     }
+    dropped(netns, path);
+}
+
+#[inline(always)]
+fn dropped(netns: u32, path: u32) {
     let what = if path & (Path::COOKIE_INIT | Path::TP_SYNACK_COOKIE) != 0 {
         LeftOut::FilteredCookie
-    } else if path & (Path::COUNTED_OVERFLOW | Path::UNCOUNTED) != 0 {
+    } else if path & Path::COUNTED_OVERFLOW != 0 {
         LeftOut::FilteredOverflow
     } else if path & Path::COUNTED_QUEUE_FULL != 0 {
         LeftOut::FilteredQueueFull
@@ -46,18 +62,84 @@ pub fn filtered(netns: u32, path: u32) {
     left_out(netns, what, 1);
 }
 
-/// What the counters rose by beyond what the segment with this path accounts for: no hook saw it.
+/// A segment of a listener that is not asked for has come to its end, where every handshake is
+/// followed. `fast_open`: its listener has it.
 #[inline(always)]
-pub fn unseen(netns: u32, rise: Rise, path: u32) {
-    let own = |bits: u32| u64::from(path & bits != 0);
-    let overflows = own(Path::COUNTED_OVERFLOW | Path::UNCOUNTED);
-    let queue_full = own(Path::COUNTED_QUEUE_FULL);
-    let drops = overflows | queue_full | own(Path::COUNTED_DROP);
-    if rise.is_known() && rise.drops > drops {
-        rest(netns, LeftOut::UnseenDrop, rise.drops - drops);
-        rest(netns, LeftOut::UnseenOverflow, rise.overflows.wrapping_sub(overflows));
-        rest(netns, LeftOut::UnseenQueueFull, rise.queue_full.wrapping_sub(queue_full));
+pub fn unwanted(event: &RawEvent, fast_open: bool) {
+    let RawEvent { netns, path, .. } = *event;
+    if event.kind == Kind::Syn as u8 {
+        if path & Path::SYN_RECV_SOCK_NULL != 0 {
+            let full = path & Path::COUNTED_OVERFLOW != 0;
+            let what = if full { LeftOut::FastOpenOverflow } else { LeftOut::FastOpenDrop };
+            left_out(netns, what, 1);
+            return;
+        }
+        if fast_open {
+            left_out(netns, LeftOut::FilteredFastOpen, 1);
+        }
+    } else if path & (Path::REQSK_DROP | Path::SEND_RESET) != 0 {
+        left_out(netns, LeftOut::FilteredReset, 1);
     }
+    if path & (Path::COUNTED_DROP | Path::COOKIE_INIT) != 0 {
+        dropped(netns, path);
+    }
+}
+
+/// The counters were read: how far they rose is noted, and what of it is more than the segment with
+/// this path accounts for, which no hook saw.
+#[inline(always)]
+pub fn compare(netns: u32, rise: Rise, path: u32) {
+    if !rise.any() {
+        return;
+    }
+    let Rise { overflows, drops, queue_full } = rise;
+    if !rise.is_known() {
+        took(netns, 0, 0, u64::MAX);
+        return;
+    }
+    took(netns, overflows, drops, queue_full);
+    let own = |bits: u32| u64::from(path & bits != 0);
+    let own_overflows = own(Path::COUNTED_OVERFLOW);
+    let own_queue_full = own(Path::COUNTED_QUEUE_FULL);
+    let own_drops = own_overflows | own_queue_full | own(Path::COUNTED_DROP);
+    if drops > own_drops {
+        rest(netns, LeftOut::UnseenDrop, drops - own_drops);
+        rest(netns, LeftOut::UnseenOverflow, overflows.wrapping_sub(own_overflows));
+        rest(netns, LeftOut::UnseenQueueFull, queue_full.wrapping_sub(own_queue_full));
+    }
+}
+
+/// How far the counters rose, as hooks have read them since all of them are attached.
+#[btf_map]
+pub static READ: HashMap<u32, CountersRead, 8192> = HashMap::new();
+
+/// `queue_full`: all ones where nothing is known of any.
+#[inline(never)]
+fn took(netns: u32, overflows: u64, drops: u64, queue_full: u64) -> u32 {
+    if READ.get_ptr_mut(netns).is_none() {
+        let none = CountersRead { overflows: 0, drops: 0, queue_full: 0, unknown: 0 };
+        // Another CPU may be first.
+        let _ = READ.insert(netns, none, 1);
+    }
+    let Some(read) = READ.get_ptr_mut(netns) else {
+        losses::count(Loss::Uncounted);
+        return 0;
+    };
+    // SAFETY: aligned words of a map's value, which stays while the program runs.
+    unsafe {
+        if queue_full == u64::MAX {
+            atomic::add(&raw mut (*read).unknown, 1);
+            return 0;
+        }
+        atomic::add(&raw mut (*read).drops, drops);
+        if overflows != 0 {
+            atomic::add(&raw mut (*read).overflows, overflows);
+        }
+        if queue_full != 0 {
+            atomic::add(&raw mut (*read).queue_full, queue_full);
+        }
+    }
+    0
 }
 
 #[inline(always)]

@@ -226,7 +226,7 @@ impl Counters {
             return rise;
         }
         last.known = 2;
-        Rise::UNKNOWN
+        if rise.any() { Rise::UNKNOWN } else { rise }
     }
 
     /// Reads the counters of what is perhaps no namespace, see [`Self::rose_at`].
@@ -237,6 +237,34 @@ impl Counters {
         let place = statistics + base + u64::from(MIB_LISTENOVERFLOWS.load()) * 8;
         if read::quietly(place, &mut row) {
             self.rose_at(id, statistics);
+        }
+    }
+
+    /// What they rose by since a hook read them last, of what is perhaps no namespace; nothing is
+    /// noted. [`Rise::UNKNOWN`] as well where nothing can be read.
+    #[inline(always)]
+    pub fn peek(&mut self, id: u64, statistics: u64) -> Rise {
+        let Some(base) = self.this_cpu() else { return Rise::UNKNOWN };
+        let stats = statistics + base;
+        let mut rows = [0_u64; 2];
+        let mut queue_full = 0_u64;
+        if !read::quietly(stats + u64::from(MIB_LISTENOVERFLOWS.load()) * 8, &mut rows)
+            || !read::quietly(stats + u64::from(MIB_TCPREQQFULLDROP.load()) * 8, &mut queue_full)
+        {
+            return Rise::UNKNOWN;
+        }
+        let place = self.number.place(id, REMEMBERED);
+        let mut last = self.counted[place];
+        if last.id != id {
+            last = Self::before(id);
+        }
+        if last.known == 0 {
+            return Rise::UNKNOWN;
+        }
+        Rise {
+            overflows: rows[0].wrapping_sub(last.overflows),
+            drops: rows[1].wrapping_sub(last.drops),
+            queue_full: queue_full.wrapping_sub(last.queue_full),
         }
     }
 
@@ -268,13 +296,20 @@ impl Counters {
                 FORGOTTEN.store(1);
             }
         }
-        let waiting = Waiting { id, cpu };
+        self.counted[place] = Self::before(id);
+    }
+
+    /// What this CPU last read of the namespace with this [`Counted::id`], which has no place now.
+    #[inline(always)]
+    fn before(id: u64) -> Counted {
+        // SAFETY: a helper without arguments.
+        let cpu = unsafe { bpf_get_smp_processor_id() }.into();
         // SAFETY: copied at once; the entry is this CPU's alone.
-        let aside = unsafe { ASIDE.get(waiting) }.copied();
-        self.counted[place] = aside.unwrap_or_else(|| {
+        let aside = unsafe { ASIDE.get(Waiting { id, cpu }) }.copied();
+        aside.unwrap_or_else(|| {
             // It was made since tracing began, or nothing was ever dropped there on this CPU.
             let known = u64::from(FORGOTTEN.load() == 0);
             Counted { id, known, overflows: 0, drops: 0, queue_full: 0 }
-        });
+        })
     }
 }

@@ -63,11 +63,10 @@ impl Lists for Maps {
     }
 }
 
-/// Whether anything is filtered.
+/// Whether anything in this network namespace may be traced.
 #[inline(always)]
-pub fn is_there() -> bool {
-    let flags = [&FILTER_PORT, &FILTER_NETNS, &FILTER_EXCLUDED, &FILTER_ADDRESS, &FILTER_FAMILY];
-    flags.iter().any(|flag| flag.load() != 0)
+pub fn wants_netns(netns: u32) -> bool {
+    Maps.netns(netns) != Some(false)
 }
 
 /// Whether a listener on `port` (host order) in namespace `netns` is to be traced.

@@ -104,6 +104,12 @@ pub fn fastopen_full(listener: u64) -> bool {
     max != 0 && len >= max && enabled != 0
 }
 
+/// Whether the listener asked for Fast Open.
+#[inline(always)]
+pub fn has_fastopen(listener: u64) -> bool {
+    matches!(read::field(listener, &ICSK_FASTOPEN_MAX), Some(1..))
+}
+
 /// The sysctls of the listener's namespace and its defer-accept setting, into `event`.
 #[inline(always)]
 pub fn settings(listener: u64, event: &mut RawEvent) {

@@ -11,7 +11,7 @@ use overflow_common::{
 
 use crate::{
     arm, audit,
-    counters::Counters,
+    counters::{Counters, Rise},
     emit, filter,
     globals::QUIET,
     losses,
@@ -33,6 +33,8 @@ const HEALTHY: u32 = Path::REQSK_HASHED | Path::CHECK_REQ_CHILD | Path::COOKIE_C
 pub struct PathState {
     /// Address of the `struct sk_buff`; 0 when no segment is being followed.
     pub skb: u64,
+    /// Not zero: the segment is not asked for, and only what it counts is of interest.
+    pub unwanted: u64,
     /// By tracepoints: the `struct net` of the device that received the segment.
     pub net: u64,
     /// The record being collected.
@@ -68,8 +70,9 @@ impl PathState {
     }
 
     /// Begins to follow `skb` on its way through `listener`, or goes on if it already is followed
-    /// (a segment can meet first a request and then the cookie check). `None` if the listener is
-    /// not wanted or the segment cannot be parsed.
+    /// (a segment can meet first a request and then the cookie check). One that is not asked for is
+    /// followed as well, but for those of other namespaces: what it makes counters rise by is not the
+    /// next one's. `None` if the segment cannot be parsed.
     #[inline(always)]
     pub fn begin(skb: u64, listener: u64, kind: Kind, rung: Rung) -> Option<&'static mut Self> {
         if let Some(state) = Self::following(skb) {
@@ -86,20 +89,17 @@ impl PathState {
         }
         let port = sock::local_port(listener)?;
         let netns = sock::netns(listener)?;
-        if !filter::wants(port, netns) || !filter::wants_socket(listener, netns) {
+        if !filter::wants_netns(netns) {
             return None;
         }
         state.reset(kind, rung);
         state.event.netns = netns;
         skb::parse(skb, At::NetworkHeader, &mut state.event)?;
-        if !filter::wants_segment(&state.event) {
-            return None;
-        }
+        let wanted = filter::wants(port, netns)
+            && filter::wants_socket(listener, netns)
+            && filter::wants_segment(&state.event);
+        state.unwanted = u64::from(!wanted);
         state.listener(listener);
-        if filter::is_there() {
-            // What others' segments were counted for is not this one's.
-            Counters::rose_at_socket(listener);
-        }
         state.skb = skb;
         Some(state)
     }
@@ -124,6 +124,7 @@ impl PathState {
     #[inline(always)]
     pub fn reset(&mut self, kind: Kind, rung: Rung) {
         self.skb = 0;
+        self.unwanted = 0;
         emit::clear(&raw mut self.event);
         emit::begin(&mut self.event, kind, rung);
     }
@@ -166,7 +167,28 @@ impl PathState {
         if path & Path::COUNTED != 0 {
             self.event.path |= path;
         }
-        audit::unseen(self.event.netns, rise, path);
+        self.compare(rise, path);
+    }
+
+    /// Notes what they rose by with a child that Fast Open tried at the SYN and did not get: the SYN
+    /// goes on without it.
+    #[inline(always)]
+    pub fn counted_child(&mut self) {
+        let rise = Counters::rose_at_socket(self.event.sk);
+        let path = rise.path();
+        self.compare(rise, path);
+    }
+
+    #[inline(always)]
+    fn compare(&mut self, rise: Rise, path: u32) {
+        let (before, after) = (self.event.before, self.event.after);
+        let full = before.ack_backlog > before.max_ack_backlog
+            || after.ack_backlog > after.max_ack_backlog;
+        let own = audit::own(path, full);
+        if self.unwanted != 0 {
+            self.event.path |= own;
+        }
+        audit::compare(self.event.netns, rise, own);
     }
 
     /// Sets path bits.
@@ -184,6 +206,11 @@ impl PathState {
     /// Counts and sends the record, and stops following the segment.
     #[inline(always)]
     pub fn finish(&mut self) {
+        if self.unwanted != 0 {
+            audit::unwanted(&self.event, sock::has_fastopen(self.event.sk));
+            self.skb = 0;
+            return;
+        }
         tally::segment(&self.event);
         if QUIET.load() == 0 || !self.has(HEALTHY) {
             emit::record(&self.event);

@@ -4,20 +4,25 @@
 //! Attached to nothing: user space has it run once for each CPU, after all hooks are attached and
 //! before anything is judged. Drops in between are seen by the hooks, which read the counters anew.
 //!
+//! Later it runs again for each look at the counters, and only finds what no hook has read yet: it may
+//! interrupt one that is about to.
+//!
 //! # Minimum kernel version
 //! `BPF_PROG_TEST_RUN` of a raw tracepoint's program: 5.10 (commit 1b4d60ec162f).
 
 use aya_ebpf::{
-    btf_maps::Array,
+    btf_maps::{Array, HashMap},
     helpers::bpf_get_current_task,
     macros::{btf_map, raw_tracepoint},
     programs::RawTracePointContext,
 };
 
+use overflow_common::{CountersRead, Loss};
+
 use crate::{
-    counters::Counters,
-    globals::{NET_HASH_MIX, NET_LIST, NET_STATISTICS, NSPROXY_NET, TASK_NSPROXY},
-    read,
+    counters::{Counters, Rise},
+    globals::{NET_HASH_MIX, NET_INUM, NET_LIST, NET_STATISTICS, NSPROXY_NET, TASK_NSPROXY},
+    losses, read,
 };
 
 /// Where the survey has come to.
@@ -28,7 +33,13 @@ pub struct Survey {
     pub first: u64,
     /// The one to go on with; 0 when all have been read.
     pub next: u64,
+    /// Not zero: what was counted since a hook last looked goes to [`PENDING`], and nothing is noted.
+    pub peek: u64,
 }
+
+/// What was counted where no hook has looked since, by inode number of the namespace.
+#[btf_map]
+pub static PENDING: HashMap<u32, CountersRead, 8192> = HashMap::new();
 
 /// The survey of the CPU whose turn it is.
 #[btf_map]
@@ -60,7 +71,7 @@ fn go_on() -> Option<()> {
         if at == 0 {
             break;
         }
-        look(at);
+        look(at, survey.peek);
         // `struct list_head` begins with `next`.
         let mut next = 0_u64;
         if !read::quietly(at, &mut next) {
@@ -75,7 +86,7 @@ fn go_on() -> Option<()> {
 /// The list's head is among the namespaces: there, what is read as theirs is none, and nobody ever
 /// asks for it again.
 #[inline(never)]
-fn look(list: u64) -> u32 {
+fn look(list: u64, peek: u64) -> u32 {
     let Some(counters) = Counters::get() else { return 0 };
     let place = NET_LIST.load();
     if !place.exists() {
@@ -86,7 +97,33 @@ fn look(list: u64) -> u32 {
     if read::quietly(net + NET_HASH_MIX.load().offset(), &mut mix)
         && read::quietly(net + NET_STATISTICS.load().offset(), &mut statistics)
     {
-        counters.survey(net ^ u64::from(mix) << 32, statistics);
+        let id = net ^ u64::from(mix) << 32;
+        if peek == 0 {
+            counters.survey(id, statistics);
+        } else {
+            pending(net, counters.peek(id, statistics));
+        }
     }
     0
+}
+
+/// One CPU after the other adds what it finds.
+#[inline(always)]
+fn pending(net: u64, rise: Rise) {
+    let mut netns = 0_u32;
+    if !rise.any() || !read::quietly(net + NET_INUM.load().offset(), &mut netns) {
+        return;
+    }
+    // SAFETY: copied at once.
+    let mut found = unsafe { PENDING.get(netns) }.copied().unwrap_or_default();
+    if rise.is_known() {
+        found.overflows += rise.overflows;
+        found.drops += rise.drops;
+        found.queue_full += rise.queue_full;
+    } else {
+        found.unknown += 1;
+    }
+    if PENDING.insert(netns, found, 0).is_err() {
+        losses::count(Loss::Uncounted);
+    }
 }

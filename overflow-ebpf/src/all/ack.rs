@@ -89,7 +89,7 @@ fn exit(returned: u64, bits: [u32; 3], entered: u32) {
     } else {
         state.mark(bits[2]);
         // A child that MPTCP has just reset (dispose_child of subflow_syn_recv_sock) is in no queue.
-        if !state.has(Path::SEND_RESET) {
+        if !state.has(Path::SEND_RESET) && state.unwanted == 0 {
             tally::queued(state.event.sk, returned);
         }
         state.finish();

@@ -35,7 +35,9 @@ fn cookie() {
 fn exit() {
     if let Some(state) = state::current(Kind::Syn) {
         state.after();
-        if !state.has(Path::REQSK_HASHED | Path::COOKIE_INIT | Path::SYN_RECV_SOCK_CHILD) {
+        if state.has(Path::SYN_RECV_SOCK_NULL) {
+            state.counted_child();
+        } else if !state.has(Path::REQSK_HASHED | Path::COOKIE_INIT | Path::SYN_RECV_SOCK_CHILD) {
             state.counted();
         }
         state.finish();

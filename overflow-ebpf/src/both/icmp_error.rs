@@ -50,7 +50,7 @@ fn is_over() -> Option<()> {
     let error = unsafe { &mut *error };
     let Error { net, reported } = *error;
     error.net = 0;
-    if net == 0 {
+    if net == 0 || arm::is_over() {
         return None;
     }
     let rise = Counters::get()?.rose::<Probed>(net);
@@ -58,7 +58,7 @@ fn is_over() -> Option<()> {
         return None;
     }
     let netns = read::field(net, &NET_INUM)? as u32;
-    audit::unseen(netns, rise, Path::COUNTED_DROP);
+    audit::compare(netns, rise, Path::COUNTED_DROP);
     if reported == 0 {
         audit::filtered(netns, Path::COUNTED_DROP);
     }

@@ -82,11 +82,19 @@ pub static LISTENERS: HashMap<u64, Place, 65536, ALLOCATED> = HashMap::new();
 #[btf_map]
 pub static STEERED: LruHashMap<Place, u64, 1024> = LruHashMap::new();
 
-/// A SYN for `port` became a request of `sk`, which is not the only listener there.
+/// A SYN for `port` became a request of `sk`, which is not the only listener there. From now on third
+/// ACKs to that port are followed, whether anybody listens there or not: a rule of netfilter may give
+/// them to another (REDIRECT, TPROXY).
 #[inline(always)]
 pub fn steered(netns: u32, port: u16, sk: u64) {
     if let Some(counters) = Counters::get() {
         let sk = counters.number(sk);
+        if !is_steered(netns, port)
+            && let Some(count) = PORTS_IN_USE.get_ptr_mut(port.into())
+        {
+            // SAFETY: an aligned word of a map's value, which stays while the program runs.
+            unsafe { atomic::add(count, 1) };
+        }
         let _ = STEERED.insert(Place { netns, port, slot: 0 }, sk, 0);
     }
 }

@@ -108,7 +108,7 @@ fn receive(skb: u64) -> Option<()> {
         state.event.kind = Kind::Syn as u8;
         // What it rises by from here on is this SYN's.
         let rise = Counters::get()?.begin::<Probed>(state.net);
-        audit::unseen(state.event.netns, rise, 0);
+        audit::compare(state.event.netns, rise, 0);
     }
     state.mark(Path::TP_RECEIVE);
     state.skb = skb;
@@ -191,7 +191,9 @@ fn counted(state: &mut PathState, skb: u64) -> Option<()> {
     if path & Path::COUNTED != 0 {
         state.mark(path);
     }
-    audit::unseen(state.event.netns, rise, path);
+    let queue = state.event.before;
+    let own = audit::own(path, queue.ack_backlog > queue.max_ack_backlog);
+    audit::compare(state.event.netns, rise, own);
     if path & Path::COUNTED_DROP != 0 {
         let presumed = state.event.sk_state == 0;
         if state.event.sk == 0 {

@@ -33,7 +33,7 @@ pub fn refused<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> u32 {
 #[inline(always)]
 fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
     let state = CpuState::get()?;
-    if reported_by_ipv4::<M>(skb, v6) {
+    if reported_by_ipv4::<M>(skb, v6) || arm::is_over() {
         return None;
     }
     let net = Listener::net::<M>(sk);
@@ -43,10 +43,12 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
     }
     let counted = rise.path();
     let netns = M::exact::<u32>(net, &NET_INUM) as u32;
-    audit::unseen(netns, rise, counted);
+    let (len, max) = Listener::queue::<M>(sk);
+    let own = audit::own(counted, len > max);
+    audit::compare(netns, rise, own);
     if tcp_flags::<M>(skb) & (SYN | ACK) == SYN {
         // Fast Open tries a child at the SYN, which then goes on without it.
-        let full = counted & (Path::COUNTED_OVERFLOW | Path::UNCOUNTED) != 0;
+        let full = own & Path::COUNTED_OVERFLOW != 0;
         let what = if full { LeftOut::FastOpenOverflow } else { LeftOut::FastOpenDrop };
         audit::left_out(netns, what, 1);
         return None;
@@ -59,7 +61,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
         state.reset_due = 0;
     }
     let Some(listener) = Listener::at::<M>(sk, net) else {
-        audit::filtered(netns, counted);
+        audit::filtered(netns, own);
         if by_request && abort != 0 {
             audit::left_out(netns, LeftOut::FilteredReset, 1);
         }
@@ -78,7 +80,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
         if wanted {
             retry::set_pending();
         } else {
-            audit::filtered(netns, counted);
+            audit::filtered(netns, own);
         }
         wanted
     });

@@ -57,7 +57,8 @@ fn report_reset<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<bool> {
         event.path |= Path::SEND_RESET;
         report::reset_reason(event, reason);
         if !wanted {
-            audit::filtered(netns, counted);
+            let (len, max) = Listener::queue::<M>(sk);
+            audit::filtered(netns, audit::own(counted, len > max));
             audit::left_out(netns, LeftOut::FilteredReset, 1);
         }
         wanted && its_own

@@ -49,6 +49,9 @@ fn dropped<M: AttachMode>(sk: u64, skb: u64) -> u32 {
 fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
     let state = CpuState::get()?;
     let cookie = state.made_cookie(skb);
+    if arm::is_over() {
+        return None;
+    }
     let net = Listener::net::<M>(sk);
     let rise = Counters::get()?.rose::<M>(net);
     if !arm::armed() || !(cookie || rise.any()) {
@@ -67,7 +70,8 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         }
     }
     let netns = M::exact::<u32>(net, &NET_INUM) as u32;
-    audit::unseen(netns, rise, path);
+    let own = audit::own(path, true);
+    audit::compare(netns, rise, own);
     if path == 0 {
         return None;
     }
@@ -78,7 +82,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         return None;
     }
     let Some(listener) = Listener::at::<M>(sk, net) else {
-        audit::filtered(netns, path);
+        audit::filtered(netns, own);
         return None;
     };
     if cookie {
@@ -98,7 +102,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         let wanted = skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some()
             && filter::wants_segment(event);
         if !wanted {
-            audit::filtered(netns, path);
+            audit::filtered(netns, own);
         }
         wanted
     });

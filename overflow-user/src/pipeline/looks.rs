@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use overflow_core::audit::{Cut, Look, Readings, Watched};
+use overflow_core::audit::{Cut, Look, Read, Readings, Watched};
 use overflow_host::clock::monotonic_ns;
 
 /// While anything happens, how often counters are read.
@@ -18,7 +18,7 @@ impl Beginning {
     /// Counters that were read at this cut. What could not be read is not audited.
     pub fn add(&mut self, cut: Cut, seen: std::io::Result<Readings>) {
         match seen {
-            Ok(seen) => self.0.push(look(cut, seen, Watched::default(), Vec::new())),
+            Ok(seen) => self.0.push(look(cut, seen, Watched::default(), KernelSide::default())),
             Err(error) => log::warn!("cannot read the kernel's counters: {error}"),
         }
     }
@@ -59,12 +59,17 @@ impl Due {
     }
 }
 
+/// What the kernel side knows of the counters.
+#[derive(Debug, Default)]
+pub(super) struct KernelSide {
+    /// As in [`Look`].
+    pub(super) left_out: Vec<(u32, u32, u64)>,
+    pub(super) read: Vec<Read>,
+    pub(super) pending: Option<Vec<Read>>,
+}
+
 /// Readings as a frame has them.
-pub(super) fn look(
-    cut: Cut,
-    seen: Readings,
-    watched: Watched,
-    left_out: Vec<(u32, u32, u64)>,
-) -> Look {
-    Look { t_ns: monotonic_ns(), cut, watched, seen, left_out }
+pub(super) fn look(cut: Cut, seen: Readings, watched: Watched, side: KernelSide) -> Look {
+    let KernelSide { left_out, read, pending } = side;
+    Look { t_ns: monotonic_ns(), cut, watched, seen, left_out, read, pending }
 }

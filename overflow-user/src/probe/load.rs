@@ -7,7 +7,7 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError, RingBuf},
 };
 use aya_log::EbpfLogger;
-use overflow_common::{LeftOutKey, Opener, Rung, Signature, Socket, Tally};
+use overflow_common::{CountersRead, LeftOutKey, Opener, Phase, Rung, Signature, Socket, Tally};
 
 use super::{
     climb::Climber,
@@ -15,7 +15,8 @@ use super::{
     existing,
     ladder::{HookPointStatus, Scope, ladder},
     ring::{Losses, RecordReader, infos, register},
-    survey, targets,
+    survey::Survey,
+    targets,
 };
 use overflow_core::{
     aggregates::Aggregates,
@@ -83,6 +84,7 @@ pub struct Tracer {
     /// Whether the eBPF side counts.
     counts: bool,
     watched: Watched,
+    survey: Option<Survey>,
     infos: Vec<File>,
     notes: Vec<String>,
     /// Whether pids of the kernel's are pids here.
@@ -162,6 +164,7 @@ impl Tracer {
             hook_points: Vec::new(),
             counts,
             watched: Watched { everything: config.all, ..Watched::default() },
+            survey: None,
             infos: Vec::new(),
             notes: Vec::new(),
             kernels_pids: in_initial_pid_namespace(),
@@ -197,16 +200,17 @@ impl Tracer {
             older_listeners = unknown.is_empty();
             tracer.notes.extend(unknown);
         }
-        let surveyed = survey::survey(&mut tracer.ebpf);
-        tracer.watched = tracer.watches(config);
+        let surveyed = Survey::begin(&mut tracer.ebpf);
+        tracer.watched = watches(config);
         tracer.watched.older_listeners = older_listeners;
         // What was counted before cannot be told from what no hook saw.
         tracer.watched.counts_left_out &= surveyed.is_ok();
-        if let Err(why) = surveyed {
-            tracer.notes.push(format!(
+        match surveyed {
+            Ok(survey) => tracer.survey = Some(survey),
+            Err(why) => tracer.notes.push(format!(
                 "what the kernel had counted before is not known ({why}): the first drop in a \
                  namespace on a CPU is told from its queue's length, or not at all"
-            ));
+            )),
         }
         if !tracer.kernels_pids {
             tracer.notes.push(
@@ -226,17 +230,18 @@ impl Tracer {
 
     /// From now on what the hooks see is judged and reported. Until then a trace is silent.
     pub fn arm(&mut self) -> Result<(), ProbeError> {
-        self.set_armed(1)
+        self.set_phase(Phase::Judging)
     }
 
-    /// What the hooks see from now on is not reported any more: they can go one by one.
+    /// What the hooks see from now on is not reported any more, and they read no counters: they can go
+    /// one by one.
     pub fn disarm(&mut self) -> Result<(), ProbeError> {
-        self.set_armed(0)
+        self.set_phase(Phase::Over)
     }
 
-    fn set_armed(&mut self, armed: u64) -> Result<(), ProbeError> {
+    fn set_phase(&mut self, phase: Phase) -> Result<(), ProbeError> {
         let mut word: Array<_, u64> = map(&mut self.ebpf, ".data.armed")?;
-        word.set(0, armed, 0).map_err(LoadError::Write)?;
+        word.set(0, phase as u64, 0).map_err(LoadError::Write)?;
         Ok(())
     }
 
@@ -335,28 +340,21 @@ impl Tracer {
         Ok(counts.map(|(key, count)| (key.netns, key.what, count)).collect())
     }
 
+    /// What the hooks have read of the counters so far, by inode number of the network namespace.
+    pub(crate) fn read(&mut self) -> Result<Vec<(u32, CountersRead)>, ProbeError> {
+        let read: HashMap<_, u32, CountersRead> = map(&mut self.ebpf, "READ")?;
+        Ok(read.iter().filter_map(Result::ok).collect())
+    }
+
+    /// What the kernel counted and no hook has read yet, likewise; `None` where it cannot be found out.
+    pub(crate) fn pending(&mut self) -> Option<Vec<(u32, CountersRead)>> {
+        let found = self.survey.as_ref()?.pending(&mut self.ebpf);
+        found.inspect_err(|why| log::warn!("cannot survey the counters of all CPUs: {why}")).ok()
+    }
+
     /// How much of what the kernel counts this can tell.
     pub fn watched(&self) -> Watched {
         self.watched
-    }
-
-    fn watches(&self, config: &TraceConfig) -> Watched {
-        let by_tracepoints = |point: HookPoint| {
-            let status = self.hook_points.iter().find(|s| s.hook_point == point);
-            status.is_some_and(|s| s.rung == Some(Rung::Tracepoint))
-        };
-        let by_tracepoints = by_tracepoints(HookPoint::Syn) && by_tracepoints(HookPoint::ThirdAck);
-        let filtered = !config.ports.is_empty()
-            || !config.addresses.is_empty()
-            || config.family.is_some()
-            || config.excluded;
-        Watched {
-            everything: config.all,
-            filtered,
-            // The functions' hooks of every handshake let go what is filtered out as it enters.
-            counts_left_out: !config.all || by_tracepoints || !filtered,
-            older_listeners: true,
-        }
     }
 
     /// Nobody whose third ACK was dropped can recover any more: third ACKs that are taken need not
@@ -402,6 +400,14 @@ impl Tracer {
     pub fn readable(&self) -> bool {
         self.losses().known()
     }
+}
+
+fn watches(config: &TraceConfig) -> Watched {
+    let filtered = !config.ports.is_empty()
+        || !config.addresses.is_empty()
+        || config.family.is_some()
+        || config.excluded;
+    Watched { everything: config.all, filtered, counts_left_out: true, older_listeners: true }
 }
 
 /// A rung that was asked for is taken as a whole: where it has hooks for a hook point and they do not

@@ -34,7 +34,11 @@ pub(super) fn namespace(page: &mut Page, margin: &str, audit: &NamespaceAudit) {
         .filter(|b| !b.is_quiet())
         .map(|b| equation(b).join("\u{a0}"))
         .collect();
-    let since = if audit.appeared { " (made while tracing)" } else { "" };
+    let since = match (audit.appeared, audit.unread) {
+        (false, false) => "",
+        (true, false) => " (made while tracing)",
+        (_, true) => " (out of reach at the end: as hooks last read its counters)",
+    };
     let text = format!("netns\u{a0}{}{since}: {}", audit.netns, told.join(", "));
     let bad = audit.unaccounted() > 0;
     page.flow(margin, INDENT, if bad { Tone::Bad } else { Tone::Plain }, &text);
@@ -116,7 +120,7 @@ mod tests {
         let mut drops = balance(Counter::ListenDrops, 41, 4, 0);
         drops.why.push("4 at listeners that were not asked for".to_owned());
         let balances = vec![balance(Counter::ListenOverflows, 41, 0, 0), drops];
-        let audits = [NamespaceAudit { netns: 7, appeared: false, balances }];
+        let audits = [NamespaceAudit { netns: 7, appeared: false, unread: false, balances }];
         assert_eq!(
             text(Some(&audits)),
             "audit  netns 7: ListenOverflows 41 = 41 told,\n       ListenDrops 45 = 41 told + 4 \
@@ -132,12 +136,15 @@ mod tests {
             balance(Counter::ListenDrops, 0, 0, 0),
             balance(Counter::EmbryonicRsts, 2, 0, -1),
         ];
-        let audits = [NamespaceAudit { netns: 7, appeared: true, balances }];
+        let audits = [NamespaceAudit { netns: 7, appeared: true, unread: false, balances }];
         assert_eq!(
             text(Some(&audits)),
             "audit  netns 7 (made while tracing):\n       ListenOverflows 10 = 7 told + 3 \
              UNACCOUNTED,\n       EmbryonicRsts 1 = 2 told - 1 UNACCOUNTED\n"
         );
+        let gone = [NamespaceAudit { unread: true, ..audits[0].clone() }];
+        let of_it = "netns 7 (out of reach at the end: as hooks last read its counters):";
+        assert!(text(Some(&gone)).split_whitespace().collect::<Vec<_>>().join(" ").contains(of_it));
         let alarm = alarm(&audits).unwrap();
         assert!(alarm.contains("netns 7: ListenOverflows +3, EmbryonicRsts -1"), "{alarm}");
     }
@@ -145,7 +152,12 @@ mod tests {
     #[test]
     fn silence_is_one_line_and_no_audit_is_said() {
         let quiet = vec![balance(Counter::ListenDrops, 0, 0, 0)];
-        let audit = |netns| NamespaceAudit { netns, appeared: false, balances: quiet.clone() };
+        let audit = |netns| NamespaceAudit {
+            netns,
+            appeared: false,
+            unread: false,
+            balances: quiet.clone(),
+        };
         assert_eq!(
             text(Some(&[audit(1), audit(2)])),
             "audit  no counter of an overflow rose, in 2 network namespaces.\n"

@@ -25,12 +25,11 @@ tests! {
     needs []: an_address_in_use_is_an_error;
 }
 
-/// Starts a trace of this port in this thread's namespace with metrics. The scraper's connections
-/// are to another listener there, the trace's own.
-pub fn start(port: u16) -> (Child, SocketAddr) {
+/// Starts a trace of this thread's namespace with metrics. The scraper's connections are to another
+/// listener there, the trace's own.
+pub fn start() -> (Child, SocketAddr) {
     let mut child = Command::new(OVERFLOW)
         .args(["trace", "--netns", "self", "--metrics-listen", "127.0.0.1:0"])
-        .args(["-P", &port.to_string()])
         .env("LC_ALL", "C.UTF-8")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -68,7 +67,7 @@ pub fn page(address: SocketAddr) -> String {
 fn overflow_and_scrape() {
     let netns = netns();
     let bound = Bound::new();
-    let (mut child, address) = start(bound.port());
+    let (mut child, address) = start();
 
     let (listener, clients) = bound.overflow(5);
     let server = listener.local_addr().unwrap();

@@ -34,8 +34,8 @@ tests! {
     needs []: an_unsupported_protocol_is_refused_at_once;
 }
 
-/// A trace of one port in this thread's namespace that has printed its header. The collector's
-/// listener is in the same namespace, and not to be counted.
+/// A trace of this thread's namespace that has printed its header. The collector's listener is in
+/// the same namespace, and traced like any other.
 struct Trace {
     child: Child,
     stdout: Box<dyn BufRead>,
@@ -50,11 +50,10 @@ impl Drop for Trace {
 }
 
 impl Trace {
-    fn start(url: &str, port: u16, args: &[&str]) -> Self {
+    fn start(url: &str, args: &[&str]) -> Self {
         let mut command = Command::new(OVERFLOW);
         command
             .args(["trace", "--netns", "self", "--otlp-endpoint", url])
-            .args(["-P", &port.to_string()])
             .args(args)
             .env("OTEL_METRIC_EXPORT_INTERVAL", "1000")
             .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test");
@@ -102,7 +101,7 @@ fn exported_equals_counted(args: &[&str]) {
     // closed after an answer is no failure.
     let collector = Collector::start(&[Answer::Unavailable, Answer::TakenLast, Answer::Taken]);
     let bound = Bound::new();
-    let trace = Trace::start(&collector.url(), bound.port(), args);
+    let trace = Trace::start(&collector.url(), args);
     let exporter = trace.exporter();
     wait_until("the exporting process is confined", || status(exporter, "Seccomp") == "2");
     for set in ["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"] {
@@ -174,7 +173,7 @@ fn a_collector_that_never_answers_holds_nothing_up() {
         let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", deaf.local_addr().unwrap());
         let bound = Bound::new();
-        let trace = Trace::start(&url, bound.port(), &[]);
+        let trace = Trace::start(&url, &[]);
         let (_listener, _clients) = bound.overflow(5);
         thread::sleep(Duration::from_millis(300));
         let (shown, printed, took) = trace.finish();
@@ -188,7 +187,7 @@ fn the_trace_goes_on_without_the_process_that_exports() {
     in_namespace(|| {
         let collector = Collector::start(&[Answer::Taken]);
         let bound = Bound::new();
-        let trace = Trace::start(&collector.url(), bound.port(), &[]);
+        let trace = Trace::start(&collector.url(), &[]);
         wait_until("metrics come", || !collector.metrics().is_empty());
         kill_process(trace.exporter(), Signal::KILL).unwrap();
         let (_listener, _clients) = bound.overflow(5);
@@ -203,7 +202,7 @@ fn what_the_collector_refuses_is_not_sent_again() {
     in_namespace(|| {
         let collector = Collector::start(&[Answer::Bad]);
         let bound = Bound::new();
-        let trace = Trace::start(&collector.url(), bound.port(), &[]);
+        let trace = Trace::start(&collector.url(), &[]);
         let (_listener, _clients) = bound.overflow(5);
         let (_, printed, _) = trace.finish();
         assert!(printed.contains("it answers 400 Bad Request: not like this"), "{printed}");

@@ -46,8 +46,13 @@ pub enum Action {
     Sysctl(String, String),
     /// `cpu N`: runs there from now on.
     Cpu(usize),
-    /// `listen NAME PORT BACKLOG [ip=A] [v6] [v6only] [reuseport] [mptcp] [rcvbuf=N] [fastopen=N]
-    /// [defer=N]`
+    /// `redirect PORT TO`, `tproxy PORT TO`: a rule of nftables by which connections to a port go to
+    /// another, see [`Rule`].
+    Rule(Rule, u16, u16),
+    /// `destroy PORT SPORT`: SOCK_DESTROY of what a client has there, a connection or a request.
+    Destroy(u16, u16),
+    /// `listen NAME PORT BACKLOG [ip=A] [v6] [v6only] [reuseport] [mptcp] [transparent] [md5]
+    /// [rcvbuf=N] [fastopen=N] [defer=N]`
     Listen(Listen),
     /// `listeners NAME PORT N`: `NAME0` and so on at ports in a row, each with backlog 1.
     Listeners {
@@ -140,6 +145,15 @@ pub enum Action {
     },
 }
 
+/// A way for segments to come to another port's listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `redirect to :PORT`: they are given that port before TCP sees them.
+    Redirect,
+    /// `tproxy to :PORT`: a transparent listener there gets them, and they keep theirs.
+    Tproxy,
+}
+
 /// A listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listen {
@@ -159,6 +173,10 @@ pub struct Listen {
     pub reuseport: bool,
     /// IPPROTO_MPTCP.
     pub mptcp: bool,
+    /// IP_TRANSPARENT.
+    pub transparent: bool,
+    /// TCP_MD5SIG with a key for the clients.
+    pub md5: bool,
     /// SO_RCVBUF.
     pub rcvbuf: Option<i32>,
     /// TCP_FASTOPEN.
@@ -262,6 +280,11 @@ impl Action {
             "counts" => Self::Counts(words.next("counter")?.to_owned()),
             "sysctl" => Self::Sysctl(words.next("name")?.to_owned(), words.rest().join(" ")),
             "cpu" => Self::Cpu(words.parse("CPU")?),
+            "redirect" | "tproxy" => {
+                let rule = if verb == "tproxy" { Rule::Tproxy } else { Rule::Redirect };
+                Self::Rule(rule, words.parse("port")?, words.parse("other port")?)
+            }
+            "destroy" => Self::Destroy(words.parse("port")?, words.parse("client's port")?),
             "listen" => Self::Listen(listen(&mut words)?),
             "listeners" => Self::Listeners {
                 name: words.next("name")?.to_owned(),
@@ -330,6 +353,8 @@ fn listen(words: &mut Words) -> Result<Listen> {
         v6only: words.has("v6only"),
         reuseport: words.has("reuseport"),
         mptcp: words.has("mptcp"),
+        transparent: words.has("transparent"),
+        md5: words.has("md5"),
         rcvbuf: words.key("rcvbuf")?,
         fastopen: words.key("fastopen")?,
         defer: words.key("defer")?,

@@ -17,8 +17,9 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity, set_name};
 
 use crate::{
-    counters,
+    counters, destroy,
     links::Links,
+    nft,
     segment::SYN,
     sockets::Sockets,
     steer::{self, Steer},
@@ -95,6 +96,17 @@ impl Actor {
                 let mut set = CpuSet::new();
                 set.set(cpu);
                 sched_setaffinity(None, &set).context("cannot run there")?;
+            }
+            Action::Rule(rule, from, to) => {
+                if !nft::send_to(rule, from, to)? {
+                    return Ok(Reply::Lacks(format!("{rule:?}")));
+                }
+            }
+            Action::Destroy(port, client) => {
+                let ends = ((wire::SERVER, port).into(), (wire::CLIENT, client).into());
+                if !destroy::destroy(ends.0, ends.1)? {
+                    return Ok(Reply::Lacks("SOCK_DESTROY".to_owned()));
+                }
             }
             Action::Listen(listen) => return self.sockets.listen(&listen),
             Action::Listeners { name, port, count } => return self.listeners(&name, port, count),

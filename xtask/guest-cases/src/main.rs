@@ -5,7 +5,9 @@
 
 mod actor;
 mod counters;
+mod destroy;
 mod links;
+mod nft;
 mod play;
 mod segment;
 mod sockets;

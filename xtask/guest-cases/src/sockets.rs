@@ -63,6 +63,12 @@ impl Sockets {
         if wanted.v6 {
             set_ipv6_v6only(&socket, wanted.v6only)?;
         }
+        if wanted.transparent {
+            sys::set_option(&socket, libc::IPPROTO_IP, libc::IP_TRANSPARENT, 1)?;
+        }
+        if wanted.md5 && !sys::md5_key(&socket, crate::wire::CLIENT)? {
+            return Ok(Reply::Lacks("TCP_MD5SIG".to_owned()));
+        }
         if let Some(bytes) = wanted.rcvbuf {
             sys::set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes)?;
         }

@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{Error, Result},
+    net::Ipv4Addr,
     os::{
         fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::fs::OpenOptionsExt as _,
@@ -50,6 +51,50 @@ pub fn set_option(socket: impl AsFd, level: i32, name: i32, value: i32) -> Resul
     // SAFETY: the kernel reads four bytes, which `value` has, from a descriptor that is open.
     let result = unsafe { libc::setsockopt(fd, level, name, value.as_ptr().cast(), 4) };
     if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// `struct tcp_md5sig` of include/uapi/linux/tcp.h.
+#[repr(C)]
+struct Md5Sig {
+    /// `struct sockaddr_storage`: family, port, IPv4 address.
+    family: u16,
+    port: u16,
+    address: [u8; 4],
+    rest: [u8; 120],
+    flags: u8,
+    prefix: u8,
+    key_length: u16,
+    device: u32,
+    key: [u8; 80],
+}
+
+const _: () = assert!(size_of::<Md5Sig>() == 216);
+
+/// Segments from this address must be signed from now on (TCP_MD5SIG); whether this kernel can.
+pub fn md5_key(socket: impl AsFd, client: Ipv4Addr) -> Result<bool> {
+    let signature = Md5Sig {
+        family: libc::AF_INET.try_into().map_err(Error::other)?,
+        port: 0,
+        address: client.octets(),
+        rest: [0; 120],
+        flags: 0,
+        prefix: 0,
+        key_length: 3,
+        device: 0,
+        key: std::array::from_fn(|i| if i < 3 { b'k' } else { 0 }),
+    };
+    let (fd, size) = (socket.as_fd().as_raw_fd(), size_of::<Md5Sig>());
+    let size = size.try_into().map_err(Error::other)?;
+    let place = (&raw const signature).cast();
+    // SAFETY: the kernel reads `size` bytes, which `signature` has, from a descriptor that is open.
+    let result = unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_MD5SIG, place, size) };
+    match (result, Error::last_os_error()) {
+        (0.., _) => Ok(true),
+        (_, e) if matches!(e.raw_os_error(), Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP)) => {
+            Ok(false)
+        }
+        (_, e) => Err(e),
+    }
 }
 
 /// bpf(2): a command and its attributes, in words of eight bytes; the descriptor it gives.

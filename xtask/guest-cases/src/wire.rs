@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{ErrorKind, Read as _, Write as _},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
 
@@ -25,6 +25,9 @@ use crate::{
 
 /// The device.
 pub const DEVICE: &str = "tun0";
+/// Its address, and the clients'.
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 1);
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 2);
 /// How long a SYN-ACK is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How long where there may be none.
@@ -239,9 +242,9 @@ impl Wire {
 }
 
 fn server(v6: bool) -> IpAddr {
-    if v6 { [0xfd00, 7, 0, 0, 0, 0, 0, 1].into() } else { [10, 7, 0, 1].into() }
+    if v6 { [0xfd00, 7, 0, 0, 0, 0, 0, 1].into() } else { SERVER.into() }
 }
 
 fn client(v6: bool) -> IpAddr {
-    if v6 { [0xfd00, 7, 0, 0, 0, 0, 0, 2].into() } else { [10, 7, 0, 2].into() }
+    if v6 { [0xfd00, 7, 0, 0, 0, 0, 0, 2].into() } else { CLIENT.into() }
 }

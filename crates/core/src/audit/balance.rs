@@ -8,7 +8,6 @@ use super::{
     gaps::Gap,
     left_out::{self, NOT_ASKED_FOR},
     ranges::Range,
-    rise::Rise,
 };
 use crate::{loss::Loss, verdict::Counter};
 
@@ -42,6 +41,9 @@ pub struct NamespaceAudit {
     pub netns: u32,
     /// Whether it was made after the trace began.
     pub appeared: bool,
+    /// Whether its counters could not be read at the end, because it was gone or nothing led to it any
+    /// more: they stand as hooks have read them, or as was told.
+    pub unread: bool,
     /// Each audited counter that its kernel has.
     pub balances: Vec<Balance>,
 }
@@ -68,7 +70,8 @@ pub(super) struct Sides<'a> {
     pub(super) dropped: Range,
     pub(super) left_out: &'a BTreeMap<LeftOut, u64>,
     pub(super) gaps: Vec<Gap>,
-    pub(super) rise: &'a Rise,
+    /// How far another counter rose at least.
+    pub(super) bound: &'a dyn Fn(Counter) -> u64,
     /// So much of it has no excuse, because it is missing of another counter as well.
     pub(super) owed: u64,
 }
@@ -108,11 +111,7 @@ pub(super) fn balance(sides: &Sides<'_>, budget: &mut Budget) -> Balance {
     let owed = sides.owed.min(missing);
     missing -= owed;
     for gap in &sides.gaps {
-        let bound = gap.at_most.and_then(|other| sides.rise.of(other, sides.most.is_some()));
-        let part = match (gap.at_most, bound) {
-            (None, _) => missing,
-            (Some(_), bound) => missing.min(bound.map_or(0, |(least, _)| least)),
-        };
+        let part = gap.at_most.map_or(missing, |other| missing.min((sides.bound)(other)));
         if part > 0 {
             // Where nothing bounds it, all that it can be is said together.
             let others = sides.gaps.iter().filter(|g| gap.at_most.is_none() && g.at_most.is_none());

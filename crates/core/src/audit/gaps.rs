@@ -33,11 +33,13 @@ pub(super) struct Gap {
     pub(super) at_most: Option<Counter>,
 }
 
-/// What of a counter's rise this trace does not tell; what has a bound comes first.
+/// What of a counter's rise this trace does not tell; what has a bound comes first. `surveyed`: what no
+/// hook has seen was read of every CPU.
 pub(super) fn gaps(
     counter: Counter,
     watched: Watched,
     rungs: &BTreeMap<HookPoint, Option<Rung>>,
+    surveyed: bool,
 ) -> Vec<Gap> {
     let mut found: Vec<Gap> = Vec::new();
     let mut gap = |why: &str| found.push(Gap { why: why.to_owned(), at_most: None });
@@ -49,7 +51,7 @@ pub(super) fn gaps(
     for why in unseen(counter, by_tracepoints, watched.everything) {
         gap(why);
     }
-    if watched.counts_left_out && counter == Counter::ListenDrops {
+    if watched.counts_left_out && !surveyed && counter == Counter::ListenDrops {
         gap("dropped where no hook is, on a CPU that has looked at its counters no more since");
     }
     if !watched.counts_left_out {

@@ -14,7 +14,8 @@ pub(super) const fn why(kind: LeftOut) -> &'static str {
         | LeftOut::FilteredDrop
         | LeftOut::FilteredQueueFull
         | LeftOut::FilteredCookie
-        | LeftOut::FilteredReset => NOT_ASKED_FOR,
+        | LeftOut::FilteredReset
+        | LeftOut::FilteredFastOpen => NOT_ASKED_FOR,
         LeftOut::UnaskedCookie => "SYN cookies that tcp_syncookies=2 asks for",
         LeftOut::FastOpenOverflow | LeftOut::FastOpenDrop => {
             "children that Fast Open tried at the SYN and did not get"
@@ -35,6 +36,11 @@ pub(super) fn range(kind: LeftOut, count: u64, counter: Counter) -> Range {
             &[Counter::SyncookiesSent, Counter::ReqQFullDoCookies]
         }
         LeftOut::FilteredReset => &[Counter::EmbryonicRsts],
+        LeftOut::FilteredFastOpen => &[
+            Counter::FastOpenListenOverflow,
+            Counter::FastOpenPassive,
+            Counter::FastOpenPassiveFail,
+        ],
         LeftOut::FastOpenOverflow => {
             &[Counter::ListenOverflows, Counter::ListenDrops, Counter::FastOpenPassiveFail]
         }
@@ -49,8 +55,8 @@ pub(super) fn range(kind: LeftOut, count: u64, counter: Counter) -> Range {
             && matches!(kind, LeftOut::FilteredOverflow | LeftOut::FilteredDrop);
         return Range { least: 0, most: if maybe { count } else { 0 } };
     }
-    if counter == Counter::EmbryonicRsts {
-        // As in `told`: the request may be gone already.
+    if counter == Counter::EmbryonicRsts || kind == LeftOut::FilteredFastOpen {
+        // As in `told`: the request may be gone already, and a SYN moves one of the three, or none.
         return Range { least: 0, most: count };
     }
     Range::exactly(count)

@@ -15,6 +15,7 @@ mod gaps;
 mod left_out;
 mod lost;
 mod ranges;
+mod read;
 mod rise;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub use balance::{Balance, NamespaceAudit, unaccounted};
 pub use counts::Place;
 pub use gaps::Watched;
 pub use ranges::{Ranges, Readings, Values};
+pub use read::Read;
 
 use balance::{Budget, Sides};
 use counts::Counts;
@@ -73,6 +75,12 @@ pub struct Look {
     /// (inode number of the namespace, number of the [`LeftOut`], how many so far).
     #[serde(default)]
     pub left_out: Vec<(u32, u32, u64)>,
+    /// What the kernel side has read of the counters so far, since it judges.
+    #[serde(default)]
+    pub read: Vec<Read>,
+    /// What they rose by since, where no hook has looked; `None` where that is not known.
+    #[serde(default)]
+    pub pending: Option<Vec<Read>>,
 }
 
 /// What is known of one namespace.
@@ -85,8 +93,13 @@ struct Account {
     /// What came here and was then left out, likewise.
     dropped: Ranges,
     dropped_by_kernel: Ranges,
-    /// What the kernel side left out.
+    /// What the kernel side left out, and had left out where the account begins.
     left_out: BTreeMap<LeftOut, u64>,
+    left_out_before: BTreeMap<LeftOut, u64>,
+    /// What it has read of the counters: all of it, and what it had read while the hooks were at work
+    /// for certain.
+    read: Option<Read>,
+    read_at_work: Option<Read>,
     /// The result of the last look at it, and before what lasts is told from what was on its way.
     audit: Option<NamespaceAudit>,
     raw: BTreeMap<Counter, i64>,
@@ -159,27 +172,64 @@ impl Auditor {
     /// Compares, now that everything up to this look was told.
     pub fn look(&mut self, look: &Look, losses: &[(Loss, u64)]) {
         let meant = |netns: &u32| self.only.is_empty() || self.only.contains(netns);
+        let left_out_so_far = |netns: u32| {
+            let own = look.left_out.iter().filter(move |(of, ..)| *of == netns);
+            own.filter_map(|(_, what, n)| Some((LeftOut::from_u32(*what)?, *n))).collect()
+        };
         for (netns, values) in look.seen.namespaces.iter().filter(|(netns, _)| meant(netns)) {
             let account = self.accounts.entry(*netns).or_default();
             let late = account.rise.is_none() && look.seen.hidden.contains(netns);
             if late && !matches!(look.cut, Cut::Arming | Cut::Armed) {
                 // What it counted, and what was told of it, before it was seen: nobody can compare.
-                account.forget();
-                account.rise = Some(Rise::from_here(values));
+                *account = Account {
+                    rise: Some(Rise::from_here(values)),
+                    left_out_before: left_out_so_far(*netns),
+                    ..Account::default()
+                };
             } else {
                 let segments = look.seen.segments.get(netns).copied();
                 let rise = account.rise.get_or_insert_with(|| Rise::new(look.cut));
                 rise.take(look.cut, values, segments);
             }
         }
+        self.take_kernel_side(look);
+        if matches!(look.cut, Cut::Running | Cut::Disarmed) {
+            self.compare(look, losses);
+        }
+    }
+
+    /// What the kernel side left out and has read. Numbers of a namespace go on where another has its
+    /// number, and so does what is told.
+    fn take_kernel_side(&mut self, look: &Look) {
+        for account in self.accounts.values_mut() {
+            account.left_out.clear();
+        }
         for (netns, what, count) in &look.left_out {
             if let Some(kind) = LeftOut::from_u32(*what) {
                 let account = self.accounts.entry(*netns).or_default();
-                account.left_out.insert(kind, *count);
+                *account.left_out.entry(kind).or_default() += count;
             }
         }
-        if matches!(look.cut, Cut::Running | Cut::Disarmed) {
-            self.compare(look, losses);
+        for read in &look.read {
+            self.accounts.entry(read.netns).or_default().read = Some(*read);
+        }
+        if look.cut != Cut::Disarmed {
+            self.accounts.values_mut().for_each(|account| account.read_at_work = account.read);
+        }
+        for pending in look.pending.iter().flatten() {
+            // What nobody has heard of is no namespace: the survey reads the list's head as one.
+            if let Some(account) = self.accounts.get_mut(&pending.netns) {
+                for (kind, count) in pending.unseen() {
+                    *account.left_out.entry(kind).or_default() += count;
+                }
+                account.read = Some(account.read.unwrap_or_default().plus(*pending));
+            }
+        }
+        for account in self.accounts.values_mut() {
+            for (kind, count) in &account.left_out_before {
+                let now = account.left_out.entry(*kind).or_default();
+                *now = now.saturating_sub(*count);
+            }
         }
     }
 
@@ -187,20 +237,18 @@ impl Auditor {
         let last = look.cut == Cut::Disarmed;
         let by_records = self.counts.is_none() || self.by_tracepoints(HookPoint::ThirdAck);
         let mut budget = Budget::new(lost::explaining(losses, by_records));
-        let Self { accounts, rungs, .. } = self;
-        for (netns, account) in accounts {
-            // Of one that is gone the last audit stays.
-            if !look.seen.namespaces.contains_key(netns) {
-                if last && account.audit.is_none() {
-                    account.audit = account.unread(*netns);
-                }
+        let Self { accounts, rungs, only, .. } = self;
+        let meant = |netns: &u32| only.is_empty() || only.contains(netns);
+        for (netns, account) in accounts.iter_mut().filter(|(netns, _)| meant(netns)) {
+            let gone = !look.seen.namespaces.contains_key(netns);
+            // Until the end the last audit of one that is gone stays.
+            if gone && !last {
                 continue;
             }
-            let Some(rise) = &account.rise else { continue };
             let mut balances: Vec<Balance> = Vec::new();
             let mut owed = 0;
             for counter in Counter::AUDITED.iter().copied() {
-                let Some((least, most)) = rise.of(counter, last) else { continue };
+                let Some((least, most)) = account.rose(counter, last, gone) else { continue };
                 let sides = Sides {
                     counter,
                     least,
@@ -211,8 +259,8 @@ impl Auditor {
                         .of(counter)
                         .plus(account.dropped_by_kernel.of(counter)),
                     left_out: &account.left_out,
-                    gaps: gaps::gaps(counter, look.watched, rungs),
-                    rise,
+                    gaps: gaps::gaps(counter, look.watched, rungs, look.pending.is_some()),
+                    bound: &|other| account.rose(other, last, gone).map_or(0, |(least, _)| least),
                     owed: if counter == Counter::ListenDrops { owed } else { 0 },
                 };
                 let mut balance = balance::balance(&sides, &mut budget);
@@ -225,8 +273,14 @@ impl Auditor {
                 }
                 balances.push(balance);
             }
-            account.audit =
-                Some(NamespaceAudit { netns: *netns, appeared: rise.appeared(), balances });
+            if gone {
+                balances.retain(|balance| !balance.is_quiet());
+            }
+            let appeared = account.rise.as_ref().is_none_or(Rise::appeared);
+            if !balances.is_empty() || account.rise.is_some() {
+                account.audit =
+                    Some(NamespaceAudit { netns: *netns, appeared, unread: gone, balances });
+            }
         }
     }
 
@@ -242,29 +296,26 @@ impl Auditor {
 }
 
 impl Account {
-    /// Of a namespace that was gone before its counters could be read: what was told there, if
-    /// anything was.
-    fn unread(&self, netns: u32) -> Option<NamespaceAudit> {
-        let balance = |counter: Counter| {
-            let told = self.told.of(counter).plus(self.told_by_kernel.of(counter)).least;
-            let why = "the namespace was gone before its counters were read: what was told stands \
-                       for what they rose by";
-            (told > 0).then(|| Balance {
-                counter,
-                rose: told,
-                told,
-                left_out: 0,
-                lost: 0,
-                unwatched: 0,
-                unaccounted: 0,
-                why: vec![why.to_owned()],
-            })
-        };
-        let balances: Vec<_> = Counter::AUDITED.iter().filter_map(|c| balance(*c)).collect();
-        (!balances.is_empty()).then_some(NamespaceAudit { netns, appeared: true, balances })
-    }
-
-    fn forget(&mut self) {
-        *self = Self::default();
+    /// How far a counter rose, at least and at most (`None` for no limit). `None` for one that is not
+    /// known. `gone`: nobody could read it a last time.
+    fn rose(&self, counter: Counter, last: bool, gone: bool) -> Option<(u64, Option<u64>)> {
+        let read = |read: Option<Read>| read.unwrap_or_default().of(counter);
+        let looks = self.rise.as_ref().map(|rise| rise.of(counter, last));
+        let begins_later = self.rise.as_ref().is_some_and(Rise::begins_later);
+        if gone {
+            let known = self.read.filter(|_| !begins_later).and_then(|read| read.of(counter));
+            let least = looks.flatten().map_or(0, |(least, _)| least);
+            return Some(known.map_or((least, None), |count| (count, Some(count))));
+        }
+        let (least, most) = looks??;
+        // Others may have had its number before, and gone before anybody looked: what was told of them is
+        // told of it, and so is what was read of their counters.
+        match (most, read(self.read_at_work), read(self.read)) {
+            (None, Some(at_work), Some(all)) if last && self.read.is_some() && !begins_later => {
+                let least = least.max(at_work);
+                Some((least, Some(all.max(least))))
+            }
+            _ => Some((least, most)),
+        }
     }
 }

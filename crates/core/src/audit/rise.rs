@@ -21,6 +21,8 @@ pub(super) struct Rise {
     appeared: bool,
     /// Whether more may have been counted than any look saw.
     open: bool,
+    /// Whether it begins at a look, while what came before is told and read as well.
+    begins_later: bool,
 }
 
 impl Rise {
@@ -42,6 +44,7 @@ impl Rise {
             appeared: true,
             // What was told of events before this look may come after it.
             open: true,
+            begins_later: true,
             ..Self::default()
         }
     }
@@ -87,6 +90,10 @@ impl Rise {
         let most = end
             .map(|end| carried.saturating_add(of(end).max(now).saturating_sub(of(&self.arming))));
         Some((least, most))
+    }
+
+    pub(super) fn begins_later(&self) -> bool {
+        self.begins_later
     }
 
     pub(super) fn appeared(&self) -> bool {

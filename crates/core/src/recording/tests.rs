@@ -26,7 +26,15 @@ fn look() -> Look {
         hidden: Vec::new(),
         ..Readings::default()
     };
-    Look { t_ns: 1, cut: Cut::Armed, watched: Watched::default(), seen, left_out: Vec::new() }
+    Look {
+        t_ns: 1,
+        cut: Cut::Armed,
+        watched: Watched::default(),
+        seen,
+        left_out: Vec::new(),
+        read: Vec::new(),
+        pending: None,
+    }
 }
 
 fn frames() -> Vec<Frame> {

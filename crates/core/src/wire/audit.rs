@@ -19,6 +19,10 @@ pub struct Audit<'a> {
     pub netns: u32,
     /// Whether it was made after the trace began.
     pub appeared: bool,
+    /// Whether its counters could not be read at the end: they stand as hooks have read them, or as
+    /// was told. Absent if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unread: bool,
     /// How much of all counters together is unaccounted, without signs.
     pub unaccounted: u64,
     /// Each audited counter that its kernel has, by its `nstat` name.
@@ -62,6 +66,7 @@ impl<'a> Audit<'a> {
             t_ns,
             netns: found.netns,
             appeared: found.appeared,
+            unread: found.unread,
             unaccounted: found.unaccounted(),
             counters: counters.map(|b| (b.counter.as_str().into(), counter(b))).collect(),
         }

@@ -3,11 +3,12 @@
 use std::{ops::ControlFlow, pin::pin};
 
 use anyhow::{Context, Result};
+use overflow_common::CountersRead;
 
 use super::{Live, WAITING};
-use crate::pipeline::looks;
+use crate::pipeline::looks::{self, KernelSide};
 use overflow_core::{
-    audit::{Cut, Look, Readings},
+    audit::{Cut, Look, Read, Readings},
     recording::Frame,
 };
 
@@ -61,26 +62,44 @@ impl Live {
             return Ok(ControlFlow::Break(()));
         }
         self.look_due.looked(settled);
-        self.compare(Cut::Running, seen)?;
+        let side = self.kernel_side()?;
+        self.compare(Cut::Running, seen, side)?;
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Ends the judging, and reads the counters before and after it.
+    /// Ends the judging, and reads the counters before and after it. What no hook has seen by then is
+    /// read in between: no hook reads counters any more, and so it is all that is left of them.
     pub(super) async fn last_look(&mut self) -> Result<ControlFlow<()>> {
         let before = self.readings(true).await?;
+        let at_work = self.kernel_side()?;
         self.tracer.disarm()?;
+        let in_the_end = self.kernel_side()?;
         let after = self.readings(false).await?;
         let flow = self.caught_up().await?;
         let Some(before) = before.filter(|_| flow.is_continue()) else { return Ok(flow) };
-        self.compare(Cut::Disarming, before)?;
+        self.compare(Cut::Disarming, before, at_work)?;
         if let Some(after) = after {
-            self.compare(Cut::Disarmed, after)?;
+            self.compare(Cut::Disarmed, after, in_the_end)?;
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    fn compare(&mut self, cut: Cut, seen: Readings) -> Result<()> {
-        let look: Look = looks::look(cut, seen, self.tracer.watched(), self.tracer.left_out()?);
+    /// What the kernel side knows of the counters. What is pending is read first: a hook that looks
+    /// meanwhile has then at most been counted twice, and not left out.
+    fn kernel_side(&mut self) -> Result<KernelSide> {
+        let read = |found: Vec<(u32, CountersRead)>| {
+            found.into_iter().map(|(netns, read)| Read::new(netns, read)).collect()
+        };
+        let pending = self.tracer.pending().map(read);
+        Ok(KernelSide {
+            left_out: self.tracer.left_out()?,
+            read: read(self.tracer.read()?),
+            pending,
+        })
+    }
+
+    fn compare(&mut self, cut: Cut, seen: Readings, side: KernelSide) -> Result<()> {
+        let look: Look = looks::look(cut, seen, self.tracer.watched(), side);
         self.note(Frame::Look(Box::new(look)))
     }
 }

@@ -125,7 +125,8 @@ pub(in crate::sink) fn shared(comm: &str) -> Shared {
         unaccounted: 3,
         why: vec!["4 at listeners that were not asked for".to_owned()],
     };
-    let audit = NamespaceAudit { netns: 1, appeared: false, balances: vec![balance] };
+    let audit =
+        NamespaceAudit { netns: 1, appeared: false, unread: false, balances: vec![balance] };
     let snapshot = Snapshot {
         t_ns: 1,
         listeners: vec![listened],

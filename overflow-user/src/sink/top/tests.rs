@@ -179,7 +179,7 @@ fn audited(unaccounted: i64) -> [NamespaceAudit; 1] {
         unaccounted,
         why: Vec::new(),
     };
-    [NamespaceAudit { netns: NETNS, appeared: false, balances: vec![balance] }]
+    [NamespaceAudit { netns: NETNS, appeared: false, unread: false, balances: vec![balance] }]
 }
 
 fn full_totals(n: u64) -> Totals {

@@ -101,7 +101,7 @@ fn eventful() -> Vec<String> {
         unaccounted: -1,
         why: vec!["1 too many".to_owned()],
     };
-    let audit = NamespaceAudit { netns: 7, appeared: true, balances: vec![balance] };
+    let audit = NamespaceAudit { netns: 7, appeared: true, unread: false, balances: vec![balance] };
     for t_ns in [None, Some(5)] {
         line(&mut text, &Line::Audit(Audit::of(&audit, t_ns))).unwrap();
     }

@@ -2,6 +2,7 @@
 
 mod crowded;
 mod devices;
+mod elsewhere;
 mod fastopen;
 mod late;
 mod owners;
@@ -23,6 +24,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         requests::CASES,
         fastopen::CASES,
         devices::CASES,
+        elsewhere::CASES,
         crowded::CASES,
     ]
     .into_iter()
