@@ -201,6 +201,7 @@ impl Served {
             connections: self.connections.len(),
             disagreements: None,
             verdicts: self.verdicts(),
+            clients: None,
             lost: self.lost.iter().map(|(_, n)| n).sum(),
             unaccounted: None,
             agree: None,

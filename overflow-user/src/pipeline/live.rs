@@ -47,9 +47,13 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 const OWNERS_EVERY: Duration = Duration::from_secs(2);
 /// One of these is set where a client may try again: the programs then look at third ACKs that are
 /// taken, too.
-const LEFT_ALONE: u32 =
-    Path::SYN_RECV_SOCK_NULL | Path::COOKIE_INIT | Path::TP_KFREE_SKB | Path::TP_SYNACK_COOKIE;
-/// No request outlives its last SYN-ACK by more: TCP_RTO_MAX is 120 s. Nor does a cookie: it is good
+const LEFT_ALONE: u32 = Path::SYN_RECV_SOCK_NULL
+    | Path::COOKIE_INIT
+    | Path::TP_KFREE_SKB
+    | Path::TP_SYNACK_COOKIE
+    | Path::COUNTED_DROP
+    | Path::UNCOUNTED;
+/// No client sends its SYN again later than 64 s after the one before (tcp_syn_retries=6). No request outlives its last SYN-ACK by more: TCP_RTO_MAX is 120 s. Nor does a cookie: it is good
 /// for two minutes.
 const RETRY_FOR: Duration = Duration::from_secs(130);
 /// Records of the last segments may still be on their way when a command ends.
@@ -101,7 +105,7 @@ pub struct Live {
     beginning: Beginning,
     /// When counters are read next.
     look_due: Due,
-    /// When a third ACK was last dropped while its request stayed.
+    /// When a client was last refused that may try again.
     retry_pending: Option<Instant>,
 }
 

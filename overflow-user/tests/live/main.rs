@@ -7,6 +7,8 @@ mod capture;
 mod collector;
 mod confinement;
 mod harness;
+mod hosts;
+mod hurt_clients;
 mod lab_kill;
 mod lab_link;
 mod lab_scenarios;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         audit::TESTS,
         capture::TESTS,
         confinement::TESTS,
+        hurt_clients::TESTS,
         lab_kill::TESTS,
         lab_link::TESTS,
         lab_scenarios::TESTS,

@@ -7,6 +7,7 @@
 
 mod audit;
 mod client;
+mod clients;
 mod closing;
 mod connection;
 mod event;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use audit::{Audit, AuditedCounter};
 pub use client::Client;
+pub use clients::{Clients, Harm};
 pub use closing::{Loss, Summary};
 pub use connection::{Connection, Segments, Stage, Witnesses};
 pub use event::{Event, Functions, Known};
