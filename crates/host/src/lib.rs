@@ -14,6 +14,7 @@ mod model_kernel;
 pub mod netns;
 mod owner;
 pub mod recordings;
+pub mod signals;
 pub mod sockets;
 pub mod sysctl;
 

@@ -21,7 +21,10 @@ mod trace;
 mod tracing;
 mod parsers;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -104,7 +107,8 @@ pub(crate) fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("overflow: {error:#}");
+            // A terminal that hung up takes no words.
+            let _ = writeln!(io::stderr(), "overflow: {error:#}");
             ExitCode::from(1)
         }
     }

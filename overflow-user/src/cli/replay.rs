@@ -73,6 +73,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
         }
     }
     engine.lose(Loss::DamagedFrames, recording.damaged());
+    engine.lose(Loss::CutOff, u64::from(failure.is_some()));
     engine.close()?;
     report_losses(&engine);
     if let Some(error) = failure {

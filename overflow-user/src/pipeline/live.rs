@@ -4,7 +4,6 @@ mod audit;
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    fs::File,
     io,
     ops::ControlFlow,
     pin::pin,
@@ -19,6 +18,7 @@ use super::{
     command::Traced,
     engine::Engine,
     looks::{Beginning, Due},
+    recording::LiveRecording,
 };
 use crate::{
     confine::{Attribution, Needs, confine},
@@ -29,7 +29,7 @@ use crate::{
 use overflow_core::{
     listeners::{Inventory, Listener},
     loss::Loss,
-    recording::{Frame, Recorder},
+    recording::Frame,
 };
 use overflow_host::clock::monotonic_ns;
 
@@ -78,7 +78,7 @@ pub struct Live {
     tracer: Tracer,
     ring: RecordReader,
     engine: Engine,
-    recorder: Option<Recorder<File>>,
+    recording: Option<LiveRecording>,
     attribution: Attribution,
     export: Option<Export>,
     /// Whether to be confined, and if so, whether listening sockets are to be answered.
@@ -114,7 +114,7 @@ impl Live {
     pub fn new(
         mut tracer: Tracer,
         mut engine: Engine,
-        recorder: Option<Recorder<File>>,
+        recording: Option<LiveRecording>,
         attribution: Attribution,
     ) -> Result<Self> {
         let ring = tracer.records()?;
@@ -125,7 +125,7 @@ impl Live {
             tracer,
             ring,
             engine,
-            recorder,
+            recording,
             attribution,
             export: None,
             confined: None,
@@ -181,11 +181,26 @@ impl Live {
         stop: impl Future<Output = ()>,
         known: Inventory,
     ) -> Result<()> {
+        let ended = self.trace(ends, stop, known).await;
+        if let (Err(_), Some(recording)) = (&ended, &self.recording) {
+            // Whoever looked is gone, or the terminal; what is recorded is whole all the same.
+            let _ = recording.write(&Frame::End(monotonic_ns()));
+        }
+        ended
+    }
+
+    async fn trace(
+        &mut self,
+        ends: Ends,
+        stop: impl Future<Output = ()>,
+        known: Inventory,
+    ) -> Result<()> {
         self.learn(known)?;
         let mut command = ends.with.as_deref().map(Traced::start).transpose()?;
         pages::give_back();
         if let Some(network) = self.confined {
-            let maps: &(dyn Fn() -> bool + Sync) = &|| self.tracer.readable();
+            let tracer = &self.tracer;
+            let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();
             let ends = command.as_ref().and_then(Traced::pid);
             confine(&Needs { maps: Some(maps), ends, network, terminal: false })?;
         }
@@ -239,7 +254,7 @@ impl Live {
         self.finish(command).await
     }
 
-    async fn finish(mut self, command: Option<Traced>) -> Result<()> {
+    async fn finish(&mut self, command: Option<Traced>) -> Result<()> {
         self.count_losses()?;
         self.aggregate()?;
         self.note(Frame::End(monotonic_ns()))?;
@@ -284,8 +299,8 @@ impl Live {
                 }
             }
             self.pending.pop_front();
-            if let Some(recorder) = &mut self.recorder {
-                recorder.write(&Frame::Event(event)).context(NOT_RECORDED)?;
+            if let Some(recording) = &self.recording {
+                recording.write(&Frame::Event(event)).context(NOT_RECORDED)?;
             }
             if self.engine.event(&event)?.is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -374,6 +389,9 @@ impl Live {
             ControlFlow::Continue(())
         };
         self.note(Frame::Tick(monotonic_ns()))?;
+        if let Some(recording) = &self.recording {
+            recording.sync().context(NOT_RECORDED)?;
+        }
         Ok(flow)
     }
 
@@ -407,8 +425,8 @@ impl Live {
 
     /// Records and takes a frame after which the engine always wants more.
     fn note(&mut self, frame: Frame) -> Result<()> {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.write(&frame).context(NOT_RECORDED)?;
+        if let Some(recording) = &self.recording {
+            recording.write(&frame).context(NOT_RECORDED)?;
         }
         let _ = self.engine.feed(frame)?;
         Ok(())

@@ -19,6 +19,7 @@ mod namespace;
 mod needs;
 mod otlp_live;
 mod process;
+mod recordings;
 mod ring_full;
 mod sockets;
 #[path = "../support/mod.rs"]
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         landlock::TESTS,
         metrics_live::TESTS,
         otlp_live::TESTS,
+        recordings::TESTS,
         ring_full::TESTS,
         sockets::TESTS,
         top_live::TESTS,

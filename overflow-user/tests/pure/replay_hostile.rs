@@ -30,7 +30,7 @@ use overflow_core::{
     text::style,
     verdict::VerdictId,
 };
-use overflow_host::recordings;
+use overflow_host::recordings::{self, Existing};
 use serde_json::Value;
 
 use crate::support::connections::{Reported, assert_consistent, connections};
@@ -379,7 +379,7 @@ fn the_command_says_what_is_wrong_and_fails() {
     }
     let (header, frames) = self::whole();
     for round in 0..12 {
-        let mut recorder = recordings::create(&scratch.0, &header).unwrap();
+        let mut recorder = recordings::create(&scratch.0, Existing::Overwritten, &header).unwrap();
         for frame in made_up(&frames, &mut rng).into_iter().chain([Frame::End(1)]) {
             recorder.write(&frame).unwrap();
         }

@@ -17,6 +17,7 @@ use overflow::{
         trace::{JsonLines, Sink, TraceText},
     },
 };
+use overflow_host::recordings::Existing;
 
 /// Trace abnormal handshakes of every TCP listener on this host, until Ctrl-C.
 ///
@@ -53,6 +54,9 @@ pub(crate) struct TraceArgs {
     /// Also write everything that is traced to a file, for `overflow replay`
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
+    /// Replace the file of --record if there is one
+    #[arg(long, visible_alias = "force", requires = "record")]
+    overwrite: bool,
     /// Also serve metrics for Prometheus here, at /metrics; on loopback unless ADDR is given
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics::listen)]
     pub(super) metrics_listen: Option<SocketAddr>,
@@ -63,6 +67,13 @@ pub(crate) struct TraceArgs {
     pub(super) otlp_endpoint: Option<Option<String>>,
     #[command(flatten)]
     pub(super) hooks: Hooks,
+}
+
+impl TraceArgs {
+    /// What to do with a file that is where the recording is to be.
+    pub(super) fn existing(&self) -> Existing {
+        if self.overwrite { Existing::Overwritten } else { Existing::Kept }
+    }
 }
 
 /// By which means the kernel is traced.

@@ -1,5 +1,6 @@
 //! The cases, as data.
 
+mod clients;
 mod crowded;
 mod devices;
 mod fastopen;
@@ -21,6 +22,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         requests::CASES,
         fastopen::CASES,
         devices::CASES,
+        clients::CASES,
         crowded::CASES,
     ]
     .into_iter()
