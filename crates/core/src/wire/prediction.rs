@@ -34,6 +34,10 @@ pub struct Prediction<'a> {
     pub v: u32,
     /// The kernel's name.
     pub kernel: Cow<'a, str>,
+    /// Which rules it has here: a name that does not tell is predicted for each; earlier versions have
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regime: Option<Cow<'a, str>>,
     /// The cell's name.
     pub run: Cow<'a, str>,
     /// Part of the experiment.
