@@ -266,7 +266,10 @@ impl Live {
         }
         self.engine.close()?;
         if let Some(command) = command {
-            eprintln!("overflow: {}", command.report().await);
+            let report = command.report().await;
+            report_losses(&self.engine);
+            eprintln!("overflow: {}", report?);
+            return Ok(());
         }
         report_losses(&self.engine);
         Ok(())

@@ -17,6 +17,7 @@ use overflow::{
         trace::{JsonLines, Sink, TraceText},
     },
 };
+use overflow_core::listeners::Inventory;
 use overflow_host::recordings::Existing;
 
 /// Trace abnormal handshakes of every TCP listener on this host, until Ctrl-C.
@@ -151,6 +152,11 @@ impl View {
     /// Which listeners, on this host.
     pub(crate) fn filter(&self) -> anyhow::Result<Filter> {
         self.selection.resolve()
+    }
+
+    /// Which listeners, on the machine that had these.
+    pub(crate) fn recorded_filter(&self, inventory: &Inventory) -> anyhow::Result<Filter> {
+        self.selection.resolve_recorded(inventory)
     }
 
     /// Prints to `out`, which is a terminal or is not.

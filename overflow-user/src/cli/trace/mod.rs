@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, bail};
 use overflow_common::Rung;
 
 pub(super) use args::{Confining, Hooks, TraceArgs, View};
@@ -23,7 +23,7 @@ use overflow::{
     confine::{Attribution, Needs, rehearse, rehearse_sender},
     export::{Export, Settings},
     pipeline::{self, Beginning, Ends, Engine, Filter, Live, LiveRecording, Options, Stop},
-    probe::{TraceConfig, Tracer},
+    probe::{HookPointStatus, TraceConfig, Tracer},
     sink::{
         metrics::{Endpoint, Measured, Shared},
         otlp::Exported,
@@ -147,8 +147,9 @@ fn not_recorded(path: &Path) -> String {
 
 /// Where what is measured will be served; requests wait.
 fn listen(address: SocketAddr) -> Result<Endpoint> {
-    let endpoint = Endpoint::bind(address)
-        .with_context(|| format!("cannot serve metrics at {address}; choose another port?"))?;
+    let endpoint = Endpoint::bind(address).with_context(|| {
+        format!("cannot serve metrics at {address}; give another port to --metrics-listen")
+    })?;
     eprintln!("overflow: metrics are at http://{}/metrics", endpoint.address()?);
     Ok(endpoint)
 }
@@ -201,6 +202,7 @@ pub(super) async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Res
     beginning.add(Cut::Armed, attribution.counters(&wanted, false).await);
     let mut header = header(&kernel, &tracer);
     header.notes.extend(inventory.notes.iter().cloned());
+    header.notes.extend(filter.unmatched_ports(&inventory.listeners));
     if confined {
         let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();
         header.notes.extend(rehearse(&Needs { maps: Some(maps), ..Needs::default() })?.gaps());
@@ -251,6 +253,22 @@ fn attach(hooks: &Hooks, detail: Detail, kernel: &Kernel, filter: &Filter) -> Re
     };
     filter.push_down(&mut config);
     let tracer = Tracer::attach(kernel, &config)?;
+    if let Some(rung) = hooks.rung {
+        let blind = |status: &&HookPointStatus| {
+            matches!(status.hook_point, HookPoint::Syn | HookPoint::ThirdAck)
+                && status.rung.is_none()
+        };
+        if let Some(status) = tracer.hook_points().iter().find(blind) {
+            let why = status.hooks.iter().find_map(|hook| hook.refused.as_deref());
+            bail!(
+                "the {} cannot be traced by {} here{}; without --rung the best that attaches is used \
+                 (see `overflow doctor`)",
+                status.hook_point.as_str(),
+                rung.as_str(),
+                why.map(|why| format!(": {why}")).unwrap_or_default(),
+            );
+        }
+    }
     if config.all || !pipeline::needs_healthy(third_ack(&tracer), &kernel.facts.drop_reasons) {
         return Ok(tracer);
     }

@@ -1,16 +1,14 @@
 //! Clients that are hurt: what the closing lines say became of each.
 
-use super::super::case::{CASE, Case, MODES};
+use super::super::case::{CASE, Case, MODES, told};
 
-/// Verdicts that lead there; how many of each is not what these cases are about.
+/// Verdicts on the way; how many of each is not what these cases are about.
 const WAYS: &[&str] = &[
-    "syn.drop.accept_queue_full",
     "syn.cookie",
-    "ack.drop.overflow",
-    "ack.drop.overflow.cookie",
-    "ack.reset.overflow",
+    "ack.reset.invalid_cookie",
     "later.recovered",
     "later.recovered_too_late",
+    "later.reset_no_socket",
 ];
 
 /// The cases.
@@ -33,6 +31,7 @@ pub const CASES: &[Case] = &[
             s accept a n=1 all
             sleep 3500
             stop",
+        told: &[told("syn.drop.accept_queue_full", 3, "a").clients(40_003, 40_005)],
         hurt: &[("a", "delayed", 1), ("a", "never_served", 2)],
         ..HURT
     },
@@ -54,6 +53,7 @@ pub const CASES: &[Case] = &[
             s ack 5071 40003
             s accept a n=1 all
             stop",
+        told: &[told("ack.drop.overflow", 4, "a").clients(40_003, 40_005)],
         hurt: &[("a", "delayed", 1), ("a", "gave_up", 1), ("a", "waiting", 1)],
         ..HURT
     },
@@ -73,6 +73,7 @@ pub const CASES: &[Case] = &[
             s drain 50
             s accept a n=2 all
             stop",
+        told: &[told("ack.reset.overflow", 2, "a").clients(40_003, 40_004)],
         hurt: &[("a", "reset", 2)],
         ..HURT
     },
@@ -94,6 +95,7 @@ pub const CASES: &[Case] = &[
             s seg 5073 40005 PA len=10
             s accept a n=1 all
             stop",
+        told: &[told("ack.drop.overflow.cookie", 6, "a").clients(40_003, 40_006)],
         hurt: &[("a", "phantom", 2), ("a", "gave_up", 1), ("a", "delayed", 1)],
         ..HURT
     },
