@@ -12,9 +12,9 @@ pub mod listeners;
 mod looker;
 mod model_kernel;
 pub mod netns;
+pub mod own_status;
 mod owner;
 pub mod recordings;
-pub mod signals;
 pub mod sockets;
 pub mod sysctl;
 

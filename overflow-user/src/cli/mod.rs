@@ -100,13 +100,8 @@ pub(crate) enum OutputFormat {
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(mut error) => {
-            // Nobody who mistypes an option means to give confinement up.
-            let suggested = error.get(ContextKind::SuggestedArg).map(ToString::to_string);
-            if suggested.is_some_and(|arg| arg.contains("no-confine")) {
-                error.remove(ContextKind::SuggestedArg);
-                error.remove(ContextKind::Suggested);
-            }
+        Err(error) => {
+            let error = without_bad_advice(error);
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
@@ -139,6 +134,17 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Nobody who mistypes an option means to give confinement up: that is suggested to nobody.
+fn without_bad_advice(mut error: clap::Error) -> clap::Error {
+    let suggested = error.get(ContextKind::SuggestedArg).map(ToString::to_string);
+    if suggested.is_some_and(|arg| arg.contains("no-confine")) {
+        for kind in [ContextKind::SuggestedArg, ContextKind::Suggested, ContextKind::Usage] {
+            error.remove(kind);
+        }
+    }
+    error
+}
+
 /// A reader that went away (`overflow lab | head`) has seen what it wanted.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
@@ -148,3 +154,5 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod error_tests;
+#[cfg(test)]
+mod example_tests;

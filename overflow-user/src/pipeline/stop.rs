@@ -2,7 +2,7 @@
 
 use std::io;
 
-use overflow_host::signals;
+use overflow_host::own_status;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const SIGHUP: u32 = 1;
@@ -20,7 +20,7 @@ impl Stop {
     pub fn catch() -> io::Result<Self> {
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
-        let caught = !signals::ignored(SIGHUP);
+        let caught = !own_status::ignored(SIGHUP);
         let hangup = caught.then(|| signal(SignalKind::hangup())).transpose()?;
         Ok(Self { interrupt, terminate, hangup })
     }

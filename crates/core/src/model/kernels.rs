@@ -39,7 +39,7 @@ pub struct UnknownKernel {
     pub name: String,
     /// What is wrong with it, as a clause.
     pub why: String,
-    /// Names that are nearest to it, or all.
+    /// Names that are nearest to it, or some.
     pub known: String,
 }
 
@@ -169,10 +169,10 @@ fn plain(name: &str) -> String {
     format!("{family}{version}")
 }
 
-/// The names of the table that are nearest to this one, or all.
+/// The names of the table that are nearest to this one, or some.
 fn nearest(name: &str) -> String {
     let plain = plain(name);
-    let all = || NAMED.iter().filter(|n| n.is_distribution()).flat_map(|n| n.names).copied();
+    let all = || NAMED.iter().flat_map(Named::distributions);
     let family = |name: &str| name.trim_end_matches(|c: char| !c.is_ascii_alphabetic()).to_owned();
     let same: Vec<&str> = all().filter(|known| family(known) == family(&plain)).collect();
     if !same.is_empty() {
@@ -180,7 +180,12 @@ fn nearest(name: &str) -> String {
     }
     let alike = |known: &&str| strsim::jaro_winkler(known, &plain) > 0.8;
     let alike: Vec<&str> = all().filter(alike).collect();
-    if alike.is_empty() { all().collect::<Vec<_>>().join(", ") } else { alike.join(", ") }
+    if alike.is_empty() {
+        "centos7, rhel8, ubuntu22.04, debian12 and others, see `overflow predict --list-kernels`"
+            .to_owned()
+    } else {
+        alike.join(", ")
+    }
 }
 
 /// The kernel of a parsed release.
@@ -249,10 +254,10 @@ pub fn by_release(name: &str, release: &Release) -> Result<Kernel, UnknownKernel
 /// What is known, a row each: a name, the letter of its rule, and what is to be said of it.
 pub fn list() -> impl Iterator<Item = (String, &'static str, String)> {
     let rule = |features: &Features| features.regime();
-    let named = NAMED.iter().filter(|named| named.is_distribution()).map(move |named| {
-        let names: Vec<&str> = named.names.to_vec();
+    let named = NAMED.iter().filter_map(move |named| {
+        let names: Vec<&str> = named.distributions().collect();
         let doubt = named.doubt.unwrap_or_default().to_owned();
-        (names.join(", "), rule(&named.features), doubt)
+        (!names.is_empty()).then(|| (names.join(", "), rule(&named.features), doubt))
     });
     let series = SERIES.iter().map(move |series| {
         let (major, minor) = series.from;

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result};
 use overflow_common::Rung;
 
 pub(super) use args::{Confining, Hooks, TraceArgs, View};
@@ -23,7 +23,7 @@ use overflow::{
     confine::{Attribution, Needs, rehearse, rehearse_sender},
     export::{Export, Settings},
     pipeline::{self, Beginning, Ends, Engine, Filter, Live, LiveRecording, Options, Stop},
-    probe::{HookPointStatus, TraceConfig, Tracer},
+    probe::{TraceConfig, Tracer},
     sink::{
         metrics::{Endpoint, Measured, Shared},
         otlp::Exported,
@@ -253,22 +253,6 @@ fn attach(hooks: &Hooks, detail: Detail, kernel: &Kernel, filter: &Filter) -> Re
     };
     filter.push_down(&mut config);
     let tracer = Tracer::attach(kernel, &config)?;
-    if let Some(rung) = hooks.rung {
-        let blind = |status: &&HookPointStatus| {
-            matches!(status.hook_point, HookPoint::Syn | HookPoint::ThirdAck)
-                && status.rung.is_none()
-        };
-        if let Some(status) = tracer.hook_points().iter().find(blind) {
-            let why = status.hooks.iter().find_map(|hook| hook.refused.as_deref());
-            bail!(
-                "the {} cannot be traced by {} here{}; without --rung the best that attaches is used \
-                 (see `overflow doctor`)",
-                status.hook_point.as_str(),
-                rung.as_str(),
-                why.map(|why| format!(": {why}")).unwrap_or_default(),
-            );
-        }
-    }
     if config.all || !pipeline::needs_healthy(third_ack(&tracer), &kernel.facts.drop_reasons) {
         return Ok(tracer);
     }

@@ -115,7 +115,8 @@ mod tests {
             (inum, Surroundings { namespace, sysctls: Sysctls::default(), counters: None })
         };
         let namespaces = [there(7, None, true), there(8, Some("web"), false)].into();
-        let inventory = Inventory { namespaces, ..Inventory::default() };
+        let mut inventory = Inventory::default();
+        inventory.namespaces = namespaces;
         let found = |asked| recorded_inum(asked, &inventory);
         assert_eq!((found("web").unwrap(), found("self").unwrap()), (8, 7));
         assert_eq!(found("9").unwrap(), 9);

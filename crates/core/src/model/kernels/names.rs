@@ -77,10 +77,10 @@ const fn either(
 }
 
 impl Named {
-    /// Whether anybody but the measurements calls it so.
-    pub(super) fn is_distribution(&self) -> bool {
-        let measured =
-            |name: &&str| ["el7-", "el8-", "van", "deb"].iter().any(|p| name.starts_with(p));
-        self.names.iter().any(|name| !measured(name) || name.starts_with("debian"))
+    /// Its names but for those that only the measurements use.
+    pub(super) fn distributions(&self) -> impl Iterator<Item = &'static str> {
+        let measured = ["el7-", "el8-", "van", "deb5.", "deb6.", "deb7."];
+        let is = move |name: &&str| !measured.iter().any(|beginning| name.starts_with(beginning));
+        self.names.iter().copied().filter(is)
     }
 }
