@@ -81,7 +81,7 @@ pub enum Line<'a> {
 
 impl Line<'_> {
     /// Every kind, as `type` has it, in the order of the documentation.
-    pub const KINDS: [&'static str; 9] = [
+    pub const KINDS: [&'static str; 11] = [
         "run",
         "event",
         "connection",
@@ -90,6 +90,8 @@ impl Line<'_> {
         "audit",
         "scenario",
         "client",
+        "doctor",
+        "topic",
         "summary",
     ];
 }

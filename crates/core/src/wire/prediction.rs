@@ -27,6 +27,11 @@ pub enum Line<'a> {
     Divergence(Divergence<'a>),
 }
 
+impl Line<'_> {
+    /// Every kind, as `type` has it, in the order of the documentation.
+    pub const KINDS: [&'static str; 3] = ["prediction", "prediction_summary", "divergence"];
+}
+
 /// A `prediction` line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prediction<'a> {
