@@ -14,7 +14,7 @@ use crate::{
     counters::{Counters, Rise},
     emit, filter,
     globals::QUIET,
-    losses,
+    losses, retry,
     skb::{self, At},
     sock, tally,
 };
@@ -212,10 +212,23 @@ impl PathState {
             return;
         }
         tally::segment(&self.event);
-        if QUIET.load() == 0 || !self.has(HEALTHY) {
+        if QUIET.load() == 0 || self.is_of_refused() {
             emit::record(&self.event);
         }
         self.skb = 0;
+    }
+
+    /// Whether something was refused, now or before: who gets in at last is to be seen.
+    #[inline(always)]
+    fn is_of_refused(&self) -> bool {
+        if self.has(HEALTHY) {
+            return self.has(Path::CHECK_REQ_CHILD | Path::COOKIE_CHECK_CHILD)
+                && retry::was_refused(&self.event);
+        }
+        if !self.has(Path::COOKIE_INIT | Path::SEND_RESET) {
+            retry::refused(&self.event);
+        }
+        true
     }
 }
 

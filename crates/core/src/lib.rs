@@ -22,6 +22,7 @@ pub mod histories;
 pub mod connections;
 pub mod hook_point;
 pub mod verdict;
+pub mod clients;
 pub mod aggregates;
 pub mod audit;
 pub mod owner;

@@ -66,6 +66,9 @@ losses! {
     StaleOwners = "looks for listeners that failed, so owners may be old", false;
     /// Frames of a recording whose sum is wrong.
     DamagedFrames = "damaged frames of the recording", true;
+    /// The recording is cut off or damaged: what happened after its last frame is missing, and so is its
+    /// last look at the counters.
+    CutOff = "end of the recording", true;
     /// The connection table was full: who was quiet for longest was judged early.
     Forgotten = "connections forgotten early, too many at once", false;
     /// A connection's events beyond those that are kept were merged.

@@ -91,7 +91,7 @@ pub enum RecordError {
     /// The file ends inside a frame, or before its end was recorded.
     #[error(
         "the recording {path} is cut off after {frames} frames: the recorder was killed, or the \
-         disk was full; what came before is complete"
+         disk was full; everything that it had shown is in it"
     )]
     Truncated {
         /// The file.
@@ -156,6 +156,16 @@ impl<W: Write> Recorder<W> {
             None => Ok(()),
         })?;
         self.put(b'I', &last.unwrap_or_default())
+    }
+
+    /// Hands what was added to what it is written to.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// What it is written to.
+    pub fn get_ref(&self) -> &W {
+        self.out.get_ref()
     }
 
     fn put(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {

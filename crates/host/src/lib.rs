@@ -15,6 +15,7 @@ pub mod listeners;
 mod looker;
 mod model_kernel;
 pub mod netns;
+pub mod own_status;
 mod owner;
 pub mod recordings;
 pub mod sockets;

@@ -14,13 +14,17 @@ pub fn model_kernel() -> Result<Kernel, UnknownKernel> {
 }
 
 fn identify(release: &str, build: &str, os_id: &str) -> Result<Kernel, UnknownKernel> {
-    let unknown = || UnknownKernel(release.to_owned());
+    let unknown = || UnknownKernel::release(release);
     let mut parsed = Release::parse(release).ok_or_else(unknown)?;
+    let is_ubuntu = matches!(os_id, "ubuntu" | "linuxmint" | "pop");
     if let Some(debian) = Release::parse_debian_build(build) {
         parsed = debian;
-    } else if parsed.ubuntu_abi.is_some() && !matches!(os_id, "ubuntu" | "linuxmint" | "pop") {
+    } else if parsed.ubuntu_abi.is_some() && !is_ubuntu {
         // `5.10.0-7-custom` of somebody else says neither a patch level nor an Ubuntu ABI.
         parsed.ubuntu_abi = None;
+    }
+    if parsed.vendor.is_some_and(|vendor| vendor.starts_with("Ubuntu")) && !is_ubuntu {
+        parsed.vendor = None;
     }
     kernels::by_release(release, &parsed)
 }

@@ -1,20 +1,64 @@
 //! Files of recordings.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
 
 use overflow_core::recording::{Header, RecordError, Recorder, Recording};
 
-/// Starts a recording in a file of its own, replacing what was there. The file is for its owner
-/// only, since it holds kernel addresses and the addresses of clients.
-pub fn create(path: &Path, header: &Header) -> io::Result<Recorder<File>> {
+/// Read and write, for the owner.
+const OWNER_ONLY: u32 = 0o600;
+
+/// What to do where a recording is to be written and a file is already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and there is no recording.
+    Kept,
+    /// It is replaced.
+    Overwritten,
+}
+
+/// Starts a recording in a file of its own. The file is for its owner only, since it holds kernel
+/// addresses and the addresses of clients, whoever could read the one that is overwritten. What is
+/// no regular file, such as a pipe, is written to as it is.
+pub fn create(path: &Path, existing: Existing, header: &Header) -> io::Result<Recorder<File>> {
+    may_create(path, existing)?;
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    Recorder::new(options.open(path)?, header)
+    options.write(true).mode(OWNER_ONLY);
+    let file = match options.clone().create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let file = options.open(path)?;
+            if file.metadata()?.is_file() {
+                // It may have come about just now.
+                if existing == Existing::Kept {
+                    return Err(exists());
+                }
+                file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
+                file.set_len(0)?;
+            }
+            file
+        }
+        opened => opened?,
+    };
+    Recorder::new(file, header)
+}
+
+/// Fails if there is a file that is to stay: nobody should wait for a recording that cannot be written.
+pub fn may_create(path: &Path, existing: Existing) -> io::Result<()> {
+    match (fs::metadata(path), existing) {
+        (Ok(metadata), Existing::Kept) if metadata.is_file() => Err(exists()),
+        _ => Ok(()),
+    }
+}
+
+fn exists() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "the file exists; give another name, or --overwrite to replace it",
+    )
 }
 
 /// Opens a recording's file and reads nothing of it.
@@ -29,19 +73,43 @@ pub fn open(path: &Path) -> Result<Recording<File>, RecordError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{env, fs, os::unix::fs::PermissionsExt as _, process};
+    use std::{env, process};
 
     use super::*;
 
+    fn scratch(name: &str) -> std::path::PathBuf {
+        env::temp_dir().join(format!("overflow-recording-{}-{name}", process::id()))
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
     #[test]
     fn a_recording_is_its_owners_only() {
-        let path = env::temp_dir().join(format!("overflow-recording-{}", process::id()));
+        let path = scratch("new");
         let header = Header { kernel: "6.12.1".to_owned(), ..Header::default() };
-        drop(create(&path, &header).unwrap());
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        let read = open(&path).map(|recording| recording.header().clone());
+        drop(create(&path, Existing::Kept, &header).unwrap());
+        let (mode, read) = (mode(&path), open(&path).map(|recording| recording.header().clone()));
         fs::remove_file(&path).unwrap();
-        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(mode, 0o600);
         assert_eq!(read.unwrap(), header);
+    }
+
+    #[test]
+    fn an_existing_file_is_replaced_only_if_that_is_asked_for() {
+        let path = scratch("old");
+        fs::write(&path, "precious").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let refused = create(&path, Existing::Kept, &Header::default()).map(drop).unwrap_err();
+        let kept = fs::read_to_string(&path).unwrap();
+        drop(create(&path, Existing::Overwritten, &Header::default()).unwrap());
+        let (mode, replaced) = (mode(&path), open(&path).is_ok());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(kept, "precious");
+        assert_eq!((mode, replaced), (0o600, true));
+        // A device is no file.
+        drop(create(Path::new("/dev/null"), Existing::Kept, &Header::default()).unwrap());
     }
 }

@@ -151,7 +151,8 @@ fn ended(state: &mut PathState, emit: bool) {
         && filter::wants_segment(&state.event);
     if wanted {
         // Whose client was left alone may try again, and is to be seen if it gets in.
-        let left_alone = path & (Path::TP_KFREE_SKB | Path::TP_SYNACK_COOKIE) != 0
+        let refused = Path::TP_KFREE_SKB | Path::TP_SYNACK_COOKIE | Path::COUNTED_DROP;
+        let left_alone = path & refused != 0
             && path & Path::TP_SEND_RESET == 0
             && state.event.tcp_flags & RST == 0;
         if left_alone {

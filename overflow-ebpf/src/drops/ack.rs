@@ -120,11 +120,17 @@ impl Refused {
     }
 }
 
-/// A child was made. Of a request whose third ACK was dropped before, or put off by
-/// TCP_DEFER_ACCEPT? `tcp_check_req` sets `acked` for both. Or of a cookie, which nobody remembers?
+/// A child was made. Of a client that was refused before, as far as that shows at once?
 #[inline(always)]
 pub fn accepted<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> u32 {
-    if M::acked(req) || of_cookie::<M>(req) { recovered::<M>(sk, skb, req, v6) } else { 0 }
+    if may_recover::<M>(req) || retry::remembered() { recovered::<M>(sk, skb, req, v6) } else { 0 }
+}
+
+/// Of a request whose third ACK was dropped before, or put off by TCP_DEFER_ACCEPT? `tcp_check_req`
+/// sets `acked` for both. Or of a cookie, which nobody remembers?
+#[inline(always)]
+fn may_recover<M: AttachMode>(req: u64) -> bool {
+    M::acked(req) || of_cookie::<M>(req)
 }
 
 #[inline(never)]
@@ -156,7 +162,9 @@ fn report_recovery<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Opti
             event.num_retrans = retrans as u8;
             event.valid |= valid::NUM_TIMEOUT;
         }
-        skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some() && filter::wants_segment(event)
+        skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some()
+            && filter::wants_segment(event)
+            && (may_recover::<M>(req) || retry::was_refused(event))
     });
     Some(())
 }

@@ -103,6 +103,8 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
             && filter::wants_segment(event);
         if !wanted {
             audit::filtered(netns, own);
+        } else if !cookie {
+            retry::refused(event);
         }
         wanted
     });

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, value_parser};
 use tokio::task::LocalSet;
 
@@ -23,16 +23,17 @@ use overflow_lab::{ClientView, two_hosts::Clients};
 #[command(after_help = "\
 Examples:
   overflow client server.example                 5 clients to port 12345, watched for 5 s
+  overflow client 192.0.2.7:8080                 the port may stand behind the host
   overflow client 192.0.2.7 -P 8080 --count 20 --payload 100 --hold 30s
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
 pub(super) struct ClientArgs {
-    /// Host name or address of the server
-    #[arg(value_name = "HOST")]
+    /// Host name or address of the server, and its port if -P does not give it
+    #[arg(value_name = "HOST[:PORT]")]
     host: String,
-    /// The server's port
-    #[arg(short = 'P', long, default_value_t = 12345, value_parser = value_parser!(u16).range(1..))]
-    port: u16,
+    /// The server's port [default: 12345]
+    #[arg(short = 'P', long, value_parser = value_parser!(u16).range(1..))]
+    port: Option<u16>,
     /// Clients that connect at once
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u16).range(1..))]
     count: u16,
@@ -40,7 +41,7 @@ pub(super) struct ClientArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     payload: usize,
     /// How long to watch before the clients close
-    #[arg(long, value_name = "SECS", default_value = "5", value_parser = parsers::seconds)]
+    #[arg(short = 'd', long, visible_alias = "duration", value_name = "SECS", default_value = "5", value_parser = parsers::seconds)]
     hold: Duration,
     /// Output format: text, or JSON lines
     #[arg(long, value_enum, default_value_t)]
@@ -69,9 +70,29 @@ pub(super) fn run(args: &ClientArgs) -> Result<ExitCode> {
 }
 
 fn resolve(args: &ClientArgs) -> Result<SocketAddr> {
-    let found = (args.host.as_str(), args.port).to_socket_addrs();
-    let mut found = found.with_context(|| format!("cannot find the host {}", args.host))?;
-    found.next().with_context(|| format!("the host {} has no address", args.host))
+    let (host, port) = host_and_port(&args.host, args.port)?;
+    let mut found =
+        (host, port).to_socket_addrs().with_context(|| format!("cannot find the host {host}"))?;
+    found.next().with_context(|| format!("the host {host} has no address"))
+}
+
+/// `HOST`, `HOST:PORT`, `ADDRESS`, `[ADDRESS]:PORT`.
+fn host_and_port(text: &str, port: Option<u16>) -> Result<(&str, u16)> {
+    const DEFAULT: u16 = 12345;
+    let bare = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (host, behind) = match (bare, text.split_once(':')) {
+        (Some((host, rest)), _) => (host, rest.strip_prefix(':')),
+        (None, Some((host, behind))) if !behind.contains(':') => (host, Some(behind)),
+        // An IPv6 address alone, or no colon.
+        (None, _) => (text, None),
+    };
+    let Some(behind) = behind else { return Ok((host, port.unwrap_or(DEFAULT))) };
+    let found = behind.parse().ok().filter(|port| *port != 0);
+    let found = found.with_context(|| format!("`{behind}` in {text} is no port"))?;
+    match port {
+        Some(port) if port != found => bail!("{text} and -P {port} are different ports; give one"),
+        _ => Ok((host, found)),
+    }
 }
 
 async fn connect(args: &ClientArgs, server: SocketAddr) -> Result<Vec<ClientView>> {
@@ -114,4 +135,21 @@ fn line(server: SocketAddr, view: &ClientView) -> Line<'_> {
         state: view.state.as_str().into(),
         error: view.error.as_deref().map(Into::into),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_may_stand_behind_the_host() {
+        let read = |text, port| host_and_port(text, port).map_err(|e| e.to_string());
+        assert_eq!(read("10.0.0.1", None), Ok(("10.0.0.1", 12345)));
+        assert_eq!(read("10.0.0.1:80", None), Ok(("10.0.0.1", 80)));
+        assert_eq!(read("host.example:80", Some(80)), Ok(("host.example", 80)));
+        assert_eq!(read("fd00::1", Some(8080)), Ok(("fd00::1", 8080)));
+        assert_eq!(read("[fd00::1]:80", None), Ok(("fd00::1", 80)));
+        assert!(read("10.0.0.1:80", Some(81)).unwrap_err().contains("different ports"));
+        assert!(read("10.0.0.1:http", None).unwrap_err().contains("no port"));
+    }
 }

@@ -9,6 +9,7 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 
+use super::OutputFormat;
 use overflow::{
     confine,
     probe::{HookPointStatus, TraceConfig, Tracer},
@@ -16,6 +17,7 @@ use overflow::{
 use overflow_core::{
     hook_point::HookPoint,
     text::wrap::{Flow, WIDTH},
+    wire,
 };
 use overflow_host::kernel::{Kernel, VMLINUX_BTF};
 
@@ -26,6 +28,7 @@ use overflow_host::kernel::{Kernel, VMLINUX_BTF};
 #[command(after_help = "\
 Examples:
   overflow doctor
+  overflow doctor --output json
   overflow doctor --btf vmlinux.btf       a kernel without /sys/kernel/btf/vmlinux
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
@@ -33,14 +36,21 @@ pub(super) struct DoctorArgs {
     /// BTF file of the running kernel, if /sys/kernel/btf/vmlinux does not exist
     #[arg(long, value_name = "FILE")]
     btf: Option<PathBuf>,
+    /// Output format: text, or one JSON line
+    #[arg(long, value_enum, default_value_t)]
+    output: OutputFormat,
 }
 
 pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let mut out = io::stdout().lock();
     let kernel = Kernel::inspect(args.btf.as_deref())?;
+    if args.output == OutputFormat::Json {
+        let tracer = Tracer::attach(&kernel, &TraceConfig { all: true, ..TraceConfig::default() })?;
+        json(&mut out, args, &kernel, &tracer)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     writeln!(out, "kernel   {}  {}", kernel.release, kernel.distro)?;
-    let btf = args.btf.as_ref().map_or(VMLINUX_BTF.into(), |p| p.display().to_string());
-    writeln!(out, "BTF      {btf}")?;
+    writeln!(out, "BTF      {}", btf(args))?;
     if kernel.facts.missing.is_empty() {
         writeln!(out, "fields   every field the verdicts use was found")?;
     } else {
@@ -56,6 +66,53 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     writeln!(out)?;
     writeln!(out, "{}", summary(tracer.hook_points()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn json(out: &mut impl Write, args: &DoctorArgs, kernel: &Kernel, tracer: &Tracer) -> Result<()> {
+    let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();
+    let confined = confine::rehearse(&confine::Needs { maps: Some(maps), ..Default::default() });
+    let (confinement, gaps) = match confined {
+        Ok(confinement) => (Some(confinement.in_words().into()), confinement.gaps()),
+        Err(error) => (None, vec![error.to_string()]),
+    };
+    let missing = confine::names(!confine::effective()?);
+    let line = wire::Line::Doctor(wire::Doctor {
+        v: wire::VERSION,
+        tool: wire::TOOL.into(),
+        kernel: kernel.release.as_str().into(),
+        distro: kernel.distro.as_str().into(),
+        btf: btf(args).into(),
+        missing_fields: kernel.facts.missing.iter().map(|name| name.to_string().into()).collect(),
+        hook_points: tracer.hook_points().iter().map(wire_hook_point).collect(),
+        missing_capabilities: missing.into_iter().map(Into::into).collect(),
+        confinement,
+        gaps: gaps.into_iter().map(Into::into).collect(),
+    });
+    Ok(wire::line(out, &line)?)
+}
+
+fn wire_hook_point(status: &HookPointStatus) -> wire::HookPoint<'_> {
+    let attached = status.hooks.iter().filter(|hook| hook.refused.is_none());
+    let refused = status.hooks.iter().filter_map(|hook| Some((hook, hook.refused.as_ref()?)));
+    wire::HookPoint {
+        moment: status.hook_point.as_str().into(),
+        rung: status.rung.map(|rung| rung.as_str().into()),
+        attached: attached.map(|hook| hook.name.to_string().into()).collect(),
+        refused_hooks: refused
+            .map(|(hook, why)| (hook.name.to_string().into(), why.to_string().into()))
+            .collect(),
+        refused_rungs: status
+            .refused
+            .iter()
+            .map(|(rung, why)| (rung.as_str().into(), why.to_string().into()))
+            .collect(),
+        blind: status.blind.to_string().into(),
+    }
+}
+
+/// Where the kernel's types are read.
+fn btf(args: &DoctorArgs) -> String {
+    args.btf.as_ref().map_or(VMLINUX_BTF.into(), |p| p.display().to_string())
 }
 
 /// What this process may do now, and what a tracing one may do once it has attached.

@@ -21,16 +21,38 @@ mod trace;
 mod tracing;
 mod parsers;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    sync::LazyLock,
+};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum, error::ContextKind};
 
 use overflow::confine;
 use overflow::export as exporting;
 
+/// Version, and the commit that it was built from where whoever built it said so (`OVERFLOW_COMMIT`): the
+/// same sources make the same program, with or without git.
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let commit = option_env!("OVERFLOW_COMMIT").map(|commit| format!(" ({commit})"));
+        format!("{}{}", env!("CARGO_PKG_VERSION"), commit.unwrap_or_default())
+    });
+    &VERSION
+}
+
 /// Which path the Linux kernel took when a TCP listener's queue was full, and why.
 #[derive(Debug, Parser)]
-#[command(name = "overflow", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "overflow", version = version(), max_term_width = 100, propagate_version = true)]
+#[command(after_help = "\
+Exit status:
+  0  done
+  1  it could not do what was asked; lab: witnesses disagree; replay: the recording
+     is cut off or damaged
+  2  bad usage
+
+`overflow COMMAND --help` has examples of each.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -79,6 +101,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            let error = without_bad_advice(error);
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
@@ -104,10 +127,22 @@ pub(crate) fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("overflow: {error:#}");
+            // A terminal that hung up takes no words.
+            let _ = writeln!(io::stderr(), "overflow: {error:#}");
             ExitCode::from(1)
         }
     }
+}
+
+/// Nobody who mistypes an option means to give confinement up: that is suggested to nobody.
+fn without_bad_advice(mut error: clap::Error) -> clap::Error {
+    let suggested = error.get(ContextKind::SuggestedArg).map(ToString::to_string);
+    if suggested.is_some_and(|arg| arg.contains("no-confine")) {
+        for kind in [ContextKind::SuggestedArg, ContextKind::Suggested, ContextKind::Usage] {
+            error.remove(kind);
+        }
+    }
+    error
 }
 
 /// A reader that went away (`overflow lab | head`) has seen what it wanted.
@@ -119,3 +154,5 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod error_tests;
+#[cfg(test)]
+mod example_tests;

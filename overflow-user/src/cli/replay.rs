@@ -1,8 +1,8 @@
 //! `overflow replay`: a recording through the same pipeline as live tracing, to any output.
 
 use std::{
-    io::{self, BufWriter, IsTerminal},
-    path::PathBuf,
+    io::{self, BufWriter, IsTerminal, Read},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -12,6 +12,7 @@ use clap::Args;
 use super::trace::{self, Confining, View};
 use overflow::{confine::Needs, pipeline::report_losses};
 use overflow_core::{
+    listeners::Inventory,
     loss::Loss,
     recording::{Frame, Recording},
 };
@@ -19,17 +20,20 @@ use overflow_core::{
 /// Show a recording of `overflow trace --record`.
 ///
 /// Takes the same options as `trace` for what is shown; with the options used for recording, the
-/// output is the same as then. Needs no privileges, and runs on any kernel.
+/// output is the same as then. Needs no privileges, and runs on any kernel. Names of network namespaces
+/// are those of the recording machine, as the recording has them.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   overflow replay run.rec
   overflow replay run.rec --output json -P 443
-  overflow replay run.rec --summary 1
+  overflow replay run.rec --summary 1 --netns web
+  ssh host cat run.rec | overflow replay -
 
 Exit status: 0 done; 1 the recording cannot be read, or is cut off or damaged; 2 bad usage.")]
 pub(super) struct ReplayArgs {
-    /// The recording
+    /// The recording; - reads standard input
+    #[arg(value_name = "FILE|-")]
     file: PathBuf,
     #[command(flatten)]
     view: View,
@@ -38,11 +42,16 @@ pub(super) struct ReplayArgs {
 }
 
 pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
-    let filter = args.view.filter()?;
-    let file = overflow_host::recordings::file(&args.file)?;
+    let file: Box<dyn Read> = if args.file == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(overflow_host::recordings::file(&args.file)?)
+    };
     // Everything from here on depends on bytes that anybody may have written.
     args.confining.confine(&Needs::default())?;
     let mut recording = Recording::read(&args.file, file)?;
+    let (first, begun) = inventory(&mut recording);
+    let filter = args.view.recorded_filter(&first)?;
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
     let out = BufWriter::with_capacity(1 << 16, stdout.lock());
@@ -51,6 +60,9 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let mut engine = trace::engine(args.view.options(filter), sinks, &header)?;
     let mut failure = None;
     let mut enough = false;
+    if let Some(frame) = begun {
+        enough |= engine.feed(frame)?.is_break();
+    }
     let mut events = Vec::new();
     loop {
         while !enough && recording.next_events(&mut events) {
@@ -73,10 +85,24 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
         }
     }
     engine.lose(Loss::DamagedFrames, recording.damaged());
+    engine.lose(Loss::CutOff, u64::from(failure.is_some()));
     engine.close()?;
     report_losses(&engine);
     if let Some(error) = failure {
         return Err(error.into());
     }
     Ok(ExitCode::from(u8::from(recording.damaged() > 0)))
+}
+
+/// The listeners as they were when the recording began, and the frame that has them, if that comes first
+/// as it does. Its network namespaces have the names by which they can be asked for.
+fn inventory<R: Read>(recording: &mut Recording<R>) -> (Inventory, Option<Frame>) {
+    // What cannot be read is said when it is shown.
+    match recording.next_frame() {
+        Ok(Some(Frame::Inventory(inventory))) => {
+            ((*inventory).clone(), Some(Frame::Inventory(inventory)))
+        }
+        Ok(frame) => (Inventory::default(), frame),
+        Err(_) => (Inventory::default(), None),
+    }
 }

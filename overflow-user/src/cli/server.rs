@@ -28,13 +28,22 @@ const AFTER_CLOSE: Duration = Duration::from_millis(200);
 /// kernel took.
 ///
 /// The server's half of the experiment for two real hosts; `overflow client` is the other. Nothing
-/// is changed on this host: sysctls stay as they are, no delay is added.
+/// is changed on this host: sysctls stay as they are, and no delay is added (below is how to).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   overflow server                        backlog 1 on port 12345, never accepts; Ctrl-C reports
   overflow server -P 8080 --backlog 16 --hold 30s
   overflow server --accept-after 2s --hold 10s --output json
+
+The seed's outcome takes a delay: every SYN of the burst must come before the first
+third ACK, or each later one meets a queue that is full. Delay what this port sends by
+more than the burst takes, with DEV the interface to the clients (Linux with sch_prio,
+sch_netem and cls_u32; the last line puts it back as it was):
+  tc qdisc add dev DEV root handle 1: prio bands 4
+  tc qdisc add dev DEV parent 1:4 handle 40: netem delay 200ms
+  tc filter add dev DEV parent 1: protocol ip u32 match ip sport 12345 0xffff flowid 1:4
+  tc qdisc del dev DEV root
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
 pub(super) struct ServerArgs {
@@ -48,7 +57,7 @@ pub(super) struct ServerArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     backlog: u32,
     /// Listen for this long, then close and report; by default until Ctrl-C
-    #[arg(long, value_name = "SECS", value_parser = parsers::seconds)]
+    #[arg(short = 'd', long, visible_alias = "duration", value_name = "SECS", value_parser = parsers::seconds)]
     hold: Option<Duration>,
     /// Begin to accept after this time; by default never
     #[arg(long, value_name = "SECS", value_parser = parsers::seconds)]
@@ -156,6 +165,10 @@ fn announce(args: &ServerArgs, address: SocketAddr, tracing: &Tracing) {
     );
     if args.hold.is_none() {
         eprintln!("overflow: Ctrl-C closes the listener and reports");
+        eprintln!(
+            "overflow: without a delay between the hosts later SYNs find the queue full; \
+             `overflow server --help` has the commands for one"
+        );
     }
 }
 
@@ -201,6 +214,7 @@ impl Served {
             connections: self.connections.len(),
             disagreements: None,
             verdicts: self.verdicts(),
+            clients: None,
             lost: self.lost.iter().map(|(_, n)| n).sum(),
             unaccounted: None,
             agree: None,

@@ -27,6 +27,8 @@ const READER: &[c_long] = &[
     libc::SYS_lseek,
     libc::SYS_close,
     libc::SYS_fstat,
+    // A recording reaches the disk.
+    libc::SYS_fdatasync,
     libc::SYS_ppoll,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,

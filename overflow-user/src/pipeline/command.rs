@@ -5,7 +5,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::Pid;
 use tokio::process::{Child, Command};
 
@@ -38,16 +38,20 @@ impl Traced {
         self.child.wait().await
     }
 
-    /// How it ended, or that it was ended, as a sentence.
-    pub(crate) async fn report(mut self) -> String {
+    /// How it ended, or that it was ended, as a sentence; fails if the shell could not run it.
+    pub(crate) async fn report(mut self) -> Result<String> {
         let text = &self.text;
-        match self.child.try_wait() {
+        Ok(match self.child.try_wait() {
+            // POSIX, "Exit Status for Commands": found but not executable, not found.
+            Ok(Some(status)) if matches!(status.code(), Some(126 | 127)) => {
+                bail!("`{text}` could not be run ({status}), so there was nothing to trace of it")
+            }
             Ok(Some(status)) => format!("`{text}` ended with {status}"),
             Ok(None) => match self.child.kill().await {
                 Ok(()) => format!("`{text}` was still running and was ended"),
                 Err(e) => format!("`{text}` is still running and cannot be ended: {e}"),
             },
             Err(e) => format!("how `{text}` ended is not known: {e}"),
-        }
+        })
     }
 }

@@ -8,7 +8,7 @@ use std::{io, mem, ops::ControlFlow};
 
 use overflow_common::{RawEvent, Rung};
 
-use self::whose::{finished, is_a_listeners};
+use self::whose::is_a_listeners;
 use super::{
     filter::Filter, grouped::listened, listener_cache::ListenerCache,
     listener_totals::ListenerTotals,
@@ -16,7 +16,8 @@ use super::{
 use crate::sink::trace::{Closing, Interval, Message, Opening, Sink, Snapshot};
 use overflow_core::{
     audit::{Auditor, NamespaceAudit},
-    connections::{At, Bounds, ConnTable, Id},
+    clients::{self, HurtClients},
+    connections::{Bounds, ConnTable, Id},
     decode::{Decoder, Event},
     hook_point::{self, Counted},
     listeners::Inventory,
@@ -70,6 +71,8 @@ pub struct Engine {
     shown: u64,
     suppressed: u64,
     connections: u64,
+    /// What became of clients that were hurt.
+    clients: HurtClients,
     /// Whether the kernel counts SYNs, third ACKs and accept()s: then records are not counted.
     exact: bool,
     /// What was told of the kernel's counters, and what came out of it at the last look.
@@ -91,7 +94,7 @@ impl Engine {
             options,
             decoder,
             limit: SynLimitEstimator::default(),
-            table: ConnTable::new(Bounds::LIVE),
+            table: ConnTable::new(Bounds::LIVE).handing_over_shown(sinks.wants_connections()),
             stages: Vec::new(),
             inventory: Inventory::default(),
             cache: ListenerCache::default(),
@@ -106,6 +109,7 @@ impl Engine {
             shown: 0,
             suppressed: 0,
             connections: 0,
+            clients: HurtClients::default(),
             exact: false,
             auditor,
             audits: None,
@@ -161,12 +165,9 @@ impl Engine {
 
     fn hand_over(&mut self) -> io::Result<()> {
         self.end_second()?;
-        let Self { table, sinks, limit, lost_ns, inventory, places, .. } = self;
-        let wanted = sinks.wants_connections();
-        let mut on_finished = |connection: &mut Connection, at: At| {
-            finished(sinks, *lost_ns, connection, at, inventory, places)
-        };
-        table.finish(limit.limit(), wanted.then_some(&mut on_finished))
+        let now_ns = self.last_ns;
+        let (mut finishing, table, limit) = self.finishing(now_ns);
+        table.finish(limit, Some(&mut |connection, at| finishing.take(connection, at)))
     }
 
     /// Prints what is left and the summary.
@@ -180,6 +181,7 @@ impl Engine {
             listeners: listened(places, inventory, |c| &c.total),
             accepts: options.accepts,
             connections: self.connections,
+            clients: self.clients,
             suppressed: self.suppressed,
             losses,
             audit: audits.as_deref(),
@@ -228,7 +230,7 @@ impl Engine {
         }
         let asked = self.asked(observed);
         let server = asked.server;
-        let Self { cache, inventory, options, places, table, sinks, lost_ns, .. } = self;
+        let Self { cache, inventory, options, places, table, .. } = self;
         let known = cache.find(inventory, places, &options.filter, asked);
         let anybodys = asked.ino.is_none() && !known.seen;
         if !known.meant || (anybodys && !is_a_listeners(observed, table)) {
@@ -237,15 +239,12 @@ impl Engine {
         }
         let (key, place) = (known.key, known.number(places, server));
         self.limit.learn(observed);
-        let limit = self.limit.limit();
         places.look(place, key, server, inventory);
-        let wanted = sinks.wants_connections();
-        let mut on_finished = |connection: &mut Connection, at: At| {
-            finished(sinks, *lost_ns, connection, at, inventory, places)
-        };
         let mut stages = mem::take(&mut self.stages);
-        let id = table.add(observed, limit, &mut stages, wanted.then_some(&mut on_finished))?;
-        places.counted(place).event(observed);
+        let (mut finishing, table, limit) = self.finishing(observed.t_ns);
+        let mut on_finished = |connection: &mut Connection, at| finishing.take(connection, at);
+        let id = table.add(observed, limit, &mut stages, Some(&mut on_finished))?;
+        self.places.counted(place).event(observed);
         self.tell(observed, &stages);
         let flow = self.stages(place, observed, id, &stages);
         self.stages = stages;
@@ -268,6 +267,9 @@ impl Engine {
             }
             if phantom(stages, stage, observed.t_ns) {
                 counted.phantom();
+            }
+            if first_harm(stages, stage, observed.t_ns) {
+                counted.hurt();
             }
             let abnormal = stage.id.is_abnormal();
             if self.options.summary.is_none() && (self.options.all || abnormal) {
@@ -320,12 +322,8 @@ impl Engine {
             self.end_second()?;
         }
         self.make_room();
-        let Self { table, sinks, limit, lost_ns, inventory, places, .. } = self;
-        let wanted = sinks.wants_connections();
-        let mut on_finished = |connection: &mut Connection, at: At| {
-            finished(sinks, *lost_ns, connection, at, inventory, places)
-        };
-        table.expire(t_ns, limit.limit(), wanted.then_some(&mut on_finished))?;
+        let (mut finishing, table, limit) = self.finishing(t_ns);
+        table.expire(t_ns, limit, Some(&mut |connection, at| finishing.take(connection, at)))?;
         let losses = self.losses();
         let Self { places, sinks, options, inventory, suppressed, audits, .. } = self;
         let mut snapshot = snapshot(places, inventory, options, t_ns, *suppressed, losses);
@@ -395,6 +393,12 @@ fn phantom(stages: &[Stage], stage: &Stage, t_ns: u64) -> bool {
         && stage.t_ns == t_ns
         && stage.repeats_ns.is_empty()
         && !earlier.take_while(|s| !s.id.is_syn()).any(|s| s.id.is_overflow_drop())
+}
+
+/// Whether this stage, of the event at `t_ns`, is where a client is hurt for the first time.
+fn first_harm(stages: &[Stage], stage: &Stage, t_ns: u64) -> bool {
+    let first = stages.iter().find(|s| clients::hurts(s.id));
+    stage.t_ns == t_ns && stage.repeats_ns.is_empty() && first.is_some_and(|s| s == stage)
 }
 
 fn snapshot<'a>(

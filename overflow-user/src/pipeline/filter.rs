@@ -143,6 +143,24 @@ impl Filter {
         others.filter_map(|l| Some((l.netns, u32::try_from(l.inode).ok()?))).collect()
     }
 
+    /// What to say of the ports that are asked for and at which none of these listens; nothing if there
+    /// is one at each.
+    pub fn unmatched_ports(&self, listeners: &[Listener]) -> Option<String> {
+        let there = |port: &u16| {
+            listeners.iter().any(|l| {
+                l.local.port() == *port && (self.netns.is_empty() || self.netns.contains(&l.netns))
+            })
+        };
+        let none: Vec<String> =
+            self.ports.iter().filter(|port| !there(port)).map(u16::to_string).collect();
+        (!none.is_empty()).then(|| {
+            format!(
+                "nobody listens at port {} now; a listener that is opened there later is traced",
+                none.join(", ")
+            )
+        })
+    }
+
     /// In words, for the header; empty if everything is meant.
     pub fn in_words(&self) -> String {
         let list = |what: &str, items: &[String]| {
@@ -247,6 +265,20 @@ mod tests {
         let v6only = Listener { v6only: true, ..dual };
         assert!(!by_family(4).listener(&v6only));
         assert!(!by_family(6).listener(&listener("0.0.0.0:80")));
+    }
+
+    #[test]
+    fn ports_without_a_listener_are_named() {
+        let listeners = [listener("0.0.0.0:80")];
+        let unmatched = |ports: &[u16], netns: &[u32]| {
+            let (ports, netns) = (ports.to_vec(), netns.to_vec());
+            Filter { ports, netns, ..Filter::default() }.unmatched_ports(&listeners)
+        };
+        assert_eq!(unmatched(&[], &[]), None);
+        assert_eq!(unmatched(&[80], &[]), None);
+        let said = unmatched(&[80, 5555], &[]).unwrap();
+        assert!(said.starts_with("nobody listens at port 5555 now"), "{said}");
+        assert!(unmatched(&[80], &[99]).unwrap().contains("port 80"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::kernel_counts::KernelCounts;
 use crate::sink::trace::{Full, Totals, Waits};
 use overflow_core::{
     aggregates::ListenerCounts,
+    clients::Hurt,
     decode::Event,
     listeners::{Inventory, Listener, Sysctls},
     verdict::VerdictId,
@@ -105,6 +106,17 @@ impl Counted {
         }
     }
 
+    /// Counts a client that was refused for the first time.
+    pub(crate) fn hurt(&mut self) {
+        self.total.hurt += 1;
+        self.recent.hurt += 1;
+    }
+
+    /// Counts what became of a client that was hurt.
+    pub(crate) fn client(&mut self, hurt: Hurt) {
+        self.total.clients.count(hurt);
+    }
+
     /// Counts what an event shows of the queues.
     pub(crate) fn event(&mut self, event: &Event) {
         for totals in [&mut self.total, &mut self.recent] {
@@ -181,6 +193,12 @@ impl ListenerTotals {
             counted.push(new);
             counted.len() - 1
         })
+    }
+
+    /// What is counted with this key, if anything still is.
+    pub(crate) fn find(&mut self, key: &ListenerKey) -> Option<&mut Counted> {
+        let number = self.numbers.get(key)?;
+        self.counted[*number].as_mut()
     }
 
     /// What was counted there.

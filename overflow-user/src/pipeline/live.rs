@@ -5,7 +5,6 @@ mod openers;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
-    fs::File,
     io,
     ops::ControlFlow,
     pin::pin,
@@ -20,6 +19,7 @@ use super::{
     command::Traced,
     engine::Engine,
     looks::{Beginning, Due},
+    recording::LiveRecording,
 };
 use crate::{
     confine::{Attribution, Needs, confine},
@@ -30,7 +30,7 @@ use crate::{
 use overflow_core::{
     listeners::{Inventory, Listener, Sysctls},
     loss::Loss,
-    recording::{Frame, Recorder},
+    recording::Frame,
 };
 use overflow_host::clock::monotonic_ns;
 
@@ -48,9 +48,13 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 const OWNERS_EVERY: Duration = Duration::from_secs(2);
 /// One of these is set where a client may try again: the programs then look at third ACKs that are
 /// taken, too.
-const LEFT_ALONE: u32 =
-    Path::SYN_RECV_SOCK_NULL | Path::COOKIE_INIT | Path::TP_KFREE_SKB | Path::TP_SYNACK_COOKIE;
-/// No request outlives its last SYN-ACK by more: TCP_RTO_MAX is 120 s. Nor does a cookie: it is good
+const LEFT_ALONE: u32 = Path::SYN_RECV_SOCK_NULL
+    | Path::COOKIE_INIT
+    | Path::TP_KFREE_SKB
+    | Path::TP_SYNACK_COOKIE
+    | Path::COUNTED_DROP
+    | Path::UNCOUNTED;
+/// No client sends its SYN again later than 64 s after the one before (tcp_syn_retries=6). No request outlives its last SYN-ACK by more: TCP_RTO_MAX is 120 s. Nor does a cookie: it is good
 /// for two minutes.
 const RETRY_FOR: Duration = Duration::from_secs(130);
 /// Records of the last segments may still be on their way when a command ends.
@@ -79,7 +83,7 @@ pub struct Live {
     tracer: Tracer,
     ring: RecordReader,
     engine: Engine,
-    recorder: Option<Recorder<File>>,
+    recording: Option<LiveRecording>,
     attribution: Attribution,
     export: Option<Export>,
     /// Whether to be confined, and if so, whether listening sockets are to be answered.
@@ -112,7 +116,7 @@ pub struct Live {
     beginning: Beginning,
     /// When counters are read next.
     look_due: Due,
-    /// When a third ACK was last dropped while its request stayed.
+    /// When a client was last refused that may try again.
     retry_pending: Option<Instant>,
 }
 
@@ -121,7 +125,7 @@ impl Live {
     pub fn new(
         mut tracer: Tracer,
         mut engine: Engine,
-        recorder: Option<Recorder<File>>,
+        recording: Option<LiveRecording>,
         mut attribution: Attribution,
     ) -> Result<Self> {
         let ring = tracer.records()?;
@@ -133,7 +137,7 @@ impl Live {
             tracer,
             ring,
             engine,
-            recorder,
+            recording,
             attribution,
             export: None,
             confined: None,
@@ -199,11 +203,26 @@ impl Live {
         stop: impl Future<Output = ()>,
         known: Inventory,
     ) -> Result<()> {
+        let ended = self.trace(ends, stop, known).await;
+        if let (Err(_), Some(recording)) = (&ended, &self.recording) {
+            // Whoever looked is gone, or the terminal; what is recorded is whole all the same.
+            let _ = recording.write(&Frame::End(monotonic_ns()));
+        }
+        ended
+    }
+
+    async fn trace(
+        &mut self,
+        ends: Ends,
+        stop: impl Future<Output = ()>,
+        known: Inventory,
+    ) -> Result<()> {
         self.learn(known)?;
         let mut command = ends.with.as_deref().map(Traced::start).transpose()?;
         pages::give_back();
         if let Some(network) = self.confined {
-            let maps: &(dyn Fn() -> bool + Sync) = &|| self.tracer.readable();
+            let tracer = &self.tracer;
+            let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();
             let ends = command.as_ref().and_then(Traced::pid);
             confine(&Needs { maps: Some(maps), ends, network, terminal: false })?;
         }
@@ -272,7 +291,7 @@ impl Live {
         Ok(flow)
     }
 
-    async fn finish(mut self, command: Option<Traced>) -> Result<()> {
+    async fn finish(&mut self, command: Option<Traced>) -> Result<()> {
         self.count_losses()?;
         self.aggregate().await?;
         self.note(Frame::End(monotonic_ns()))?;
@@ -284,7 +303,10 @@ impl Live {
         }
         self.engine.close()?;
         if let Some(command) = command {
-            eprintln!("overflow: {}", command.report().await);
+            let report = command.report().await;
+            report_losses(&self.engine);
+            eprintln!("overflow: {}", report?);
+            return Ok(());
         }
         report_losses(&self.engine);
         Ok(())
@@ -322,8 +344,8 @@ impl Live {
                 self.learn_openers([(socket, event.server_port)]).await?;
             }
             self.pending.pop_front();
-            if let Some(recorder) = &mut self.recorder {
-                recorder.write(&Frame::Event(event)).context(NOT_RECORDED)?;
+            if let Some(recording) = &self.recording {
+                recording.write(&Frame::Event(event)).context(NOT_RECORDED)?;
             }
             if self.engine.event(&event)?.is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -444,6 +466,9 @@ impl Live {
             ControlFlow::Continue(())
         };
         self.note(Frame::Tick(monotonic_ns()))?;
+        if let Some(recording) = &self.recording {
+            recording.sync().context(NOT_RECORDED)?;
+        }
         Ok(flow)
     }
 
@@ -480,8 +505,8 @@ impl Live {
 
     /// Records and takes a frame after which the engine always wants more.
     fn note(&mut self, frame: Frame) -> Result<()> {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.write(&frame).context(NOT_RECORDED)?;
+        if let Some(recording) = &self.recording {
+            recording.write(&frame).context(NOT_RECORDED)?;
         }
         let _ = self.engine.feed(frame)?;
         Ok(())

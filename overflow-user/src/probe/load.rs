@@ -357,11 +357,11 @@ impl Tracer {
         self.watched
     }
 
-    /// Nobody whose third ACK was dropped can recover any more: third ACKs that are taken need not
-    /// be looked at, until one is dropped again.
+    /// Nobody who was refused can recover any more: third ACKs that are taken need not be looked at,
+    /// until somebody is refused again.
     pub(crate) fn clear_retry_pending(&mut self) -> Result<(), ProbeError> {
-        let mut pending: Array<_, u64> = map(&mut self.ebpf, ".data.retry_pending")?;
-        pending.set(0, 0, 0).map_err(LoadError::Write)?;
+        let mut pending: Array<_, [u64; 2]> = map(&mut self.ebpf, ".data.retry_pending")?;
+        pending.set(0, [0; 2], 0).map_err(LoadError::Write)?;
         Ok(())
     }
 

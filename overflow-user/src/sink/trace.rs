@@ -7,6 +7,7 @@ use crate::pipeline::Filter;
 pub use overflow_core::aggregates::{Full, Waits};
 use overflow_core::{
     audit::NamespaceAudit,
+    clients::HurtClients,
     decode::Event,
     listeners::{Inventory, Listener, Sysctls},
     loss::Loss,
@@ -98,6 +99,11 @@ pub struct Totals {
     /// Connections that the client believed established while the server had none, since their
     /// third ACK found the accept queue full. Those that got in later are among them.
     pub phantoms: u64,
+    /// Clients that were refused for the first time.
+    pub hurt: u64,
+    /// What became of those that were hurt, as far as that is known: most of it at the end. Those of
+    /// intervals have none.
+    pub clients: HurtClients,
     /// When the accept queue was full; `None` if its comings and goings are not traced.
     pub full: Option<Full>,
     /// How long children waited in the accept queue; `None` if that is not traced.
@@ -186,6 +192,8 @@ pub struct Closing<'a> {
     pub accepts: bool,
     /// Connections with an event that was shown.
     pub connections: u64,
+    /// What became of the clients that were hurt, at all listeners.
+    pub clients: HurtClients,
     /// Events that were judged but not shown, by a limit on events.
     pub suppressed: u64,
     /// What was lost, by cause, zeros left out.
@@ -287,6 +295,8 @@ impl Totals {
             syn_queue_max,
             synack_retransmits,
             phantoms,
+            hurt,
+            clients,
             full,
             waits,
         } = more;
@@ -298,6 +308,8 @@ impl Totals {
         self.syn_queue_max = self.syn_queue_max.max(*syn_queue_max);
         self.synack_retransmits += synack_retransmits;
         self.phantoms += phantoms;
+        self.hurt += hurt;
+        self.clients.add(clients);
         if let Some(more) = full {
             self.full.get_or_insert_default().add(more);
         }

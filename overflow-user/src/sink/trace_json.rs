@@ -86,6 +86,7 @@ impl<W: Write> JsonLines<W> {
             connections: usize::try_from(closing.connections).unwrap_or(usize::MAX),
             disagreements: None,
             verdicts,
+            clients: Some(wire::Clients::of(&closing.clients)),
             lost,
             unaccounted: closing.audit.map(unaccounted),
             agree: None,
@@ -227,6 +228,7 @@ fn listener<'a>(
             duration_ms: u64::try_from(duration).unwrap_or(u64::MAX),
             overflows: totals.overflows(),
             phantoms: totals.phantoms,
+            clients: Some(clients(totals, t_ns.is_some())),
             recv_q_max: totals.recv_q_max,
             syn_queue_max: totals.syn_queue_max,
             synack_retransmits: totals.synack_retransmits,
@@ -239,7 +241,7 @@ fn listener<'a>(
             }),
             inodes,
             closed: listened.closed(),
-            members: listened.members.iter().map(member).collect(),
+            members: listened.members.iter().map(|one| member(one, t_ns.is_some())).collect(),
         }),
         owner: Some(wire::Owner::of(certain_owner(listened.listeners.iter().copied()))),
         sysctls: sysctls.filter(|sysctls| !sysctls.is_empty()),
@@ -247,7 +249,12 @@ fn listener<'a>(
     })
 }
 
-fn member<'a>(listened: &'a Listened<'a>) -> wire::Member<'a> {
+/// What became of those that were hurt is known at the end.
+fn clients(totals: &Totals, interval: bool) -> wire::Clients<'static> {
+    if interval { wire::Clients::begun(totals.hurt) } else { wire::Clients::of(&totals.clients) }
+}
+
+fn member<'a>(listened: &'a Listened<'a>, interval: bool) -> wire::Member<'a> {
     let totals: &Totals = &listened.totals;
     let queue = listened.queue();
     wire::Member {
@@ -258,6 +265,7 @@ fn member<'a>(listened: &'a Listened<'a>) -> wire::Member<'a> {
         verdicts: totals.by_name(),
         overflows: totals.overflows(),
         phantoms: totals.phantoms,
+        clients: Some(clients(totals, interval)),
         recv_q_max: totals.recv_q_max,
         full: totals.full.map(full),
         owner: wire::Owner::of(certain_owner(listened.listeners.iter().copied())),

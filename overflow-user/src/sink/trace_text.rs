@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    audit_text,
+    audit_text, clients_text,
     listeners::whereabouts,
     trace::{
         Audited, Closing, Interval, Listened, Message, Opening, Sink, Totals, Whose, certain_owner,
@@ -108,8 +108,8 @@ impl<W: Write> TraceText<W> {
         let clock = self.clock(interval.t_ns);
         for listened in &interval.listeners {
             let margin = format!("{clock} ");
-            let about = (interval.seconds, interval.accepts);
-            section(&mut page, &margin, listened, &interval.listeners, about);
+            let span = Span { seconds: interval.seconds, accepts: interval.accepts, clock: None };
+            section(&mut page, &margin, listened, &interval.listeners, span);
         }
         page.write_to(&mut self.out)
     }
@@ -140,10 +140,18 @@ impl<W: Write> TraceText<W> {
             let listeners = count(closing.listeners.len(), "listener");
             page.line(&format!("{listeners} in {seconds:.1} s:"));
         }
+        let clock = |t_ns| self.clock(t_ns);
+        // One listener says it itself.
+        if closing.listeners.len() > 1
+            && let Some(hurt) = clients_text::summary(&closing.clients, clock)
+        {
+            page.flow("", 2, Tone::Bad, &hurt);
+        }
         for listened in &closing.listeners {
             page.blank();
-            let about = (closing.seconds, closing.accepts);
-            section(&mut page, "  ", listened, &closing.listeners, about);
+            let (seconds, accepts) = (closing.seconds, closing.accepts);
+            let span = Span { seconds, accepts, clock: Some(&clock) };
+            section(&mut page, "  ", listened, &closing.listeners, span);
         }
         if closing.suppressed > 0 {
             page.blank();
@@ -187,6 +195,18 @@ pub(super) fn clock(t_ns: u64, wall_offset_ns: i64, utc_offset_s: i32) -> String
     format!("{:02}:{:02}:{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60)
 }
 
+/// The time that aggregates are of.
+#[derive(Clone, Copy)]
+struct Span<'a> {
+    /// Its length.
+    seconds: f64,
+    /// Whether accept() was traced.
+    accepts: bool,
+    /// Writes a time of the day; `None` for an interval, at whose end it is not yet known what becomes of
+    /// clients.
+    clock: Option<&'a dyn Fn(u64) -> String>,
+}
+
 /// One listener with its aggregates; `margin` stands before the first line, and `others` are shown
 /// beside it.
 fn section(
@@ -194,11 +214,19 @@ fn section(
     margin: &str,
     listened: &Listened<'_>,
     others: &[Listened<'_>],
-    (seconds, accepts): (f64, bool),
+    span: Span<'_>,
 ) {
+    let Span { seconds, accepts, clock } = span;
     let totals = &*listened.totals;
     let indent = margin.len();
     page.flow(margin, indent, Tone::Strong, &heading(listened, others).join(", "));
+    let hurt = match clock {
+        Some(clock) => clients_text::summary(&totals.clients, clock),
+        None => hurt(totals),
+    };
+    if let Some(hurt) = hurt {
+        page.flow("", indent + 2, Tone::Bad, &hurt);
+    }
 
     let mut facts = vec![format!("ListenOverflows\u{a0}{}", totals.overflows())];
     facts.extend(phantoms(totals));
@@ -296,10 +324,17 @@ fn member(page: &mut Page, indent: usize, listened: &Listened<'_>) {
     let looked = looked.map(|(len, limit)| format!("Recv-Q\u{a0}{len}/{limit}"));
     parts.extend(queue(totals).or(looked));
     parts.extend(full_for(totals));
+    parts.extend(hurt(totals));
     let verdicts = by_count(&totals.verdicts).into_iter();
     parts.extend(verdicts.map(|(id, n)| format!("{n}\u{a0}{id}")));
     let margin = format!("{:indent$}- ", "");
     page.flow(&margin, indent + 2, Tone::Plain, &parts.join(", "));
+}
+
+/// How many clients were refused for the first time.
+fn hurt(totals: &Totals) -> Option<String> {
+    let clients = count(usize::try_from(totals.hurt).unwrap_or(usize::MAX), "client");
+    (totals.hurt > 0).then(|| format!("{clients} hurt").replace(' ', "\u{a0}"))
 }
 
 fn queue(totals: &Totals) -> Option<String> {

@@ -11,7 +11,7 @@ use std::{
 
 use overflow_common::Path;
 use overflow_core::recording::{Frame, Recording};
-use overflow_host::recordings;
+use overflow_host::recordings::{self, Existing};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -129,7 +129,9 @@ fn what_is_missed_is_unaccounted() {
         let (audit, _) = traced_json(&record, || drop(Bound::new().overflow(5)));
         let (rose, ..) = overflows(&audit.unwrap());
         let mut recording = Recording::read(&whole, fs::File::open(&whole).unwrap()).unwrap();
-        let mut recorder = recordings::create(&missed, &recording.header().clone()).unwrap();
+        let mut recorder =
+            recordings::create(&missed, Existing::Overwritten, &recording.header().clone())
+                .unwrap();
         let mut taken = 0;
         while let Some(frame) = recording.next_frame().unwrap() {
             match frame {

@@ -7,6 +7,8 @@ mod capture;
 mod collector;
 mod confinement;
 mod harness;
+mod hosts;
+mod hurt_clients;
 mod lab_kill;
 mod lab_link;
 mod lab_scenarios;
@@ -18,6 +20,7 @@ mod namespace;
 mod needs;
 mod otlp_live;
 mod process;
+mod recordings;
 mod ring_full;
 mod sockets;
 #[path = "../support/mod.rs"]
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         audit::TESTS,
         capture::TESTS,
         confinement::TESTS,
+        hurt_clients::TESTS,
         lab_kill::TESTS,
         lab_link::TESTS,
         lab_scenarios::TESTS,
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         looker::TESTS,
         metrics_live::TESTS,
         otlp_live::TESTS,
+        recordings::TESTS,
         ring_full::TESTS,
         sockets::TESTS,
         top_live::TESTS,

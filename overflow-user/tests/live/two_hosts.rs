@@ -3,21 +3,19 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     io::{BufRead as _, BufReader, Read as _},
     process::{Child, ChildStderr, Command, Stdio},
-    sync::mpsc::{Sender, channel},
     thread,
     time::Duration,
 };
 
-use nix::sched::{CloneFlags, unshare};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::{
     OVERFLOW,
     harness::tests,
+    hosts::{Host, SERVER, SERVER_V6, answered, hosts, unanswered},
     needs::Need::{Namespaces, Program, Tracing},
     support::schema,
 };
@@ -28,86 +26,20 @@ tests! {
         clients_that_come_at_once_all_believe_but_three_are_never_served;
 }
 
-const SERVER: &str = "10.9.0.1";
-const SERVER_V6: &str = "fd09::1";
 const PORT: u16 = 12345;
 
-type Job = Box<dyn FnOnce() + Send>;
-
-/// A thread in a network namespace of its own; both end together.
-struct Host {
-    jobs: Sender<Job>,
-    tid: i32,
-}
-
-impl Host {
-    fn new() -> Self {
-        let (jobs, todo) = channel::<Job>();
-        let (ready, made) = channel();
-        thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            ready.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
-            for job in todo {
-                job();
-            }
-        });
-        Self { jobs, tid: made.recv().expect("a namespace was made") }
-    }
-
-    /// Runs `job` there and waits for it.
-    fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
-        let (sender, result) = channel();
-        self.jobs.send(Box::new(move || sender.send(job()).unwrap())).unwrap();
-        result.recv().expect("the job ended early; its panic says why")
-    }
-
-    fn ip(&self, line: &str) {
-        let line = line.to_owned();
-        self.run(move || {
-            let status = Command::new("ip").args(line.split(' ')).status().unwrap();
-            assert!(status.success(), "ip {line}");
-        });
-    }
-
-    fn sysctl(&self, name: &str, value: &str) {
-        let path = format!("/proc/sys/net/{name}");
-        let value = value.to_owned();
-        self.run(move || fs::write(&path, &value).unwrap_or_else(|e| panic!("{path}: {e}")));
-    }
-
-    /// The link address of its end of the cable.
-    fn cable(&self) -> String {
-        let show = || Command::new("ip").args(["-o", "link", "show", "cable"]).output().unwrap();
-        let shown = String::from_utf8(self.run(show).stdout).unwrap();
-        let mut words = shown.split_whitespace().skip_while(|word| *word != "link/ether");
-        words.nth(1).unwrap_or_else(|| panic!("{shown}")).to_owned()
-    }
-
-    fn overflow(&self, line: &str) -> Child {
-        let line = line.to_owned();
-        self.run(move || {
-            Command::new(OVERFLOW)
-                .args(line.split(' '))
-                .args(["--output", "json"])
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap()
-        })
-    }
-}
-
-/// Server and client, with a cable between them.
-fn hosts() -> (Host, Host) {
-    let (server, client) = (Host::new(), Host::new());
-    server.ip(&format!("link add cable type veth peer name cable netns {}", client.tid));
-    for (host, number) in [(&server, 1), (&client, 2)] {
-        host.ip("link set lo up");
-        host.ip("link set cable up");
-        host.ip(&format!("addr add 10.9.0.{number}/24 dev cable"));
-        host.ip(&format!("addr add fd09::{number}/64 dev cable nodad"));
-    }
-    (server, client)
+/// Starts the program on a host.
+fn overflow(host: &Host, line: &str) -> Child {
+    let line = line.to_owned();
+    host.run(move || {
+        Command::new(OVERFLOW)
+            .args(line.split(' '))
+            .args(["--output", "json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    })
 }
 
 /// A server that listens, with the rest of what it will say on stderr.
@@ -118,7 +50,7 @@ struct Serving {
 
 impl Serving {
     fn start(host: &Host, line: &str) -> Self {
-        let mut child = host.overflow(&format!("server {line}"));
+        let mut child = overflow(host, &format!("server {line}"));
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut printed = String::new();
         while !printed.contains("listening at") {
@@ -184,7 +116,7 @@ fn clients_that_come_one_by_one_find_the_queue_full_in_every_family() {
     for (bind, to) in [(SERVER, SERVER), (SERVER_V6, SERVER_V6), ("::", SERVER)] {
         let line = format!("--bind {bind} -P {PORT}");
         let serving = Serving::start(&server, &line);
-        let believed = beliefs(client.overflow(&format!("client {to} -P {PORT} --hold 500ms")));
+        let believed = beliefs(overflow(&client, &format!("client {to} -P {PORT} --hold 500ms")));
         let reported = serving.finish(true);
         let traced = handshakes(&reported);
         assert_eq!((believed.len(), traced.len()), (5, 5), "{bind}: {believed:?} {traced:?}");
@@ -209,18 +141,13 @@ fn clients_that_come_one_by_one_find_the_queue_full_in_every_family() {
 fn clients_that_come_at_once_all_believe_but_three_are_never_served() {
     let (server, client) = hosts();
     server.sysctl("ipv4/tcp_syncookies", "1");
-    // The SYN-ACKs wait at the server until the client answers with its link address, and so all SYNs come
-    // before the first third ACK: the client knows the server's, and does not answer at first.
-    server.sysctl("ipv4/neigh/cable/retrans_time_ms", "50");
-    server.sysctl("ipv4/neigh/cable/mcast_solicit", "200");
-    client.sysctl("ipv4/conf/cable/arp_ignore", "8");
-    client.ip(&format!("neigh add {SERVER} lladdr {} dev cable nud permanent", server.cable()));
+    unanswered(&server, &client);
     let serving = Serving::start(&server, &format!("--bind {SERVER} --hold 4s"));
-    let mut clients = client.overflow(&format!("client {SERVER} --hold 2s"));
+    let mut clients = overflow(&client, &format!("client {SERVER} --hold 2s"));
     let mut stderr = BufReader::new(clients.stderr.take().unwrap());
     stderr.read_line(&mut String::new()).unwrap();
     thread::sleep(Duration::from_millis(300));
-    client.sysctl("ipv4/conf/cable/arp_ignore", "0");
+    answered(&client);
     let believed = beliefs(clients);
     assert_eq!(believed.len(), 5);
     assert!(believed.values().all(|(state, _)| state == "ESTABLISHED"), "{believed:?}");

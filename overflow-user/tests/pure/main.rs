@@ -1,6 +1,7 @@
 //! Tests that run anywhere: no privilege, no other program, no particular kernel.
 
 mod audit_replay;
+mod documents;
 mod expect;
 mod model_docs;
 mod model_ground_truth;

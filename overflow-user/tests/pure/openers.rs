@@ -33,7 +33,7 @@ fn opened(ino: u32) -> Frame {
 /// A look that finds [`listener`] held by process 10, or by nobody.
 fn look(held: bool) -> Frame {
     let process =
-        Process { pid: 10, ppid: 1, comm: "nginx".to_owned(), start: 1, cgroup: Cgroup::default() };
+        Process { pid: 10, ppid: 1, comm: "nginx".into(), start: 1, cgroup: Cgroup::default() };
     let owner = held.then(|| Owner::new(vec![10], vec![process]));
     let mut inventory = Inventory::default();
     inventory.listeners.push(Listener { owner, ..listener() });

@@ -14,7 +14,7 @@ use overflow_core::{
     recording::{Frame, Header},
     wire::Line,
 };
-use overflow_host::recordings;
+use overflow_host::recordings::{self, Existing};
 
 use crate::{expect, support::schema};
 
@@ -132,7 +132,7 @@ pub(crate) fn record(name: &str, frames: &[Frame]) -> Recorded {
         notes: vec!["not observable here: accept(); see `overflow doctor`".to_owned()],
         ..Header::default()
     };
-    let mut recorder = recordings::create(&path, &header).unwrap();
+    let mut recorder = recordings::create(&path, Existing::Overwritten, &header).unwrap();
     for frame in frames {
         recorder.write(frame).unwrap();
     }

@@ -239,6 +239,7 @@ impl Made {
             stages,
             synack_retransmits_ns: resent,
             outcome,
+            ..Connection::default()
         });
     }
 

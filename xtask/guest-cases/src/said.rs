@@ -9,6 +9,9 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// Classes of clients that were hurt.
+const CLASSES: [&str; 6] = ["delayed", "never_served", "gave_up", "reset", "phantom", "waiting"];
+
 /// Everything that was said.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Said {
@@ -68,6 +71,9 @@ pub struct Queue {
     pub overflows: u64,
     /// Whether it is said to be full still.
     pub full_now: bool,
+    /// Clients that were hurt there, by class; classes that nobody is in left out.
+    #[serde(default)]
+    pub hurt: BTreeMap<String, u64>,
 }
 
 impl Said {
@@ -147,7 +153,12 @@ fn socket(line: &Value, charged: Charged, said: &mut Said) {
     }
     let overflows = line["overflows"].as_u64().unwrap_or(0);
     let full_now = line["full"]["now"].as_bool().unwrap_or(false);
-    said.queues.push(Queue { charged, overflows, full_now });
+    let classes = line["clients"].as_object().into_iter().flatten();
+    let hurt = classes
+        .filter(|(class, _)| CLASSES.contains(&class.as_str()))
+        .filter_map(|(class, count)| Some((class.clone(), count.as_u64().filter(|n| *n > 0)?)))
+        .collect();
+    said.queues.push(Queue { charged, overflows, full_now, hurt });
 }
 
 /// The listener that a line names, its own address under this field.
@@ -183,7 +194,7 @@ mod tests {
 {"type":"event","id":"syn.cookie","known":"traced","netns":7,"client":"10.7.0.2:40001","server":"10.7.0.1:80","listener":"0.0.0.0:80","owner":{"comm":"a","pids":[1,2]}}
 {"type":"event","id":"syn.drop.other","known":"inferred","client":"[fd00::2]:9","server":"[fd00::1]:80"}
 {"type":"listener","t_ns":5,"server":"0.0.0.0:80","verdicts":{"syn.cookie":2}}
-{"type":"listener","server":"0.0.0.0:80","netns":7,"inodes":[33],"verdicts":{"syn.cookie":2},"overflows":3,"full":{"now":true},"owner":null}
+{"type":"listener","server":"0.0.0.0:80","netns":7,"inodes":[33],"verdicts":{"syn.cookie":2},"overflows":3,"full":{"now":true},"clients":{"hurt":2,"delayed":0,"reset":2},"owner":null}
 {"type":"loss","what":"x","count":4}
 {"type":"audit","unaccounted":0}
 {"type":"summary"}
@@ -208,6 +219,7 @@ mod tests {
         assert_eq!((&cookies.charged.pids[..], other.charged.netns), (&[1, 2][..], None));
         assert_eq!((said.totals[0].count, &said.totals[0].charged.inodes[..]), (2, &[33][..]));
         assert!(said.queues[0].full_now && said.queues[0].overflows == 3 && said.ended);
+        assert_eq!(said.queues[0].hurt, BTreeMap::from([("reset".to_owned(), 2)]));
         assert_eq!((said.losses["x"], said.audit.len()), (4, 1));
         assert!(read(&LINES.as_bytes()[..30]).is_err());
         let ours = said.of(&[8]);

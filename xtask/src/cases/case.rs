@@ -38,6 +38,9 @@ pub struct Case {
     pub filtered: bool,
     /// Listeners whose queue must not be said to be full when the trace ends.
     pub not_full: &'static [&'static str],
+    /// Clients that must be said to be hurt: listener, class, how many. If any is named, nobody else may
+    /// be.
+    pub hurt: &'static [(&'static str, &'static str, u64)],
     /// What it needs that not every kernel has.
     pub needs: &'static [Need],
     /// What the tool may say that it lost.
@@ -66,6 +69,7 @@ pub const CASE: Case = Case {
     args: &[],
     filtered: false,
     not_full: &[],
+    hurt: &[],
     needs: &[],
     losses: Losses::Nothing,
     storm: false,

@@ -88,6 +88,9 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, reasons: bool, report: &Report
             wrong.push(format!("{name} is said to be full still, but is empty"));
         }
     }
+    if !case.hurt.is_empty() {
+        wrong.extend(hurt(case, report));
+    }
     match case.losses {
         Losses::Nothing => {
             let losses = said.losses.iter();
@@ -104,6 +107,27 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, reasons: bool, report: &Report
     }
     wrong.extend(audit(report));
     wrong
+}
+
+/// Clients that are said to be hurt, where the case has others.
+fn hurt(case: &Case, report: &Report) -> Vec<String> {
+    let mut expected: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
+    for (listener, class, count) in case.hurt {
+        expected.entry(listener).or_default().insert((*class).to_owned(), *count);
+    }
+    let differing = expected.into_iter().filter_map(|(listener, expected)| {
+        let of = report.listeners.get(listener)?;
+        let mut found: BTreeMap<String, u64> = BTreeMap::new();
+        for queue in report.said.queues.iter().filter(|queue| is(&queue.charged, of)) {
+            for (class, count) in &queue.hurt {
+                *found.entry(class.clone()).or_default() += count;
+            }
+        }
+        (found != expected).then(|| {
+            format!("clients of {listener} that were hurt: {found:?}, the case has {expected:?}")
+        })
+    });
+    differing.collect()
 }
 
 /// What the audit leaves open, and where it has read the counters otherwise.
@@ -447,7 +471,8 @@ mod tests {
         assert_eq!(wrong(|r| r.said.ended = false), ["the tool ended without a summary"]);
         let found = wrong(|report| report.said.losses = [("x".to_owned(), 1)].into());
         assert_eq!(found, ["said that 1 x were lost"]);
-        let queue = said::Queue { charged: charged(), overflows: 2, full_now: true };
+        let queue =
+            said::Queue { charged: charged(), overflows: 2, full_now: true, hurt: BTreeMap::new() };
         let found = wrong(|report| report.said.queues.push(queue));
         assert_eq!(found, ["a is said to be full still, but is empty"]);
     }

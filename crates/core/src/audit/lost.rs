@@ -23,7 +23,9 @@ fn hides(loss: &Loss, by_records: bool) -> bool {
         | Loss::DamagedFrames
         | Loss::Merged
         | Loss::NoTemplate => by_records,
-        Loss::StaleOwners
+        // What was compared was compared before.
+        Loss::CutOff
+        | Loss::StaleOwners
         | Loss::Forgotten
         | Loss::NoRoomInTable
         | Loss::NotShown

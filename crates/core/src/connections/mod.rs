@@ -18,6 +18,7 @@ use overflow_common::{Kind, Path};
 pub use self::blocks::Id;
 use self::store::{History, MOST_EVENTS, RESERVE, Store};
 use crate::{
+    clients,
     decode::{ConnKey, Event},
     loss::Loss,
     packet::flags::SYN,
@@ -57,7 +58,8 @@ impl Bounds {
 }
 
 /// Called with each connection that is finished, of which no more events are expected, and with its
-/// listener.
+/// listener: those of which anything was shown, unless nobody wants them, and those whose client was
+/// hurt.
 pub(crate) type OnFinished<'a> = Option<&'a mut dyn FnMut(&mut Connection, At) -> io::Result<()>>;
 
 /// Whose connection it is.
@@ -67,6 +69,10 @@ pub struct At {
     pub netns: u32,
     /// Inode number of the listener's socket, as the last event that knew it had it.
     pub ino: Option<u32>,
+    /// Whether anything of it was shown.
+    pub shown: bool,
+    /// Whether nothing more can come of it: it was silent for too long, or its port is used again.
+    pub over: bool,
 }
 
 /// The connections.
@@ -75,6 +81,8 @@ pub struct ConnTable {
     bounds: Bounds,
     history: History,
     judged: Connection,
+    /// Whether connections are handed over because something of them was shown.
+    hands_over_shown: bool,
     forgotten: u64,
     merged: u64,
     no_template: u64,
@@ -89,10 +97,18 @@ impl ConnTable {
             bounds,
             history: History::default(),
             judged: Connection::default(),
+            hands_over_shown: true,
             forgotten: 0,
             merged: 0,
             no_template: 0,
         }
+    }
+
+    /// Hands over only those whose client was hurt, unless those are wanted of which anything was shown:
+    /// judging a million of them takes its time.
+    #[must_use]
+    pub fn handing_over_shown(self, wanted: bool) -> Self {
+        Self { hands_over_shown: wanted, ..self }
     }
 
     /// Whether anything is remembered of this connection.
@@ -137,7 +153,7 @@ impl ConnTable {
             }
             self.store.load(id, &mut self.history);
             if begins_anew(&self.history.events, event) {
-                self.hand_over(id, limit, &mut on_finished)?;
+                self.hand_over(id, true, limit, &mut on_finished)?;
                 self.store.restart(id, event.t_ns, &mut self.history);
             }
             id
@@ -150,6 +166,7 @@ impl ConnTable {
                 mem::swap(&mut self.judged.stages, stages);
                 verdict::judge_into(&mut self.judged, key, [event], limit);
                 mem::swap(&mut self.judged.stages, stages);
+                note_harm(&mut self.store, id, stages);
                 return Ok(id);
             }
             id
@@ -171,6 +188,7 @@ impl ConnTable {
         let all = earlier.iter().chain([event]).chain(later);
         verdict::judge_into(&mut self.judged, key, all, limit);
         mem::swap(&mut self.judged.stages, stages);
+        note_harm(&mut self.store, id, stages);
         match template {
             Some(template) if later.is_empty() && !merge && !history.timed => {
                 self.store.push(id, event, template);
@@ -206,7 +224,7 @@ impl ConnTable {
                 break;
             }
             if history.last_ns <= history.queued_ns {
-                self.pop(id, limit, &mut on_finished)?;
+                self.pop(id, true, limit, &mut on_finished)?;
             } else if self.store.has_room() {
                 // Back in the list; the order is near enough to that of the last events.
                 self.store.requeue();
@@ -214,7 +232,7 @@ impl ConnTable {
                 self.store.save(id, history);
             } else {
                 self.forgotten += 1;
-                self.pop(id, limit, &mut on_finished)?;
+                self.pop(id, false, limit, &mut on_finished)?;
             }
         }
         Ok(())
@@ -228,9 +246,11 @@ impl ConnTable {
     ) -> io::Result<()> {
         self.store.seal();
         if let Some(on_finished) = on_finished {
+            let wants_shown = self.hands_over_shown;
             let store = &mut self.store;
-            let mut left = Vec::with_capacity(store.lru().filter(|id| store.shown(*id)).count());
-            left.extend(store.lru().filter(|id| store.shown(*id)));
+            let wanted = |id: &Id| store.hurt(*id) || (wants_shown && store.shown(*id));
+            let mut left = Vec::with_capacity(store.lru().filter(wanted).count());
+            left.extend(store.lru().filter(wanted));
             left.sort_by(|a, b| {
                 let begun = store.begun_ns(*a).cmp(&store.begun_ns(*b));
                 begun.then_with(|| store.key(*a).cmp(&store.key(*b)))
@@ -239,7 +259,8 @@ impl ConnTable {
                 self.store.load(id, &mut self.history);
                 let key = self.store.key(id);
                 verdict::judge_into(&mut self.judged, key, &self.history.events, limit);
-                on_finished(&mut self.judged, At::of(key, &self.history.events))?;
+                let shown = self.store.shown(id);
+                on_finished(&mut self.judged, At::of(key, &self.history.events, shown, false))?;
             }
         }
         self.store = Store::new(self.bounds);
@@ -264,42 +285,53 @@ impl ConnTable {
         let Some(id) = self.store.first() else { return Ok(()) };
         self.forgotten += 1;
         self.store.load(id, &mut self.history);
-        self.pop(id, limit, on_finished)
+        self.pop(id, false, limit, on_finished)
     }
 
     /// Removes the least recently used, which is unpacked.
     fn pop(
         &mut self,
         id: Id,
+        over: bool,
         limit: Option<SynQueueLimit>,
         on_finished: &mut OnFinished<'_>,
     ) -> io::Result<()> {
-        self.hand_over(id, limit, on_finished)?;
+        self.hand_over(id, over, limit, on_finished)?;
         self.store.remove_first(&self.history);
         Ok(())
     }
 
-    /// Hands over a connection, which is unpacked, if anything of it was shown.
+    /// Hands over a connection, which is unpacked, if it is wanted.
     fn hand_over(
         &mut self,
         id: Id,
+        over: bool,
         limit: Option<SynQueueLimit>,
         on_finished: &mut OnFinished<'_>,
     ) -> io::Result<()> {
+        let shown = self.store.shown(id);
         if let Some(on_finished) = on_finished
-            && self.store.shown(id)
+            && (self.store.hurt(id) || (shown && self.hands_over_shown))
         {
             let key = self.store.key(id);
             verdict::judge_into(&mut self.judged, key, &self.history.events, limit);
-            on_finished(&mut self.judged, At::of(key, &self.history.events))?;
+            on_finished(&mut self.judged, At::of(key, &self.history.events, shown, over))?;
         }
         Ok(())
     }
 }
 
 impl At {
-    fn of(key: ConnKey, history: &[Event]) -> Self {
-        Self { netns: key.netns, ino: history.iter().rev().find_map(|event| event.ino) }
+    fn of(key: ConnKey, history: &[Event], shown: bool, over: bool) -> Self {
+        let ino = history.iter().rev().find_map(|event| event.ino);
+        Self { netns: key.netns, ino, shown, over }
+    }
+}
+
+/// Notes whether a client was hurt.
+fn note_harm(store: &mut Store, id: Id, stages: &[Stage]) {
+    if stages.iter().any(|stage| clients::hurts(stage.id)) {
+        store.mark_hurt(id);
     }
 }
 

@@ -38,6 +38,8 @@ const SHOWN: u8 = 1;
 const IPV6: u8 = 2;
 /// The history's times do not follow from its events, and stand before these.
 const TIMED: u8 = 4;
+/// Its client was hurt, or may have been.
+const HURT: u8 = 8;
 
 /// Bytes of an IPv6 address that are in the text, and of times.
 const REST_OF_IPV6: usize = 12;
@@ -275,7 +277,7 @@ impl Store {
         history.events.clear();
         history.numbers.clear();
         (history.last_ns, history.timed) = (t_ns, true);
-        self.blocks.set_flags(id, self.blocks.flags(id) & !SHOWN);
+        self.blocks.set_flags(id, self.blocks.flags(id) & !(SHOWN | HURT));
     }
 
     /// The number of an event's template, which one event more has now; `None` if there are too
@@ -329,6 +331,16 @@ impl Store {
     /// Notes that something of it was shown.
     pub(super) fn mark_shown(&mut self, id: Id) {
         self.blocks.set_flags(id, self.blocks.flags(id) | SHOWN);
+    }
+
+    /// Whether its client was hurt.
+    pub(super) fn hurt(&self, id: Id) -> bool {
+        self.blocks.flags(id) & HURT != 0
+    }
+
+    /// Notes that its client was hurt.
+    pub(super) fn mark_hurt(&mut self, id: Id) {
+        self.blocks.set_flags(id, self.blocks.flags(id) | HURT);
     }
 
     /// When its first event was that is kept, nanoseconds.

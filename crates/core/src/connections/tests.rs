@@ -34,8 +34,8 @@ fn dropped_syn(client_port: u16, t_ns: u64) -> Event {
 fn add(table: &mut ConnTable, event: &Event) -> (Vec<Stage>, bool, Vec<Connection>) {
     let mut stages = Vec::new();
     let mut finished = Vec::new();
-    let mut take = |connection: &mut Connection, _| {
-        finished.push(connection.clone());
+    let mut take = |connection: &mut Connection, at: At| {
+        finished.extend(at.shown.then(|| connection.clone()));
         Ok(())
     };
     let id = table.add(event, None, &mut stages, Some(&mut take)).unwrap();
@@ -45,8 +45,8 @@ fn add(table: &mut ConnTable, event: &Event) -> (Vec<Stage>, bool, Vec<Connectio
 
 fn expire(table: &mut ConnTable, now_ns: u64) -> Vec<Connection> {
     let mut finished = Vec::new();
-    let mut take = |connection: &mut Connection, _| {
-        finished.push(connection.clone());
+    let mut take = |connection: &mut Connection, at: At| {
+        finished.extend(at.shown.then(|| connection.clone()));
         Ok(())
     };
     table.expire(now_ns, None, Some(&mut take)).unwrap();
@@ -55,8 +55,8 @@ fn expire(table: &mut ConnTable, now_ns: u64) -> Vec<Connection> {
 
 fn finish(table: &mut ConnTable) -> Vec<Connection> {
     let mut finished = Vec::new();
-    let mut take = |connection: &mut Connection, _| {
-        finished.push(connection.clone());
+    let mut take = |connection: &mut Connection, at: At| {
+        finished.extend(at.shown.then(|| connection.clone()));
         Ok(())
     };
     table.finish(None, Some(&mut take)).unwrap();
@@ -65,6 +65,31 @@ fn finish(table: &mut ConnTable) -> Vec<Connection> {
 
 fn ports(connections: &[Connection]) -> Vec<u16> {
     connections.iter().map(|c| c.client.port()).collect()
+}
+
+#[test]
+fn whose_client_was_hurt_is_handed_over_shown_or_not() {
+    for wants_shown in [false, true] {
+        let mut table = ConnTable::new(FEW).handing_over_shown(wants_shown);
+        let mut handed = Vec::new();
+        let mut take = |connection: &mut Connection, at: At| {
+            handed.push((connection.client.port(), at.shown, at.over));
+            Ok(())
+        };
+        let mut stages = Vec::new();
+        let healthy = |port| Event { path: Path(Path::REQSK_HASHED), ..dropped_syn(port, SECOND) };
+        for event in [dropped_syn(1, SECOND), healthy(2), healthy(3)] {
+            let id = table.add(&event, None, &mut stages, Some(&mut take)).unwrap();
+            if event.conn.client.port() == 3 {
+                table.mark_shown(id);
+            }
+        }
+        table.expire(200 * SECOND, None, Some(&mut take)).unwrap();
+        table.add(&dropped_syn(4, 300 * SECOND), None, &mut stages, Some(&mut take)).unwrap();
+        table.finish(None, Some(&mut take)).unwrap();
+        let shown = if wants_shown { &[(3, true, true)][..] } else { &[] };
+        assert_eq!(handed, [&[(1, false, true)], shown, &[(4, false, false)]].concat());
+    }
 }
 
 #[test]
@@ -362,8 +387,8 @@ fn packed_histories_are_judged_as_plain_ones() {
             let event = decoder.decode(&raw).unwrap();
             let (expected, forgotten) = plain.add(&event);
             let mut finished = Vec::new();
-            let mut take = |connection: &mut Connection, _| {
-                finished.push(connection.clone());
+            let mut take = |connection: &mut Connection, at: At| {
+                finished.extend(at.shown.then(|| connection.clone()));
                 Ok(())
             };
             let mut stages = Vec::new();

@@ -58,11 +58,13 @@ pub fn advice(forecasts: &[Forecast], lang: Lang) -> Vec<String> {
         ),
         (
             any(|f| f.counts.cookie_dropped > 0),
-            "Clients lost silently believe they are connected, and tcp_abort_on_overflow does \
-             not change that: raise the backlog of listen() above the largest burst (overflow explain \
-             ack.drop.overflow.cookie).",
-            "ACK 被静默丢弃的客户端以为已连接，tcp_abort_on_overflow 对此不起作用：把 listen() 的 \
-             backlog 调到大于最大的突发连接数（overflow explain ack.drop.overflow.cookie）。",
+            "Clients that such a burst loses silently would believe they are connected, whatever \
+             tcp_abort_on_overflow says. Where bursts of that size do come, a backlog of listen() above \
+             the largest of them helps (overflow explain ack.drop.overflow.cookie); an idle server needs \
+             nothing.",
+            "这样的突发中 ACK 被静默丢弃的客户端会以为已连接，tcp_abort_on_overflow 对此不起作用。只有确实会来\
+             这么大的突发时，才需要把 listen() 的 backlog 调到大于最大的突发连接数（overflow explain \
+             ack.drop.overflow.cookie）；空闲的服务器不必改动。",
         ),
         (
             any(|f| f.counts.syn_dropped > 0),
@@ -111,7 +113,7 @@ mod tests {
     fn advice_follows_what_would_happen() {
         let c = Features::V6_5.above_backlog();
         let text = |forecast| advice(&[forecast], Lang::En).join(" ");
-        assert!(text(of(c, 0, 1, 1)).starts_with("Clients lost silently"));
+        assert!(text(of(c, 0, 1, 1)).starts_with("Clients that such a burst loses"));
         assert!(!text(of(c, 0, 1, 1)).contains("somaxconn"));
         assert!(text(of(c, 2, 1, 0)).starts_with("A listener is full now"));
         assert!(text(of(c, 0, 128, 0)).contains("somaxconn itself"));

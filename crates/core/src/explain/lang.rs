@@ -12,10 +12,13 @@ pub enum Lang {
 }
 
 impl Lang {
-    /// The language of a locale as in `LANG`: `zh_CN.UTF-8` is Chinese, all others are English.
+    /// The language of a locale as in `LANG`: `zh_CN.UTF-8` is Chinese, all others are English. So is
+    /// `zh_CN.GBK`, whose terminal would show UTF-8 as noise.
     pub fn of_locale(locale: &str) -> Self {
         let language = locale.split(['_', '.', '@', '-']).next().unwrap_or("");
-        if language.eq_ignore_ascii_case("zh") { Self::Zh } else { Self::En }
+        let codeset = locale.split_once('.').map(|(_, rest)| rest.to_ascii_lowercase());
+        let utf8 = codeset.is_none_or(|set| set.starts_with("utf-8") || set.starts_with("utf8"));
+        if language.eq_ignore_ascii_case("zh") && utf8 { Self::Zh } else { Self::En }
     }
 
     /// One of two texts.
@@ -36,7 +39,7 @@ mod tests {
         for zh in ["zh_CN.UTF-8", "zh", "zh-Hans", "zh_TW@x", "ZH_CN"] {
             assert_eq!(Lang::of_locale(zh), Lang::Zh, "{zh}");
         }
-        for en in ["", "C", "POSIX", "en_US.UTF-8", "de_DE", "zhx"] {
+        for en in ["", "C", "POSIX", "en_US.UTF-8", "de_DE", "zhx", "zh_CN.GBK", "zh_TW.Big5"] {
             assert_eq!(Lang::of_locale(en), Lang::En, "{en}");
         }
     }

@@ -74,10 +74,55 @@ pub const FEATURES: &[Topic] = topics![
     "counters",
 ];
 
+/// What people ask for by the kernel's own name: the topic that has most of it. Lower case, of sysctls
+/// the last part.
+const KERNEL_NAMES: &[(&str, &str)] = &[
+    ("tcp_abort_on_overflow", "abort-on-overflow"),
+    ("tcp_max_syn_backlog", "last-quarter"),
+    ("tcp_syncookies", "cookie-path"),
+    ("syncookies", "cookie-path"),
+    ("syncookie", "cookie-path"),
+    ("tcp_synack_retries", "synack-timer"),
+    ("tcp_syn_retries", "synack-timer"),
+    ("tcp_syn_linear_timeouts", "syn-linear-timeouts"),
+    ("tcp_defer_accept", "defer-accept"),
+    ("backlog", "accept-queue-limit"),
+    ("somaxconn", "somaxconn"),
+    ("sk_max_ack_backlog", "accept-queue-limit"),
+    ("listenoverflows", "counters"),
+    ("listendrops", "counters"),
+    ("tcpreqqfulldrop", "counters"),
+    ("tcpreqqfulldocookies", "counters"),
+    ("syncookiessent", "counters"),
+    ("syncookiesrecv", "counters"),
+    ("syncookiesfailed", "counters"),
+    ("embryonicrsts", "counters"),
+];
+
+/// How alike names must be for one to be meant by the other, of 1.
+const ALIKE: f64 = 0.8;
+
 impl Topic {
-    /// The topic of that name.
+    /// The topic of that name, or of that name of the kernel's.
     pub fn find(name: &str) -> Option<&'static Self> {
-        VERDICTS.iter().chain(FEATURES).find(|t| t.name == name)
+        let named = |name: &str| VERDICTS.iter().chain(FEATURES).find(|t| t.name == name);
+        let lower = name.to_lowercase();
+        let last = lower.rsplit('.').next().unwrap_or(&lower);
+        let kernels =
+            || KERNEL_NAMES.iter().find(|(kernels, _)| *kernels == lower || *kernels == last);
+        named(name).or_else(|| kernels().and_then(|(_, topic)| named(topic)))
+    }
+
+    /// Topics whose names are nearest to one that is none, the nearest first.
+    pub fn near(name: &str) -> Vec<&'static Self> {
+        let lower = name.to_lowercase();
+        let alike = |topic: &&'static Self| {
+            let alike = strsim::jaro_winkler(topic.name, &lower);
+            (alike > ALIKE).then_some((alike, *topic))
+        };
+        let mut near: Vec<_> = VERDICTS.iter().chain(FEATURES).filter_map(|t| alike(&t)).collect();
+        near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        near.into_iter().take(3).map(|(_, topic)| topic).collect()
     }
 
     /// Topics whose name begins with `prefix` at a dot, or contains it anywhere else.
@@ -206,6 +251,21 @@ mod tests {
         let hex = |w: &&str| w.len() == 12 && w.bytes().all(|b| b.is_ascii_hexdigit());
         let commits = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(hex);
         code.chain(commits)
+    }
+
+    #[test]
+    fn the_kernels_names_lead_to_topics() {
+        for (name, topic) in KERNEL_NAMES {
+            assert_eq!(Topic::find(name).unwrap().name, *topic, "{name}");
+        }
+        let found = |name: &str| Topic::find(name).map(|topic| topic.name);
+        assert_eq!(found("net.ipv4.tcp_max_syn_backlog"), Some("last-quarter"));
+        assert_eq!(found("ListenDrops"), Some("counters"));
+        assert_eq!(found("net.core.somaxconn"), Some("somaxconn"));
+        let near = |name| Topic::near(name).iter().map(|t| t.name).collect::<Vec<_>>();
+        assert_eq!(near("syn.coockie").first(), Some(&"syn.cookie"));
+        assert_eq!(near("young_rule").first(), Some(&"young-rule"));
+        assert_eq!(near("zzz"), [""; 0]);
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! `tcp_syncookies` and `somaxconn` belong to a namespace and are not inherited by new ones
 //! (`tcp_abort_on_overflow` since v4.15, commit 65c9410cf5a2).
 
+use std::cmp::Ordering;
+
 use super::{Listener, Sysctls};
 use crate::model::{
     config::{self, Limits},
-    features::Features,
+    features::{Features, SynQueueTest},
 };
 
 /// What will happen, and what to do about it.
@@ -33,20 +35,28 @@ pub fn forecast(
     Forecast {
         syn_queue_limit: limit,
         effect: effect(features, sysctls, limit),
-        advice: advice(listener, sysctls, host, limit),
+        advice: advice(features, listener, sysctls, host, limit),
     }
 }
 
-fn syn_queue_limit(features: &Features, max_ack_backlog: u32, sysctls: &Sysctls) -> u32 {
+fn syn_queue_limit(features: &Features, max_ack_backlog: u32, asked: &Sysctls) -> u32 {
     let default = config::Sysctls::default();
     let sysctls = config::Sysctls {
         // The kernel has already clamped it.
         somaxconn: Some(u32::MAX),
-        max_syn_backlog: sysctls.max_syn_backlog.unwrap_or(default.max_syn_backlog),
+        max_syn_backlog: asked.max_syn_backlog.unwrap_or(default.max_syn_backlog),
         ..default
     };
     let listener = config::Listener { backlog: max_ack_backlog, ..config::Listener::default() };
-    Limits::new(features, listener, &sysctls).syn_queue_full_at(features.syn_queue)
+    let full_at = Limits::new(features, listener, &sysctls).syn_queue_full_at(features.syn_queue);
+    last_quarter(asked).map_or(full_at, |from| full_at.min(from))
+}
+
+/// Requests from which on SYNs are dropped without cookies, but for those of peers that are proven
+/// (`tcp_peer_is_proven`): `max_syn_backlog - qlen < max_syn_backlog >> 2` in `tcp_conn_request`.
+fn last_quarter(sysctls: &Sysctls) -> Option<u32> {
+    let backlog = sysctls.max_syn_backlog.filter(|_| sysctls.syncookies == Some(0))?;
+    Some((backlog - (backlog >> 2)).saturating_add(1))
 }
 
 /// What happens on a kernel with these features in a namespace with these settings, once a
@@ -76,6 +86,7 @@ pub fn effect(features: &Features, sysctls: &Sysctls, syn_queue_limit: Option<u3
 }
 
 fn advice(
+    features: &Features,
     listener: &Listener,
     sysctls: &Sysctls,
     host: Option<&Sysctls>,
@@ -92,12 +103,32 @@ fn advice(
     if syn_queue_limit.is_some_and(|limit| limit > 0 && listener.syn_recv >= limit) {
         advice.push("The SYN queue is full now.".to_owned());
     }
+    let dropped = listener.drops.filter(|drops| *drops > 0);
+    if let Some(drops) = dropped.filter(|_| !listener.full()) {
+        advice.push(format!(
+            "Segments dropped since it was opened: {drops}, although there is room now. It was full at \
+             times, or something else was wrong: `overflow trace -P {}` shows what, and whom it hurts.",
+            listener.local.port()
+        ));
+    }
+    if listener.send_q == Some(0) {
+        advice.push(no_backlog(features, sysctls));
+    }
+    // Who set the limit matters to those alone that reach it.
     if let (Some(limit), Some(somaxconn)) = (listener.send_q, sysctls.somaxconn)
-        && limit == somaxconn
+        && (listener.full() || dropped.is_some())
+    {
+        advice.push(who_set(limit, somaxconn));
+    }
+    if let Some((from, limit)) = last_quarter(sysctls).zip(syn_queue_limit)
+        && from == limit
+        && (dropped.is_some() || listener.syn_recv >= limit / 2)
     {
         advice.push(format!(
-            "Send-Q equals net.core.somaxconn ({somaxconn}), which probably clamps a larger \
-             backlog: raise it in this network namespace, then let the application listen() again."
+            "With tcp_syncookies=0 the last quarter of tcp_max_syn_backlog ({}) is kept for peers that \
+             the kernel has proven: other SYNs are dropped from {from} requests on, whatever the \
+             backlog.",
+            sysctls.max_syn_backlog.unwrap_or_default()
         ));
     }
     let mine = sysctls.abort_on_overflow;
@@ -125,6 +156,37 @@ fn advice(
         ));
     }
     advice
+}
+
+fn no_backlog(features: &Features, sysctls: &Sysctls) -> String {
+    let nobody = features.syn_queue == SynQueueTest::AtBacklog && sysctls.syncookies == Some(0);
+    let then = if nobody {
+        "and with tcp_syncookies=0 this kernel drops every SYN"
+    } else {
+        "so that a second client that comes before accept() finds it full"
+    };
+    format!("Send-Q is 0, as listen(0) asks for: the queue takes one connection, {then}.")
+}
+
+/// Whose the limit of a queue is that overflows, and what raises it.
+fn who_set(limit: u32, somaxconn: u32) -> String {
+    match limit.cmp(&somaxconn) {
+        Ordering::Equal => format!(
+            "Send-Q equals net.core.somaxconn ({somaxconn}): a larger backlog was clamped, or just that \
+             was asked for. A longer queue takes a larger somaxconn in this network namespace, and \
+             then a restart of the application: listen() alone reads it."
+        ),
+        Ordering::Less => format!(
+            "Send-Q ({limit}) is not net.core.somaxconn ({somaxconn}): it is the backlog that the \
+             application asked for, or what somaxconn was when it called listen(). A somaxconn that \
+             was raised since does nothing for it until a restart; if its backlog is smaller, that \
+             is what to raise."
+        ),
+        Ordering::Greater => format!(
+            "Send-Q ({limit}) is above net.core.somaxconn, which was lowered to {somaxconn} since: \
+             after a restart the queue is shorter."
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -171,6 +233,73 @@ mod tests {
         assert_eq!(limit(&Features::V5_4, 1), Some(1));
         let unknown = Listener { send_q: None, ..listener("0.0.0.0:80") };
         assert_eq!(forecast(&Features::V5_4, &unknown, &SYSCTLS, None).syn_queue_limit, None);
+    }
+
+    #[test]
+    fn without_cookies_the_last_quarter_is_the_limit() {
+        let features = Features::V6_5.above_backlog();
+        let limit = |max_syn_backlog, syncookies| {
+            let sysctls = Sysctls {
+                max_syn_backlog: Some(max_syn_backlog),
+                syncookies: Some(syncookies),
+                ..SYSCTLS
+            };
+            forecast(&features, &listener("0.0.0.0:80"), &sysctls, None).syn_queue_limit
+        };
+        // 128 - qlen < 32 from 97 on; a backlog of 128 is full at 129.
+        assert_eq!((limit(128, 0), limit(128, 1)), (Some(97), Some(129)));
+        assert_eq!((limit(1024, 0), limit(3, 0)), (Some(129), Some(4)));
+    }
+
+    fn advice_of(listener: Listener, sysctls: Sysctls) -> String {
+        forecast(&Features::V5_4, &listener, &sysctls, None).advice.join("\n")
+    }
+
+    #[test]
+    fn who_set_the_limit_is_said_of_queues_that_overflow() {
+        let at = |send_q, drops| Listener {
+            send_q: Some(send_q),
+            drops: Some(drops),
+            ..listener("0.0.0.0:80")
+        };
+        // Many servers ask for just somaxconn: of one that never dropped anything nothing is said.
+        assert_eq!(advice_of(at(4096, 0), SYSCTLS), "");
+        assert_eq!(advice_of(at(128, 0), SYSCTLS), "");
+        let clamped = advice_of(at(4096, 7), SYSCTLS);
+        assert!(clamped.starts_with("Segments dropped since it was opened: 7"), "{clamped}");
+        assert!(clamped.contains("equals net.core.somaxconn (4096)"), "{clamped}");
+        // Somebody has raised it since.
+        let raised = advice_of(at(128, 7), SYSCTLS);
+        assert!(raised.contains("Send-Q (128) is not net.core.somaxconn (4096)"), "{raised}");
+        assert!(raised.contains("until a restart"), "{raised}");
+        let lowered = advice_of(at(8192, 7), SYSCTLS);
+        assert!(lowered.contains("lowered to 4096"), "{lowered}");
+        let full = advice_of(Listener { recv_q: 129, ..at(128, 7) }, SYSCTLS);
+        assert!(full.starts_with("The accept queue is full now"), "{full}");
+        assert!(full.contains("is not net.core.somaxconn") && !full.contains("room now"), "{full}");
+    }
+
+    #[test]
+    fn a_backlog_of_nothing_is_said() {
+        let none = Listener { send_q: Some(0), ..listener("0.0.0.0:80") };
+        let cookies = advice_of(none.clone(), SYSCTLS);
+        assert!(cookies.contains("takes one connection, so that a second"), "{cookies}");
+        let without = Sysctls { syncookies: Some(0), ..SYSCTLS };
+        assert!(advice_of(none.clone(), without).contains("drops every SYN"));
+        // 3479c7549fb1.
+        let mended = forecast(&Features::V5_4.above_backlog(), &none, &without, None).advice;
+        assert!(!mended.join(" ").contains("drops every SYN"), "{mended:?}");
+    }
+
+    #[test]
+    fn the_last_quarter_is_said_where_it_drops() {
+        let sysctls = Sysctls { syncookies: Some(0), max_syn_backlog: Some(128), ..SYSCTLS };
+        let dropping = Listener { drops: Some(1), ..listener("0.0.0.0:80") };
+        let advice = advice_of(dropping.clone(), sysctls);
+        assert!(advice.contains("tcp_max_syn_backlog (128)"), "{advice}");
+        assert!(advice.contains("dropped from 97 requests on"), "{advice}");
+        assert!(!advice_of(listener("0.0.0.0:80"), sysctls).contains("last quarter"));
+        assert!(!advice_of(dropping, SYSCTLS).contains("last quarter"));
     }
 
     #[test]

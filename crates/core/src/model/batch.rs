@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::{
     config::{Listener, Sysctls},
+    features::Features,
     kernels,
     path::Path,
     scenario::{Burst, Scenario},
@@ -48,17 +49,24 @@ struct Fields<'a> {
     backlog: u32,
     #[serde(default)]
     somaxconn: Option<u32>,
+    #[serde(default)]
+    max_syn_backlog: Option<u32>,
     syncookies: u8,
     abort: u8,
     #[serde(default)]
     prefill: u32,
     burst: u32,
-    #[serde(default)]
+    #[serde(default = "default_delay_ms")]
     delay_ms: u32,
     #[serde(default)]
     client_bytes: u32,
     #[serde(default, borrow)]
     rx_order: Option<&'a str>,
+}
+
+/// As on the command line.
+const fn default_delay_ms() -> u32 {
+    200
 }
 
 /// Predicts one scenario after the other; keeps its memory between them.
@@ -71,6 +79,9 @@ impl Batch {
     /// Predicts the scenario of one JSON line: its fields, and for the burst's connections in order
     /// of ports `classes`, what packets and sockets would show after 8 s, and `stages`, the verdict
     /// ids of each.
+    ///
+    /// Of a kernel that is not known for certain the answer has `doubt`, and `alternative` where the other
+    /// kernel that it may be does something else.
     ///
     /// `"undetermined":true` is added where the kernel draws the outcome by lot, see
     /// [`Simulator::depends_on_hash`]; the answer is then the most likely one.
@@ -85,6 +96,21 @@ impl Batch {
         if outcome.hash_mattered && self.simulator.depends_on_hash(&mut question) {
             scenario.insert("undetermined".to_owned(), Value::from(true));
         }
+        let name = scenario.get("kernel").and_then(Value::as_str).unwrap_or_default();
+        let kernel = kernels::by_name(name)?;
+        if let Some(features) = kernel.alternative {
+            let mut object = scenario.clone();
+            object.retain(|field, _| field != "undetermined");
+            let other = self.simulator.run(&read_for(&object, features)?);
+            let (others, ways) = answer(&other);
+            if (&others, &ways) != (&classes, &stages) {
+                let alternative = serde_json::json!({"classes": others, "stages": ways});
+                scenario.insert("alternative".to_owned(), alternative);
+            }
+        }
+        if let Some(doubt) = kernel.doubt {
+            scenario.insert("doubt".to_owned(), Value::from(doubt));
+        }
         scenario.insert("classes".to_owned(), classes);
         scenario.insert("stages".to_owned(), stages);
         Ok(serde_json::to_string(&scenario)?)
@@ -98,8 +124,13 @@ pub fn batch_line(line: &str) -> Result<String, BatchError> {
 
 /// The scenario that the fields of a JSON object describe.
 pub fn read(object: &Map<String, Value>) -> Result<Scenario, BatchError> {
+    let name = Fields::deserialize(object)?.kernel;
+    read_for(object, kernels::by_name(name)?.features)
+}
+
+/// The same, of a kernel with these features.
+fn read_for(object: &Map<String, Value>, features: Features) -> Result<Scenario, BatchError> {
     let fields = Fields::deserialize(object)?;
-    let features = kernels::by_name(fields.kernel)?.features;
     let variant = fields.variant.unwrap_or("base");
     let (defer_accept_secs, somaxconn) = variant_settings(variant)?;
     for (name, value, max) in [("syncookies", fields.syncookies, 2), ("abort", fields.abort, 1)] {
@@ -116,6 +147,7 @@ pub fn read(object: &Map<String, Value>) -> Result<Scenario, BatchError> {
         syncookies: fields.syncookies,
         abort_on_overflow: fields.abort,
         somaxconn: fields.somaxconn.or(somaxconn),
+        max_syn_backlog: fields.max_syn_backlog.unwrap_or(Sysctls::default().max_syn_backlog),
         ..Sysctls::default()
     };
     let burst = Burst {

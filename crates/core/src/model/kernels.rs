@@ -1,7 +1,10 @@
 //! The one table that maps names of kernels to features; nothing else looks at a version number.
 
+mod names;
+
 use thiserror::Error;
 
+use self::names::{EL9, EL10, NAMED, REFUSED};
 use super::{features::Features, release::Release};
 
 /// A kernel by name.
@@ -11,66 +14,60 @@ pub struct Kernel {
     pub name: String,
     /// What it does.
     pub features: Features,
+    /// What it does instead, where the name does not tell which of two kernels it is.
+    pub alternative: Option<Features>,
     /// What the name leaves open, as a sentence.
     pub doubt: Option<String>,
+}
+
+impl Kernel {
+    /// Each kernel that it may be: one, or two with all the doubt that there is.
+    pub fn possible(&self) -> impl Iterator<Item = Self> {
+        let other = self.alternative.map(|features| Self { features, ..self.clone() });
+        [Some(self.clone()), other].into_iter().flatten()
+    }
 }
 
 /// A name that stands for no kernel in the table.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "the model does not know the kernel `{0}`; name a distribution (centos7, rhel8, ubuntu16.04 to \
-     24.04, debian11 to 13), a release such as 5.10.223, 5.4.0-216-generic or 3.10.0-1160.el7, or \
-     `host`"
+    "the model does not know the kernel `{name}`: {why}; name a distribution ({known}), a release \
+     as `uname -r` prints it, such as 5.10.223 or 5.4.0-216-generic, or `host`"
 )]
-pub struct UnknownKernel(pub String);
+pub struct UnknownKernel {
+    /// The name.
+    pub name: String,
+    /// What is wrong with it, as a clause.
+    pub why: String,
+    /// Names that are nearest to it, or some.
+    pub known: String,
+}
+
+impl UnknownKernel {
+    fn new(name: &str, why: &str) -> Self {
+        let (name, why) = (name.to_owned(), why.to_owned());
+        Self { known: nearest(&name), name, why }
+    }
+
+    /// Its release is none that this program reads.
+    pub fn release(name: &str) -> Self {
+        Self::new(name, "that is no release")
+    }
+}
 
 /// What a distribution's name alone stands for: its last kernel.
-struct Named {
-    names: &'static [&'static str],
-    features: Features,
-    doubt: Option<&'static str>,
+pub(super) struct Named {
+    pub(super) names: &'static [&'static str],
+    pub(super) features: Features,
+    pub(super) alternative: Option<Features>,
+    pub(super) doubt: Option<&'static str>,
 }
 
-const B: Features = Features::V5_4;
-const C: Features = B.above_backlog();
-const C_LINEAR: Features = Features::V6_5.above_backlog();
+pub(super) const B: Features = Features::V5_4;
+pub(super) const C: Features = B.above_backlog();
+pub(super) const C_LINEAR: Features = Features::V6_5.above_backlog();
 /// 4.4.178 and later: the young rule is gone, all else is 4.4.
-const V4_4_178: Features = Features { young_rule: false, ..Features::V4_4 };
-
-const NAMED: &[Named] = &[
-    // Measured kernels, by the names of the measurements.
-    row(&["el7-3.10.0-1160", "centos7", "rhel7"], Features::EL7, None),
-    row(&["van4.4.155"], Features::V4_4, None),
-    row(&["el8-4.18.0-147", "centos8", "rhel8"], Features::V4_15, None),
-    row(&["van5.4.273", "deb5.10"], B, None),
-    row(&["deb6.1"], C, None),
-    row(&["deb6.12", "deb6.18", "deb7.3", "debian13"], C_LINEAR, None),
-    // Distributions.
-    row(
-        &["ubuntu16.04"],
-        V4_4_178,
-        Some("before 4.4.0-149 a full accept queue still admitted two young requests"),
-    ),
-    row(&["ubuntu18.04"], Features::V4_15, None),
-    row(&["ubuntu20.04"], C, Some("before 5.4.0-210 the SYN queue test is >=")),
-    row(&["ubuntu22.04"], C, Some("before 5.15.0-135 the SYN queue test is >=")),
-    row(&["ubuntu24.04"], C_LINEAR, Some("before 6.8.0-60 the SYN queue test is >=")),
-    row(&["debian11"], C, Some("before 5.10.234-1 the SYN queue test is >=")),
-    row(&["debian12"], C, Some("before 6.1.128-1 the SYN queue test is >=")),
-    row(
-        &["rhel9", "centos9"],
-        B,
-        Some("later releases of RHEL 9 may have taken the SYN queue test >"),
-    ),
-];
-
-const fn row(
-    names: &'static [&'static str],
-    features: Features,
-    doubt: Option<&'static str>,
-) -> Named {
-    Named { names, features, doubt }
-}
+pub(super) const V4_4_178: Features = Features { young_rule: false, ..Features::V4_4 };
 
 /// A mainline series and its stable releases.
 struct Series {
@@ -130,30 +127,103 @@ const UBUNTU: &[((u32, u32), u32, Features, Features)] = &[
 
 /// The kernel of that name: a distribution, a measured kernel, or a release.
 pub fn by_name(name: &str) -> Result<Kernel, UnknownKernel> {
-    if let Some(named) = NAMED.iter().find(|n| n.names.contains(&name)) {
-        return Ok(kernel(name, named.features, named.doubt.map(str::to_owned)));
+    let plain = plain(name);
+    if let Some(named) = NAMED.iter().find(|n| n.names.contains(&&*plain)) {
+        let Named { features, alternative, doubt, .. } = *named;
+        let doubt = doubt.map(str::to_owned);
+        return Ok(Kernel { name: name.to_owned(), features, alternative, doubt });
     }
-    let release = Release::parse(name).ok_or_else(|| UnknownKernel(name.to_owned()))?;
+    let refused = |(refused, _): &&(&str, &str)| {
+        let version = refused.ends_with(|c: char| c.is_ascii_digit());
+        plain.strip_prefix(refused).is_some_and(|rest| {
+            !rest.starts_with(|c: char| c.is_alphabetic() || (version && c.is_ascii_digit()))
+        })
+    };
+    if let Some((_, why)) = REFUSED.iter().find(refused) {
+        return Err(UnknownKernel::new(name, why));
+    }
+    let release = Release::parse(name)
+        .ok_or_else(|| UnknownKernel::new(name, "it is neither a known name nor a release"))?;
     by_release(name, &release)
+}
+
+/// A name as the table has it: of `RHEL-9.4`, `rhel9`.
+fn plain(name: &str) -> String {
+    let name = name.to_lowercase();
+    let letters = name.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let (family, version) = name.split_at(name.len() - letters.len());
+    let version = version.trim_start_matches(['-', '_', ' ', ':']);
+    let family = match family {
+        "almalinux" => "alma",
+        "rockylinux" => "rocky",
+        "centosstream" => "centos",
+        "amazonlinux" | "amazon" | "al" => "amzn",
+        "alibaba" | "alibabacloud" => "alinux",
+        family => family,
+    };
+    let whole = ["rhel", "centos", "rocky", "alma", "debian", "alinux", "openeuler"];
+    let version = match version.split_once('.') {
+        Some((major, _)) if whole.contains(&family) => major,
+        _ => version,
+    };
+    format!("{family}{version}")
+}
+
+/// The names of the table that are nearest to this one, or some.
+fn nearest(name: &str) -> String {
+    let plain = plain(name);
+    let all = || NAMED.iter().flat_map(Named::distributions);
+    let family = |name: &str| name.trim_end_matches(|c: char| !c.is_ascii_alphabetic()).to_owned();
+    let same: Vec<&str> = all().filter(|known| family(known) == family(&plain)).collect();
+    if !same.is_empty() {
+        return same.join(", ");
+    }
+    let alike = |known: &&str| strsim::jaro_winkler(known, &plain) > 0.8;
+    let alike: Vec<&str> = all().filter(alike).collect();
+    if alike.is_empty() {
+        "centos7, rhel8, ubuntu22.04, debian12 and others, see `overflow predict --list-kernels`"
+            .to_owned()
+    } else {
+        alike.join(", ")
+    }
 }
 
 /// The kernel of a parsed release.
 pub fn by_release(name: &str, release: &Release) -> Result<Kernel, UnknownKernel> {
-    let unknown = || UnknownKernel(name.to_owned());
+    let series = (release.major, release.minor);
+    let certain = |features, doubt: Option<&str>| Kernel {
+        name: name.to_owned(),
+        features,
+        alternative: None,
+        doubt: doubt.map(str::to_owned),
+    };
     if let Some(el) = release.el {
-        let series = (release.major, release.minor);
         return match (el, series) {
-            (7, (3, 10)) => Ok(kernel(name, Features::EL7, None)),
-            (8, (4, 18)) => Ok(kernel(name, Features::V4_15, None)),
+            (7, (3, 10)) => Ok(certain(Features::EL7, None)),
+            (8, (4, 18)) => Ok(certain(Features::V4_15, None)),
             (9, (5, 14)) => {
-                let doubt = "later releases of RHEL 9 may have taken the SYN queue test >";
-                Ok(kernel(name, B, Some(doubt.to_owned())))
+                let alternative = Some(C);
+                Ok(Kernel { alternative, ..certain(B, Some(EL9)) })
             }
-            _ => Err(unknown()),
+            (10, (6, 12)) => {
+                let alternative = Some(C_LINEAR);
+                Ok(Kernel { alternative, ..certain(Features::V6_5, Some(EL10)) })
+            }
+            _ => Err(UnknownKernel::new(name, "no such kernel of Red Hat's was read")),
         };
     }
-    let series = (release.major, release.minor);
-    let row = SERIES.iter().rev().find(|s| s.from <= series).ok_or_else(unknown)?;
+    let row = SERIES.iter().rev().find(|s| s.from <= series);
+    let row = row.ok_or_else(|| {
+        UnknownKernel::new(name, "no kernel before 4.4 was read, but for those of RHEL 7")
+    })?;
+    let changed = row.stable.filter(|_| row.from == series);
+    if let Some(vendor) = release.vendor {
+        let alternative = changed.map_or_else(|| row.features.above_backlog(), |(_, since)| since);
+        let alternative = Some(alternative).filter(|other| *other != row.features);
+        let open = if alternative.is_some() { ", which decides: both are shown" } else { "" };
+        let doubt = format!("nobody read which patches {vendor} adds to it{open}");
+        return Ok(Kernel { alternative, ..certain(row.features, Some(&doubt)) });
+    }
     if let Some(abi) = release.ubuntu_abi {
         let flip = UBUNTU.iter().find(|(s, ..)| *s == series);
         let features = match flip {
@@ -161,14 +231,12 @@ pub fn by_release(name: &str, release: &Release) -> Result<Kernel, UnknownKernel
             Some((_, _, before, _)) => *before,
             None => row.features,
         };
-        return Ok(kernel(name, features, row.doubt.map(str::to_owned)));
+        return Ok(certain(features, row.doubt));
     }
-    let Some((since, changed)) = row.stable.filter(|_| row.from == series) else {
-        return Ok(kernel(name, row.features, row.doubt.map(str::to_owned)));
-    };
+    let Some((since, changed)) = changed else { return Ok(certain(row.features, row.doubt)) };
     Ok(match release.patch {
-        Some(patch) if patch >= since => kernel(name, changed, None),
-        Some(_) => kernel(name, row.features, None),
+        Some(patch) if patch >= since => certain(changed, None),
+        Some(_) => certain(row.features, None),
         None => {
             let (major, minor) = series;
             let test = if changed.young_rule == row.features.young_rule {
@@ -178,86 +246,34 @@ pub fn by_release(name: &str, release: &Release) -> Result<Kernel, UnknownKernel
             };
             let doubt =
                 format!("the name has no patch level: before {major}.{minor}.{since} {test}");
-            kernel(name, changed, Some(doubt))
+            Kernel { alternative: Some(row.features), ..certain(changed, Some(&doubt)) }
         }
     })
 }
 
-fn kernel(name: &str, features: Features, doubt: Option<String>) -> Kernel {
-    Kernel { name: name.to_owned(), features, doubt }
+/// What is known, a row each: a name, the letter of its rule, and what is to be said of it.
+pub fn list() -> impl Iterator<Item = (String, &'static str, String)> {
+    let rule = |features: &Features| features.regime();
+    let named = NAMED.iter().filter_map(move |named| {
+        let names: Vec<&str> = named.distributions().collect();
+        let doubt = named.doubt.unwrap_or_default().to_owned();
+        (!names.is_empty()).then(|| (names.join(", "), rule(&named.features), doubt))
+    });
+    let series = SERIES.iter().map(move |series| {
+        let (major, minor) = series.from;
+        let changed = series
+            .stable
+            .map(|(patch, since)| format!("{} since {major}.{minor}.{patch}", since.regime()));
+        let notes: Vec<String> =
+            changed.into_iter().chain(series.doubt.map(str::to_owned)).collect();
+        (format!("{major}.{minor}"), rule(&series.features), notes.join("; "))
+    });
+    let ubuntu = UBUNTU.iter().map(move |((major, minor), abi, before, since)| {
+        let name = format!("{major}.{minor}.0-ABI-generic");
+        (name, rule(before), format!("{} since ABI {abi}", since.regime()))
+    });
+    named.chain(series).chain(ubuntu)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn regime(name: &str) -> &'static str {
-        by_name(name).unwrap_or_else(|e| panic!("{e}")).features.regime()
-    }
-
-    #[test]
-    fn flip_points_of_the_distributions() {
-        for (name, expected) in [
-            ("3.10.0-1160.el7.x86_64", "A"),
-            ("4.4.0-148-generic", "A'"),
-            ("4.4.0-149-generic", "B"),
-            ("4.4.177", "A'"),
-            ("4.4.178", "B"),
-            ("4.15.0-213-generic", "B"),
-            ("4.18.0-553.el8_10.x86_64", "B"),
-            ("5.3.0-76-generic", "B"),
-            ("5.4.0-209-generic", "B"),
-            ("5.4.0-210-generic", "C"),
-            ("5.4.289", "B"),
-            ("5.4.290", "C"),
-            ("5.10.223", "B"),
-            ("5.10.234", "C"),
-            ("5.15.0-134-generic", "B"),
-            ("5.15.0-135-generic", "C"),
-            ("6.1.124", "B"),
-            ("6.1.125", "C"),
-            ("6.2.0-39-generic", "B"),
-            ("6.5.0-45-generic", "B"),
-            ("6.8.0-59-generic", "B"),
-            ("6.8.0-60-generic", "C"),
-            ("6.12.9", "B"),
-            ("6.12.107+deb13-cloud-amd64", "C"),
-            ("6.14.0-37-generic", "C"),
-            ("6.18.44", "C"),
-            ("7.3", "C"),
-        ] {
-            assert_eq!(regime(name), expected, "{name}");
-            assert_eq!(by_name(name).unwrap().doubt, None, "{name}");
-        }
-    }
-
-    #[test]
-    fn names_without_patch_level_say_so() {
-        assert_eq!(regime("4.9.1"), "A'");
-        for name in
-            ["5.10", "6.1.x", "4.4", "4.9.1", "6.1.0-50-amd64", "ubuntu22.04", "debian12", "rhel9"]
-        {
-            assert!(by_name(name).unwrap().doubt.is_some(), "{name}");
-        }
-        let doubt = by_name("5.10").unwrap().doubt.unwrap();
-        assert!(doubt.contains("before 5.10.234"), "{doubt}");
-    }
-
-    #[test]
-    fn first_syns_are_linear_since_6_5() {
-        assert_eq!(by_name("6.4.1").unwrap().features.syn_linear_timeouts, 0);
-        assert_eq!(by_name("6.5.1").unwrap().features.syn_linear_timeouts, 4);
-    }
-
-    #[test]
-    fn what_was_not_read_is_refused() {
-        for name in ["3.10.108", "3.13.0-170-generic", "4.1", "freebsd", "6.12.0-55.el10"] {
-            assert_eq!(by_name(name), Err(UnknownKernel(name.to_owned())), "{name}");
-        }
-    }
-
-    #[test]
-    fn series_ascend() {
-        assert!(SERIES.is_sorted_by_key(|s| s.from));
-    }
-}
+mod tests;

@@ -55,12 +55,12 @@ mod tests {
         let owner = Owner::called_listen(&opener(), None);
         assert!(owner.called_listen);
         assert_eq!((&owner.pids[..], owner.processes[0].pid), (&[7][..], 7));
-        assert_eq!(owner.processes[0].comm, "a\u{fffd}");
+        assert_eq!(owner.processes[0].comm.verbatim(), "a\u{fffd}");
     }
 
     #[test]
     fn another_process_with_its_pid_is_not_it() {
-        let comm = |now| Owner::called_listen(&opener(), Some(now)).processes[0].comm.clone();
+        let comm = |now| Owner::called_listen(&opener(), Some(now)).processes[0].comm.verbatim().to_owned();
         assert_eq!(comm(process(7, 50)), "now");
         // It began after the socket was opened, or is none that was asked for.
         assert_eq!(comm(process(7, 51)), "a\u{fffd}");

@@ -151,6 +151,7 @@ pub(crate) fn judge_into<'a>(
     }
     request.settle(connection);
     connection.outcome = outcome(connection, request.removed, client);
+    connection.gave_up = client.gave_up;
 }
 
 /// One of these is set where a child was tried.

@@ -92,6 +92,8 @@ pub struct Connection {
     pub synack_retransmits_ns: Vec<u64>,
     /// What became of it; the last stage's id where nothing came later.
     pub outcome: Option<VerdictId>,
+    /// Whether its client ended, by FIN or RST, what it believed in and the server did not have.
+    pub gave_up: bool,
 }
 
 impl Default for Connection {
@@ -104,6 +106,7 @@ impl Default for Connection {
             stages: Vec::new(),
             synack_retransmits_ns: Vec::new(),
             outcome: None,
+            gave_up: false,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, VERSION};
+use super::{Clients, Counts, VERSION};
 use crate::loss;
 
 /// A `loss` line.
@@ -47,6 +47,9 @@ pub struct Summary<'a> {
     pub disagreements: Option<usize>,
     /// Handshakes by verdict.
     pub verdicts: Counts<'a>,
+    /// Clients that were hurt, at all listeners; absent outside a trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Clients<'a>>,
     /// The sum of all losses.
     pub lost: u64,
     /// What the audit leaves unaccounted, all counters and namespaces together; absent in the lab,

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, Owner, VERSION};
+use super::{Clients, Counts, Owner, VERSION};
 
 /// A `listener` line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +63,9 @@ pub struct Traced<'a> {
     pub overflows: u64,
     /// Connections that their client believed established while the server had none.
     pub phantoms: u64,
+    /// Clients that were hurt; earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Clients<'a>>,
     /// Longest accept queue seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recv_q_max: Option<u32>,
@@ -113,6 +116,9 @@ pub struct Member<'a> {
     pub overflows: u64,
     /// Connections that their client believed established while the server had none.
     pub phantoms: u64,
+    /// Clients that were hurt; earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Clients<'a>>,
     /// Longest accept queue seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recv_q_max: Option<u32>,

@@ -7,14 +7,17 @@
 
 mod audit;
 mod client;
+mod clients;
 mod closing;
 mod connection;
+mod doctor;
 mod event;
 mod listener;
 mod owner;
 pub mod prediction;
 mod run;
 mod scenario;
+mod topic;
 #[cfg(test)]
 mod tests;
 
@@ -31,13 +34,16 @@ use crate::text::untrusted::EscapedJson;
 
 pub use audit::{Audit, AuditedCounter};
 pub use client::Client;
+pub use clients::{Clients, Harm};
 pub use closing::{Loss, Summary};
 pub use connection::{Connection, Segments, Stage, Witnesses};
+pub use doctor::{Doctor, HookPoint};
 pub use event::{Event, Functions, Known};
 pub use listener::{Full, Listener, Member, QueueWait, Socket, Traced};
 pub use owner::{Candidate, Owner};
 pub use run::{Cell, CellListener, Hook, LinkKind, Run, Trace};
 pub use scenario::{Ended, Scenario};
+pub use topic::{Paragraph, Topic};
 
 /// The version of the format, `v` in every line.
 pub const VERSION: u32 = 1;
@@ -70,11 +76,15 @@ pub enum Line<'a> {
     Client(Client<'a>),
     /// The end.
     Summary(Summary<'a>),
+    /// What attaches here.
+    Doctor(Doctor<'a>),
+    /// A page of the knowledge base.
+    Topic(Topic<'a>),
 }
 
 impl Line<'_> {
     /// Every kind, as `type` has it, in the order of the documentation.
-    pub const KINDS: [&'static str; 9] = [
+    pub const KINDS: [&'static str; 11] = [
         "run",
         "event",
         "connection",
@@ -83,6 +93,8 @@ impl Line<'_> {
         "audit",
         "scenario",
         "client",
+        "doctor",
+        "topic",
         "summary",
     ];
 }

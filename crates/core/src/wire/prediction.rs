@@ -27,6 +27,11 @@ pub enum Line<'a> {
     Divergence(Divergence<'a>),
 }
 
+impl Line<'_> {
+    /// Every kind, as `type` has it, in the order of the documentation.
+    pub const KINDS: [&'static str; 3] = ["prediction", "prediction_summary", "divergence"];
+}
+
 /// A `prediction` line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prediction<'a> {
@@ -34,6 +39,10 @@ pub struct Prediction<'a> {
     pub v: u32,
     /// The kernel's name.
     pub kernel: Cow<'a, str>,
+    /// Which rules it has here: a name that does not tell is predicted for each; earlier versions have
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regime: Option<Cow<'a, str>>,
     /// The cell's name.
     pub run: Cow<'a, str>,
     /// Part of the experiment.

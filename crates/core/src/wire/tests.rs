@@ -3,7 +3,7 @@
 use super::*;
 
 /// Every kind, and of those that have several, every form.
-const PRINTED: [&str; 18] = [
+const PRINTED: [&str; 22] = [
     r#"{"type":"run","v":1,"run":"abort=1","tool":"overflow 0.1.0","kernel":"6.1","distro":null,"sysctls":{"net.core.somaxconn":4096},"listener":{"server":"10.7.0.1:12345","backlog":1,"somaxconn":4096},"clients":5,"prefill":0,"payload_bytes":0,"delay_ms":200,"hold_ms":5000,"link":"netem","concurrent":true,"attempts":1,"hooks":[{"moment":"third ACK","rung":"fentry","hook":"tcp_check_req"}],"notes":["a note"]}"#,
     r#"{"type":"run","v":1,"tool":"overflow 0.1.0","kernel":"6.1","distro":"Debian","filter":"","all":false,"summary_s":1,"wall_offset_ns":-5,"hooks":[{"moment":"SYN","rung":"kprobe"}],"notes":[]}"#,
     r#"{"type":"event","v":1,"t_ns":5,"hook":"tcp_check_req","client":"10.7.0.2:30003","server":null,"path":["tcp_v4_rcv","tcp_check_req"],"values":{"sk_ack_backlog":2,"drop_reason":"TCP_LISTEN_OVERFLOW"}}"#,
@@ -13,20 +13,25 @@ const PRINTED: [&str; 18] = [
     r#"{"type":"connection","v":1,"client":"10.7.0.2:1","server":"10.7.0.1:80","t0_ns":null,"stages":[],"outcome":null}"#,
     r#"{"type":"connection","v":1,"client":"10.7.0.2:1","server":"10.7.0.1:80","t0_ns":null,"stages":[],"outcome":null,"netns":7,"listener":"*:80","inode":99,"reuseport_group":2,"owner":{"pid":10,"comm":"nginx","pids":[10]}}"#,
     r#"{"type":"listener","v":1,"run":"abort=1","server":"10.7.0.1:80","recv_q_before":0,"recv_q":2,"send_q":1,"verdicts":{"syn.cookie":3},"counters":{"ListenDrops":3}}"#,
-    r#"{"type":"listener","v":1,"server":"*:80","recv_q":2,"send_q":1,"verdicts":{},"netns":7,"t_ns":9,"duration_ms":1000,"overflows":3,"phantoms":1,"recv_q_max":2,"syn_queue_max":1,"synack_retransmits":0,"accepts":4,"full":{"times":1,"total_ns":2,"longest_ns":2,"now":true},"queue_wait":{"count":2,"total_ns":9,"below_us":{"16":1,"inf":1}},"inodes":[99],"closed":3,"members":[{"inode":99,"recv_q":2,"send_q":1,"verdicts":{"syn.cookie":3},"overflows":3,"phantoms":1,"recv_q_max":2,"full":{"times":1,"total_ns":2,"longest_ns":2,"now":true},"owner":null},{"closed":4,"verdicts":{},"overflows":0,"phantoms":0,"owner":null}],"owner":null,"sysctls":{"net.ipv4.tcp_syncookies":1}}"#,
+    r#"{"type":"listener","v":1,"server":"*:80","recv_q":2,"send_q":1,"verdicts":{},"netns":7,"t_ns":9,"duration_ms":1000,"overflows":3,"phantoms":1,"clients":{"hurt":2},"recv_q_max":2,"syn_queue_max":1,"synack_retransmits":0,"accepts":4,"full":{"times":1,"total_ns":2,"longest_ns":2,"now":true},"queue_wait":{"count":2,"total_ns":9,"below_us":{"16":1,"inf":1}},"inodes":[99],"closed":3,"members":[{"inode":99,"recv_q":2,"send_q":1,"verdicts":{"syn.cookie":3},"overflows":3,"phantoms":1,"recv_q_max":2,"full":{"times":1,"total_ns":2,"longest_ns":2,"now":true},"owner":null},{"closed":4,"verdicts":{},"overflows":0,"phantoms":0,"owner":null}],"owner":null,"sysctls":{"net.ipv4.tcp_syncookies":1}}"#,
     r#"{"type":"listener","v":1,"server":"*:80","recv_q":2,"send_q":1,"verdicts":{},"netns":7,"netns_name":"blue","inode":99,"uid":0,"syn_recv":0,"syn_queue_limit":2,"drops":0,"reuseport_group":1,"owner":{"pid":1,"comm":"systemd","pids":[1]},"sysctls":{},"on_overflow":"drops","advice":["raise it"]}"#,
     r#"{"type":"loss","v":1,"what":"ebpf ring_full","count":7,"meaning":"Too bad."}"#,
     r#"{"type":"audit","v":1,"t_ns":5,"netns":7,"appeared":false,"unaccounted":2,"counters":{"EmbryonicRsts":{"rose":0,"told":1,"left_out":0,"lost":0,"unwatched":0,"unaccounted":-1,"why":[]},"ListenDrops":{"rose":45,"told":40,"left_out":4,"lost":0,"unwatched":0,"unaccounted":1,"why":["4 at listeners that were not asked for"]}}}"#,
     r#"{"type":"scenario","v":1,"scenario":"centos7","shows":"what it shows"}"#,
     r#"{"type":"scenario","v":1,"scenario":"centos7","shows":"what it shows","run":"centos7","holds":null,"stories":["syn.queued > ack.accepted"],"differences":[],"unavailable":"why"}"#,
     r#"{"type":"client","v":1,"client":"10.7.0.2:1","server":"10.7.0.1:80","connect_ns":null,"connect_error":"pending","state":"SYN_SENT","error":null}"#,
+    r#"{"type":"doctor","v":1,"tool":"overflow 0.1.0","kernel":"6.1","distro":"Debian","btf":"/sys/kernel/btf/vmlinux","missing_fields":[],"hook_points":[{"moment":"SYN","rung":null,"attached":[],"refused_hooks":{"fentry:a":"why"},"refused_rungs":{"fentry":"why"},"blind":"all"}],"missing_capabilities":["CAP_BPF"],"confinement":null,"gaps":["no Landlock"]}"#,
+    r#"{"type":"topic","v":1,"name":"syn.cookie","lang":"en","title":"A cookie","paragraphs":[{"label":"Kernel","text":"It does."}]}"#,
+    r#"{"type":"topic","v":1,"name":"syn.cookie","lang":"zh","title":"cookie"}"#,
+    r#"{"type":"summary","v":1,"connections":5,"verdicts":{},"clients":{"hurt":3,"delayed":1,"delayed_below_s":{"3":1},"longest_delay_ns":9,"never_served":1,"gave_up":0,"reset":0,"phantom":1,"waiting":0,"first_ns":1,"last_ns":9},"lost":0}"#,
     r#"{"type":"summary","v":1,"runs":1,"connections":5,"disagreements":0,"verdicts":{"ack.accepted":2},"lost":0,"agree":true}"#,
     r#"{"type":"summary","v":1,"connections":5,"verdicts":{},"lost":0,"unaccounted":1}"#,
 ];
 
 /// Which of `Line::KINDS` it is.
 fn kind(line: &Line<'_>) -> &'static str {
-    let [run, event, connection, listener, loss, audit, scenario, client, summary] = Line::KINDS;
+    let [run, event, connection, listener, loss, audit, scenario, client, doctor, topic, summary] =
+        Line::KINDS;
     match line {
         Line::Run(_) => run,
         Line::Event(_) => event,
@@ -36,6 +41,8 @@ fn kind(line: &Line<'_>) -> &'static str {
         Line::Audit(_) => audit,
         Line::Scenario(_) => scenario,
         Line::Client(_) => client,
+        Line::Doctor(_) => doctor,
+        Line::Topic(_) => topic,
         Line::Summary(_) => summary,
     }
 }

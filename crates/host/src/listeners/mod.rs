@@ -58,8 +58,9 @@ pub(crate) fn of(places: &Namespaces) -> io::Result<Inventory> {
     }
     if places.hidden > 0 {
         found.notes.push(format!(
-            "the network namespace of {} is hidden; seeing it takes CAP_SYS_PTRACE",
-            owner::processes(places.hidden)
+            "the network namespace of {} is hidden; {}",
+            owner::processes(places.hidden),
+            owner::what_it_takes("CAP_SYS_PTRACE")
         ));
     }
     Ok(found.indexed())

@@ -13,6 +13,8 @@ use std::{
 
 use overflow_core::owner::{Owner, Process, parse_cgroup};
 
+use crate::own_status;
+
 pub(crate) use holders::pids;
 
 /// Processes that are described one by one; of more, only the pids are kept.
@@ -59,9 +61,9 @@ pub(crate) fn find(inodes: &HashSet<u64>) -> io::Result<Owners> {
     }
     if holders.unreadable > 0 {
         owners.notes.push(format!(
-            "the open files of {} are hidden, so their listeners have no owner here; seeing them \
-             takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
-            processes(holders.unreadable)
+            "the open files of {} are hidden, so their listeners have no owner here; {}",
+            processes(holders.unreadable),
+            what_it_takes("CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH")
         ));
     }
     if holders.cut {
@@ -111,6 +113,16 @@ fn read_stat(proc_dir: &Path, pid: u32) -> Option<stat::Stat> {
     // comm may be no UTF-8.
     let bytes = fs::read(proc_dir.join(pid.to_string()).join("stat")).ok()?;
     stat::parse(&String::from_utf8_lossy(&bytes))
+}
+
+/// What it would take to see more; who has it already is told what else keeps it hidden.
+pub(crate) fn what_it_takes(capabilities: &str) -> String {
+    if own_status::may_ptrace() {
+        "this process may look, but a user namespace above it or a security module keeps it"
+            .to_owned()
+    } else {
+        format!("seeing it takes {capabilities}")
+    }
 }
 
 /// So many processes, in words.

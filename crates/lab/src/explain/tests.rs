@@ -23,8 +23,7 @@ fn connection(ids: &[VerdictId]) -> Connection {
         client: ([10, 7, 0, 2], 30001).into(),
         server: ([10, 7, 0, 1], 12345).into(),
         stages: ids.iter().map(stage).collect(),
-        synack_retransmits_ns: Vec::new(),
-        outcome: None,
+        ..Connection::default()
     }
 }
 

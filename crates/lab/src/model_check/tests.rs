@@ -94,8 +94,7 @@ fn traced(lives: [&[VerdictId]; 5]) -> Vec<Connection> {
         client: client(i),
         server: server(),
         stages: ids.iter().zip([0, 200, 210]).map(|(id, ms)| stage(*id, ms)).collect(),
-        synack_retransmits_ns: Vec::new(),
-        outcome: None,
+        ..Connection::default()
     };
     (0..5).zip(lives).map(connection).collect()
 }

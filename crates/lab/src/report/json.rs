@@ -39,6 +39,7 @@ pub fn summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         disagreements: Some(report.cells.iter().map(disagreements).sum()),
         verdicts: verdicts(connections()),
         lost: report.lost(),
+        clients: None,
         unaccounted: None,
         agree: Some(report.agree()),
     };

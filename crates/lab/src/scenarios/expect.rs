@@ -171,8 +171,7 @@ mod tests {
             client: ([10, 7, 0, 2], 30001).into(),
             server: ([10, 7, 0, 1], 12345).into(),
             stages: steps(history).map(stage).collect(),
-            synack_retransmits_ns: Vec::new(),
-            outcome: None,
+            ..Connection::default()
         }
     }
 

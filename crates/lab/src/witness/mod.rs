@@ -184,13 +184,7 @@ pub(crate) fn compare(
 }
 
 fn blank(client: SocketAddr, server: SocketAddr) -> Connection {
-    Connection {
-        client,
-        server,
-        stages: Vec::new(),
-        synack_retransmits_ns: Vec::new(),
-        outcome: None,
-    }
+    Connection { client, server, ..Connection::default() }
 }
 
 fn stranger(connection: Connection) -> Comparison {

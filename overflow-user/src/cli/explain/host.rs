@@ -60,7 +60,7 @@ fn about_kernel(page: &mut Page, kernel: &Kernel) {
     page.heading(&format!(
         "Linux {} ({} {})",
         kernel.name,
-        lang.pick("regime", "规则"),
+        lang.pick("rule", "规则"),
         kernel.features.regime()
     ));
     page.flow(lang.pick("  SYN queue full:     ", "  半连接队列满的条件："), "    ", test);

@@ -13,7 +13,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use overflow_core::explain::{Lang, docs, topics::Topic};
+use super::OutputFormat;
+use overflow_core::{
+    explain::{
+        Lang, docs,
+        topics::{FEATURES, Labelled, Topic, VERDICTS},
+    },
+    wire,
+};
 use page::Page;
 
 /// Explain a verdict or a kernel feature, or what this host's listeners do when they overflow.
@@ -25,6 +32,7 @@ Examples:
   overflow explain                              all topics
   overflow explain ack.drop.overflow.cookie     one verdict
   overflow explain cookie-path --lang zh        in Chinese
+  overflow explain tcp_max_syn_backlog          by the kernel's own name
   overflow explain --host                       this kernel, its namespaces, its listeners
 
 Exit status: 0 done; 1 no such topic, or the host could not be read; 2 bad usage.")]
@@ -37,6 +45,9 @@ pub(super) struct ExplainArgs {
     /// The language; by default that of the locale
     #[arg(long, value_enum)]
     lang: Option<Lang>,
+    /// Output format: text, or JSON lines (not of --host)
+    #[arg(long, value_enum, default_value_t, conflicts_with = "host")]
+    output: OutputFormat,
     /// Write docs/why-distributions-differ.md and its translation into this folder
     #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["topic", "host"])]
     write_docs: Option<PathBuf>,
@@ -54,8 +65,11 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode> {
     }
     let lang = args.lang.unwrap_or_else(|| Lang::of_locale(&locale()));
     let stdout = io::stdout();
+    if args.output == OutputFormat::Json {
+        return json(&mut stdout.lock(), args.topic.as_deref(), lang);
+    }
     let options = super::style::options(stdout.is_terminal());
-    let mut page = Page::new(lang, options.color);
+    let mut page = Page::new(lang, options);
     if args.host {
         host::explain(&mut page)?;
     } else if let Some(name) = &args.topic {
@@ -76,11 +90,53 @@ fn topic(page: &mut Page, name: &str) -> Result<()> {
     }
     let like = Topic::like(name);
     match *like.as_slice() {
-        [] => bail!("there is no topic `{name}`; `overflow explain` lists them all"),
+        [] => bail!(unknown(name, page.lang())),
         [one] => page.topic(one),
         _ => page.list(like),
     }
     Ok(())
+}
+
+/// That there is no such topic, and which may be meant.
+fn unknown(name: &str, lang: Lang) -> String {
+    let near: Vec<&str> = Topic::near(name).iter().map(|topic| topic.name).collect();
+    let (en, zh) = match &*near {
+        [] => (String::new(), String::new()),
+        near => {
+            let names = near.join(", ");
+            (format!(" (did you mean {names}?)"), format!("（是不是 {names}？）"))
+        }
+    };
+    match lang {
+        Lang::En => format!("there is no topic `{name}`{en}; `overflow explain` lists them all"),
+        Lang::Zh => format!("没有主题 `{name}`{zh}；`overflow explain` 列出全部主题"),
+    }
+}
+
+/// One topic whole, or the titles of several, a line each.
+fn json(out: &mut impl Write, name: Option<&str>, lang: Lang) -> Result<ExitCode> {
+    let topics = match name {
+        None => VERDICTS.iter().chain(FEATURES).collect(),
+        Some(name) => Topic::find(name).map_or_else(|| Topic::like(name), |topic| vec![topic]),
+    };
+    if topics.is_empty() {
+        bail!(unknown(name.unwrap_or_default(), lang));
+    }
+    let whole = topics.len() == 1;
+    for topic in topics {
+        let paragraphs = topic.paragraphs(lang).filter(|_| whole);
+        let paragraph =
+            |p: Labelled| wire::Paragraph { label: p.label.into(), text: p.text.into() };
+        let line = wire::Line::Topic(wire::Topic {
+            v: wire::VERSION,
+            name: topic.name.into(),
+            lang: lang.pick("en", "zh").into(),
+            title: topic.title(lang).into(),
+            paragraphs: paragraphs.map(paragraph).collect(),
+        });
+        wire::line(out, &line)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The locale of messages: the first of these that is set decides (locale(7)).

@@ -6,21 +6,21 @@ use overflow_core::{
         topics::{FEATURES, Topic, VERDICTS},
     },
     text::{
-        style::Tone,
-        wrap::{Breaks, Flow, WIDTH},
+        style::{Options, Tone},
+        wrap::{Breaks, Flow},
     },
 };
 
 /// Text being put together.
 pub(super) struct Page {
     lang: Lang,
-    color: bool,
+    options: Options,
     text: String,
 }
 
 impl Page {
-    pub(super) fn new(lang: Lang, color: bool) -> Self {
-        Self { lang, color, text: String::new() }
+    pub(super) fn new(lang: Lang, options: Options) -> Self {
+        Self { lang, options, text: String::new() }
     }
 
     pub(super) fn lang(&self) -> Lang {
@@ -75,7 +75,7 @@ impl Page {
     }
 
     pub(super) fn heading(&mut self, text: &str) {
-        self.text.push_str(&Tone::Strong.paint(self.color, text));
+        self.text.push_str(&Tone::Strong.paint(self.options.color, text));
         self.blank();
     }
 
@@ -92,7 +92,7 @@ impl Page {
             // Chinese has no spaces to break at.
             Lang::Zh => Breaks::EvenChinese,
         };
-        let flow = Flow { first, rest, breaks, ..Flow::new(WIDTH) };
+        let flow = Flow { first, rest, breaks, ..Flow::new(self.options.width) };
         self.text.push_str(&flow.lines(&markdown.replace('`', "")).join("\n"));
         self.blank();
     }
@@ -101,12 +101,12 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use overflow_core::text::wrap::columns;
+    use overflow_core::text::wrap::{WIDTH, columns};
 
     #[test]
     fn every_page_fits_80_columns_in_both_languages() {
         for lang in [Lang::En, Lang::Zh] {
-            let mut page = Page::new(lang, false);
+            let mut page = Page::new(lang, Options::default());
             page.index();
             for topic in VERDICTS.iter().chain(FEATURES) {
                 page.topic(topic);
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_topic_has_its_name_heading_and_labels() {
-        let mut page = Page::new(Lang::En, false);
+        let mut page = Page::new(Lang::En, Options::default());
         page.topic(Topic::find("syn.queued").unwrap());
         let text = page.text();
         let start = "syn.queued\nThe SYN became a request in the SYN queue\n\nKernel\n  tcp_conn";

@@ -77,6 +77,9 @@ pub(crate) struct LabArgs {
     /// Write every record of the tracer to a file, for `overflow replay`
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
+    /// Replace the file of --record if there is one
+    #[arg(long, visible_alias = "force", requires = "record")]
+    pub(super) overwrite: bool,
     /// Compare every connection with the kernel model's prediction; exit status 1 if one differs
     #[arg(long)]
     pub(super) check_model: bool,

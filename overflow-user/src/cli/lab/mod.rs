@@ -46,7 +46,7 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let recording = LabRecording::new(args.record.clone());
+    let recording = LabRecording::new(args.record.clone(), args.overwrite)?;
     let lab = |configs| runtime.block_on(cells(args, configs, &recording));
     // Before anything runs: a kernel that the model does not know is no reason to wait either.
     let model = if args.check_model { Some(host_model()?) } else { None };

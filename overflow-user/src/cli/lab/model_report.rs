@@ -24,7 +24,7 @@ pub(super) fn report(model: &mut HostModel, report: &Report) -> (String, bool) {
             }
         }
     }
-    let head = format!("The model of {} (regime {})", model.name, model.features.regime());
+    let head = format!("The model of {} (rule {})", model.name, model.features.regime());
     let head = if wrong == 0 {
         format!("\n✓ {head} predicted the outcome of all {connections} connections.\n")
     } else {

@@ -10,20 +10,26 @@ use anyhow::{Context, Result};
 use overflow_common::RawEvent;
 
 use overflow_core::recording::{Frame, Header, Recorder};
-use overflow_host::recordings;
+use overflow_host::recordings::{self, Existing};
 
 /// The file, if one was asked for.
 pub(super) struct LabRecording {
     path: Option<PathBuf>,
+    existing: Existing,
     /// Begun with the first records: only then is it known what was traced, and by which hooks.
     recorder: RefCell<Option<Recorder<File>>>,
     last_ns: Cell<u64>,
 }
 
 impl LabRecording {
-    /// Writes nothing yet.
-    pub(super) fn new(path: Option<PathBuf>) -> Self {
-        Self { path, recorder: RefCell::default(), last_ns: Cell::new(0) }
+    /// Writes nothing yet; fails if there is a file that is not to be overwritten.
+    pub(super) fn new(path: Option<PathBuf>, overwrite: bool) -> Result<Self> {
+        let existing = if overwrite { Existing::Overwritten } else { Existing::Kept };
+        if let Some(path) = &path {
+            recordings::may_create(path, existing)
+                .with_context(|| format!("cannot record to {}", path.display()))?;
+        }
+        Ok(Self { path, existing, recorder: RefCell::default(), last_ns: Cell::new(0) })
     }
 
     /// Whether records are to be kept for it.
@@ -38,7 +44,7 @@ impl LabRecording {
             let mut recorder = self.recorder.borrow_mut();
             let recorder = match &mut *recorder {
                 Some(recorder) => recorder,
-                none => none.insert(recordings::create(path, header)?),
+                none => none.insert(recordings::create(path, self.existing, header)?),
             };
             for record in records {
                 self.last_ns.set(self.last_ns.get().max(record.t_ns));

@@ -27,25 +27,32 @@ Examples:
   overflow predict --compare centos7,5.4.0-216-generic
                                                   where two kernels part ways
   overflow predict --kernel 6.12.107 --backlog 128 --prefill 128 --clients 200
+  overflow predict --kernel 5.15.0-1051-aws       both answers: nobody read its patches
+  overflow predict --list-kernels                 what is known by name
   overflow predict --batch scenarios.jsonl > predictions.jsonl
 
 A line of --batch is a JSON object with kernel, backlog, syncookies, abort, burst
-and, if wanted, variant (base, ipv6, deferN, somaxN), somaxconn, prefill, delay_ms,
-client_bytes and rx_order (\"S1 S2 A1 A2\": the order in which the first segments
-reach the server). The answer is the same object with classes and stages.
+and, if wanted, variant (base, ipv6, deferN, somaxN), somaxconn, max_syn_backlog,
+prefill, delay_ms (200), client_bytes and rx_order (\"S1 S2 A1 A2\": the order in
+which the first segments reach the server). The answer is the same object with
+classes and stages, and for a kernel that is not known for certain with doubt and
+alternative, what else may be.
 
 Exit status: 0 done; 1 a line of the batch could not be predicted; 2 bad usage.")]
 pub(crate) struct PredictArgs {
     /// A distribution (centos7, debian12), a release (5.10.223), or this host
     #[arg(long, value_name = "NAME|host", default_value = "host", value_parser = kernel)]
     pub(super) kernel: Asked,
+    /// List the kernels that are known, with their rules, and from which release on they differ
+    #[arg(long, exclusive = true)]
+    pub(super) list_kernels: bool,
     /// Predict for two kernels and show the first decision that differs
     #[arg(long, value_name = "A,B", value_parser = pair, conflicts_with = "kernel")]
     pub(super) compare: Option<(Asked, Asked)>,
     /// Predict the scenarios in a file of JSON lines; - reads standard input
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["kernel", "compare", "clients",
-        "backlog", "delay", "abort_on_overflow", "syncookies", "somaxconn", "prefill", "payload",
-        "hold", "defer_accept"])]
+        "backlog", "delay", "abort_on_overflow", "syncookies", "somaxconn", "max_syn_backlog",
+        "prefill", "payload", "hold", "defer_accept"])]
     pub(super) batch: Option<PathBuf>,
     /// Clients that connect at once
     #[arg(long, value_name = "N", default_value_t = 5,
@@ -60,6 +67,9 @@ pub(crate) struct PredictArgs {
     /// net.core.somaxconn, if not the kernel's default
     #[arg(long, value_name = "N")]
     somaxconn: Option<u32>,
+    /// net.ipv4.tcp_max_syn_backlog
+    #[arg(long, value_name = "N", default_value_t = Sysctls::default().max_syn_backlog)]
+    max_syn_backlog: u32,
     /// Connections completed before the burst
     #[arg(long, value_name = "N", default_value_t = 0,
         value_parser = value_parser!(u32).range(..=10_000))]
@@ -148,6 +158,7 @@ impl Cell<'_> {
             syncookies: self.syncookies,
             abort_on_overflow: self.abort_on_overflow,
             somaxconn: args.somaxconn,
+            max_syn_backlog: args.max_syn_backlog,
             ..Sysctls::default()
         };
         let burst = Burst {

@@ -21,7 +21,7 @@ pub(super) fn cell(
     for phase in [Phase::Prefill, Phase::Burst] {
         let paths = outcome.paths.iter().filter(|p| p.phase == phase);
         for (i, path) in paths.enumerate() {
-            line(out, &Line::Prediction(prediction(&kernel.name, run, path, i + 1)))?;
+            line(out, &Line::Prediction(prediction(kernel, run, path, i + 1)))?;
         }
     }
     let limits = outcome.limits;
@@ -64,7 +64,12 @@ pub(super) fn divergence(
     line(out, &Line::Divergence(divergence))
 }
 
-fn prediction<'a>(kernel: &'a str, run: &'a str, path: &'a Path, number: usize) -> Prediction<'a> {
+fn prediction<'a>(
+    kernel: &'a Kernel,
+    run: &'a str,
+    path: &'a Path,
+    number: usize,
+) -> Prediction<'a> {
     let mut stages = Vec::new();
     let mut decisions = path.decisions.as_slice();
     while let Some((first, rest)) = decisions.split_first() {
@@ -74,7 +79,8 @@ fn prediction<'a>(kernel: &'a str, run: &'a str, path: &'a Path, number: usize) 
     }
     Prediction {
         v: VERSION,
-        kernel: kernel.into(),
+        kernel: kernel.name.as_str().into(),
+        regime: Some(kernel.features.regime().into()),
         run: run.into(),
         phase: path.phase,
         number,

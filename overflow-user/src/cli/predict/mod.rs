@@ -34,10 +34,24 @@ fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<ExitCode> {
     if let Some(path) = &args.batch {
         return batch(path, out);
     }
-    if let Some((a, b)) = &args.compare {
-        compare_two(args, &[resolve(a)?, resolve(b)?], out)?;
+    if args.list_kernels {
+        text::kernels(out)?;
+    } else if let Some((a, b)) = &args.compare {
+        let (a, b) = (resolve(a)?, resolve(b)?);
+        for a in a.possible() {
+            for b in b.possible() {
+                compare_two(args, &[a.clone(), b], out)?;
+            }
+        }
     } else {
-        one(args, &resolve(&args.kernel)?, out)?;
+        let kernel = resolve(&args.kernel)?;
+        if args.output == OutputFormat::Text {
+            text::question(out, &args.burst_in_words())?;
+        }
+        // Where it is not known which of two it is, both answers are.
+        for kernel in kernel.possible() {
+            one(args, &kernel, out)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -60,7 +74,6 @@ fn one(args: &PredictArgs, kernel: &Kernel, out: &mut dyn Write) -> Result<()> {
             OutputFormat::Json => json::cell(out, kernel, &cell.name(), &outcome, by_lot)?,
             OutputFormat::Text => {
                 if i == 0 {
-                    text::question(out, &args.burst_in_words())?;
                     text::kernel(out, kernel, outcome.limits)?;
                 }
                 text::cell(out, &cell.name(), &outcome, by_lot)?;
@@ -72,7 +85,14 @@ fn one(args: &PredictArgs, kernel: &Kernel, out: &mut dyn Write) -> Result<()> {
 
 fn compare_two(args: &PredictArgs, kernels: &[Kernel; 2], out: &mut dyn Write) -> Result<()> {
     let (mut left, mut right) = (Simulator::default(), Simulator::default());
-    let names = [kernels[0].name.as_str(), kernels[1].name.as_str()];
+    let names = [0, 1].map(|i| {
+        let Kernel { name, features, alternative, .. } = &kernels[i];
+        match alternative {
+            Some(_) => format!("{name} (rule {})", features.regime()),
+            None => name.clone(),
+        }
+    });
+    let names = [names[0].as_str(), names[1].as_str()];
     if args.output == OutputFormat::Text {
         text::question(out, &args.burst_in_words())?;
         for kernel in kernels {

@@ -55,3 +55,47 @@ fn comparing_names_the_first_condition_that_differs() {
     let same = printed("--compare 5.10.223,5.4.289 --abort-on-overflow 1 --syncookies 1");
     assert!(same.contains("both do the same"), "{same}");
 }
+
+#[test]
+fn a_kernel_that_nobody_read_gets_both_answers() {
+    let cell = "--abort-on-overflow 1 --syncookies 1";
+    let text = printed(&format!("--kernel 5.15.0-1051-aws {cell}"));
+    for part in ["1051-aws (rule B)", "1051-aws (rule C)", "nobody read which patches Ubuntu"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(text.matches("question").count(), 1);
+    let json = printed(&format!("--kernel rocky9 {cell} --output json"));
+    let lines: Vec<serde_json::Value> =
+        json.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let rules = |rule: &str| lines.iter().filter(|line| line["regime"] == rule).count();
+    assert_eq!((rules("B"), rules("C"), lines.len()), (6, 6, 12));
+    let compared = printed(&format!("--compare centos7,rhel9 {cell}"));
+    assert!(compared.contains("rhel9 (rule B)\n") && compared.contains("rhel9 (rule C)\n"));
+}
+
+#[test]
+fn a_large_burst_is_told_by_class() {
+    let text = printed("--kernel 6.12.107 --backlog 128 --prefill 128 --clients 200");
+    assert!(text.lines().count() < 200, "{} lines", text.lines().count());
+    assert!(text.contains("200 clients, each of its own fate"), "{text}");
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn what_is_known_is_listed_in_80_columns() {
+    let text = printed("--list-kernels");
+    for part in ["centos7", "rocky9", "5.10", "C since 5.10.234", "C since ABI 135"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn the_last_quarter_of_the_syn_backlog_can_be_asked_for() {
+    let asked = "--kernel 6.12.107 --backlog 100 --clients 20 --syncookies 0 --abort-on-overflow 0";
+    let text = printed(&format!("{asked} --max-syn-backlog 8"));
+    assert!(text.contains("syn.drop.other"), "{text}");
+    assert!(!printed(asked).contains("syn.drop.other"));
+}

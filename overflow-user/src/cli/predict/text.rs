@@ -9,7 +9,7 @@ use overflow_core::{
         config::Limits,
         counters::Counters,
         features::SynQueueTest,
-        kernels::Kernel,
+        kernels::{self, Kernel},
         path::Path,
         scenario::Phase,
         simulate::Outcome,
@@ -20,6 +20,8 @@ use overflow_core::{
     },
 };
 
+/// More groups of connections with the same fate are not told apart.
+const GROUPS: usize = 24;
 /// Most times listed for what happened again.
 const TIMES: usize = 6;
 
@@ -32,7 +34,7 @@ pub(super) fn question(out: &mut dyn Write, words: &str) -> io::Result<()> {
 pub(super) fn kernel(out: &mut dyn Write, kernel: &Kernel, limits: Limits) -> io::Result<()> {
     let test = kernel.features.syn_queue;
     let queue = Condition::SynQueue { test, qlen: 0, limit: 0 };
-    writeln!(out, "kernel        {} (regime {})", kernel.name, kernel.features.regime())?;
+    writeln!(out, "kernel        {} (rule {})", kernel.name, kernel.features.regime())?;
     writeln!(out, "SYN queue     holds {}, full if", limits.syn_queue_full_at(test))?;
     writeln!(out, "              {}", queue.expression())?;
     if test != SynQueueTest::MaxQlenLog && limits.syn_queue_full_at(test) == 0 {
@@ -47,6 +49,27 @@ pub(super) fn kernel(out: &mut dyn Write, kernel: &Kernel, limits: Limits) -> io
     }
     if let Some(doubt) = &kernel.doubt {
         hanging(out, "note          ", doubt)?;
+    }
+    Ok(())
+}
+
+/// What is known by name.
+pub(super) fn kernels(out: &mut dyn Write) -> io::Result<()> {
+    let text = "The rule of each kernel when its queues are full (overflow explain syn-queue-limit). A \
+                name stands for the distribution's last kernel, a series for its first release, and \
+                each holds until the next one. Kernels that others patch get both answers.";
+    hanging(out, "", text)?;
+    writeln!(out)?;
+    for (name, rule, note) in kernels::list() {
+        let label = format!("{rule:<3} {name:<40}");
+        if note.is_empty() {
+            writeln!(out, "{}", label.trim_end())?;
+        } else if name.len() < 40 {
+            hanging(out, &label, &note)?;
+        } else {
+            writeln!(out, "{}", label.trim_end())?;
+            hanging(out, &" ".repeat(label.len()), &note)?;
+        }
     }
     Ok(())
 }
@@ -78,9 +101,17 @@ pub(super) fn cell(
 
 fn connections(out: &mut dyn Write, phase: Phase, paths: &[Path]) -> io::Result<()> {
     let kind = if phase == Phase::Prefill { "prefill" } else { "client" };
+    let mut groups: Vec<(usize, usize)> = Vec::new();
     let mut i = 0;
     while i < paths.len() {
         let alike = paths[i..].iter().take_while(|p| same(p, &paths[i])).count();
+        groups.push((i, alike));
+        i += alike;
+    }
+    if groups.len() > GROUPS {
+        return classes(out, kind, paths);
+    }
+    for (i, alike) in groups {
         let number = match alike {
             1 => format!("{kind} {}", i + 1),
             _ => format!("{kind} {} to {}", i + 1, i + alike),
@@ -93,7 +124,30 @@ fn connections(out: &mut dyn Write, phase: Phase, paths: &[Path]) -> io::Result<
         if phase == Phase::Burst || class.as_str() != "ACCEPTED" {
             stages(out, path)?;
         }
-        i += alike;
+    }
+    Ok(())
+}
+
+/// How many connections are of each class, and one of them as an example.
+fn classes(out: &mut dyn Write, kind: &str, paths: &[Path]) -> io::Result<()> {
+    let mut known: Vec<(&str, usize, usize)> = Vec::new();
+    for (i, path) in paths.iter().enumerate() {
+        let class = path.class();
+        match known.iter_mut().find(|(name, ..)| *name == class.as_str()) {
+            Some((_, count, _)) => *count += 1,
+            None => known.push((class.as_str(), 1, i)),
+        }
+    }
+    let all = paths.len();
+    let text = format!("{all} {kind}s, each of its own fate; --output json has every one");
+    hanging(out, "  ", &text)?;
+    for (class, count, example) in known {
+        let path = &paths[example];
+        let server = path.server.as_str().unwrap_or("nothing");
+        let client = path.client.as_str();
+        writeln!(out, "  {count} of them: {class}; client {client}, server {server}")?;
+        hanging(out, "      ", &format!("for example {kind} {}:", example + 1))?;
+        stages(out, path)?;
     }
     Ok(())
 }

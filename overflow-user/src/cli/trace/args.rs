@@ -17,6 +17,8 @@ use overflow::{
         trace::{JsonLines, Sink, TraceText},
     },
 };
+use overflow_core::listeners::Inventory;
+use overflow_host::recordings::Existing;
 
 /// Trace abnormal handshakes of every TCP listener on this host, until Ctrl-C.
 ///
@@ -54,6 +56,9 @@ pub(crate) struct TraceArgs {
     /// Also write everything that is traced to a file, for `overflow replay`
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
+    /// Replace the file of --record if there is one
+    #[arg(long, visible_alias = "force", requires = "record")]
+    overwrite: bool,
     /// Also serve metrics for Prometheus here, at /metrics; on loopback unless ADDR is given
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics::listen)]
     pub(super) metrics_listen: Option<SocketAddr>,
@@ -64,6 +69,13 @@ pub(crate) struct TraceArgs {
     pub(super) otlp_endpoint: Option<Option<String>>,
     #[command(flatten)]
     pub(super) hooks: Hooks,
+}
+
+impl TraceArgs {
+    /// What to do with a file that is where the recording is to be.
+    pub(super) fn existing(&self) -> Existing {
+        if self.overwrite { Existing::Overwritten } else { Existing::Kept }
+    }
 }
 
 /// By which means the kernel is traced.
@@ -146,6 +158,11 @@ impl View {
     /// Which listeners, on this host.
     pub(crate) fn filter_here(&self) -> anyhow::Result<Filter> {
         self.selection.resolve_here()
+    }
+
+    /// Which listeners, on the machine that had these.
+    pub(crate) fn recorded_filter(&self, inventory: &Inventory) -> anyhow::Result<Filter> {
+        self.selection.resolve_recorded(inventory)
     }
 
     /// Prints to `out`, which is a terminal or is not.

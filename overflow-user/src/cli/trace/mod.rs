@@ -5,8 +5,9 @@ mod select;
 
 use std::{
     collections::BTreeSet,
-    io::{self, BufWriter, IsTerminal},
+    io::{self, BufWriter, IsTerminal, Write},
     net::SocketAddr,
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
@@ -21,7 +22,7 @@ use super::OutputFormat;
 use overflow::{
     confine::{Attribution, Needs, rehearse, rehearse_sender},
     export::{Export, Settings},
-    pipeline::{self, Beginning, Ends, Engine, Filter, Live, Options, Stop},
+    pipeline::{self, Beginning, Ends, Engine, Filter, Live, LiveRecording, Options, Stop},
     probe::{TraceConfig, Tracer},
     sink::{
         metrics::{Endpoint, Measured, Shared},
@@ -67,6 +68,11 @@ async fn trace(args: &TraceArgs) -> Result<()> {
         (None, true) => Detail::Every,
         (None, false) => Detail::Overflows,
     };
+    let existing = args.existing();
+    if let Some(path) = &args.record {
+        // Before anything is attached.
+        recordings::may_create(path, existing).with_context(|| not_recorded(path))?;
+    }
     let Attached { tracer, attribution, inventory, mut header, beginning } =
         begin(&filter, &args.hooks, detail).await?;
     if export.is_some() && !args.hooks.confining.no_confine {
@@ -80,16 +86,20 @@ async fn trace(args: &TraceArgs) -> Result<()> {
             eprintln!("overflow: {note}");
         }
     }
-    let recorder = match &args.record {
-        Some(path) => Some(
-            recordings::create(path, &header)
-                .with_context(|| format!("cannot write the recording to {}", path.display()))?,
-        ),
+    let recording = match &args.record {
+        Some(path) => {
+            let recorder = recordings::create(path, existing, &header);
+            Some(LiveRecording::new(recorder.with_context(|| not_recorded(path))?))
+        }
         None => None,
     };
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
-    let mut sinks = vec![args.view.sink(BufWriter::new(stdout.lock()), terminal)];
+    let out: Box<dyn Write> = match &recording {
+        Some(recording) => Box::new(recording.before(stdout.lock())),
+        None => Box::new(stdout.lock()),
+    };
+    let mut sinks = vec![args.view.sink(BufWriter::new(out), terminal)];
     let served = endpoint.is_some();
     let measured = served || export.is_some();
     let numbers = Shared::default();
@@ -116,7 +126,7 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     engine.flush()?;
     let ends = Ends { after: args.duration, with: args.cmd.clone() };
     let mut live =
-        Live::new(tracer, engine, recorder, attribution)?.exporting(export).audited(beginning);
+        Live::new(tracer, engine, recording, attribution)?.exporting(export).audited(beginning);
     if !args.hooks.confining.no_confine {
         live = live.confined(served);
     }
@@ -135,10 +145,15 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     live.run(ends, stop.asked(), inventory).await
 }
 
+fn not_recorded(path: &Path) -> String {
+    format!("cannot write the recording to {}", path.display())
+}
+
 /// Where what is measured will be served; requests wait.
 fn listen(address: SocketAddr) -> Result<Endpoint> {
-    let endpoint = Endpoint::bind(address)
-        .with_context(|| format!("cannot serve metrics at {address}; choose another port?"))?;
+    let endpoint = Endpoint::bind(address).with_context(|| {
+        format!("cannot serve metrics at {address}; give another port to --metrics-listen")
+    })?;
     eprintln!("overflow: metrics are at http://{}/metrics", endpoint.address()?);
     Ok(endpoint)
 }
@@ -204,6 +219,7 @@ pub(super) async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Res
     header.notes.extend(inventory.notes.iter().cloned());
     if known {
         header.notes.extend(filter.unmet(&inventory));
+        header.notes.extend(filter.unmatched_ports(&inventory.listeners));
     }
     if confined {
         let maps: &(dyn Fn() -> bool + Sync) = &|| tracer.readable();

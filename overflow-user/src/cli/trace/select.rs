@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, value_parser};
 
 use overflow::pipeline::Filter;
+use overflow_core::listeners::{Inventory, Namespace};
 use overflow_host::{cgroup, netns};
 
 /// Which listeners.
@@ -58,6 +59,15 @@ impl Selection {
 
     /// What it means on this host.
     pub(crate) fn resolve(&self) -> Result<Filter> {
+        self.filter(inum)
+    }
+
+    /// What it meant on the machine that had these listeners.
+    pub(crate) fn resolve_recorded(&self, inventory: &Inventory) -> Result<Filter> {
+        self.filter(|asked| recorded_inum(asked, inventory))
+    }
+
+    fn filter(&self, inum: impl Fn(&str) -> Result<u32>) -> Result<Filter> {
         Ok(Filter {
             ports: self.port.clone(),
             addresses: self.addr.clone(),
@@ -92,8 +102,32 @@ fn inum(asked: &str) -> Result<u32> {
     })
 }
 
+/// The inode number of a network namespace of a recording.
+fn recorded_inum(asked: &str, inventory: &Inventory) -> Result<u32> {
+    if let Ok(inum) = asked.parse() {
+        return Ok(inum);
+    }
+    let mut known = inventory.namespaces.values().map(|there| &there.namespace);
+    let is = |namespace: &&Namespace| match asked {
+        "self" => namespace.own,
+        name => namespace.name.as_ref().is_some_and(|its| its == name),
+    };
+    let names: Vec<String> =
+        known.clone().filter_map(|one| Some(one.name.as_ref()?.to_string())).collect();
+    let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let found = known.find(is).map(|namespace| namespace.inum);
+    found.with_context(|| {
+        format!(
+            "the recording has no network namespace `{asked}`; it has by name: {names}; give one of \
+             these or an inode number"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use overflow_core::listeners::{Surroundings, Sysctls};
+
     use super::*;
 
     #[test]
@@ -114,6 +148,22 @@ mod tests {
         by_pid(std::process::id()).resolve_here().unwrap();
         // A recording is of another host.
         of("/no/such-group").resolve().unwrap();
+    }
+
+    #[test]
+    fn a_recordings_namespaces_have_its_own_names() {
+        let there = |inum, name: Option<&str>, own| {
+            let namespace = Namespace { inum, name: name.map(Into::into), own };
+            (inum, Surroundings { namespace, sysctls: Sysctls::default(), counters: None })
+        };
+        let namespaces = [there(7, None, true), there(8, Some("web"), false)].into();
+        let mut inventory = Inventory::default();
+        inventory.namespaces = namespaces;
+        let found = |asked| recorded_inum(asked, &inventory);
+        assert_eq!((found("web").unwrap(), found("self").unwrap()), (8, 7));
+        assert_eq!(found("9").unwrap(), 9);
+        let error = found("db").unwrap_err().to_string();
+        assert!(error.contains("`db`; it has by name: web"), "{error}");
     }
 
     #[test]

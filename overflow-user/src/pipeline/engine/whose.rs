@@ -8,17 +8,19 @@ use super::Engine;
 use crate::{
     pipeline::{
         filter::Filter,
-        listener_cache::{Asked, Known},
+        listener_cache::{Asked, Known, ListenerCache},
         listener_totals::ListenerTotals,
     },
     sink::trace::{Finished, JudgedEvent, Message, Sink},
 };
 use overflow_core::{
     aggregates::Aggregates,
+    clients::{self, HurtClients},
     connections::{At, ConnTable},
     decode::{Decoder, Event},
     hook_point::{self, About},
     listeners::{Inventory, Listener},
+    syn_limit::SynQueueLimit,
     verdict::{Connection, Shown, Stage},
 };
 
@@ -199,31 +201,79 @@ pub(super) fn is_a_listeners(observed: &Event, table: &mut ConnTable) -> bool {
     }
 }
 
-/// Hands over a connection of which nothing more is expected. What became of it stays open if that
-/// follows only from silence, and some of its records may have been lost.
-pub(super) fn finished(
-    sinks: &mut Vec<Box<dyn Sink>>,
+/// What takes the connections of which nothing more is expected.
+pub(super) struct Finishing<'a> {
+    sinks: &'a mut Vec<Box<dyn Sink>>,
+    wants_connections: bool,
     lost_ns: Option<u64>,
-    connection: &mut Connection,
-    at: At,
-    inventory: &Inventory,
-    places: &ListenerTotals,
-) -> io::Result<()> {
-    let begun = connection.stages.first().map(|stage| stage.t_ns);
-    if lost_ns.is_some_and(|lost| begun.is_none_or(|begun| begun <= lost)) {
-        connection.outcome = connection.outcome.filter(|id| id.shown_by() != Shown::Silence);
+    now_ns: u64,
+    cache: &'a mut ListenerCache,
+    inventory: &'a Inventory,
+    filter: &'a Filter,
+    places: &'a mut ListenerTotals,
+    clients: &'a mut HurtClients,
+}
+
+impl Engine {
+    /// What takes finished connections `now_ns`, the connections, and the SYN queue limit that they are
+    /// judged by.
+    pub(super) fn finishing(
+        &mut self,
+        now_ns: u64,
+    ) -> (Finishing<'_>, &mut ConnTable, Option<SynQueueLimit>) {
+        let Self {
+            table, limit, sinks, lost_ns, cache, inventory, options, places, clients, ..
+        } = self;
+        let finishing = Finishing {
+            wants_connections: sinks.wants_connections(),
+            sinks,
+            lost_ns: *lost_ns,
+            now_ns,
+            cache,
+            inventory,
+            filter: &options.filter,
+            places,
+            clients,
+        };
+        (finishing, table, limit.limit())
     }
-    let At { netns, ino } = at;
-    let listeners = match ino {
-        Some(ino) => {
-            let listener =
-                inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino));
-            listener.into_iter().collect()
+}
+
+impl Finishing<'_> {
+    /// Counts its client if it was hurt, and hands it to the sinks if anything of it was shown.
+    pub(super) fn take(&mut self, connection: &mut Connection, at: At) -> io::Result<()> {
+        let now_ns = (!at.over).then_some(self.now_ns);
+        if let Some(hurt) = clients::hurt(connection, now_ns) {
+            self.clients.count(hurt);
+            let asked = Asked { netns: at.netns, server: connection.server, ino: at.ino };
+            let key = self.cache.find(self.inventory, self.places, self.filter, asked).key;
+            if let Some(counted) = self.places.find(&key) {
+                counted.client(hurt);
+            }
         }
-        None => inventory.find(netns, connection.server),
-    };
-    let only = || u32::try_from(listeners.first()?.inode).ok().filter(|_| listeners.len() == 1);
-    let socket = ino.or_else(only);
-    let finished = Finished { connection, netns, socket, listeners: &listeners };
-    sinks.handle(Message::Connection(&finished))
+        if at.shown && self.wants_connections { self.hand_over(connection, at) } else { Ok(()) }
+    }
+
+    /// What became of it stays open if that follows only from silence, and some of its records may have
+    /// been lost.
+    fn hand_over(&mut self, connection: &mut Connection, at: At) -> io::Result<()> {
+        let Self { sinks, lost_ns, inventory, places, .. } = self;
+        let begun = connection.stages.first().map(|stage| stage.t_ns);
+        if lost_ns.is_some_and(|lost| begun.is_none_or(|begun| begun <= lost)) {
+            connection.outcome = connection.outcome.filter(|id| id.shown_by() != Shown::Silence);
+        }
+        let At { netns, ino, .. } = at;
+        let listeners = match ino {
+            Some(ino) => {
+                let listener =
+                    inventory.find_socket(netns, ino).or_else(|| places.listener(netns, ino));
+                listener.into_iter().collect()
+            }
+            None => inventory.find(netns, connection.server),
+        };
+        let only = || u32::try_from(listeners.first()?.inode).ok().filter(|_| listeners.len() == 1);
+        let socket = ino.or_else(only);
+        let finished = Finished { connection, netns, socket, listeners: &listeners };
+        sinks.handle(Message::Connection(&finished))
+    }
 }

@@ -214,8 +214,8 @@ mod tests {
             client: "[::ffff:192.0.2.1]:4000".parse().unwrap(),
             server: "[2001:db8::1]:80".parse().unwrap(),
             stages,
-            synack_retransmits_ns: Vec::new(),
             outcome: Some(outcome),
+            ..Connection::default()
         }
     }
 

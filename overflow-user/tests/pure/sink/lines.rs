@@ -6,7 +6,10 @@ use overflow_core::{
     audit::{Balance, NamespaceAudit},
     loss::Loss,
     verdict::{Counter, Values, VerdictId},
-    wire::{Audit, Client, Connection, Ended, Event, Functions, Line, Scenario, VERSION, line},
+    wire::{
+        Audit, Client, Connection, Doctor, Ended, Event, Functions, HookPoint, Line, Paragraph,
+        Scenario, TOOL, Topic, VERSION, line, prediction,
+    },
 };
 use overflow_lab::report::{Report, json};
 use serde_json::{Value, json};
@@ -105,6 +108,35 @@ fn eventful() -> Vec<String> {
     for t_ns in [None, Some(5)] {
         line(&mut text, &Line::Audit(Audit::of(&audit, t_ns))).unwrap();
     }
+    let hook_point = HookPoint {
+        moment: "SYN".into(),
+        rung: Some("tracepoint".into()),
+        attached: vec!["tp_btf:kfree_skb".into()],
+        refused_hooks: [("fentry:a".into(), "why".into())].into(),
+        refused_rungs: [("fentry".into(), "why".into())].into(),
+        blind: "some".into(),
+    };
+    let doctor = Doctor {
+        v: VERSION,
+        tool: TOOL.into(),
+        kernel: "6.12.1".into(),
+        distro: "".into(),
+        btf: "/sys/kernel/btf/vmlinux".into(),
+        missing_fields: vec!["sock.x".into()],
+        hook_points: vec![hook_point],
+        missing_capabilities: vec!["CAP_BPF".into()],
+        confinement: Some("none".into()),
+        gaps: Vec::new(),
+    };
+    line(&mut text, &Line::Doctor(doctor)).unwrap();
+    let topic = Topic {
+        v: VERSION,
+        name: "syn.cookie".into(),
+        lang: "zh".into(),
+        title: "cookie".into(),
+        paragraphs: vec![Paragraph { label: "Kernel".into(), text: "It does.".into() }],
+    };
+    line(&mut text, &Line::Topic(topic)).unwrap();
     all.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
     all
 }
@@ -135,14 +167,18 @@ fn every_line_is_read_and_written_alike() {
 fn documentation_schema_and_types_have_the_same_kinds() {
     let docs = include_str!("../../../../docs/events.md");
     let headings = docs.lines().filter_map(|line| line.strip_prefix("## "));
-    assert_eq!(headings.collect::<Vec<_>>(), Line::KINDS);
+    let all = [&Line::KINDS[..], &prediction::Line::KINDS].concat();
+    assert_eq!(headings.collect::<Vec<_>>(), all);
     let intro = docs.split("\n## ").next().unwrap();
-    assert!(intro.contains("which of the nine kinds"), "the introduction counts the kinds");
+    assert!(
+        intro.contains("which of the fourteen\nkinds") && all.len() == 14,
+        "the introduction counts the kinds"
+    );
     let schema = schema::shipped();
     let kinds = schema["oneOf"].as_array().unwrap().iter().map(|kind| kind["$ref"].as_str());
     let kinds: Vec<_> = kinds.map(|kind| kind.unwrap().trim_start_matches("#/$defs/")).collect();
-    assert_eq!(kinds, Line::KINDS);
-    for kind in Line::KINDS {
+    assert_eq!(kinds, all);
+    for kind in all {
         assert_eq!(schema["$defs"][kind]["properties"]["type"]["const"], kind);
     }
 }

@@ -1,5 +1,6 @@
 //! The cases, as data.
 
+mod clients;
 mod crowded;
 mod devices;
 mod elsewhere;
@@ -25,6 +26,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         fastopen::CASES,
         devices::CASES,
         elsewhere::CASES,
+        clients::CASES,
         crowded::CASES,
     ]
     .into_iter()

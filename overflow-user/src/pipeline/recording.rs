@@ -1,0 +1,128 @@
+//! The recording of a live trace: everything that is shown is in the file before.
+
+use std::{
+    cell::RefCell,
+    fs::File,
+    io::{self, Write},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use overflow_core::recording::{Frame, Recorder};
+
+/// Waiting for the disk may take one part in so many of the time: the ring is not emptied meanwhile.
+const SHARE: u32 = 20;
+
+/// A recording under way. Its clones are the same one.
+#[derive(Clone)]
+pub struct LiveRecording(Rc<RefCell<Inner>>);
+
+struct Inner {
+    recorder: Recorder<File>,
+    begun: Instant,
+    /// How long the disk was waited for.
+    waited: Duration,
+    /// Whether anything was written since.
+    unsynced: bool,
+}
+
+impl LiveRecording {
+    /// Writes with this one.
+    pub fn new(recorder: Recorder<File>) -> Self {
+        let (begun, waited) = (Instant::now(), Duration::ZERO);
+        Self(Rc::new(RefCell::new(Inner { recorder, begun, waited, unsynced: true })))
+    }
+
+    /// Output that is written only when all that was recorded before is in the file: whatever ends this
+    /// process, what was shown was recorded.
+    pub fn before<W: Write>(&self, out: W) -> impl Write + use<W> {
+        Recorded { recording: self.clone(), out }
+    }
+
+    /// Adds a frame.
+    pub(crate) fn write(&self, frame: &Frame) -> io::Result<()> {
+        let mut inner = self.0.borrow_mut();
+        inner.unsynced = true;
+        inner.recorder.write(frame)
+    }
+
+    /// Hands everything to the kernel.
+    fn flush(&self) -> io::Result<()> {
+        self.0.borrow_mut().recorder.flush()
+    }
+
+    /// Has the disk take what was written, as far as that may take its time: then it outlives a failure of
+    /// the power too. Nothing is said of what is no file on a disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let mut inner = self.0.borrow_mut();
+        inner.recorder.flush()?;
+        if inner.unsynced && inner.waited <= inner.begun.elapsed() / SHARE {
+            inner.unsynced = false;
+            let asked = Instant::now();
+            let _ = inner.recorder.get_ref().sync_data();
+            inner.waited += asked.elapsed();
+        }
+        Ok(())
+    }
+}
+
+struct Recorded<W> {
+    recording: LiveRecording,
+    out: W,
+}
+
+impl<W: Write> Write for Recorded<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.recording.flush()?;
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, io::BufWriter, process};
+
+    use overflow_core::recording::{Header, Recording};
+
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_in_the_file_before() {
+        let path = env::temp_dir().join(format!("overflow-shown-{}", process::id()));
+        let file = File::create(&path).unwrap();
+        let recorder = Recorder::new(file, &Header::default()).unwrap();
+        let recording = LiveRecording::new(recorder);
+        let frames = || {
+            let mut found = Recording::read(&path, File::open(&path).unwrap()).ok()?;
+            Some(std::iter::from_fn(|| found.next_frame().ok().flatten()).count())
+        };
+        /// Asks what is in the file when it is written to.
+        struct Shown<'a>(&'a dyn Fn() -> Option<usize>, &'a mut Vec<Option<usize>>);
+        impl Write for Shown<'_> {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.1.push(self.0());
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut seen = Vec::new();
+        let mut out = BufWriter::with_capacity(8, recording.before(Shown(&frames, &mut seen)));
+        for t_ns in 1..=3 {
+            recording.write(&Frame::Tick(t_ns)).unwrap();
+            // The second does not fit beside the first: it is written before anybody flushes.
+            out.write_all(b"line\n").unwrap();
+        }
+        recording.sync().unwrap();
+        out.flush().unwrap();
+        drop(out);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(seen, [Some(2), Some(3), Some(3)]);
+    }
+}
