@@ -75,7 +75,7 @@ pub enum RecordError {
         source: io::Error,
     },
     /// Something else.
-    #[error("{0} is no recording of `overflow trace --record`")]
+    #[error("{0} is not a recording of `overflow trace --record`")]
     NotARecording(PathBuf),
     /// Written by a later version, or by another build.
     #[error(

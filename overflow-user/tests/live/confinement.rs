@@ -194,5 +194,5 @@ fn a_replay_is_confined_before_it_reads() {
     let mut printed = String::new();
     child.stderr.take().unwrap().read_to_string(&mut printed).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));
-    assert!(printed.contains("is no recording"), "{printed}");
+    assert!(printed.contains("is not a recording"), "{printed}");
 }

@@ -140,8 +140,8 @@ fn a_damaged_frame_is_left_out_and_counted() {
 #[test]
 fn other_files_are_refused_with_a_reason() {
     let refusal = |bytes: &[u8]| open(bytes).map(|_| ()).unwrap_err().to_string();
-    assert!(refusal(b"").contains("is no recording"));
-    assert!(refusal(b"not a recording at all").contains("is no recording"));
+    assert!(refusal(b"").contains("is not a recording"));
+    assert!(refusal(b"not a recording at all").contains("is not a recording"));
     let mut later = written();
     later[8] = 2;
     assert!(refusal(&later).contains("format 2"), "{}", refusal(&later));
