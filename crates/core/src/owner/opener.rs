@@ -60,7 +60,9 @@ mod tests {
 
     #[test]
     fn another_process_with_its_pid_is_not_it() {
-        let comm = |now| Owner::called_listen(&opener(), Some(now)).processes[0].comm.verbatim().to_owned();
+        let comm = |now| {
+            Owner::called_listen(&opener(), Some(now)).processes[0].comm.verbatim().to_owned()
+        };
         assert_eq!(comm(process(7, 50)), "now");
         // It began after the socket was opened, or is none that was asked for.
         assert_eq!(comm(process(7, 51)), "a\u{fffd}");

@@ -150,11 +150,6 @@ impl View {
         }
     }
 
-    /// Which listeners, in a recording.
-    pub(crate) fn filter(&self) -> anyhow::Result<Filter> {
-        self.selection.resolve()
-    }
-
     /// Which listeners, on this host.
     pub(crate) fn filter_here(&self) -> anyhow::Result<Filter> {
         self.selection.resolve_here()
@@ -210,7 +205,7 @@ mod tests {
     #[test]
     fn lists_and_times() {
         let args = parse("-P 80,443 -p 1 -4 -d 1.5s --rung kprobe --summary 10").unwrap();
-        let filter = args.view.filter().unwrap();
+        let filter = args.view.filter_here().unwrap();
         assert_eq!((filter.ports, filter.pids, filter.family), (vec![80, 443], vec![1], Some(4)));
         assert_eq!(args.duration, Some(Duration::from_millis(1500)));
         assert_eq!((args.hooks.rung, args.view.summary), (Some(Rung::Kprobe), Some(10)));
