@@ -11,6 +11,7 @@ use crate::sink::trace::{
 };
 use overflow_core::{
     audit::{Balance, NamespaceAudit},
+    clients::HurtClients,
     decode::{Decoder, Event},
     hook_point::HookPoint,
     listeners::{Listener, Namespace, Surroundings, Sysctls, sample},
@@ -194,6 +195,8 @@ fn full_totals(n: u64) -> Totals {
         syn_queue_max: Some(4),
         synack_retransmits: 5,
         phantoms: 2,
+        hurt: 3,
+        clients: HurtClients::default(),
         full: Some(Full { times: 2, total_ns: n * SECOND / 2, longest_ns: SECOND, now: true }),
         waits: Some(waits),
     }
