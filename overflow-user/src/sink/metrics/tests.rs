@@ -98,7 +98,7 @@ pub(in crate::sink) fn shared(comm: &str) -> Shared {
         syn_queue_max: Some(4),
         synack_retransmits: 5,
         phantoms: 4,
-        hurt: 0,
+        hurt: 6,
         clients: HurtClients::default(),
         full: Some(Full { times: 2, total_ns: 2_500_000_000, ..Full::default() }),
         waits: Some(waits),
