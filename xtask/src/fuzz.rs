@@ -203,7 +203,10 @@ fn seed(target: &str, corpus: &Path) -> Result<()> {
     };
     match target {
         "btf" => put("5.10", &unpacked("crates/core/tests/data/btf/5.10.223-amd64.btf.gz")?),
-        "recording" => put("lab", &frames(&unpacked(LAB)?)?),
+        "recording" => put("lab", &frames(each_frame(&unpacked(LAB)?)?.into_iter().take(40)))
+            .and_then(|()| {
+                put("listeners", &frames([b'P', b'I'].map(|k| (k, LISTENERS.as_bytes()))))
+            }),
         "records" => put("lab", &events(&unpacked(LAB)?)?),
         "procfs" => put("tcp", TCP.as_bytes())
             .and_then(|()| put("stat", STAT.as_bytes()))
@@ -219,6 +222,10 @@ fn seed(target: &str, corpus: &Path) -> Result<()> {
 }
 
 const LAB: &str = "overflow-user/tests/data/lab-6.12.rec.gz";
+const LISTENERS: &str = r#"{"namespaces":{"7":{"namespace":{"inum":7,"name":"a","own":true},"sysctls":
+{"somaxconn":1},"counters":null}},"listeners":[{"netns":7,"local":"0.0.0.0:80","v6only":false,"inode":9,
+"uid":0,"recv_q":2,"send_q":1,"syn_recv":0,"drops":0,"cgroup_id":null,"group":1,"owner":{"processes":[{
+"pid":10,"ppid":1,"comm":"n","start":1,"cgroup":{"path":"/x","unit":"u"}}],"pids":[10]}}],"notes":["n"]}"#;
 const TCP: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
                    0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 20 1\n";
 const STAT: &str =
@@ -275,16 +282,16 @@ fn each_frame(recording: &[u8]) -> Result<Vec<(u8, &[u8])>> {
 }
 
 /// As the target `recording` takes them: frames with two bytes of length, without sums.
-fn frames(recording: &[u8]) -> Result<Vec<u8>> {
+fn frames<'a>(frames: impl IntoIterator<Item = (u8, &'a [u8])>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for (kind, payload) in each_frame(recording)?.into_iter().take(40) {
+    for (kind, payload) in frames {
         if let Ok(len) = u16::try_from(payload.len()) {
             bytes.push(kind);
             bytes.extend(len.to_le_bytes());
             bytes.extend(payload);
         }
     }
-    Ok(bytes)
+    bytes
 }
 
 /// The records alone, as the target `records` takes them.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod openers;
+mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
@@ -389,33 +390,6 @@ impl Live {
                 self.unanswered(&error);
                 Ok(())
             }
-        }
-    }
-
-    /// The process that looks did not answer. What was known stays known; this is said once.
-    fn unanswered(&mut self, error: &io::Error) {
-        self.unanswered += 1;
-        if !self.troubled {
-            self.troubled = true;
-            self.say(&format!(
-                "listeners and counters cannot be looked at, so tracing goes on with what was known \
-                 of them: {error}"
-            ));
-        }
-    }
-
-    fn answered(&mut self) {
-        if self.troubled {
-            self.troubled = false;
-            self.say("listeners and counters are looked at again");
-        }
-    }
-
-    fn say(&self, text: &str) {
-        if self.drawn {
-            log::warn!("{text}");
-        } else {
-            eprintln!("overflow: {text}");
         }
     }
 
