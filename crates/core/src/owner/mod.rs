@@ -196,9 +196,4 @@ mod tests {
         assert_eq!(opener.short(30), "~some-long-name/1234567");
         assert_eq!(opener.short(12), "~som/1234567");
     }
-
-    #[test]
-    fn a_name_cannot_move_the_cursor() {
-        assert_eq!(owner(&[(7, 1, "a\x1b[2Jb\n")]).short(30), "a?[2Jb?/7");
-    }
 }
