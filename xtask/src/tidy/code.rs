@@ -185,14 +185,25 @@ mod tests {
     }
 
     #[test]
+    fn a_name_as_it_came_is_seen_where_that_is_listed_only() {
+        let text = "fn a() { comm.verbatim() }\n";
+        let map = "names.map(Untrusted::verbatim)\n";
+        let of = |name: &str, text: &str| faults(name, text).len();
+        assert_eq!((of("overflow-user/src/sink/a.rs", text), of("a.rs", map)), (1, 1));
+        assert_eq!(of("overflow-user/src/pipeline/filter.rs", text), 0);
+        let tested = format!("fn b() {{}}\n#[cfg(test)]\nmod tests {{\n{text}}}\n");
+        assert_eq!((of("a.rs", &tested), of("overflow-user/tests/pure/a.rs", text)), (0, 0));
+    }
+
+    #[test]
     fn entries_that_nothing_needs_are_stale() {
         let file = |name: &str, text: &str| (name.to_owned(), text.to_owned());
         assert_eq!(
             stale(&[file("overflow-user/src/pages.rs", "")]).len(),
-            UNSAFE.len() + LONG.len()
+            UNSAFE.len() + LONG.len() + VERBATIM.len()
         );
         let ebpf = file("overflow-ebpf/src/read.rs", "unsafe {}");
-        assert_eq!(stale(&[ebpf]).len(), UNSAFE.len() + LONG.len() - 1);
+        assert_eq!(stale(&[ebpf]).len(), UNSAFE.len() + LONG.len() + VERBATIM.len() - 1);
     }
 
     #[test]
