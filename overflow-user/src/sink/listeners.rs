@@ -111,7 +111,7 @@ fn namespace(
 ) {
     let namespace = &there.namespace;
     let name = match (&namespace.name, namespace.own) {
-        (Some(name), _) => format!(" ({})", name),
+        (Some(name), _) => format!(" ({name})"),
         (None, true) => " (this one)".to_owned(),
         (None, false) => String::new(),
     };

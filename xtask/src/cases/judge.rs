@@ -1,5 +1,7 @@
 //! What a case must show against what was said. Pure.
 
+mod storm;
+
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use guest_cases::{
@@ -8,6 +10,8 @@ use guest_cases::{
 };
 use overflow_core::verdict::{Counter, VerdictId};
 use serde_json::Value;
+
+use storm::storm;
 
 use super::case::{Case, Count, Losses, Mode, TOLERATED, Told};
 use crate::matrix::Rung;
@@ -210,52 +214,6 @@ fn own_sums(case: &Case, report: &Report) -> Vec<String> {
                 wrong
                     .push(format!("the case knows of {known} {counter} of {actor}, not of {rose}"));
             }
-        }
-    }
-    wrong
-}
-
-/// Whether what was told of each namespace of a storm is what it counted.
-fn storm(report: &Report, rung: Rung) -> Vec<String> {
-    let mut wrong = Vec::new();
-    // A program at a kprobe is skipped while another runs on its CPU, or while a system call reads a
-    // map there (bpf_prog_active, trace_call_bpf in kernel/trace/bpf_trace.c): nobody can help it,
-    // and it is said.
-    let missed = |what: &str| rung == Rung::Kprobe && what.ends_with("hook_missed");
-    let losses = report.said.losses.iter();
-    let (excused, lost): (Vec<_>, Vec<_>) = losses.partition(|(what, _)| missed(what));
-    wrong.extend(lost.iter().map(|(what, count)| format!("said that {count} {what} were lost")));
-    let excused: u64 = excused.iter().map(|(_, count)| **count).sum();
-    for counter in [Counter::ListenOverflows, Counter::ListenDrops, Counter::ReqQFullDrop] {
-        let (mut first, mut namespaces, mut all) = (None, 0, (0, 0));
-        for (netns, counted) in &report.storm {
-            let rose = counted.get(counter.as_str()).copied().unwrap_or(0);
-            let of = report.said.totals.iter().filter(|t| t.charged.netns == Some(*netns));
-            let counts = |told: &&said::Told| {
-                VerdictId::parse(&told.id).is_some_and(|id| {
-                    id.counts(counter)
-                        || id == VerdictId::SynDropOther && counter == Counter::ListenDrops
-                })
-            };
-            let told: u64 = of.filter(counts).map(|told| told.count).sum();
-            all = (all.0 + told, all.1 + rose);
-            if told != rose {
-                first.get_or_insert((told, rose));
-                namespaces += 1;
-            }
-        }
-        let name = counter.as_str();
-        if all.0 < all.1 && all.1 - all.0 <= excused {
-            continue;
-        }
-        if let Some((told, rose)) = first {
-            wrong.push(format!(
-                "{name} of {namespaces} namespaces of {} differ, as {told} told of {rose}; {} of {} \
-                 in all",
-                report.storm.len(), all.0, all.1
-            ));
-        } else if all.1 == 0 {
-            wrong.push(format!("the case is void: {name} did not rise"));
         }
     }
     wrong
