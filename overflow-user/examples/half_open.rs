@@ -12,7 +12,7 @@ use overflow_core::{
     listeners::Inventory,
     recording::{Frame, Header},
 };
-use overflow_host::recordings;
+use overflow_host::recordings::{self, Existing};
 
 const SECOND: u64 = 1_000_000_000;
 /// SYNs each second.
@@ -50,7 +50,7 @@ fn write(file: &Path, connections: u32, dropped: bool) -> io::Result<u64> {
         rungs: vec![("SYN".to_owned(), "fentry".to_owned())],
         ..Header::default()
     };
-    let mut recorder = recordings::create(file, &header)?;
+    let mut recorder = recordings::create(file, Existing::Overwritten, &header)?;
     recorder.write(&Frame::Inventory(Box::<Inventory>::default()))?;
     let mut records = 0;
     let mut tick = 0;
