@@ -82,7 +82,7 @@ fn json(out: &mut impl Write, args: &DoctorArgs, kernel: &Kernel, tracer: &Trace
         kernel: kernel.release.as_str().into(),
         distro: kernel.distro.as_str().into(),
         btf: btf(args).into(),
-        missing_fields: kernel.facts.missing.iter().map(|name| name.to_string().into()).collect(),
+        missing_fields: kernel.facts.missing.iter().map(|name| name.as_str().into()).collect(),
         hook_points: tracer.hook_points().iter().map(wire_hook_point).collect(),
         missing_capabilities: missing.into_iter().map(Into::into).collect(),
         confinement,
@@ -97,16 +97,16 @@ fn wire_hook_point(status: &HookPointStatus) -> wire::HookPoint<'_> {
     wire::HookPoint {
         moment: status.hook_point.as_str().into(),
         rung: status.rung.map(|rung| rung.as_str().into()),
-        attached: attached.map(|hook| hook.name.to_string().into()).collect(),
+        attached: attached.map(|hook| hook.name.as_str().into()).collect(),
         refused_hooks: refused
-            .map(|(hook, why)| (hook.name.to_string().into(), why.to_string().into()))
+            .map(|(hook, why)| (hook.name.as_str().into(), why.as_str().into()))
             .collect(),
         refused_rungs: status
             .refused
             .iter()
-            .map(|(rung, why)| (rung.as_str().into(), why.to_string().into()))
+            .map(|(rung, why)| (rung.as_str().into(), why.as_str().into()))
             .collect(),
-        blind: status.blind.to_string().into(),
+        blind: status.blind.into(),
     }
 }
 

@@ -90,6 +90,19 @@ mod tests {
 
     use super::*;
 
+    /// Asks what is in the file when it is written to.
+    struct Shown<'a>(&'a dyn Fn() -> Option<usize>, &'a mut Vec<Option<usize>>);
+    impl Write for Shown<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1.push(self.0());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn what_is_shown_is_in_the_file_before() {
         let path = env::temp_dir().join(format!("overflow-shown-{}", process::id()));
@@ -100,18 +113,6 @@ mod tests {
             let mut found = Recording::read(&path, File::open(&path).unwrap()).ok()?;
             Some(std::iter::from_fn(|| found.next_frame().ok().flatten()).count())
         };
-        /// Asks what is in the file when it is written to.
-        struct Shown<'a>(&'a dyn Fn() -> Option<usize>, &'a mut Vec<Option<usize>>);
-        impl Write for Shown<'_> {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.1.push(self.0());
-                Ok(bytes.len())
-            }
-
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         let mut seen = Vec::new();
         let mut out = BufWriter::with_capacity(8, recording.before(Shown(&frames, &mut seen)));
         for t_ns in 1..=3 {

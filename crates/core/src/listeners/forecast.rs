@@ -251,8 +251,8 @@ mod tests {
         assert_eq!((limit(1024, 0), limit(3, 0)), (Some(129), Some(4)));
     }
 
-    fn advice_of(listener: Listener, sysctls: Sysctls) -> String {
-        forecast(&Features::V5_4, &listener, &sysctls, None).advice.join("\n")
+    fn advice_of(listener: &Listener, sysctls: Sysctls) -> String {
+        forecast(&Features::V5_4, listener, &sysctls, None).advice.join("\n")
     }
 
     #[test]
@@ -263,18 +263,18 @@ mod tests {
             ..listener("0.0.0.0:80")
         };
         // Many servers ask for just somaxconn: of one that never dropped anything nothing is said.
-        assert_eq!(advice_of(at(4096, 0), SYSCTLS), "");
-        assert_eq!(advice_of(at(128, 0), SYSCTLS), "");
-        let clamped = advice_of(at(4096, 7), SYSCTLS);
+        assert_eq!(advice_of(&at(4096, 0), SYSCTLS), "");
+        assert_eq!(advice_of(&at(128, 0), SYSCTLS), "");
+        let clamped = advice_of(&at(4096, 7), SYSCTLS);
         assert!(clamped.starts_with("Segments dropped since it was opened: 7"), "{clamped}");
         assert!(clamped.contains("equals net.core.somaxconn (4096)"), "{clamped}");
         // Somebody has raised it since.
-        let raised = advice_of(at(128, 7), SYSCTLS);
+        let raised = advice_of(&at(128, 7), SYSCTLS);
         assert!(raised.contains("Send-Q (128) is not net.core.somaxconn (4096)"), "{raised}");
         assert!(raised.contains("until a restart"), "{raised}");
-        let lowered = advice_of(at(8192, 7), SYSCTLS);
+        let lowered = advice_of(&at(8192, 7), SYSCTLS);
         assert!(lowered.contains("lowered to 4096"), "{lowered}");
-        let full = advice_of(Listener { recv_q: 129, ..at(128, 7) }, SYSCTLS);
+        let full = advice_of(&Listener { recv_q: 129, ..at(128, 7) }, SYSCTLS);
         assert!(full.starts_with("The accept queue is full now"), "{full}");
         assert!(full.contains("is not net.core.somaxconn") && !full.contains("room now"), "{full}");
     }
@@ -282,10 +282,10 @@ mod tests {
     #[test]
     fn a_backlog_of_nothing_is_said() {
         let none = Listener { send_q: Some(0), ..listener("0.0.0.0:80") };
-        let cookies = advice_of(none.clone(), SYSCTLS);
+        let cookies = advice_of(&none, SYSCTLS);
         assert!(cookies.contains("takes one connection, so that a second"), "{cookies}");
         let without = Sysctls { syncookies: Some(0), ..SYSCTLS };
-        assert!(advice_of(none.clone(), without).contains("drops every SYN"));
+        assert!(advice_of(&none, without).contains("drops every SYN"));
         // 3479c7549fb1.
         let mended = forecast(&Features::V5_4.above_backlog(), &none, &without, None).advice;
         assert!(!mended.join(" ").contains("drops every SYN"), "{mended:?}");
@@ -295,11 +295,11 @@ mod tests {
     fn the_last_quarter_is_said_where_it_drops() {
         let sysctls = Sysctls { syncookies: Some(0), max_syn_backlog: Some(128), ..SYSCTLS };
         let dropping = Listener { drops: Some(1), ..listener("0.0.0.0:80") };
-        let advice = advice_of(dropping.clone(), sysctls);
+        let advice = advice_of(&dropping, sysctls);
         assert!(advice.contains("tcp_max_syn_backlog (128)"), "{advice}");
         assert!(advice.contains("dropped from 97 requests on"), "{advice}");
-        assert!(!advice_of(listener("0.0.0.0:80"), sysctls).contains("last quarter"));
-        assert!(!advice_of(dropping, SYSCTLS).contains("last quarter"));
+        assert!(!advice_of(&listener("0.0.0.0:80"), sysctls).contains("last quarter"));
+        assert!(!advice_of(&dropping, SYSCTLS).contains("last quarter"));
     }
 
     #[test]
