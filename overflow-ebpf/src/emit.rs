@@ -1,5 +1,7 @@
 //! The way out: copy a record into the ring, or count why not.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     btf_maps::RingBuf,
     helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_ringbuf_query},
@@ -81,6 +83,14 @@ pub fn clear(to: *mut RawEvent) {
         // a loop over bytes of it again.
         unsafe { core::ptr::write_volatile(to.cast::<u64>().add(word), 0) };
     }
+}
+
+/// An empty record at `place`.
+#[inline(always)]
+pub fn blank(place: &mut MaybeUninit<RawEvent>) -> &mut RawEvent {
+    clear(place.as_mut_ptr());
+    // SAFETY: it was just written.
+    unsafe { place.assume_init_mut() }
 }
 
 /// Copies a record word by word, as above.

@@ -1,5 +1,7 @@
 //! A third ACK at the end of `tcp_v4_syn_recv_sock` or its IPv6 twin.
 
+use core::mem::MaybeUninit;
+
 use overflow_common::{
     Kind, LeftOut, Loss, Path, RawEvent,
     segment::{ACK, SYN},
@@ -123,7 +125,22 @@ impl Refused {
 /// A child was made. Of a client that was refused before, as far as that shows at once?
 #[inline(always)]
 pub fn accepted<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> u32 {
-    if may_recover::<M>(req) || retry::remembered() { recovered::<M>(sk, skb, req, v6) } else { 0 }
+    if may_recover::<M>(req) || (retry::remembered() && was_refused::<M>(sk, skb) != 0) {
+        recovered::<M>(sk, skb, req, v6)
+    } else {
+        0
+    }
+}
+
+/// Whether the client of this segment is remembered to have been refused. Not looked up in the ring's
+/// place for a record: for some time most are healthy, and each would take one up until it is read.
+#[inline(never)]
+fn was_refused<M: AttachMode>(sk: u64, skb: u64) -> u32 {
+    let mut place = MaybeUninit::uninit();
+    let event = emit::blank(&mut place);
+    event.netns = M::exact::<u32>(Listener::net::<M>(sk), &NET_INUM) as u32;
+    let parsed = skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some();
+    u32::from(parsed && retry::was_refused(event))
 }
 
 /// Of a request whose third ACK was dropped before, or put off by TCP_DEFER_ACCEPT? `tcp_check_req`
@@ -162,9 +179,7 @@ fn report_recovery<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Opti
             event.num_retrans = retrans as u8;
             event.valid |= valid::NUM_TIMEOUT;
         }
-        skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some()
-            && filter::wants_segment(event)
-            && (may_recover::<M>(req) || retry::was_refused(event))
+        skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some() && filter::wants_segment(event)
     });
     Some(())
 }
