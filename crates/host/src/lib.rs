@@ -4,6 +4,7 @@
 
 #![warn(unreachable_pub)]
 
+pub mod causes;
 pub mod clock;
 pub mod counters;
 mod error;

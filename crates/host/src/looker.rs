@@ -1,31 +1,52 @@
-//! Looks again and again: at all listeners, or at the counters of their namespaces alone, which
-//! costs next to nothing because no process is looked at.
+//! Looks again and again: at all listeners, at the counters of their namespaces alone, which costs
+//! next to nothing because no process is looked at, or at the holders of listeners that are full.
 
 use std::{collections::BTreeSet, io};
 
 use overflow_core::{
     audit::{Readings, Values},
-    listeners::Inventory,
+    cause::Evidence,
+    listeners::{Inventory, Listener},
     verdict::Counter,
 };
 
 use crate::{
+    causes::{Investigator, Socket},
     counters::Group,
     listeners,
     netns::{self, Namespaces},
 };
 
-/// Remembers where namespaces were found.
+/// Remembers where namespaces were found, and who accepts.
 #[derive(Debug, Default)]
 pub struct Looker {
     places: Namespaces,
+    investigator: Investigator,
 }
 
 impl Looker {
+    /// One that knows this kernel: to be made while uname(2) may be called.
+    pub fn new() -> Self {
+        Self { investigator: Investigator::new(), ..Self::default() }
+    }
+
     /// Every listener, see [`listeners::inventory`].
     pub fn listeners(&mut self, wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
         self.places = netns::discover(wanted)?;
         listeners::of(&self.places)
+    }
+
+    /// What holds up these listeners, see [`causes`](crate::causes); those that have gone are
+    /// missing.
+    pub fn causes(&mut self, sockets: &[Socket]) -> io::Result<Vec<Evidence>> {
+        let wanted = sockets.iter().map(|(netns, _)| *netns).collect();
+        let inventory = self.listeners(&wanted)?;
+        self.investigator.look(&self.places, &inventory, sockets)
+    }
+
+    /// Remembers who waits on these listeners of an inventory now.
+    pub fn acquaint(&mut self, listeners: &[&Listener]) {
+        self.investigator.acquaint(listeners);
     }
 
     /// The audited counters of every namespace that was found before; of all that there are now if

@@ -124,12 +124,12 @@ pub fn serve(confined: bool) -> Result<(), ConfineError> {
         .map_err(|e| ConfineError::step("cannot follow the asking process")(e.into()))?;
     // A service manager sends SIGTERM to both, and the other end still has a last question.
     ignore_signals()?;
+    let mut looker = Looker::new();
     if confined {
         caps::keep(RIGHTS).map_err(ConfineError::step("cannot drop capabilities"))?;
         seccomp::restrict(seccomp::looker())
             .map_err(ConfineError::step("cannot filter system calls"))?;
     }
-    let mut looker = Looker::default();
     answer(io::stdin().lock(), io::stdout().lock(), |request| match request {
         Request::Listeners(wanted) => packed(looker.listeners(&wanted)),
         Request::Counters(wanted, anew) => packed(looker.counters(&wanted, anew)),
