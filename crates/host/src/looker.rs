@@ -36,6 +36,32 @@ impl Looker {
         listeners::of(&self.places)
     }
 
+    /// Every listener with its queues and without its owner, in the namespaces that were found
+    /// before; in all that there are now if `anew`.
+    pub fn queues(&mut self, wanted: &BTreeSet<u32>, anew: bool) -> io::Result<Inventory> {
+        if anew || self.places.by_inum.is_empty() {
+            self.places = netns::discover(wanted)?;
+        }
+        Ok(listeners::queues(&self.places))
+    }
+
+    /// Those of an inventory whose accept queue is full or at its limit, or whose SYN queue is full.
+    pub fn full<'a>(&self, inventory: &'a Inventory) -> Vec<&'a Listener> {
+        let full = |l: &&Listener| l.at_limit() || self.investigator.syn_queue_full(inventory, l);
+        inventory.listeners.iter().filter(full).collect()
+    }
+
+    /// The same, and then those that hold anything, the fullest first.
+    pub fn waiting<'a>(&self, inventory: &'a Inventory) -> Vec<&'a Listener> {
+        let mut found = self.full(inventory);
+        let rest = inventory.listeners.iter().filter(|l| l.recv_q > 0);
+        let mut rest: Vec<&Listener> =
+            rest.filter(|l| !found.iter().any(|f| std::ptr::eq(*f, *l))).collect();
+        rest.sort_by_key(|l| std::cmp::Reverse(l.recv_q));
+        found.append(&mut rest);
+        found
+    }
+
     /// What holds up these listeners, see [`causes`](crate::causes); those that have gone are
     /// missing.
     pub fn causes(&mut self, sockets: &[Socket]) -> io::Result<Vec<Evidence>> {

@@ -5,6 +5,7 @@ mod audit_text;
 mod trace_json;
 mod trace_line;
 pub mod listeners;
+pub mod why;
 mod trace_text;
 pub mod metrics;
 pub mod otlp;

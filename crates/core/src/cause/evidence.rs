@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::task::{Holder, Waiter};
 use crate::listeners::{Listener, Sysctls};
 
+/// Who waits for `accept()` for longer waits for a server that does not call it.
+const LONG_NS: u64 = 1_000_000_000;
+
 /// Everything that was read about one listener. What could not be read is `None` or missing, and
 /// [`Self::unread`] says why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +103,15 @@ impl Evidence {
     /// Whether the accept queue is full: `sk_ack_backlog > sk_max_ack_backlog`.
     pub fn full(&self) -> bool {
         self.listener.full()
+    }
+
+    /// Whether the accept queue is at its limit in some sample, or held somebody for so long that
+    /// nobody seems to accept.
+    pub fn waits_for_accept(&self) -> bool {
+        let limit = self.listener.send_q.unwrap_or(u32::MAX);
+        let at_limit = |sample: &QueueSample| sample.recv_q > 0 && sample.recv_q >= limit;
+        let long = self.waiting.is_some_and(|waiting| waiting.oldest_ns >= LONG_NS);
+        self.queue.iter().any(at_limit) || (long && self.queue.iter().all(|s| s.recv_q > 0))
     }
 
     /// Whether the SYN queue is.

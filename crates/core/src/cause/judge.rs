@@ -7,8 +7,9 @@ use super::{
     evidence::{Evidence, Member},
     processes::{Candidate, Reason},
     task::Holder,
+    words,
 };
-use crate::text::duration::period;
+use crate::{explain::Lang, text::duration::period};
 
 /// Fewer SYN cookies are no flood.
 const FLOOD: u64 = 20;
@@ -37,6 +38,17 @@ pub struct Finding {
     pub evidence: Vec<String>,
     /// The values that carry it, by name.
     pub values: Vec<(&'static str, u64)>,
+}
+
+impl Finding {
+    /// What to do about it: the catalog's advice, with the process that it is about.
+    pub fn advice(&self, lang: Lang) -> String {
+        let advice = self.id.advice(lang);
+        match self.values.iter().find(|(name, _)| *name == "pid") {
+            Some((_, pid)) => advice.replace("PID", &pid.to_string()),
+            None => advice,
+        }
+    }
 }
 
 /// What became of one cause.
@@ -80,7 +92,7 @@ struct Case<'a> {
     reasons: Vec<Reason>,
     /// Whether too little could be read of what some candidate does.
     dark: bool,
-    /// Whether the accept queue was full, or at its limit.
+    /// Whether the accept queue was full, or nobody seems to accept.
     accept_queue: bool,
 }
 
@@ -90,14 +102,12 @@ impl<'a> Case<'a> {
         let candidates = candidates(evidence);
         let of = |holder: &&'a Holder| Candidate::new(evidence, holder, flow);
         let seen: Vec<Candidate> = candidates.iter().map(of).collect();
-        let limit = evidence.listener.send_q.unwrap_or(u32::MAX);
-        let at_limit = |recv_q: u32| recv_q > 0 && recv_q >= limit;
         Self {
             evidence,
             flow,
             reasons: seen.iter().flat_map(Candidate::reasons).collect(),
             dark: seen.iter().any(|c| c.is_dark() || (c.is_cut() && c.reasons().is_empty())),
-            accept_queue: evidence.queue.iter().any(|s| at_limit(s.recv_q)),
+            accept_queue: evidence.waits_for_accept(),
             candidates,
         }
     }
@@ -355,7 +365,7 @@ impl<'a> Case<'a> {
              ({}/{}): the kernel chooses by the client's address and port, not by who has room",
             roomy.len(),
             members.len(),
-            most.owner,
+            words::escaped(&most.owner),
             most.recv_q,
             most.send_q.unwrap_or_default()
         );

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::text::duration::period;
 
+/// Who used so much CPU time without any `accept()` is busy, nanoseconds, however much more it wants:
+/// one takes microseconds.
+const ENOUGH_NS: u64 = 20_000_000;
 /// Part of the periods in which a group was throttled, percent, from which on that holds it up.
 const THROTTLED: u64 = 50;
 /// Part of the time for which a group's threads all stood still for memory, percent.
@@ -56,7 +59,8 @@ impl<'a> Candidate<'a> {
     }
 
     /// The first that holds, in this order: who is stopped can do nothing else, and `accept()`
-    /// that fails explains whatever its caller does next. Who is throttled may besides be busy.
+    /// that fails explains whatever its caller does next. Who is throttled may besides be busy,
+    /// and who is busy may want more than it gets.
     pub(super) fn reasons(&self) -> Vec<Reason> {
         let first = self
             .frozen()
@@ -67,11 +71,12 @@ impl<'a> Candidate<'a> {
         if first.is_some() {
             return first.into_iter().collect();
         }
+        let spins = self.spins();
         if let Some(throttled) = self.throttled() {
-            let busy = self.spins().and_then(|()| self.busy());
-            return std::iter::once(throttled).chain(busy).collect();
+            return std::iter::once(throttled).chain(spins).collect();
         }
-        let then = self.starved().or_else(|| self.busy()).or_else(|| self.elsewhere());
+        let then =
+            spins.or_else(|| self.starved()).or_else(|| self.busy()).or_else(|| self.elsewhere());
         then.into_iter().collect()
     }
 
@@ -98,7 +103,7 @@ impl<'a> Candidate<'a> {
 
     fn frozen(&self) -> Option<Reason> {
         let group = self.holder.groups.iter().find(|group| group.frozen)?;
-        let (who, path) = (words::process(self.holder), &group.path);
+        let (who, path) = (words::process(self.holder), words::escaped(&group.path));
         let text = format!("{who} does not run: its control group {path} is frozen");
         Some(self.reason_of(CauseId::Stopped, text, []))
     }
@@ -172,7 +177,7 @@ impl<'a> Candidate<'a> {
             };
             let text = format!(
                 "{who} is held up by memory: its control group {} uses {} of {}{how}",
-                group.path,
+                words::escaped(&group.path),
                 words::bytes(memory.current),
                 words::bytes(memory.limit),
             );
@@ -207,7 +212,7 @@ impl<'a> Candidate<'a> {
             words::process(self.holder),
             period(quota.quota_us * 1000),
             period(quota.period_us * 1000),
-            group.path,
+            words::escaped(&group.path),
             quota.throttled,
             quota.periods,
         );
@@ -221,7 +226,7 @@ impl<'a> Candidate<'a> {
     }
 
     fn starved(&self) -> Option<Reason> {
-        let part = |doing: &Doing| match doing {
+        let part = |_: &Thread, doing: &Doing| match doing {
             Doing::Starved(part) => Some(*part),
             _ => None,
         };
@@ -234,26 +239,40 @@ impl<'a> Candidate<'a> {
         Some(self.reason_of(CauseId::CpuStarved, text, values))
     }
 
-    /// Whether a throttled process used what it got without any `accept()`.
-    fn spins(&self) -> Option<()> {
-        (self.flow.accepting == Accepting::No).then_some(())
+    /// A thread without enough CPU that used what it got, and it was not for `accept()`.
+    fn spins(&self) -> Option<Reason> {
+        if self.flow.accepting != Accepting::No || self.acceptors_gone() {
+            return None;
+        }
+        let wants = |thread: &Thread, doing: &Doing| {
+            let ran = thread.second.run_ns.saturating_sub(thread.first.run_ns);
+            (matches!(doing, Doing::Starved(_) | Doing::Running(_)) && ran >= ENOUGH_NS)
+                .then_some(ran)
+        };
+        let (thread, ran) = self.most(wants)?;
+        let part = percent(ran, self.evidence.apart_ns);
+        Some(self.busy_in(thread, part))
     }
 
     fn busy(&self) -> Option<Reason> {
         if self.flow.accepts() || self.acceptors_gone() {
             return None;
         }
-        let part = |doing: &Doing| match doing {
+        let part = |_: &Thread, doing: &Doing| match doing {
             Doing::Running(part) => Some(*part),
             _ => None,
         };
         let (thread, part) = self.most(part)?;
+        Some(self.busy_in(thread, part))
+    }
+
+    fn busy_in(&self, thread: &Thread, part: u64) -> Reason {
         let text = format!(
             "{} is on a CPU {part} % of the time and does not call accept()",
             words::thread(thread, self.holder)
         );
         let values = [("tid", u64::from(thread.tid)), ("cpu_percent", part)];
-        Some(self.reason_of(CauseId::Busy, text, values))
+        self.reason_of(CauseId::Busy, text, values)
     }
 
     /// Who could accept sleeps elsewhere, or nobody does.
@@ -309,17 +328,16 @@ impl<'a> Candidate<'a> {
         } else if self.is_dark() || self.is_cut() {
             return None;
         } else {
-            let n = self.holder.thread_count;
-            let threads = if n == 1 { "thread".to_owned() } else { format!("{n} threads") };
+            let threads = match self.holder.thread_count {
+                1 => format!("the only thread of {} does not wait", words::process(self.holder)),
+                n => format!("none of the {n} threads of {} waits", words::process(self.holder)),
+            };
             let ended = if self.holder.threads_ended == Some(true) {
                 "; the one that did may be among those that have ended"
             } else {
                 ""
             };
-            format!(
-                "none of {}'s {threads} waits on this socket, in accept(), poll() or epoll{ended}",
-                words::process(self.holder)
-            )
+            format!("{threads} on this socket, in accept(), poll() or epoll{ended}")
         };
         Some(self.reason_of(CauseId::NoAcceptor, text, []))
     }
@@ -329,7 +347,7 @@ impl<'a> Candidate<'a> {
         let waiter = self.waiters().next().filter(|_| self.acceptors_gone())?;
         let text = format!(
             "thread {}/{} of {}, which waited on this socket before, has ended",
-            waiter.comm,
+            words::escaped(&waiter.comm),
             waiter.tid,
             words::process(self.holder)
         );
@@ -348,11 +366,11 @@ impl<'a> Candidate<'a> {
     }
 
     /// The thread of which `part` says most.
-    fn most(&self, part: impl Fn(&Doing) -> Option<u64>) -> Option<(&'a Thread, u64)> {
+    fn most(&self, part: impl Fn(&Thread, &Doing) -> Option<u64>) -> Option<(&'a Thread, u64)> {
         let known: Vec<u32> = self.waiters().map(|waiter| waiter.tid).collect();
         let meant = |tid: u32| known.is_empty() || known.contains(&tid);
         let threads = self.threads.iter().filter(|(thread, _)| meant(thread.tid));
-        let of = threads.filter_map(|(thread, doing)| Some((*thread, part(doing)?)));
+        let of = threads.filter_map(|(thread, doing)| Some((*thread, part(thread, doing)?)));
         of.max_by_key(|(thread, part)| (*part, thread.tid == self.holder.pid))
     }
 
@@ -393,10 +411,8 @@ impl<'a> Candidate<'a> {
             could.truncate(1);
             return could;
         }
-        // Of several threads the one that accepted may be among those that have ended.
-        let alone = self.holder.thread_count == 1;
-        let ended = self.holder.threads_ended != Some(false);
-        if alone || !ended { could } else { Vec::new() }
+        // The one that accepted may be among those that have ended.
+        if self.holder.threads_ended == Some(false) { could } else { Vec::new() }
     }
 }
 

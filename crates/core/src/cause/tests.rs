@@ -140,6 +140,9 @@ fn throttled_only_in_half_of_the_periods_and_only_who_wants_to_run() {
 fn starved_is_runnable_and_not_running() {
     assert_eq!(of(vec![single(running(10, 0, 0))]), [CpuStarved]);
     assert_eq!(of(vec![single(running(10, 4, 90))]), [CpuStarved]);
+    // With that much it would have accepted, had it tried.
+    assert_eq!(of(vec![single(running(10, 12, 88))]), [Busy]);
+    assert_eq!(ids(&evidence(vec![single(running(10, 12, 88))])), [CpuStarved]);
     assert_eq!(of(vec![single(running(10, 50, 50))]), [Busy]);
 }
 
@@ -240,6 +243,11 @@ fn of_several_threads_only_one_that_is_certain_is_blocked() {
     );
     // Threads have ended: that one may be among them.
     assert_eq!(of(vec![several(true, pool)]), [NoAcceptor]);
+    let left = several(true, vec![sleeping(10, "clock_nanosleep")]);
+    assert!(
+        said(left.clone()).starts_with("the only thread of app/10 does not wait on this socket")
+    );
+    assert_eq!(of(vec![Holder { threads_ended: Some(false), ..left }]), [Blocked]);
     let waits = in_call(10, "futex", On::Futex(1, 12));
     let idle = several(false, vec![waits, lock(12, 9), lock(13, 9)]);
     assert_eq!(of(vec![idle]), [NoAcceptor]);

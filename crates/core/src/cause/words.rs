@@ -5,9 +5,26 @@ use super::task::{Call, Holder, On, Reading, Thread};
 /// Functions of a kernel stack that are named; the rest tells nobody more.
 const FRAMES: usize = 5;
 
+/// Characters of a name from outside that are shown.
+const LONGEST: usize = 200;
+
+/// A name from outside, without what a terminal would act on.
+pub(super) fn escaped(name: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut shown = String::new();
+    for c in name.chars().take(LONGEST) {
+        if c.is_control() || turns(c) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// `nginx/1234`.
 pub(super) fn process(holder: &Holder) -> String {
-    format!("{}/{}", holder.comm, holder.pid)
+    format!("{}/{}", escaped(&holder.comm), holder.pid)
 }
 
 /// `nginx/1234`, and of a thread that is not the main one `thread worker/1240 of nginx/1234`.
@@ -15,7 +32,7 @@ pub(super) fn thread(thread: &Thread, holder: &Holder) -> String {
     if thread.tid == holder.pid {
         process(holder)
     } else {
-        format!("thread {}/{} of {}", thread.comm, thread.tid, process(holder))
+        format!("thread {}/{} of {}", escaped(&thread.comm), thread.tid, process(holder))
     }
 }
 
@@ -33,7 +50,7 @@ pub(super) fn place(reading: &Reading) -> String {
 fn called(call: &Call) -> String {
     match &call.on {
         On::File(fd, what) if what.is_empty() => format!("{}({fd})", call.name),
-        On::File(fd, what) => format!("{}({fd}) on {what}", call.name),
+        On::File(fd, what) => format!("{}({fd}) on {}", call.name, escaped(what)),
         On::Listener | On::Epoll(_) | On::Futex(..) | On::Unknown => format!("{}()", call.name),
     }
 }
@@ -80,6 +97,13 @@ mod tests {
         assert_eq!(place(&at), "the kernel, at wait_woken");
         at.wchan = "0".to_owned();
         assert_eq!(place(&at), "a call that may not be read");
+    }
+
+    #[test]
+    fn a_name_cannot_write_on_the_terminal() {
+        let hostile = Holder { comm: "a\u{1b}[2J\n\u{202e}b".to_owned(), ..holder(10) };
+        assert_eq!(process(&hostile), "a\\u001b[2J\\u000a\\u202eb/10");
+        assert_eq!(escaped(&"x".repeat(5000)).len(), LONGEST);
     }
 
     #[test]

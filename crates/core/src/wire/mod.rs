@@ -6,6 +6,7 @@
 //! what it can; one that was read owns everything.
 
 mod audit;
+mod cause;
 mod client;
 mod closing;
 mod connection;
@@ -27,6 +28,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use audit::{Audit, AuditedCounter};
+pub use cause::{Cause, Found};
 pub use client::Client;
 pub use closing::{Loss, Summary};
 pub use connection::{Connection, Segments, Stage, Witnesses};
@@ -61,6 +63,8 @@ pub enum Line<'a> {
     Loss(Loss<'a>),
     /// The kernel's counters beside what was told.
     Audit(Audit<'a>),
+    /// Why a listener's queue is full.
+    Cause(Cause<'a>),
     /// A scenario of the lab.
     Scenario(Scenario<'a>),
     /// What one client believes.
@@ -71,13 +75,14 @@ pub enum Line<'a> {
 
 impl Line<'_> {
     /// Every kind, as `type` has it, in the order of the documentation.
-    pub const KINDS: [&'static str; 9] = [
+    pub const KINDS: [&'static str; 10] = [
         "run",
         "event",
         "connection",
         "listener",
         "loss",
         "audit",
+        "cause",
         "scenario",
         "client",
         "summary",

@@ -138,6 +138,12 @@ impl Investigator {
         }
     }
 
+    /// Whether its SYN queue is full, as far as that is known.
+    pub(crate) fn syn_queue_full(&self, inventory: &Inventory, listener: &Listener) -> bool {
+        let limit = self.syn_queue_limit(inventory, listener);
+        limit.is_some_and(|limit| limit > 0 && listener.syn_recv >= limit)
+    }
+
     fn syn_queue_limit(&self, inventory: &Inventory, listener: &Listener) -> Option<u32> {
         let sysctls = inventory.namespaces.get(&listener.netns)?.sysctls;
         forecast(self.features.as_ref()?, listener, &sysctls, None).syn_queue_limit

@@ -140,4 +140,8 @@ fn with_room_in_the_queue_no_process_is_to_blame() {
     let judged = judge(&room);
     assert_eq!(judged.causes, []);
     assert!(judged.ruled_out.contains(&(Blocked, "the accept queue has room".to_owned())));
+    // But whoever waits for long waits for somebody who does not accept.
+    let waiting = |oldest_ns| Some(Waiting { count: 3, oldest_ns, newest_ns: 700 * MS });
+    assert_eq!(ids(&Evidence { waiting: waiting(5_000 * MS), ..room.clone() }), [Blocked]);
+    assert_eq!(ids(&Evidence { waiting: waiting(900 * MS), ..room }), []);
 }
