@@ -22,6 +22,8 @@ pub enum Accepting {
 pub struct Flow {
     /// What `accept()` took.
     pub accepting: Accepting,
+    /// The most that it can have taken, where that is known.
+    pub at_most: Option<u64>,
     /// What was dropped at the listener.
     pub dropped: Option<u32>,
     /// The same in the second half of the time.
@@ -43,6 +45,7 @@ impl Flow {
         let was_full = queue.iter().any(|s| at_limit(s.recv_q));
         Self {
             accepting: accepting(evidence),
+            at_most: at_most(evidence),
             dropped: rise(queue.iter().map(|s| s.drops)),
             dropped_late: rise(late().map(|s| s.drops)),
             full_throughout: !queue.is_empty() && queue.iter().all(|s| at_limit(s.recv_q)),
@@ -75,15 +78,18 @@ fn accepting(evidence: &Evidence) -> Accepting {
     if at_least > 0 {
         return Accepting::AtLeast(at_least);
     }
-    // Each child that was made is counted before it enters a queue: of this namespace's.
-    let at_most = evidence.rises.map(|rises| {
-        (u64::from(first.recv_q) + rises.passive_opens).saturating_sub(u64::from(last.recv_q))
-    });
     let stood_still = first.recv_q > limit
         && evidence
             .full_for_ns()
             .is_some_and(|full| evidence.t_ns.saturating_sub(full) + COARSE_NS <= first.t_ns);
-    if at_most == Some(0) || stood_still { Accepting::No } else { Accepting::Unknown }
+    if at_most(evidence) == Some(0) || stood_still { Accepting::No } else { Accepting::Unknown }
+}
+
+/// Each child that was made is counted before it enters a queue: of this namespace's.
+fn at_most(evidence: &Evidence) -> Option<u64> {
+    let (first, last) = (evidence.queue.first()?, evidence.queue.last()?);
+    let came = u64::from(first.recv_q) + evidence.rises?.passive_opens;
+    Some(came.saturating_sub(u64::from(last.recv_q)))
 }
 
 /// How much the last of these is above the first.

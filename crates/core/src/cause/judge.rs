@@ -241,8 +241,9 @@ impl<'a> Case<'a> {
         }
         let dropped = self.flow.dropped.unwrap_or(0);
         let evidence = format!(
-            "accept() took {accepted} or more connections in {} while {dropped} segments were dropped, \
+            "accept() took {} in {} while {dropped} segments were dropped, \
              until the end",
+            self.taken(accepted),
             self.lasted()
         );
         let values = vec![("accepted_at_least", accepted), ("dropped", dropped.into())];
@@ -264,7 +265,8 @@ impl<'a> Case<'a> {
         }
         let left = self.evidence.queue.last().map_or(0, |s| s.recv_q);
         let mut evidence = format!(
-            "accept() took {accepted} or more connections in {}, and {left} are left in the queue",
+            "accept() took {} in {}, and {left} are left in the queue",
+            self.taken(accepted),
             self.lasted()
         );
         let mut values = vec![("accepted_at_least", accepted), ("recv_q", left.into())];
@@ -292,6 +294,15 @@ impl<'a> Case<'a> {
     /// What makes accepts slow by itself.
     fn explained(&self) -> Option<CauseId> {
         self.reasons.first().map(|reason| reason.id)
+    }
+
+    /// How many connections `accept()` took, of which so many are certain.
+    fn taken(&self, at_least: u64) -> String {
+        match self.flow.at_most.filter(|most| *most >= at_least) {
+            Some(most) if most == at_least => format!("{most} connections"),
+            Some(most) => format!("{at_least} to {most} connections"),
+            None => format!("{at_least} or more connections"),
+        }
     }
 
     fn lasted(&self) -> String {

@@ -28,6 +28,12 @@ fn a_queue_that_empties_was_a_burst_and_its_size_is_said() {
     assert_eq!(judged.main().unwrap().id, Burst);
     assert!(judged.causes[0].evidence[0].ends_with("a backlog of 188 would have held it"));
     assert!(judged.causes[0].values.contains(&("backlog_enough", 188)));
+    let taken = |passive_opens| {
+        let rises = Some(Rises { passive_opens, ..Rises::default() });
+        judge(&Evidence { rises, ..burst.clone() }).causes[0].evidence[0].clone()
+    };
+    assert!(taken(0).starts_with("accept() took 129 connections in 60"), "{}", taken(0));
+    assert!(taken(9).starts_with("accept() took 129 to 138 connections"), "{}", taken(9));
 }
 
 #[test]
