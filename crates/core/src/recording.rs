@@ -14,7 +14,9 @@ use overflow_common::RawEvent;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{aggregates::Aggregates, audit::Look, listeners::Inventory, loss::Loss};
+use crate::{
+    aggregates::Aggregates, audit::Look, cause::Evidence, listeners::Inventory, loss::Loss,
+};
 
 const MAGIC: &[u8; 8] = b"overflow";
 /// The format's version; a reader refuses later ones.
@@ -69,6 +71,8 @@ pub enum Frame {
     /// The kernel's counters, after everything that they count was told. Recordings of versions
     /// that did not audit have none.
     Look(Box<Look>),
+    /// What a look at the holders of a full listener showed. Recordings without `--why` have none.
+    Evidence(Box<Evidence>),
     /// A second went by: CLOCK_MONOTONIC nanoseconds.
     Tick(u64),
     /// Tracing ended: CLOCK_MONOTONIC nanoseconds.
@@ -151,6 +155,7 @@ impl<W: Write> Recorder<W> {
             }
             Frame::Losses(losses) => self.put(b'L', &serde_json::to_vec(losses)?),
             Frame::Look(look) => self.put(b'C', &serde_json::to_vec(look)?),
+            Frame::Evidence(evidence) => self.put(b'W', &serde_json::to_vec(evidence)?),
             Frame::Tick(t_ns) => self.put(b'T', &t_ns.to_le_bytes()),
             Frame::End(t_ns) => {
                 self.put(b'X', &t_ns.to_le_bytes())?;
@@ -355,6 +360,7 @@ fn decode(kind: u8, payload: &[u8]) -> Option<Frame> {
         }
         b'L' => Frame::Losses(serde_json::from_slice(payload).ok()?),
         b'C' => Frame::Look(serde_json::from_slice(payload).ok()?),
+        b'W' => Frame::Evidence(serde_json::from_slice(payload).ok()?),
         b'T' => Frame::Tick(number()?),
         b'X' => Frame::End(number()?),
         _ => return None,

@@ -9,6 +9,7 @@ mod kernel_counts;
 mod live;
 mod stop;
 mod looks;
+mod whys;
 mod listener_totals;
 mod listener_cache;
 

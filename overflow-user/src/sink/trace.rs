@@ -6,6 +6,7 @@ pub use super::{trace_json::JsonLines, trace_text::TraceText};
 pub use overflow_core::aggregates::{Full, Waits};
 use overflow_core::{
     audit::NamespaceAudit,
+    cause::{Change, Evidence, Judgement},
     decode::Event,
     listeners::{Inventory, Listener, Sysctls},
     loss::Loss,
@@ -172,6 +173,17 @@ pub struct Audited<'a> {
     pub namespaces: &'a [NamespaceAudit],
 }
 
+/// Why a listener is full, by one look.
+#[derive(Clone, Copy, Debug)]
+pub struct Caused<'a> {
+    /// What was seen.
+    pub evidence: &'a Evidence,
+    /// What it means.
+    pub judgement: &'a Judgement,
+    /// What it adds to the looks before.
+    pub change: &'a Change,
+}
+
 /// The end.
 #[derive(Debug)]
 pub struct Closing<'a> {
@@ -210,6 +222,8 @@ pub enum Message<'a> {
     Interval(&'a Interval<'a>),
     /// The kernel's counters were read and compared with what was told.
     Audit(&'a Audited<'a>),
+    /// The holders of a full listener were looked at.
+    Cause(&'a Caused<'a>),
     /// A second went by.
     Second(&'a Snapshot<'a>),
     /// Everything was handed over; only the summary follows.

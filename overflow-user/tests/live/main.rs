@@ -25,6 +25,7 @@ mod top_live;
 mod trace;
 mod trace_live;
 mod two_hosts;
+mod why;
 
 use std::{process::ExitCode, thread};
 
@@ -45,6 +46,10 @@ fn main() -> ExitCode {
         sockets::serve();
         return ExitCode::SUCCESS;
     }
+    if why::is_server() {
+        why::serve();
+        return ExitCode::SUCCESS;
+    }
     let mut args = Arguments::from_args();
     let processors = thread::available_parallelism().map_or(1, usize::from);
     args.test_threads.get_or_insert(processors.min(THREADS));
@@ -63,6 +68,7 @@ fn main() -> ExitCode {
         top_live::TESTS,
         trace_live::TESTS,
         two_hosts::TESTS,
+        why::TESTS,
     ];
     let trials = groups.into_iter().flatten().flat_map(|group| group.trials(!args.list));
     libtest_mimic::run(&args, trials.collect()).exit_code()

@@ -72,23 +72,23 @@ fn accepting(evidence: &Evidence) -> Accepting {
     let refilled = first.recv_q > limit
         && evidence.waiting.is_some_and(|w| {
             let came = evidence.t_ns.saturating_sub(w.newest_ns);
-            came > first.t_ns + COARSE_NS && w.count >= last.recv_q
+            came > first.t_ns.saturating_add(COARSE_NS) && w.count >= last.recv_q
         });
     let at_least = shorter.max(u64::from(refilled));
     if at_least > 0 {
         return Accepting::AtLeast(at_least);
     }
     let stood_still = first.recv_q > limit
-        && evidence
-            .full_for_ns()
-            .is_some_and(|full| evidence.t_ns.saturating_sub(full) + COARSE_NS <= first.t_ns);
+        && evidence.full_for_ns().is_some_and(|full| {
+            evidence.t_ns.saturating_sub(full).saturating_add(COARSE_NS) <= first.t_ns
+        });
     if at_most(evidence) == Some(0) || stood_still { Accepting::No } else { Accepting::Unknown }
 }
 
 /// Each child that was made is counted before it enters a queue: of this namespace's.
 fn at_most(evidence: &Evidence) -> Option<u64> {
     let (first, last) = (evidence.queue.first()?, evidence.queue.last()?);
-    let came = u64::from(first.recv_q) + evidence.rises?.passive_opens;
+    let came = evidence.rises?.passive_opens.saturating_add(first.recv_q.into());
     Some(came.saturating_sub(u64::from(last.recv_q)))
 }
 

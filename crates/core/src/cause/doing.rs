@@ -47,6 +47,8 @@ pub(super) enum Sleep {
     Futex(u64),
     /// Uninterruptibly, as for a disk.
     Disk,
+    /// For a time to pass.
+    Timer,
     /// For something else.
     Call,
     /// It cannot be seen for what.
@@ -58,7 +60,7 @@ impl Sleep {
     pub(super) const fn is_idle(self) -> bool {
         match self {
             Self::Edge | Self::Disarmed | Self::Events | Self::Signal | Self::Join(_) => true,
-            Self::Futex(_) | Self::Disk | Self::Call | Self::Unknown => false,
+            Self::Futex(_) | Self::Disk | Self::Timer | Self::Call | Self::Unknown => false,
         }
     }
 }
@@ -124,6 +126,9 @@ fn asleep(thread: &Thread, holder: &Holder) -> Doing {
             Sleep::Join(*tid)
         }
         ("futex", On::Futex(address, _)) => Sleep::Futex(*address),
+        ("nanosleep" | "clock_nanosleep", _) => Sleep::Timer,
+        // What a signal interrupted: poll(), a futex or a timer.
+        ("restart_syscall", _) => by_wchan(wchan),
         _ => Sleep::Call,
     };
     Doing::Asleep(sleep)
@@ -152,6 +157,7 @@ fn by_wchan(wchan: &str) -> Sleep {
         | "poll_schedule_timeout.constprop.0"
         | "io_cqring_wait" => Sleep::Events,
         "sigsuspend" | "do_sigtimedwait" => Sleep::Signal,
+        "hrtimer_nanosleep" | "do_nanosleep" => Sleep::Timer,
         "" | "0" => Sleep::Unknown,
         _ => Sleep::Call,
     }
@@ -226,7 +232,9 @@ mod tests {
         assert_eq!(asleep("futex", On::Futex(64, 12)), Sleep::Join(12));
         // A futex may hold its own waiter's id, or one of another process.
         assert_eq!(asleep("futex", On::Futex(64, 10)), Sleep::Futex(64));
-        assert_eq!(asleep("clock_nanosleep", On::Unknown), Sleep::Call);
+        assert_eq!(asleep("clock_nanosleep", On::Unknown), Sleep::Timer);
+        assert_eq!(asleep("flock", On::File(3, String::new())), Sleep::Call);
+        assert_eq!(asleep("restart_syscall", On::Unknown), Sleep::Unknown);
     }
 
     #[test]

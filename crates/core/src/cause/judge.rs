@@ -195,7 +195,8 @@ impl<'a> Case<'a> {
             }
             CauseId::FdLimit => {
                 let known = candidates().filter_map(|h| h.descriptors);
-                let fds = known.max_by_key(|fds| fds.open * 1000 / fds.limit.max(1))?;
+                let fds =
+                    known.max_by_key(|fds| fds.open.saturating_mul(1000) / fds.limit.max(1))?;
                 Some(format!("{} of {} file descriptors are open", fds.open, fds.limit))
             }
             CauseId::Memory => {
@@ -321,7 +322,7 @@ impl<'a> Case<'a> {
         };
         let (sent, back) = (rises.cookies_sent, rises.cookies_back);
         if sent >= FLOOD && self.evidence.apart_ns >= ROUND_TRIP_NS {
-            if back * COMES_BACK >= sent {
+            if back.saturating_mul(COMES_BACK) >= sent {
                 return Outcome::RuledOut(format!("{back} of {sent} SYN cookies came back"));
             }
             let evidence = format!(
@@ -366,7 +367,7 @@ impl<'a> Case<'a> {
         if !self.accept_queue {
             return Outcome::RuledOut("the accept queue has room".to_owned());
         }
-        let has_room = |m: &&Member| m.send_q.is_some_and(|limit| m.recv_q * 2 <= limit);
+        let has_room = |m: &&Member| m.send_q.is_some_and(|limit| m.recv_q <= limit / 2);
         let roomy: Vec<&Member> = members.iter().filter(has_room).collect();
         let Some(most) = roomy.iter().min_by_key(|m| m.recv_q) else {
             return Outcome::RuledOut("the other sockets of its group are as full".to_owned());

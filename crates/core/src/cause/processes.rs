@@ -160,7 +160,9 @@ impl<'a> Candidate<'a> {
         let who = words::process(self.holder);
         for group in &self.holder.groups {
             let Some(memory) = group.memory else { continue };
-            let stalled = memory.stalled_us.map(|us| percent(us * 1000, self.evidence.apart_ns));
+            let stalled = memory
+                .stalled_us
+                .map(|us| percent(us.saturating_mul(1000), self.evidence.apart_ns));
             let full = percent(memory.current, memory.limit) >= AT_LIMIT;
             let held = memory.under_oom
                 || stalled.is_some_and(|part| part >= STALLED)
@@ -210,8 +212,8 @@ impl<'a> Candidate<'a> {
             "{} may use {} of CPU time in every {}, and its control group {} was throttled in {} of \
              {} periods",
             words::process(self.holder),
-            period(quota.quota_us * 1000),
-            period(quota.period_us * 1000),
+            period(quota.quota_us.saturating_mul(1000)),
+            period(quota.period_us.saturating_mul(1000)),
             words::escaped(&group.path),
             quota.throttled,
             quota.periods,
@@ -388,15 +390,20 @@ impl<'a> Candidate<'a> {
         if !known.is_empty() {
             return known.into_iter().filter(|(_, sleep)| !sleep.is_idle()).collect();
         }
-        let edge = asleep().any(|(_, sleep)| matches!(sleep, Sleep::Edge | Sleep::Disarmed));
+        // An event loop that has the socket and sleeps is not held up; what others of its process
+        // wait for is their own work.
+        let has = |wanted: &[Sleep]| asleep().any(|(_, sleep)| wanted.contains(&sleep));
+        let (ours, idle) = (has(&[Sleep::Edge, Sleep::Disarmed]), has(&[Sleep::Events]));
         let shared =
             |address: u64| asleep().filter(|(_, s)| *s == Sleep::Futex(address)).count() > 1;
         let mut could: Vec<_> = asleep()
             .filter(|(_, sleep)| match sleep {
-                // Threads that share one are a pool that waits for work. A runtime with an
-                // edge-triggered set parks its threads, each at its own.
-                Sleep::Futex(address) => !edge && !shared(*address),
-                Sleep::Disk | Sleep::Call => true,
+                Sleep::Disk => true,
+                Sleep::Call => !ours,
+                // Threads that share one are a pool that waits for work.
+                Sleep::Futex(address) => !ours && !shared(*address),
+                // Beside an event loop it is something that is done again and again.
+                Sleep::Timer => !ours && !idle,
                 Sleep::Edge
                 | Sleep::Disarmed
                 | Sleep::Events
@@ -406,7 +413,7 @@ impl<'a> Candidate<'a> {
             })
             .collect();
         let certain = |t: &Thread, sleep: Sleep| sleep == Sleep::Disk || accepts_by_name(&t.comm);
-        could.sort_by_key(|(t, sleep)| !certain(t, *sleep));
+        could.sort_by_key(|(t, sleep)| (!certain(t, *sleep), *sleep == Sleep::Timer));
         if could.first().is_some_and(|(t, sleep)| certain(t, *sleep)) {
             could.truncate(1);
             return could;

@@ -271,7 +271,19 @@ fn a_runtime_with_an_edge_triggered_set_parks_its_threads() {
     };
     assert_eq!(of(vec![with(park(10, 7))]), [NoAcceptor]);
     assert_eq!(of(vec![with(running(10, 90, 0))]), [Busy]);
-    assert_eq!(of(vec![with(sleeping(10, "clock_nanosleep"))]), [Blocked]);
+    // What its other threads do is not for the event loop.
+    assert_eq!(of(vec![with(sleeping(10, "clock_nanosleep"))]), [NoAcceptor]);
+    assert_eq!(of(vec![with(sleeping(10, "recvfrom"))]), [NoAcceptor]);
+    assert_eq!(of(vec![with(in_state('D'))]), [Blocked]);
+}
+
+#[test]
+fn a_thread_that_only_waits_for_a_time_is_the_least_likely() {
+    let ticker = |tid| sleeping(tid, "clock_nanosleep");
+    let both = with_threads(10, vec![ticker(10), sleeping(11, "recvfrom")]);
+    assert!(said(both).starts_with("thread app/11 of app/10 sleeps in recvfrom()"));
+    let idle = with_threads(10, vec![ticker(10), sleeping(11, "epoll_wait")]);
+    assert_eq!(of(vec![idle]), [NoAcceptor]);
 }
 
 #[test]
@@ -318,6 +330,46 @@ fn several_processes_can_have_several_causes() {
     assert_eq!(judged.causes.iter().map(|c| c.id).collect::<Vec<_>>(), [Stopped, Busy]);
     assert_eq!(judged.causes[0].evidence.len(), 2);
     assert_eq!(judged.causes[0].values[0], ("pid", 11));
+}
+
+/// A recording can come from anybody.
+#[test]
+fn nonsense_is_judged_without_a_panic() {
+    let most = Quota {
+        quota_us: u64::MAX,
+        period_us: u64::MAX,
+        periods: u64::MAX,
+        throttled: u64::MAX,
+        throttled_us: u64::MAX,
+    };
+    let memory = Memory {
+        current: u64::MAX,
+        limit: 0,
+        hits: u64::MAX,
+        stalled_us: Some(u64::MAX),
+        under_oom: false,
+    };
+    let thread = Thread { second: reading('R', u64::MAX, u64::MAX), ..in_state('R') };
+    let mut holder = Holder {
+        groups: vec![group(Some(most), None), group(None, Some(memory))],
+        descriptors: Some(Descriptors { open: u64::MAX - 1, limit: u64::MAX }),
+        ..single(thread)
+    };
+    for apart_ns in [0, u64::MAX] {
+        let mut evidence = Evidence { apart_ns, t_ns: u64::MAX, ..evidence(vec![holder.clone()]) };
+        let (passive_opens, cookies_sent, cookies_back) = (u64::MAX, u64::MAX, u64::MAX);
+        evidence.rises = Some(Rises { passive_opens, cookies_sent, cookies_back });
+        evidence.listener.syn_recv = u32::MAX;
+        evidence.listener.send_q = Some(u32::MAX);
+        for sample in &mut evidence.queue {
+            (sample.t_ns, sample.recv_q, sample.drops) = (u64::MAX, u32::MAX, Some(u32::MAX));
+        }
+        judge(&evidence);
+        evidence.queue[1].recv_q = 0;
+        judge(&evidence);
+    }
+    holder.threads.clear();
+    judge(&evidence(vec![holder]));
 }
 
 #[test]

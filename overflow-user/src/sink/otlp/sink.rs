@@ -174,6 +174,7 @@ impl Sink for Exported {
             Message::Suppressed(_)
             | Message::Interval(_)
             | Message::Audit(_)
+            | Message::Cause(_)
             | Message::Close(_)
             | Message::Flush => {}
         }

@@ -1,0 +1,45 @@
+//! The causes' part of the pipeline: what looks at holders showed is judged and handed on.
+
+use std::{collections::BTreeMap, io};
+
+use super::Engine;
+use crate::{
+    pipeline::whys::Socket,
+    sink::trace::{Caused, Message, Sink},
+};
+use overflow_core::cause::{Evidence, evidence::QueueSample, judge};
+
+impl Engine {
+    /// Whether a listener became full that nobody has looked at.
+    pub(crate) fn any_newly_full(&self) -> bool {
+        self.whys.any_new()
+    }
+
+    /// Whether the holders of any listener are to be looked at.
+    pub(crate) fn any_to_look_at(&self) -> bool {
+        self.whys.any()
+    }
+
+    /// The listeners whose holders are to be looked at, with their queues when they were full.
+    pub(crate) fn to_look_at(&mut self) -> BTreeMap<Socket, Option<QueueSample>> {
+        self.whys.take()
+    }
+
+    /// Only these were found at a look.
+    pub(crate) fn looked_at(&mut self, found: &[Evidence]) {
+        let there =
+            |socket: Socket| found.iter().any(|e| (e.listener.netns, e.listener.inode) == socket);
+        self.whys.keep(there);
+    }
+
+    /// Judges what was seen of a full listener.
+    pub(super) fn evidence(&mut self, evidence: &Evidence) -> io::Result<()> {
+        if !self.options.filter.listener(&evidence.listener) {
+            return Ok(());
+        }
+        let judgement = judge(evidence);
+        let change = self.whys.look(evidence, &judgement);
+        let caused = Caused { evidence, judgement: &judgement, change: &change };
+        self.sinks.handle(Message::Cause(&caused))
+    }
+}

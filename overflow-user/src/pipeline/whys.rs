@@ -1,0 +1,118 @@
+//! Which listeners became full and are to be looked at, and what the looks at them said.
+
+use std::collections::BTreeMap;
+
+use super::listener_totals::ListenerKey;
+use overflow_core::{
+    cause::{Change, Episode, Evidence, Judgement, evidence::QueueSample},
+    decode::Event,
+};
+
+/// Listeners that wait for a look; of more than a look takes, those that overflowed first.
+const WAITING: usize = 64;
+/// Listeners whose episodes are kept apart; the rest are looked at each time as for the first time.
+const EPISODES: usize = 4096;
+
+/// A listener: the inode numbers of its network namespace and of its socket.
+pub(crate) type Socket = (u32, u64);
+
+/// Listeners whose accept queue was seen full.
+#[derive(Debug, Default)]
+pub(crate) struct Whys {
+    /// Those that nobody has looked at since, with their queue when it was full.
+    waiting: BTreeMap<Socket, QueueSample>,
+    /// Those that were full at the last look.
+    episodes: BTreeMap<Socket, Episode>,
+}
+
+impl Whys {
+    /// Takes note of a full queue.
+    pub(crate) fn event(&mut self, key: ListenerKey, observed: &Event) {
+        let ListenerKey::Socket(netns, ino) = key else { return };
+        let queues = [Some(&observed.before), observed.after.as_ref()];
+        let full = queues.into_iter().flatten().filter_map(|queue| queue.accept);
+        let Some((recv_q, _)) = full.filter(|(len, limit)| len > limit).last() else { return };
+        let socket = (netns, u64::from(ino));
+        if self.waiting.len() < WAITING {
+            let sample = QueueSample { t_ns: observed.t_ns, recv_q, drops: None };
+            self.waiting.entry(socket).or_insert(sample);
+        }
+    }
+
+    /// Whether a listener became full that nobody has looked at.
+    pub(crate) fn any_new(&self) -> bool {
+        self.waiting.keys().any(|socket| !self.episodes.contains_key(socket))
+    }
+
+    /// Whether any was full when it was last looked at, or since.
+    pub(crate) fn any(&self) -> bool {
+        !self.waiting.is_empty() || !self.episodes.is_empty()
+    }
+
+    /// Those to be looked at now, the ones that nobody has looked at first.
+    pub(crate) fn take(&mut self) -> BTreeMap<Socket, Option<QueueSample>> {
+        let mut taken: BTreeMap<Socket, Option<QueueSample>> =
+            std::mem::take(&mut self.waiting).into_iter().map(|(s, q)| (s, Some(q))).collect();
+        for socket in self.episodes.keys() {
+            taken.entry(*socket).or_default();
+        }
+        taken
+    }
+
+    /// Takes what a look said. An episode ends with the first look that finds room.
+    pub(crate) fn look(&mut self, evidence: &Evidence, judgement: &Judgement) -> Change {
+        let socket = (evidence.listener.netns, evidence.listener.inode);
+        let since = evidence.queue.first().map_or(evidence.t_ns, |sample| sample.t_ns);
+        let known = self.episodes.remove(&socket);
+        let began = known.is_none();
+        let mut episode = known.unwrap_or_else(|| Episode::new(since));
+        let room = !evidence.listener.at_limit() && !evidence.syn_queue_full();
+        if room && !began {
+            return Change::Same;
+        }
+        let change = episode.look(judgement);
+        if !room && self.episodes.len() < EPISODES {
+            self.episodes.insert(socket, episode);
+        }
+        change
+    }
+
+    /// Forgets those that are none of `there` any more: they are gone, or not full.
+    pub(crate) fn keep(&mut self, there: impl Fn(Socket) -> bool) {
+        self.episodes.retain(|socket, _| there(*socket));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use overflow_core::cause::{
+        CauseId, judge,
+        sample::{evidence, sleeping, with_threads},
+    };
+
+    use super::*;
+
+    fn stuck(recv_q: u32) -> Evidence {
+        let mut evidence = evidence(vec![with_threads(10, vec![sleeping(10, "flock")])]);
+        evidence.listener.recv_q = recv_q;
+        evidence
+    }
+
+    #[test]
+    fn the_first_look_begins_an_episode_and_one_with_room_ends_it() {
+        let mut whys = Whys::default();
+        let look = |whys: &mut Whys, recv_q| {
+            let seen = stuck(recv_q);
+            whys.look(&seen, &judge(&seen))
+        };
+        assert_eq!(look(&mut whys, 129), Change::Began);
+        assert_eq!(look(&mut whys, 129), Change::Same);
+        assert_eq!(whys.episodes[&(1, 7)].cause(), Some(CauseId::Blocked));
+        assert_eq!((look(&mut whys, 3), whys.any()), (Change::Same, false));
+        // Full again: another episode. One that has emptied by the time of its first look, too.
+        assert_eq!(look(&mut whys, 3), Change::Began);
+        assert_eq!((look(&mut whys, 129), whys.any()), (Change::Began, true));
+        whys.keep(|socket| socket != (1, 7));
+        assert!(!whys.any());
+    }
+}
