@@ -70,6 +70,17 @@ impl Looker {
         self.investigator.look(&self.places, &inventory, sockets)
     }
 
+    /// What holds up listeners that are full now. Who accepts from the others is remembered.
+    pub fn first_causes(&mut self) -> io::Result<Vec<Evidence>> {
+        let inventory = self.listeners(&BTreeSet::new())?;
+        let full: Vec<Socket> =
+            self.full(&inventory).into_iter().map(|l| (l.netns, l.inode)).collect();
+        let others: Vec<&Listener> =
+            inventory.listeners.iter().filter(|l| !full.contains(&(l.netns, l.inode))).collect();
+        self.investigator.acquaint(&others);
+        self.investigator.look(&self.places, &inventory, &full)
+    }
+
     /// Remembers who waits on these listeners of an inventory now.
     pub fn acquaint(&mut self, listeners: &[&Listener]) {
         self.investigator.acquaint(listeners);

@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use super::{ConfineError, caps, ignore_signals, seccomp, second_process, wire};
-use overflow_core::{audit::Readings, listeners::Inventory};
-use overflow_host::Looker;
+use overflow_core::{audit::Readings, cause::Evidence, listeners::Inventory};
+use overflow_host::{Looker, causes::Socket};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The hidden command that [`serve`]s.
@@ -45,6 +45,9 @@ enum Request {
     /// The counters of all namespaces that were found before, and of these; of all that there are
     /// if the second says so.
     Counters(BTreeSet<u32>, bool),
+    /// What holds up these listeners: the inode numbers of their network namespaces and sockets. If
+    /// none is named, those that are full now, and who accepts from the others is remembered.
+    Causes(Vec<Socket>),
 }
 
 type Answer<T> = Result<T, String>;
@@ -92,6 +95,13 @@ impl Attribution {
         self.received().await
     }
 
+    /// What the holders of these listeners do; of those that are full now if none is named. To be
+    /// awaited to its end, as [`Self::inventory`] is.
+    pub(crate) async fn causes(&mut self, sockets: &[Socket]) -> io::Result<Vec<Evidence>> {
+        self.request(&Request::Causes(sockets.to_vec())).await?;
+        self.received().await
+    }
+
     async fn request(&mut self, request: &Request) -> io::Result<()> {
         let asked = self.requests.write_all(&wire::pack(request)?).await;
         asked.map_err(|error| self.gone(&error))
@@ -133,6 +143,8 @@ pub fn serve(confined: bool) -> Result<(), ConfineError> {
     answer(io::stdin().lock(), io::stdout().lock(), |request| match request {
         Request::Listeners(wanted) => packed(looker.listeners(&wanted)),
         Request::Counters(wanted, anew) => packed(looker.counters(&wanted, anew)),
+        Request::Causes(sockets) if sockets.is_empty() => packed(looker.first_causes()),
+        Request::Causes(sockets) => packed(looker.causes(&sockets)),
     })
     .map_err(ConfineError::step("cannot answer"))
 }
@@ -191,7 +203,7 @@ mod tests {
                 inventory
             })),
             Request::Counters(_, true) => packed::<Readings>(Err(io::Error::other("no procfs"))),
-            Request::Counters(_, false) => unreachable!(),
+            Request::Counters(_, false) | Request::Causes(_) => unreachable!(),
         };
         let (ended, answers) = asked(&requests.concat(), look);
         ended.unwrap();

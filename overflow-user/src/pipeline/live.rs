@@ -1,6 +1,7 @@
 //! Live tracing: the ring, the clock and the listeners of this host, turned into frames.
 
 mod audit;
+mod causes;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -103,6 +104,8 @@ pub struct Live {
     look_due: Due,
     /// When a third ACK was last dropped while its request stayed.
     retry_pending: Option<Instant>,
+    /// When the holders of full listeners are looked at, if they are.
+    whys: Option<causes::Looks>,
 }
 
 impl Live {
@@ -140,6 +143,7 @@ impl Live {
             beginning: Beginning::default(),
             look_due: Due::new(),
             retry_pending: None,
+            whys: None,
         })
     }
 
@@ -154,6 +158,12 @@ impl Live {
     #[must_use]
     pub fn exporting(self, export: Option<Export>) -> Self {
         Self { export, ..self }
+    }
+
+    /// Looks at who holds listeners that are full, and why nobody accepts.
+    #[must_use]
+    pub fn asking_why(self, why: bool) -> Self {
+        Self { whys: why.then(causes::Looks::new), ..self }
     }
 
     /// Audits from these counters on.
@@ -198,6 +208,10 @@ impl Live {
             self.note(Frame::Look(Box::new(look)))?;
         }
         self.note(Frame::Tick(monotonic_ns()))?;
+        if self.whys.is_some() {
+            self.look_at_holders().await?;
+            self.engine.flush()?;
+        }
         loop {
             let ended = async {
                 match &mut command {
@@ -226,6 +240,7 @@ impl Live {
                 // What happens from here on is not told, so the last look stays what it was.
                 return self.finish(command).await;
             }
+            self.why().await?;
             self.engine.flush()?;
         }
         let _ = self.caught_up().await?;

@@ -21,8 +21,8 @@ pub(crate) type Socket = (u32, u64);
 pub(crate) struct Whys {
     /// Those that nobody has looked at since, with their queue when it was full.
     waiting: BTreeMap<Socket, QueueSample>,
-    /// Those that were full at the last look.
-    episodes: BTreeMap<Socket, Episode>,
+    /// Those that were full at their last look, with when that was.
+    episodes: BTreeMap<Socket, (Episode, u64)>,
 }
 
 impl Whys {
@@ -49,12 +49,22 @@ impl Whys {
         !self.waiting.is_empty() || !self.episodes.is_empty()
     }
 
-    /// Those to be looked at now, the ones that nobody has looked at first.
-    pub(crate) fn take(&mut self) -> BTreeMap<Socket, Option<QueueSample>> {
-        let mut taken: BTreeMap<Socket, Option<QueueSample>> =
-            std::mem::take(&mut self.waiting).into_iter().map(|(s, q)| (s, Some(q))).collect();
-        for socket in self.episodes.keys() {
-            taken.entry(*socket).or_default();
+    /// At most so many to be looked at now: the ones that nobody has looked at, then those of which
+    /// that is longest ago.
+    pub(crate) fn take(&mut self, most: usize) -> BTreeMap<Socket, Option<QueueSample>> {
+        let mut taken = BTreeMap::new();
+        while taken.len() < most
+            && let Some((socket, sample)) = self.waiting.pop_first()
+        {
+            taken.insert(socket, Some(sample));
+        }
+        let mut known: Vec<(u64, Socket)> =
+            self.episodes.iter().map(|(socket, (_, looked))| (*looked, *socket)).collect();
+        known.sort_unstable();
+        for (_, socket) in known {
+            if taken.len() < most {
+                taken.entry(socket).or_default();
+            }
         }
         taken
     }
@@ -65,21 +75,21 @@ impl Whys {
         let since = evidence.queue.first().map_or(evidence.t_ns, |sample| sample.t_ns);
         let known = self.episodes.remove(&socket);
         let began = known.is_none();
-        let mut episode = known.unwrap_or_else(|| Episode::new(since));
+        let mut episode = known.map_or_else(|| Episode::new(since), |(episode, _)| episode);
         let room = !evidence.listener.at_limit() && !evidence.syn_queue_full();
         if room && !began {
             return Change::Same;
         }
         let change = episode.look(judgement);
         if !room && self.episodes.len() < EPISODES {
-            self.episodes.insert(socket, episode);
+            self.episodes.insert(socket, (episode, evidence.t_ns));
         }
         change
     }
 
-    /// Forgets those that are none of `there` any more: they are gone, or not full.
-    pub(crate) fn keep(&mut self, there: impl Fn(Socket) -> bool) {
-        self.episodes.retain(|socket, _| there(*socket));
+    /// Forgets one that is gone.
+    pub(crate) fn forget(&mut self, socket: Socket) {
+        self.episodes.remove(&socket);
     }
 }
 
@@ -107,12 +117,28 @@ mod tests {
         };
         assert_eq!(look(&mut whys, 129), Change::Began);
         assert_eq!(look(&mut whys, 129), Change::Same);
-        assert_eq!(whys.episodes[&(1, 7)].cause(), Some(CauseId::Blocked));
+        assert_eq!(whys.episodes[&(1, 7)].0.cause(), Some(CauseId::Blocked));
         assert_eq!((look(&mut whys, 3), whys.any()), (Change::Same, false));
         // Full again: another episode. One that has emptied by the time of its first look, too.
         assert_eq!(look(&mut whys, 3), Change::Began);
         assert_eq!((look(&mut whys, 129), whys.any()), (Change::Began, true));
-        whys.keep(|socket| socket != (1, 7));
+        whys.forget((1, 7));
         assert!(!whys.any());
+    }
+
+    #[test]
+    fn new_ones_are_looked_at_before_those_that_stay_full() {
+        let mut whys = Whys::default();
+        for inode in [8, 9] {
+            let mut seen = stuck(129);
+            (seen.listener.inode, seen.t_ns) = (inode, 100 - inode);
+            whys.look(&seen, &judge(&seen));
+        }
+        let full = QueueSample { t_ns: 5, recv_q: 129, drops: None };
+        whys.waiting.insert((1, 7), full);
+        assert!(whys.any_new());
+        let taken: Vec<_> = whys.take(2).into_iter().collect();
+        assert_eq!(taken, [((1, 7), Some(full)), ((1, 9), None)]);
+        assert!(!whys.any_new());
     }
 }

@@ -20,16 +20,15 @@ impl Engine {
         self.whys.any()
     }
 
-    /// The listeners whose holders are to be looked at, with their queues when they were full.
-    pub(crate) fn to_look_at(&mut self) -> BTreeMap<Socket, Option<QueueSample>> {
-        self.whys.take()
+    /// At most so many listeners whose holders are to be looked at, with their queues when they were
+    /// full.
+    pub(crate) fn to_look_at(&mut self, most: usize) -> BTreeMap<Socket, Option<QueueSample>> {
+        self.whys.take(most)
     }
 
-    /// Only these were found at a look.
-    pub(crate) fn looked_at(&mut self, found: &[Evidence]) {
-        let there =
-            |socket: Socket| found.iter().any(|e| (e.listener.netns, e.listener.inode) == socket);
-        self.whys.keep(there);
+    /// A look did not find this one any more.
+    pub(crate) fn is_gone(&mut self, socket: Socket) {
+        self.whys.forget(socket);
     }
 
     /// Judges what was seen of a full listener.
