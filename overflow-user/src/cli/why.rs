@@ -352,7 +352,7 @@ impl Why {
                 Ok(())
             }
             OutputFormat::Text => {
-                self.print(|page| why::text(page, evidence, judgement, self.detail))
+                self.print(|page| why::text(page, "", evidence, judgement, self.detail))
             }
         }
     }

@@ -11,6 +11,7 @@ use super::kernel_counts::KernelCounts;
 use crate::sink::trace::{Full, Totals, Waits};
 use overflow_core::{
     aggregates::ListenerCounts,
+    cause::CauseId,
     decode::Event,
     listeners::{Inventory, Listener, Sysctls},
     verdict::VerdictId,
@@ -87,6 +88,14 @@ impl Counted {
     pub(crate) fn phantom(&mut self) {
         self.total.phantoms += 1;
         self.recent.phantoms += 1;
+    }
+
+    /// Counts for how long its queue was full, nanoseconds.
+    pub(crate) fn full_for(&mut self, cause: CauseId, ns: u64) {
+        for totals in [&mut self.total, &mut self.recent] {
+            let sum = totals.full_by_cause.entry(cause).or_default();
+            *sum = sum.saturating_add(ns);
+        }
     }
 
     /// Counts what an event shows of the queues.

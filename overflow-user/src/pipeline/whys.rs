@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::listener_totals::ListenerKey;
 use overflow_core::{
-    cause::{Change, Episode, Evidence, Judgement, evidence::QueueSample},
+    cause::{CauseId, Change, Episode, Evidence, Judgement, evidence::QueueSample},
     decode::Event,
 };
 
@@ -15,6 +15,17 @@ const EPISODES: usize = 4096;
 
 /// A listener: the inode numbers of its network namespace and of its socket.
 pub(crate) type Socket = (u32, u64);
+
+/// What a look adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Looked {
+    /// To the causes.
+    pub(crate) change: Change,
+    /// The cause that the time in which it was full is due to.
+    pub(crate) cause: Option<CauseId>,
+    /// For how long it was full since the look before, or since it became so, nanoseconds.
+    pub(crate) full_ns: u64,
+}
 
 /// Listeners whose accept queue was seen full.
 #[derive(Debug, Default)]
@@ -30,8 +41,8 @@ impl Whys {
     pub(crate) fn event(&mut self, key: ListenerKey, observed: &Event) {
         let ListenerKey::Socket(netns, ino) = key else { return };
         let queues = [Some(&observed.before), observed.after.as_ref()];
-        let full = queues.into_iter().flatten().filter_map(|queue| queue.accept);
-        let Some((recv_q, _)) = full.filter(|(len, limit)| len > limit).last() else { return };
+        let mut full = queues.into_iter().flatten().filter_map(|queue| queue.accept);
+        let Some((recv_q, _)) = full.rfind(|(len, limit)| len > limit) else { return };
         let socket = (netns, u64::from(ino));
         if self.waiting.len() < WAITING {
             let sample = QueueSample { t_ns: observed.t_ns, recv_q, drops: None };
@@ -70,21 +81,25 @@ impl Whys {
     }
 
     /// Takes what a look said. An episode ends with the first look that finds room.
-    pub(crate) fn look(&mut self, evidence: &Evidence, judgement: &Judgement) -> Change {
+    pub(crate) fn look(&mut self, evidence: &Evidence, judgement: &Judgement) -> Looked {
         let socket = (evidence.listener.netns, evidence.listener.inode);
-        let since = evidence.queue.first().map_or(evidence.t_ns, |sample| sample.t_ns);
+        let full = |sample: &&QueueSample| {
+            sample.recv_q > 0
+                && evidence.listener.send_q.is_some_and(|limit| sample.recv_q >= limit)
+        };
+        let first = evidence.queue.iter().find(full).map_or(evidence.t_ns, |sample| sample.t_ns);
+        let last = evidence.queue.iter().rev().find(full).map_or(first, |sample| sample.t_ns);
         let known = self.episodes.remove(&socket);
-        let began = known.is_none();
-        let mut episode = known.map_or_else(|| Episode::new(since), |(episode, _)| episode);
-        let room = !evidence.listener.at_limit() && !evidence.syn_queue_full();
-        if room && !began {
-            return Change::Same;
-        }
+        let (mut episode, from) = known.unwrap_or_else(|| (Episode::new(first), first));
         let change = episode.look(judgement);
+        let room = !evidence.listener.at_limit() && !evidence.syn_queue_full();
+        // Between two looks that find it full it is taken to have been so.
+        let until = if room { last } else { evidence.t_ns };
+        let cause = episode.cause();
         if !room && self.episodes.len() < EPISODES {
-            self.episodes.insert(socket, (episode, evidence.t_ns));
+            self.episodes.insert(socket, (episode, until));
         }
-        change
+        Looked { change, cause, full_ns: until.saturating_sub(from) }
     }
 
     /// Forgets one that is gone.
@@ -102,26 +117,38 @@ mod tests {
 
     use super::*;
 
-    fn stuck(recv_q: u32) -> Evidence {
+    const MS: u64 = 1_000_000;
+
+    /// One that is full in all samples but the last, which has this length.
+    fn stuck(t_ms: u64, recv_q: u32) -> Evidence {
         let mut evidence = evidence(vec![with_threads(10, vec![sleeping(10, "flock")])]);
         evidence.listener.recv_q = recv_q;
+        for (i, sample) in (0_u64..).zip(&mut evidence.queue) {
+            sample.t_ns = (t_ms - 200 + 20 * i) * MS;
+        }
+        evidence.queue.last_mut().unwrap().recv_q = recv_q;
+        evidence.t_ns = t_ms * MS;
         evidence
     }
 
     #[test]
     fn the_first_look_begins_an_episode_and_one_with_room_ends_it() {
         let mut whys = Whys::default();
-        let look = |whys: &mut Whys, recv_q| {
-            let seen = stuck(recv_q);
-            whys.look(&seen, &judge(&seen))
+        let look = |whys: &mut Whys, t_ms, recv_q| {
+            let seen = stuck(t_ms, recv_q);
+            let looked = whys.look(&seen, &judge(&seen));
+            (looked.change, looked.full_ns / MS)
         };
-        assert_eq!(look(&mut whys, 129), Change::Began);
-        assert_eq!(look(&mut whys, 129), Change::Same);
+        assert_eq!(look(&mut whys, 1_000, 129), (Change::Began, 200));
+        assert_eq!(look(&mut whys, 6_000, 129), (Change::Same, 5_000));
         assert_eq!(whys.episodes[&(1, 7)].0.cause(), Some(CauseId::Blocked));
-        assert_eq!((look(&mut whys, 3), whys.any()), (Change::Same, false));
+        let (change, full_ms) = look(&mut whys, 11_000, 3);
+        assert!(change != Change::Began && full_ms == 4_980, "{change:?} {full_ms}");
+        assert!(!whys.any());
         // Full again: another episode. One that has emptied by the time of its first look, too.
-        assert_eq!(look(&mut whys, 3), Change::Began);
-        assert_eq!((look(&mut whys, 129), whys.any()), (Change::Began, true));
+        assert_eq!(look(&mut whys, 20_000, 3), (Change::Began, 180));
+        assert_eq!(look(&mut whys, 30_000, 129), (Change::Began, 200));
+        assert!(whys.any());
         whys.forget((1, 7));
         assert!(!whys.any());
     }
@@ -130,8 +157,8 @@ mod tests {
     fn new_ones_are_looked_at_before_those_that_stay_full() {
         let mut whys = Whys::default();
         for inode in [8, 9] {
-            let mut seen = stuck(129);
-            (seen.listener.inode, seen.t_ns) = (inode, 100 - inode);
+            let mut seen = stuck(1_000 - inode, 129);
+            seen.listener.inode = inode;
             whys.look(&seen, &judge(&seen));
         }
         let full = QueueSample { t_ns: 5, recv_q: 129, drops: None };

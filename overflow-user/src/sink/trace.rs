@@ -6,7 +6,7 @@ pub use super::{trace_json::JsonLines, trace_text::TraceText};
 pub use overflow_core::aggregates::{Full, Waits};
 use overflow_core::{
     audit::NamespaceAudit,
-    cause::{Change, Evidence, Judgement},
+    cause::{CauseId, Change, Evidence, Judgement},
     decode::Event,
     listeners::{Inventory, Listener, Sysctls},
     loss::Loss,
@@ -100,6 +100,9 @@ pub struct Totals {
     pub phantoms: u64,
     /// When the accept queue was full; `None` if its comings and goings are not traced.
     pub full: Option<Full>,
+    /// For how long queues were full, by the cause at the beginning, nanoseconds; as far as the holders
+    /// were looked at.
+    pub full_by_cause: BTreeMap<CauseId, u64>,
     /// How long children waited in the accept queue; `None` if that is not traced.
     pub waits: Option<Waits>,
 }
@@ -299,8 +302,13 @@ impl Totals {
             synack_retransmits,
             phantoms,
             full,
+            full_by_cause,
             waits,
         } = more;
+        for (cause, ns) in full_by_cause {
+            let sum = self.full_by_cause.entry(*cause).or_default();
+            *sum = sum.saturating_add(*ns);
+        }
         for (id, count) in verdicts {
             let sum = self.verdicts.entry(*id).or_default();
             *sum = sum.saturating_add(*count);

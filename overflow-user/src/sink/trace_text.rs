@@ -137,9 +137,8 @@ impl<W: Write> TraceText<W> {
             return Ok(());
         }
         let mut page = Page::new(self.opts);
-        let clock = page.paint(Tone::Dim, &self.clock(caused.evidence.t_ns));
-        page.line(&clock);
-        why::text(&mut page, caused.evidence, caused.judgement, Detail::default());
+        let margin = format!("{} ", self.clock(caused.evidence.t_ns));
+        why::text(&mut page, &margin, caused.evidence, caused.judgement, Detail::default());
         page.write_to(&mut self.out)
     }
 

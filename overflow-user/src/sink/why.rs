@@ -29,11 +29,19 @@ pub fn json(
     wire::line(out, &Line::Cause(wire::Cause::of(evidence, judgement, change)))
 }
 
-/// Adds what one look found: a line that names the cause, what shows it, and what to do.
-pub fn text(page: &mut Page, evidence: &Evidence, judgement: &Judgement, detail: Detail) {
+/// Adds what one look found: a line that names the cause, what shows it, and what to do. `margin`
+/// stands before the first line.
+pub fn text(
+    page: &mut Page,
+    margin: &str,
+    evidence: &Evidence,
+    judgement: &Judgement,
+    detail: Detail,
+) {
+    let indent = margin.chars().count();
     let who = headline(evidence);
     let Some((first, others)) = judgement.causes.split_first() else {
-        page.flow("", 0, Tone::Strong, &format!("{who}: no cause was found"));
+        page.flow(margin, indent, Tone::Strong, &format!("{who}: no cause was found"));
         if judgement.unknown.is_empty() || detail.ruled_out {
             outcomes(page, "ruled out", &judgement.ruled_out);
         }
@@ -41,7 +49,7 @@ pub fn text(page: &mut Page, evidence: &Evidence, judgement: &Judgement, detail:
         return unread(page, evidence);
     };
     let since = if evidence.listener.recv_q > 0 { waited(evidence) } else { String::new() };
-    page.flow("", 0, Tone::Bad, &format!("{who}{since}: {}", first.id.short(Lang::En)));
+    page.flow(margin, indent, Tone::Bad, &format!("{who}{since}: {}", first.id.short(Lang::En)));
     cause(page, first);
     for other in others {
         page.flow("  also:", 8, Tone::Bad, other.id.short(Lang::En));

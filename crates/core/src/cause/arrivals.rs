@@ -128,8 +128,8 @@ mod tests {
         evidence
     }
 
-    fn rises(passive_opens: u64) -> Option<Rises> {
-        Some(Rises { passive_opens, ..Rises::default() })
+    fn rises(passive_opens: u64) -> Rises {
+        Rises { passive_opens, ..Rises::default() }
     }
 
     #[test]
@@ -143,9 +143,9 @@ mod tests {
     fn a_full_queue_in_a_namespace_without_new_children_is_not() {
         let mut still = samples(&[129, 129, 129], &[4, 5, 9]);
         assert_eq!(Flow::of(&still).accepting, Accepting::Unknown);
-        still.rises = rises(3);
+        still.rises = Some(rises(3));
         assert_eq!(Flow::of(&still).accepting, Accepting::Unknown);
-        still.rises = rises(0);
+        still.rises = Some(rises(0));
         let flow = Flow::of(&still);
         assert_eq!(
             (flow.accepting, flow.dropped, flow.dropped_late),

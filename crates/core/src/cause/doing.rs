@@ -101,10 +101,9 @@ fn asleep(thread: &Thread, holder: &Holder) -> Doing {
     let Some(call) = call else { return Doing::Asleep(by_wchan(wchan)) };
     let sleep = match (call.name.as_str(), &call.on) {
         ("accept" | "accept4", On::Listener) => return Doing::Waits,
-        ("accept" | "accept4", _) => Sleep::Events,
         ("epoll_wait" | "epoll_pwait" | "epoll_pwait2", On::Epoll(set)) => {
             match holder.polled.iter().find(|polled| polled.epoll == *set) {
-                Some(polled) => match readiness(polled) {
+                Some(polled) => match readiness(*polled) {
                     Some(sleep) => sleep,
                     None => return Doing::Waits,
                 },
@@ -113,9 +112,10 @@ fn asleep(thread: &Thread, holder: &Holder) -> Doing {
         }
         // Their sets are in the process's memory. But a listener whose accept queue is not empty is
         // readable (inet_csk_listen_poll), so that none of these sleeps with it in its set.
+        // And one that accepts from another socket is not for this one.
         (
-            "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "poll" | "ppoll" | "select"
-            | "pselect6" | "io_uring_enter" | "io_getevents" | "io_pgetevents",
+            "accept" | "accept4" | "epoll_wait" | "epoll_pwait" | "epoll_pwait2" | "poll" | "ppoll"
+            | "select" | "pselect6" | "io_uring_enter" | "io_getevents" | "io_pgetevents",
             _,
         ) => Sleep::Events,
         ("rt_sigtimedwait" | "rt_sigsuspend" | "pause", _) => Sleep::Signal,
@@ -135,7 +135,7 @@ fn asleep(thread: &Thread, holder: &Holder) -> Doing {
 }
 
 /// How a set that has the listener can sleep all the same; `None` if it cannot.
-fn readiness(polled: &Polled) -> Option<Sleep> {
+fn readiness(polled: Polled) -> Option<Sleep> {
     if polled.events & (EPOLLIN | EPOLLRDNORM) == 0 {
         Some(Sleep::Disarmed)
     } else if polled.events & EPOLLET != 0 {

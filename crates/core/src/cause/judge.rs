@@ -1,5 +1,7 @@
 //! Evidence -> causes: what holds, what is ruled out, and what nobody can tell.
 
+use std::fmt::Write as _;
+
 use super::{
     arrivals::{Accepting, Flow},
     candidates::candidates,
@@ -274,7 +276,7 @@ impl<'a> Case<'a> {
         let limit = self.evidence.listener.send_q;
         if let (Some(limit), Some(dropped)) = (limit, self.flow.dropped.filter(|n| *n > 0)) {
             let enough = limit.saturating_add(dropped);
-            evidence.push_str(&format!("; a backlog of {enough} would have held it"));
+            let _ = write!(evidence, "; a backlog of {enough} would have held it");
             values.push(("backlog_enough", enough.into()));
         }
         Outcome::Holds(Finding { id: CauseId::Burst, evidence: vec![evidence], values })

@@ -1,5 +1,7 @@
 //! What holds up one process that could accept: a rule for each kind, the first that holds.
 
+use std::fmt::Write as _;
+
 use super::{
     arrivals::{Accepting, Flow},
     catalog::CauseId,
@@ -308,7 +310,7 @@ impl<'a> Candidate<'a> {
             text.push_str(&words::stack(thread));
         }
         if others > 0 {
-            text.push_str(&format!("; so do {others} of its other threads, or elsewhere"));
+            let _ = write!(text, "; so do {others} of its other threads, or elsewhere");
         }
         self.reason_of(CauseId::Blocked, text, [("tid", thread.tid.into())])
     }

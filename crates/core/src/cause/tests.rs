@@ -54,8 +54,8 @@ fn group(cpu: Option<Quota>, memory: Option<Memory>) -> ControlGroup {
     ControlGroup { path: "/app".to_owned(), frozen: false, cpu, memory }
 }
 
-fn quota(periods: u64, throttled: u64) -> Option<Quota> {
-    Some(Quota { quota_us: 5_000, period_us: 100_000, periods, throttled, throttled_us: 1 })
+fn quota(periods: u64, throttled: u64) -> Quota {
+    Quota { quota_us: 5_000, period_us: 100_000, periods, throttled, throttled_us: 1 }
 }
 
 /// Each cause is told from the others by its outcome, whichever it is.
@@ -123,7 +123,7 @@ fn busy_is_time_on_the_cpu_without_accept() {
 #[test]
 fn throttled_only_in_half_of_the_periods_and_only_who_wants_to_run() {
     let with = |thread: Thread, periods, throttled| Holder {
-        groups: vec![group(quota(periods, throttled), None)],
+        groups: vec![group(Some(quota(periods, throttled)), None)],
         ..single(thread)
     };
     // The rest of the time it was accepting: nothing tells that it was not.

@@ -1,5 +1,7 @@
 //! Processes, threads and numbers in the words of a cause's evidence.
 
+use std::fmt::Write as _;
+
 use super::task::{Call, Holder, On, Reading, Thread};
 
 /// Functions of a kernel stack that are named; the rest tells nobody more.
@@ -14,7 +16,7 @@ pub(super) fn escaped(name: &str) -> String {
     let mut shown = String::new();
     for c in name.chars().take(LONGEST) {
         if c.is_control() || turns(c) {
-            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
+            let _ = write!(shown, "\\u{:04x}", u32::from(c));
         } else {
             shown.push(c);
         }

@@ -164,7 +164,7 @@ impl Read {
     }
 }
 
-/// `TracerPid:	0` of `status` is nobody.
+/// `TracerPid: 0` of `status` is nobody.
 fn tracer(status: &str) -> Option<u32> {
     let pid = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
     pid.trim().parse().ok().filter(|pid| *pid != 0)

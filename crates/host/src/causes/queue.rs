@@ -69,7 +69,12 @@ pub(super) fn sample(asked: &[Asked<'_>]) -> io::Result<Vec<Sampled>> {
             one(listener, seen)?;
         }
         let passed = began.elapsed();
-        let moves = || asked.iter().zip(&sampled).any(|(asked, seen)| seen.moves(asked));
+        let moves = || {
+            // A queue that is refilled at once looks full all the time, but children are made.
+            let opened =
+                before.zip(counters()).is_none_or(|(b, a)| a.passive_opens > b.passive_opens);
+            asked.iter().zip(&sampled).any(|(asked, seen)| seen.moves(asked, opened))
+        };
         if passed >= LONG || (passed >= SHORT && !moves()) {
             break;
         }
@@ -94,11 +99,14 @@ pub(super) fn sample(asked: &[Asked<'_>]) -> io::Result<Vec<Sampled>> {
 }
 
 impl Sampled {
-    fn moves(&self, asked: &Asked<'_>) -> bool {
+    /// Whether more of it is worth looking at; `opened`: whether children were made in its namespace.
+    fn moves(&self, asked: &Asked<'_>, opened: bool) -> bool {
         let shorter = self.queue.windows(2).any(|w| w[1].recv_q < w[0].recv_q);
         let drops = |s: Option<&QueueSample>| s.and_then(|s| s.drops);
         let refused = drops(self.queue.first()) != drops(self.queue.last());
-        shorter || refused || asked.syn_queue_limit.is_some_and(|n| n > 0 && self.syn_recv >= n)
+        shorter
+            || (refused && opened)
+            || asked.syn_queue_limit.is_some_and(|n| n > 0 && self.syn_recv >= n)
     }
 }
 

@@ -4,10 +4,13 @@ use std::{collections::BTreeMap, io};
 
 use super::Engine;
 use crate::{
-    pipeline::whys::Socket,
+    pipeline::{listener_totals::ListenerKey, whys::Socket},
     sink::trace::{Caused, Message, Sink},
 };
-use overflow_core::cause::{Evidence, evidence::QueueSample, judge};
+use overflow_core::{
+    cause::{Evidence, evidence::QueueSample, judge},
+    listeners::Listener,
+};
 
 impl Engine {
     /// Whether a listener became full that nobody has looked at.
@@ -22,7 +25,7 @@ impl Engine {
 
     /// At most so many listeners whose holders are to be looked at, with their queues when they were
     /// full.
-    pub(crate) fn to_look_at(&mut self, most: usize) -> BTreeMap<Socket, Option<QueueSample>> {
+    pub(crate) fn take_full(&mut self, most: usize) -> BTreeMap<Socket, Option<QueueSample>> {
         self.whys.take(most)
     }
 
@@ -37,8 +40,15 @@ impl Engine {
             return Ok(());
         }
         let judgement = judge(evidence);
-        let change = self.whys.look(evidence, &judgement);
-        let caused = Caused { evidence, judgement: &judgement, change: &change };
+        let looked = self.whys.look(evidence, &judgement);
+        let Listener { netns, inode, local, .. } = evidence.listener;
+        if let (Some(cause), Ok(ino)) = (looked.cause, u32::try_from(inode)) {
+            let key = ListenerKey::Socket(netns, ino);
+            let place = self.places.number(key, local);
+            self.places.look(place, key, local, &self.inventory);
+            self.places.counted(place).full_for(cause, looked.full_ns);
+        }
+        let caused = Caused { evidence, judgement: &judgement, change: &looked.change };
         self.sinks.handle(Message::Cause(&caused))
     }
 }

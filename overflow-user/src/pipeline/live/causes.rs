@@ -54,7 +54,7 @@ impl Live {
     /// is emptied.
     pub(super) async fn look_at_holders(&mut self) -> Result<()> {
         let began = Instant::now();
-        let asked = self.engine.to_look_at(LISTENERS);
+        let asked = self.engine.take_full(LISTENERS);
         let sockets: Vec<_> = asked.keys().copied().collect();
         let found = {
             let (pending, overrun) = (&mut self.pending, &mut self.overrun);

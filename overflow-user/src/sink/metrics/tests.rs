@@ -18,6 +18,7 @@ use crate::sink::trace::{
 };
 use overflow_core::{
     audit::{Balance, NamespaceAudit},
+    cause::CauseId,
     listeners::{Inventory, Listener, sample},
     loss::Loss,
     owner::{Cgroup, Container, Owner, Process},
@@ -91,6 +92,7 @@ pub(in crate::sink) fn shared(comm: &str) -> Shared {
         synack_retransmits: 5,
         phantoms: 4,
         full: Some(Full { times: 2, total_ns: 2_500_000_000, ..Full::default() }),
+        full_by_cause: BTreeMap::from([(CauseId::Stopped, 1_500_000_000)]),
         waits: Some(waits),
     };
     let listener = owned(comm);
@@ -356,6 +358,7 @@ fn the_document_has_a_row_for_each_metric() {
         let note = match metric.exact {
             Exact::Accept => Some('¹'),
             Exact::Connections => Some('²'),
+            Exact::Why => Some('³'),
             Exact::Always | Exact::Counted | Exact::Records | Exact::Looked => None,
         };
         let has = row.trim_end_matches([' ', '|']).chars().last();

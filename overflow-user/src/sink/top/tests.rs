@@ -194,6 +194,7 @@ fn full_totals(n: u64) -> Totals {
         syn_queue_max: Some(4),
         synack_retransmits: 5,
         phantoms: 2,
+        full_by_cause: BTreeMap::new(),
         full: Some(Full { times: 2, total_ns: n * SECOND / 2, longest_ns: SECOND, now: true }),
         waits: Some(waits),
     }

@@ -5,6 +5,7 @@ mod groups;
 mod server;
 
 use std::{
+    env, fs,
     io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
     thread,
@@ -19,8 +20,9 @@ use crate::{
     OVERFLOW,
     harness::tests,
     namespace::{in_namespace, netns},
-    needs::Need::{Namespaces, Program, Root},
+    needs::Need::{Namespaces, Program, Root, Tracing},
     support::schema,
+    trace::traced,
 };
 
 pub use server::{is_server, serve};
@@ -33,6 +35,8 @@ tests! {
         the_stuck_member_of_a_group_is_told_from_the_others,
         a_thread_that_accepted_and_ended_is_remembered,
         nothing_is_said_where_nothing_is_full;
+    needs [Tracing, Root, Namespaces, Program("ip")]:
+        a_trace_says_why_and_a_replay_says_the_same;
     needs [Root, Namespaces, Program("ip")] alone:
         a_server_without_cpu_is_starved,
         a_server_at_its_quota_is_throttled,
@@ -144,7 +148,7 @@ fn a_server_that_cannot_keep_up_is_overloaded() {
 
 fn a_burst_is_told_with_the_limit_that_cut_it() {
     in_namespace(|| {
-        std::fs::write("/proc/sys/net/core/somaxconn", "64").unwrap();
+        fs::write("/proc/sys/net/core/somaxconn", "64").unwrap();
         let server = Server::start(Behaviour::Slower, 1024, 0);
         // As many as it holds, and the one that it takes at once.
         let _clients = server.connect(66);
@@ -184,6 +188,50 @@ fn a_thread_that_accepted_and_ended_is_remembered() {
         assert!(watching.wait().unwrap().success());
         assert!(shown.contains("in all: nobody accepts"), "{shown}");
         assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    });
+}
+
+fn a_trace_says_why_and_a_replay_says_the_same() {
+    in_namespace(|| {
+        let server = Server::start(Behaviour::Accepts, 4, 0);
+        kill_process(Pid::from_child(&server.0), Signal::STOP).unwrap();
+        let netns = netns().to_string();
+        let recording = env::temp_dir().join(format!("overflow-why-{}.rec", std::process::id()));
+        let mut command = Command::new(OVERFLOW);
+        command.args(["trace", "--why", "--netns", &netns, "--record"]).arg(&recording);
+        let (mut trace, mut stdout, mut shown) = traced(&mut command, "TIME ");
+        let _clients = server.connect(12);
+        while !shown.contains("(cause.stopped)") {
+            assert!(stdout.read_line(&mut shown).unwrap() > 0, "{shown}");
+        }
+        kill_process(Pid::from_child(&trace), Signal::INT).unwrap();
+        stdout.read_to_string(&mut shown).unwrap();
+        assert!(trace.wait().unwrap().success());
+        let told = shown.find("full 5/4").unwrap();
+        assert!(shown.find("syn.drop.accept_queue_full").unwrap() < told, "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        let replay = |more: &[&str]| {
+            let output = Command::new(OVERFLOW)
+                .arg("replay")
+                .arg(&recording)
+                .args(["--netns", &netns])
+                .args(more)
+                .env("LC_ALL", "C.UTF-8")
+                .output()
+                .unwrap();
+            assert!(output.status.success());
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(replay(&[]), shown);
+        let lines = replay(&["--output", "json"]);
+        let _ = fs::remove_file(&recording);
+        let mut lines = lines.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+        let line = lines.find(|l| l["type"] == "cause").unwrap();
+        let shipped = schema::shipped();
+        schema::check(&shipped, &shipped, &line).unwrap_or_else(|e| panic!("{line}\n{e}"));
+        assert_eq!(line["causes"][0]["id"], "cause.stopped");
+        assert_eq!(line["causes"][0]["values"]["pid"], server.pid());
+        assert_eq!(line["before"], Value::Null);
     });
 }
 
