@@ -208,10 +208,10 @@ impl Live {
             self.note(Frame::Look(Box::new(look)))?;
         }
         self.note(Frame::Tick(monotonic_ns()))?;
-        if self.whys.is_some() {
-            self.look_at_holders().await?;
-            self.engine.flush()?;
+        if self.whys.is_some() && self.look_at_holders().await?.is_break() {
+            return self.finish(command).await;
         }
+        self.engine.flush()?;
         loop {
             let ended = async {
                 match &mut command {
@@ -240,7 +240,9 @@ impl Live {
                 // What happens from here on is not told, so the last look stays what it was.
                 return self.finish(command).await;
             }
-            self.why().await?;
+            if self.why().await?.is_break() {
+                return self.finish(command).await;
+            }
             self.engine.flush()?;
         }
         let _ = self.caught_up().await?;

@@ -47,6 +47,8 @@ impl Asked<'_> {
 /// What was seen of one listener.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sampled {
+    /// The socket's family, if it is another one than its address's.
+    family: Option<Family>,
     pub(super) queue: Vec<QueueSample>,
     /// As it was last seen; `None` if it has gone.
     pub(super) last: Option<TcpSocket>,
@@ -90,7 +92,8 @@ pub(super) fn sample(asked: &[Asked<'_>]) -> io::Result<Vec<Sampled>> {
         // Whose of a group they are does not show.
         if listener.listener.group == 1 {
             let Listener { local, .. } = listener.listener;
-            let found = sock_diag::unaccepted_at(Family::of(local.ip()), local.port())?;
+            let family = seen.family.unwrap_or_else(|| Family::of(local.ip()));
+            let found = sock_diag::unaccepted_at(family, local.port())?;
             let own = found.into_iter().filter(|(at, _)| listener.owns(*at));
             seen.waiting = waiting(own.map(|(_, age)| age));
         }
@@ -112,7 +115,16 @@ impl Sampled {
 
 fn one(asked: &Asked<'_>, seen: &mut Sampled) -> io::Result<()> {
     let Listener { local, v6only, inode, .. } = asked.listener;
-    let found = sock_diag::listening_at(Family::of(local.ip()), local.port())?;
+    let family = seen.family.unwrap_or_else(|| Family::of(local.ip()));
+    let mut found = sock_diag::listening_at(family, local.port())?;
+    let has = |found: &[TcpSocket]| found.iter().any(|s| s.is_listener() && s.inode == *inode);
+    // Java binds IPv6 sockets to IPv4 addresses.
+    if !has(&found)
+        && let Ok(others) = sock_diag::listening_at(Family::V6, local.port())
+        && has(&others)
+    {
+        (found, seen.family) = (others, Some(Family::V6));
+    }
     let t_ns = monotonic_ns();
     seen.last = found.iter().find(|s| s.is_listener() && s.inode == *inode).cloned();
     if let Some(now) = &seen.last {

@@ -1,6 +1,7 @@
 //! The causes' part of a live trace: the holders of full listeners are looked at while events go on.
 
 use std::{
+    ops::ControlFlow,
     pin::pin,
     time::{Duration, Instant},
 };
@@ -42,17 +43,20 @@ impl Looks {
 impl Live {
     /// Looks at the holders of listeners that became full, and now and then at those of listeners that
     /// stay so.
-    pub(super) async fn why(&mut self) -> Result<()> {
-        let Some(looks) = self.whys else { return Ok(()) };
-        if self.engine.any_to_look_at() && looks.is_due(self.engine.any_newly_full()) {
-            self.look_at_holders().await?;
+    pub(super) async fn why(&mut self) -> Result<ControlFlow<()>> {
+        match self.whys {
+            Some(looks)
+                if self.engine.any_to_look_at() && looks.is_due(self.engine.any_newly_full()) =>
+            {
+                self.look_at_holders().await
+            }
+            Some(_) | None => Ok(ControlFlow::Continue(())),
         }
-        Ok(())
     }
 
     /// Looks at holders now: at the beginning, of listeners that are full already. Meanwhile the ring
-    /// is emptied.
-    pub(super) async fn look_at_holders(&mut self) -> Result<()> {
+    /// is emptied, and what happened is told before what was seen. Breaks when the engine wants no more.
+    pub(super) async fn look_at_holders(&mut self) -> Result<ControlFlow<()>> {
         let began = Instant::now();
         let asked = self.engine.take_full(LISTENERS);
         let sockets: Vec<_> = asked.keys().copied().collect();
@@ -70,12 +74,15 @@ impl Live {
             }
         };
         self.whys = Some(Looks { ended: Instant::now(), took: began.elapsed() });
+        if self.events().await?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         let found = match found {
             Ok(found) => found,
             Err(error) => {
                 log::warn!("cannot look at who holds listeners: {error}");
                 self.unanswered += 1;
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
         };
         let has = |e: &Evidence, socket| (e.listener.netns, e.listener.inode) == socket;
@@ -90,7 +97,7 @@ impl Live {
             insert(&mut evidence.queue, when_full);
             self.note(Frame::Evidence(Box::new(evidence)))?;
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }
 

@@ -21,7 +21,7 @@ use rustix::event::epoll;
 /// Tells this program to be such a server: `ADDRESS BACKLOG BEHAVIOUR`.
 const SERVER: &str = "OVERFLOW_TEST_WHY";
 /// None of them stays for longer.
-const LIFE: Duration = Duration::from_secs(60);
+const LIFE: Duration = Duration::from_mins(1);
 
 /// What a server does once it listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
