@@ -11,6 +11,7 @@ use crate::sink::trace::{
 };
 use overflow_core::{
     audit::{Balance, NamespaceAudit},
+    cause::CauseId,
     decode::{Decoder, Event},
     hook_point::HookPoint,
     listeners::{Listener, Namespace, Surroundings, Sysctls, sample},
@@ -194,7 +195,10 @@ fn full_totals(n: u64) -> Totals {
         syn_queue_max: Some(4),
         synack_retransmits: 5,
         phantoms: 2,
-        full_by_cause: BTreeMap::new(),
+        full_by_cause: BTreeMap::from([
+            (CauseId::Overload, SECOND / 10),
+            (CauseId::Blocked, n * SECOND / 2),
+        ]),
         full: Some(Full { times: 2, total_ns: n * SECOND / 2, longest_ns: SECOND, now: true }),
         waits: Some(waits),
     }
