@@ -17,9 +17,34 @@ pub(super) fn candidates(evidence: &Evidence) -> Vec<&Holder> {
     if !polling.is_empty() {
         return polling;
     }
-    let parent = |h: &Holder| holders().any(|child| child.ppid == h.pid);
-    let workers = of(&|h| h.pid != 1 && !parent(h));
+    let with = |h: &Holder| {
+        let children = holders().filter(|child| child.ppid == h.pid).map(|child| kin(h, child));
+        let parent = holders().find(|parent| parent.pid == h.ppid).map(|parent| kin(parent, h));
+        (children.collect::<Vec<Kin>>(), parent)
+    };
+    let workers = of(&|h| {
+        let (children, parent) = with(h);
+        h.pid != 1 && !children.contains(&Kin::Worker) && parent != Some(Kin::Leak)
+    });
     if workers.is_empty() { holders().collect() } else { workers }
+}
+
+/// What a child that holds its parent's listener is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kin {
+    /// It was given the listener to accept from it.
+    Worker,
+    /// It runs something else, and has the listener only because that was open (no `O_CLOEXEC`).
+    Leak,
+}
+
+fn kin(parent: &Holder, child: &Holder) -> Kin {
+    let both = parent.program.zip(child.program);
+    let other_program = both.is_some_and(|(parent, child)| parent != child);
+    // Whoever hands a listener on to another program puts it where that looks for it: from 3 on
+    // (sd_listen_fds(3)). What is merely left open stays where it was.
+    let same_place = !child.sockets.is_empty() && parent.sockets == child.sockets;
+    if other_program && same_place && parent.pid != 1 { Kin::Leak } else { Kin::Worker }
 }
 
 #[cfg(test)]
@@ -44,6 +69,16 @@ mod tests {
         let forked = evidence(vec![child(1, 0), child(10, 1), child(11, 10), child(12, 10)]);
         assert_eq!(pids(&forked), [11, 12]);
         assert_eq!(pids(&evidence(vec![child(1, 0)])), [1]);
+    }
+
+    #[test]
+    fn a_helper_that_inherited_the_socket_does_not_accept() {
+        let helper = |sockets| Holder { ppid: 10, program: Some((1, 99)), sockets, ..holder(11) };
+        assert_eq!(pids(&evidence(vec![holder(10), helper(vec![3])])), [10]);
+        // A manager that starts servers has it elsewhere.
+        assert_eq!(pids(&evidence(vec![holder(10), helper(vec![4])])), [11]);
+        let unknown = Holder { program: None, ..helper(vec![3]) };
+        assert_eq!(pids(&evidence(vec![holder(10), unknown])), [11]);
     }
 
     #[test]

@@ -272,8 +272,9 @@ impl<'a> Candidate<'a> {
 
     fn busy_in(&self, thread: &Thread, part: u64) -> Reason {
         let text = format!(
-            "{} is on a CPU {part} % of the time and does not call accept()",
-            words::thread(thread, self.holder)
+            "{} is on a CPU {part} % of the time and {}",
+            words::thread(thread, self.holder),
+            self.accepts_not()
         );
         let values = [("tid", u64::from(thread.tid)), ("cpu_percent", part)];
         self.reason_of(CauseId::Busy, text, values)
@@ -298,12 +299,21 @@ impl<'a> Candidate<'a> {
         self.nobody()
     }
 
+    /// That it does not accept, as surely as that is known.
+    fn accepts_not(&self) -> &'static str {
+        match self.flow.accepting {
+            Accepting::No => "does not call accept()",
+            Accepting::Unknown | Accepting::AtLeast(_) => "was not seen to call accept()",
+        }
+    }
+
     fn blocked(&self, thread: &Thread, sleep: Sleep, others: usize) -> Reason {
         let kind = if sleep == Sleep::Disk { "sleeps uninterruptibly in" } else { "sleeps in" };
         let mut text = format!(
-            "{} {kind} {} and does not call accept()",
+            "{} {kind} {} and {}",
             words::thread(thread, self.holder),
-            words::place(&thread.second)
+            words::place(&thread.second),
+            self.accepts_not()
         );
         if !thread.stack.is_empty() {
             text.push_str("; kernel stack: ");

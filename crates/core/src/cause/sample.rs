@@ -37,6 +37,8 @@ pub fn holder(pid: u32) -> Holder {
         pid,
         ppid: 1,
         comm: "app".to_owned(),
+        program: Some((1, 2)),
+        sockets: vec![3],
         descriptors: Some(Descriptors { open: 20, limit: 1024 }),
         tracer: None,
         groups: Vec::new(),

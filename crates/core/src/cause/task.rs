@@ -11,6 +11,10 @@ pub struct Holder {
     pub ppid: u32,
     /// Its name.
     pub comm: String,
+    /// Which program it runs: device and inode of its executable file.
+    pub program: Option<(u64, u64)>,
+    /// Its descriptors of the listener, ascending.
+    pub sockets: Vec<u32>,
     /// Its file descriptors.
     pub descriptors: Option<Descriptors>,
     /// The process that traces it, as a debugger does.

@@ -5,7 +5,7 @@ use std::{ffi::OsString, fs, path::Path};
 use overflow_core::cause::{Descriptors, Polled, evidence::FileTable};
 
 use super::threads::text;
-use crate::owner::polled;
+use crate::owner::{polled, socket_inode};
 
 /// Epoll sets of one process that are read.
 const SETS: usize = 64;
@@ -15,6 +15,8 @@ const SETS: usize = 64;
 pub(super) struct Found {
     pub(super) descriptors: Option<Descriptors>,
     pub(super) polled: Vec<Polled>,
+    /// Descriptors of the socket, ascending.
+    pub(super) sockets: Vec<u32>,
 }
 
 /// Counts the descriptors of a process, and finds the epoll sets that have the socket `inode`; looks
@@ -25,6 +27,7 @@ pub(super) fn of(proc_dir: &Path, inode: u64, budget: &mut usize) -> Found {
     let mut open = 0_u64;
     let mut cut = false;
     let mut sets: Vec<(u32, OsString)> = Vec::new();
+    let mut sockets = Vec::new();
     for entry in entries.flatten() {
         let Some(left) = budget.checked_sub(1) else {
             cut = true;
@@ -35,12 +38,12 @@ pub(super) fn of(proc_dir: &Path, inode: u64, budget: &mut usize) -> Found {
             continue;
         };
         open += u64::from(limit.is_none_or(|limit| u64::from(fd) < limit));
-        let epoll = || {
-            let target = fs::read_link(entry.path());
-            target.is_ok_and(|target| target.as_os_str() == "anon_inode:[eventpoll]")
-        };
-        if sets.len() < SETS && epoll() {
+        let Ok(target) = fs::read_link(entry.path()) else { continue };
+        if target.as_os_str() == "anon_inode:[eventpoll]" && sets.len() < SETS {
             sets.push((fd, entry.file_name()));
+        }
+        if target.to_str().and_then(socket_inode) == Some(inode) {
+            sockets.push(fd);
         }
     }
     if cut {
@@ -54,7 +57,8 @@ pub(super) fn of(proc_dir: &Path, inode: u64, budget: &mut usize) -> Found {
         let ours = files.filter(move |file| file.inode == inode);
         ours.map(move |file| Polled { epoll, events: file.events })
     });
-    Found { descriptors, polled: polled.collect() }
+    sockets.sort_unstable();
+    Found { descriptors, polled: polled.collect(), sockets }
 }
 
 /// The soft limit of `Max open files            1024                 1048576              files`.
@@ -81,7 +85,6 @@ mod tests {
     use rustix::event::epoll;
 
     use super::*;
-    use crate::owner::socket_inode;
 
     #[test]
     fn the_soft_limit_is_the_one_that_counts() {
@@ -105,6 +108,7 @@ mod tests {
         assert!(fds.open > 3 && fds.open < fds.limit, "{fds:?}");
         // Errors and hang-ups are always waited for (do_epoll_ctl): EPOLLERR | EPOLLHUP.
         let own = u32::try_from(set.as_raw_fd()).unwrap();
+        assert_eq!(found.sockets, [u32::try_from(socket.as_raw_fd()).unwrap()]);
         assert_eq!(found.polled, [Polled { epoll: own, events: events.bits() | 0x18 }]);
         assert_eq!(of(Path::new("/proc/self"), inode + 1, &mut 4096).polled, []);
         let mut budget = 2;

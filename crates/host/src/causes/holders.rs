@@ -1,6 +1,11 @@
 //! The processes that hold a listener, read twice.
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use overflow_core::{
     cause::{ControlGroup, Evidence, Holder, On, Polled, Reading, Thread, Waiter},
@@ -104,7 +109,7 @@ impl Read {
         inode: u64,
         waited: &[Waiter],
         budget: &mut Budget,
-        groups: impl FnOnce(&std::path::Path) -> Vec<ControlGroup>,
+        groups: impl FnOnce(&Path) -> Vec<ControlGroup>,
     ) -> Option<Self> {
         let dir = PathBuf::from(format!("/proc/{pid}"));
         let process = Process::new(&dir, inode);
@@ -152,6 +157,8 @@ impl Read {
             pid: self.pid,
             ppid: self.ppid,
             comm: self.comm,
+            program: program(&self.dir),
+            sockets: self.found.sockets,
             descriptors: self.found.descriptors,
             tracer: tracer(&status),
             groups: between(&self.groups, groups),
@@ -162,6 +169,12 @@ impl Read {
             calls_readable: !refused,
         }
     }
+}
+
+/// Which file it runs.
+fn program(dir: &Path) -> Option<(u64, u64)> {
+    let file = fs::metadata(dir.join("exe")).ok()?;
+    Some((file.dev(), file.ino()))
 }
 
 /// `TracerPid: 0` of `status` is nobody.
