@@ -1,6 +1,6 @@
 //! File descriptors of a process: how many it has and may have, and its epoll sets.
 
-use std::{ffi::OsString, fs, path::Path};
+use std::{collections::BTreeSet, ffi::OsString, fs, path::Path};
 
 use overflow_core::cause::{Descriptors, Polled, evidence::FileTable};
 
@@ -14,14 +14,15 @@ const SETS: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) descriptors: Option<Descriptors>,
-    pub(super) polled: Vec<Polled>,
-    /// Descriptors of the socket, ascending.
-    pub(super) sockets: Vec<u32>,
+    /// Epoll sets with the socket's inode.
+    pub(super) polled: Vec<(u64, Polled)>,
+    /// Descriptors of sockets with their inodes, ascending.
+    pub(super) sockets: Vec<(u64, u32)>,
 }
 
-/// Counts the descriptors of a process, and finds the epoll sets that have the socket `inode`; looks
-/// at no more than `budget` descriptors, and takes those from it.
-pub(super) fn of(proc_dir: &Path, inode: u64, budget: &mut usize) -> Found {
+/// Counts the descriptors of a process, and finds those of the `wanted` sockets and the epoll sets that
+/// have one; looks at no more than `budget` descriptors, and takes those from it.
+pub(super) fn of(proc_dir: &Path, wanted: &BTreeSet<u64>, budget: &mut usize) -> Found {
     let Ok(entries) = fs::read_dir(proc_dir.join("fd")) else { return Found::default() };
     let limit = text(&proc_dir.join("limits")).ok().and_then(|limits| open_files(&limits));
     let mut open = 0_u64;
@@ -42,9 +43,8 @@ pub(super) fn of(proc_dir: &Path, inode: u64, budget: &mut usize) -> Found {
         if target.as_os_str() == "anon_inode:[eventpoll]" && sets.len() < SETS {
             sets.push((fd, entry.file_name()));
         }
-        if target.to_str().and_then(socket_inode) == Some(inode) {
-            sockets.push(fd);
-        }
+        let inode = target.to_str().and_then(socket_inode);
+        sockets.extend(inode.filter(|inode| wanted.contains(inode)).map(|inode| (inode, fd)));
     }
     if cut {
         // Since v6.2 (commit f1f1f2569901) the folder's size is the number of its entries.
@@ -54,8 +54,8 @@ pub(super) fn of(proc_dir: &Path, inode: u64, budget: &mut usize) -> Found {
     let descriptors = limit.map(|limit| Descriptors { open, limit });
     let polled = sets.into_iter().flat_map(|(epoll, name)| {
         let files = polled(&proc_dir.join("fdinfo").join(name)).into_iter();
-        let ours = files.filter(move |file| file.inode == inode);
-        ours.map(move |file| Polled { epoll, events: file.events })
+        let ours = files.filter(|file| wanted.contains(&file.inode));
+        ours.map(move |file| (file.inode, Polled { epoll, events: file.events }))
     });
     sockets.sort_unstable();
     Found { descriptors, polled: polled.collect(), sockets }
@@ -103,16 +103,19 @@ mod tests {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         let events = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&set, &socket, epoll::EventData::new_u64(0), events).unwrap();
-        let found = of(Path::new("/proc/self"), inode, &mut 4096);
+        let of = |inode, budget: &mut usize| {
+            of(Path::new("/proc/self"), &BTreeSet::from([inode]), budget)
+        };
+        let found = of(inode, &mut 4096);
         let fds = found.descriptors.unwrap();
         assert!(fds.open > 3 && fds.open < fds.limit, "{fds:?}");
         // Errors and hang-ups are always waited for (do_epoll_ctl): EPOLLERR | EPOLLHUP.
         let own = u32::try_from(set.as_raw_fd()).unwrap();
-        assert_eq!(found.sockets, [u32::try_from(socket.as_raw_fd()).unwrap()]);
-        assert_eq!(found.polled, [Polled { epoll: own, events: events.bits() | 0x18 }]);
-        assert_eq!(of(Path::new("/proc/self"), inode + 1, &mut 4096).polled, []);
+        assert_eq!(found.sockets, [(inode, u32::try_from(socket.as_raw_fd()).unwrap())]);
+        assert_eq!(found.polled, [(inode, Polled { epoll: own, events: events.bits() | 0x18 })]);
+        assert_eq!(of(inode + 1, &mut 4096).polled, []);
         let mut budget = 2;
-        of(Path::new("/proc/self"), inode, &mut budget);
+        of(inode, &mut budget);
         assert_eq!(budget, 0);
     }
 

@@ -1,28 +1,28 @@
 //! The processes that hold a listener, read twice.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use overflow_core::{
-    cause::{ControlGroup, Evidence, Holder, On, Polled, Reading, Thread, Waiter},
+    cause::{ControlGroup, Holder, On, Polled, Reading, Thread, Waiter},
     listeners::Listener,
 };
 
 use super::{
     cgroups::{Groups, Hierarchies, between},
     descriptors::{self, Found},
-    threads::{Process, Task, have_ended, stat},
+    threads::{Process, Task, have_ended, of_listener, stat},
 };
-use crate::{clock::monotonic_ns, owner};
+use crate::owner;
 
 const EPOLLIN: u32 = 0x1;
 
 /// What one look may still read.
-pub(super) struct Budget {
+struct Budget {
     processes: usize,
     threads: usize,
     descriptors: usize,
@@ -37,10 +37,18 @@ impl Default for Budget {
     }
 }
 
-/// The holders of one listener after the first reading.
+/// The processes that hold some listeners, after the first reading: each is read once, however many
+/// it holds.
 pub(super) struct Held {
     processes: Vec<Read>,
-    unread: Vec<String>,
+    /// Those that were too many.
+    left: BTreeSet<u32>,
+}
+
+/// They after the second reading.
+pub(super) struct Seen {
+    processes: BTreeMap<u32, (Holder, Found)>,
+    left: BTreeSet<u32>,
 }
 
 struct Read {
@@ -57,41 +65,56 @@ struct Read {
 }
 
 impl Held {
-    /// Reads the threads of all holders, those first whose thread waited on the socket before.
+    /// Reads the threads of all holders, those first that are known to accept.
     pub(super) fn first(
-        listener: &Listener,
+        listeners: &[&Listener],
         waited: &[Waiter],
         hierarchies: &Hierarchies,
-        budget: &mut Budget,
     ) -> Self {
-        let pids = listener.owner.as_ref().map_or(&[][..], |owner| &owner.pids);
+        let wanted: BTreeSet<u64> = listeners.iter().map(|l| l.inode).collect();
+        let held = listeners.iter().filter_map(|l| l.owner.as_ref()).flat_map(|o| &o.pids);
+        let holders: BTreeSet<u32> = held.copied().collect();
         let (known, others): (Vec<u32>, Vec<u32>) =
-            pids.iter().partition(|pid| waited.iter().any(|w| w.pid == **pid));
-        let (mut groups, mut unread) = (Groups::default(), Vec::new());
-        let mut processes = Vec::new();
-        for (i, pid) in known.iter().chain(&others).enumerate() {
+            holders.iter().partition(|pid| waited.iter().any(|w| w.pid == **pid));
+        let mut budget = Budget::default();
+        let mut groups = Groups::default();
+        let (mut processes, mut left) = (Vec::new(), BTreeSet::new());
+        for pid in known.into_iter().chain(others) {
             if budget.processes == 0 || budget.threads == 0 {
-                let left = pids.len() - i;
-                unread.push(format!("{left} more processes hold it, and were not looked at"));
-                break;
+                left.insert(pid);
+                continue;
             }
             budget.processes -= 1;
-            processes.extend(Read::new(*pid, listener.inode, waited, budget, |dir| {
+            processes.extend(Read::new(pid, &wanted, waited, &mut budget, |dir| {
                 groups.of(hierarchies, dir)
             }));
         }
-        Self { processes, unread }
+        Self { processes, left }
     }
 
-    /// Reads them again: the holders, and what could not be read of them.
-    pub(super) fn second(self, hierarchies: &Hierarchies) -> (Vec<Holder>, Vec<String>) {
+    /// Reads them again.
+    pub(super) fn second(self, hierarchies: &Hierarchies) -> Seen {
         let mut groups = Groups::default();
-        let mut unread = self.unread;
         let read = self.processes.into_iter().map(|read| {
             let now = groups.of(hierarchies, &read.dir);
-            read.again(now)
+            (read.pid, read.again(now))
         });
-        let holders: Vec<Holder> = read.collect();
+        Seen { processes: read.collect(), left: self.left }
+    }
+}
+
+impl Seen {
+    /// The holders of one listener, and what could not be read of them.
+    pub(super) fn of(&self, listener: &Listener) -> (Vec<Holder>, Vec<String>) {
+        let pids = listener.owner.as_ref().map_or(&[][..], |owner| &owner.pids);
+        let of = |pid: &u32| self.processes.get(pid);
+        let holders: Vec<Holder> =
+            pids.iter().filter_map(of).map(|(h, found)| of_one(h, found, listener.inode)).collect();
+        let mut unread = Vec::new();
+        let left = pids.iter().filter(|pid| self.left.contains(pid)).count();
+        if left > 0 {
+            unread.push(format!("{left} more processes hold it, and were not looked at"));
+        }
         let dark = holders.iter().filter(|h| !h.calls_readable).count();
         if dark > 0 {
             unread.push(format!(
@@ -103,17 +126,31 @@ impl Held {
     }
 }
 
+/// A process as the holder of this listener.
+fn of_one(holder: &Holder, found: &Found, inode: u64) -> Holder {
+    let mut holder = holder.clone();
+    let ours = |of: u64| of == inode;
+    holder.polled = found.polled.iter().filter(|(of, _)| ours(*of)).map(|(_, p)| *p).collect();
+    holder.sockets = found.sockets.iter().filter(|(of, _)| ours(*of)).map(|(_, fd)| *fd).collect();
+    for thread in &mut holder.threads {
+        for reading in [&mut thread.first, &mut thread.second] {
+            reading.call = reading.call.take().map(|call| of_listener(call, inode));
+        }
+    }
+    holder
+}
+
 impl Read {
     fn new(
         pid: u32,
-        inode: u64,
+        wanted: &BTreeSet<u64>,
         waited: &[Waiter],
         budget: &mut Budget,
         groups: impl FnOnce(&Path) -> Vec<ControlGroup>,
     ) -> Option<Self> {
         let dir = PathBuf::from(format!("/proc/{pid}"));
-        let process = Process::new(&dir, inode);
-        let found = descriptors::of(&dir, inode, &mut budget.descriptors);
+        let process = Process::new(&dir);
+        let found = descriptors::of(&dir, wanted, &mut budget.descriptors);
         let whole = stat(&dir)?;
         let mut tids = process.tids().ok()?;
         let count = tids.len();
@@ -137,7 +174,7 @@ impl Read {
         })
     }
 
-    fn again(self, groups: Vec<ControlGroup>) -> Holder {
+    fn again(self, groups: Vec<ControlGroup>) -> (Holder, Found) {
         let mut refused = false;
         let mut threads = Vec::new();
         for (tid, first) in self.tasks {
@@ -153,21 +190,22 @@ impl Read {
             });
         }
         let status = super::threads::text(&self.dir.join("status")).unwrap_or_default();
-        Holder {
+        let holder = Holder {
             pid: self.pid,
             ppid: self.ppid,
             comm: self.comm,
             program: program(&self.dir),
-            sockets: self.found.sockets,
+            sockets: Vec::new(),
             descriptors: self.found.descriptors,
             tracer: tracer(&status),
             groups: between(&self.groups, groups),
-            polled: self.found.polled,
+            polled: Vec::new(),
             threads,
             thread_count: self.thread_count,
             threads_ended: Some(self.ended),
             calls_readable: !refused,
-        }
+        };
+        (holder, self.found)
     }
 }
 
@@ -183,35 +221,16 @@ fn tracer(status: &str) -> Option<u32> {
     pid.trim().parse().ok().filter(|pid| *pid != 0)
 }
 
-/// The threads that waited on the socket at either reading.
-pub(super) fn waiters(evidence: &Evidence) -> Vec<Waiter> {
+/// The threads of these holders that waited on the socket at either reading.
+pub(super) fn waiters(holders: &[Holder], t_ns: u64) -> Vec<Waiter> {
     let mut found = Vec::new();
-    for holder in &evidence.holders {
+    for holder in holders {
         for thread in &holder.threads {
             if [&thread.first, &thread.second].iter().any(|r| waits(r, &holder.polled)) {
                 let (pid, tid, comm) = (holder.pid, thread.tid, thread.comm.clone());
-                found.push(Waiter { pid, tid, comm, t_ns: evidence.t_ns });
+                found.push(Waiter { pid, tid, comm, t_ns });
             }
         }
-    }
-    found
-}
-
-/// The threads that wait on the listener now.
-pub(super) fn waiting_now(listener: &Listener, budget: &mut Budget) -> Vec<Waiter> {
-    let pids = listener.owner.as_ref().map_or(&[][..], |owner| &owner.pids);
-    let t_ns = monotonic_ns();
-    let mut found = Vec::new();
-    for pid in pids.iter().take(budget.processes) {
-        let read = Read::new(*pid, listener.inode, &[], budget, |_| Vec::new());
-        let Some(read) = read else { continue };
-        let waiting = read.tasks.iter().filter(|(_, t)| waits(&t.reading, &read.found.polled));
-        found.extend(waiting.map(|(tid, task)| Waiter {
-            pid: *pid,
-            tid: *tid,
-            comm: task.comm.clone(),
-            t_ns,
-        }));
     }
     found
 }

@@ -65,27 +65,20 @@ impl Investigator {
             inventory.listeners.iter().find(|l| l.netns == *netns && l.inode == *inode)
         };
         let listeners: Vec<&Listener> = sockets.iter().filter_map(of).take(LISTENERS).collect();
-        let mut budget = holders::Budget::default();
         let file_table = descriptors::file_table();
         let began_ns = monotonic_ns();
-        let mut held: Vec<Held> = Vec::new();
-        for listener in &listeners {
-            let known = self.waited.get(&(listener.netns, listener.inode));
-            held.push(Held::first(
-                listener,
-                known.map_or(&[], Vec::as_slice),
-                &hierarchies,
-                &mut budget,
-            ));
-        }
+        let known = listeners.iter().filter_map(|l| self.waited.get(&(l.netns, l.inode)));
+        let known: Vec<Waiter> = known.flatten().cloned().collect();
+        let held = Held::first(&listeners, &known, &hierarchies);
         let sampled = self.sampled(places, inventory, &listeners)?;
         let apart_ns = monotonic_ns().saturating_sub(began_ns);
+        let held = held.second(&hierarchies);
         let mut found = Vec::new();
-        for ((listener, held), sampled) in listeners.iter().zip(held).zip(sampled) {
+        for (listener, sampled) in listeners.iter().zip(sampled) {
             let Some(seen) = &sampled.last else { continue };
             let socket = (listener.netns, listener.inode);
             let waited = self.waited.get(&socket).cloned().unwrap_or_default();
-            let (holders, mut unread) = held.second(&hierarchies);
+            let (holders, mut unread) = held.of(listener);
             if listener.owner.is_none() {
                 unread.extend(inventory.notes.iter().cloned());
             }
@@ -113,7 +106,7 @@ impl Investigator {
                 file_table,
                 unread,
             };
-            self.remember(socket, holders::waiters(&evidence));
+            self.remember(socket, holders::waiters(&evidence.holders, evidence.t_ns));
             found.push(evidence);
         }
         Ok(found)
@@ -122,9 +115,10 @@ impl Investigator {
     /// Remembers who waits on these listeners now, so that a later look knows whose work it is to
     /// accept. Looks at each process once, and at no more than a look may.
     pub(crate) fn acquaint(&mut self, listeners: &[&Listener]) {
-        let mut budget = holders::Budget::default();
+        let hierarchies = Hierarchies::default();
+        let seen = Held::first(listeners, &[], &hierarchies).second(&hierarchies);
         for listener in listeners {
-            let waiting = holders::waiting_now(listener, &mut budget);
+            let waiting = holders::waiters(&seen.of(listener).0, monotonic_ns());
             self.remember((listener.netns, listener.inode), waiting);
         }
     }

@@ -48,15 +48,13 @@ pub(super) struct Task {
 /// A process whose threads are read.
 pub(super) struct Process {
     proc_dir: PathBuf,
-    /// The listener's socket.
-    inode: u64,
     /// Whether the numbers of its system calls are those of this architecture.
     native: bool,
 }
 
 impl Process {
-    pub(super) fn new(proc_dir: &Path, inode: u64) -> Self {
-        Self { proc_dir: proc_dir.to_owned(), inode, native: is_native(proc_dir) }
+    pub(super) fn new(proc_dir: &Path) -> Self {
+        Self { proc_dir: proc_dir.to_owned(), native: is_native(proc_dir) }
     }
 
     /// Its threads' ids, ascending; that of the process first.
@@ -108,8 +106,17 @@ impl Process {
 
     fn file(&self, fd: u32) -> On {
         let link = fs::read_link(self.proc_dir.join("fd").join(fd.to_string()));
-        let what = link.map(|l| l.to_string_lossy().into_owned()).unwrap_or_default();
-        if socket_inode(&what) == Some(self.inode) { On::Listener } else { On::File(fd, what) }
+        On::File(fd, link.map(|l| l.to_string_lossy().into_owned()).unwrap_or_default())
+    }
+}
+
+/// The same call, said of the listener if it is about that.
+pub(super) fn of_listener(call: Call, inode: u64) -> Call {
+    match call.on {
+        On::File(_, what) if socket_inode(&what) == Some(inode) => {
+            Call { on: On::Listener, ..call }
+        }
+        on => Call { on, ..call },
     }
 }
 
@@ -216,9 +223,9 @@ mod tests {
         let server = socket.local_addr().unwrap();
         let waiting = thread::spawn(move || socket.accept().unwrap());
         let found = |inode| {
-            let process = Process::new(Path::new("/proc/self"), inode);
+            let process = Process::new(Path::new("/proc/self"));
             let tasks = process.tids().unwrap().into_iter().filter_map(|tid| process.task(tid));
-            let mut calls = tasks.filter_map(|task| task.reading.call);
+            let mut calls = tasks.filter_map(|task| Some(of_listener(task.reading.call?, inode)));
             calls.any(|call| call.name.starts_with("accept") && call.on == On::Listener)
         };
         let began = std::time::Instant::now();
@@ -233,7 +240,7 @@ mod tests {
 
     #[test]
     fn arguments_are_those_of_the_call() {
-        let process = Process::new(Path::new("/proc/self"), 1);
+        let process = Process::new(Path::new("/proc/self"));
         let line =
             format!("{} 0x7f00 0x109 0xffffffff00000007 0x0 0x0 0x0 0x1 0x2", libc::SYS_futex);
         let call = |line: &str| process.call(line);
