@@ -151,7 +151,8 @@ pub fn serve(confined: bool) -> Result<(), ConfineError> {
 
 fn packed<T: Serialize>(found: io::Result<T>) -> io::Result<Vec<u8>> {
     let found: Answer<T> = found.map_err(|e| e.to_string());
-    wire::pack(&found)
+    // One that is too long costs this answer, and no more.
+    wire::pack(&found).or_else(|e| wire::pack(&Answer::<()>::Err(e.to_string())))
 }
 
 /// Answers until the requests end.

@@ -8,7 +8,7 @@ use std::{
 
 use overflow_core::cause::{ControlGroup, Memory, Quota};
 
-use super::threads::text;
+use super::threads::{beginning, text};
 
 /// Groups above one that are looked at; deeper ones are no container's.
 const DEPTH: usize = 16;
@@ -78,7 +78,7 @@ fn above(mount: &Mount, path: &str) -> Vec<(Version, String, PathBuf)> {
     let below = Path::new(inside.trim_start_matches('/'));
     let groups = below.ancestors().take(DEPTH).map(|group| {
         let name = Path::new(&mount.root).join(group);
-        (mount.version, name.to_string_lossy().into_owned(), mount.at.join(group))
+        (mount.version, beginning(&name.to_string_lossy()), mount.at.join(group))
     });
     groups.collect()
 }

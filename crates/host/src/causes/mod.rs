@@ -80,7 +80,8 @@ impl Investigator {
             let waited = self.waited.get(&socket).cloned().unwrap_or_default();
             let (holders, mut unread) = held.of(listener);
             if listener.owner.is_none() {
-                unread.extend(inventory.notes.iter().cloned());
+                // The last ones are about owners.
+                unread.extend(inventory.notes.iter().rev().cloned());
             }
             let there = inventory.namespaces.get(&listener.netns);
             let now = Listener {

@@ -106,7 +106,7 @@ impl Process {
 
     fn file(&self, fd: u32) -> On {
         let link = fs::read_link(self.proc_dir.join("fd").join(fd.to_string()));
-        On::File(fd, link.map(|l| l.to_string_lossy().into_owned()).unwrap_or_default())
+        On::File(fd, link.map(|l| beginning(&l.to_string_lossy())).unwrap_or_default())
     }
 }
 
@@ -182,6 +182,14 @@ fn is_native(proc_dir: &Path) -> bool {
     read.is_err() || usize::from(class[4]) * 4 == size_of::<usize>()
 }
 
+/// Bytes of a path that are kept: anybody may choose one of 4096, for many processes.
+const PATH: usize = 256;
+
+/// A path, or its beginning.
+pub(super) fn beginning(path: &str) -> String {
+    path[..path.floor_char_boundary(PATH)].to_owned()
+}
+
 /// The beginning of a file of procfs or cgroupfs. What other processes say of themselves may be no
 /// UTF-8.
 pub(super) fn text(path: &Path) -> io::Result<String> {
@@ -203,6 +211,13 @@ mod tests {
             Stat { comm: "we) (b 1".to_owned(), ppid: 17, state: 'D', faults: 131, ticks: 42 };
         assert_eq!(parse_stat(line), Some(expected));
         assert_eq!(parse_stat("1 (init) S 0 1"), None);
+    }
+
+    #[test]
+    fn a_path_is_cut_between_characters() {
+        assert_eq!(beginning("socket:[9]"), "socket:[9]");
+        assert_eq!(beginning(&"é".repeat(2000)).len(), PATH);
+        assert_eq!(beginning(&format!("x{}", "é".repeat(2000))).len(), PATH - 1);
     }
 
     #[test]
