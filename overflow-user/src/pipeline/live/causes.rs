@@ -73,7 +73,10 @@ impl Live {
                 }
             }
         };
-        self.whys = Some(Looks { ended: Instant::now(), took: began.elapsed() });
+        // One that found nobody was no burden.
+        let nobody = found.as_ref().is_ok_and(Vec::is_empty);
+        let took = if nobody { Duration::ZERO } else { began.elapsed() };
+        self.whys = Some(Looks { ended: Instant::now(), took });
         if self.events().await?.is_break() {
             return Ok(ControlFlow::Break(()));
         }

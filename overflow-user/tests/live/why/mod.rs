@@ -244,7 +244,10 @@ fn nothing_is_said_where_nothing_is_full() {
 fn a_server_without_cpu_is_starved() {
     in_namespace(|| {
         let server = Server::start(Behaviour::Starved, 4, 0);
+        // It listens before the others run.
+        thread::sleep(Duration::from_millis(500));
         let _clients = server.connect(8);
+        thread::sleep(Duration::from_millis(200));
         assert_eq!(first(&server), ["cause.cpu_starved"]);
     });
 }
