@@ -243,6 +243,7 @@ fn nothing_is_said_where_nothing_is_full() {
 
 fn a_server_without_cpu_is_starved() {
     in_namespace(|| {
+        let _others = [(); 3].map(|()| Server::start(Behaviour::Hog, 1, 0));
         let server = Server::start(Behaviour::Starved, 4, 0);
         // It listens before the others run.
         thread::sleep(Duration::from_millis(500));

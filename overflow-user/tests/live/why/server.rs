@@ -46,12 +46,14 @@ pub enum Behaviour {
     Slower,
     /// It takes a while for each, on the CPU.
     Computes,
-    /// The same, on a CPU that others want more.
+    /// The same, on the first CPU, where others are more important.
     Starved,
+    /// It uses the first CPU.
+    Hog,
 }
 
 /// Their names on the command line.
-const NAMES: [(&str, Behaviour); 11] = [
+const NAMES: [(&str, Behaviour); 12] = [
     ("accepts", Behaviour::Accepts),
     ("futex", Behaviour::Futex),
     ("nanosleep", Behaviour::Nanosleep),
@@ -63,6 +65,7 @@ const NAMES: [(&str, Behaviour); 11] = [
     ("slower", Behaviour::Slower),
     ("computes", Behaviour::Computes),
     ("starved", Behaviour::Starved),
+    ("hog", Behaviour::Hog),
 ];
 
 /// A server, ended when it is dropped.
@@ -164,16 +167,21 @@ fn behave(behaviour: Behaviour, listener: &TcpListener) {
         Behaviour::Slower => takes(listener, Duration::from_millis(100)),
         Behaviour::Computes => computes(listener),
         Behaviour::Starved => {
-            let mut one = CpuSet::new();
-            one.set(0).unwrap();
-            sched_setaffinity(Pid::from_raw(0), &one).unwrap();
-            for _ in 0..3 {
-                thread::spawn(|| compute(LIFE));
-            }
+            stay_on_the_first_cpu();
             rustix::process::setpriority_process(None, 19).unwrap();
             computes(listener);
         }
+        Behaviour::Hog => {
+            stay_on_the_first_cpu();
+            compute(LIFE);
+        }
     }
+}
+
+fn stay_on_the_first_cpu() {
+    let mut one = CpuSet::new();
+    one.set(0).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &one).unwrap();
 }
 
 fn takes(listener: &TcpListener, time: Duration) {
