@@ -27,6 +27,7 @@ pub mod aggregates;
 pub mod audit;
 pub mod owner;
 pub mod listeners;
+pub mod cause;
 pub mod model;
 pub mod explain;
 pub mod text;

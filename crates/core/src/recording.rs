@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::{
     aggregates::Aggregates,
     audit::Look,
+    cause::Evidence,
     listeners::{Inventory, Listener},
     loss::Loss,
 };
@@ -57,6 +58,8 @@ pub enum Frame {
     /// The kernel's counters, after everything that they count was told. Recordings of versions
     /// that did not audit have none.
     Look(Box<Look>),
+    /// What a look at the holders of a full listener showed. Recordings without `--why` have none.
+    Evidence(Box<Evidence>),
     /// A second went by: CLOCK_MONOTONIC nanoseconds.
     Tick(u64),
     /// Tracing ended: CLOCK_MONOTONIC nanoseconds.
@@ -140,6 +143,7 @@ impl<W: Write> Recorder<W> {
             }
             Frame::Losses(losses) => self.put(b'L', &serde_json::to_vec(losses)?),
             Frame::Look(look) => self.put(b'C', &serde_json::to_vec(look)?),
+            Frame::Evidence(evidence) => self.put(b'W', &serde_json::to_vec(evidence)?),
             Frame::Tick(t_ns) => self.put(b'T', &t_ns.to_le_bytes()),
             Frame::End(t_ns) => {
                 self.put(b'X', &t_ns.to_le_bytes())?;
@@ -391,6 +395,7 @@ fn decode(kind: u8, payload: &[u8]) -> Option<Frame> {
         }
         b'L' => Frame::Losses(serde_json::from_slice(payload).ok()?),
         b'C' => Frame::Look(serde_json::from_slice(payload).ok()?),
+        b'W' => Frame::Evidence(serde_json::from_slice(payload).ok()?),
         b'T' => Frame::Tick(number()?),
         b'X' => Frame::End(number()?),
         _ => return None,

@@ -19,5 +19,5 @@ pub fn netstat(text: &str) {
 
 /// A datagram of `sock_diag`.
 pub fn datagram(bytes: &[u8]) {
-    let _ = sockets::sock_diag::take(bytes, &mut Vec::new());
+    sockets::sock_diag::fuzz(bytes);
 }

@@ -4,6 +4,7 @@
 
 #![warn(unreachable_pub)]
 
+pub mod causes;
 pub mod cgroup;
 pub mod clock;
 pub mod counters;

@@ -19,6 +19,7 @@ mod style;
 mod top;
 mod trace;
 mod tracing;
+mod why;
 mod parsers;
 
 use std::{
@@ -66,6 +67,7 @@ enum Command {
     Trace(trace::TraceArgs),
     Top(top::TopArgs),
     Listeners(listeners::ListenersArgs),
+    Why(why::WhyArgs),
     Replay(replay::ReplayArgs),
     Predict(predict::PredictArgs),
     Explain(explain::ExplainArgs),
@@ -116,6 +118,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Trace(args) => trace::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Listeners(args) => listeners::run(&args),
+        Command::Why(args) => why::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Explain(args) => explain::run(&args),

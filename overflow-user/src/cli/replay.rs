@@ -75,7 +75,8 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
             }
         }
         match recording.next_frame() {
-            Ok(Some(Frame::Event(_) | Frame::Tick(_) | Frame::Look(_))) if enough => {}
+            Ok(Some(Frame::Event(_) | Frame::Tick(_) | Frame::Look(_) | Frame::Evidence(_)))
+                if enough => {}
             Ok(Some(frame)) => enough |= engine.feed(frame)?.is_break(),
             Ok(None) => break,
             Err(error) => {

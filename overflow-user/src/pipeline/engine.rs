@@ -2,6 +2,7 @@
 //! clock and no kernel, so a replay of the same frames prints the same bytes.
 
 mod audit;
+mod causes;
 mod whose;
 
 use std::{io, mem, ops::ControlFlow};
@@ -11,7 +12,7 @@ use overflow_common::{RawEvent, Rung};
 use self::whose::is_a_listeners;
 use super::{
     filter::Filter, grouped::listened, listener_cache::ListenerCache,
-    listener_totals::ListenerTotals,
+    listener_totals::ListenerTotals, whys::Whys,
 };
 use crate::sink::trace::{Closing, Interval, Message, Opening, Sink, Snapshot};
 use overflow_core::{
@@ -42,6 +43,8 @@ pub struct Options {
     pub filter: Filter,
     /// Whether accept() is traced.
     pub accepts: bool,
+    /// Whether holders of full listeners are looked at.
+    pub why: bool,
     /// Hand abnormal handshakes to the sinks even while only aggregates are shown.
     pub handshakes: bool,
 }
@@ -78,6 +81,8 @@ pub struct Engine {
     /// What was told of the kernel's counters, and what came out of it at the last look.
     auditor: Auditor,
     audits: Option<Vec<NamespaceAudit>>,
+    /// Why listeners are full.
+    whys: Whys,
 }
 
 impl Engine {
@@ -113,6 +118,7 @@ impl Engine {
             exact: false,
             auditor,
             audits: None,
+            whys: Whys::default(),
         })
     }
 
@@ -137,6 +143,7 @@ impl Engine {
                 self.losses = losses;
             }
             Frame::Look(look) => self.look(&look)?,
+            Frame::Evidence(evidence) => self.evidence(&evidence)?,
             Frame::Tick(t_ns) => self.tick(t_ns)?,
             Frame::End(t_ns) => self.last_ns = self.last_ns.max(t_ns),
         }
@@ -245,6 +252,9 @@ impl Engine {
         let mut on_finished = |connection: &mut Connection, at| finishing.take(connection, at);
         let id = table.add(observed, limit, &mut stages, Some(&mut on_finished))?;
         self.places.counted(place).event(observed);
+        if self.options.why {
+            self.whys.event(key, observed);
+        }
         self.tell(observed, &stages);
         let flow = self.stages(place, observed, id, &stages);
         self.stages = stages;

@@ -81,6 +81,11 @@ impl Filter {
 
     /// Whether this listener is meant: it can take connections that are.
     pub fn listener(&self, listener: &Listener) -> bool {
+        self.listens(listener) && self.owner(&[listener])
+    }
+
+    /// The same, whoever its owner is.
+    pub fn listens(&self, listener: &Listener) -> bool {
         let port = listener.local.port();
         let takes = |ip: &IpAddr| listener.matches(SocketAddr::new(*ip, port)).is_some();
         let family = match self.family {
@@ -92,7 +97,6 @@ impl Filter {
             && wants(&self.ports, &port)
             && wants(&self.netns, &listener.netns)
             && (self.addresses.is_empty() || self.addresses.iter().any(takes))
-            && self.owner(&[listener])
     }
 
     fn owns(&self, listener: &Listener) -> bool {

@@ -21,7 +21,10 @@ pub(crate) fn listened<'a>(
     let mut closed = Vec::new();
     for (key, counted) in totals.all() {
         let happened = which(counted);
-        if happened.verdicts.is_empty() && happened.synack_retransmits == 0 {
+        if happened.verdicts.is_empty()
+            && happened.synack_retransmits == 0
+            && happened.full_by_cause.is_empty()
+        {
             continue;
         }
         let one = shown(key, counted, happened);

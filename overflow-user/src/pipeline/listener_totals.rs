@@ -11,6 +11,7 @@ use super::kernel_counts::KernelCounts;
 use crate::sink::trace::{Full, Totals, Waits};
 use overflow_core::{
     aggregates::ListenerCounts,
+    cause::CauseId,
     clients::Hurt,
     decode::Event,
     listeners::{Inventory, Listener, Sysctls},
@@ -115,6 +116,14 @@ impl Counted {
     /// Counts what became of a client that was hurt.
     pub(crate) fn client(&mut self, hurt: Hurt) {
         self.total.clients.count(hurt);
+    }
+
+    /// Counts for how long its queue was full, nanoseconds.
+    pub(crate) fn full_for(&mut self, cause: CauseId, ns: u64) {
+        for totals in [&mut self.total, &mut self.recent] {
+            let sum = totals.full_by_cause.entry(cause).or_default();
+            *sum = sum.saturating_add(ns);
+        }
     }
 
     /// Counts what an event shows of the queues.

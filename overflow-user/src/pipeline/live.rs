@@ -1,6 +1,7 @@
 //! Live tracing: the ring, the clock and the listeners of this host, turned into frames.
 
 mod audit;
+mod causes;
 mod losses;
 mod openers;
 mod trouble;
@@ -122,6 +123,8 @@ pub struct Live {
     look_due: Due,
     /// When a client was last refused that may try again.
     retry_pending: Option<Instant>,
+    /// When the holders of full listeners are looked at, if they are.
+    whys: Option<causes::Looks>,
 }
 
 impl Live {
@@ -164,6 +167,7 @@ impl Live {
             beginning: Beginning::default(),
             look_due: Due::new(),
             retry_pending: None,
+            whys: None,
         })
     }
 
@@ -184,6 +188,12 @@ impl Live {
     #[must_use]
     pub fn exporting(self, export: Option<Export>) -> Self {
         Self { export, ..self }
+    }
+
+    /// Looks at who holds listeners that are full, and why nobody accepts.
+    #[must_use]
+    pub fn asking_why(self, why: bool) -> Self {
+        Self { whys: why.then(causes::Looks::new), ..self }
     }
 
     /// Audits from these counters on.
@@ -243,6 +253,10 @@ impl Live {
             self.note(Frame::Look(Box::new(look)))?;
         }
         self.note(Frame::Tick(monotonic_ns()))?;
+        if self.whys.is_some() && self.look_at_holders().await?.is_break() {
+            return self.finish(command).await;
+        }
+        self.engine.flush()?;
         loop {
             let ended = async {
                 match &mut command {
@@ -290,9 +304,11 @@ impl Live {
         if ticked && self.second().await?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
-        let flow = self.events().await?;
+        if self.events().await?.is_break() || self.why().await?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         self.engine.flush()?;
-        Ok(flow)
+        Ok(ControlFlow::Continue(()))
     }
 
     async fn finish(&mut self, command: Option<Traced>) -> Result<()> {

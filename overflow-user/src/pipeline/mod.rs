@@ -10,6 +10,7 @@ mod live;
 mod recording;
 mod stop;
 mod looks;
+mod whys;
 mod listener_totals;
 mod listener_cache;
 

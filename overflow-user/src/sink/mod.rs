@@ -6,6 +6,7 @@ mod clients_text;
 mod trace_json;
 mod trace_line;
 pub mod listeners;
+pub mod why;
 mod trace_text;
 pub mod metrics;
 pub mod otlp;

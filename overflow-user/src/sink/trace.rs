@@ -7,6 +7,7 @@ use crate::pipeline::Filter;
 pub use overflow_core::aggregates::{Full, Waits};
 use overflow_core::{
     audit::NamespaceAudit,
+    cause::{CauseId, Change, Evidence, Judgement},
     clients::HurtClients,
     decode::Event,
     listeners::{Inventory, Listener, Sysctls},
@@ -106,6 +107,9 @@ pub struct Totals {
     pub clients: HurtClients,
     /// When the accept queue was full; `None` if its comings and goings are not traced.
     pub full: Option<Full>,
+    /// For how long queues were full, by the cause at the beginning, nanoseconds; as far as the holders
+    /// were looked at.
+    pub full_by_cause: BTreeMap<CauseId, u64>,
     /// How long children waited in the accept queue; `None` if that is not traced.
     pub waits: Option<Waits>,
 }
@@ -181,6 +185,17 @@ pub struct Audited<'a> {
     pub namespaces: &'a [NamespaceAudit],
 }
 
+/// Why a listener is full, by one look.
+#[derive(Clone, Copy, Debug)]
+pub struct Caused<'a> {
+    /// What was seen.
+    pub evidence: &'a Evidence,
+    /// What it means.
+    pub judgement: &'a Judgement,
+    /// What it adds to the looks before.
+    pub change: &'a Change,
+}
+
 /// The end.
 #[derive(Debug)]
 pub struct Closing<'a> {
@@ -221,6 +236,8 @@ pub enum Message<'a> {
     Interval(&'a Interval<'a>),
     /// The kernel's counters were read and compared with what was told.
     Audit(&'a Audited<'a>),
+    /// The holders of a full listener were looked at.
+    Cause(&'a Caused<'a>),
     /// A second went by.
     Second(&'a Snapshot<'a>),
     /// Everything was handed over; only the summary follows.
@@ -298,8 +315,13 @@ impl Totals {
             hurt,
             clients,
             full,
+            full_by_cause,
             waits,
         } = more;
+        for (cause, ns) in full_by_cause {
+            let sum = self.full_by_cause.entry(*cause).or_default();
+            *sum = sum.saturating_add(*ns);
+        }
         for (id, count) in verdicts {
             let sum = self.verdicts.entry(*id).or_default();
             *sum = sum.saturating_add(*count);

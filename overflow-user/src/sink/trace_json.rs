@@ -11,13 +11,14 @@ use super::{
     audit_text,
     listeners::sysctl_names,
     trace::{
-        Audited, Closing, Finished, Full, JudgedEvent, Listened, Message, Opening, Sink, Totals,
-        Whose, certain_owner,
+        Audited, Caused, Closing, Finished, Full, JudgedEvent, Listened, Message, Opening, Sink,
+        Totals, Whose, certain_owner,
     },
 };
 use overflow_core::{
     aggregates::Waits,
     audit::unaccounted,
+    cause::Change,
     hook_point,
     listeners::Listener,
     loss::Loss,
@@ -58,6 +59,15 @@ impl<W: Write> JsonLines<W> {
             self.line(&Line::Audit(wire::Audit::of(namespace, Some(audited.t_ns))))?;
         }
         Ok(())
+    }
+
+    /// A look that finds what the look before did is told by none.
+    fn cause(&mut self, caused: &Caused<'_>) -> io::Result<()> {
+        if *caused.change == Change::Same {
+            return Ok(());
+        }
+        let line = wire::Cause::of(caused.evidence, caused.judgement, Some(caused.change));
+        self.line(&Line::Cause(line))
     }
 
     fn close(&mut self, closing: &Closing<'_>) -> io::Result<()> {
@@ -106,6 +116,7 @@ impl<W: Write> Sink for JsonLines<W> {
             Message::Event(judged) => self.line(&event(judged)),
             Message::Connection(finished) => self.line(&connection(finished)),
             Message::Audit(audited) => self.audit(audited),
+            Message::Cause(caused) => self.cause(caused),
             Message::Interval(interval) => interval.listeners.iter().try_for_each(|listened| {
                 let t_ns = Some(interval.t_ns);
                 self.line(&listener(listened, t_ns, interval.seconds, interval.accepts))

@@ -9,12 +9,15 @@ use super::{
     audit_text, clients_text,
     listeners::whereabouts,
     trace::{
-        Audited, Closing, Interval, Listened, Message, Opening, Sink, Totals, Whose, certain_owner,
+        Audited, Caused, Closing, Interval, Listened, Message, Opening, Sink, Totals, Whose,
+        certain_owner,
     },
     trace_line::{CLIENT, Lines, VERDICT, push_owner},
+    why::{self, Detail},
 };
 use overflow_core::{
     audit::unaccounted,
+    cause::Change,
     text::{
         duration::{count, period},
         style::{Options, Page, Tone},
@@ -128,6 +131,17 @@ impl<W: Write> TraceText<W> {
         page.write_to(&mut self.out)
     }
 
+    /// Below the events that filled the queue, each time the cause is another one.
+    fn cause(&mut self, caused: &Caused<'_>) -> io::Result<()> {
+        if *caused.change == Change::Same {
+            return Ok(());
+        }
+        let mut page = Page::new(self.opts);
+        let margin = format!("{} ", self.clock(caused.evidence.t_ns));
+        why::text(&mut page, &margin, caused.evidence, caused.judgement, Detail::default());
+        page.write_to(&mut self.out)
+    }
+
     pub(super) fn close(&mut self, closing: &Closing<'_>) -> io::Result<()> {
         let mut page = Page::new(self.opts);
         page.blank();
@@ -172,6 +186,7 @@ impl<W: Write> Sink for TraceText<W> {
             Message::Suppressed(count) => self.suppressed(count),
             Message::Interval(interval) => self.interval(interval),
             Message::Audit(audited) => self.audit(audited),
+            Message::Cause(caused) => self.cause(caused),
             // Each of a connection's events had a line.
             Message::Connection(_) | Message::Second(_) | Message::Ending(_) => Ok(()),
             Message::Close(closing) => {

@@ -29,6 +29,7 @@ mod top_live;
 mod trace;
 mod trace_live;
 mod two_hosts;
+mod why;
 
 use std::{process::ExitCode, thread};
 
@@ -47,6 +48,10 @@ fn main() -> ExitCode {
     }
     if sockets::is_server() {
         sockets::serve();
+        return ExitCode::SUCCESS;
+    }
+    if why::is_server() {
+        why::serve();
         return ExitCode::SUCCESS;
     }
     let mut args = Arguments::from_args();
@@ -70,6 +75,7 @@ fn main() -> ExitCode {
         top_live::TESTS,
         trace_live::TESTS,
         two_hosts::TESTS,
+        why::TESTS,
     ];
     let trials = groups.into_iter().flatten().flat_map(|group| group.trials(!args.list));
     libtest_mimic::run(&args, trials.collect()).exit_code()

@@ -1,10 +1,11 @@
-//! The knowledge base: a topic per verdict id, and one per kernel feature that decides.
+//! The knowledge base: a topic per verdict id and per cause, and one per kernel feature that decides.
 //!
 //! Each topic is a markdown file per language: a heading, then paragraphs that begin with a label
 //! in bold. The labels are the same, in the same order, in both languages.
 
 use super::Lang;
 use crate::{
+    cause::CauseId,
     model::features::{Features, SynQueueTest},
     verdict::{Text, VerdictId},
 };
@@ -43,8 +44,19 @@ pub const VERDICTS: &[Topic] = &{
     let mut i = 0;
     while i < topics.len() {
         let id = VerdictId::ALL[i];
-        let Text { en, zh } = id.topic();
-        topics[i] = Topic { name: id.as_str(), en, zh };
+        topics[i] = Topic::of(id.as_str(), id.topic());
+        i += 1;
+    }
+    topics
+};
+
+/// A topic per cause, in the order in which they are named.
+pub const CAUSES: &[Topic] = &{
+    let mut topics = [Topic { name: "", en: "", zh: "" }; CauseId::ALL.len()];
+    let mut i = 0;
+    while i < topics.len() {
+        let id = CauseId::ALL[i];
+        topics[i] = Topic::of(id.as_str(), id.topic());
         i += 1;
     }
     topics
@@ -103,9 +115,18 @@ const KERNEL_NAMES: &[(&str, &str)] = &[
 const ALIKE: f64 = 0.8;
 
 impl Topic {
+    pub(crate) const fn of(name: &'static str, Text { en, zh }: Text) -> Self {
+        Self { name, en, zh }
+    }
+
+    /// Every topic.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        VERDICTS.iter().chain(CAUSES).chain(FEATURES)
+    }
+
     /// The topic of that name, or of that name of the kernel's.
     pub fn find(name: &str) -> Option<&'static Self> {
-        let named = |name: &str| VERDICTS.iter().chain(FEATURES).find(|t| t.name == name);
+        let named = |name: &str| Self::all().find(|t| t.name == name);
         let lower = name.to_lowercase();
         let last = lower.rsplit('.').next().unwrap_or(&lower);
         let kernels =
@@ -116,22 +137,24 @@ impl Topic {
     /// Topics whose names are nearest to one that is none, the nearest first.
     pub fn near(name: &str) -> Vec<&'static Self> {
         let lower = name.to_lowercase();
-        let alike = |topic: &&'static Self| {
+        let alike = |topic: &'static Self| {
             let alike = strsim::jaro_winkler(topic.name, &lower);
-            (alike > ALIKE).then_some((alike, *topic))
+            (alike > ALIKE).then_some((alike, topic))
         };
-        let mut near: Vec<_> = VERDICTS.iter().chain(FEATURES).filter_map(|t| alike(&t)).collect();
+        let mut near: Vec<_> = Self::all().filter_map(alike).collect();
         near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         near.into_iter().take(3).map(|(_, topic)| topic).collect()
     }
 
     /// Topics whose name begins with `prefix` at a dot, or contains it anywhere else.
     pub fn like(part: &str) -> Vec<&'static Self> {
-        let all = || VERDICTS.iter().chain(FEATURES);
-        let under: Vec<_> = all()
+        let under: Vec<_> = Self::all()
             .filter(|t| t.name.strip_prefix(part).is_some_and(|rest| rest.starts_with('.')))
             .collect();
-        if under.is_empty() { all().filter(|t| t.name.contains(part)).collect() } else { under }
+        if !under.is_empty() {
+            return under;
+        }
+        Self::all().filter(|t| t.name.contains(part)).collect()
     }
 
     /// Its heading: one line.
@@ -192,7 +215,10 @@ pub fn of_features(features: &Features) -> Vec<&'static str> {
 mod tests {
     use super::*;
 
-    const LABELS: [(&str, &str); 8] = [
+    const LABELS: [(&str, &str); 11] = [
+        ("What it is", "含义"),
+        ("Evidence", "证据"),
+        ("Not to be taken for", "不要与之混淆"),
         ("Kernel", "内核"),
         ("Not decided by it", "不由它决定的"),
         ("Since", "起始版本"),
@@ -204,6 +230,8 @@ mod tests {
     ];
     const NEEDED: [&str; 6] =
         ["Kernel", "Since", "Client and server", "Counters", "What to do", "Source"];
+    const NEEDED_OF_CAUSES: [&str; 5] =
+        ["What it is", "Evidence", "Not to be taken for", "What to do", "Source"];
 
     #[test]
     fn every_feature_has_a_topic() {
@@ -216,7 +244,7 @@ mod tests {
 
     #[test]
     fn both_languages_say_the_same_things_in_the_same_order() {
-        for topic in VERDICTS.iter().chain(FEATURES) {
+        for topic in Topic::all() {
             let labels = |lang| -> Vec<_> { topic.paragraphs(lang).map(|p| p.label).collect() };
             let (en, zh) = (labels(Lang::En), labels(Lang::Zh));
             let translated: Vec<&str> = en
@@ -224,15 +252,16 @@ mod tests {
                 .map(|label| LABELS.iter().find(|(e, _)| e == label).map_or(*label, |(_, z)| z))
                 .collect();
             assert_eq!(translated, zh, "{}", topic.name);
-            for label in NEEDED {
-                assert!(en.contains(&label), "{} lacks {label}", topic.name);
+            let of_a_cause = CauseId::parse(topic.name).is_some();
+            for label in if of_a_cause { &NEEDED_OF_CAUSES[..] } else { &NEEDED } {
+                assert!(en.contains(label), "{} lacks {label}", topic.name);
             }
         }
     }
 
     #[test]
     fn translations_name_the_same_code_commits_and_versions() {
-        for topic in VERDICTS.iter().chain(FEATURES) {
+        for topic in Topic::all() {
             for (en, zh) in topic.paragraphs(Lang::En).zip(topic.paragraphs(Lang::Zh)) {
                 let facts = |text: &'static str| {
                     let mut facts: Vec<_> = facts(text).collect();

@@ -94,6 +94,11 @@ impl Listener {
         place(self.local, self.v6only)
     }
 
+    /// Whether the accept queue is full or holds as many as were asked for; it takes one more.
+    pub fn at_limit(&self) -> bool {
+        self.recv_q > 0 && self.send_q.is_some_and(|limit| self.recv_q >= limit)
+    }
+
     /// Whether the accept queue is full: `sk_ack_backlog > sk_max_ack_backlog`.
     pub fn full(&self) -> bool {
         self.send_q.is_some_and(|limit| self.recv_q > limit)

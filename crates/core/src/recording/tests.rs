@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     audit::{Cut, Readings, Watched},
+    cause::sample::{evidence, holder},
     listeners::{Listener, sample::listener},
     owner::{Cgroup, Owner, Process},
     verdict::Counter,
@@ -45,6 +46,7 @@ fn frames() -> Vec<Frame> {
         Frame::Event(RawEvent { t_ns: 5, client_port: 4711, ..RawEvent::EMPTY }),
         Frame::Tick(1_000_000_000),
         Frame::Look(Box::new(look())),
+        Frame::Evidence(Box::new(evidence(vec![holder(10)]))),
         Frame::Losses(vec![(Loss::Kernel(overflow_common::Loss::RingFull), 3)]),
         Frame::Opened(Box::new(listener("[::]:443"))),
         Frame::Event(RawEvent { t_ns: 6, ..RawEvent::EMPTY }),

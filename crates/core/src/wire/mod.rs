@@ -6,6 +6,7 @@
 //! what it can; one that was read owns everything.
 
 mod audit;
+mod cause;
 mod client;
 mod clients;
 mod closing;
@@ -33,6 +34,7 @@ use serde_json::Serializer;
 use crate::text::untrusted::EscapedJson;
 
 pub use audit::{Audit, AuditedCounter};
+pub use cause::{Cause, Found};
 pub use client::Client;
 pub use clients::{Clients, Harm};
 pub use closing::{Loss, Summary};
@@ -70,6 +72,8 @@ pub enum Line<'a> {
     Loss(Loss<'a>),
     /// The kernel's counters beside what was told.
     Audit(Audit<'a>),
+    /// Why a listener's queue is full.
+    Cause(Cause<'a>),
     /// A scenario of the lab.
     Scenario(Scenario<'a>),
     /// What one client believes.
@@ -84,13 +88,14 @@ pub enum Line<'a> {
 
 impl Line<'_> {
     /// Every kind, as `type` has it, in the order of the documentation.
-    pub const KINDS: [&'static str; 11] = [
+    pub const KINDS: [&'static str; 12] = [
         "run",
         "event",
         "connection",
         "listener",
         "loss",
         "audit",
+        "cause",
         "scenario",
         "client",
         "doctor",

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Every kind, and of those that have several, every form.
-const PRINTED: [&str; 22] = [
+const PRINTED: [&str; 24] = [
     r#"{"type":"run","v":1,"run":"abort=1","tool":"overflow 0.1.0","kernel":"6.1","distro":null,"sysctls":{"net.core.somaxconn":4096},"listener":{"server":"10.7.0.1:12345","backlog":1,"somaxconn":4096},"clients":5,"prefill":0,"payload_bytes":0,"delay_ms":200,"hold_ms":5000,"link":"netem","concurrent":true,"attempts":1,"hooks":[{"moment":"third ACK","rung":"fentry","hook":"tcp_check_req"}],"notes":["a note"]}"#,
     r#"{"type":"run","v":1,"tool":"overflow 0.1.0","kernel":"6.1","distro":"Debian","filter":"","all":false,"summary_s":1,"wall_offset_ns":-5,"hooks":[{"moment":"SYN","rung":"kprobe"}],"notes":[]}"#,
     r#"{"type":"event","v":1,"t_ns":5,"hook":"tcp_check_req","client":"10.7.0.2:30003","server":null,"path":["tcp_v4_rcv","tcp_check_req"],"values":{"sk_ack_backlog":2,"drop_reason":"TCP_LISTEN_OVERFLOW"}}"#,
@@ -17,6 +17,8 @@ const PRINTED: [&str; 22] = [
     r#"{"type":"listener","v":1,"server":"*:80","recv_q":2,"send_q":1,"verdicts":{},"netns":7,"netns_name":"blue","inode":99,"uid":0,"syn_recv":0,"syn_queue_limit":2,"drops":0,"reuseport_group":1,"owner":{"pid":1,"comm":"systemd","pids":[1]},"sysctls":{},"on_overflow":"drops","advice":["raise it"]}"#,
     r#"{"type":"loss","v":1,"what":"ebpf ring_full","count":7,"meaning":"Too bad."}"#,
     r#"{"type":"audit","v":1,"t_ns":5,"netns":7,"appeared":false,"unaccounted":2,"counters":{"EmbryonicRsts":{"rose":0,"told":1,"left_out":0,"lost":0,"unwatched":0,"unaccounted":-1,"why":[]},"ListenDrops":{"rose":45,"told":40,"left_out":4,"lost":0,"unwatched":0,"unaccounted":1,"why":["4 at listeners that were not asked for"]}}}"#,
+    r#"{"type":"cause","v":1,"t_ns":5,"looked_ns":200000000,"netns":7,"listener":"*:80","inode":99,"recv_q":129,"send_q":128,"syn_recv":3,"full_ns":41000000,"oldest_ns":90000000,"owner":{"pid":10,"comm":"nginx","pids":[10]},"before":["cause.stopped"],"causes":[{"id":"cause.fd_limit","evidence":["all 12 are open"],"values":{"descriptors":12,"pid":10},"advice":"Close some."}],"ruled_out":{"cause.burst":"nothing was accepted"},"unknown":{"cause.blocked":"no rights"},"unread":["no rights"]}"#,
+    r#"{"type":"cause","v":1,"t_ns":5,"looked_ns":200000000,"netns":7,"listener":"*:80","inode":99,"recv_q":0,"syn_recv":3,"owner":null,"causes":[],"ruled_out":{},"unknown":{},"unread":[]}"#,
     r#"{"type":"scenario","v":1,"scenario":"centos7","shows":"what it shows"}"#,
     r#"{"type":"scenario","v":1,"scenario":"centos7","shows":"what it shows","run":"centos7","holds":null,"stories":["syn.queued > ack.accepted"],"differences":[],"unavailable":"why"}"#,
     r#"{"type":"client","v":1,"client":"10.7.0.2:1","server":"10.7.0.1:80","connect_ns":null,"connect_error":"pending","state":"SYN_SENT","error":null}"#,
@@ -30,8 +32,20 @@ const PRINTED: [&str; 22] = [
 
 /// Which of `Line::KINDS` it is.
 fn kind(line: &Line<'_>) -> &'static str {
-    let [run, event, connection, listener, loss, audit, scenario, client, doctor, topic, summary] =
-        Line::KINDS;
+    let [
+        run,
+        event,
+        connection,
+        listener,
+        loss,
+        audit,
+        cause,
+        scenario,
+        client,
+        doctor,
+        topic,
+        summary,
+    ] = Line::KINDS;
     match line {
         Line::Run(_) => run,
         Line::Event(_) => event,
@@ -39,6 +53,7 @@ fn kind(line: &Line<'_>) -> &'static str {
         Line::Listener(_) => listener,
         Line::Loss(_) => loss,
         Line::Audit(_) => audit,
+        Line::Cause(_) => cause,
         Line::Scenario(_) => scenario,
         Line::Client(_) => client,
         Line::Doctor(_) => doctor,

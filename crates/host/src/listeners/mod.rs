@@ -27,6 +27,13 @@ pub fn inventory(wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
 
 /// The inventory of namespaces that were found before.
 pub(crate) fn of(places: &Namespaces) -> io::Result<Inventory> {
+    let mut found = queues(places);
+    own(&mut found)?;
+    Ok(found.indexed())
+}
+
+/// The same without owners, for which no process is looked at.
+pub(crate) fn queues(places: &Namespaces) -> Inventory {
     let mut found = Inventory::default();
     let mut refused: BTreeMap<String, usize> = BTreeMap::new();
     let mut fallbacks = BTreeSet::new();
@@ -48,7 +55,6 @@ pub(crate) fn of(places: &Namespaces) -> io::Result<Inventory> {
             }
         }
     }
-    own(&mut found)?;
     found.notes.extend(fallbacks);
     for (why, count) in refused {
         found.notes.push(format!(
@@ -63,7 +69,7 @@ pub(crate) fn of(places: &Namespaces) -> io::Result<Inventory> {
             owner::what_it_takes("CAP_SYS_PTRACE")
         ));
     }
-    Ok(found.indexed())
+    found.indexed()
 }
 
 /// The listeners of one namespace with their requests.

@@ -65,8 +65,8 @@ pub(super) fn find(proc_dir: &Path, wanted: &HashSet<u64>) -> io::Result<Holders
         }
         for epoll in epolls.iter().filter(|_| holds) {
             let info = proc_dir.join(pid.to_string()).join("fdinfo").join(epoll);
-            for inode in polled(&info).into_iter().filter(|inode| wanted.contains(inode)) {
-                let pids = holders.polled_by.entry(inode).or_default();
+            for file in polled(&info).into_iter().filter(|file| wanted.contains(&file.inode)) {
+                let pids = holders.polled_by.entry(file.inode).or_default();
                 if pids.last() != Some(&pid) {
                     pids.push(pid);
                 }
@@ -76,21 +76,35 @@ pub(super) fn find(proc_dir: &Path, wanted: &HashSet<u64>) -> io::Result<Holders
     Ok(holders)
 }
 
-/// Inodes of the files that an epoll descriptor waits for: `tfd: 7 events: 19 data: 7 pos:0 ino:2f1c
+/// A file in an epoll set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PolledFile {
+    pub(crate) inode: u64,
+    /// `EPOLLIN` and its like.
+    pub(crate) events: u32,
+}
+
+/// The files that an epoll descriptor waits for: `tfd: 7 events: 19 data: 7 pos:0 ino:2f1c
 /// sdev:8` a line, in hexadecimal (`ep_show_fdinfo` of fs/eventpoll.c, with the inode since v4.13,
 /// commit 77493f04b74c). None where that cannot be read.
-fn polled(info: &Path) -> Vec<u64> {
+pub(crate) fn polled(info: &Path) -> Vec<PolledFile> {
     let mut text = String::new();
     let read = File::open(info).and_then(|file| file.take(MAX_EPOLL).read_to_string(&mut text));
     if read.is_err() {
         return Vec::new();
     }
     let files = text.lines().filter(|line| line.starts_with("tfd:"));
-    let inode = |line: &str| {
-        let digits = line.split_ascii_whitespace().find_map(|word| word.strip_prefix("ino:"))?;
-        u64::from_str_radix(digits, 16).ok()
-    };
-    files.filter_map(inode).collect()
+    files.filter_map(polled_file).collect()
+}
+
+fn polled_file(line: &str) -> Option<PolledFile> {
+    let mut words = line.split_ascii_whitespace();
+    let events = words.by_ref().skip_while(|word| *word != "events:").nth(1)?;
+    let inode = words.find_map(|word| word.strip_prefix("ino:"))?;
+    Some(PolledFile {
+        inode: u64::from_str_radix(inode, 16).ok()?,
+        events: u32::from_str_radix(events, 16).ok()?,
+    })
 }
 
 /// Every process below `proc_dir`, ascending.
@@ -103,7 +117,7 @@ pub(crate) fn pids(proc_dir: &Path) -> io::Result<Vec<u32>> {
 }
 
 /// `socket:[12345]`.
-fn socket_inode(link: &str) -> Option<u64> {
+pub(crate) fn socket_inode(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
@@ -121,6 +135,13 @@ mod tests {
         for other in ["pipe:[12345]", "socket:[]", "socket:[1", "/dev/null", "anon_inode:[x]"] {
             assert_eq!(socket_inode(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_file_of_an_epoll_set_has_its_events_and_inode() {
+        let line = "tfd:        7 events: 80000019 data:                7  pos:0 ino:2f1c sdev:8";
+        assert_eq!(polled_file(line), Some(PolledFile { inode: 0x2f1c, events: 0x8000_0019 }));
+        assert_eq!(polled_file("tfd: 7 events: 19 data: 7"), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use overflow_core::owner::{Owner, Process, parse_cgroup};
 
 use crate::own_status;
 
-pub(crate) use holders::pids;
+pub(crate) use holders::{pids, polled, socket_inode};
 
 /// Processes that are described one by one; of more, only the pids are kept.
 const DESCRIBED: usize = 16;

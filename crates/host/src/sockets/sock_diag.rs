@@ -25,26 +25,62 @@ pub enum Wanted {
     All,
     /// Listeners, with their drops, and requests.
     Listening,
+    /// Connections of which the server has not closed its end, with their `tcp_info`.
+    Connected,
 }
 
 /// Lists them.
 pub fn sockets(family: Family, wanted: Wanted) -> io::Result<Vec<TcpSocket>> {
+    let mut sockets = Vec::new();
+    dump(family, wanted, 0, |response| sockets.push(described(response)))?;
+    Ok(sockets)
+}
+
+/// Listeners, with their drops, and requests with this local port.
+pub fn listening_at(family: Family, port: u16) -> io::Result<Vec<TcpSocket>> {
+    let mut sockets = Vec::new();
+    dump(family, Wanted::Listening, port, |response| sockets.push(described(response)))?;
+    Ok(sockets)
+}
+
+/// The connections with this local port that wait for `accept()`: their local addresses, and their
+/// ages in milliseconds. They have no inode yet, as a socket that was closed has none any more; but
+/// that one is in neither of these states.
+pub fn unaccepted_at(family: Family, port: u16) -> io::Result<Vec<(SocketAddr, u32)>> {
+    let mut found = Vec::new();
+    dump(family, Wanted::Connected, port, |response| {
+        if response.header.inode == 0
+            && let Some(age) = response.nlas.iter().find_map(last_data_sent)
+        {
+            found.push((described(response).local, age));
+        }
+    })?;
+    Ok(found)
+}
+
+/// Hands over the sockets with this local port; 0 is any (`inet_diag_dump_icsk`).
+fn dump(
+    family: Family,
+    wanted: Wanted,
+    port: u16,
+    mut each: impl FnMut(&InetResponse),
+) -> io::Result<()> {
     let socket = connect()?;
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let any = if family == Family::V6 { SocketId::new_v6() } else { SocketId::new_v4() };
-    send(&socket, &message(header, wanted, any))?;
-    let mut sockets = Vec::new();
+    let id = SocketId { source_port: port, ..any };
+    send(&socket, &message(header, wanted, id))?;
     loop {
         let (bytes, _) = socket.recv_from_full()?;
-        if take(&bytes, &mut sockets)? {
-            return Ok(sockets);
+        if take(&bytes, &mut each)? {
+            return Ok(());
         }
     }
 }
 
-/// Takes the sockets of one datagram; true after the last one.
-pub(crate) fn take(bytes: &[u8], sockets: &mut Vec<TcpSocket>) -> io::Result<bool> {
+/// Hands over the sockets of one datagram; true after the last one.
+fn take(bytes: &[u8], each: &mut impl FnMut(&InetResponse)) -> io::Result<bool> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let message = understood(rest)?;
@@ -53,7 +89,7 @@ pub(crate) fn take(bytes: &[u8], sockets: &mut Vec<TcpSocket>) -> io::Result<boo
         rest = &rest[len..];
         match message.payload {
             NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                sockets.push(described(&response));
+                each(&response);
             }
             NetlinkPayload::Error(error) => return Err(failure(error.raw_code())),
             NetlinkPayload::Done(_) => return Ok(true),
@@ -61,6 +97,13 @@ pub(crate) fn take(bytes: &[u8], sockets: &mut Vec<TcpSocket>) -> io::Result<boo
         }
     }
     Ok(false)
+}
+
+/// Takes apart what may come from the kernel.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let mut sockets = Vec::new();
+    let _ = take(bytes, &mut |response| sockets.push(described(response)));
 }
 
 /// A socket for questions to the kernel.
@@ -95,6 +138,9 @@ pub fn message(
     let (states, extensions) = match wanted {
         Wanted::All => (StateFlags::all(), ExtensionFlags::empty()),
         Wanted::Listening => (StateFlags::LISTEN | StateFlags::SYN_RECV, ExtensionFlags::SKMEMINFO),
+        Wanted::Connected => {
+            (StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT, ExtensionFlags::INFO)
+        }
     };
     let request = InetRequest {
         family: if family == Family::V6 { AF_INET6 } else { AF_INET },
@@ -147,6 +193,14 @@ fn described(response: &InetResponse) -> TcpSocket {
     socket
 }
 
+/// `tcpi_last_data_sent` of `struct tcp_info` (include/uapi/linux/tcp.h): milliseconds since the
+/// server sent data, and until it does, since `tcp_create_openreq_child`.
+fn last_data_sent(attribute: &Nla) -> Option<u32> {
+    const AT: usize = 44;
+    let Nla::TcpInfo(info) = attribute else { return None };
+    Some(u32::from_ne_bytes(info.get(AT..AT + 4)?.try_into().ok()?))
+}
+
 fn cgroup_id(attribute: &DefaultNla) -> Option<u64> {
     if attribute.kind() != INET_DIAG_CGROUP_ID {
         return None;
@@ -159,7 +213,7 @@ fn cgroup_id(attribute: &DefaultNla) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     use netlink_packet_sock_diag::inet::InetResponseHeader;
 
@@ -213,7 +267,7 @@ mod tests {
         bytes.extend([2, 0]);
         bytes.extend([0; 10]);
         let with = |code: i32| [&*bytes, &code.to_ne_bytes(), &[0; 16]].concat();
-        let errno = |code| take(&with(code), &mut Vec::new()).unwrap_err().raw_os_error();
+        let errno = |code| take(&with(code), &mut |_| {}).unwrap_err().raw_os_error();
         assert_eq!((errno(-libc::ENOENT), errno(i32::MIN)), (Some(libc::ENOENT), None));
     }
 
@@ -230,5 +284,23 @@ mod tests {
         assert!(any.is_listener());
         assert_eq!((any.drops, listening.drops), (None, Some(0)));
         assert_eq!(TcpSocket { drops: None, ..listening }, any);
+    }
+
+    #[test]
+    fn a_connection_waits_until_it_is_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        let ages = || unaccepted_at(Family::V4, local.port()).unwrap();
+        assert_eq!(ages(), []);
+        let client = TcpStream::connect(local).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let waiting = ages();
+        assert_eq!(waiting.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [local]);
+        assert!((80..10_000).contains(&waiting[0].1), "{waiting:?}");
+        let accepted = listener.accept().unwrap();
+        assert_eq!(ages(), []);
+        drop((client, accepted));
+        let only = listening_at(Family::V4, local.port()).unwrap();
+        assert!(only.iter().all(|s| s.local.port() == local.port() && s.is_listener()));
     }
 }

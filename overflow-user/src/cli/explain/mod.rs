@@ -23,7 +23,7 @@ use overflow_core::{
 };
 use page::Page;
 
-/// Explain a verdict or a kernel feature, or what this host's listeners do when they overflow.
+/// Explain a verdict, a cause or a kernel feature, or what this host's listeners do when they overflow.
 ///
 /// Without a topic, lists all topics. A part of a name lists the topics that have it.
 #[derive(Clone, Debug, Args)]
@@ -31,13 +31,14 @@ use page::Page;
 Examples:
   overflow explain                              all topics
   overflow explain ack.drop.overflow.cookie     one verdict
+  overflow explain cause.fd_limit               why a queue was full
   overflow explain cookie-path --lang zh        in Chinese
   overflow explain tcp_max_syn_backlog          by the kernel's own name
   overflow explain --host                       this kernel, its namespaces, its listeners
 
 Exit status: 0 done; 1 no such topic, or the host could not be read; 2 bad usage.")]
 pub(super) struct ExplainArgs {
-    /// A verdict id (syn.cookie), a kernel feature (young-rule), or a part of a name
+    /// A verdict id (syn.cookie), a cause (cause.busy), a kernel feature (young-rule), or a part of a name
     topic: Option<String>,
     /// Apply it to this host: kernel, sysctls and listeners of every network namespace
     #[arg(long, conflicts_with = "topic")]

@@ -3,7 +3,7 @@
 use overflow_core::{
     explain::{
         Lang,
-        topics::{FEATURES, Topic, VERDICTS},
+        topics::{CAUSES, FEATURES, Topic, VERDICTS},
     },
     text::{
         style::{Options, Tone},
@@ -37,6 +37,10 @@ impl Page {
             ("Verdicts: what the kernel did to a connection", "判定：内核对一条连接做了什么");
         self.heading(self.lang.pick(en, zh));
         self.list(VERDICTS);
+        self.blank();
+        let (en, zh) = ("Causes: why the queue was full", "原因：队列为什么会满");
+        self.heading(self.lang.pick(en, zh));
+        self.list(CAUSES);
         self.blank();
         let (en, zh) = ("Kernel features: why it did so", "内核特性：为什么这样做");
         self.heading(self.lang.pick(en, zh));
@@ -108,7 +112,7 @@ mod tests {
         for lang in [Lang::En, Lang::Zh] {
             let mut page = Page::new(lang, Options::default());
             page.index();
-            for topic in VERDICTS.iter().chain(FEATURES) {
+            for topic in Topic::all() {
                 page.topic(topic);
             }
             for line in page.text().lines() {

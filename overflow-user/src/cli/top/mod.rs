@@ -48,6 +48,7 @@ Keys:
 Examples:
   overflow top                    every listener of every network namespace
   overflow top -P 80,443          two ports
+  overflow top --why              and why queues were full
   overflow top --cgroup nginx     a systemd unit, control group or container
 
 Exit status: 0 done; 1 it could not run; 2 bad usage.")]
@@ -57,6 +58,9 @@ pub(super) struct TopArgs {
     /// Stop after this time
     #[arg(short, long, value_name = "TIME", value_parser = parsers::seconds)]
     duration: Option<Duration>,
+    /// Also look at who holds a listener when it becomes full; Enter shows why
+    #[arg(long)]
+    why: bool,
     #[command(flatten)]
     hooks: Hooks,
 }
@@ -101,12 +105,13 @@ async fn top(args: &TopArgs) -> Result<()> {
     let leave = ui.clone();
     let out = BufWriter::new(io::stdout());
     let sink = TopSink::new(view, out, text, move || leave.stop());
-    let options = Options { filter, ..Options::default() };
+    let options = Options { filter, why: args.why, ..Options::default() };
     let engine = trace::engine(options, vec![Box::new(sink)], &header)?;
     let live = Live::new(tracer, engine, None, attribution)?
         .looking_every(LOOK_EVERY)
         .audited(beginning)
-        .drawn();
+        .drawn()
+        .asking_why(args.why);
     let ends = Ends { after: args.duration, with: None };
     let stop = async {
         tokio::select! {

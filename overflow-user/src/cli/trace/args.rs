@@ -38,6 +38,7 @@ Examples:
   overflow trace                          overflows of every listener on this host
   overflow trace -P 80,443 --all          every handshake of a web server
   overflow trace --summary 10             totals every 10 s
+  overflow trace --why                    and why the queues were full
   overflow trace --cmd 'wrk -c 500 http://127.0.0.1/' --record run.rec
   overflow trace --output json | jq 'select(.type==\"event\") | .id'
   overflow trace --summary 60 --metrics-listen 9464
@@ -53,6 +54,9 @@ pub(crate) struct TraceArgs {
     /// Run this command and trace until it ends; its output goes to stderr
     #[arg(long, value_name = "COMMAND")]
     pub(super) cmd: Option<String>,
+    /// Also say why a listener is full: look at who holds it when it becomes so
+    #[arg(long)]
+    pub(super) why: bool,
     /// Also write everything that is traced to a file, for `overflow replay`
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
@@ -146,6 +150,7 @@ impl View {
             max_events_per_second: self.max_events_per_second,
             filter,
             accepts: false,
+            why: false,
             handshakes: false,
         }
     }

@@ -107,6 +107,7 @@ async fn trace(args: &TraceArgs) -> Result<()> {
         sinks.push(Box::new(Measured::new(numbers.clone())));
     }
     let mut options = args.view.options(filter);
+    options.why = args.why;
     let export = match export {
         Some(settings) => {
             let export = Export::start(&settings, !args.hooks.confining.no_confine)
@@ -125,8 +126,10 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let mut engine = engine(options, sinks, &header)?;
     engine.flush()?;
     let ends = Ends { after: args.duration, with: args.cmd.clone() };
-    let mut live =
-        Live::new(tracer, engine, recording, attribution)?.exporting(export).audited(beginning);
+    let mut live = Live::new(tracer, engine, recording, attribution)?
+        .exporting(export)
+        .audited(beginning)
+        .asking_why(args.why);
     if !args.hooks.confining.no_confine {
         live = live.confined(served);
     }

@@ -9,7 +9,7 @@ use crate::confine::wire;
 
 /// Answers until the requests end.
 pub(super) fn look(requests: impl Read, answers: impl Write) -> io::Result<()> {
-    let mut looker = Looker::default();
+    let mut looker = Looker::new();
     answer(requests, answers, |request, out| match request {
         Request::Listeners(wanted) => match looker.listeners(&wanted) {
             Ok(found) => message::inventory(&found, |bytes| out.write_all(bytes)),
@@ -21,6 +21,14 @@ pub(super) fn look(requests: impl Read, answers: impl Write) -> io::Result<()> {
         },
         Request::Processes(pids) => {
             out.write_all(&wire::pack(&Message::<()>::Processes(looker.processes(&pids)))?)
+        }
+        Request::Causes(sockets) => {
+            let found =
+                if sockets.is_empty() { looker.first_causes() } else { looker.causes(&sockets) };
+            match found {
+                Ok(found) => out.write_all(&wire::pack(&Message::<()>::Causes(found))?),
+                Err(error) => failed(out, &error),
+            }
         }
     })
 }
@@ -77,7 +85,7 @@ mod tests {
                 message::inventory(&inventory, |bytes| out.write_all(bytes))
             }
             Request::Counters(_, true) => failed(out, &io::Error::other("no procfs")),
-            Request::Processes(_) => unreachable!(),
+            Request::Processes(_) | Request::Causes(_) => unreachable!(),
             Request::Counters(_, false) => {
                 out.write_all(&wire::pack(&Message::<()>::Counters(Readings::default()))?)
             }

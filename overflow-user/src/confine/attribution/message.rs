@@ -8,7 +8,8 @@ use std::{
     io::{self, Read, Write},
 };
 
-use overflow_core::{audit::Readings, listeners::Inventory, owner::Process};
+use overflow_core::{audit::Readings, cause::Evidence, listeners::Inventory, owner::Process};
+use overflow_host::causes::Socket;
 use serde::{Deserialize, Serialize};
 
 use crate::confine::wire;
@@ -32,6 +33,9 @@ pub(super) enum Request {
     Counters(BTreeSet<u32>, bool),
     /// What these processes are.
     Processes(BTreeSet<u32>),
+    /// What holds up these listeners: the inode numbers of their network namespaces and sockets. If
+    /// none is named, those that are full now, and who accepts from the others is remembered.
+    Causes(Vec<Socket>),
 }
 
 /// A message of an answer.
@@ -43,6 +47,8 @@ pub(super) enum Message<I = Inventory> {
     Counters(Readings),
     /// The processes that are there; those that are gone are left out.
     Processes(Vec<Process>),
+    /// What the holders of listeners do; those that have gone are missing.
+    Causes(Vec<Evidence>),
     /// There is no answer, for this reason.
     Failed(String),
 }

@@ -32,8 +32,9 @@ use super::{ConfineError, caps, ignore_signals, seccomp, second_process, wire};
 use keeper::Keeper;
 use message::{Message, Request};
 use overflow_core::{
-    audit::Readings, listeners::Inventory, owner::Process, text::untrusted::escape,
+    audit::Readings, cause::Evidence, listeners::Inventory, owner::Process, text::untrusted::escape,
 };
+use overflow_host::causes::Socket;
 
 /// The hidden command that [`serve`]s.
 pub const COMMAND: &str = "attribution";
@@ -55,6 +56,7 @@ struct Answer {
     listeners: Option<Inventory>,
     counters: Option<Readings>,
     processes: Option<Vec<Process>>,
+    causes: Option<Vec<Evidence>>,
     failed: Option<String>,
 }
 
@@ -150,6 +152,16 @@ impl Attribution {
         }
     }
 
+    /// What the holders of these listeners do; of those that are full now if none is named. Whoever does
+    /// not await it to its end may ask again.
+    pub(crate) async fn causes(&mut self, sockets: &[Socket]) -> io::Result<Vec<Evidence>> {
+        self.request(Request::Causes(sockets.to_vec())).await?;
+        match self.answered().await? {
+            Answer { causes: Some(found), .. } => Ok(found),
+            other => Err(other.why()),
+        }
+    }
+
     async fn request(&mut self, request: Request) -> io::Result<()> {
         if self.asked.is_some() {
             // Its answer is too old by now.
@@ -182,6 +194,7 @@ impl Attribution {
                     }
                     Message::Counters(found) => self.answer.counters = Some(found),
                     Message::Processes(found) => self.answer.processes = Some(found),
+                    Message::Causes(found) => self.answer.causes = Some(found),
                     Message::Failed(why) => self.answer.failed = Some(why),
                 }
             }

@@ -3,7 +3,10 @@
 
 use super::rows::Row;
 use crate::sink::trace::{Opening, Snapshot, Waits};
-use overflow_core::audit::{Balance, NamespaceAudit};
+use overflow_core::{
+    audit::{Balance, NamespaceAudit},
+    cause::CauseId,
+};
 
 /// What precedes every name on the page.
 pub(super) const PREFIX: &str = "overflow";
@@ -67,6 +70,8 @@ pub enum Exact {
     Connections,
     /// Where accept() is traced; it is absent elsewhere.
     Accept,
+    /// With `--why`, as far as holders were looked at: some seconds apart.
+    Why,
     /// When the listeners were last looked at, at most five seconds ago; where something happened
     /// and the kernel side counts, now.
     Looked,
@@ -255,6 +260,22 @@ pub(in crate::sink) static CATALOG: &[Metric] = &[
         exact: Exact::Accept,
         labels: &[],
         source: Source::Listener(|row| Some(Value::Seconds(seconds(row.totals.full?.total_ns)))),
+    },
+    Metric {
+        name: "listener_full_by_cause",
+        kind: Kind::Counter,
+        seconds: true,
+        otlp: Some(Otlp { name: "overflow.listener.full_time_by_cause", unit: "s" }),
+        help: "How long the accept queue was full, by why it became so; with --why",
+        exact: Exact::Why,
+        labels: &[Label { name: "cause", otlp: "overflow.cause" }],
+        source: Source::ListenerBy(|row| {
+            let causes = row.totals.full_by_cause.iter();
+            let labelled = |(cause, ns): (&CauseId, &u64)| {
+                (vec![cause.as_str().to_owned()], Value::Seconds(seconds(*ns)))
+            };
+            causes.map(labelled).collect()
+        }),
     },
     Metric {
         name: "listener_queue_wait",

@@ -67,6 +67,7 @@ impl Sink for Measured {
             // All of it is in the numbers.
             Message::Event(_)
             | Message::Audit(_)
+            | Message::Cause(_)
             | Message::Connection(_)
             | Message::Suppressed(_)
             | Message::Interval(_)

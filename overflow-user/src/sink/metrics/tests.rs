@@ -20,6 +20,7 @@ use crate::sink::trace::{
 };
 use overflow_core::{
     audit::{Balance, NamespaceAudit},
+    cause::CauseId,
     clients::HurtClients,
     listeners::{Inventory, Listener, sample},
     loss::Loss,
@@ -101,6 +102,7 @@ pub(in crate::sink) fn shared(comm: &str) -> Shared {
         hurt: 6,
         clients: HurtClients::default(),
         full: Some(Full { times: 2, total_ns: 2_500_000_000, ..Full::default() }),
+        full_by_cause: BTreeMap::from([(CauseId::Stopped, 1_500_000_000)]),
         waits: Some(waits),
     };
     let listener = owned(comm);
@@ -409,10 +411,11 @@ fn the_document_has_a_row_for_each_metric() {
         let note = match metric.exact {
             Exact::Accept => Some('¹'),
             Exact::Connections => Some('²'),
+            Exact::Why => Some('³'),
             Exact::Always | Exact::Counted | Exact::Records | Exact::Looked => None,
         };
         let has = row.trim_end_matches([' ', '|']).chars().last();
-        assert_eq!(has.filter(|c| "¹²".contains(*c)), note, "{row}");
+        assert_eq!(has.filter(|c| "¹²³".contains(*c)), note, "{row}");
     }
     assert_eq!(rows.len(), CATALOG.len());
 }

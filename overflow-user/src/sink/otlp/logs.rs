@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::{
 use super::{attribute, list, number, scope, string, text};
 use crate::sink::trace::certain_owner;
 use overflow_core::{
+    cause::CauseId,
     explain::Lang,
     listeners::Listener,
     owner::Owner,
@@ -29,7 +30,7 @@ pub(super) struct ListenerLabels {
     /// Where it listens, if it is known.
     listener: Option<String>,
     /// Inode number of its socket, if it is known which one it is.
-    inode: Option<u32>,
+    pub(super) inode: Option<u32>,
     process: Option<(String, u32)>,
     /// Whether that is who called `listen()`, and no holder is known.
     called_listen: bool,
@@ -88,6 +89,7 @@ impl ListenerLabels {
 pub(super) fn record(
     connection: &Connection,
     labels: Option<&ListenerLabels>,
+    cause: Option<CauseId>,
     now_ns: u64,
     wall: impl Fn(u64) -> u64,
 ) -> LogRecord {
@@ -108,6 +110,7 @@ pub(super) fn record(
     if let Some(labels) = labels {
         labels.attributes(&mut attributes);
     }
+    attributes.extend(cause.map(|id| text("overflow.cause", id.as_str())));
     let body = string(&sentence(connection));
     LogRecord {
         time_unix_nano: connection.stages.iter().map(|s| s.t_ns).min().map_or(0, &wall),
@@ -231,8 +234,13 @@ mod tests {
             stage(VerdictId::AckDropOverflowCookie, 30, vec![40, 50]),
         ];
         let connection = connection(stages, VerdictId::LaterPhantom);
-        let record =
-            record(&connection, Some(&ListenerLabels::new(7, Some(9), &[])), 99, |t| t + 1000);
+        let record = record(
+            &connection,
+            Some(&ListenerLabels::new(7, Some(9), &[])),
+            Some(CauseId::Stopped),
+            99,
+            |t| t + 1000,
+        );
         assert_eq!((record.time_unix_nano, record.observed_time_unix_nano), (1010, 1099));
         assert_eq!(record.severity_number(), SeverityNumber::Warn);
         assert_eq!(
@@ -256,6 +264,7 @@ mod tests {
             ("overflow.repeats", Value::IntValue(2)),
             ("overflow.netns", text("7")),
             ("overflow.listener.inode", text("9")),
+            ("overflow.cause", text("cause.stopped")),
         ] {
             assert_eq!(value(&record, name), Some(&expected), "{name}");
         }
@@ -273,7 +282,7 @@ mod tests {
         ];
         let connection = connection(stages, VerdictId::LaterRecovered);
         let severity =
-            |connection: &Connection| record(connection, None, 3, |t| t).severity_number();
+            |connection: &Connection| record(connection, None, None, 3, |t| t).severity_number();
         assert_eq!(severity(&connection), SeverityNumber::Info);
         let mut stages = connection.stages.clone();
         stages.push(stage(VerdictId::LaterListenerClosed, 4, vec![]));

@@ -3,6 +3,7 @@
 //!
 //! The names are a contract, see docs/metrics.md. No metric names a client; log records do.
 
+mod causes;
 mod logs;
 mod metrics;
 mod sink;

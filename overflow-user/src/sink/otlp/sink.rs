@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::{logs::v1::LogRecord, resource::v1::Resource};
 use prost::Message as _;
 
 use super::{
+    causes::Causes,
     logs::{self, ListenerLabels},
     metrics::{self, Times},
     resource,
@@ -53,6 +54,8 @@ pub struct Exported {
     /// The listeners of connections with an abnormal event, until these are exported: as they were
     /// known then, which can be better than what is known at the end.
     labels: HashMap<ConnKey, ListenerLabels>,
+    /// Why listeners were full.
+    causes: Causes,
     records: Vec<LogRecord>,
 }
 
@@ -74,6 +77,7 @@ impl Exported {
             due_ns: 0,
             now_ns: 0,
             labels: HashMap::new(),
+            causes: Causes::default(),
             records: Vec::new(),
         }
     }
@@ -108,7 +112,9 @@ impl Exported {
             .remove(&ConnKey { netns, client, server })
             .filter(|known| !known.is_less_than(finished.socket, finished.listeners))
             .unwrap_or_else(|| ListenerLabels::new(netns, finished.socket, finished.listeners));
-        let record = logs::record(connection, Some(&labels), self.now_ns, |t_ns| self.wall(t_ns));
+        let cause = self.causes.of(netns, labels.inode, connection);
+        let record =
+            logs::record(connection, Some(&labels), cause, self.now_ns, |t_ns| self.wall(t_ns));
         self.records.push(record);
         if self.records.len() >= BATCH {
             self.send_logs();
@@ -167,6 +173,7 @@ impl Sink for Exported {
             Message::Open(opening) => self.open(opening),
             Message::Event(judged) => self.event(judged),
             Message::Connection(finished) => self.connection(finished),
+            Message::Cause(caused) => self.causes.look(caused),
             Message::Second(snapshot) => self.second(snapshot),
             Message::Ending(snapshot) => self.ending(snapshot),
             // The numbers have what was left out and what happened in an interval; what is printed

@@ -56,6 +56,7 @@ impl<W: Write> Sink for TopSink<W> {
             // has its own seconds.
             Message::Connection(_)
             | Message::Audit(_)
+            | Message::Cause(_)
             | Message::Suppressed(_)
             | Message::Interval(_)
             | Message::Ending(_)

@@ -12,6 +12,7 @@ use crate::sink::trace::{
 };
 use overflow_core::{
     audit::{Balance, NamespaceAudit},
+    cause::CauseId,
     clients::HurtClients,
     decode::{Decoder, Event},
     hook_point::HookPoint,
@@ -200,6 +201,10 @@ fn full_totals(n: u64) -> Totals {
         phantoms: 2,
         hurt: 3,
         clients: HurtClients::default(),
+        full_by_cause: BTreeMap::from([
+            (CauseId::Overload, SECOND / 10),
+            (CauseId::Blocked, n * SECOND / 2),
+        ]),
         full: Some(Full { times: 2, total_ns: n * SECOND / 2, longest_ns: SECOND, now: true }),
         waits: Some(waits),
     }

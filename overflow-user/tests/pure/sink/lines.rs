@@ -2,8 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeSet};
 
+use overflow::sink::why;
 use overflow_core::{
     audit::{Balance, NamespaceAudit},
+    cause::{CauseId, Change, Evidence, evidence::Waiting, judge, sample},
     loss::Loss,
     verdict::{Counter, Values, VerdictId},
     wire::{
@@ -137,8 +139,27 @@ fn eventful() -> Vec<String> {
         paragraphs: vec![Paragraph { label: "Kernel".into(), text: "It does.".into() }],
     };
     line(&mut text, &Line::Topic(topic)).unwrap();
+    for (evidence, change) in causes() {
+        why::json(&mut text, &evidence, &judge(&evidence), change.as_ref()).unwrap();
+    }
     all.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
     all
+}
+
+/// Evidence with a cause, with none, and without an owner.
+fn causes() -> Vec<(Evidence, Option<Change>)> {
+    let stuck = sample::with_threads(10, vec![sample::sleeping(10, "flock")]);
+    let known = Evidence {
+        waiting: Some(Waiting { count: 129, oldest_ns: 9_000_000_000, newest_ns: 5_000_000_000 }),
+        ..sample::evidence(vec![stuck])
+    };
+    let hidden = Evidence { unread: vec!["hidden".to_owned()], ..sample::evidence(vec![]) };
+    vec![
+        (known.clone(), None),
+        (known, Some(Change::Changed(vec![CauseId::Stopped]))),
+        (sample::evidence(vec![sample::holder(10)]), Some(Change::Same)),
+        (hidden, Some(Change::Began)),
+    ]
 }
 
 #[test]
@@ -171,7 +192,7 @@ fn documentation_schema_and_types_have_the_same_kinds() {
     assert_eq!(headings.collect::<Vec<_>>(), all);
     let intro = docs.split("\n## ").next().unwrap();
     assert!(
-        intro.contains("which of the fourteen\nkinds") && all.len() == 14,
+        intro.contains("which of the fifteen\nkinds") && all.len() == 15,
         "the introduction counts the kinds"
     );
     let schema = schema::shipped();
@@ -209,6 +230,13 @@ fn schema_knows_every_verdict() {
     let schema = schema::shipped();
     let ids: Vec<Value> = VerdictId::ALL.iter().map(|id| json!(id.as_str())).collect();
     assert_eq!(schema["$defs"]["verdict"]["enum"], Value::Array(ids));
+}
+
+#[test]
+fn schema_knows_every_cause() {
+    let schema = schema::shipped();
+    let ids: Vec<Value> = CauseId::ALL.iter().map(|id| json!(id.as_str())).collect();
+    assert_eq!(schema["$defs"]["cause_id"]["enum"], Value::Array(ids));
 }
 
 #[test]

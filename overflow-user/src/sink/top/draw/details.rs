@@ -1,5 +1,7 @@
 //! One listener: who holds it, what limits it, what an overflow does to it, what happened there.
 
+use std::{cmp::Reverse, collections::BTreeMap};
+
 use super::{canvas::Canvas, handshakes, queue, text::Text};
 use crate::sink::{
     listeners::{forecast_of, sysctl_names, whereabouts},
@@ -12,6 +14,8 @@ use crate::sink::{
     trace_text::by_count,
 };
 use overflow_core::{
+    cause::CauseId,
+    explain::Lang,
     listeners::{Forecast, Listener, Namespace, Sysctls},
     owner::Owner,
     text::{duration::narrow, style::Tone},
@@ -126,6 +130,16 @@ fn queues(text: &mut Text, state: &State, row: &Row, forecast: Option<&Forecast>
         _ => String::new(),
     };
     text.flow("full", Tone::Plain, &full);
+    text.flow("why", Tone::Bad, &causes(&row.totals.full_by_cause));
+}
+
+/// Why the queue was full, the cause first that it was for longest.
+fn causes(full_by_cause: &BTreeMap<CauseId, u64>) -> String {
+    let mut causes: Vec<_> = full_by_cause.iter().collect();
+    causes.sort_by_key(|(_, ns)| Reverse(**ns));
+    let said =
+        |(id, ns): &(&CauseId, &u64)| format!("{} for {} ({id})", id.short(Lang::En), narrow(**ns));
+    causes.iter().map(said).collect::<Vec<_>>().join(", ")
 }
 
 /// The queues of one socket; of several that share the address, which one it is and who holds it.
