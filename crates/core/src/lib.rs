@@ -24,6 +24,7 @@ pub mod hook_point;
 pub mod verdict;
 pub mod aggregates;
 pub mod audit;
+pub mod capture;
 pub mod owner;
 pub mod listeners;
 pub mod model;

@@ -5,13 +5,16 @@ use std::{
     io::{self, Write},
 };
 
-use overflow_core::wire::{
+use overflow_core::{
+    capture::evidence::WireEvidence,
+    wire::{
     self, Cell, CellListener, Connection, Counts, Hook, Line, Listener, Loss, Run, Segments,
     Summary, TOOL, VERSION, Witnesses,
+},
 };
 
 use super::{CellReport, HookInUse, Host, Report};
-use crate::witness::{Comparison, WireEvidence};
+use crate::witness::Comparison;
 
 /// Writes a cell: `run`, `connection`s, `listener`, `loss`es. May be called as each cell ends.
 pub fn cell(out: &mut dyn Write, host: &Host, cell: &CellReport) -> io::Result<()> {
@@ -131,7 +134,7 @@ fn segments(evidence: &WireEvidence) -> Segments {
     Segments {
         syn: flow.syns.len(),
         synack: flow.synacks.len(),
-        ack: flow.acks.len(),
+        ack: flow.ack_count,
         rst: flow.resets.len() + flow.refusals.len(),
         active_rst: flow.active_resets.len(),
     }

@@ -2,22 +2,20 @@
 //! connections, none of which knows what another saw.
 
 mod counters;
-pub(crate) mod flow;
 mod infer;
-mod packets;
-#[cfg(test)]
-mod script;
 mod views;
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 pub use counters::Difference;
-pub use packets::WireEvidence;
 
 use crate::{CellConfig, ClientView, Observation, ServerSocket};
-use flow::canonical;
 use infer::Queues;
 use overflow_core::{
+    capture::{
+        evidence::{self, WireEvidence},
+        flow::canonical,
+    },
     model::scenario::Phase,
     text::style::Tone,
     verdict::{Connection, Ends, Known, Stage, VerdictId, WirePattern},
@@ -123,8 +121,10 @@ pub(crate) fn compare(
         LinkKind::Userspace => 0,
     };
     let whole = observation.capture_drops == 0;
+    // A close at 0 means that the listener was not closed.
+    let close = Some(observation.timeline.close).filter(|close| *close > 0);
     let evidence = if whole {
-        packets::evidence(&observation.packets, observation.server, &observation.timeline, lag)
+        evidence::evidence(&observation.packets, observation.server, close, lag)
     } else {
         Vec::new()
     };
