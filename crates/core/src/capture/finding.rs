@@ -134,6 +134,12 @@ table_enum! {
             what: "what the other end answered: this capture has not both directions of it",
             ask: "capture on the server's own host, where both directions pass",
         },
+        /// It ended before it could show itself.
+        TooShort = DoubtRow {
+            name: "too_short",
+            what: "what came after the capture ended",
+            ask: "capture for longer: a SYN or SYN-ACK is sent again after 1, 3, 7, 15, 31 s",
+        },
         /// A silent segment may not have arrived.
         Lost = DoubtRow {
             name: "lost",
@@ -300,6 +306,13 @@ fn verdicts(
         return (Vec::new(), vec![Doubt::OneSided]);
     }
     let mut doubts = Vec::new();
+    let too_short = ended_too_soon(evidence, with);
+    if too_short {
+        doubts.push(Doubt::TooShort);
+        if pattern == P::SynUnanswered {
+            return (Vec::new(), doubts);
+        }
+    }
     match pattern {
         P::Accepted | P::NoSyn | P::StrayReset | P::SynRefused => {}
         P::SynUnanswered => doubts.push(Doubt::WhichQueue),
@@ -350,14 +363,46 @@ fn verdicts(
         | P::AckThenClientReset
         | P::Accepted => None,
     };
+    // Its RST may have been under way.
+    let unseen = (too_short && pattern != P::SynAckOnly).then_some(P::AckReset);
+    verdicts.extend(unseen.into_iter().flat_map(P::admitted).filter(|id| !pattern.admits(*id)));
     verdicts.extend(alike.into_iter().flat_map(P::admitted).filter(|id| !pattern.admits(*id)));
     // A socket that stood idle for long can have gone with its host; nothing shows how.
     if pattern == P::DataReset && idle_before_data(evidence) {
         return (Vec::new(), vec![Doubt::Idle]);
     }
-    verdicts.sort_by_key(|id| id.as_str() != pattern.text());
+    verdicts.sort_by_key(|id| (id.as_str() != pattern.text(), *id));
+    verdicts.dedup();
     (verdicts, doubts)
 }
+
+/// Whether an answer may still have been under way when the capture ended, or the connection was
+/// let go. The kernel answers at once, clients after a way that only their next segment shows.
+fn ended_too_soon(evidence: &WireEvidence, with: Circumstances) -> bool {
+    let flow = &evidence.flow;
+    let answer_ns = with.lag_ns.saturating_add(ANSWER_NS);
+    let (asked, again) = match evidence.pattern {
+        WirePattern::SynUnanswered => (flow.syns.first(), flow.syns.len() > 1),
+        WirePattern::SynAckOnly => {
+            (flow.synacks.first(), flow.synacks.len() > 1 || flow.client_reset.is_some())
+        }
+        WirePattern::AckSilent
+        | WirePattern::AckSilentShort
+        | WirePattern::AckUnanswered
+        | WirePattern::AckThenClientReset => (flow.acks.last().map(|ack| &ack.t_ns), false),
+        WirePattern::NoSyn
+        | WirePattern::StrayReset
+        | WirePattern::SynRefused
+        | WirePattern::AckReset
+        | WirePattern::AckResent
+        | WirePattern::DataReset
+        | WirePattern::Accepted => return false,
+    };
+    !again && asked.is_some_and(|t| t.saturating_add(answer_ns) > with.until)
+}
+
+/// Within what time whoever answers has answered, nanoseconds, but for the way.
+const ANSWER_NS: u64 = 500_000_000;
 
 /// Whether a SYN-ACK left after the first third ACK had come.
 fn resent(flow: &Flow, jitter_ns: u64) -> bool {

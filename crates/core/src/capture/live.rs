@@ -6,6 +6,7 @@ use super::{
     Segment,
     finding::{Mark, MarkKind},
     flow::{Building, WINDOW, canonical},
+    link::Direction,
 };
 use crate::packet::flags;
 
@@ -42,7 +43,7 @@ pub(super) struct Live {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Recent {
     t_ns: u64,
-    interface: u32,
+    device: (u32, u32, Option<Direction>),
     ttl: u8,
     from_server: bool,
     same: (u32, u32, u8, u32, u16),
@@ -110,13 +111,13 @@ impl Live {
         let packet = &segment.packet;
         let this = Recent {
             t_ns: packet.t_ns,
-            interface: segment.interface,
+            device: (segment.interface, segment.device, segment.direction),
             ttl: segment.ttl,
             from_server: self.from_server(segment),
             same: (packet.seq, packet.ack, packet.flags, packet.payload_len, segment.ip_id),
         };
         let copies = |seen: &Recent| {
-            let elsewhere = (seen.interface, seen.ttl) != (this.interface, this.ttl);
+            let elsewhere = (seen.device, seen.ttl) != (this.device, this.ttl);
             let within = if elsewhere { COPY_ELSEWHERE_NS } else { COPY_HERE_NS };
             (seen.same, seen.from_server) == (this.same, this.from_server)
                 && this.t_ns.abs_diff(seen.t_ns) < within

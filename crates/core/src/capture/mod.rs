@@ -1,12 +1,13 @@
 //! What captured packets show of TCP handshakes, whoever captured them, wherever: from a frame's
 //! bytes to the verdicts that look alike on the wire.
 //!
-//! [`link`] and [`headers`] make a segment of a frame, [`flow`] sorts the segments of a connection,
+//! [`file`] reads frames, [`link`] and [`headers`] make a segment of each, [`flow`] sorts the segments of a connection,
 //! [`evidence`] says what they amount to. The lab asks that of its own captures, of which it knows
 //! everything. Of somebody else's, [`table`] keeps the connections, [`point`] finds out where it was
 //! taken, and [`finding`] says what follows from all that, and what does not.
 
 pub mod evidence;
+pub mod file;
 pub mod finding;
 pub mod flow;
 pub mod headers;
@@ -32,6 +33,8 @@ pub struct Segment {
     pub number: u64,
     /// Which of the capture's interfaces saw it, from 0.
     pub interface: u32,
+    /// The index of the capturing host's interface that saw it; 0 where the capture has one only.
+    pub device: u32,
     /// Which way it went, where the capture says so.
     pub direction: Option<Direction>,
     /// Time to live, or hop limit.

@@ -234,6 +234,7 @@ mod tests {
                 packet,
                 number: 1,
                 interface: 0,
+                device: 0,
                 direction: direction[at],
                 ttl: ttl[at],
                 ip_id: 0,
