@@ -22,10 +22,16 @@ use overflow_core::{
 };
 
 /// `overflow lab --scenario all --rung fentry --pcap`, and what it printed with `--output json`.
-const CAPTURES: [(&[u8], &[u8]); 1] = [(
-    include_bytes!("data/captures/lab-6.12.pcapng.gz"),
-    include_bytes!("data/captures/lab-6.12.jsonl.gz"),
-)];
+const CAPTURES: [(&[u8], &[u8]); 2] = [
+    (
+        include_bytes!("data/captures/lab-6.12.pcapng.gz"),
+        include_bytes!("data/captures/lab-6.12.jsonl.gz"),
+    ),
+    (
+        include_bytes!("data/captures/lab-5.10.223.pcapng.gz"),
+        include_bytes!("data/captures/lab-5.10.223.jsonl.gz"),
+    ),
+];
 
 /// A connection of the lab: its run and its client.
 type Of = (String, SocketAddr);
@@ -90,9 +96,15 @@ fn the_tracers_verdict_is_among_those_that_the_packets_allow() {
             let told = told(&lab, &findings);
             assert_eq!(told.len(), findings.len(), "a connection is told twice");
             let mut wrong = Vec::new();
-            for (of, (truth, _)) in &lab.truth {
+            for (of, (truth, stages)) in &lab.truth {
+                // A third ACK may come when its request is gone, and then is none to the kernel.
+                let late = [VerdictId::LaterResetNoSocket];
+                let truths = match truth.is_syn() && stages.contains(&late[0]) {
+                    true => &late[..],
+                    false => std::slice::from_ref(truth),
+                };
                 match told.get(of) {
-                    Some(f) if f.verdicts.contains(truth) => {}
+                    Some(f) if truths.iter().all(|id| f.verdicts.contains(id)) => {}
                     Some(f) => wrong.push(format!(
                         "{of:?}: {truth}, told {:?} {:?} {:?}",
                         f.evidence.pattern, f.verdicts, f.doubts

@@ -88,6 +88,8 @@ pub struct Frame<'a> {
     pub wire_len: u32,
     /// Which way it went, where the file says so.
     pub direction: Option<Direction>,
+    /// The comments that it has already, a line each.
+    pub comment: &'a str,
 }
 
 /// A capture that is being read.
@@ -98,6 +100,7 @@ pub struct Reader<R: Read> {
     section: usize,
     packet: Packet,
     data: Vec<u8>,
+    comment: String,
     /// Packets that each interface says it dropped.
     drops: BTreeMap<usize, u64>,
 }
@@ -148,8 +151,15 @@ impl<R: Read> Reader<R> {
         } else {
             return Err(FileError::NotACapture);
         };
-        let (packet, data) = (Packet::default(), Vec::new());
-        Ok(Self { format, interfaces, section: 0, packet, data, drops: BTreeMap::new() })
+        Ok(Self {
+            format,
+            interfaces,
+            section: 0,
+            packet: Packet::default(),
+            data: Vec::new(),
+            comment: String::new(),
+            drops: BTreeMap::new(),
+        })
     }
 
     /// The next packet; `None` at the end.
@@ -161,8 +171,8 @@ impl<R: Read> Reader<R> {
         let Packet { number, interface, t_ns, wire_len, direction } = self.packet;
         let link = self.interfaces.get(interface).map_or(u32::MAX, |i| i.link);
         let interface = u32::try_from(interface).unwrap_or(u32::MAX);
-        let data = &self.data[..];
-        Ok(Some(Frame { number, interface, t_ns, link, data, wire_len, direction }))
+        let (data, comment) = (&self.data[..], self.comment.as_str());
+        Ok(Some(Frame { number, interface, t_ns, link, data, wire_len, direction, comment }))
     }
 
     /// The interfaces so far.
@@ -177,6 +187,7 @@ impl<R: Read> Reader<R> {
 
     fn read(&mut self) -> Result<bool, FileError> {
         let so_far = self.packet.number;
+        self.comment.clear();
         match &mut self.format {
             Format::Pcap { reader, nanoseconds } => {
                 let Some(packet) = reader.next_raw_packet() else { return Ok(false) };
@@ -222,6 +233,12 @@ impl<R: Read> Reader<R> {
                 for option in &block.options {
                     match option {
                         EnhancedPacketOption::Flags(flags) => packet.direction = way(*flags),
+                        EnhancedPacketOption::Comment(text) => {
+                            if !self.comment.is_empty() {
+                                self.comment.push('\n');
+                            }
+                            self.comment.push_str(text);
+                        }
                         EnhancedPacketOption::DropCount(n) => {
                             let drops = self.drops.entry(packet.interface).or_default();
                             *drops = drops.saturating_add(*n);

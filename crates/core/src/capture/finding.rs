@@ -367,6 +367,10 @@ fn verdicts(
     let unseen = (too_short && pattern != P::SynAckOnly).then_some(P::AckReset);
     verdicts.extend(unseen.into_iter().flat_map(P::admitted).filter(|id| !pattern.admits(*id)));
     verdicts.extend(alike.into_iter().flat_map(P::admitted).filter(|id| !pattern.admits(*id)));
+    // The request was gone when its third ACK came: destroyed, or its listener had closed.
+    if matches!(pattern, P::AckReset | P::DataReset) || unseen.is_some() {
+        verdicts.push(VerdictId::LaterResetNoSocket);
+    }
     // A socket that stood idle for long can have gone with its host; nothing shows how.
     if pattern == P::DataReset && idle_before_data(evidence) {
         return (Vec::new(), vec![Doubt::Idle]);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Segment, link::Direction};
 
 /// Where a capture was taken, as seen from one server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// On the server's host.
     Server,
@@ -21,7 +21,7 @@ pub enum Place {
 }
 
 /// How a place is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Surety {
     /// The user said so.
     Given,
@@ -32,7 +32,7 @@ pub enum Surety {
 }
 
 /// A place, with the reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Point {
     /// Where.
     pub place: Place,

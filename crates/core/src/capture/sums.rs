@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::finding::{Doubt, Finding, RstKind};
+use super::{
+    finding::{Doubt, Finding, RstKind},
+    point::Point,
+};
 
 /// How many listeners, and how many clients, are counted apart.
 const APART: usize = 10_000;
@@ -40,6 +43,8 @@ pub struct Sums {
     pub listeners: BTreeMap<SocketAddr, Sum>,
     /// By client's address, as far as they are counted apart.
     pub clients: BTreeMap<IpAddr, Sum>,
+    /// How many connections were captured where.
+    pub places: BTreeMap<Point, u64>,
     /// How many connections leave each question open.
     pub doubts: BTreeMap<Doubt, u64>,
     /// Connections that count for no listener or no client, because there were too many.
@@ -58,6 +63,7 @@ impl Sums {
         for sum in [listener, client].into_iter().flatten() {
             sum.add(finding);
         }
+        *self.places.entry(finding.point).or_default() += 1;
         for doubt in &finding.doubts {
             *self.doubts.entry(*doubt).or_default() += 1;
         }

@@ -6,6 +6,7 @@
 //! what it can; one that was read owns everything.
 
 mod audit;
+mod capture;
 mod client;
 mod closing;
 mod connection;
@@ -27,6 +28,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use audit::{Audit, AuditedCounter};
+pub use capture::{Capture, Endpoint, Handshake, Open, Place, Reset};
 pub use client::Client;
 pub use closing::{Loss, Summary};
 pub use connection::{Connection, Segments, Stage, Witnesses};
@@ -65,13 +67,19 @@ pub enum Line<'a> {
     Scenario(Scenario<'a>),
     /// What one client believes.
     Client(Client<'a>),
+    /// One connection of a capture.
+    Handshake(Handshake<'a>),
+    /// One listener or client of a capture.
+    Endpoint(Endpoint<'a>),
+    /// A capture.
+    Capture(Capture<'a>),
     /// The end.
     Summary(Summary<'a>),
 }
 
 impl Line<'_> {
     /// Every kind, as `type` has it, in the order of the documentation.
-    pub const KINDS: [&'static str; 9] = [
+    pub const KINDS: [&'static str; 12] = [
         "run",
         "event",
         "connection",
@@ -80,6 +88,9 @@ impl Line<'_> {
         "audit",
         "scenario",
         "client",
+        "handshake",
+        "endpoint",
+        "capture",
         "summary",
     ];
 }

@@ -5,12 +5,9 @@ use std::{
     io::{self, Write},
 };
 
-use overflow_core::{
-    capture::evidence::WireEvidence,
-    wire::{
+use overflow_core::wire::{
     self, Cell, CellListener, Connection, Counts, Hook, Line, Listener, Loss, Run, Segments,
     Summary, TOOL, VERSION, Witnesses,
-},
 };
 
 use super::{CellReport, HookInUse, Host, Report};
@@ -121,22 +118,11 @@ fn connection<'a>(
             ebpf: comparison.ebpf,
             counters: counters.into(),
             packets: comparison.packets.as_ref().map(|a| a.pattern.text().into()),
-            wire: comparison.packets.as_ref().map(segments),
+            wire: comparison.packets.as_ref().map(|e| Segments::of(&e.flow)),
         }),
         agree: Some(agree),
         disagreement: disagreement.map(Cow::Borrowed),
         ..Connection::of(&comparison.connection)
-    }
-}
-
-fn segments(evidence: &WireEvidence) -> Segments {
-    let flow = &evidence.flow;
-    Segments {
-        syn: flow.syns.len(),
-        synack: flow.synacks.len(),
-        ack: flow.ack_count,
-        rst: flow.resets.len() + flow.refusals.len(),
-        active_rst: flow.active_resets.len(),
     }
 }
 
