@@ -1,11 +1,7 @@
 //! Captures of every scenario of the lab, by which the tracer's verdicts are known, judged by their
 //! packets alone: whole, cut, out of order, with copies and with losses.
 
-use std::{
-    collections::BTreeMap,
-    io::Read,
-    net::SocketAddr,
-};
+use std::{collections::BTreeMap, io::Read, net::SocketAddr};
 
 use flate2::read::GzDecoder;
 use overflow_core::{

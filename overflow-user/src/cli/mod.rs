@@ -12,6 +12,7 @@ mod explain;
 mod export;
 mod lab;
 mod listeners;
+mod pcap;
 mod predict;
 mod replay;
 mod server;
@@ -45,6 +46,7 @@ enum Command {
     Top(top::TopArgs),
     Listeners(listeners::ListenersArgs),
     Replay(replay::ReplayArgs),
+    Pcap(pcap::PcapArgs),
     Predict(predict::PredictArgs),
     Explain(explain::ExplainArgs),
     Doctor(doctor::DoctorArgs),
@@ -94,6 +96,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Top(args) => top::run(&args),
         Command::Listeners(args) => listeners::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Pcap(args) => pcap::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),

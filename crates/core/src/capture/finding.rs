@@ -78,8 +78,10 @@ pub enum MarkKind {
     SynAckAgain,
     /// The third ACK.
     Ack,
-    /// A RST.
-    Rst,
+    /// A RST of the client.
+    ClientRst,
+    /// A RST of the server.
+    ServerRst,
 }
 
 struct ResetRow {
@@ -211,6 +213,14 @@ impl RstKind {
         self.row().name
     }
 
+    /// Whether the server sent it.
+    pub const fn is_servers(self) -> bool {
+        match self {
+            Self::Client => false,
+            Self::RefusesSyn | Self::RefusesAck | Self::RefusesData | Self::Closes => true,
+        }
+    }
+
     /// In words, behind "RST:".
     pub const fn words(self) -> &'static str {
         self.row().words
@@ -245,7 +255,9 @@ impl Finding {
     /// The most specific id, or family of ids, that the packets allow; `unknown` if none.
     pub fn family(&self) -> &'static str {
         match &self.verdicts[..] {
-            [] if self.evidence.pattern == WirePattern::SynRefused => WirePattern::SynRefused.text(),
+            [] if self.evidence.pattern == WirePattern::SynRefused => {
+                WirePattern::SynRefused.text()
+            }
             [] => "unknown",
             [only] => only.as_str(),
             _ => self.evidence.pattern.text(),
@@ -268,8 +280,8 @@ impl Finding {
         };
         let evidence = WireEvidence::of(flow, &watch);
         let (verdicts, doubts) = verdicts(&evidence, live, with);
-        let recovered = evidence.pattern == WirePattern::Accepted
-            && resent(&evidence.flow, watch.jitter_ns);
+        let recovered =
+            evidence.pattern == WirePattern::Accepted && resent(&evidence.flow, watch.jitter_ns);
         Self {
             client: live.client,
             server: live.server,

@@ -167,7 +167,13 @@ impl Building {
             sent: None,
             served: None,
         };
-        Self { flow, client_isn: None, server_isns: Vec::new(), acked: Vec::new(), early: Vec::new() }
+        Self {
+            flow,
+            client_isn: None,
+            server_isns: Vec::new(),
+            acked: Vec::new(),
+            early: Vec::new(),
+        }
     }
 
     /// The client sent it.

@@ -169,8 +169,7 @@ mod tests {
 
     #[test]
     fn a_cut_segment_has_the_length_that_it_had_on_the_wire() {
-        let raw =
-            bytes(PacketBuilder::ipv4([1; 4], [2; 4], 64).tcp(1, 2, 3, 4).ack(5), &[7; 1000]);
+        let raw = bytes(PacketBuilder::ipv4([1; 4], [2; 4], 64).tcp(1, 2, 3, 4).ack(5), &[7; 1000]);
         for snaplen in 0..raw.len() {
             let headers = tcp_segment(0, &raw[..snaplen], raw.len());
             let length = headers.map(|h| h.packet.payload_len);

@@ -139,7 +139,7 @@ impl Live {
         let from_server = self.from_server(segment);
         let synacks = self.building.flow.synacks.len();
         let kind = if packet.has(flags::RST, 0) {
-            Some(MarkKind::Rst)
+            Some(if from_server { MarkKind::ServerRst } else { MarkKind::ClientRst })
         } else if from_server && packet.has(flags::SYN | flags::ACK, 0) {
             Some(if synacks == 0 { MarkKind::SynAck } else { MarkKind::SynAckAgain })
         } else if from_server {

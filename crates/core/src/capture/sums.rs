@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    finding::{Doubt, Finding, RstKind},
+    finding::{Doubt, Finding},
     point::Point,
 };
 
@@ -79,10 +79,9 @@ impl Sum {
         self.phantoms += u64::from(finding.phantom == Some(true));
         self.syn_retransmits += flow.syns.len().saturating_sub(1) as u64;
         self.synack_retransmits += finding.evidence.resent_synacks().len() as u64;
-        let client = |kind| matches!(kind, RstKind::Client);
-        let clients = finding.resets.iter().filter(|reset| client(reset.kind)).count();
-        self.client_resets += clients as u64;
-        self.server_resets += (finding.resets.len() - clients) as u64;
+        let servers = finding.resets.iter().filter(|reset| reset.kind.is_servers()).count();
+        self.server_resets += servers as u64;
+        self.client_resets += (finding.resets.len() - servers) as u64;
     }
 }
 

@@ -310,8 +310,7 @@ impl Table {
 
     /// Lets go of the eighth of all connections that was quiet for longest.
     fn make_room(&mut self) {
-        let mut times: Vec<u64> =
-            self.connections.values().flatten().map(Entry::last_ns).collect();
+        let mut times: Vec<u64> = self.connections.values().flatten().map(Entry::last_ns).collect();
         let (_, limit, _) = { times.select_nth_unstable(self.options.room / 8) };
         let limit = *limit;
         let under = self.sweep(|entry| entry.last_ns() <= limit);

@@ -167,7 +167,12 @@ impl<'a> Handshake<'a> {
             recovered: finding.recovered,
             wire: Segments::of(flow),
             syn_retransmits_ns: flow.syns.iter().skip(1).map(|t| since(*t)).collect(),
-            synack_retransmits_ns: finding.evidence.resent_synacks().into_iter().map(since).collect(),
+            synack_retransmits_ns: finding
+                .evidence
+                .resent_synacks()
+                .into_iter()
+                .map(since)
+                .collect(),
             resets: finding
                 .resets
                 .iter()

@@ -22,8 +22,7 @@ use tokio::{
 use overflow_core::model::scenario::Phase;
 
 use crate::{
-    ClientView, LabError, cell::config::CRAFTED_PORT, ends::watched::watch,
-    error::During,
+    ClientView, LabError, cell::config::CRAFTED_PORT, ends::watched::watch, error::During,
 };
 use overflow_core::{capture::headers::tcp_segment, packet::flags};
 use overflow_host::clock::monotonic_ns;

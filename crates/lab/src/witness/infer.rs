@@ -207,7 +207,7 @@ impl<'a> Queues<'a> {
             | WirePattern::SynAckOnly
             | WirePattern::AckReset
             | WirePattern::AckSilentShort
-        | WirePattern::AckUnanswered
+            | WirePattern::AckUnanswered
             | WirePattern::AckThenClientReset
             | WirePattern::DataReset => Vec::new(),
         }
