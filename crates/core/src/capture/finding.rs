@@ -247,9 +247,7 @@ impl Doubt {
 impl Finding {
     /// Whether this handshake did not go as it should, as far as the packets tell.
     pub fn is_abnormal(&self) -> bool {
-        self.recovered
-            || self.verdicts.iter().all(|id| id.is_abnormal() || !id.came_through())
-            || !self.evidence.dropped_syns().is_empty()
+        self.recovered || !self.stands_alone() || !self.evidence.dropped_syns().is_empty()
     }
 
     /// The most specific id, or family of ids, that the packets allow; `unknown` if none.
@@ -309,7 +307,7 @@ fn verdicts(
     let pattern = evidence.pattern;
     // Only a socket's own word is nothing that a missing packet would change.
     if pattern == P::Accepted {
-        return (pattern.admitted().collect(), Vec::new());
+        return (typical_first(pattern, pattern.admitted()), Vec::new());
     }
     if with.lossy {
         return (Vec::new(), vec![Doubt::Missing]);
@@ -387,9 +385,18 @@ fn verdicts(
     if pattern == P::DataReset && idle_before_data(evidence) {
         return (Vec::new(), vec![Doubt::Idle]);
     }
+    (typical_first(pattern, verdicts), doubts)
+}
+
+/// Each once, the one that a pattern is named by before the others.
+fn typical_first(
+    pattern: WirePattern,
+    verdicts: impl IntoIterator<Item = VerdictId>,
+) -> Vec<VerdictId> {
+    let mut verdicts: Vec<VerdictId> = verdicts.into_iter().collect();
     verdicts.sort_by_key(|id| (id.as_str() != pattern.text(), *id));
     verdicts.dedup();
-    (verdicts, doubts)
+    verdicts
 }
 
 /// Whether an answer may still have been under way when the capture ended, or the connection was
@@ -461,7 +468,9 @@ fn resets(evidence: &WireEvidence) -> Vec<Rst> {
         let data = flow.acks[..reset.acks_before].iter().any(|ack| ack.payload_len > 0);
         let ack = at == 0 && evidence.pattern == WirePattern::AckReset;
         let kind = if data && !ack { RstKind::RefusesData } else { RstKind::RefusesAck };
-        all.push(of(&reset.t_ns, kind));
+        // The lag is an estimate: no answer comes before what it answers.
+        let cause = reset.acks_before.checked_sub(1).map_or(0, |at| flow.acks[at].t_ns);
+        all.push(of(&reset.t_ns.max(cause), kind));
     }
     all.sort_by_key(|reset| reset.t_ns);
     all

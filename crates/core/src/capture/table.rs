@@ -87,9 +87,9 @@ enum Entry {
 }
 
 /// A connection of which nothing more needs to be known, or of which nothing can be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Over {
-    interface: u32,
+    interfaces: Vec<u32>,
     /// The number of its SYN.
     isn: Option<u32>,
     last_ns: u64,
@@ -144,10 +144,7 @@ impl Table {
         let mut left: Vec<Entry> =
             self.connections.drain().flat_map(|(_, entries)| entries).collect();
         self.entries = 0;
-        left.sort_by_key(|entry| match entry {
-            Entry::Under(live) => (live.t0_ns, live.number),
-            Entry::Over(over) => (over.last_ns, 0),
-        });
+        left.sort_by_key(Entry::began);
         for entry in left {
             self.finish(entry);
         }
@@ -204,7 +201,7 @@ impl Table {
     fn take_among(&mut self, entries: &mut Vec<Entry>, segment: &Segment) {
         let at = |entry: &&mut Entry| match entry {
             Entry::Under(live) => live.interfaces.contains(&segment.interface),
-            Entry::Over(over) => over.interface == segment.interface,
+            Entry::Over(over) => over.interfaces.contains(&segment.interface),
         };
         let fits = |entry: &Entry| matches!(entry, Entry::Under(live) if live.fits(segment));
         let packet = &segment.packet;
@@ -243,8 +240,8 @@ impl Table {
             }
         } else {
             self.counts.without_handshake += 1;
-            let (interface, last_ns) = (segment.interface, packet.t_ns);
-            entries.push(Entry::Over(Over { interface, isn: None, last_ns }));
+            let (interfaces, last_ns) = (vec![segment.interface], packet.t_ns);
+            entries.push(Entry::Over(Over { interfaces, isn: None, last_ns }));
         }
     }
 
@@ -276,7 +273,7 @@ impl Table {
         // A socket was seen: whatever comes later, it changes nothing.
         if flow.served.is_some() && !flow.acks.is_empty() {
             let over = Over {
-                interface: live.interfaces[0],
+                interfaces: live.interfaces.clone(),
                 isn: live.building.client_isn,
                 last_ns: live.last_ns,
             };
@@ -325,7 +322,7 @@ impl Table {
             !entries.is_empty()
         });
         self.entries -= leaving.len();
-        leaving.sort_by_key(Entry::last_ns);
+        leaving.sort_by_key(Entry::began);
         let under = leaving.iter().filter(|e| matches!(e, Entry::Under(_))).count();
         for entry in leaving {
             self.finish(entry);
@@ -339,6 +336,14 @@ fn is_syn(segment: &Segment) -> bool {
 }
 
 impl Entry {
+    /// The order in which they are told.
+    fn began(&self) -> (u64, u64) {
+        match self {
+            Self::Under(live) => (live.t0_ns, live.number),
+            Self::Over(over) => (over.last_ns, 0),
+        }
+    }
+
     fn last_ns(&self) -> u64 {
         match self {
             Self::Under(live) => live.last_ns,

@@ -66,11 +66,12 @@ impl<W: Write> Sink for Text<W> {
             // Whoever made the file chose it.
             head.push_str(&format!("  ({})", name.escape_debug()));
         }
-        page.line(&page.symbols(&head));
+        page.flow("", 0, Tone::Plain, &head);
         page.flow("", INDENT, tone(finding), &verdict(finding));
         page.flow("", INDENT, Tone::Plain, &seen(finding));
-        for doubt in &finding.doubts {
-            page.flow("", INDENT, Tone::Dim, &format!("cannot tell {}", doubt.what()));
+        if !finding.doubts.is_empty() {
+            let doubts: Vec<&str> = finding.doubts.iter().map(|doubt| doubt.what()).collect();
+            page.flow("", INDENT, Tone::Dim, &format!("cannot tell {}", doubts.join("; nor ")));
         }
         self.put(page)
     }
@@ -185,11 +186,11 @@ fn places(page: &mut Page, whole: &Whole) {
     page.flow("verdicts", 12, Tone::Plain, &families.join(", "));
     for (point, n) in &whole.sums.places {
         let known = match point.surety {
-            Surety::Given | Surety::Shown => "taken",
-            Surety::Suggested => "taken, it seems,",
+            Surety::Given | Surety::Shown => "",
+            Surety::Suggested => ", it seems",
         };
         let n = count(usize::try_from(*n).unwrap_or(usize::MAX), "connection");
-        let text = format!("{known} {} ({n}): {}", point.place.words(), point.why);
+        let text = format!("{}{known} ({n}): {}", point.place.words(), point.why);
         page.flow("captured", 12, Tone::Plain, &text);
     }
 }
@@ -219,14 +220,19 @@ fn doubts(page: &mut Page, whole: &Whole) {
 fn remarks(page: &mut Page, whole: &Whole) {
     let mut remarks = Vec::new();
     let Whole { packets, others, counts, sums, .. } = whole;
-    let mut read = format!("{packets} packets, {} TCP segments", counts.segments);
-    for (n, what) in [
-        (counts.copies, "copies of others"),
-        (*others, "packets without a TCP segment that could be read"),
-        (counts.without_handshake, "pairs of ends whose handshake is not in it"),
+    let plural = |n: u64, one: &str| count(usize::try_from(n).unwrap_or(usize::MAX), one);
+    let mut read = format!(
+        "{}, {} asked for",
+        plural(*packets, "packet"),
+        plural(counts.segments, "TCP segment")
+    );
+    for (n, one, rest) in [
+        (counts.copies, "segment", " seen twice"),
+        (*others, "packet", " without a TCP segment that could be read"),
+        (counts.without_handshake, "pair", " of ends whose handshake is not in it"),
     ] {
         if n > 0 {
-            read.push_str(&format!("; {n} {what}"));
+            read.push_str(&format!("; {}{rest}", plural(n, one)));
         }
     }
     remarks.push(read);
