@@ -4,6 +4,7 @@ mod audit_replay;
 mod expect;
 mod model_docs;
 mod model_ground_truth;
+mod pcap;
 mod replay_hostile;
 mod sink;
 mod sockets;

@@ -1,6 +1,7 @@
 //! Counters, packets and both ends' sockets against the verdicts: three witnesses of the same
 //! connections, none of which knows what another saw.
 
+mod alone;
 mod counters;
 mod infer;
 mod views;
@@ -128,6 +129,7 @@ pub(crate) fn compare(
     } else {
         Vec::new()
     };
+    let alone = if whole { alone::findings(&observation.packets) } else { HashMap::new() };
     let queues = Queues::new(config, observation, &evidence);
     let evidence_of: HashMap<SocketAddr, &WireEvidence> =
         evidence.iter().map(|e| (e.flow.client, e)).collect();
@@ -163,6 +165,9 @@ pub(crate) fn compare(
         }
         let objection = missing(&comparison, coverage)
             .or_else(|| by_packets(&comparison, observation))
+            .or_else(|| {
+                alone::objection(alone.get(&client)?, comparison.ebpf?, &comparison.connection)
+            })
             .or_else(|| by_views(&comparison, view, socket, observation, config.delay));
         comparison.agree = objection.is_none();
         comparison.why = objection;

@@ -7,9 +7,9 @@ mod json;
 mod text;
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, BufWriter, IsTerminal},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
     process::ExitCode,
 };
@@ -62,12 +62,20 @@ struct Whole {
 pub(super) fn run(args: &PcapArgs) -> Result<ExitCode> {
     let stdin = args.file == Path::new("-");
     if stdin && args.annotate.is_some() {
-        bail!("--annotate reads the capture a second time, which a pipe cannot: give a file");
+        eprintln!(
+            "overflow: --annotate reads the capture a second time, and standard input cannot be: \
+             give a file"
+        );
+        return Ok(ExitCode::from(2));
     }
     let capture = if stdin { Input::stdin() } else { Input::file(open(&args.file)?) };
     let capture = capture.context("cannot wait for signals")?;
     let annotated = match &args.annotate {
-        Some(path) => Some((open(&args.file)?, create(path)?)),
+        Some(path) => {
+            let again = open(&args.file)?;
+            let out = create(path, &again)?;
+            Some((again, out))
+        }
         None => None,
     };
     let stdout = io::stdout();
@@ -183,7 +191,12 @@ fn open(path: &Path) -> Result<File> {
 }
 
 /// For its owner only: captures have addresses and data of others.
-fn create(path: &Path) -> Result<File> {
+fn create(path: &Path, capture: &File) -> Result<File> {
+    let of = |meta: io::Result<Metadata>| meta.map(|m| (m.dev(), m.ino())).ok();
+    let there = of(fs::metadata(path));
+    if there.is_some() && there == of(capture.metadata()) {
+        bail!("{} is the capture itself: give another name", path.display());
+    }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     options.open(path).with_context(|| format!("cannot write {}", path.display()))

@@ -6,7 +6,12 @@ use jiff::Timestamp;
 
 use super::{Sink, Whole};
 use overflow_core::{
-    capture::{finding::Finding, link::Link, point::Surety, sums::Sum},
+    capture::{
+        finding::Finding,
+        link::Link,
+        point::{Place, Surety},
+        sums::Sum,
+    },
     text::{
         duration::{self, count, since},
         style::{Options, Page, Tone},
@@ -187,6 +192,7 @@ fn places(page: &mut Page, whole: &Whole) {
     for (point, n) in &whole.sums.places {
         let known = match point.surety {
             Surety::Given | Surety::Shown => "",
+            Surety::Suggested if point.place == Place::Unknown => "",
             Surety::Suggested => ", it seems",
         };
         let n = count(usize::try_from(*n).unwrap_or(usize::MAX), "connection");

@@ -4,9 +4,19 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use overflow_core::{
     audit::{Balance, NamespaceAudit},
+    capture::{
+        Segment,
+        finding::Finding,
+        script,
+        sums::Sums,
+        table::{Options, Table},
+    },
     loss::Loss,
     verdict::{Counter, Values, VerdictId},
-    wire::{Audit, Client, Connection, Ended, Event, Functions, Line, Scenario, VERSION, line},
+    wire::{
+        self, Audit, Capture, Client, Connection, Ended, Endpoint, Event, Functions, Handshake,
+        Line, Open, Scenario, TOOL, VERSION, line,
+    },
 };
 use overflow_lab::report::{Report, json};
 use serde_json::{Value, json};
@@ -105,8 +115,38 @@ fn eventful() -> Vec<String> {
     for t_ns in [None, Some(5)] {
         line(&mut text, &Line::Audit(Audit::of(&audit, t_ns))).unwrap();
     }
+    let handshake = handshake();
+    line(&mut text, &Line::Handshake(wire::Handshake::of(&handshake, Some("eth0")))).unwrap();
+    let mut sums = Sums::default();
+    sums.add(&handshake);
+    let address = handshake.server.to_string();
+    line(&mut text, &Line::Endpoint(Endpoint::of("listener", address, &sums.all))).unwrap();
+    let capture = Capture {
+        v: VERSION,
+        tool: TOOL.into(),
+        file: "-".into(),
+        packets: 5,
+        segments: 4,
+        copies: 0,
+        others: 1,
+        without_handshake: 0,
+        doubts: sums.doubts.iter().map(|(doubt, n)| Open::of(*doubt, *n)).collect(),
+    };
+    line(&mut text, &Line::Capture(capture)).unwrap();
     all.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
     all
+}
+
+/// A third ACK that was dropped, and a RST in answer to data, as packets show them.
+fn handshake() -> Finding {
+    let mut table = Table::new(Options::default());
+    let packets = script::packets(30001, "0>S 1000>S 1000<SA 1200>A 2000<SA 2200>A 9000>D 9000<R");
+    for (packet, number) in packets.into_iter().zip(1..) {
+        let (interface, device, direction, ttl, ip_id) = (0, 0, None, 64, 0);
+        table.add(Segment { packet, number, interface, device, direction, ttl, ip_id });
+    }
+    table.end();
+    table.findings().swap_remove(0)
 }
 
 #[test]
@@ -137,7 +177,7 @@ fn documentation_schema_and_types_have_the_same_kinds() {
     let headings = docs.lines().filter_map(|line| line.strip_prefix("## "));
     assert_eq!(headings.collect::<Vec<_>>(), Line::KINDS);
     let intro = docs.split("\n## ").next().unwrap();
-    assert!(intro.contains("which of the nine kinds"), "the introduction counts the kinds");
+    assert!(intro.contains("which of the twelve kinds"), "the introduction counts the kinds");
     let schema = schema::shipped();
     let kinds = schema["oneOf"].as_array().unwrap().iter().map(|kind| kind["$ref"].as_str());
     let kinds: Vec<_> = kinds.map(|kind| kind.unwrap().trim_start_matches("#/$defs/")).collect();
