@@ -113,6 +113,44 @@ fn the_tracers_verdict_is_among_those_that_the_packets_allow() {
     }
 }
 
+/// The same connections as tcpdump and tshark captured them at both ends.
+const TCPDUMP: [(&str, &[u8], Place); 5] = [
+    ("cooked v2", include_bytes!("data/captures/server-cooked2.pcap.gz"), Place::Server),
+    ("cooked v1", include_bytes!("data/captures/server-cooked1.pcap.gz"), Place::Server),
+    ("snaplen 68", include_bytes!("data/captures/server-ethernet-68.pcap.gz"), Place::Unknown),
+    ("nanoseconds", include_bytes!("data/captures/client-ethernet-nano.pcap.gz"), Place::Unknown),
+    ("pcapng, began late", include_bytes!("data/captures/client-any.pcapng.gz"), Place::Client),
+];
+
+#[test]
+fn what_tcpdump_captured_at_either_end_is_the_same() {
+    for (name, packed, place) in TCPDUMP {
+        let bytes = unpacked(packed);
+        let mut reader = Reader::new(&bytes[..]).unwrap();
+        let mut table = Table::new(Options::default());
+        while let Some(frame) = reader.next_frame().unwrap() {
+            frame.segment().into_iter().for_each(|segment| table.add(segment));
+        }
+        table.end();
+        let (late, counts) = (name.ends_with("late"), table.counts());
+        assert_eq!(counts.without_handshake, if late { 2 } else { 0 }, "{name}");
+        let mut families: Vec<&str> = Vec::new();
+        for finding in table.findings() {
+            families.push(finding.family());
+            assert_eq!(finding.point.place, place, "{name}");
+            assert_eq!(finding.server.port(), 80);
+            if !finding.stands_alone() {
+                assert!(finding.verdicts.contains(&VerdictId::SynDropAcceptQueueFull), "{name}");
+                let day = finding.t0_ns / 86_400_000_000_000;
+                assert_eq!(day, 20_787, "{name}: 30 November 2026");
+            }
+        }
+        families.sort_unstable();
+        let all = ["ack.accepted", "ack.accepted", "syn.drop", "syn.drop", "syn.drop"];
+        assert_eq!(families, all[if late { 2 } else { 0 }..], "{name}");
+    }
+}
+
 const SEED: u64 = 20_260_731;
 const MS: u64 = 1_000_000;
 

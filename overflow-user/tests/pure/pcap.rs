@@ -2,12 +2,16 @@
 
 use std::{
     fs,
-    io::{Cursor, Read, Write},
+    io::{BufRead, BufReader, Cursor, Read, Write},
     path::PathBuf,
     process::{Command, Stdio},
 };
 
 use flate2::read::GzDecoder;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use overflow_core::wire::Line;
 use pcap_file::pcapng::{Block, PcapNgReader, blocks::enhanced_packet::EnhancedPacketOption};
 use serde_json::Value;
@@ -180,10 +184,33 @@ fn what_cannot_be_read_is_said_in_one_line() {
     let (code, _, errors) = pcap(&[], &["/nonexistent.pcap"]);
     assert_eq!(code, Some(1));
     assert!(errors.starts_with("overflow: cannot open the capture /nonexistent.pcap"), "{errors}");
-    let (code, _, errors) = pcap(&whole, &["-", "--annotate", "/tmp/x.pcapng"]);
+    let (code, _, errors) = pcap(&whole, &["-", "--annotate", "out.pcapng"]);
     assert_eq!(code, Some(2));
     assert!(errors.contains("reads the capture a second time"), "{errors}");
     assert_eq!(pcap(&whole, &["-", "--at", "moon"]).0, Some(2));
+}
+
+#[test]
+fn ctrl_c_ends_a_pipe_without_end_by_its_summary() {
+    let whole = unpacked(COOKED);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_overflow"))
+        .args(["pcap", "-", "--all", "--output", "json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&whole[..whole.len() - 3]).unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // What is known is told at once, while the pipe stays open.
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.contains("ack.accepted"), "{first}");
+    let pid = Pid::from_raw(child.id().try_into().unwrap());
+    kill(pid, Signal::SIGINT).unwrap();
+    let last = lines.map(Result::unwrap).last().unwrap();
+    assert!(last.starts_with(r#"{"type":"summary","v":1,"connections":5,"#), "{last}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    drop(stdin);
 }
 
 #[test]

@@ -14,8 +14,8 @@ use overflow_core::{
     loss::Loss,
     verdict::{Counter, Values, VerdictId},
     wire::{
-        self, Audit, Capture, Client, Connection, Ended, Endpoint, Event, Functions, Handshake,
-        Line, Open, Scenario, TOOL, VERSION, line,
+        self, Audit, Capture, Client, Connection, Ended, Endpoint, Event, Functions, Line, Open,
+        Scenario, TOOL, VERSION, line,
     },
 };
 use overflow_lab::report::{Report, json};
