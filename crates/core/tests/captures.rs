@@ -95,10 +95,8 @@ fn the_tracers_verdict_is_among_those_that_the_packets_allow() {
             for (of, (truth, stages)) in &lab.truth {
                 // A third ACK may come when its request is gone, and then is none to the kernel.
                 let late = [VerdictId::LaterResetNoSocket];
-                let truths = match truth.is_syn() && stages.contains(&late[0]) {
-                    true => &late[..],
-                    false => std::slice::from_ref(truth),
-                };
+                let is_late = truth.is_syn() && stages.contains(&late[0]);
+                let truths = if is_late { &late[..] } else { std::slice::from_ref(truth) };
                 match told.get(of) {
                     Some(f) if truths.iter().all(|id| f.verdicts.contains(id)) => {}
                     Some(f) => wrong.push(format!(

@@ -71,7 +71,7 @@ impl Live {
     }
 
     /// Whether the server sent this segment of it.
-    pub(super) fn from_server(&self, segment: &Segment) -> bool {
+    pub(super) fn is_from_server(&self, segment: &Segment) -> bool {
         canonical(segment.packet.src) == self.server
     }
 
@@ -80,7 +80,7 @@ impl Live {
         let Some(isn) = self.building.client_isn else { return false };
         let packet = &segment.packet;
         let near = |number: u32, from: u32| number.wrapping_sub(from) < WINDOW;
-        if self.from_server(segment) {
+        if self.is_from_server(segment) {
             packet.has(flags::ACK, 0) && near(packet.ack, isn)
         } else if packet.has(flags::SYN, flags::ACK) {
             packet.seq == isn
@@ -95,7 +95,7 @@ impl Live {
     /// window may be a stray one that meets this connection's request.
     pub(super) fn begins_anew(&self, segment: &Segment) -> bool {
         let packet = &segment.packet;
-        if !packet.has(flags::SYN, flags::ACK | flags::RST) || self.from_server(segment) {
+        if !packet.has(flags::SYN, flags::ACK | flags::RST) || self.is_from_server(segment) {
             return false;
         }
         let Some(isn) = self.building.client_isn else { return true };
@@ -113,7 +113,7 @@ impl Live {
             t_ns: packet.t_ns,
             device: (segment.interface, segment.device, segment.direction),
             ttl: segment.ttl,
-            from_server: self.from_server(segment),
+            from_server: self.is_from_server(segment),
             same: (packet.seq, packet.ack, packet.flags, packet.payload_len, segment.ip_id),
         };
         let copies = |seen: &Recent| {
@@ -136,7 +136,7 @@ impl Live {
     pub(super) fn add(&mut self, segment: &Segment) {
         let packet = &segment.packet;
         self.last_ns = self.last_ns.max(packet.t_ns);
-        let from_server = self.from_server(segment);
+        let from_server = self.is_from_server(segment);
         let synacks = self.building.flow.synacks.len();
         let kind = if packet.has(flags::RST, 0) {
             Some(if from_server { MarkKind::ServerRst } else { MarkKind::ClientRst })

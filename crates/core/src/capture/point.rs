@@ -204,6 +204,7 @@ mod tests {
 
     const CLIENT: &str = "198.51.100.7:40000";
     const SERVER: &str = "192.0.2.1:80";
+    const MS: u64 = 1_000_000;
 
     /// The client's and the server's TTL, which way SYN and SYN-ACK went, and both ways' times.
     fn point(ttl: [u8; 2], direction: [Option<Direction>; 2], times: [u64; 2]) -> Point {
@@ -259,7 +260,6 @@ mod tests {
     #[test]
     fn hop_counts_suggest_it_before_times_do() {
         let place = |ttl, times| point(ttl, [None; 2], times).place;
-        const MS: u64 = 1_000_000;
         assert_eq!(place([57, 64], [90 * MS, 1]), Place::Server);
         assert_eq!(place([128, 57], [1, 90 * MS]), Place::Client);
         assert_eq!(place([57, 57], [1, 90 * MS]), Place::Between);

@@ -15,6 +15,10 @@ pub fn client(port: u16) -> SocketAddr {
 
 /// Packets of one connection from words like `200>A`: milliseconds, `>` to the server or `<` from
 /// it, and `S`, `SA`, `A`, `D` (5 bytes of data), `K` (ACK of 5 bytes), `R`, `RA`.
+///
+/// # Panics
+///
+/// Panics if a word is none of these.
 pub fn packets(port: u16, script: &str) -> Vec<Packet> {
     const CLIENT_ISN: u32 = 100;
     const SERVER_ISN: u32 = u32::MAX;

@@ -251,12 +251,12 @@ impl Table {
         if live.is_copy(segment) {
             self.counts.copies += 1;
             // A copy that this host sends on shows where it is as well.
-            self.signs(live, segment).add(segment, live.from_server(segment), is_syn(segment));
+            self.signs(live, segment).add(segment, live.is_from_server(segment), is_syn(segment));
             return;
         }
         let (synacks, acks) = live.answers();
         live.add(segment);
-        let from_server = live.from_server(segment);
+        let from_server = live.is_from_server(segment);
         let signs = self.signs(live, segment);
         signs.add(segment, from_server, is_syn(segment));
         let flow = &live.building.flow;

@@ -160,7 +160,9 @@ fn one_connection_at_several_interfaces_is_one() {
         all.push(other);
     }
     let mut table = Table::new(Options::default());
-    all.into_iter().for_each(|segment| table.add(segment));
+    for segment in all {
+        table.add(segment);
+    }
     table.end();
     let found = table.findings();
     let families: Vec<&str> = found.iter().map(Finding::family).collect();
@@ -212,7 +214,9 @@ fn sums_are_of_listeners_and_clients() {
     all.append(&mut segments(30002, "10>S 10<SA 210>A 1010<SA 1210>A 3010<SA"));
     all.append(&mut segments(30003, "20>S 1020>S 3020>S"));
     let mut sums = Sums::default();
-    judge(all, Options::default()).iter().for_each(|finding| sums.add(finding));
+    for finding in judge(all, Options::default()) {
+        sums.add(&finding);
+    }
     let listener = &sums.listeners[&SERVER];
     assert_eq!(listener, &sums.all);
     assert_eq!(listener, &sums.clients[&script::client(30001).ip()]);
