@@ -97,7 +97,7 @@ struct Over {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ports: Vec::new(), ipv4: None, at: None, lossy: false, room: 131_072 }
+        Self { ports: Vec::new(), ipv4: None, at: None, lossy: false, room: 65_536 }
     }
 }
 
@@ -136,8 +136,8 @@ impl Table {
         }
     }
 
-    /// Nothing more comes: judges what is left.
-    pub fn end(&mut self) {
+    /// Nothing more comes: what is left, judged one by one.
+    pub fn end(&mut self) -> impl Iterator<Item = Finding> {
         while let Some(Reverse(first)) = self.order.pop() {
             self.take(&first.0);
         }
@@ -145,9 +145,9 @@ impl Table {
             self.connections.drain().flat_map(|(_, entries)| entries).collect();
         self.entries = 0;
         left.sort_by_key(Entry::began);
-        for entry in left {
-            self.finish(entry);
-        }
+        let finished = self.findings();
+        let this = &*self;
+        finished.into_iter().chain(left.into_iter().filter_map(|entry| this.judged(entry)))
     }
 
     /// What was found since this was asked last.
@@ -289,9 +289,14 @@ impl Table {
     }
 
     fn finish(&mut self, entry: Entry) {
-        let Entry::Under(live) = entry else { return };
+        let finding = self.judged(entry);
+        self.finished.extend(finding);
+    }
+
+    fn judged(&self, entry: Entry) -> Option<Finding> {
+        let Entry::Under(live) = entry else { return None };
         if !self.options.ports.is_empty() && !self.options.ports.contains(&live.server.port()) {
-            return;
+            return None;
         }
         let interface = live.interfaces[0];
         let signs = self.signs.get(&(interface, live.server)).copied().unwrap_or_default();
@@ -302,7 +307,7 @@ impl Table {
             until: self.ends.get(&interface).copied().unwrap_or(self.now),
             lossy: self.options.lossy,
         };
-        self.finished.push(Finding::of(&live, with));
+        Some(Finding::of(&live, with))
     }
 
     /// Lets go of the eighth of all connections that was quiet for longest.

@@ -33,8 +33,7 @@ fn segments(port: u16, script: &str) -> Vec<Segment> {
 fn judge(segments: impl IntoIterator<Item = Segment>, options: Options) -> Vec<Finding> {
     let mut table = Table::new(options);
     segments.into_iter().for_each(|segment| table.add(segment));
-    table.end();
-    table.findings()
+    table.end().collect()
 }
 
 /// The family, phantom and doubts of one connection that was captured on the server's host, after
@@ -163,8 +162,7 @@ fn one_connection_at_several_interfaces_is_one() {
     for segment in all {
         table.add(segment);
     }
-    table.end();
-    let found = table.findings();
+    let found: Vec<Finding> = table.end().collect();
     let families: Vec<&str> = found.iter().map(Finding::family).collect();
     assert_eq!(families, ["ack.accepted", "syn.drop"]);
     // When the server's ACK comes, the data's copy is on its way: what is over is not looked at.

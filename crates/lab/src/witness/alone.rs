@@ -31,8 +31,7 @@ pub(super) fn findings(packets: &[Packet]) -> HashMap<SocketAddr, Finding> {
             ip_id: headers.ip_id,
         });
     }
-    table.end();
-    table.findings().into_iter().map(|finding| (finding.client, finding)).collect()
+    table.end().map(|finding| (finding.client, finding)).collect()
 }
 
 /// Why what was found contradicts the tracer, if it does.

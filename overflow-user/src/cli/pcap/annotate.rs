@@ -125,9 +125,8 @@ pub(super) fn write(capture: File, out: File, comments: &Comments) -> Result<u64
     };
     let mut writer = PcapNgWriter::with_section_header(BufWriter::new(out), section)?;
     let mut written = 0;
-    loop {
-        // What can be read of a capture that is cut off was told, and so is written.
-        let Ok(Some(frame)) = reader.next_frame() else { break };
+    // What can be read of a capture that is cut off was told, and so is written.
+    while let Ok(Some(frame)) = reader.next_frame() {
         let interface = frame.interface as usize;
         let packet = packet(&frame, comments.texts.get(&frame.number));
         let interfaces = reader.interfaces();

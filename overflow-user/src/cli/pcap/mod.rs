@@ -94,6 +94,7 @@ pub(super) fn run(args: &PcapArgs) -> Result<ExitCode> {
     let mut comments = Comments::default();
     let mut table = Table::new(args.options());
     let mut failure = None;
+    let mut unseen = false;
     loop {
         match reader.next_frame() {
             Ok(Some(frame)) => {
@@ -115,19 +116,20 @@ pub(super) fn run(args: &PcapArgs) -> Result<ExitCode> {
             table.lose();
         }
         let found = table.findings();
-        told(found, args.all, reader.interfaces(), &mut *sink, &mut whole, &mut comments)?;
-        if capture.is_drained() {
+        unseen |=
+            told(found, args.all, reader.interfaces(), &mut *sink, &mut whole, &mut comments)?;
+        if unseen && capture.is_drained() {
             sink.flush()?;
+            unseen = false;
         }
     }
-    table.end();
-    told(table.findings(), args.all, reader.interfaces(), &mut *sink, &mut whole, &mut comments)?;
+    told(table.end(), args.all, reader.interfaces(), &mut *sink, &mut whole, &mut comments)?;
     whole.close(&table, reader.dropped());
     sink.end(&whole)?;
     sink.flush()?;
     if let Some((again, out)) = annotated {
         let left_out = annotate::write(again, out, &comments)
-            .with_context(|| format!("cannot write {} with comments", name))?;
+            .with_context(|| format!("cannot write {name} with comments"))?;
         if left_out > 0 {
             eprintln!("overflow: {left_out} comments are left out: there are too many");
         }
@@ -138,23 +140,26 @@ pub(super) fn run(args: &PcapArgs) -> Result<ExitCode> {
     }
 }
 
+/// Passes findings on; whether any was shown.
 fn told(
-    findings: Vec<Finding>,
+    findings: impl IntoIterator<Item = Finding>,
     all: bool,
     interfaces: &[Interface],
     sink: &mut dyn Sink,
     whole: &mut Whole,
     comments: &mut Comments,
-) -> io::Result<()> {
+) -> io::Result<bool> {
+    let mut shown = false;
     for finding in findings {
         whole.sums.add(&finding);
         if all || finding.is_abnormal() {
             let name = name(interfaces, finding.interface);
             sink.finding(&finding, name.as_deref())?;
             comments.add(&finding);
+            shown = true;
         }
     }
-    Ok(())
+    Ok(shown)
 }
 
 /// The name of an interface, or its number; nothing where there is only one.

@@ -1,6 +1,9 @@
 //! What a capture shows, for people.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+};
 
 use jiff::Timestamp;
 
@@ -69,7 +72,7 @@ impl<W: Write> Sink for Text<W> {
         );
         if let Some(name) = interface {
             // Whoever made the file chose it.
-            head.push_str(&format!("  ({})", name.escape_debug()));
+            head = format!("{head}  ({})", name.escape_debug());
         }
         page.flow("", 0, Tone::Plain, &head);
         page.flow("", INDENT, tone(finding), &verdict(finding));
@@ -209,7 +212,7 @@ fn doubts(page: &mut Page, whole: &Whole) {
     }
     page.blank();
     page.line("What this capture cannot tell:");
-    let mut ports = whole.sums.listeners.keys().map(|server| server.port());
+    let mut ports = whole.sums.listeners.keys().map(SocketAddr::port);
     let port = ports.next().filter(|first| ports.all(|port| port == *first));
     for (doubt, n) in doubts {
         let n = count(usize::try_from(*n).unwrap_or(usize::MAX), "connection");
@@ -238,7 +241,7 @@ fn remarks(page: &mut Page, whole: &Whole) {
         (counts.without_handshake, "pair", " of ends whose handshake is not in it"),
     ] {
         if n > 0 {
-            read.push_str(&format!("; {}{rest}", plural(n, one)));
+            read = format!("{read}; {}{rest}", plural(n, one));
         }
     }
     remarks.push(read);

@@ -145,8 +145,7 @@ fn handshake() -> Finding {
         let (interface, device, direction, ttl, ip_id) = (0, 0, None, 64, 0);
         table.add(Segment { packet, number, interface, device, direction, ttl, ip_id });
     }
-    table.end();
-    table.findings().swap_remove(0)
+    table.end().next().unwrap()
 }
 
 #[test]
