@@ -9,6 +9,7 @@ use super::{
     table::{Options, Table},
     *,
 };
+use crate::verdict::VerdictId;
 
 /// Seen at the server's own host: what goes which way shows it.
 fn at_server(mut segment: Segment) -> Segment {
@@ -99,6 +100,25 @@ fn what_a_socket_sends_stands_alone() {
     assert_eq!(finding("0>S 0<SA 200>A 201>D 201<K").family(), "ack.accepted");
     let reset = finding("0>S 0<SA 200>A 200<R 5000>S");
     assert_eq!((reset.family(), &reset.doubts[..]), ("unknown", &[Doubt::Missing][..]));
+}
+
+#[test]
+fn silence_that_nothing_breaks_is_also_that_of_a_socket() {
+    let verdicts = judge(segments(30001, "0>S 0<SA 200>A"), Options::default());
+    let named = |prefix: &str| verdicts[0].verdicts.iter().any(|id| id.as_str() == prefix);
+    for id in ["ack.accepted", "ack.accepted.cookie", "ack.drop.overflow", "ack.drop.other"] {
+        assert!(named(id), "{id}");
+    }
+    let silent = judge_after(segments(30001, "0>S 0<SA 200>A"));
+    assert!(!silent.iter().any(|id| id.as_str() == "ack.reset.overflow"), "{silent:?}");
+    let told = judge_after(segments(30001, "0>S 0<SA 200>A 201>D").into_iter().map(at_server));
+    assert!(!told.iter().any(|id| id.came_through()), "{told:?}");
+}
+
+/// The verdicts on the first connection when the capture goes on for a minute.
+fn judge_after(all: impl IntoIterator<Item = Segment>) -> Vec<VerdictId> {
+    let all = all.into_iter().chain(segments(30002, "60000>S"));
+    judge(all, Options::default()).swap_remove(0).verdicts
 }
 
 #[test]

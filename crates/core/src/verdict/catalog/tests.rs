@@ -192,25 +192,6 @@ mod pinned {
                 V::AckDropOther,
             ],
         );
-        // All that is silent, and what has nothing to say.
-        check(
-            WirePattern::AckUnanswered,
-            &[
-                V::SynFastopen,
-                V::AckAccepted,
-                V::AckAcceptedCookie,
-                V::AckResetChildFailed,
-                V::AckResetOther,
-                V::AckDropOverflow,
-                V::AckDropOverflowCookie,
-                V::AckDropDeferAccept,
-                V::AckDropChildFailed,
-                V::AckDropPaws,
-                V::AckDropOutOfWindow,
-                V::AckDropLostRace,
-                V::AckDropOther,
-            ],
-        );
         check(
             WirePattern::AckSilentShort,
             &[
