@@ -31,8 +31,8 @@ use overflow_core::{
     wire::TOOL,
 };
 
-/// Comments are remembered until the capture is written again: so many, some 100 bytes each.
-const MOST: usize = 1 << 20;
+/// Comments are remembered until the capture is written again: so many, some 300 bytes each.
+const MOST: usize = 1 << 18;
 
 /// The comments on packets, by their numbers.
 #[derive(Debug, Default)]

@@ -91,7 +91,8 @@ pub(super) fn run(args: &PcapArgs) -> Result<ExitCode> {
         OutputFormat::Text => Box::new(text::Text::new(out, args.text(terminal), &name)?),
     };
     let mut whole = Whole { file: name.clone(), ..Whole::default() };
-    let mut comments = Comments::default();
+    // Kept for the whole capture, so only where they are wanted.
+    let mut comments = annotated.is_some().then(Comments::default);
     let mut table = Table::new(args.options());
     let mut failure = None;
     let mut unseen = false;
@@ -127,7 +128,7 @@ pub(super) fn run(args: &PcapArgs) -> Result<ExitCode> {
     whole.close(&table, reader.dropped());
     sink.end(&whole)?;
     sink.flush()?;
-    if let Some((again, out)) = annotated {
+    if let (Some((again, out)), Some(comments)) = (annotated, comments) {
         let left_out = annotate::write(again, out, &comments)
             .with_context(|| format!("cannot write {name} with comments"))?;
         if left_out > 0 {
@@ -147,7 +148,7 @@ fn told(
     interfaces: &[Interface],
     sink: &mut dyn Sink,
     whole: &mut Whole,
-    comments: &mut Comments,
+    comments: &mut Option<Comments>,
 ) -> io::Result<bool> {
     let mut shown = false;
     for finding in findings {
@@ -155,7 +156,9 @@ fn told(
         if all || finding.is_abnormal() {
             let name = name(interfaces, finding.interface);
             sink.finding(&finding, name.as_deref())?;
-            comments.add(&finding);
+            if let Some(comments) = comments {
+                comments.add(&finding);
+            }
             shown = true;
         }
     }
