@@ -25,6 +25,7 @@ pub mod verdict;
 pub mod clients;
 pub mod aggregates;
 pub mod audit;
+pub mod capture;
 pub mod owner;
 pub mod listeners;
 pub mod cause;

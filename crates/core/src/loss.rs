@@ -89,6 +89,8 @@ losses! {
     LogsRefused = "OTLP log records that the collector refused", false;
     /// Packets that the capture did not get.
     Capture = "packets lost by the capture", false;
+    /// More listeners or clients than are counted apart.
+    NotApart = "connections of a capture that are in no listener's or client's sum", false;
     /// Packets that the lab's link dropped itself.
     Link = "packets lost by the link", false;
 }

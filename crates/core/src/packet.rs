@@ -1,4 +1,4 @@
-//! One TCP segment seen on the wire of the lab's link: what the packet witness works on.
+//! One TCP segment seen on the wire: what packets are judged by.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ pub mod flags {
 /// A captured TCP segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// CLOCK_MONOTONIC nanoseconds at the server's interface.
+    /// When it was captured, nanoseconds: CLOCK_MONOTONIC in the lab, since 1970 in a capture file.
     pub t_ns: u64,
     /// Source address and port.
     pub src: SocketAddr,
@@ -33,7 +33,7 @@ pub struct Packet {
     pub ack: u32,
     /// TCP payload length in bytes.
     pub payload_len: u32,
-    /// The whole packet from the IP header on, for `--pcap`.
+    /// The whole packet from the IP header on; empty where nobody wants to write it again.
     pub raw: Vec<u8>,
 }
 

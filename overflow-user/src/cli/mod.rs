@@ -12,6 +12,7 @@ mod explain;
 mod export;
 mod lab;
 mod listeners;
+mod pcap;
 mod predict;
 mod replay;
 mod server;
@@ -69,6 +70,7 @@ enum Command {
     Listeners(listeners::ListenersArgs),
     Why(why::WhyArgs),
     Replay(replay::ReplayArgs),
+    Pcap(pcap::PcapArgs),
     Predict(predict::PredictArgs),
     Explain(explain::ExplainArgs),
     Doctor(doctor::DoctorArgs),
@@ -120,6 +122,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Listeners(args) => listeners::run(&args),
         Command::Why(args) => why::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Pcap(args) => pcap::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Doctor(args) => doctor::run(&args),

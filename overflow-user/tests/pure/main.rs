@@ -6,6 +6,7 @@ mod expect;
 mod model_docs;
 mod model_ground_truth;
 mod openers;
+mod pcap;
 mod replay_hostile;
 mod sink;
 mod sockets;

@@ -34,6 +34,7 @@ fn hides(loss: &Loss, by_records: bool) -> bool {
         | Loss::LogsUndelivered
         | Loss::LogsRefused
         | Loss::Capture
+        | Loss::NotApart
         | Loss::Link => false,
         Loss::Other(_) => loss.hides_records(),
     }

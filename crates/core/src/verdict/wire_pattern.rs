@@ -47,6 +47,13 @@ table_enum! {
             Tone::Bad,
             "silence after the third ACK, watched too short to tell more",
         ),
+        /// Nothing after the third ACK, and nothing that a socket would have had to answer: neither
+        /// data nor the listener's close.
+        AckUnanswered = row(
+            "ack",
+            Tone::Plain,
+            "silence after the third ACK, which nothing would have broken",
+        ),
         /// Nothing after the third ACK but the client's own RST, after which silence shows nothing.
         AckThenClientReset = row(
             "ack",

@@ -9,6 +9,7 @@ use super::{
     event::{Functions, Known, no_values},
 };
 use crate::{
+    capture::flow::Flow,
     model::scenario::Phase,
     verdict::{self, Values, VerdictId},
 };
@@ -126,6 +127,19 @@ pub struct Segments {
     pub rst: usize,
     /// RSTs from the server that refuse none: its socket was closed.
     pub active_rst: usize,
+}
+
+impl Segments {
+    /// Those of a flow.
+    pub fn of(flow: &Flow) -> Self {
+        Self {
+            syn: flow.syns.len(),
+            synack: flow.synacks.len(),
+            ack: flow.ack_count,
+            rst: flow.resets.len() + flow.refusals.len(),
+            active_rst: flow.active_resets.len(),
+        }
+    }
 }
 
 impl<'a> Connection<'a> {

@@ -6,6 +6,7 @@
 //! what it can; one that was read owns everything.
 
 mod audit;
+mod capture;
 mod cause;
 mod client;
 mod clients;
@@ -34,6 +35,7 @@ use serde_json::Serializer;
 use crate::text::untrusted::EscapedJson;
 
 pub use audit::{Audit, AuditedCounter};
+pub use capture::{Capture, Endpoint, Handshake, Open, Place, Reset};
 pub use cause::{Cause, Found};
 pub use client::Client;
 pub use clients::{Clients, Harm};
@@ -78,6 +80,12 @@ pub enum Line<'a> {
     Scenario(Scenario<'a>),
     /// What one client believes.
     Client(Client<'a>),
+    /// One connection of a capture.
+    Handshake(Handshake<'a>),
+    /// One listener or client of a capture.
+    Endpoint(Endpoint<'a>),
+    /// A capture.
+    Capture(Capture<'a>),
     /// The end.
     Summary(Summary<'a>),
     /// What attaches here.
@@ -88,7 +96,7 @@ pub enum Line<'a> {
 
 impl Line<'_> {
     /// Every kind, as `type` has it, in the order of the documentation.
-    pub const KINDS: [&'static str; 12] = [
+    pub const KINDS: [&'static str; 15] = [
         "run",
         "event",
         "connection",
@@ -100,6 +108,9 @@ impl Line<'_> {
         "client",
         "doctor",
         "topic",
+        "handshake",
+        "endpoint",
+        "capture",
         "summary",
     ];
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Every kind, and of those that have several, every form.
-const PRINTED: [&str; 24] = [
+const PRINTED: [&str; 28] = [
     r#"{"type":"run","v":1,"run":"abort=1","tool":"overflow 0.1.0","kernel":"6.1","distro":null,"sysctls":{"net.core.somaxconn":4096},"listener":{"server":"10.7.0.1:12345","backlog":1,"somaxconn":4096},"clients":5,"prefill":0,"payload_bytes":0,"delay_ms":200,"hold_ms":5000,"link":"netem","concurrent":true,"attempts":1,"hooks":[{"moment":"third ACK","rung":"fentry","hook":"tcp_check_req"}],"notes":["a note"]}"#,
     r#"{"type":"run","v":1,"tool":"overflow 0.1.0","kernel":"6.1","distro":"Debian","filter":"","all":false,"summary_s":1,"wall_offset_ns":-5,"hooks":[{"moment":"SYN","rung":"kprobe"}],"notes":[]}"#,
     r#"{"type":"event","v":1,"t_ns":5,"hook":"tcp_check_req","client":"10.7.0.2:30003","server":null,"path":["tcp_v4_rcv","tcp_check_req"],"values":{"sk_ack_backlog":2,"drop_reason":"TCP_LISTEN_OVERFLOW"}}"#,
@@ -26,6 +26,10 @@ const PRINTED: [&str; 24] = [
     r#"{"type":"topic","v":1,"name":"syn.cookie","lang":"en","title":"A cookie","paragraphs":[{"label":"Kernel","text":"It does."}]}"#,
     r#"{"type":"topic","v":1,"name":"syn.cookie","lang":"zh","title":"cookie"}"#,
     r#"{"type":"summary","v":1,"connections":5,"verdicts":{},"clients":{"hurt":3,"delayed":1,"delayed_below_s":{"3":1},"longest_delay_ns":9,"never_served":1,"gave_up":0,"reset":0,"phantom":1,"waiting":0,"first_ns":1,"last_ns":9},"lost":0}"#,
+    r#"{"type":"handshake","v":1,"client":"10.7.0.2:1","server":"10.7.0.1:80","interface":"eth0","packet":7,"t_ns":9,"family":"ack.drop.overflow","verdicts":["ack.drop.overflow","ack.drop.other"],"seen":"so","stands_alone":false,"place":{"at":"server","known":"shown","why":"so"},"phantom":true,"recovered":false,"wire":{"syn":2,"synack":3,"ack":2,"rst":1,"active_rst":0},"syn_retransmits_ns":[1000],"synack_retransmits_ns":[2000],"resets":[{"t_ns":3,"kind":"client"}],"doubts":["which_test"]}"#,
+    r#"{"type":"handshake","v":1,"client":"10.7.0.2:1","server":"10.7.0.1:80","packet":7,"t_ns":9,"family":"unknown","verdicts":[],"seen":"so","stands_alone":false,"place":{"at":"unknown","known":"suggested","why":"so"},"phantom":null,"recovered":false,"wire":{"syn":1,"synack":0,"ack":0,"rst":0,"active_rst":0}}"#,
+    r#"{"type":"endpoint","v":1,"role":"listener","address":"10.7.0.1:80","connections":5,"verdicts":{"ack.accepted":5},"phantoms":1,"recovered":1,"syn_retransmits":2,"synack_retransmits":3,"client_resets":0,"server_resets":4}"#,
+    r#"{"type":"capture","v":1,"tool":"overflow 0.1.0","file":"-","packets":9,"segments":7,"copies":1,"others":2,"without_handshake":1,"doubts":[{"doubt":"lost","connections":2,"what":"this","ask":"that"}]}"#,
     r#"{"type":"summary","v":1,"runs":1,"connections":5,"disagreements":0,"verdicts":{"ack.accepted":2},"lost":0,"agree":true}"#,
     r#"{"type":"summary","v":1,"connections":5,"verdicts":{},"lost":0,"unaccounted":1}"#,
 ];
@@ -44,6 +48,9 @@ fn kind(line: &Line<'_>) -> &'static str {
         client,
         doctor,
         topic,
+        handshake,
+        endpoint,
+        capture,
         summary,
     ] = Line::KINDS;
     match line {
@@ -58,6 +65,9 @@ fn kind(line: &Line<'_>) -> &'static str {
         Line::Client(_) => client,
         Line::Doctor(_) => doctor,
         Line::Topic(_) => topic,
+        Line::Handshake(_) => handshake,
+        Line::Endpoint(_) => endpoint,
+        Line::Capture(_) => capture,
         Line::Summary(_) => summary,
     }
 }

@@ -3,7 +3,6 @@
 //! Outgoing packets are seen as they leave: after netem has held them, but before the user-space
 //! link does.
 
-pub(crate) mod parse;
 pub(crate) mod concurrent;
 
 use std::{
@@ -28,7 +27,7 @@ use crate::{
     ends::watched::watch,
     error::During,
 };
-use overflow_core::packet::Packet;
+use overflow_core::{capture::headers::tcp_segment, packet::Packet};
 use overflow_host::clock::wall_offset_ns;
 
 /// Enough for every packet of the largest cell, at about 800 bytes of kernel memory each.
@@ -138,7 +137,10 @@ impl Reader {
             let real = real.ok_or_else(|| io::Error::other("a packet without a timestamp"))?;
             let len = message.bytes;
             let t_ns = u64::try_from(real - self.wall_offset_ns).unwrap_or(0);
-            self.packets.extend(parse::tcp_segment(t_ns, &self.buffer[..len]));
+            let raw = &self.buffer[..len];
+            if let Some(headers) = tcp_segment(t_ns, raw, len) {
+                self.packets.push(Packet { raw: raw.to_vec(), ..headers.packet });
+            }
         }
     }
 }

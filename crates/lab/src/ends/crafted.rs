@@ -22,10 +22,9 @@ use tokio::{
 use overflow_core::model::scenario::Phase;
 
 use crate::{
-    ClientView, LabError, capture::parse, cell::config::CRAFTED_PORT, ends::watched::watch,
-    error::During,
+    ClientView, LabError, cell::config::CRAFTED_PORT, ends::watched::watch, error::During,
 };
-use overflow_core::packet::flags;
+use overflow_core::{capture::headers::tcp_segment, packet::flags};
 use overflow_host::clock::monotonic_ns;
 
 /// How long a SYN-ACK may take beyond the link's delay.
@@ -202,7 +201,7 @@ impl Hand {
             let mut ready = wire.readable().await.during(what)?;
             match ready.try_io(|socket| (&mut socket.get_ref()).read(&mut buffer)) {
                 Ok(Ok(len)) => {
-                    let packet = parse::tcp_segment(0, &buffer[..len]);
+                    let packet = tcp_segment(0, &buffer[..len], len).map(|headers| headers.packet);
                     let mine = |p: &overflow_core::packet::Packet| {
                         (p.src, p.dst) == (self.server, self.local)
                             && p.has(flags::SYN | flags::ACK, flags::RST)

@@ -13,11 +13,9 @@ use thiserror::Error;
 
 pub use host_model::HostModel;
 
-use crate::{
-    CellConfig, Observation, Script,
-    witness::flow::{self, Flow},
-};
+use crate::{CellConfig, Observation, Script};
 use overflow_core::{
+    capture::flow::{self, Flow},
     model::{
         condition::{Condition, Decision},
         config::{Listener, Sysctls},

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::CellReport;
-use crate::witness::flow::canonical;
 use overflow_core::{
+    capture::flow::canonical,
     packet::{Packet, flags},
     text::values,
     verdict::{Class, Connection, Ends, Family, Known, Stage, VerdictId},

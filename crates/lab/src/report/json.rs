@@ -11,7 +11,7 @@ use overflow_core::wire::{
 };
 
 use super::{CellReport, HookInUse, Host, Report};
-use crate::witness::{Comparison, WireEvidence};
+use crate::witness::Comparison;
 
 /// Writes a cell: `run`, `connection`s, `listener`, `loss`es. May be called as each cell ends.
 pub fn cell(out: &mut dyn Write, host: &Host, cell: &CellReport) -> io::Result<()> {
@@ -119,22 +119,11 @@ fn connection<'a>(
             ebpf: comparison.ebpf,
             counters: counters.into(),
             packets: comparison.packets.as_ref().map(|a| a.pattern.text().into()),
-            wire: comparison.packets.as_ref().map(segments),
+            wire: comparison.packets.as_ref().map(|e| Segments::of(&e.flow)),
         }),
         agree: Some(agree),
         disagreement: disagreement.map(Cow::Borrowed),
         ..Connection::of(&comparison.connection)
-    }
-}
-
-fn segments(evidence: &WireEvidence) -> Segments {
-    let flow = &evidence.flow;
-    Segments {
-        syn: flow.syns.len(),
-        synack: flow.synacks.len(),
-        ack: flow.acks.len(),
-        rst: flow.resets.len() + flow.refusals.len(),
-        active_rst: flow.active_resets.len(),
     }
 }
 

@@ -3,9 +3,9 @@
 //! In the lab nobody calls `accept()`, so the accept queue only grows, and the packets show when:
 //! each accepted third ACK adds one. That shows which queue was full at any other time.
 
-use super::{flow::Flow, packets::WireEvidence};
 use crate::{CellConfig, Observation};
 use overflow_core::{
+    capture::{evidence::WireEvidence, flow::Flow},
     syn_limit::SynQueueLimit,
     verdict::{Connection, Counter, Known, Stage, Values, VerdictId, WirePattern},
 };
@@ -207,6 +207,7 @@ impl<'a> Queues<'a> {
             | WirePattern::SynAckOnly
             | WirePattern::AckReset
             | WirePattern::AckSilentShort
+            | WirePattern::AckUnanswered
             | WirePattern::AckThenClientReset
             | WirePattern::DataReset => Vec::new(),
         }
@@ -253,6 +254,7 @@ fn request_span(evidence: &WireEvidence) -> Option<std::ops::Range<u64>> {
         | WirePattern::SynRefused
         | WirePattern::AckSilent
         | WirePattern::AckSilentShort
+        | WirePattern::AckUnanswered
         | WirePattern::AckThenClientReset
         | WirePattern::DataReset => return None,
     };

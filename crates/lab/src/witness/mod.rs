@@ -1,23 +1,22 @@
 //! Counters, packets and both ends' sockets against the verdicts: three witnesses of the same
 //! connections, none of which knows what another saw.
 
+mod alone;
 mod counters;
-pub(crate) mod flow;
 mod infer;
-mod packets;
-#[cfg(test)]
-mod script;
 mod views;
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 pub use counters::Difference;
-pub use packets::WireEvidence;
 
 use crate::{CellConfig, ClientView, Observation, ServerSocket};
-use flow::canonical;
 use infer::Queues;
 use overflow_core::{
+    capture::{
+        evidence::{self, WireEvidence},
+        flow::canonical,
+    },
     model::scenario::Phase,
     text::style::Tone,
     verdict::{Connection, Ends, Known, Stage, VerdictId, WirePattern},
@@ -123,11 +122,14 @@ pub(crate) fn compare(
         LinkKind::Userspace => 0,
     };
     let whole = observation.capture_drops == 0;
+    // A close at 0 means that the listener was not closed.
+    let close = Some(observation.timeline.close).filter(|close| *close > 0);
     let evidence = if whole {
-        packets::evidence(&observation.packets, observation.server, &observation.timeline, lag)
+        evidence::evidence(&observation.packets, observation.server, close, lag)
     } else {
         Vec::new()
     };
+    let alone = if whole { alone::findings(&observation.packets) } else { HashMap::new() };
     let queues = Queues::new(config, observation, &evidence);
     let evidence_of: HashMap<SocketAddr, &WireEvidence> =
         evidence.iter().map(|e| (e.flow.client, e)).collect();
@@ -163,6 +165,9 @@ pub(crate) fn compare(
         }
         let objection = missing(&comparison, coverage)
             .or_else(|| by_packets(&comparison, observation))
+            .or_else(|| {
+                alone::objection(alone.get(&client)?, comparison.ebpf?, &comparison.connection)
+            })
             .or_else(|| by_views(&comparison, view, socket, observation, config.delay));
         comparison.agree = objection.is_none();
         comparison.why = objection;

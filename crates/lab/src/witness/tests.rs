@@ -2,9 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{script, *};
-use crate::{ListenerQueue, ServerSocket};
-use overflow_core::verdict::{Counter, Values};
+use super::*;
+use crate::{ListenerQueue, ServerSocket, Timeline};
+use overflow_core::{
+    capture::script,
+    verdict::{Counter, Values},
+};
+
+/// The burst starts at 0, the hold ends at 2900 ms, the listener closes at 3000 ms.
+const TIMELINE: Timeline = Timeline { burst: 0, hold_end: 2_900_000_000, close: 3_000_000_000 };
 
 /// One connection of a cell: what the tracer says (`id@ms`, more words for more stages), what the
 /// wire shows, the client's state, the server's.
@@ -50,7 +56,7 @@ impl Cell<'_> {
             notes: Vec::new(),
             concurrent: true,
             attempts: 1,
-            timeline: script::timeline(),
+            timeline: TIMELINE,
         };
         let counted: BTreeMap<String, u64> =
             self.counters.iter().map(|(c, n)| ((*c).to_owned(), *n)).collect();

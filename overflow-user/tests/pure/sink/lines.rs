@@ -5,12 +5,19 @@ use std::{borrow::Cow, collections::BTreeSet};
 use overflow::sink::why;
 use overflow_core::{
     audit::{Balance, NamespaceAudit},
+    capture::{
+        Segment,
+        finding::Finding,
+        script,
+        sums::Sums,
+        table::{Options, Table},
+    },
     cause::{CauseId, Change, Evidence, evidence::Waiting, judge, sample},
     loss::Loss,
     verdict::{Counter, Values, VerdictId},
     wire::{
-        Audit, Client, Connection, Doctor, Ended, Event, Functions, HookPoint, Line, Paragraph,
-        Scenario, TOOL, Topic, VERSION, line, prediction,
+        self, Audit, Capture, Client, Connection, Doctor, Ended, Endpoint, Event, Functions,
+        HookPoint, Line, Open, Paragraph, Scenario, TOOL, Topic, VERSION, line, prediction,
     },
 };
 use overflow_lab::report::{Report, json};
@@ -142,6 +149,24 @@ fn eventful() -> Vec<String> {
     for (evidence, change) in causes() {
         why::json(&mut text, &evidence, &judge(&evidence), change.as_ref()).unwrap();
     }
+    let handshake = handshake();
+    line(&mut text, &Line::Handshake(wire::Handshake::of(&handshake, Some("eth0")))).unwrap();
+    let mut sums = Sums::default();
+    sums.add(&handshake);
+    let address = handshake.server.to_string();
+    line(&mut text, &Line::Endpoint(Endpoint::of("listener", address, &sums.all))).unwrap();
+    let capture = Capture {
+        v: VERSION,
+        tool: TOOL.into(),
+        file: "-".into(),
+        packets: 5,
+        segments: 4,
+        copies: 0,
+        others: 1,
+        without_handshake: 0,
+        doubts: sums.doubts.iter().map(|(doubt, n)| Open::of(*doubt, *n)).collect(),
+    };
+    line(&mut text, &Line::Capture(capture)).unwrap();
     all.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
     all
 }
@@ -160,6 +185,17 @@ fn causes() -> Vec<(Evidence, Option<Change>)> {
         (sample::evidence(vec![sample::holder(10)]), Some(Change::Same)),
         (hidden, Some(Change::Began)),
     ]
+}
+
+/// A third ACK that was dropped, and a RST in answer to data, as packets show them.
+fn handshake() -> Finding {
+    let mut table = Table::new(Options::default());
+    let packets = script::packets(30001, "0>S 1000>S 1000<SA 1200>A 2000<SA 2200>A 9000>D 9000<R");
+    for (packet, number) in packets.into_iter().zip(1..) {
+        let (interface, device, direction, ttl, ip_id) = (0, 0, None, 64, 0);
+        table.add(Segment { packet, number, interface, device, direction, ttl, ip_id });
+    }
+    table.end().next().unwrap()
 }
 
 #[test]
@@ -192,7 +228,7 @@ fn documentation_schema_and_types_have_the_same_kinds() {
     assert_eq!(headings.collect::<Vec<_>>(), all);
     let intro = docs.split("\n## ").next().unwrap();
     assert!(
-        intro.contains("which of the fifteen\nkinds") && all.len() == 15,
+        intro.contains("which of the eighteen\nkinds") && all.len() == 18,
         "the introduction counts the kinds"
     );
     let schema = schema::shipped();

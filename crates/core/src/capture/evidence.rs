@@ -1,10 +1,9 @@
-//! What the wire alone says of each connection: the witness that knows nothing of the kernel.
+//! What the wire alone says of each connection: a witness that knows nothing of the kernel.
 
 use std::net::SocketAddr;
 
-use super::flow::{Flow, Reset, flows};
-use crate::Timeline;
-use overflow_core::{packet::Packet, verdict::WirePattern};
+use super::flow::{Ack, Flow, Reset, flows};
+use crate::{packet::Packet, verdict::WirePattern};
 
 /// The first SYN-ACK timeout, `TCP_TIMEOUT_INIT` (1 s), doubled by `reqsk_timer_handler`.
 const SYNACK_TIMEOUT_NS: u64 = 1_000_000_000;
@@ -12,7 +11,7 @@ const SYNACK_TIMEOUT_NS: u64 = 1_000_000_000;
 const TIMER_SLACK_NS: u64 = 300_000_000;
 /// How far a departure may seem to lie from its cause once a lag was taken off: a qdisc releases
 /// late when its CPU is busy.
-const LAG_JITTER_NS: u64 = 20_000_000;
+pub(super) const LAG_JITTER_NS: u64 = 20_000_000;
 
 /// What the wire shows of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,22 +22,40 @@ pub struct WireEvidence {
     pub pattern: WirePattern,
 }
 
+/// From where, and for how long, a flow was watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Until when a request could have shown itself, nanoseconds.
+    pub until: u64,
+    /// Whether the listener closed then, which resets what waits to be accepted.
+    pub closed: bool,
+    /// Whether what the capture shows of the client surely reached the server's host.
+    pub arrived: bool,
+    /// How far a departure may seem to lie from its cause, nanoseconds.
+    pub jitter_ns: u64,
+}
+
 impl WireEvidence {
-    /// The SYNs that got no answer, CLOCK_MONOTONIC nanoseconds.
+    /// Of a flow whose departures have their times at the server.
+    pub fn of(flow: Flow, watch: &Watch) -> Self {
+        Self { pattern: pattern(&flow, watch), flow }
+    }
+
+    /// The SYNs that got no answer, nanoseconds.
     ///
     /// The kernel answers a SYN at once or never, and its timer waits a second before it repeats
     /// a SYN-ACK: a SYN was answered when a SYN-ACK left before the client sent the next SYN.
-    pub(crate) fn dropped_syns(&self) -> Vec<u64> {
+    pub fn dropped_syns(&self) -> Vec<u64> {
         self.flow.syns.iter().copied().filter(|t| !self.answered(*t)).collect()
     }
 
-    /// The SYNs that were answered by a SYN-ACK, CLOCK_MONOTONIC nanoseconds.
-    pub(crate) fn answered_syns(&self) -> Vec<u64> {
+    /// The SYNs that were answered by a SYN-ACK, nanoseconds.
+    pub fn answered_syns(&self) -> Vec<u64> {
         self.flow.syns.iter().copied().filter(|t| self.answered(*t)).collect()
     }
 
-    /// The SYN-ACKs the kernel's timer sent, CLOCK_MONOTONIC nanoseconds.
-    pub(crate) fn resent_synacks(&self) -> Vec<u64> {
+    /// The SYN-ACKs the kernel's timer sent, nanoseconds.
+    pub fn resent_synacks(&self) -> Vec<u64> {
         let answers = self.answered_syns().len();
         self.flow.synacks.iter().copied().skip(answers).collect()
     }
@@ -51,48 +68,55 @@ impl WireEvidence {
     }
 }
 
-/// What the packets show of each client's connection, in order of first packets.
+/// What the packets show of each client's connection to `server`, in order of first packets.
 ///
-/// `lag_ns`: see [`flows`]. A `timeline` whose `close` is 0 means the listener was not closed.
-pub(crate) fn evidence(
+/// `lag_ns` is how much later than TCP's sending a departing packet was captured: the delay of a
+/// qdisc, which AF_PACKET sits behind, else 0. `close` is when the listener closed.
+pub fn evidence(
     packets: &[Packet],
     server: SocketAddr,
-    timeline: &Timeline,
+    close: Option<u64>,
     lag_ns: u64,
 ) -> Vec<WireEvidence> {
     let last = packets.last().map_or(0, |p| p.t_ns);
-    let (close, watched) = match timeline.close {
-        0 => (u64::MAX, last),
-        close => (close, close),
+    // Without a close the end of the capture stands for it: it was made to show what waits.
+    let watch = Watch {
+        until: close.unwrap_or(last),
+        closed: true,
+        arrived: true,
+        jitter_ns: if lag_ns == 0 { 0 } else { LAG_JITTER_NS },
     };
-    let jitter = if lag_ns == 0 { 0 } else { LAG_JITTER_NS };
     flows(packets, server, lag_ns)
         .into_iter()
         .map(|mut flow| {
-            flow.end_at(close);
-            WireEvidence { pattern: pattern(&flow, watched, jitter), flow }
+            flow.end_at(close.unwrap_or(u64::MAX));
+            WireEvidence::of(flow, &watch)
         })
         .collect()
 }
 
-/// Decides what a flow amounts to. `watched` is until when a request could have shown itself.
-fn pattern(flow: &Flow, watched: u64, jitter: u64) -> WirePattern {
+/// Decides what a flow amounts to.
+fn pattern(flow: &Flow, watch: &Watch) -> WirePattern {
+    let jitter = watch.jitter_ns;
     if flow.syns.is_empty() {
         return if flow.resets.is_empty() { WirePattern::NoSyn } else { WirePattern::StrayReset };
     }
     let Some(last_synack) = flow.synacks.last() else {
-        return if flow.refusals.is_empty() {
-            WirePattern::SynUnanswered
-        } else {
+        // A port that closed since refuses only a later one.
+        let first = flow.syns[0].saturating_add(SYNACK_TIMEOUT_NS / 2);
+        return if flow.refusals.first().is_some_and(|t| *t < first) {
             WirePattern::SynRefused
+        } else {
+            WirePattern::SynUnanswered
         };
     };
-    let Some(third) = flow.acks.first() else {
-        return WirePattern::SynAckOnly;
-    };
+    // A child of Fast Open may be served before its client's ACK.
     if flow.served.is_some() || !flow.active_resets.is_empty() {
         return WirePattern::Accepted;
     }
+    let Some(third) = flow.acks.first() else {
+        return WirePattern::SynAckOnly;
+    };
     if let Some(first) = flow.resets.first()
         && refuses_third_ack(flow, first, jitter)
     {
@@ -114,36 +138,62 @@ fn pattern(flow: &Flow, watched: u64, jitter: u64) -> WirePattern {
     if flow.client_reset.is_some_and(|t| (third.t_ns..due).contains(&t)) {
         return WirePattern::AckThenClientReset;
     }
-    if due + TIMER_SLACK_NS < watched {
+    if !watch.closed && !unanswered(flow, watch) {
+        return WirePattern::AckUnanswered;
+    }
+    if due + TIMER_SLACK_NS < watch.until {
         WirePattern::AckSilent
     } else {
         WirePattern::AckSilentShort
     }
 }
 
-/// Whether the first refusing RST refuses the third ACK rather than data that followed it.
+/// Whether a socket would have acknowledged what the client sent: at the latest after the delayed
+/// ACK's longest timeout, `TCP_DELACK_MAX` (200 ms).
+fn unanswered(flow: &Flow, watch: &Watch) -> bool {
+    let sent = if watch.arrived { flow.sent } else { None };
+    sent.is_some_and(|t| t + SYNACK_TIMEOUT_NS < watch.until)
+}
+
+/// Whether the first refusing RST refuses the third ACK rather than what followed it.
 fn refuses_third_ack(flow: &Flow, first: &Reset, jitter: u64) -> bool {
-    let Some(data) = flow.acks.iter().position(|a| a.payload_len > 0) else { return true };
-    if data == 0 {
+    let Some(more) = flow.acks.iter().position(Ack::is_more) else {
+        return refuses_ack_of_handshake(flow, first, jitter);
+    };
+    if more == 0 {
         return true;
     }
     if jitter == 0 {
-        return first.acks_before <= data;
+        return first.acks_before <= more;
     }
     // Behind a qdisc the capture's order says nothing. Compare times; where ACK and data lie too
     // close for that, one RST more than there were data segments means the ACK was refused too.
-    let segments = flow.acks.iter().filter(|a| a.payload_len > 0).count();
-    first.t_ns + jitter < flow.acks[data].t_ns || flow.resets.len() > segments
+    let segments = flow.acks.iter().filter(|a| a.is_more()).count();
+    first.t_ns + jitter < flow.acks[more].t_ns || flow.resets.len() > segments
+}
+
+/// Whether the bare ACK that a RST refuses is the third one, or answers a SYN-ACK that was sent
+/// again: a later one, as a keepalive sends, is no part of the handshake.
+fn refuses_ack_of_handshake(flow: &Flow, reset: &Reset, jitter: u64) -> bool {
+    let by = reset.t_ns + jitter;
+    let refused = flow.acks.iter().rposition(|a| a.t_ns <= by).unwrap_or(0);
+    let Some(before) = refused.checked_sub(1) else { return true };
+    let (earlier, refused) = (flow.acks[before].t_ns, flow.acks[refused].t_ns);
+    let since = earlier.saturating_sub(jitter)..=refused + jitter;
+    refused < flow.acks[0].t_ns + SYNACK_TIMEOUT_NS / 2
+        || flow.synacks[1..].iter().any(|t| since.contains(t))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{super::script, *};
 
+    const CLOSE: u64 = 3_000_000_000;
+
     /// `script` is one connection as in [`script::packets`]; the listener closes at 3000 ms.
     fn check(lag_ms: u64, script: &str, expect: &str) {
-        let (packets, timeline) = (script::packets(30001, script), script::timeline());
-        let evidence = evidence(&packets, script::SERVER, &timeline, lag_ms * 1_000_000);
+        let packets = script::packets(30001, script);
+        let evidence = evidence(&packets, script::SERVER, Some(CLOSE), lag_ms * 1_000_000);
         let texts: Vec<_> = evidence.iter().map(|e| e.pattern.text()).collect();
         assert_eq!(texts.join(" "), expect, "{script}");
     }
@@ -223,7 +273,7 @@ mod tests {
     #[test]
     fn syns_are_answered_at_once_or_never() {
         let packets = script::packets(30001, "0>S 1000>S 3000>S 3000<SA 4000<SA");
-        let evidence = &evidence(&packets, script::SERVER, &Timeline::default(), 0)[0];
+        let evidence = &evidence(&packets, script::SERVER, None, 0)[0];
         let ms = |times: Vec<u64>| times.iter().map(|t| t / 1_000_000).collect::<Vec<_>>();
         assert_eq!(ms(evidence.dropped_syns()), [0, 1000]);
         assert_eq!(ms(evidence.answered_syns()), [3000]);

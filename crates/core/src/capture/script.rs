@@ -1,26 +1,25 @@
-//! Hand-made packets for the tests: one short word per packet.
+//! Hand-made packets for tests: one short word per packet.
 
 use std::net::SocketAddr;
 
-use crate::Timeline;
-use overflow_core::packet::{Packet, flags};
+use crate::packet::{Packet, flags};
 
-pub(super) const SERVER: SocketAddr =
+/// The server of every connection.
+pub const SERVER: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 7, 0, 1)), 12345);
 
 /// The client with this port.
-pub(super) fn client(port: u16) -> SocketAddr {
+pub fn client(port: u16) -> SocketAddr {
     ([10, 7, 0, 2], port).into()
-}
-
-/// The burst starts at 0, the hold ends at 2900 ms, the listener closes at 3000 ms.
-pub(super) fn timeline() -> Timeline {
-    Timeline { burst: 0, hold_end: 2_900_000_000, close: 3_000_000_000 }
 }
 
 /// Packets of one connection from words like `200>A`: milliseconds, `>` to the server or `<` from
 /// it, and `S`, `SA`, `A`, `D` (5 bytes of data), `K` (ACK of 5 bytes), `R`, `RA`.
-pub(super) fn packets(port: u16, script: &str) -> Vec<Packet> {
+///
+/// # Panics
+///
+/// Panics if a word is none of these.
+pub fn packets(port: u16, script: &str) -> Vec<Packet> {
     const CLIENT_ISN: u32 = 100;
     const SERVER_ISN: u32 = u32::MAX;
     let mut packets = Vec::new();
