@@ -438,9 +438,9 @@ fn a_group_stands_above_its_members() {
     expect("group", &shown(&top, 80, 20));
     // The stuck one is the first of the group, whatever the lines are ordered by.
     press(&top, &[Action::Down, Action::Details]);
-    let details = shown(&top, 80, 40);
+    let details = shown(&top, 80, 50);
     assert!(details.contains("stuck/80+2") && details.contains("10.7.0.2:40000"), "{details}");
     press(&top, &[Action::Back, Action::Up, Action::Details]);
-    let details = shown(&top, 80, 40);
+    let details = shown(&top, 80, 50);
     assert!(details.contains("worker/70") && details.contains("10.7.0.2:40000"), "{details}");
 }

@@ -167,7 +167,7 @@ fn limits(text: &mut Text, state: &State, row: &Row, forecast: Option<&Forecast>
     {
         let who = match limit.cmp(&somaxconn) {
             std::cmp::Ordering::Less => format!(
-                "the application's own backlog at listen(); net.core.somaxconn would allow {somaxconn}"
+                "the application's backlog, or somaxconn, at listen(); net.core.somaxconn would allow {somaxconn}"
             ),
             std::cmp::Ordering::Equal => {
                 "net.core.somaxconn, unless the application asked for just as much".to_owned()
