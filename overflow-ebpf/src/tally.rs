@@ -75,6 +75,13 @@ pub fn queued(listener: u64, child: u64) {
     length(tally, listener, now);
 }
 
+/// Whether `child` is known to be in an accept queue.
+#[inline(always)]
+pub fn waits(child: u64) -> bool {
+    // SAFETY: only whether it is there counts.
+    counts() && unsafe { CHILDREN.get(child) }.is_some()
+}
+
 /// accept() took `child`, of `listener` (0 if that is not known). Whose it was, as far as that is
 /// known then.
 #[inline(always)]

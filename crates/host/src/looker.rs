@@ -32,6 +32,12 @@ impl Looker {
         Self { investigator: Investigator::new(), ..Self::default() }
     }
 
+    /// One that knows this kernel as this one does, and has looked at nothing.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { investigator: self.investigator.clone(), ..Self::default() }
+    }
+
     /// Every listener, see [`listeners::inventory`].
     pub fn listeners(&mut self, wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
         self.places = netns::discover(wanted)?;

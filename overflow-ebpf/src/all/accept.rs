@@ -13,8 +13,8 @@ use aya_ebpf::{
     EbpfContext,
     btf_maps::LruHashMap,
     helpers::bpf_get_current_pid_tgid,
-    macros::{btf_map, fexit, kprobe, kretprobe},
-    programs::{FExitContext, ProbeContext, RetProbeContext},
+    macros::{btf_map, fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use overflow_common::{Kind, Loss, Rung};
 
@@ -49,16 +49,33 @@ pub fn fexit_inet_csk_accept(ctx: FExitContext) -> u32 {
     0
 }
 
-/// (sk, parent), of any protocol. Of an MPTCP connection the child is the first subflow.
+/// The child that a socket is grafted on, of any protocol; 0 if it is not TCP. Of an MPTCP connection it
+/// is the first subflow.
+#[inline(always)]
+fn grafted(sk: u64) -> u64 {
+    match read::field(sk, &SOCK_PROTOCOL) {
+        Some(IPPROTO_TCP) => sk,
+        Some(IPPROTO_MPTCP) => read::field(sk, &MSK_FIRST).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// (sk, parent). A call that waited for a connection when the hook at its end was attached does not
+/// pass that one: what it took still waits, as far as is known here.
+#[fentry(function = "security_sock_graft")]
+pub fn fentry_security_sock_graft(ctx: FEntryContext) -> u32 {
+    let child = grafted(ctx.arg(0));
+    if child != 0 && tally::waits(child) {
+        accepted(child, 0, Rung::Fentry);
+    }
+    0
+}
+
+/// (sk, parent).
 #[kprobe]
 pub fn kprobe_security_sock_graft(ctx: ProbeContext) -> u32 {
     if let Some(sk) = ctx.arg(0) {
-        let child = match read::field(sk, &SOCK_PROTOCOL) {
-            Some(IPPROTO_TCP) => sk,
-            Some(IPPROTO_MPTCP) => read::field(sk, &MSK_FIRST).unwrap_or(0),
-            _ => 0,
-        };
-        accepted(child, 0, Rung::Kprobe);
+        accepted(grafted(sk), 0, Rung::Kprobe);
     }
     0
 }

@@ -171,7 +171,10 @@ const LISTENER_CLOSE: &[Step] = &[
 const ACCEPT: &[Step] = &[
     Step {
         rung: Rung::Fentry,
-        hooks: &[fexit("fexit_inet_csk_accept", "inet_csk_accept")],
+        hooks: &[
+            fexit("fexit_inet_csk_accept", "inet_csk_accept"),
+            extra(fentry("fentry_security_sock_graft", "security_sock_graft")),
+        ],
         blind: "",
     },
     Step {

@@ -38,7 +38,7 @@ const REMEMBERED: usize = 4096;
 pub type Socket = (u32, u64);
 
 /// Looks at holders, and remembers who waited on which socket.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Investigator {
     hierarchies: Option<Hierarchies>,
     /// What this kernel's SYN queue limit follows from.

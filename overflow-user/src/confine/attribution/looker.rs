@@ -7,9 +7,8 @@ use overflow_host::Looker;
 use super::message::{self, END, MAX_REQUEST, Message, Request};
 use crate::confine::wire;
 
-/// Answers until the requests end.
-pub(super) fn look(requests: impl Read, answers: impl Write) -> io::Result<()> {
-    let mut looker = Looker::new();
+/// Answers until the requests end, beginning with what `looker` knows.
+pub(super) fn look(mut looker: Looker, requests: impl Read, answers: impl Write) -> io::Result<()> {
     answer(requests, answers, |request, out| match request {
         Request::Listeners(wanted) => match looker.listeners(&wanted) {
             Ok(found) => message::inventory(&found, |bytes| out.write_all(bytes)),

@@ -34,7 +34,7 @@ use message::{Message, Request};
 use overflow_core::{
     audit::Readings, cause::Evidence, listeners::Inventory, owner::Process, text::untrusted::escape,
 };
-use overflow_host::causes::Socket;
+use overflow_host::{Looker, causes::Socket};
 
 /// The hidden command that [`serve`]s.
 pub const COMMAND: &str = "attribution";
@@ -246,6 +246,7 @@ pub fn serve(confined: bool) -> Result<(), ConfineError> {
     follow_parent()?;
     // A service manager sends SIGTERM to both, and the other end still has a last question.
     ignore_signals()?;
+    let looker = Looker::new();
     if confined {
         caps::keep(RIGHTS).map_err(ConfineError::step("cannot drop capabilities"))?;
         seccomp::restrict(seccomp::keeper())
@@ -257,7 +258,7 @@ pub fn serve(confined: bool) -> Result<(), ConfineError> {
             if confined {
                 seccomp::restrict(seccomp::looker())?;
             }
-            looker::look(requests, answers)
+            looker::look(looker.anew(), requests, answers)
         });
     kept.map_err(ConfineError::step("cannot answer"))
 }
