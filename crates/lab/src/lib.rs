@@ -10,8 +10,6 @@ mod cell;
 mod ends;
 mod error;
 mod explain;
-#[cfg(fuzzing)]
-pub mod fuzzing;
 mod link;
 mod model_check;
 pub mod random;

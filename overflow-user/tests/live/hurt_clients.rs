@@ -39,6 +39,8 @@ const BUSY: Duration = Duration::from_millis(2500);
 /// A dropped SYN is not sent again later than this.
 const SYN_OVERDUE: Duration = Duration::from_millis(3600);
 const PATIENCE: Duration = Duration::from_secs(40);
+/// So often is it tried until nothing is lost.
+const TRIES: usize = 3;
 /// How far a client's clock and the trace may differ about a delay, which begins at one end or the
 /// other.
 const LEEWAY: Duration = Duration::from_millis(400);
@@ -125,8 +127,9 @@ fn serve(listener: TcpListener) -> Receiver<SocketAddr> {
 }
 
 /// Whom a trace with these options says was hurt, and what the clients report: their reports, and who
-/// of them was in the queue from the first.
-fn hurt(options: &[&str]) -> (Value, Vec<Report>, BTreeSet<SocketAddr>) {
+/// of them was in the queue from the first. `None` if it says that something was lost: on a busy machine
+/// a tracepoint's program may be preempted, and miss what comes meanwhile.
+fn hurt(options: &[&str]) -> Option<(Value, Vec<Report>, BTreeSet<SocketAddr>)> {
     let (server, client) = hosts();
     server.sysctl("ipv4/tcp_syncookies", "1");
     unanswered(&server, &client);
@@ -177,11 +180,15 @@ fn hurt(options: &[&str]) -> (Value, Vec<Report>, BTreeSet<SocketAddr>) {
     let listeners = lines.iter().filter(|l| l["type"] == "listener" && l["t_ns"].is_null());
     let hurt = |line: &Value| line["clients"]["hurt"].as_u64().unwrap();
     assert_eq!(listeners.map(hurt).sum::<u64>(), summary["hurt"], "at all listeners");
-    (summary, reports, accepted.try_iter().take(ROOM).collect())
+    if lines.last().unwrap()["lost"] != 0 {
+        return None;
+    }
+    Some((summary, reports, accepted.try_iter().take(ROOM).collect()))
 }
 
 fn check(options: &[&str]) {
-    let (said, reports, at_once) = hurt(options);
+    let (said, reports, at_once) =
+        (0..TRIES).find_map(|_| hurt(options)).expect("something was lost each time");
     assert_eq!((reports.len(), at_once.len()), (40, ROOM));
     let hurt: Vec<&Report> = reports
         .iter()

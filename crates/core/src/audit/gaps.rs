@@ -100,6 +100,9 @@ const fn unseen(
         (Counter::EmbryonicRsts, true, _) => {
             &["requests that a client's RST ended, which no tracepoint shows"]
         }
+        (Counter::ReqQFullDoCookies | Counter::SyncookiesSent, true, _) => &[
+            "SYN cookies that waited for a neighbour's address, which tracepoints do not show to be any",
+        ],
         (Counter::EmbryonicRsts, false, false) => &[
             "requests that a client's RST, or a SYN in their window, ended: they are reported with \
              --all",
