@@ -222,8 +222,10 @@ impl PathState {
     #[inline(always)]
     fn is_of_refused(&self) -> bool {
         if self.has(HEALTHY) {
-            return self.has(Path::CHECK_REQ_CHILD | Path::COOKIE_CHECK_CHILD)
-                && retry::was_refused(&self.event);
+            // Fast Open refused it: it went on without its data.
+            return self.has(Path::FASTOPEN_FULL)
+                || (self.has(Path::CHECK_REQ_CHILD | Path::COOKIE_CHECK_CHILD)
+                    && retry::was_refused(&self.event));
         }
         if !self.has(Path::COOKIE_INIT | Path::SEND_RESET) {
             retry::refused(&self.event);
