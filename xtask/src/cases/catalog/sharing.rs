@@ -292,7 +292,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "reopened.other_namespace",
-        // Beside others its owner is not always found: the look at listeners comes first.
+        // In one trace after others the owner of `a` was not found in one run of two: alone it must be.
         alone: true,
         shows: "a listener overflows and is closed; one in another namespace takes its place",
         script: "
