@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::ExportLogsServiceResponse, metrics::v1::ExportMetricsServiceResponse,
 };
+use overflow_core::text::untrusted::escape;
 use prost::Message;
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -188,11 +189,11 @@ fn message(headers: &HeaderMap, body: &[u8]) -> String {
     }
 }
 
-/// Text from outside in one line, without control characters, for a terminal.
+/// The beginning of a text from outside in one line, as it may be shown.
 fn printable(text: &str) -> String {
     let line: Vec<&str> = text.split(|c: char| c.is_control() || c.is_whitespace()).collect();
     let words = line.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    words.chars().take(MAX_MESSAGE).collect()
+    escape(&words.chars().take(MAX_MESSAGE).collect::<String>()).into_owned()
 }
 
 #[cfg(test)]
@@ -238,6 +239,8 @@ mod tests {
         assert_eq!(why.matches('x').count(), MAX_MESSAGE);
         let Attempt::Refused(why) = answer(404, "text/html", b"<html>") else { panic!() };
         assert_eq!(why, "it answers 404 Not Found");
+        // What turns the direction of writing is no control character.
+        assert_eq!(printable("a\u{202e}b"), "a\\u202eb");
     }
 
     #[test]
