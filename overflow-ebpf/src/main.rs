@@ -37,6 +37,7 @@ mod audit;
 mod survey;
 mod tally;
 mod state;
+mod followed;
 mod report;
 mod both;
 mod all;

@@ -3,7 +3,7 @@
 use overflow_common::{Kind, Path, RawEvent, Rung, segment::RST, valid};
 
 use crate::{
-    emit, filter,
+    emit, filter, followed,
     globals::{
         FLAG_DEAD, REQ_LISTENER, REQ_SNT_ISN, SOCK_FLAGS, SOCK_SOCKET, STATE_LISTEN, TCP_IS_MPTCP,
     },
@@ -103,7 +103,11 @@ pub fn child(sk: u64, state: u8, listener: u64, kind: Kind, rung: Rung, bit: u32
 /// may be [`read::NO_REASON`].
 #[inline(always)]
 pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
-    if let Some(state) = PathState::following(skb) {
+    let followed = match rung {
+        Rung::Tracepoint => followed::find(skb).and_then(|state| state.of(skb)),
+        Rung::Fentry | Rung::Kprobe => PathState::following(skb),
+    };
+    if let Some(state) = followed {
         // tcp_v4_send_reset and its IPv6 twin answer no RST, though they are called.
         if state.event.tcp_flags & RST != 0 {
             return;

@@ -37,6 +37,8 @@ pub struct PathState {
     pub unwanted: u64,
     /// By tracepoints: the `struct net` of the device that received the segment.
     pub net: u64,
+    /// By tracepoints: how many segments this CPU had received before.
+    pub number: u64,
     /// The record being collected.
     pub event: RawEvent,
 }
@@ -50,20 +52,25 @@ impl PathState {
         STATE.get_ptr_mut(0).map(|state| unsafe { &mut *state })
     }
 
-    /// This CPU's state if it follows the segment `skb`. The address alone is no proof: a freed
-    /// `sk_buff` is soon used again, so the headers are compared too.
+    /// This CPU's state if it follows the segment `skb`.
     #[inline(always)]
     pub fn following(skb: u64) -> Option<&'static mut Self> {
-        let state = Self::get()?;
-        if state.skb != skb || skb == 0 {
+        Self::get()?.of(skb)
+    }
+
+    /// This state if it is that of the segment `skb`. The address alone is no proof: a freed `sk_buff`
+    /// is soon used again, so the headers are compared too.
+    #[inline(always)]
+    pub fn of(&'static mut self, skb: u64) -> Option<&'static mut Self> {
+        if self.skb != skb || skb == 0 {
             return None;
         }
-        let (port, seq) = (state.event.client_port, state.event.seq);
-        skb::parse(skb, At::NetworkHeader, &mut state.event)?;
-        if state.event.client_port == port && state.event.seq == seq {
-            Some(state)
+        let (port, seq) = (self.event.client_port, self.event.seq);
+        skb::parse(skb, At::NetworkHeader, &mut self.event)?;
+        if self.event.client_port == port && self.event.seq == seq {
+            Some(self)
         } else {
-            state.skb = 0;
+            self.skb = 0;
             losses::count(Loss::PathInterrupted);
             None
         }

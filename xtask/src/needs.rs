@@ -58,7 +58,7 @@ fn look(need: &str) -> Verdict {
         },
         "network namespaces" => namespaces(),
         "landlock" => landlock(),
-        "ip" | "setsid" | "tshark" => program(need),
+        "ethtool" | "ip" | "setsid" | "tshark" => program(need),
         _ => match need.strip_prefix("kernel ").and_then(version) {
             Some(wanted) => kernel(wanted),
             None => return Verdict::Unknown("xtask/src/needs.rs knows no such need".to_owned()),

@@ -19,7 +19,7 @@ use crate::{
     no_btf, progress, setup,
     skips::{Ignored, Skip},
     storm, tidy,
-    tools::{self, TSHARK},
+    tools::{self, ETHTOOL, TSHARK},
     vm::{Options, Vm},
     workspace,
 };
@@ -250,7 +250,7 @@ fn wasm() -> Result<Checks> {
 /// Each Rust test is a check; a crate whose tests do not compile is one failed check.
 fn unit(here: &dyn Needs) -> Result<Checks> {
     // Where it cannot be installed, the test that needs it is skipped, and named.
-    if let Err(why) = tools::ensure(&[TSHARK]) {
+    if let Err(why) = tools::ensure(&[TSHARK, ETHTOOL]) {
         progress::note(&format!("{why:#}"));
     }
     let mut child = workspace::cargo()

@@ -20,7 +20,7 @@ use super::listeners;
 use crate::{
     arm, audit,
     counters::Counters,
-    filter,
+    filter, followed,
     globals::{
         EMIT_ALL, REQ_LISTENER, SKB_SK, SOCK_NET, STATE_ESTABLISHED, STATE_LISTEN,
         STATE_NEW_SYN_RECV, STATE_SYN_RECV, TP_KFREE_SKB_REASON, TP_KFREE_SKB_RX_SK,
@@ -55,26 +55,21 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
         listeners::closed(sk);
         tally::closed(sk);
     } else if old == syn_recv && new == STATE_ESTABLISHED.load() {
-        let port = sock::local_port(sk)?;
-        let state = PathState::get()?;
-        if state.skb != 0 && state.event.server_port == port {
-            let mut child = RawEvent::EMPTY;
-            sock::tuple(sk, &mut child)?;
-            if child.client_port == state.event.client_port {
-                state.mark(Path::TP_ESTABLISHED);
-                if state.event.netns != child.netns {
-                    // Received by another namespace's device, see `skb::routed_net`.
-                    state.event.netns = child.netns;
-                    presume(state);
-                }
-                let RawEvent { netns, server_port, sk, sk_state, .. } = state.event;
-                if sk != 0 && sk_state == 0 && !listeners::is_steered(netns, server_port) {
-                    // The only one there is, and nobody was ever seen to be handed its segments.
-                    state.event.sk_state = listen;
-                }
-                ended(state, EMIT_ALL.load() != 0 || retry::pending());
-            }
+        let mut child = RawEvent::EMPTY;
+        sock::tuple(sk, &mut child)?;
+        let state = followed::first_between(child.client_port, child.server_port, false)?;
+        state.mark(Path::TP_ESTABLISHED);
+        if state.event.netns != child.netns {
+            // Received by another namespace's device, see `skb::routed_net`.
+            state.event.netns = child.netns;
+            presume(state);
         }
+        let RawEvent { netns, server_port, sk, sk_state, .. } = state.event;
+        if sk != 0 && sk_state == 0 && !listeners::is_steered(netns, server_port) {
+            // The only one there is, and nobody was ever seen to be handed its segments.
+            state.event.sk_state = listen;
+        }
+        ended(state, EMIT_ALL.load() != 0 || retry::pending());
     }
     Some(())
 }
@@ -88,11 +83,10 @@ pub fn tp_netif_receive_skb(ctx: BtfTracePointContext) -> u32 {
 
 #[inline(always)]
 fn receive(skb: u64) -> Option<()> {
-    let state = PathState::get()?;
-    state.skb = 0;
     if !arm::armed() {
         return None;
     }
+    let state = followed::place(skb)?;
     state.reset(Kind::Ack, Rung::Tracepoint);
     skb::parse(skb, At::Data, &mut state.event)?;
     let syn = state.event.tcp_flags & (SYN | ACK) == SYN;
@@ -111,8 +105,7 @@ fn receive(skb: u64) -> Option<()> {
         audit::compare(state.event.netns, rise, 0);
     }
     state.mark(Path::TP_RECEIVE);
-    state.skb = skb;
-    Some(())
+    followed::keep(state, skb, syn)
 }
 
 /// The only listener on the segment's port is probably whose it is: nothing shows it yet, so that
@@ -141,7 +134,7 @@ fn forget(state: &mut PathState, ino: u32) {
 /// The segment is done with: `emit` says whether that is to be reported, if it is asked for.
 #[inline(always)]
 fn ended(state: &mut PathState, emit: bool) {
-    state.skb = 0;
+    followed::done(state);
     if !emit {
         return;
     }
@@ -230,18 +223,16 @@ pub fn tp_net_dev_queue(ctx: BtfTracePointContext) -> u32 {
 
 #[inline(always)]
 fn transmit(skb: u64) -> Option<()> {
-    let state = PathState::get()?;
-    if state.skb == 0 || state.event.kind != Kind::Syn as u8 {
+    if !followed::any_syn() {
         return None;
     }
     let mut out = RawEvent::EMPTY;
     skb::parse(skb, At::Output, &mut out)?;
-    let answer = out.tcp_flags & (SYN | ACK) == SYN | ACK
-        && out.client_port == state.event.server_port
-        && out.server_port == state.event.client_port;
-    if !answer {
+    if out.tcp_flags & (SYN | ACK) != SYN | ACK {
         return None;
     }
+    // The sender of what goes out is the server.
+    let state = followed::first_between(out.server_port, out.client_port, true)?;
     let owner = read::field(skb, &SKB_SK)?;
     if owner != 0 && sock::state(owner) == STATE_NEW_SYN_RECV.load() {
         state.mark(Path::TP_SYNACK_REQUEST);
@@ -274,9 +265,9 @@ pub fn tp_consume_skb(ctx: BtfTracePointContext) -> u32 {
 
 #[inline(always)]
 fn consumed(skb: u64) -> Option<()> {
-    let state = followed(skb)?;
+    let state = followed::find(skb)?;
     if state.event.kind != Kind::Syn as u8 {
-        state.skb = 0;
+        followed::done(state);
         return None;
     }
     state.mark(Path::TP_CONSUME_SKB);
@@ -312,13 +303,13 @@ pub fn tp_kfree_skb(ctx: BtfTracePointContext) -> u32 {
 
 #[inline(always)]
 fn dropped(skb: u64, location: u64, reason: u64, rx_sk: u64) -> Option<()> {
-    let state = followed(skb)?;
+    let state = followed::find(skb)?;
     // In the receive queue of a connection it was taken; what is freed is the queue, much later.
     let owner = read::field(skb, &SKB_SK).unwrap_or(0);
     if owner != 0 {
         let owner = sock::state(owner);
         if owner != STATE_LISTEN.load() && owner != STATE_NEW_SYN_RECV.load() {
-            state.skb = 0;
+            followed::done(state);
             return None;
         }
     }
@@ -331,7 +322,7 @@ fn dropped(skb: u64, location: u64, reason: u64, rx_sk: u64) -> Option<()> {
     if rx_sk != 0 {
         if sock::state(rx_sk) != STATE_LISTEN.load() {
             // A segment of an established connection, dropped for reasons of its own.
-            state.skb = 0;
+            followed::done(state);
             return None;
         }
         // The kernel's own word for whose segment it was: several listeners can share a port.
@@ -345,14 +336,6 @@ fn dropped(skb: u64, location: u64, reason: u64, rx_sk: u64) -> Option<()> {
     let emit = of_a_listener(state);
     ended(state, emit);
     Some(())
-}
-
-/// The followed state, by the segment's address alone: its headers may be gone by the time it is
-/// freed, and between arrival and free the address cannot be used again.
-#[inline(always)]
-fn followed(skb: u64) -> Option<&'static mut PathState> {
-    let state = PathState::get()?;
-    if state.skb == skb && skb != 0 { Some(state) } else { None }
 }
 
 /// (sk, skb[, reason]): answered by RST. Without a segment it is `tcp_send_active_reset`.

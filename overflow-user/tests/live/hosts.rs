@@ -11,7 +11,9 @@ use nix::sched::{CloneFlags, unshare};
 
 /// The server's address.
 pub const SERVER: &str = "10.9.0.1";
-/// Its IPv6 address.
+/// The client's.
+pub const CLIENT: &str = "10.9.0.2";
+/// The server's IPv6 address.
 pub const SERVER_V6: &str = "fd09::1";
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -84,13 +86,23 @@ pub fn hosts() -> (Host, Host) {
 /// Keeps the SYN-ACKs to clients at the server until [`answered`]: they wait for the client's link
 /// address, and so all SYNs come before the first third ACK. The client knows the server's.
 pub fn unanswered(server: &Host, client: &Host) {
-    server.sysctl("ipv4/neigh/cable/retrans_time_ms", "50");
-    server.sysctl("ipv4/neigh/cable/mcast_solicit", "200");
-    client.sysctl("ipv4/conf/cable/arp_ignore", "8");
-    client.ip(&format!("neigh add {SERVER} lladdr {} dev cable nud permanent", server.cable()));
+    held(server, client, SERVER);
 }
 
-/// Lets them go.
-pub fn answered(client: &Host) {
-    client.sysctl("ipv4/conf/cable/arp_ignore", "0");
+/// Keeps the clients' SYNs until the server is [`answered`]: then all are sent at once.
+pub fn unsent(server: &Host, client: &Host) {
+    held(client, server, CLIENT);
+}
+
+/// Keeps what goes `from` one host, whose address the other knows, `to` the other.
+fn held(from: &Host, to: &Host, address: &str) {
+    from.sysctl("ipv4/neigh/cable/retrans_time_ms", "50");
+    from.sysctl("ipv4/neigh/cable/mcast_solicit", "200");
+    to.sysctl("ipv4/conf/cable/arp_ignore", "8");
+    to.ip(&format!("neigh add {address} lladdr {} dev cable nud permanent", from.cable()));
+}
+
+/// Lets it go to this host.
+pub fn answered(to: &Host) {
+    to.sysctl("ipv4/conf/cable/arp_ignore", "0");
 }

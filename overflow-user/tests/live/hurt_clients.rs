@@ -26,7 +26,8 @@ use crate::{
 
 tests! {
     needs [Tracing, Namespaces, Program("ip")] alone:
-        the_closing_lines_say_what_clients_report;
+        the_closing_lines_say_what_clients_report,
+        aggregates_say_what_clients_report;
 }
 
 const PORT: u16 = 8080;
@@ -230,4 +231,8 @@ fn check(options: &[&str]) {
 
 fn the_closing_lines_say_what_clients_report() {
     check(&[]);
+}
+
+fn aggregates_say_what_clients_report() {
+    check(&["--summary", "1"]);
 }

@@ -22,6 +22,7 @@ mod otlp_live;
 mod process;
 mod recordings;
 mod ring_full;
+mod segment_lists;
 mod sockets;
 #[path = "../support/mod.rs"]
 mod support;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         otlp_live::TESTS,
         recordings::TESTS,
         ring_full::TESTS,
+        segment_lists::TESTS,
         sockets::TESTS,
         top_live::TESTS,
         trace_live::TESTS,
