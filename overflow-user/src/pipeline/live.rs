@@ -278,7 +278,8 @@ impl Live {
                     break;
                 }
             };
-            // Nothing is lost by a step that is left where it waits for the process that looks.
+            // Nothing is lost by a step that is left where it waits for the process that looks: what it
+            // waits for is noted as done afterwards, and what it has read goes when it is taken.
             let flow = tokio::select! {
                 flow = self.step(ticked) => flow?,
                 () = &mut stop => break,
@@ -354,9 +355,10 @@ impl Live {
                 let stranger = (event.netns, event.ino, event.server_port);
                 if self.may_look()
                     && self.strangers.len() < STRANGERS
-                    && self.strangers.insert(stranger)
+                    && !self.strangers.contains(&stranger)
                 {
                     self.renew().await?;
+                    self.strangers.insert(stranger);
                     lacks = self.engine.lacks(&event);
                 }
             }
@@ -472,6 +474,8 @@ impl Live {
         let unowned = sockets.filter(|((netns, ino), _)| self.engine.is_unowned(*netns, *ino));
         let unowned: Vec<_> = unowned.collect();
         self.learn_openers(unowned).await?;
+        // From here on nothing is waited for: what goes is taken.
+        self.tracer.retire(&found)?;
         self.note(Frame::Aggregates(monotonic_ns(), Box::new(found)))
     }
 

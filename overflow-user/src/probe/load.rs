@@ -289,8 +289,8 @@ impl Tracer {
         }
     }
 
-    /// What was counted in the kernel so far; `None` unless the configuration asked for it. A listener
-    /// that was closed is among it for some time, and then no longer: that is to make room.
+    /// What was counted in the kernel so far; `None` unless the configuration asked for it. Whoever has
+    /// taken it calls [`Self::retire`].
     pub fn aggregates(&mut self) -> Result<Option<Aggregates>, ProbeError> {
         if !self.counts {
             return Ok(None);
@@ -299,14 +299,12 @@ impl Tracer {
         let counts: Vec<(Signature, u64)> = counts.iter().filter_map(Result::ok).collect();
         let queues: HashMap<_, Socket, Tally> = map(&mut self.ebpf, "TALLIES")?;
         let queues: Vec<(Socket, Tally)> = queues.iter().filter_map(Result::ok).collect();
-        let found = Aggregates { counts, queues };
-        self.retire(&found)?;
-        Ok(Some(found))
+        Ok(Some(Aggregates { counts, queues }))
     }
 
-    /// Makes room: what was counted of listeners that had been closed when this was asked last has
-    /// just been read for good. No segment is handled for them any more.
-    fn retire(&mut self, found: &Aggregates) -> Result<(), ProbeError> {
+    /// Makes room: what was counted of listeners that had been closed the last time is in `found` for
+    /// good, and goes. No segment is handled for them any more.
+    pub fn retire(&mut self, found: &Aggregates) -> Result<(), ProbeError> {
         let closed = found.queues.iter().filter(|(_, tally)| tally.closed != 0);
         let closed: BTreeSet<Socket> = closed.map(|(socket, _)| *socket).collect();
         let (gone, closing): (BTreeSet<_>, BTreeSet<_>) =

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use overflow_common::Opener;
 
 use super::Live;
 use overflow_core::{listeners::Listener, recording::Frame};
@@ -16,25 +17,33 @@ const DESCRIBED: usize = 1 << 12;
 impl Live {
     /// Has the engine know who called `listen()` on these sockets, ((network namespace, inode), port of
     /// a segment for it), where the kernel side has noted that. It notes it before anything can happen
-    /// to them, so each is asked for once.
+    /// to them, so each is asked for once: when that is done, since whoever waits for it may be left.
     pub(super) async fn learn_openers(
         &mut self,
         unowned: impl IntoIterator<Item = ((u32, u32), u16)>,
     ) -> Result<()> {
+        let mut asked = BTreeSet::new();
         let mut noted = Vec::new();
         for (socket, port) in unowned {
-            if self.opener_asked.len() >= REMEMBERED {
-                self.opener_asked.clear();
-            }
-            if self.opener_asked.insert(socket)
+            if !self.opener_asked.contains(&socket)
+                && asked.insert(socket)
                 && let Some(opener) = self.tracer.opener(socket)?
             {
                 noted.push((socket, port, opener));
             }
         }
-        if noted.is_empty() {
-            return Ok(());
+        if !noted.is_empty() {
+            self.tell_openers(noted).await?;
         }
+        if self.opener_asked.len() + asked.len() > REMEMBERED {
+            self.opener_asked.clear();
+        }
+        self.opener_asked.extend(asked);
+        Ok(())
+    }
+
+    /// Describes these processes, and has the engine know of each that it called `listen()`.
+    async fn tell_openers(&mut self, noted: Vec<((u32, u32), u16, Opener)>) -> Result<()> {
         let pids: BTreeSet<u32> = noted.iter().map(|(.., opener)| opener.pid).collect();
         let pids = pids.into_iter().take(DESCRIBED).collect();
         let processes = self.attribution.processes(pids).await.unwrap_or_else(|error| {

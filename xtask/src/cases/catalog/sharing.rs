@@ -292,8 +292,6 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "reopened.other_namespace",
-        // In one trace after others the owner of `a` was not found in one run of two: alone it must be.
-        alone: true,
         shows: "a listener overflows and is closed; one in another namespace takes its place",
         script: "
             s tun
