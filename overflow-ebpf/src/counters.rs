@@ -34,6 +34,8 @@ const REMEMBERED: usize = 128;
 #[derive(Clone, Copy)]
 pub struct Counters {
     number: Number,
+    /// For [`Self::peek`] alone, which may interrupt whoever uses the other.
+    peeked: Number,
     /// What a per-CPU address lacks to be this CPU's; 0 until it was found.
     offset: u64,
     /// Network namespaces, by [`Number::place`].
@@ -253,7 +255,7 @@ impl Counters {
         {
             return Rise::UNKNOWN;
         }
-        let place = self.number.place(id, REMEMBERED);
+        let place = self.peeked.place(id, REMEMBERED);
         let mut last = self.counted[place];
         if last.id != id {
             last = Self::before(id);

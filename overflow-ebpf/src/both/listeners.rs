@@ -18,7 +18,9 @@ use crate::{
     atomic,
     counters::Counters,
     globals::{SOCK_DROPS, SOCK_IPV6ONLY, STATE_LISTEN},
-    losses, read, sock,
+    losses,
+    number::Number,
+    read, sock,
 };
 
 /// Where listeners listen.
@@ -82,6 +84,17 @@ pub static LISTENERS: HashMap<u64, Place, 65536, ALLOCATED> = HashMap::new();
 #[btf_map]
 pub static STEERED: LruHashMap<Place, u64, 1024> = LruHashMap::new();
 
+/// For what processes do, which a segment may interrupt: [`Counters::number`] is for segments.
+#[btf_map]
+pub static NUMBER: PerCpuArray<Number, 1> = PerCpuArray::new();
+
+/// The address of a `struct sock` as a plain number.
+#[inline(always)]
+fn number(sk: u64) -> Option<u64> {
+    // SAFETY: this CPU's own, used by one process at a time: tracepoints keep others off.
+    NUMBER.get_ptr_mut(0).map(|number| unsafe { (*number).of(sk) })
+}
+
 /// A SYN for `port` became a request of `sk`, which is not the only listener there. From now on third
 /// ACKs to that port are followed, whether anybody listens there or not: a rule of netfilter may give
 /// them to another (REDIRECT, TPROXY).
@@ -127,7 +140,7 @@ pub fn in_use(port: u16) -> bool {
 /// `sk` listens.
 #[inline(always)]
 pub fn opened(sk: u64) -> Option<()> {
-    let sk = Counters::get()?.number(sk);
+    let sk = number(sk)?;
     // SAFETY: only whether it is there counts.
     if unsafe { LISTENERS.get(sk) }.is_some() {
         return Some(());
@@ -160,7 +173,7 @@ pub fn opened(sk: u64) -> Option<()> {
 /// `sk` listens no longer.
 #[inline(always)]
 pub fn closed(sk: u64) {
-    let Some(sk) = Counters::get().map(|counters| counters.number(sk)) else { return };
+    let Some(sk) = number(sk) else { return };
     // SAFETY: copied at once.
     let Some(place) = unsafe { LISTENERS.get(sk) }.copied() else { return };
     let _ = LISTENERS.remove(sk);

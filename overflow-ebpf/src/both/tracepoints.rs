@@ -57,7 +57,11 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
     } else if old == syn_recv && new == STATE_ESTABLISHED.load() {
         let mut child = RawEvent::EMPTY;
         sock::tuple(sk, &mut child)?;
-        let state = followed::first_between(child.client_port, child.server_port, false)?;
+        let RawEvent { client_port, server_port, .. } = child;
+        let state = followed::first_between(client_port, server_port, false)?;
+        if !same_client(&state.event, &child) {
+            return None;
+        }
         state.mark(Path::TP_ESTABLISHED);
         if state.event.netns != child.netns {
             // Received by another namespace's device, see `skb::routed_net`.
@@ -72,6 +76,15 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
         ended(state, EMIT_ALL.load() != 0 || retry::pending());
     }
     Some(())
+}
+
+#[inline(always)]
+fn same_client(one: &RawEvent, other: &RawEvent) -> bool {
+    let word = |event: &RawEvent, at: usize| {
+        // SAFETY: inside of the address, which is aligned to four bytes in a record.
+        unsafe { event.client.as_ptr().cast::<u32>().add(at).read() }
+    };
+    one.family == other.family && (0..4).all(|at| word(one, at) == word(other, at))
 }
 
 /// (skb): a segment arrives. From here on it is followed.
