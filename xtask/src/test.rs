@@ -178,17 +178,10 @@ impl Step {
 fn run(step: Step, args: &TestArgs, here: &dyn Needs) -> Result<Checks> {
     match step {
         Step::Tidy => tidy::check(workspace::root()),
-        Step::Fmt => lint(workspace::cargo().args(["fmt", "--all", "--check"])),
-        Step::Clippy => lint(workspace::cargo().args([
-            "clippy",
-            "--quiet",
-            "--keep-going",
-            "--workspace",
-            "--exclude=overflow-ebpf",
-            "--all-targets",
-            "--",
-            "-Dwarnings",
-        ])),
+        Step::Fmt => both(|manifest| {
+            lint(workspace::cargo().args(["fmt", "--all", "--check"]).args(manifest))
+        }),
+        Step::Clippy => both(clippy),
         Step::ClippyEbpf => clippy_ebpf(),
         Step::Product => product(),
         Step::Wasm => wasm(),
@@ -211,6 +204,25 @@ fn kernel(args: &TestArgs) -> &str {
 /// A lint as a whole is one check.
 fn lint(command: &mut std::process::Command) -> Result<Checks> {
     exec::run(command).map(|()| Checks { passed: 1, ..Checks::default() })
+}
+
+/// Of this workspace, and of the fuzz targets', which is one of its own.
+fn both(check: impl Fn(&[&str]) -> Result<Checks>) -> Result<Checks> {
+    let mut checks = Checks::from(check(&[]));
+    checks.add(Checks::from(check(&["--manifest-path", "fuzz/Cargo.toml"])));
+    Ok(checks)
+}
+
+/// On everything that runs in user space.
+fn clippy(manifest: &[&str]) -> Result<Checks> {
+    let mut command = workspace::cargo();
+    command.args(["clippy", "--quiet", "--keep-going", "--workspace", "--all-targets"]);
+    if manifest.is_empty() {
+        command.arg("--exclude=overflow-ebpf");
+    } else {
+        command.arg("--target-dir").arg(workspace::cargo_target()?.join("fuzz"));
+    }
+    lint(command.args(manifest).args(["--", "-Dwarnings"]))
 }
 
 /// With the flags of overflow-user's build script, in a target directory of its own: RUSTC_BOOTSTRAP

@@ -160,6 +160,11 @@ impl Table {
         self.counts
     }
 
+    /// How many connections are remembered now: never more than there is room for.
+    pub fn remembered(&self) -> usize {
+        self.entries
+    }
+
     /// Packets are missing: nothing that rests on silence is said from now on.
     pub fn lose(&mut self) {
         self.options.lossy = true;
