@@ -232,7 +232,7 @@ impl Table {
         } else if let Some(at) = entries.iter().position(fits) {
             let entry = &mut entries[at];
             if let Entry::Under(live) = entry {
-                live.interfaces.push(segment.interface);
+                live.seen_at(segment.interface);
             }
             self.grow(entry, segment);
         } else if entries.len() == SAME_ENDS {
