@@ -12,6 +12,7 @@ mod explain;
 mod export;
 mod lab;
 mod listeners;
+mod narrow;
 mod pcap;
 mod predict;
 mod replay;

@@ -6,8 +6,8 @@ use overflow_core::{
         topics::{CAUSES, FEATURES, Topic, VERDICTS},
     },
     text::{
-        style::{Options, Tone},
-        wrap::{Breaks, Flow},
+        style::{self, Options, Tone},
+        wrap::{Breaks, Flow, WIDTH},
     },
 };
 
@@ -60,7 +60,12 @@ impl Page {
 
     fn entry(&mut self, topic: &Topic) {
         let name = format!("  {:<28}", topic.name);
-        self.flow(&name, &" ".repeat(30), topic.title(self.lang));
+        if self.options.width < WIDTH {
+            self.line(&name);
+            self.flow("      ", "      ", topic.title(self.lang));
+        } else {
+            self.flow(&name, &" ".repeat(30), topic.title(self.lang));
+        }
     }
 
     /// One topic.
@@ -97,7 +102,13 @@ impl Page {
             Lang::Zh => Breaks::EvenChinese,
         };
         let flow = Flow { first, rest, breaks, ..Flow::new(self.options.width) };
-        self.text.push_str(&flow.lines(&markdown.replace('`', "")).join("\n"));
+        let text = markdown.replace('`', "");
+        let text = match self.lang {
+            Lang::En => style::Page::new(self.options).symbols(&text),
+            // Who asks for Chinese has a terminal that shows it.
+            Lang::Zh => text,
+        };
+        self.text.push_str(&flow.lines(&text).join("\n"));
         self.blank();
     }
 }
@@ -105,7 +116,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use overflow_core::text::wrap::{WIDTH, columns};
+    use overflow_core::text::wrap::columns;
 
     #[test]
     fn every_page_fits_80_columns_in_both_languages() {
