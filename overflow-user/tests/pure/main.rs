@@ -2,6 +2,7 @@
 
 mod audit_replay;
 mod documents;
+mod examples;
 mod expect;
 mod model_docs;
 mod model_ground_truth;
