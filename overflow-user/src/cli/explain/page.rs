@@ -3,7 +3,7 @@
 use overflow_core::{
     explain::{
         Lang,
-        topics::{CAUSES, FEATURES, Topic, VERDICTS},
+        topics::{CAUSES, FEATURES, SYMPTOMS, Topic, VERDICTS},
     },
     text::{
         style::{self, Options, Tone},
@@ -45,6 +45,13 @@ impl Page {
         let (en, zh) = ("Kernel features: why it did so", "内核特性：为什么这样做");
         self.heading(self.lang.pick(en, zh));
         self.list(FEATURES);
+        self.blank();
+        let (en, zh) = (
+            "Symptoms: counters, sysctls, logs, errors, and what they are taken for",
+            "症状：计数器、sysctl、日志、错误，以及对它们的误解",
+        );
+        self.heading(self.lang.pick(en, zh));
+        self.list(SYMPTOMS);
         self.blank();
         let en = "`overflow explain TOPIC` explains one, `overflow explain --host` this host.";
         let zh = "`overflow explain 主题` 解释其中一个，`overflow explain --host` 解释本机。";
