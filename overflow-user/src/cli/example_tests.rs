@@ -6,6 +6,7 @@ use clap::{CommandFactory as _, Parser as _};
 use super::Cli;
 
 #[path = "../../tests/support/examples.rs"]
+#[allow(unreachable_pub)] // it is a module of the test binaries, too
 mod examples;
 use examples::{command, in_documents, of_help, words};
 

@@ -160,6 +160,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 #[cfg(test)]
+mod advice_tests;
+#[cfg(test)]
 mod error_tests;
 #[cfg(test)]
 mod example_tests;

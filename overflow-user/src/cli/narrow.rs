@@ -80,7 +80,7 @@ mod tests {
     fn long_lines_flow_below_their_words() {
         let text = "note    one two three four\n    five six seven eight\n";
         let flowing =
-            "note    one two\n        three\n        four\n    five six\n    seven\n    eight\n";
+            "note    one two\n        three\n        four\n    five six\n    seven eight\n";
         assert_eq!(narrow(text, 16), flowing);
     }
 
