@@ -181,10 +181,10 @@ impl Step {
 fn run(step: Step, args: &TestArgs, here: &dyn Needs) -> Result<Checks> {
     match step {
         Step::Tidy => tidy::check(workspace::root()),
-        Step::Fmt => both(|manifest| {
+        Step::Fmt => Ok(both(|manifest| {
             lint(workspace::cargo().args(["fmt", "--all", "--check"]).args(manifest))
-        }),
-        Step::Clippy => both(clippy),
+        })),
+        Step::Clippy => Ok(both(clippy)),
         Step::ClippyEbpf => clippy_ebpf(),
         Step::Product => product(),
         Step::Wasm => wasm(),
@@ -211,10 +211,10 @@ fn lint(command: &mut std::process::Command) -> Result<Checks> {
 }
 
 /// Of this workspace, and of the fuzz targets', which is one of its own.
-fn both(check: impl Fn(&[&str]) -> Result<Checks>) -> Result<Checks> {
+fn both(check: impl Fn(&[&str]) -> Result<Checks>) -> Checks {
     let mut checks = Checks::from(check(&[]));
     checks.add(Checks::from(check(&["--manifest-path", "fuzz/Cargo.toml"])));
-    Ok(checks)
+    checks
 }
 
 /// On everything that runs in user space.

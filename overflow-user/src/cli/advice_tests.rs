@@ -118,7 +118,7 @@ fn what_an_alert_says_agrees_with_its_topic() {
             .iter()
             .filter_map(|command| Topic::find(command.strip_prefix("overflow explain ")?))
             .collect();
-        let known: String = topics
+        let known: Vec<String> = topics
             .iter()
             .map(|topic| format!("{} {}", topic.name, text(topic, Lang::En)))
             .collect();
@@ -129,7 +129,10 @@ fn what_an_alert_says_agrees_with_its_topic() {
         compared += 1;
         for fact in facts(said) {
             let last = fact.rsplit('.').next().filter(|_| fact.starts_with("net.")).unwrap_or(fact);
-            assert!(known.contains(last), "{alert} says {fact}, and its topics do not");
+            assert!(
+                known.iter().any(|text| text.contains(last)),
+                "{alert} says {fact}, and its topics do not"
+            );
         }
     }
     assert!(compared >= 3, "{compared} alerts have a topic");

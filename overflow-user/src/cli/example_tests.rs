@@ -23,7 +23,9 @@ fn every_command_has_examples_that_are_accepted_and_an_exit_status() {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let examples = of_help(&help);
         assert!(!examples.is_empty(), "{name} has no example");
-        examples.iter().for_each(|example| accept(name, example));
+        for example in examples {
+            accept(name, example);
+        }
         assert!(help.contains("Exit status: 0 "), "{name}");
     }
 }
@@ -31,7 +33,9 @@ fn every_command_has_examples_that_are_accepted_and_an_exit_status() {
 #[test]
 fn examples_in_documents_are_accepted() {
     let examples = in_documents();
-    examples.iter().for_each(|(document, example)| accept(document, example));
+    for (document, example) in &examples {
+        accept(document, example);
+    }
     assert!(examples.len() >= 7, "{} examples in documents", examples.len());
 }
 

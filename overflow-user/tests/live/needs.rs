@@ -101,12 +101,12 @@ fn namespaces() -> Result<(), String> {
 
 /// By trying them, in a namespace that goes away with its thread.
 fn delays() -> Result<(), String> {
-    program("tc")?;
     const TRIED: [&str; 3] = [
         "qdisc add dev lo root handle 1: prio bands 4",
         "qdisc add dev lo parent 1:4 handle 40: netem delay 1ms",
         "filter add dev lo parent 1: protocol ip u32 match ip sport 1 0xffff flowid 1:4",
     ];
+    program("tc")?;
     let attempt = || {
         unshare(CloneFlags::CLONE_NEWNET).map_err(|why| format!("unshare(CLONE_NEWNET): {why}"))?;
         for line in TRIED {
