@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use flate2::read::GzDecoder;
 
-use crate::{exec, test::Checks, workspace};
+use crate::{exec, progress, test::Checks, workspace};
 
 /// Arguments of `cargo xtask fuzz`.
 #[derive(Args)]
@@ -23,7 +23,7 @@ pub struct FuzzArgs {
     /// How long all targets together run
     #[arg(long, value_name = "SECONDS", default_value_t = 70, conflicts_with = "runs")]
     seconds: u64,
-    /// Executions of each target instead
+    /// Go on instead until there were so many executions in all; each target has the same time
     #[arg(long, value_name = "N")]
     runs: Option<u64>,
     /// Only these targets
@@ -35,6 +35,7 @@ pub struct FuzzArgs {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     executions: u64,
+    /// Of its last turn.
     per_second: u64,
     /// Most memory that was in use, MiB.
     peak_mib: u64,
@@ -46,6 +47,8 @@ struct Outcome {
 const HANG: u32 = 10;
 /// Memory that is never needed, MiB.
 const TOO_MUCH: u32 = 1024;
+/// So long each target runs before the next one has its turn, where executions are counted, seconds.
+const TURN: u64 = 20;
 /// So long each target runs as a step of `cargo xtask test`.
 const SHORT: u64 = 2;
 
@@ -69,6 +72,16 @@ const FLAGS: &[&str] = &[
     "-Coverflow-checks",
 ];
 
+impl Outcome {
+    /// Adds another turn.
+    fn add(&mut self, turn: Self) {
+        self.executions += turn.executions;
+        self.per_second = turn.per_second;
+        self.peak_mib = self.peak_mib.max(turn.peak_mib);
+        self.found = turn.found;
+    }
+}
+
 /// Runs the targets and prints the table; fails if anything was found.
 pub fn fuzz(args: &FuzzArgs) -> Result<ExitCode> {
     let all = targets()?;
@@ -78,18 +91,29 @@ pub fn fuzz(args: &FuzzArgs) -> Result<ExitCode> {
     let chosen: Vec<_> =
         all.into_iter().filter(|t| args.targets.is_empty() || args.targets.contains(t)).collect();
     build()?;
-    let each = match args.runs {
-        Some(runs) => format!("-runs={runs}"),
-        None => format!("-max_total_time={}", (args.seconds / chosen.len() as u64).max(1)),
-    };
-    println!("{:<10} {:>13} {:>9} {:>8}  FOUND", "TARGET", "EXECUTIONS", "/s", "PEAK MiB");
-    let (mut executions, mut found) = (0, 0);
-    for target in &chosen {
-        let outcome = run(target, &each)?;
-        executions += outcome.executions;
-        found += usize::from(outcome.found.is_some());
-        println!("{}", row(target, &outcome));
+    let each = if args.runs.is_some() { TURN } else { args.seconds / chosen.len() as u64 }.max(1);
+    let mut outcomes: Vec<_> = chosen.iter().map(|_| Outcome::default()).collect();
+    loop {
+        for (target, outcome) in chosen.iter().zip(&mut outcomes) {
+            if outcome.found.is_none() {
+                outcome.add(run(target, each)?);
+            }
+        }
+        let executions: u64 = outcomes.iter().map(|outcome| outcome.executions).sum();
+        let going = outcomes.iter().any(|outcome| outcome.found.is_none());
+        match args.runs {
+            Some(wanted) if going && executions < wanted => {
+                progress::note(&format!("{executions} of {wanted} executions"));
+            }
+            _ => break,
+        }
     }
+    println!("{:<10} {:>13} {:>9} {:>8}  FOUND", "TARGET", "EXECUTIONS", "/s", "PEAK MiB");
+    for (target, outcome) in chosen.iter().zip(&outcomes) {
+        println!("{}", row(target, outcome));
+    }
+    let executions: u64 = outcomes.iter().map(|outcome| outcome.executions).sum();
+    let found = outcomes.iter().filter(|outcome| outcome.found.is_some()).count();
     println!("{executions} executions, {found} found something");
     Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -103,7 +127,7 @@ pub fn check() -> Result<Checks> {
     }
     build()?;
     for target in targets()? {
-        let outcome = run(&target, &format!("-max_total_time={SHORT}"))?;
+        let outcome = run(&target, SHORT)?;
         eprintln!("    {}", row(&target, &outcome));
         let none = outcome.executions == 0;
         let found = outcome.found.or(none.then(|| "nothing was executed".to_owned()));
@@ -145,7 +169,8 @@ fn build() -> Result<()> {
     )
 }
 
-fn run(target: &str, how_long: &str) -> Result<Outcome> {
+/// Runs a target for so many seconds.
+fn run(target: &str, seconds: u64) -> Result<Outcome> {
     let cache = cache()?;
     let corpus = cache.join("corpus").join(target);
     let artifacts = cache.join("artifacts").join(target);
@@ -156,7 +181,7 @@ fn run(target: &str, how_long: &str) -> Result<Outcome> {
     let program = cache.join(TRIPLE).join("release").join(target);
     let output = exec::capture(
         Command::new(program)
-            .arg(how_long)
+            .arg(format!("-max_total_time={seconds}"))
             .args([format!("-timeout={HANG}"), format!("-rss_limit_mb={TOO_MUCH}")])
             .args(["-print_final_stats=1".to_owned(), "-verbosity=0".to_owned()])
             .arg(format!("-artifact_prefix={}/", artifacts.display()))
@@ -216,11 +241,17 @@ fn seed(target: &str, corpus: &Path) -> Result<()> {
             .enumerate()
             .try_for_each(|(i, text)| put(&i.to_string(), text.as_bytes())),
         "packet" => put("ipv4", &PACKET),
+        "capture" => CAPTURES.iter().try_for_each(|name| {
+            put(name, &unpacked(&format!("crates/core/tests/data/captures/{name}.gz"))?)
+        }),
         "sock_diag" => put("listener", &datagram()),
         _ => bail!("xtask/src/fuzz.rs has nothing for the target `{target}` to begin with"),
     }
 }
 
+/// Small ones, of each format: libFuzzer makes nothing that is longer than what it begins with.
+const CAPTURES: &[&str] =
+    &["client-any.pcapng", "client-ethernet-nano.pcap", "server-cooked2.pcap"];
 const LAB: &str = "overflow-user/tests/data/lab-6.12.rec.gz";
 const LISTENERS: &str = r#"{"namespaces":{"7":{"namespace":{"inum":7,"name":"a","own":true},"sysctls":
 {"somaxconn":1},"counters":null}},"listeners":[{"netns":7,"local":"0.0.0.0:80","v6only":false,"inode":9,
@@ -327,6 +358,6 @@ mod tests {
         seeded.unwrap();
         let manifest = fs::read_to_string(workspace::root().join("fuzz/Cargo.toml")).unwrap();
         let named = |target: &String| manifest.contains(&format!("name = \"{target}\""));
-        assert!(targets.len() == 7 && targets.iter().all(named), "{targets:?}");
+        assert!(targets.len() == 8 && targets.iter().all(named), "{targets:?}");
     }
 }

@@ -16,6 +16,7 @@ mod kernel_image;
 mod kernels;
 mod labtest;
 mod lines;
+mod live;
 mod lock;
 mod machine;
 mod matrix;

@@ -58,6 +58,7 @@ fn look(need: &str) -> Verdict {
         },
         "network namespaces" => namespaces(),
         "landlock" => landlock(),
+        "tc with prio, netem and u32" => delays(),
         "ethtool" | "ip" | "setsid" | "tshark" => program(need),
         _ => match need.strip_prefix("kernel ").and_then(version) {
             Some(wanted) => kernel(wanted),
@@ -107,6 +108,24 @@ fn namespaces() -> Result<(), String> {
     let made = thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET)).join();
     let made = made.map_err(|_| "the thread that tried it panicked".to_owned())?;
     made.map_err(|e| format!("no network namespace can be made here ({e})"))
+}
+
+/// What `overflow server --help` delays a port by.
+fn delays() -> Result<(), String> {
+    program("tc")?;
+    let attempt = || {
+        unshare(CloneFlags::CLONE_NEWNET)
+            .map_err(|e| format!("no network namespace can be made here ({e})"))?;
+        let qdisc = |line: &str| {
+            let mut tc = Command::new("tc");
+            tc.args(["qdisc", "add", "dev", "lo"]).args(line.split(' '));
+            exec::capture(&mut tc).map_err(|e| format!("{e:#}")).and_then(|o| succeeded(&o))
+        };
+        qdisc("root handle 1: prio bands 4")?;
+        qdisc("parent 1:4 handle 40: netem delay 1ms")
+    };
+    // In a thread, whose namespace goes away with it.
+    thread::spawn(attempt).join().map_err(|_| "the thread that tried it panicked".to_owned())?
 }
 
 fn landlock() -> Result<(), String> {

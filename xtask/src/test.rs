@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     artifacts, cases, exec, fuzz,
     kernels::{self, Kernels},
-    labtest, matrix,
+    labtest, live, matrix,
     needs::{Here, Needs},
     no_btf, progress, setup,
     skips::{Ignored, Skip},
@@ -60,6 +60,8 @@ enum Step {
     Native,
     /// The lab on Debian kernels in QEMU
     Vm,
+    /// Live tests of what this kernel may lack, on a Debian kernel
+    Live,
     /// Every scenario on a Debian kernel that hides its BTF, with `--btf FILE`
     NoBtf,
     /// Every scenario by every rung, on the oldest and the newest kernel
@@ -113,7 +115,8 @@ impl Checks {
         result.unwrap_or_else(|e| Self { failures: vec![format!("{e:#}")], ..Self::default() })
     }
 
-    fn add(&mut self, other: Self) {
+    /// Adds others.
+    pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failures.extend(other.failures);
         self.skipped.extend(other.skipped);
@@ -161,7 +164,7 @@ pub fn test(args: &TestArgs) -> Result<ExitCode> {
 impl Step {
     fn needs_vm(self) -> bool {
         match self {
-            Self::Vm | Self::NoBtf | Self::Matrix | Self::Cases | Self::Storm => true,
+            Self::Vm | Self::Live | Self::NoBtf | Self::Matrix | Self::Cases | Self::Storm => true,
             Self::Tidy
             | Self::Fmt
             | Self::Clippy
@@ -178,17 +181,10 @@ impl Step {
 fn run(step: Step, args: &TestArgs, here: &dyn Needs) -> Result<Checks> {
     match step {
         Step::Tidy => tidy::check(workspace::root()),
-        Step::Fmt => lint(workspace::cargo().args(["fmt", "--all", "--check"])),
-        Step::Clippy => lint(workspace::cargo().args([
-            "clippy",
-            "--quiet",
-            "--keep-going",
-            "--workspace",
-            "--exclude=overflow-ebpf",
-            "--all-targets",
-            "--",
-            "-Dwarnings",
-        ])),
+        Step::Fmt => Ok(both(|manifest| {
+            lint(workspace::cargo().args(["fmt", "--all", "--check"]).args(manifest))
+        })),
+        Step::Clippy => Ok(both(clippy)),
         Step::ClippyEbpf => clippy_ebpf(),
         Step::Product => product(),
         Step::Wasm => wasm(),
@@ -196,6 +192,7 @@ fn run(step: Step, args: &TestArgs, here: &dyn Needs) -> Result<Checks> {
         Step::Fuzz => fuzz::check(),
         Step::Native => labtest::native(&artifacts::overflow()?, here),
         Step::Vm => vms(args),
+        Step::Live => live::check(kernel(args)),
         Step::NoBtf => no_btf::check(kernel(args)),
         Step::Matrix => matrix::subset(&args.kernels, 2),
         Step::Cases => cases::subset(&args.kernels, 2, here),
@@ -211,6 +208,25 @@ fn kernel(args: &TestArgs) -> &str {
 /// A lint as a whole is one check.
 fn lint(command: &mut std::process::Command) -> Result<Checks> {
     exec::run(command).map(|()| Checks { passed: 1, ..Checks::default() })
+}
+
+/// Of this workspace, and of the fuzz targets', which is one of its own.
+fn both(check: impl Fn(&[&str]) -> Result<Checks>) -> Checks {
+    let mut checks = Checks::from(check(&[]));
+    checks.add(Checks::from(check(&["--manifest-path", "fuzz/Cargo.toml"])));
+    checks
+}
+
+/// On everything that runs in user space.
+fn clippy(manifest: &[&str]) -> Result<Checks> {
+    let mut command = workspace::cargo();
+    command.args(["clippy", "--quiet", "--keep-going", "--workspace", "--all-targets"]);
+    if manifest.is_empty() {
+        command.arg("--exclude=overflow-ebpf");
+    } else {
+        command.arg("--target-dir").arg(workspace::cargo_target()?.join("fuzz"));
+    }
+    lint(command.args(manifest).args(["--", "-Dwarnings"]))
 }
 
 /// With the flags of overflow-user's build script, in a target directory of its own: RUSTC_BOOTSTRAP
@@ -284,7 +300,7 @@ fn unit(here: &dyn Needs) -> Result<Checks> {
 
 /// Counts libtest's lines: `test a::b ... FAILED`, `test a::c ... ignored`,
 /// `test result: ok. 3 passed; 1 failed; 1 ignored; …`.
-fn count_tests(log: &str, here: &dyn Needs) -> Checks {
+pub fn count_tests(log: &str, here: &dyn Needs) -> Checks {
     let mut checks = Checks::default();
     let mut failed = log
         .lines()

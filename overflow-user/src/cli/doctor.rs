@@ -1,7 +1,7 @@
 //! `overflow doctor`: which hooks attach here, why the others do not, and what that means.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
 };
@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 
-use super::OutputFormat;
+use super::{OutputFormat, narrow::Narrow, style};
 use overflow::{
     confine,
     probe::{HookPointStatus, TraceConfig, Tracer},
@@ -49,6 +49,8 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode> {
         json(&mut out, args, &kernel, &tracer)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let width = style::options(out.is_terminal()).width;
+    let mut out = Narrow::new(out, width);
     writeln!(out, "kernel   {}  {}", kernel.release, kernel.distro)?;
     writeln!(out, "BTF      {}", btf(args))?;
     if kernel.facts.missing.is_empty() {

@@ -12,6 +12,7 @@ mod explain;
 mod export;
 mod lab;
 mod listeners;
+mod narrow;
 mod pcap;
 mod predict;
 mod replay;
@@ -33,6 +34,7 @@ use clap::{Parser, Subcommand, ValueEnum, error::ContextKind};
 
 use overflow::confine;
 use overflow::export as exporting;
+use overflow_core::text::untrusted::escape;
 
 /// Version, and the commit that it was built from where whoever built it said so (`OVERFLOW_COMMIT`): the
 /// same sources make the same program, with or without git.
@@ -133,8 +135,10 @@ pub(crate) fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // A terminal that hung up takes no words.
-            let _ = writeln!(io::stderr(), "overflow: {error:#}");
+            // It may have a name from outside in it: of a file that somebody sent, of a namespace. A terminal
+            // that hung up takes no words.
+            let said = format!("{error:#}");
+            let _ = writeln!(io::stderr(), "overflow: {}", escape(&said));
             ExitCode::from(1)
         }
     }
@@ -158,6 +162,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
+#[cfg(test)]
+mod advice_tests;
 #[cfg(test)]
 mod error_tests;
 #[cfg(test)]

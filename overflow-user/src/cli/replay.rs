@@ -10,7 +10,10 @@ use anyhow::Result;
 use clap::Args;
 
 use super::trace::{self, Confining, View};
-use overflow::{confine::Needs, pipeline::report_losses};
+use overflow::{
+    confine::Needs,
+    pipeline::{Moment, Options, Window, report_losses},
+};
 use overflow_core::{
     listeners::Inventory,
     loss::Loss,
@@ -28,6 +31,7 @@ Examples:
   overflow replay run.rec
   overflow replay run.rec --output json -P 443
   overflow replay run.rec --summary 1 --netns web
+  overflow replay run.rec --since 18:02:21 --until 18:03
   ssh host cat run.rec | overflow replay -
 
 Exit status: 0 done; 1 the recording cannot be read, or is cut off or damaged; 2 bad usage.")]
@@ -37,6 +41,14 @@ pub(super) struct ReplayArgs {
     file: PathBuf,
     #[command(flatten)]
     view: View,
+    /// Show and count only what happened from then on: a time of the day as lines have it (18:02:21), a
+    /// time since the beginning (90s), or one with date and zone. Counts made in the kernel, as with
+    /// --summary, are cut at full seconds
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
+    since: Option<Moment>,
+    /// Stop there: a time as of --since
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
+    until: Option<Moment>,
     #[command(flatten)]
     confining: Confining,
 }
@@ -57,7 +69,9 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let out = BufWriter::with_capacity(1 << 16, stdout.lock());
     let header = recording.header().clone();
     let sinks = vec![args.view.sink(out, terminal)];
-    let mut engine = trace::engine(args.view.options(filter), sinks, &header)?;
+    let window = Window { since: args.since, until: args.until };
+    let options = Options { window, ..args.view.options(filter) };
+    let mut engine = trace::engine(options, sinks, &header)?;
     let mut failure = None;
     let mut enough = false;
     if let Some(frame) = begun {

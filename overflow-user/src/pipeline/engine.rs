@@ -3,16 +3,21 @@
 
 mod audit;
 mod causes;
+mod part;
 mod whose;
 
 use std::{io, mem, ops::ControlFlow};
 
 use overflow_common::{RawEvent, Rung};
 
-use self::whose::is_a_listeners;
+use self::{part::Place, whose::is_a_listeners};
 use super::{
-    filter::Filter, grouped::listened, listener_cache::ListenerCache,
-    listener_totals::ListenerTotals, whys::Whys,
+    filter::Filter,
+    grouped::listened,
+    listener_cache::ListenerCache,
+    listener_totals::ListenerTotals,
+    whys::Whys,
+    window::{Bounds as WindowBounds, Clocks, Window},
 };
 use crate::sink::trace::{Closing, Interval, Message, Opening, Sink, Snapshot};
 use overflow_core::{
@@ -41,6 +46,8 @@ pub struct Options {
     pub max_events_per_second: Option<u64>,
     /// Which listeners.
     pub filter: Filter,
+    /// The part of it that is shown and counted.
+    pub window: Window,
     /// Whether accept() is traced.
     pub accepts: bool,
     /// Whether holders of full listeners are looked at.
@@ -68,6 +75,11 @@ pub struct Engine {
     lost_ns: Option<u64>,
     begun_ns: Option<u64>,
     last_ns: u64,
+    /// How the window is found on the records' clock, and where it is, from the first moment on.
+    clocks: Clocks,
+    bounds: Option<WindowBounds>,
+    /// Whether what was asked for has not begun yet.
+    outside: bool,
     interval_ns: Option<u64>,
     /// The second that is being limited, and the events shown and not shown in it.
     second: (u64, u64, u64),
@@ -109,6 +121,12 @@ impl Engine {
             lost_ns: None,
             begun_ns: None,
             last_ns: 0,
+            clocks: Clocks {
+                wall_offset_ns: opening.wall_offset_ns,
+                utc_offset_s: opening.utc_offset_s,
+            },
+            bounds: None,
+            outside: true,
             interval_ns: None,
             second: (0, 0, 0),
             shown: 0,
@@ -124,6 +142,12 @@ impl Engine {
 
     /// Takes one frame. Breaks when no more are wanted.
     pub fn feed(&mut self, frame: Frame) -> io::Result<ControlFlow<()>> {
+        match (self.place(&frame), &frame) {
+            (Place::Inside, _) | (Place::Before, Frame::Aggregates(..)) => {}
+            (Place::Before, Frame::Tick(t_ns)) => return self.pass(*t_ns),
+            (Place::Before, _) => return Ok(ControlFlow::Continue(())),
+            (Place::After, _) => return Ok(ControlFlow::Break(())),
+        }
         match frame {
             Frame::Event(event) => return self.event(&event),
             Frame::Inventory(inventory) => {
@@ -192,6 +216,7 @@ impl Engine {
             suppressed: self.suppressed,
             losses,
             audit: audits.as_deref(),
+            part: !options.window.is_all(),
         };
         sinks.handle(Message::Close(&closing))
     }
@@ -230,6 +255,10 @@ impl Engine {
             self.lost_ns = Some(self.last_ns);
             return Ok(ControlFlow::Continue(()));
         };
+        let place_in_time = self.at(observed.t_ns);
+        if place_in_time == Place::After {
+            return Ok(ControlFlow::Break(()));
+        }
         self.begun_ns.get_or_insert(observed.t_ns);
         self.last_ns = self.last_ns.max(observed.t_ns);
         if self.places.crowded() {
@@ -251,6 +280,10 @@ impl Engine {
         let (mut finishing, table, limit) = self.finishing(observed.t_ns);
         let mut on_finished = |connection: &mut Connection, at| finishing.take(connection, at);
         let id = table.add(observed, limit, &mut stages, Some(&mut on_finished))?;
+        if place_in_time == Place::Before {
+            self.stages = stages;
+            return Ok(ControlFlow::Continue(()));
+        }
         self.places.counted(place).event(observed);
         if self.options.why {
             self.whys.event(key, observed);
@@ -325,15 +358,20 @@ impl Engine {
         if count > 0 { self.sinks.handle(Message::Suppressed(count)) } else { Ok(()) }
     }
 
+    /// Lets go of what nothing more is expected of.
+    fn expire(&mut self, t_ns: u64) -> io::Result<()> {
+        self.make_room();
+        let (mut finishing, table, limit) = self.finishing(t_ns);
+        table.expire(t_ns, limit, Some(&mut |connection, at| finishing.take(connection, at)))
+    }
+
     fn tick(&mut self, t_ns: u64) -> io::Result<()> {
         self.begun_ns.get_or_insert(t_ns);
         self.last_ns = self.last_ns.max(t_ns);
         if self.second.0 < t_ns / 1_000_000_000 {
             self.end_second()?;
         }
-        self.make_room();
-        let (mut finishing, table, limit) = self.finishing(t_ns);
-        table.expire(t_ns, limit, Some(&mut |connection, at| finishing.take(connection, at)))?;
+        self.expire(t_ns)?;
         let losses = self.losses();
         let Self { places, sinks, options, inventory, suppressed, audits, .. } = self;
         let mut snapshot = snapshot(places, inventory, options, t_ns, *suppressed, losses);

@@ -145,6 +145,15 @@ impl Counted {
         self.listeners.first().map_or_else(|| self.local.to_string(), Listener::place)
     }
 
+    /// Numbers for time that begins now.
+    fn begun_again(&self) -> Totals {
+        Totals {
+            full: self.total.full.map(Full::begun_anew),
+            waits: self.total.waits.map(|_| Waits::default()),
+            ..Totals::default()
+        }
+    }
+
     fn take(&mut self, listeners: Vec<Listener>, inventory: &Inventory) {
         self.open = !listeners.is_empty();
         self.name(listeners, inventory);
@@ -377,9 +386,15 @@ impl ListenerTotals {
     /// Begins the next interval. What is full stays so.
     pub(crate) fn next_interval(&mut self) {
         for counted in self.counted.iter_mut().flatten() {
-            let full = counted.total.full.map(Full::begun_anew);
-            counted.recent = Totals { full, ..Totals::default() };
-            counted.recent.waits = counted.total.waits.map(|_| Waits::default());
+            counted.recent = counted.begun_again();
+        }
+    }
+
+    /// Counts from here on. What is full stays so.
+    pub(crate) fn begin(&mut self) {
+        for counted in self.counted.iter_mut().flatten() {
+            counted.total = counted.begun_again();
+            counted.recent = counted.total.clone();
         }
     }
 

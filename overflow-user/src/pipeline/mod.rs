@@ -11,6 +11,7 @@ mod recording;
 mod stop;
 mod looks;
 mod whys;
+mod window;
 mod listener_totals;
 mod listener_cache;
 
@@ -22,3 +23,4 @@ pub use live::{Ends, Live, report_losses};
 pub use looks::Beginning;
 pub use recording::LiveRecording;
 pub use stop::Stop;
+pub use window::{Moment, Window};

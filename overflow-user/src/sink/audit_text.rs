@@ -26,6 +26,13 @@ pub(super) fn summary(page: &mut Page, audits: Option<&[NamespaceAudit]>) {
     }
 }
 
+/// The line instead where a part of a recording is shown.
+pub(super) fn of_a_part(page: &mut Page) {
+    let text = "not done: the kernel's counters are those of the whole recording, of which this is a \
+                part.";
+    page.flow("audit", INDENT, Tone::Dim, text);
+}
+
 /// What a namespace's counters rose by; loudly where something is unaccounted.
 pub(super) fn namespace(page: &mut Page, margin: &str, audit: &NamespaceAudit) {
     let told: Vec<String> = audit

@@ -215,6 +215,8 @@ pub struct Closing<'a> {
     pub losses: Vec<(Loss, u64)>,
     /// As in [`Snapshot`].
     pub audit: Option<&'a [NamespaceAudit]>,
+    /// Whether only a part of a recording was asked for, which is not audited.
+    pub part: bool,
 }
 
 /// What a trace reports to its sinks, in this order: once [`Message::Open`], then what happens, then

@@ -34,6 +34,8 @@ pub struct TraceText<W> {
     utc_offset_s: i32,
     /// Whether only aggregates are shown.
     aggregates_only: bool,
+    /// Whether there is no header.
+    quiet: bool,
     lines: Lines,
     /// How much the audit left unaccounted when that was last printed.
     unaccounted: u64,
@@ -49,9 +51,16 @@ impl<W: Write> TraceText<W> {
             wall_offset_ns: 0,
             utc_offset_s: 0,
             aggregates_only: false,
+            quiet: false,
             lines,
             unaccounted: 0,
         }
+    }
+
+    /// The same without a header, and so without notes, if `quiet`.
+    #[must_use]
+    pub fn quiet(self, quiet: bool) -> Self {
+        Self { quiet, ..self }
     }
 
     fn clock(&self, t_ns: u64) -> String {
@@ -68,6 +77,9 @@ impl<W: Write> TraceText<W> {
 
     fn open(&mut self, opening: &Opening) -> io::Result<()> {
         self.learn(opening);
+        if self.quiet {
+            return Ok(());
+        }
         let mut page = Page::new(self.opts);
         let what = match (&opening.summary, opening.all) {
             (Some(seconds), _) => format!("Aggregates of TCP listeners every {seconds} s"),
@@ -172,7 +184,11 @@ impl<W: Write> TraceText<W> {
             page.line(&format!("{} events were counted but not shown.", closing.suppressed));
         }
         page.blank();
-        audit_text::summary(&mut page, closing.audit);
+        if closing.part {
+            audit_text::of_a_part(&mut page);
+        } else {
+            audit_text::summary(&mut page, closing.audit);
+        }
         page.write_to(&mut self.out)
     }
 }

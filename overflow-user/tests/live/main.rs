@@ -6,6 +6,8 @@ mod audit;
 mod capture;
 mod collector;
 mod confinement;
+mod delay;
+mod examples;
 mod harness;
 mod hosts;
 mod hurt_clients;
@@ -62,6 +64,8 @@ fn main() -> ExitCode {
         audit::TESTS,
         capture::TESTS,
         confinement::TESTS,
+        delay::TESTS,
+        examples::TESTS,
         hurt_clients::TESTS,
         lab_kill::TESTS,
         lab_link::TESTS,

@@ -28,6 +28,8 @@ pub enum Need {
     Kernel(u32, u32),
     /// A program in `PATH`.
     Program(&'static str),
+    /// `tc`, and a kernel with what `overflow server --help` delays a port by.
+    Delays,
 }
 
 impl Need {
@@ -40,6 +42,7 @@ impl Need {
             Self::Landlock => "landlock".to_owned(),
             Self::Kernel(major, minor) => format!("kernel {major}.{minor}"),
             Self::Program(name) => name.to_owned(),
+            Self::Delays => "tc with prio, netem and u32".to_owned(),
         }
     }
 
@@ -64,6 +67,7 @@ impl Need {
             Self::Landlock => landlock(),
             Self::Kernel(major, minor) => kernel((major, minor)),
             Self::Program(name) => program(name),
+            Self::Delays => delays(),
         }
     }
 }
@@ -93,6 +97,28 @@ fn namespaces() -> Result<(), String> {
     // The namespace is the thread's; it goes away with it.
     let made = thread::spawn(|| unshare(CloneFlags::CLONE_NEWNET)).join().unwrap();
     made.map_err(|why| format!("unshare(CLONE_NEWNET): {why}"))
+}
+
+/// By trying them, in a namespace that goes away with its thread.
+fn delays() -> Result<(), String> {
+    const TRIED: [&str; 3] = [
+        "qdisc add dev lo root handle 1: prio bands 4",
+        "qdisc add dev lo parent 1:4 handle 40: netem delay 1ms",
+        "filter add dev lo parent 1: protocol ip u32 match ip sport 1 0xffff flowid 1:4",
+    ];
+    program("tc")?;
+    let attempt = || {
+        unshare(CloneFlags::CLONE_NEWNET).map_err(|why| format!("unshare(CLONE_NEWNET): {why}"))?;
+        for line in TRIED {
+            let output = Command::new("tc").args(line.split(' ')).output().unwrap();
+            if !output.status.success() {
+                let why = String::from_utf8_lossy(&output.stderr);
+                return Err(format!("tc {line}: {}", why.trim()));
+            }
+        }
+        Ok(())
+    };
+    thread::spawn(attempt).join().unwrap()
 }
 
 fn landlock() -> Result<(), String> {

@@ -29,7 +29,7 @@ tests! {
 const PORT: u16 = 12345;
 
 /// Starts the program on a host.
-fn overflow(host: &Host, line: &str) -> Child {
+pub fn overflow(host: &Host, line: &str) -> Child {
     let line = line.to_owned();
     host.run(move || {
         Command::new(OVERFLOW)
@@ -43,13 +43,13 @@ fn overflow(host: &Host, line: &str) -> Child {
 }
 
 /// A server that listens, with the rest of what it will say on stderr.
-struct Serving {
+pub struct Serving {
     child: Child,
     stderr: BufReader<ChildStderr>,
 }
 
 impl Serving {
-    fn start(host: &Host, line: &str) -> Self {
+    pub fn start(host: &Host, line: &str) -> Self {
         let mut child = overflow(host, &format!("server {line}"));
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut printed = String::new();
@@ -60,7 +60,7 @@ impl Serving {
     }
 
     /// Waits for its end, which `asked` brings about by SIGINT: what it reported.
-    fn finish(mut self, asked: bool) -> Vec<Value> {
+    pub fn finish(mut self, asked: bool) -> Vec<Value> {
         if asked {
             kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
         }
@@ -85,7 +85,7 @@ fn lines(child: &mut Child) -> Vec<Value> {
 }
 
 /// What each client believes, by its address: (state, how connect() ended otherwise).
-fn beliefs(mut client: Child) -> BTreeMap<String, (String, Value)> {
+pub fn beliefs(mut client: Child) -> BTreeMap<String, (String, Value)> {
     let reported = lines(&mut client);
     assert!(client.wait().unwrap().success());
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -94,7 +94,7 @@ fn beliefs(mut client: Child) -> BTreeMap<String, (String, Value)> {
 }
 
 /// What became of each connection at the server, by client: its last verdict on the handshake.
-fn handshakes(reported: &[Value]) -> BTreeMap<String, (String, Value)> {
+pub fn handshakes(reported: &[Value]) -> BTreeMap<String, (String, Value)> {
     let connections = reported.iter().filter(|line| line["type"] == "connection");
     connections
         .map(|line| {

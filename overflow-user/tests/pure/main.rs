@@ -2,12 +2,14 @@
 
 mod audit_replay;
 mod documents;
+mod examples;
 mod expect;
 mod model_docs;
 mod model_ground_truth;
 mod openers;
 mod pcap;
 mod replay_hostile;
+mod replay_part;
 mod sink;
 mod sockets;
 #[path = "../support/mod.rs"]

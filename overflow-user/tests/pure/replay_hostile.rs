@@ -27,7 +27,7 @@ use overflow_core::{
     kernel::{Facts, Symbols},
     loss::Loss,
     recording::{Frame, Header, RecordError},
-    text::style,
+    text::{style, untrusted::is_harmless},
     verdict::VerdictId,
 };
 use overflow_host::recordings::{self, Existing};
@@ -390,4 +390,22 @@ fn the_command_says_what_is_wrong_and_fails() {
         let (code, errors, _) = replay([&["--all"][..], &["--summary", "1"]][round % 2]);
         assert_eq!(code, Some(0), "round {round}: {errors}");
     }
+}
+
+/// A file that somebody sent may have any name.
+#[test]
+fn an_error_shows_the_name_of_a_file_escaped() {
+    let name = format!("overflow-{}-\u{1b}[31m\u{7}\u{202e}\n", std::process::id());
+    let path = env::temp_dir().join(name);
+    fs::write(&path, b"no recording").unwrap();
+    for command in ["replay", "pcap"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_overflow")).arg(command).arg(&path).output();
+        let output = output.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        assert_eq!(said.lines().count(), 1, "{said:?}");
+        assert!(said.contains("\\u001b[31m\\u0007\\u202e\\u000a"), "{said:?}");
+        assert!(said.trim_end().chars().all(is_harmless), "{said:?}");
+    }
+    fs::remove_file(&path).unwrap();
 }

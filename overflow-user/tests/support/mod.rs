@@ -1,5 +1,6 @@
 //! What both test binaries use.
 
 pub mod connections;
+pub mod examples;
 pub mod reports;
 pub mod schema;

@@ -1,9 +1,6 @@
 //! Capture files, pcap and pcapng, read as they come: from a file, or from a pipe without end.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Cursor, Read},
-};
+use std::io::{self, Cursor, Read};
 
 use pcap_file::{
     PcapError,
@@ -101,8 +98,8 @@ pub struct Reader<R: Read> {
     packet: Packet,
     data: Vec<u8>,
     comment: String,
-    /// Packets that each interface says it dropped.
-    drops: BTreeMap<usize, u64>,
+    /// Packets that each of [`Self::interfaces`] says it dropped: of none that the file does not have.
+    drops: Vec<u64>,
 }
 
 enum Format<R: Read> {
@@ -158,7 +155,7 @@ impl<R: Read> Reader<R> {
             packet: Packet::default(),
             data: Vec::new(),
             comment: String::new(),
-            drops: BTreeMap::new(),
+            drops: Vec::new(),
         })
     }
 
@@ -182,7 +179,7 @@ impl<R: Read> Reader<R> {
 
     /// How many packets the capture says it lost, so far.
     pub fn dropped(&self) -> u64 {
-        self.drops.values().fold(0, |sum, n| sum.saturating_add(*n))
+        self.drops.iter().fold(0, |sum, n| sum.saturating_add(*n))
     }
 
     fn read(&mut self) -> Result<bool, FileError> {
@@ -222,6 +219,7 @@ impl<R: Read> Reader<R> {
                     return Err(FileError::Damaged { packets: so_far, why });
                 }
                 self.interfaces.push(Interface::of(&block));
+                self.drops.push(0);
             }
             Block::EnhancedPacket(block) => {
                 packet.interface = self.section + block.interface_id as usize;
@@ -240,8 +238,9 @@ impl<R: Read> Reader<R> {
                             self.comment.push_str(text);
                         }
                         EnhancedPacketOption::DropCount(n) => {
-                            let drops = self.drops.entry(packet.interface).or_default();
-                            *drops = drops.saturating_add(*n);
+                            if let Some(drops) = self.drops.get_mut(packet.interface) {
+                                *drops = drops.saturating_add(*n);
+                            }
                         }
                         _ => {}
                     }
@@ -276,9 +275,10 @@ impl<R: Read> Reader<R> {
                     _ => 0,
                 });
                 let most = dropped.max().unwrap_or(0);
-                let drops = self.drops.entry(self.section + block.interface_id as usize);
-                let drops = drops.or_default();
-                *drops = most.max(*drops);
+                if let Some(drops) = self.drops.get_mut(self.section + block.interface_id as usize)
+                {
+                    *drops = most.max(*drops);
+                }
             }
             Block::NameResolution(_) | Block::SystemdJournalExport(_) | Block::Unknown(_) => {}
         }

@@ -12,6 +12,8 @@ use crate::packet::flags;
 
 /// How many packets of a connection are worth a comment, at most.
 const MARKS: usize = 32;
+/// At how many interfaces a connection is known to pass, at most.
+const INTERFACES: usize = 64;
 /// How many segments are remembered to recognize copies of them.
 const RECENT: usize = 8;
 /// A copy that another interface saw, or that went through a router meanwhile, comes sooner than a
@@ -88,6 +90,13 @@ impl Live {
             let server = &self.building.server_isns;
             near(packet.seq, isn)
                 && (server.is_empty() || server.iter().any(|isn| near(packet.ack, *isn)))
+        }
+    }
+
+    /// Another interface sees it too.
+    pub(super) fn seen_at(&mut self, interface: u32) {
+        if self.interfaces.len() < INTERFACES {
+            self.interfaces.push(interface);
         }
     }
 
@@ -179,7 +188,8 @@ impl Live {
     pub(super) fn lag_ns(&self) -> Option<u64> {
         let flow = &self.building.flow;
         let lag = flow.synacks.first()?.checked_sub(*flow.syns.first()?)?;
-        let again = flow.syns.get(1).map_or(u64::MAX, |syn| syn - flow.syns[0]);
+        // Of a file that is not in order the second one may be the earlier.
+        let again = flow.syns.get(1).map_or(u64::MAX, |syn| syn.saturating_sub(flow.syns[0]));
         (lag < again.min(1_000_000_000)).then_some(lag)
     }
 

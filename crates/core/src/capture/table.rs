@@ -160,6 +160,11 @@ impl Table {
         self.counts
     }
 
+    /// How many connections are remembered now: never more than there is room for.
+    pub fn remembered(&self) -> usize {
+        self.entries
+    }
+
     /// Packets are missing: nothing that rests on silence is said from now on.
     pub fn lose(&mut self) {
         self.options.lossy = true;
@@ -227,7 +232,7 @@ impl Table {
         } else if let Some(at) = entries.iter().position(fits) {
             let entry = &mut entries[at];
             if let Entry::Under(live) = entry {
-                live.interfaces.push(segment.interface);
+                live.seen_at(segment.interface);
             }
             self.grow(entry, segment);
         } else if entries.len() == SAME_ENDS {

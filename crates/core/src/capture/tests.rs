@@ -215,6 +215,24 @@ fn whoever_is_quiet_for_long_is_told_before_the_end() {
     assert_eq!(found[0].family(), "syn.drop");
 }
 
+/// Clocks were set back, or files were put together in the wrong order.
+#[test]
+fn a_file_that_is_not_in_order_is_read_all_the_same() {
+    let mut all = segments(30001, "0>S 1000>S 1000<SA 1200>A");
+    all[0].packet.t_ns += 2_000_000_000;
+    let found = judge(all, Options::default());
+    assert_eq!((found.len(), found[0].evidence.flow.syns.len()), (1, 2));
+}
+
+#[test]
+fn a_connection_is_known_to_pass_a_bounded_number_of_interfaces() {
+    let syn = segments(30001, "0>S").remove(0);
+    let seen_at = |interface| Segment { interface, ..syn.clone() };
+    let mut table = Table::new(Options::default());
+    (0..10_000).for_each(|interface| table.add(seen_at(interface)));
+    assert_eq!((table.end().count(), table.counts().copies), (1, 9_999));
+}
+
 #[test]
 fn options_choose() {
     let all = || segments(30001, "0>S 0<SA 200>A 201>D 201<K");

@@ -5,7 +5,9 @@ mod counts;
 pub mod docs;
 pub mod host;
 mod lang;
+mod names;
 pub mod predict_burst;
+pub mod search;
 pub mod topics;
 
 pub use counts::Counts;

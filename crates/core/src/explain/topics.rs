@@ -3,7 +3,7 @@
 //! Each topic is a markdown file per language: a heading, then paragraphs that begin with a label
 //! in bold. The labels are the same, in the same order, in both languages.
 
-use super::Lang;
+use super::{Lang, names};
 use crate::{
     cause::CauseId,
     model::features::{Features, SynQueueTest},
@@ -86,29 +86,36 @@ pub const FEATURES: &[Topic] = topics![
     "counters",
 ];
 
-/// What people ask for by the kernel's own name: the topic that has most of it. Lower case, of sysctls
-/// the last part.
-const KERNEL_NAMES: &[(&str, &str)] = &[
-    ("tcp_abort_on_overflow", "abort-on-overflow"),
-    ("tcp_max_syn_backlog", "last-quarter"),
-    ("tcp_syncookies", "cookie-path"),
-    ("syncookies", "cookie-path"),
-    ("syncookie", "cookie-path"),
-    ("tcp_synack_retries", "synack-timer"),
-    ("tcp_syn_retries", "synack-timer"),
-    ("tcp_syn_linear_timeouts", "syn-linear-timeouts"),
-    ("tcp_defer_accept", "defer-accept"),
-    ("backlog", "accept-queue-limit"),
-    ("somaxconn", "somaxconn"),
-    ("sk_max_ack_backlog", "accept-queue-limit"),
-    ("listenoverflows", "counters"),
-    ("listendrops", "counters"),
-    ("tcpreqqfulldrop", "counters"),
-    ("tcpreqqfulldocookies", "counters"),
-    ("syncookiessent", "counters"),
-    ("syncookiesrecv", "counters"),
-    ("syncookiesfailed", "counters"),
-    ("embryonicrsts", "counters"),
+/// A topic per symptom: what counters, sysctls, logs, errors and the columns of `ss` say, and what people take
+/// them for.
+pub const SYMPTOMS: &[Topic] = topics![
+    "ListenOverflows",
+    "ListenDrops",
+    "TCPReqQFullDoCookies",
+    "TCPReqQFullDrop",
+    "SyncookiesSent",
+    "EmbryonicRsts",
+    "AttemptFails",
+    "TCPBacklogDrop",
+    "TCPSynRetrans",
+    "tcp_max_syn_backlog",
+    "tcp_syncookies",
+    "tcp_synack_retries",
+    "tcp_syn_retries",
+    "netdev_max_backlog",
+    "tcp_tw_recycle",
+    "syn-flooding-log",
+    "drop-open-request-log",
+    "conntrack-table-full-log",
+    "ECONNREFUSED",
+    "ETIMEDOUT",
+    "ECONNRESET",
+    "EADDRNOTAVAIL",
+    "EMFILE",
+    "unix-EAGAIN",
+    "Recv-Q",
+    "SYN_RECV",
+    "CLOSE_WAIT",
 ];
 
 /// How alike names must be for one to be meant by the other, of 1.
@@ -121,24 +128,24 @@ impl Topic {
 
     /// Every topic.
     pub fn all() -> impl Iterator<Item = &'static Self> {
-        VERDICTS.iter().chain(CAUSES).chain(FEATURES)
+        VERDICTS.iter().chain(CAUSES).chain(FEATURES).chain(SYMPTOMS)
     }
 
-    /// The topic of that name, or of that name of the kernel's.
+    /// The topic of that name, or that goes by that name of the kernel's or of a tool's, or by something in
+    /// a longer text: a line of a log, an error message.
     pub fn find(name: &str) -> Option<&'static Self> {
         let named = |name: &str| Self::all().find(|t| t.name == name);
-        let lower = name.to_lowercase();
-        let last = lower.rsplit('.').next().unwrap_or(&lower);
-        let kernels =
-            || KERNEL_NAMES.iter().find(|(kernels, _)| *kernels == lower || *kernels == last);
-        named(name).or_else(|| kernels().and_then(|(_, topic)| named(topic)))
+        let own: Vec<_> = SYMPTOMS.iter().map(|topic| topic.name).collect();
+        named(name)
+            .or_else(|| named(&name.to_lowercase()))
+            .or_else(|| named(names::topic(name, &own)?))
     }
 
     /// Topics whose names are nearest to one that is none, the nearest first.
     pub fn near(name: &str) -> Vec<&'static Self> {
         let lower = name.to_lowercase();
         let alike = |topic: &'static Self| {
-            let alike = strsim::jaro_winkler(topic.name, &lower);
+            let alike = strsim::jaro_winkler(&topic.name.to_lowercase(), &lower);
             (alike > ALIKE).then_some((alike, topic))
         };
         let mut near: Vec<_> = Self::all().filter_map(alike).collect();
@@ -148,13 +155,14 @@ impl Topic {
 
     /// Topics whose name begins with `prefix` at a dot, or contains it anywhere else.
     pub fn like(part: &str) -> Vec<&'static Self> {
+        let part = &*part.to_lowercase();
         let under: Vec<_> = Self::all()
             .filter(|t| t.name.strip_prefix(part).is_some_and(|rest| rest.starts_with('.')))
             .collect();
         if !under.is_empty() {
             return under;
         }
-        Self::all().filter(|t| t.name.contains(part)).collect()
+        Self::all().filter(|t| t.name.to_lowercase().contains(part)).collect()
     }
 
     /// Its heading: one line.
@@ -215,7 +223,7 @@ pub fn of_features(features: &Features) -> Vec<&'static str> {
 mod tests {
     use super::*;
 
-    const LABELS: [(&str, &str); 11] = [
+    const LABELS: [(&str, &str); 14] = [
         ("What it is", "含义"),
         ("Evidence", "证据"),
         ("Not to be taken for", "不要与之混淆"),
@@ -226,12 +234,17 @@ mod tests {
         ("Client and server", "客户端与服务器"),
         ("Counters", "计数器"),
         ("What to do", "处理"),
+        ("What it is not", "不表示什么"),
+        ("Folklore", "流传的误解"),
+        ("To learn more", "进一步查看"),
         ("Source", "源码"),
     ];
     const NEEDED: [&str; 6] =
         ["Kernel", "Since", "Client and server", "Counters", "What to do", "Source"];
     const NEEDED_OF_CAUSES: [&str; 5] =
         ["What it is", "Evidence", "Not to be taken for", "What to do", "Source"];
+    const NEEDED_OF_SYMPTOMS: [&str; 5] =
+        ["What it is", "What it is not", "Folklore", "To learn more", "Source"];
 
     #[test]
     fn every_feature_has_a_topic() {
@@ -253,7 +266,13 @@ mod tests {
                 .collect();
             assert_eq!(translated, zh, "{}", topic.name);
             let of_a_cause = CauseId::parse(topic.name).is_some();
-            for label in if of_a_cause { &NEEDED_OF_CAUSES[..] } else { &NEEDED } {
+            let of_a_symptom = SYMPTOMS.contains(topic);
+            let needed = match (of_a_cause, of_a_symptom) {
+                (true, _) => &NEEDED_OF_CAUSES[..],
+                (_, true) => &NEEDED_OF_SYMPTOMS,
+                _ => &NEEDED,
+            };
+            for label in needed {
                 assert!(en.contains(label), "{} lacks {label}", topic.name);
             }
         }
@@ -283,17 +302,12 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_names_lead_to_topics() {
-        for (name, topic) in KERNEL_NAMES {
-            assert_eq!(Topic::find(name).unwrap().name, *topic, "{name}");
-        }
-        let found = |name: &str| Topic::find(name).map(|topic| topic.name);
-        assert_eq!(found("net.ipv4.tcp_max_syn_backlog"), Some("last-quarter"));
-        assert_eq!(found("ListenDrops"), Some("counters"));
-        assert_eq!(found("net.core.somaxconn"), Some("somaxconn"));
+    fn a_near_miss_suggests() {
         let near = |name| Topic::near(name).iter().map(|t| t.name).collect::<Vec<_>>();
         assert_eq!(near("syn.coockie").first(), Some(&"syn.cookie"));
         assert_eq!(near("young_rule").first(), Some(&"young-rule"));
+        assert_eq!(near("listenoverflow").first(), Some(&"ListenOverflows"));
+        assert_eq!(near("ECONREFUSED").first(), Some(&"ECONNREFUSED"));
         assert_eq!(near("zzz"), [""; 0]);
     }
 

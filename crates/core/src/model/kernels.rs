@@ -221,7 +221,7 @@ pub fn by_release(name: &str, release: &Release) -> Result<Kernel, UnknownKernel
         let alternative = changed.map_or_else(|| row.features.above_backlog(), |(_, since)| since);
         let alternative = Some(alternative).filter(|other| *other != row.features);
         let open = if alternative.is_some() { ", which decides: both are shown" } else { "" };
-        let doubt = format!("nobody read which patches {vendor} adds to it{open}");
+        let doubt = format!("it is not known which patches {vendor} adds to it{open}");
         return Ok(Kernel { alternative, ..certain(row.features, Some(&doubt)) });
     }
     if let Some(abi) = release.ubuntu_abi {

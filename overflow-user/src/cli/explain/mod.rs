@@ -17,15 +17,18 @@ use super::OutputFormat;
 use overflow_core::{
     explain::{
         Lang, docs,
-        topics::{FEATURES, Labelled, Topic, VERDICTS},
+        search::search,
+        topics::{Labelled, Topic},
     },
     wire,
 };
 use page::Page;
 
-/// Explain a verdict, a cause or a kernel feature, or what this host's listeners do when they overflow.
+/// Explain a verdict, a cause, a kernel feature or a symptom, or what this host's listeners do when they
+/// overflow.
 ///
-/// Without a topic, lists all topics. A part of a name lists the topics that have it.
+/// Without a topic, lists all topics. A part of a name lists the topics that have it; a line of a log or of
+/// `netstat -s`, an error message or a counter leads to its topic as well.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -34,12 +37,19 @@ Examples:
   overflow explain cause.fd_limit               why a queue was full
   overflow explain cookie-path --lang zh        in Chinese
   overflow explain tcp_max_syn_backlog          by the kernel's own name
+  overflow explain times the listen queue of a socket overflowed
+  overflow explain Possible SYN flooding on port
+  overflow explain --search connection refused but the server is up
   overflow explain --host                       this kernel, its namespaces, its listeners
 
 Exit status: 0 done; 1 no such topic, or the host could not be read; 2 bad usage.")]
 pub(super) struct ExplainArgs {
-    /// A verdict id (syn.cookie), a cause (cause.busy), a kernel feature (young-rule), or a part of a name
-    topic: Option<String>,
+    /// A verdict id (syn.cookie), a cause (cause.busy), a kernel feature (young-rule), a counter, a sysctl, an
+    /// error, a line of a log, or a part of a name
+    topic: Vec<String>,
+    /// List the topics that have most to do with these words, in English or Chinese
+    #[arg(long, value_name = "WORDS", num_args = 1.., conflicts_with_all = ["topic", "host"])]
+    search: Vec<String>,
     /// Apply it to this host: kernel, sysctls and listeners of every network namespace
     #[arg(long, conflicts_with = "topic")]
     host: bool,
@@ -54,6 +64,9 @@ pub(super) struct ExplainArgs {
     write_docs: Option<PathBuf>,
 }
 
+/// How many topics a search finds at most.
+const FOUND: usize = 5;
+
 /// Explains, to standard output.
 pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode> {
     if let Some(folder) = &args.write_docs {
@@ -66,14 +79,18 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode> {
     }
     let lang = args.lang.unwrap_or_else(|| Lang::of_locale(&locale()));
     let stdout = io::stdout();
+    let name = Some(args.topic.join(" ")).filter(|name| !name.is_empty());
+    let words = Some(args.search.join(" ")).filter(|words| !words.is_empty());
     if args.output == OutputFormat::Json {
-        return json(&mut stdout.lock(), args.topic.as_deref(), lang);
+        return json(&mut stdout.lock(), name.as_deref(), words.as_deref(), lang);
     }
     let options = super::style::options(stdout.is_terminal());
     let mut page = Page::new(lang, options);
     if args.host {
         host::explain(&mut page)?;
-    } else if let Some(name) = &args.topic {
+    } else if let Some(words) = &words {
+        page.list(found(words, lang)?);
+    } else if let Some(name) = &name {
         topic(&mut page, name)?;
     } else {
         page.index();
@@ -91,11 +108,22 @@ fn topic(page: &mut Page, name: &str) -> Result<()> {
     }
     let like = Topic::like(name);
     match *like.as_slice() {
+        // Words rather than a name.
+        [] if name.contains(' ') => page.list(found(name, page.lang())?),
         [] => bail!(unknown(name, page.lang())),
         [one] => page.topic(one),
         _ => page.list(like),
     }
     Ok(())
+}
+
+/// The topics that have most to do with these words.
+fn found(words: &str, lang: Lang) -> Result<Vec<&'static Topic>> {
+    let found = search(words, FOUND);
+    if found.is_empty() {
+        bail!(unknown(words, lang));
+    }
+    Ok(found)
 }
 
 /// That there is no such topic, and which may be meant.
@@ -115,15 +143,24 @@ fn unknown(name: &str, lang: Lang) -> String {
 }
 
 /// One topic whole, or the titles of several, a line each.
-fn json(out: &mut impl Write, name: Option<&str>, lang: Lang) -> Result<ExitCode> {
-    let topics = match name {
-        None => VERDICTS.iter().chain(FEATURES).collect(),
-        Some(name) => Topic::find(name).map_or_else(|| Topic::like(name), |topic| vec![topic]),
+fn json(
+    out: &mut impl Write,
+    name: Option<&str>,
+    words: Option<&str>,
+    lang: Lang,
+) -> Result<ExitCode> {
+    let topics = match (name, words) {
+        (None, None) => Topic::all().collect(),
+        (_, Some(words)) => found(words, lang)?,
+        (Some(name), None) => {
+            let named = Topic::find(name).map_or_else(|| Topic::like(name), |topic| vec![topic]);
+            if named.is_empty() && name.contains(' ') { found(name, lang)? } else { named }
+        }
     };
     if topics.is_empty() {
         bail!(unknown(name.unwrap_or_default(), lang));
     }
-    let whole = topics.len() == 1;
+    let whole = topics.len() == 1 && words.is_none();
     for topic in topics {
         let paragraphs = topic.paragraphs(lang).filter(|_| whole);
         let paragraph =

@@ -3,11 +3,11 @@
 use overflow_core::{
     explain::{
         Lang,
-        topics::{CAUSES, FEATURES, Topic, VERDICTS},
+        topics::{CAUSES, FEATURES, SYMPTOMS, Topic, VERDICTS},
     },
     text::{
-        style::{Options, Tone},
-        wrap::{Breaks, Flow},
+        style::{self, Options, Tone},
+        wrap::{Breaks, Flow, WIDTH},
     },
 };
 
@@ -46,6 +46,13 @@ impl Page {
         self.heading(self.lang.pick(en, zh));
         self.list(FEATURES);
         self.blank();
+        let (en, zh) = (
+            "Symptoms: counters, sysctls, logs, errors, and what they are taken for",
+            "症状：计数器、sysctl、日志、错误，以及对它们的误解",
+        );
+        self.heading(self.lang.pick(en, zh));
+        self.list(SYMPTOMS);
+        self.blank();
         let en = "`overflow explain TOPIC` explains one, `overflow explain --host` this host.";
         let zh = "`overflow explain 主题` 解释其中一个，`overflow explain --host` 解释本机。";
         self.flow("", "", self.lang.pick(en, zh));
@@ -60,7 +67,12 @@ impl Page {
 
     fn entry(&mut self, topic: &Topic) {
         let name = format!("  {:<28}", topic.name);
-        self.flow(&name, &" ".repeat(30), topic.title(self.lang));
+        if self.options.width < WIDTH {
+            self.line(&name);
+            self.flow("      ", "      ", topic.title(self.lang));
+        } else {
+            self.flow(&name, &" ".repeat(30), topic.title(self.lang));
+        }
     }
 
     /// One topic.
@@ -97,7 +109,13 @@ impl Page {
             Lang::Zh => Breaks::EvenChinese,
         };
         let flow = Flow { first, rest, breaks, ..Flow::new(self.options.width) };
-        self.text.push_str(&flow.lines(&markdown.replace('`', "")).join("\n"));
+        let text = markdown.replace('`', "");
+        let text = match self.lang {
+            Lang::En => style::Page::new(self.options).symbols(&text),
+            // Who asks for Chinese has a terminal that shows it.
+            Lang::Zh => text,
+        };
+        self.text.push_str(&flow.lines(&text).join("\n"));
         self.blank();
     }
 }
@@ -105,7 +123,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use overflow_core::text::wrap::{WIDTH, columns};
+    use overflow_core::text::wrap::columns;
 
     #[test]
     fn every_page_fits_80_columns_in_both_languages() {

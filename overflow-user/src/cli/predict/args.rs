@@ -27,7 +27,7 @@ Examples:
   overflow predict --compare centos7,5.4.0-216-generic
                                                   where two kernels part ways
   overflow predict --kernel 6.12.107 --backlog 128 --prefill 128 --clients 200
-  overflow predict --kernel 5.15.0-1051-aws       both answers: nobody read its patches
+  overflow predict --kernel 5.15.0-1051-aws       both answers: its patches are not known
   overflow predict --list-kernels                 what is known by name
   overflow predict --batch scenarios.jsonl > predictions.jsonl
 

@@ -6,7 +6,7 @@ mod text;
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, BufWriter, Write},
+    io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write},
     path::Path,
     process::ExitCode,
 };
@@ -17,14 +17,19 @@ use serde_json::json;
 use args::Asked;
 pub(super) use args::PredictArgs;
 
-use super::OutputFormat;
+use super::{OutputFormat, narrow::Narrow, style};
 use overflow_core::model::{
     batch::Batch, compare, config::Limits, kernels::Kernel, scenario::Phase, simulate::Simulator,
 };
 
 /// Predicts, and prints to standard output.
 pub(super) fn run(args: &PredictArgs) -> Result<ExitCode> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let stdout = io::stdout().lock();
+    let width = match args.output {
+        OutputFormat::Text if args.batch.is_none() => style::options(stdout.is_terminal()).width,
+        _ => usize::MAX,
+    };
+    let mut out = Narrow::new(BufWriter::new(stdout), width);
     let code = predict(args, &mut out)?;
     out.flush()?;
     Ok(code)

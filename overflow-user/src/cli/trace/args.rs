@@ -11,7 +11,7 @@ use super::{
 };
 use overflow::{
     confine::{ConfineError, Needs, confine},
-    pipeline::{Filter, Options},
+    pipeline::{Filter, Options, Window},
     sink::{
         metrics,
         trace::{JsonLines, Sink, TraceText},
@@ -135,6 +135,9 @@ pub(crate) struct View {
     /// Do not shorten lines to 80 columns
     #[arg(short, long)]
     wide: bool,
+    /// No header and no notes: only what was traced, losses, and the closing lines
+    #[arg(short, long)]
+    pub quiet: bool,
     /// Output format: text, or JSON lines
     #[arg(long, value_enum, default_value_t)]
     pub output: OutputFormat,
@@ -149,6 +152,7 @@ impl View {
             max_events: self.max_events,
             max_events_per_second: self.max_events_per_second,
             filter,
+            window: Window::default(),
             accepts: false,
             why: false,
             handshakes: false,
@@ -174,7 +178,7 @@ impl View {
                 if self.wide {
                     options.width = 200;
                 }
-                Box::new(TraceText::new(out, options))
+                Box::new(TraceText::new(out, options).quiet(self.quiet))
             }
         }
     }

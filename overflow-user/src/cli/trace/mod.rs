@@ -63,6 +63,14 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let filter = args.view.filter_here()?;
     let endpoint = args.metrics_listen.map(listen).transpose()?;
     let export = args.otlp_endpoint.as_ref().map(|url| export(url.as_deref())).transpose()?;
+    if !args.view.quiet {
+        if let Some(endpoint) = &endpoint {
+            eprintln!("overflow: metrics are at http://{}/metrics", endpoint.address()?);
+        }
+        if let Some(settings) = &export {
+            eprintln!("overflow: {}", settings.in_words());
+        }
+    }
     let detail = match (args.view.summary, args.view.all) {
         (Some(_), _) => Detail::Counted,
         (None, true) => Detail::Every,
@@ -80,7 +88,7 @@ async fn trace(args: &TraceArgs) -> Result<()> {
         let new: Vec<_> = gaps.into_iter().filter(|gap| !header.notes.contains(gap)).collect();
         header.notes.extend(new);
     }
-    if args.view.output == OutputFormat::Json {
+    if args.view.output == OutputFormat::Json && !args.view.quiet {
         // Text has them in its header.
         for note in &header.notes {
             eprintln!("overflow: {note}");
@@ -154,18 +162,14 @@ fn not_recorded(path: &Path) -> String {
 
 /// Where what is measured will be served; requests wait.
 fn listen(address: SocketAddr) -> Result<Endpoint> {
-    let endpoint = Endpoint::bind(address).with_context(|| {
+    Endpoint::bind(address).with_context(|| {
         format!("cannot serve metrics at {address}; give another port to --metrics-listen")
-    })?;
-    eprintln!("overflow: metrics are at http://{}/metrics", endpoint.address()?);
-    Ok(endpoint)
+    })
 }
 
 /// Where to export to, by the flag's URL and the environment.
 fn export(url: Option<&str>) -> Result<Settings> {
-    let settings = Settings::new(url, &|name| std::env::var(name).ok()).map_err(Error::msg)?;
-    eprintln!("overflow: {}", settings.in_words());
-    Ok(settings)
+    Settings::new(url, &|name| std::env::var(name).ok()).map_err(Error::msg)
 }
 
 /// A tracer at work, and what was known when it began.

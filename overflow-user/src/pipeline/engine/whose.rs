@@ -4,12 +4,13 @@ use std::{io, net::SocketAddr};
 
 use overflow_common::{Kind, RawEvent, Socket};
 
-use super::Engine;
+use super::{Engine, part::concerns};
 use crate::{
     pipeline::{
         filter::Filter,
         listener_cache::{Asked, Known, ListenerCache},
         listener_totals::ListenerTotals,
+        window::Bounds,
     },
     sink::trace::{Finished, JudgedEvent, Message, Sink},
 };
@@ -207,6 +208,7 @@ pub(super) struct Finishing<'a> {
     wants_connections: bool,
     lost_ns: Option<u64>,
     now_ns: u64,
+    bounds: Option<Bounds>,
     cache: &'a mut ListenerCache,
     inventory: &'a Inventory,
     filter: &'a Filter,
@@ -222,13 +224,24 @@ impl Engine {
         now_ns: u64,
     ) -> (Finishing<'_>, &mut ConnTable, Option<SynQueueLimit>) {
         let Self {
-            table, limit, sinks, lost_ns, cache, inventory, options, places, clients, ..
+            table,
+            limit,
+            sinks,
+            lost_ns,
+            bounds,
+            cache,
+            inventory,
+            options,
+            places,
+            clients,
+            ..
         } = self;
         let finishing = Finishing {
             wants_connections: sinks.wants_connections(),
             sinks,
             lost_ns: *lost_ns,
             now_ns,
+            bounds: *bounds,
             cache,
             inventory,
             filter: &options.filter,
@@ -243,7 +256,9 @@ impl Finishing<'_> {
     /// Counts its client if it was hurt, and hands it to the sinks if anything of it was shown.
     pub(super) fn take(&mut self, connection: &mut Connection, at: At) -> io::Result<()> {
         let now_ns = (!at.over).then_some(self.now_ns);
-        if let Some(hurt) = clients::hurt(connection, now_ns) {
+        if let Some(hurt) = clients::hurt(connection, now_ns)
+            && concerns(self.bounds, connection)
+        {
             self.clients.count(hurt);
             let asked = Asked { netns: at.netns, server: connection.server, ino: at.ino };
             let key = self.cache.find(self.inventory, self.places, self.filter, asked).key;

@@ -4,12 +4,12 @@ use super::{B, C, C_LINEAR, Named, V4_4_178};
 use crate::model::features::Features;
 
 pub(super) const EL9: &str =
-    "nobody read whether RHEL 9 has taken the SYN queue test > (3479c7549fb1): both are shown";
+    "it is not known whether RHEL 9 has taken the SYN queue test > (3479c7549fb1): both are shown";
 pub(super) const EL10: &str =
-    "nobody read whether RHEL 10 has taken the SYN queue test > (3479c7549fb1): both are shown";
-const OPENEULER: &str = "nobody read which patches openEuler adds to it: both are shown";
-const AMAZON: &str = "nobody read which patches Amazon adds to 6.1: both are shown";
-const ALIBABA: &str = "nobody read which patches Alibaba adds to 5.10.134: both are shown";
+    "it is not known whether RHEL 10 has taken the SYN queue test > (3479c7549fb1): both are shown";
+const OPENEULER: &str = "it is not known which patches openEuler adds to it: both are shown";
+const AMAZON: &str = "it is not known which patches Amazon adds to 6.1: both are shown";
+const ALIBABA: &str = "it is not known which patches Alibaba adds to 5.10.134: both are shown";
 
 /// What each name stands for.
 pub(super) const NAMED: &[Named] = &[
@@ -50,8 +50,8 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ("alpine", "every Alpine has another kernel; give the release"),
     ("arch", "Arch Linux takes every kernel; give the release"),
     ("fedora", "every Fedora has several kernels; give the release"),
-    ("opensuse", "nobody read SUSE's kernels; the release of one gets both possible answers"),
-    ("sles", "nobody read SUSE's kernels; the release of one gets both possible answers"),
+    ("opensuse", "SUSE's patches are not known; the release of one gets both possible answers"),
+    ("sles", "SUSE's patches are not known; the release of one gets both possible answers"),
     ("alinux", "of Alibaba Cloud Linux only 3 is known; the release gets both possible answers"),
     ("openeuler", "only 22.03 and 24.03 are known by name; give the release"),
     ("oracle", "Oracle Linux has kernels of its own (UEK) and Red Hat's; give the release"),
