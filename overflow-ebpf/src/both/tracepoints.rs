@@ -9,6 +9,8 @@
 //! # Minimum kernel version
 //! tp_btf: 5.10; the listener of a dropped segment (`rx_sk`): 6.11, commit c53795d48ee8.
 
+use core::mem::offset_of;
+
 use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
 use overflow_common::{
     Kind, Path, RawEvent, Rung,
@@ -81,8 +83,9 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
 #[inline(always)]
 fn same_client(one: &RawEvent, other: &RawEvent) -> bool {
     let word = |event: &RawEvent, at: usize| {
-        // SAFETY: inside of the address, which is aligned to four bytes in a record.
-        unsafe { event.client.as_ptr().cast::<u32>().add(at).read() }
+        let words = core::ptr::from_ref(event).cast::<u32>();
+        // SAFETY: inside of the record, which is aligned to more than that.
+        unsafe { words.add(offset_of!(RawEvent, client) / size_of::<u32>() + at).read() }
     };
     one.family == other.family && (0..4).all(|at| word(one, at) == word(other, at))
 }
