@@ -15,6 +15,7 @@ mod listeners;
 mod pcap;
 mod predict;
 mod replay;
+mod report;
 mod server;
 mod style;
 mod top;

@@ -9,8 +9,11 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 
-use super::trace::{self, Confining, View};
-use overflow::{confine::Needs, pipeline::report_losses};
+use super::{
+    report::ReportArgs,
+    trace::{self, Confining, View},
+};
+use overflow::{confine::Needs, pipeline::report_losses, sink::page::Page};
 use overflow_core::{
     listeners::Inventory,
     loss::Loss,
@@ -26,6 +29,7 @@ use overflow_core::{
 #[command(after_help = "\
 Examples:
   overflow replay run.rec
+  overflow replay run.rec --report run.html
   overflow replay run.rec --output json -P 443
   overflow replay run.rec --summary 1 --netns web
   ssh host cat run.rec | overflow replay -
@@ -38,6 +42,8 @@ pub(super) struct ReplayArgs {
     #[command(flatten)]
     view: View,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     confining: Confining,
 }
 
@@ -47,6 +53,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     } else {
         Box::new(overflow_host::recordings::file(&args.file)?)
     };
+    let page = args.report.create()?;
     // Everything from here on depends on bytes that anybody may have written.
     args.confining.confine(&Needs::default())?;
     let mut recording = Recording::read(&args.file, file)?;
@@ -56,7 +63,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let terminal = stdout.is_terminal();
     let out = BufWriter::with_capacity(1 << 16, stdout.lock());
     let header = recording.header().clone();
-    let sinks = vec![args.view.sink(out, terminal)];
+    let mut sinks = vec![args.view.sink(out, terminal)];
+    if let Some(page) = page {
+        sinks.push(Box::new(Page::new(page)));
+    }
     let mut engine = trace::engine(args.view.options(filter), sinks, &header)?;
     let mut failure = None;
     let mut enough = false;

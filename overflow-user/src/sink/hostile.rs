@@ -24,7 +24,7 @@ use super::{
     metrics::{Measured, Shared, tests::pages},
     otlp::Exported,
     top::{Action, Shared as SharedTop, Top, TopSink},
-    trace::{JsonLines, Opening, Sink, TraceText},
+    trace::{Opening, Sink, TraceLines, TraceText},
 };
 use crate::{
     export::{Outbox, Settings, Signal},
@@ -254,7 +254,7 @@ fn no_name_moves_the_cursor() {
         let (outbox, mut sent) = Outbox::kept();
         let sinks: Vec<Box<dyn Sink>> = vec![
             Box::new(TraceText::new(text.clone(), look(&mut rng))),
-            Box::new(JsonLines::new(json.clone())),
+            Box::new(TraceLines::json(json.clone())),
             Box::new(Measured::new(numbers.clone())),
             Box::new(TopSink::new(top.clone(), after_top.clone(), look(&mut rng), || {})),
             Box::new(Exported::new(&settings, outbox, "host".to_owned(), Box::new(|| 0))),

@@ -9,9 +9,17 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("overflow-core", &["overflow-common"]),
     ("overflow-host", &["overflow-common", "overflow-core"]),
     ("overflow-lab", &["overflow-common", "overflow-core", "overflow-host"]),
+    ("overflow-report", &["overflow-core"]),
     (
         "overflow-user",
-        &["overflow-common", "overflow-core", "overflow-ebpf", "overflow-host", "overflow-lab"],
+        &[
+            "overflow-common",
+            "overflow-core",
+            "overflow-ebpf",
+            "overflow-host",
+            "overflow-lab",
+            "overflow-report",
+        ],
     ),
     ("guest-init", &[]),
     ("guest-bench", &["guest-init"]),
