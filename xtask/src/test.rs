@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    artifacts, cases, exec, fuzz,
+    artifacts, browser, cases, exec, fuzz,
     kernels::{self, Kernels},
     labtest, matrix,
     needs::{Here, Needs},
@@ -56,6 +56,8 @@ enum Step {
     Unit,
     /// Every decoder under libFuzzer for two seconds each
     Fuzz,
+    /// The pages of --report in headless Chromium
+    Browser,
     /// The lab on this kernel
     Native,
     /// The lab on Debian kernels in QEMU
@@ -170,6 +172,7 @@ impl Step {
             | Self::Wasm
             | Self::Unit
             | Self::Fuzz
+            | Self::Browser
             | Self::Native => false,
         }
     }
@@ -194,6 +197,7 @@ fn run(step: Step, args: &TestArgs, here: &dyn Needs) -> Result<Checks> {
         Step::Wasm => wasm(),
         Step::Unit => unit(here),
         Step::Fuzz => fuzz::check(),
+        Step::Browser => browser::check(here),
         Step::Native => labtest::native(&artifacts::overflow()?, here),
         Step::Vm => vms(args),
         Step::NoBtf => no_btf::check(kernel(args)),

@@ -36,6 +36,8 @@ pub const GZIP: Tool = Tool { program: "gzip", package: "gzip" };
 pub const LZ4: Tool = Tool { program: "lz4", package: "lz4" };
 /// Reads captures: a test asks it what the annotated capture says.
 pub const TSHARK: Tool = Tool { program: "tshark", package: "tshark" };
+/// Draws the pages of `--report`.
+pub const CHROMIUM: Tool = Tool { program: "chromium", package: "chromium" };
 /// Reads BTF.
 pub const BPFTOOL: Tool = Tool { program: "bpftool", package: "bpftool" };
 /// Links host programs; rustc calls it.

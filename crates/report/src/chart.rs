@@ -38,6 +38,12 @@ pub(crate) fn queues(timeline: &Timeline, title: &str, steps: usize) -> Markup {
     let timeline = timeline.coarser(steps);
     let Some(span) = Span::of(&timeline) else { return html! {} };
     let read = |queue: Queue| timeline.steps().any(|(_, step)| queue.length(step).is_some());
+    if timeline.readings() == 0 {
+        return html! {
+            p.note { "Neither queue was read here: only what was refused is known." }
+            (table(&timeline, &span))
+        };
+    }
     html! {
         p.note {
             "Read " (timeline.readings()) " times, whenever something was decided there; in between "
@@ -122,11 +128,8 @@ fn chart(timeline: &Timeline, span: &Span, queue: Queue, title: &str) -> Markup 
                 (bars(timeline, span, queue, &y))
                 @if let Some(limit) = limit {
                     line.limit x1="0" x2="100%" y1=(y(limit)) y2=(y(limit)) {}
-                    text.limit-text x="100%" y=(y(limit) - 5.0) text-anchor="end" { "limit " (limit) }
                 }
-                @if let Some(longest) = longest {
-                    text.length-text x="0" y=(TOP - 6.0) { "longest " (longest) }
-                }
+                text x="0" y=(TOP - 6.0) { (scale(longest, limit)) }
                 @for mark in &marks { (mark.draw()) }
             }
             div.times aria-hidden="true" {
@@ -134,6 +137,13 @@ fn chart(timeline: &Timeline, span: &Span, queue: Queue, title: &str) -> Markup 
             }
         }
     }
+}
+
+/// What its heights mean.
+fn scale(longest: Option<u32>, limit: Option<u32>) -> String {
+    let longest = longest.map_or("not read".to_owned(), |n| format!("longest {n}"));
+    let limit = limit.map_or(String::new(), |n| format!(", limit {n} (dashed)"));
+    longest + &limit
 }
 
 /// What a chart shows, for who does not see it.

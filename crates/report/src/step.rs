@@ -2,6 +2,7 @@
 //! kernel decided about it by which evidence.
 
 use overflow_core::{
+    explain::Lang,
     model::time::Nanos,
     text::{duration, style::Tone, values},
     verdict::{Class, Ends, VerdictId},
@@ -94,6 +95,19 @@ pub(crate) fn of_connection(connection: &wire::Connection<'_>) -> Vec<Step> {
         steps.push(synacks_again(nanos(*first), &times));
     }
     steps.sort_by_key(|step| step.t_ns);
+    // What follows from all of it, or from silence, has no time of its own.
+    if let Some(id) = connection.outcome.filter(|id| steps.iter().all(|step| step.id != Some(*id)))
+    {
+        let (title, tone) = (id.label(Lang::En).to_owned(), id.tone());
+        steps.push(Step {
+            t_ns: None,
+            arrows: Vec::new(),
+            title,
+            id: Some(id),
+            tone,
+            facts: Vec::new(),
+        });
+    }
     steps
 }
 
@@ -143,7 +157,7 @@ fn verdict(
     if !again.is_empty() {
         facts.push(("again", times(again)));
     }
-    let title = id.label(overflow_core::explain::Lang::En).to_owned();
+    let title = id.label(Lang::En).to_owned();
     let arrows = arrows(id, again.len() + 1);
     Step { t_ns: Some(t_ns), arrows, title, id: Some(id), tone: id.tone(), facts }
 }
@@ -205,7 +219,7 @@ pub(crate) fn of_handshake(seen: &wire::Handshake<'_>) -> Vec<Step> {
         };
         steps.push(step(Some(reset.t_ns), arrow, title, tone, &[]));
     }
-    let labels = seen.verdicts.iter().map(|id| id.label(overflow_core::explain::Lang::En));
+    let labels = seen.verdicts.iter().map(|id| id.label(Lang::En));
     let labels: Vec<_> = labels.collect();
     let mut facts = vec![("captured", format!("packet {}, {}", seen.packet, seen.place.why))];
     if !labels.is_empty() {

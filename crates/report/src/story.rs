@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use overflow_core::verdict::VerdictId;
+use overflow_core::{explain::Lang, verdict::VerdictId};
 
 use crate::{
     fate::{Fate, Fates},
@@ -101,6 +101,17 @@ impl Stories {
         let mut stories: Vec<_> = self.stories.values().collect();
         stories.sort_by_key(|story| (story.fate, std::cmp::Reverse(story.count)));
         stories
+    }
+}
+
+impl Story {
+    /// What it comes down to, in one label.
+    pub(crate) fn gist(&self) -> &str {
+        match (self.outcome, self.chain.last()) {
+            (Some(outcome), _) => outcome.label(Lang::En),
+            (None, Some(last)) => last,
+            (None, None) => "nothing was seen of its handshake",
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use overflow_core::wire::{self, Line, Lines};
 
 use crate::{
-    fate::Fates,
+    fate::{Fate, Fates},
     page,
     scene::{Fact, Scene},
 };
@@ -105,7 +105,7 @@ pub(crate) struct Scenario {
 pub(crate) struct Summary {
     pub(crate) connections: u64,
     /// Clients that were hurt, and how, where a trace counted them.
-    pub(crate) clients: Option<(u64, Vec<(&'static str, u64)>)>,
+    pub(crate) clients: Option<(u64, Vec<(Fate, u64)>)>,
     pub(crate) disagreements: Option<u64>,
     pub(crate) unaccounted: Option<u64>,
 }
@@ -281,12 +281,12 @@ impl Collector {
         let clients = summary.clients.as_ref().and_then(|clients| {
             let harm = clients.harm.as_ref()?;
             let each = [
-                ("phantom", harm.phantom),
-                ("reset", harm.reset),
-                ("never served", harm.never_served),
-                ("gave up", harm.gave_up),
-                ("still trying", harm.waiting),
-                ("delayed", harm.delayed),
+                (Fate::Phantom, harm.phantom),
+                (Fate::Reset, harm.reset),
+                (Fate::NeverServed, harm.never_served),
+                (Fate::GaveUp, harm.gave_up),
+                (Fate::Waiting, harm.waiting),
+                (Fate::Delayed, harm.delayed),
             ];
             Some((clients.hurt, each.into_iter().filter(|(_, n)| *n > 0).collect()))
         });

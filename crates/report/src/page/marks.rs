@@ -13,7 +13,7 @@ pub(super) fn definitions() -> Markup {
         svg.defs width="0" height="0" aria-hidden="true" focusable="false" {
             symbol id="f-connected" viewBox="0 0 16 16" { circle cx="8" cy="8" r="6" {} }
             symbol id="f-phantom" viewBox="0 0 16 16" {
-                circle.line cx="8" cy="8" r="5.6" stroke-dasharray="2.6 1.8" {}
+                circle.line.dashed cx="8" cy="8" r="5.6" {}
             }
             symbol id="f-reset" viewBox="0 0 16 16" { path.line.thick d="M3.5 3.5 12.5 12.5M12.5 3.5 3.5 12.5" {} }
             symbol id="f-never" viewBox="0 0 16 16" { path d="M2 2h12v12H2z" {} path.hole d="M4.5 8h7" {} }

@@ -15,6 +15,8 @@ use crate::{
 
 /// Kernel decisions that the first screen names.
 const DECISIONS: usize = 3;
+/// Places that stand there at once; the others are behind a click.
+const PLACES: usize = 12;
 
 /// The page in one sentence.
 pub(super) fn headline(run: &Collector) -> String {
@@ -85,23 +87,26 @@ const fn kicker(kind: Kind) -> &'static str {
 }
 
 fn who(run: &Collector, fates: &Fates) -> Markup {
+    // What the summary counted is more than what its connections show.
     let counted = run.summary.as_ref().and_then(|summary| summary.clients.as_ref());
-    html! {
-        @match counted {
-            Some((hurt, each)) if *hurt > 0 => {
-                ul.plain { @for (word, n) in each { li { (n) " " (word) } } }
-            }
-            _ if fates.total() == 0 => "no client was seen",
-            _ => ul.legend {
-                @for (fate, n) in fates.each() {
-                    li {
-                        (marks::mark(fate)) " " b { (n) " " (fate.word()) }
-                        " " span.meaning { (fate.meaning()) }
-                    }
-                }
-            },
+    let each: Vec<_> = match counted {
+        Some((_, hurt)) => {
+            let others = fates.each().filter(|(fate, _)| !fate.is_hurt());
+            hurt.iter().copied().chain(others).collect()
         }
-        @if !run.about.all && run.about.kind == Kind::Trace {
+        None => fates.each().collect(),
+    };
+    html! {
+        @if each.is_empty() { "no client was seen" }
+        ul.legend {
+            @for (fate, n) in each {
+                li {
+                    (marks::mark(fate)) " " b { (n) " " (fate.word()) }
+                    " " span.meaning { (fate.meaning()) }
+                }
+            }
+        }
+        @if !run.about.all && run.about.kind != Kind::Capture {
             p.note { "Healthy handshakes were not watched: " code { "--all" } " does." }
         }
     }
@@ -119,13 +124,13 @@ fn decisions(run: &Collector) -> Markup {
     let mut sums: Vec<_> = sums.into_iter().collect();
     sums.sort_by_key(|(_, (n, _))| std::cmp::Reverse(*n));
     html! {
-        @if sums.is_empty() {
-            @match run.about.kind {
-                Kind::Capture => "packets do not show decisions; what each allows is below",
-                Kind::Prediction if run.scenes.iter().any(|scene| scene.parting.is_some()) => {
-                    "the first decision that differs is below"
-                }
-                Kind::Trace | Kind::Lab | Kind::Prediction => "it refused nothing",
+        @if run.about.kind == Kind::Capture {
+            (looks(run))
+        } @else if sums.is_empty() {
+            @if run.scenes.iter().any(|scene| scene.parting.is_some()) {
+                "the first decision that differs is below"
+            } @else {
+                "it refused nothing"
             }
         } @else {
             ul.plain {
@@ -134,6 +139,23 @@ fn decisions(run: &Collector) -> Markup {
                 }
                 @if sums.len() > DECISIONS { li { "and " (sums.len() - DECISIONS) " other decisions" } }
             }
+        }
+    }
+}
+
+/// What the packets of most connections show.
+fn looks(run: &Collector) -> Markup {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for story in run.scenes.iter().flat_map(Scene::stories) {
+        *sums.entry(story.gist()).or_default() += story.count;
+    }
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    html! {
+        p { "Packets do not show decisions, only what each allows:" }
+        ul.plain {
+            @for (gist, n) in sums.iter().take(DECISIONS) { li { b { (n) " × " (Shown(gist)) } } }
+            @if sums.len() > DECISIONS { li { "and " (sums.len() - DECISIONS) " other patterns" } }
         }
     }
 }
@@ -191,6 +213,7 @@ fn surety(run: &Collector) -> Markup {
             n => a href="#lost" { (n) " lost, see what that means" },
         }
         @match disagreements {
+            Some(0) if run.about.hooks.is_empty() => "; packets, counters and sockets agree",
             Some(0) => "; packets, counters and sockets agree with the tracer",
             Some(n) => { "; " b { "witnesses disagree on " (n) " connections" } },
             None => "",
@@ -203,27 +226,41 @@ fn surety(run: &Collector) -> Markup {
     }
 }
 
-/// Every place with its clients.
+/// Every place with its clients, those where most were hurt first; cells stay in their order.
 pub(super) fn places(run: &Collector) -> Markup {
     let places = run.scenes.iter().enumerate().filter(|(_, scene)| !scene.is_empty());
+    let mut places: Vec<_> = places.collect();
+    if matches!(run.about.kind, Kind::Trace | Kind::Capture) {
+        places.sort_by_key(|(_, scene)| std::cmp::Reverse(scene.fates.hurt()));
+    }
+    let (first, more) = places.split_at(places.len().min(PLACES));
     html! {
         section aria-labelledby="places" {
             h2 id="places" { "Where it happened" }
-            ol.places {
-                @for (n, scene) in places {
-                    li {
-                        div.name {
-                            a href=(format!("#p{n}")) { (Shown(&scene.title)) }
-                            @if let Some(owner) = &scene.owner { span.owner { (Shown(owner)) } }
-                        }
-                        div.clients { (marks::strip(&scene.fates)) p { (scene.fates.words()) } }
-                        div.why { (reason(scene)) }
-                    }
-                }
+            (rows(first))
+            @if !more.is_empty() {
+                details { summary { (more.len()) " more" } (rows(more)) }
             }
             @if run.elsewhere.total() > 0 {
                 p.note {
                     "At listeners for which this page has no room: " (run.elsewhere.words()) "."
+                }
+            }
+        }
+    }
+}
+
+fn rows(places: &[(usize, &Scene)]) -> Markup {
+    html! {
+        ol.places {
+            @for (n, scene) in places {
+                li {
+                    div.name {
+                        a href=(format!("#p{n}")) { (Shown(&scene.title)) }
+                        @if let Some(owner) = &scene.owner { span.owner { (Shown(owner)) } }
+                    }
+                    div.clients { (marks::strip(&scene.fates)) p { (scene.fates.words()) } }
+                    div.why { (reason(scene)) }
                 }
             }
         }
@@ -237,6 +274,8 @@ fn reason(scene: &Scene) -> Markup {
     html! {
         @if let Some((id, n, comparison)) = refusals.first() {
             p { (n) " × " (id.label(Lang::En)) (decided(comparison)) }
+        } @else if let Some(story) = scene.stories().first() {
+            p { (Shown(story.gist())) }
         }
         @if let Some(cause) = cause { p { b { (cause.label) } } }
         @if let Some(parting) = &scene.parting {

@@ -160,10 +160,12 @@ fn settings(scene: &Scene) -> Markup {
         };
     html! {
         @if !scene.sysctls.is_empty() || !scene.counters.is_empty() {
-            h3 { "Settings and counters" }
-            div.two {
-                (rows("Sysctls of its network namespace", "sysctl", "value", &scene.sysctls))
-                (rows("The kernel's counters, nstat names", "counter", "rose by", &scene.counters))
+            details.settings {
+                summary { "Settings and counters" }
+                div.two {
+                    (rows("Sysctls of its network namespace", "sysctl", "value", &scene.sysctls))
+                    (rows("The kernel's counters, nstat names", "counter", "rose by", &scene.counters))
+                }
             }
         }
     }
