@@ -113,12 +113,14 @@ fn has_refusals(timeline: &Timeline, queue: Queue) -> bool {
 
 fn chart(timeline: &Timeline, span: &Span, queue: Queue, title: &str) -> Markup {
     let longest = timeline.steps().filter_map(|(_, step)| queue.length(step)).max();
-    let limit = timeline.steps().filter_map(|(_, step)| step.limit).max();
-    let top = f64::from(longest.max(limit).unwrap_or(1).max(1)) * 1.12;
+    let limits = || timeline.steps().filter_map(|(_, step)| step.limit);
+    let limit = limits().min().zip(limits().max());
+    let highest = limit.map(|(_, highest)| highest);
+    let top = f64::from(longest.max(highest).unwrap_or(1).max(1)) * 1.12;
     let y = |length: u32| TOP + HEIGHT * (1.0 - f64::from(length) / top);
     let marks = marks(timeline, span, queue);
     let refused: u64 = marks.iter().map(|mark| mark.refused.values().sum::<u64>()).sum();
-    let words = words(queue, longest, limit, refused);
+    let words = words(queue, scale(longest, limit), refused);
     html! {
         figure.chart {
             figcaption { b { (queue.name()) } " " span.unit { (queue.unit()) } }
@@ -126,9 +128,7 @@ fn chart(timeline: &Timeline, span: &Span, queue: Queue, title: &str) -> Markup 
                 aria-label=(Shown(&format!("{} of {title}: {words}", queue.name()))) {
                 line.axis x1="0" x2="100%" y1=(TOP + HEIGHT) y2=(TOP + HEIGHT) {}
                 (bars(timeline, span, queue, &y))
-                @if let Some(limit) = limit {
-                    line.limit x1="0" x2="100%" y1=(y(limit)) y2=(y(limit)) {}
-                }
+                (limit_lines(timeline, span, &y))
                 text x="0" y=(TOP - 6.0) { (scale(longest, limit)) }
                 @for mark in &marks { (mark.draw()) }
             }
@@ -140,17 +140,20 @@ fn chart(timeline: &Timeline, span: &Span, queue: Queue, title: &str) -> Markup 
 }
 
 /// What its heights mean.
-fn scale(longest: Option<u32>, limit: Option<u32>) -> String {
+fn scale(longest: Option<u32>, limit: Option<(u32, u32)>) -> String {
     let longest = longest.map_or("not read".to_owned(), |n| format!("longest {n}"));
-    let limit = limit.map_or(String::new(), |n| format!(", limit {n} (dashed)"));
-    longest + &limit
+    match limit {
+        None => longest,
+        Some((lowest, highest)) if lowest == highest => {
+            format!("{longest}, limit {highest} (dashed)")
+        }
+        Some((lowest, highest)) => format!("{longest}, limit {lowest} to {highest} (dashed)"),
+    }
 }
 
 /// What a chart shows, for who does not see it.
-fn words(queue: Queue, longest: Option<u32>, limit: Option<u32>, refused: u64) -> String {
-    let mut words = Vec::new();
-    words.push(longest.map_or("its length was not read".to_owned(), |n| format!("longest {n}")));
-    words.extend(limit.map(|n| format!("limit {n}")));
+fn words(queue: Queue, scale: String, refused: u64) -> String {
+    let mut words = vec![scale];
     if refused > 0 {
         let what = match queue {
             Queue::Accept => "segments refused",
@@ -159,6 +162,22 @@ fn words(queue: Queue, longest: Option<u32>, limit: Option<u32>, refused: u64) -
         words.push(format!("{refused} {what}"));
     }
     words.join(", ")
+}
+
+/// The limit, which `listen()` may have changed, from each time that it was read to the next.
+fn limit_lines(timeline: &Timeline, span: &Span, y: &dyn Fn(u32) -> f64) -> Markup {
+    let mut parts: Vec<(f64, u32)> = Vec::new();
+    for (t, limit) in timeline.steps().filter_map(|(t, step)| Some((t, step.limit?))) {
+        if parts.last().is_none_or(|(_, last)| *last != limit) {
+            parts.push((span.at(t), limit));
+        }
+    }
+    let ends = parts.iter().skip(1).map(|(x, _)| *x).chain([100.0]);
+    html! {
+        @for ((x, limit), end) in parts.iter().zip(ends) {
+            line.limit x1=(percent(*x)) x2=(percent(end)) y1=(px(y(*limit))) y2=(px(y(*limit))) {}
+        }
+    }
 }
 
 /// Solid where it was read, pale until it was read again.

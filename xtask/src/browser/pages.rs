@@ -65,7 +65,7 @@ impl Pages {
         let (_, args) = known.with_context(|| format!("there is no page {name}"))?;
         let path = self.dir.join(format!("{name}.html"));
         let mut command = Command::new(&self.overflow);
-        command.args(*args).arg("--report").arg(&path).current_dir(&self.dir);
+        command.args(*args).arg("--overwrite").arg("--report").arg(&path).current_dir(&self.dir);
         let out = exec::capture_within(&mut command, Duration::from_mins(2))?;
         exec::succeeded(&command, &out)?;
         Ok(path)

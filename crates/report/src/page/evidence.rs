@@ -37,20 +37,25 @@ pub(super) fn section(run: &Collector) -> Markup {
 }
 
 fn hooks(about: &About) -> Markup {
+    let named = about.hooks.values().any(|functions| !functions.is_empty());
     html! {
         @if !about.hooks.is_empty() {
             h3 { "Hooks" }
             div.wide { table {
                 caption { "What of the kernel was observed, and by which means" }
                 thead { tr {
-                    th scope="col" { "hook point" } th scope="col" { "rung" } th scope="col" { "hooks" }
+                    th scope="col" { "hook point" }
+                    th scope="col" { "rung" }
+                    @if named { th scope="col" { "hooks" } }
                 } }
                 tbody {
                     @for ((moment, rung), functions) in &about.hooks {
                         tr {
                             th scope="row" { (Shown(moment)) }
                             td { code { (Shown(rung)) } }
-                            td { @for function in functions { code { (Shown(function)) } " " } }
+                            @if named {
+                                td { @for function in functions { code { (Shown(function)) } " " } }
+                            }
                         }
                     }
                 }

@@ -39,11 +39,7 @@ pub(super) fn definitions() -> Markup {
 /// One client's.
 pub(super) fn mark(fate: Fate) -> Markup {
     let href = format!("#{}", fate.class());
-    html! {
-        svg class=(format!("mark {}", fate.class())) width="16" height="16" aria-hidden="true" focusable="false" {
-            use href=(href) {}
-        }
-    }
+    html! { svg class=(format!("mark {}", fate.class())) aria-hidden="true" { use href=(href) {} } }
 }
 
 /// All clients of a place in order of arrival.
@@ -59,7 +55,12 @@ pub(super) fn strip(fates: &Fates) -> Markup {
     html! {
         @if shown > 0 {
             div.strip role="img" aria-label=(label) {
-                @for fate in &fates.first { (mark(*fate)) }
+                @for fate in &fates.first {
+                    // The strip has the words.
+                    svg class=(format!("mark {}", fate.class())) {
+                        use href=(format!("#{}", fate.class())) {}
+                    }
+                }
                 @if more > 0 { span.more { "+" (more) } }
             }
         }

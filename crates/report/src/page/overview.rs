@@ -221,6 +221,7 @@ fn surety(run: &Collector) -> Markup {
         @match unaccounted {
             Some(0) => "; every rise of the kernel's counters is accounted for",
             Some(n) => { "; " b { (n) " of the kernel's counters unaccounted" } },
+            None if run.about.kind == Kind::Trace => "; the kernel's counters were not compared",
             None => "",
         }
     }

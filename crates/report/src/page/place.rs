@@ -29,7 +29,6 @@ pub(super) fn section(
             @for note in &scene.notes { p.note { (Shown(note)) } }
             @if !stories.is_empty() {
                 h3 { "What happened to its clients" }
-                (marks::strip(&scene.fates))
                 @for (rank, told) in stories.iter().enumerate() {
                     (story(told, rank < diagrams, rank == 0 && n < 4))
                 }
