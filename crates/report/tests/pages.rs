@@ -266,3 +266,35 @@ fn a_trace_in_which_nothing_happened_says_so() {
     let read = read(&page(&[Line::Listener(Listener::new("0.0.0.0:80".into(), 0, 128))]));
     assert!(read.text.contains("Nothing happened to any client that was watched"));
 }
+
+/// A listener that is full, why it is, and counters that do not add up.
+const TRACE: &str = r#"
+{"type":"run","v":1,"tool":"overflow 0.1.0","kernel":"6.12.1","distro":null,"filter":"port 80","all":false,"wall_offset_ns":0,"hooks":[{"moment":"third ACK","rung":"fentry"}],"notes":["not observable here: accept()"]}
+{"type":"cause","v":1,"t_ns":9000000000,"looked_ns":100000000,"netns":7,"listener":"0.0.0.0:80","inode":9,"recv_q":129,"send_q":128,"syn_recv":3,"full_ns":2000000000,"owner":null,"causes":[{"id":"cause.stopped","evidence":["nginx (pid 10) was stopped by a signal"],"values":{"pid":10},"advice":"continue it: kill -CONT 10"}],"ruled_out":{"cause.flood":"no SYN cookie was sent"},"unknown":{"cause.memory":"the control group cannot be read"},"unread":["/proc/11/stack: permission denied"]}
+{"type":"loss","v":1,"what":"records that found the ring full","count":5,"meaning":"Some events are missing."}
+{"type":"audit","v":1,"netns":7,"appeared":false,"unaccounted":2,"counters":{"ListenOverflows":{"rose":9,"told":6,"left_out":0,"lost":1,"unwatched":0,"unaccounted":2,"why":["1 of records that found the ring full"]}}}
+{"type":"summary","v":1,"connections":6,"verdicts":{},"clients":{"hurt":6,"delayed":0,"delayed_below_s":{},"longest_delay_ns":0,"never_served":0,"gave_up":0,"reset":0,"phantom":6,"waiting":0},"lost":5,"unaccounted":2}
+"#;
+
+#[test]
+fn causes_losses_and_the_audit_have_their_place() {
+    let read = read(&page(&lines(TRACE.trim())));
+    for words in [
+        "6 clients were hurt",
+        "6 phantom",
+        "Recv-Q 129 of 128, full for 2.0\u{a0}s at least",
+        "nginx (pid 10) was stopped by a signal",
+        "continue it: kill -CONT 10",
+        "no SYN cookie was sent",
+        "the control group cannot be read",
+        "/proc/11/stack: permission denied",
+        "not observable here: accept()",
+        "records that found the ring full",
+        "Some events are missing.",
+        "1 of records that found the ring full",
+        " of the kernel's counters unaccounted",
+        "Healthy handshakes were not watched: ",
+    ] {
+        assert!(read.text.contains(words), "{words}: {}", read.text);
+    }
+}

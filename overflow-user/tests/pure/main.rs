@@ -8,6 +8,7 @@ mod model_ground_truth;
 mod openers;
 mod pcap;
 mod replay_hostile;
+mod report;
 mod sink;
 mod sockets;
 #[path = "../support/mod.rs"]

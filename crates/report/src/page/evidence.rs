@@ -13,6 +13,12 @@ pub(super) fn section(run: &Collector) -> Markup {
         section aria-labelledby="evidence" {
             h2 id="evidence" { "How this was seen" }
             @for note in &run.about.notes { p.note { (Shown(note)) } }
+            @if run.about.kind == Kind::Prediction {
+                p.note {
+                    "By a model of the kernel's code, which is checked against measured kernels. "
+                    "Nothing was run or traced."
+                }
+            }
             (scenarios(&run.scenarios))
             (hooks(&run.about))
             (losses(run))

@@ -28,11 +28,11 @@ pub(super) fn headline(run: &Collector) -> String {
         (_, 1) => "was",
         _ => "were",
     };
-    if run.scenes.iter().any(|scene| scene.parting.is_some()) {
-        let parting =
-            |scene: &&Scene| scene.parting.as_ref().is_some_and(|p| p.connection.is_some());
-        let (apart, of) = (run.scenes.iter().filter(parting).count(), run.scenes.len());
-        return format!("Two kernels part in {apart} of {of} cells");
+    let partings: Vec<_> = run.scenes.iter().filter_map(|scene| scene.parting.as_ref()).collect();
+    if let Some(first) = partings.first() {
+        let apart = partings.iter().filter(|parting| parting.connection.is_some()).count();
+        let both = first.kernels.join(" and ");
+        return format!("{both} part in {apart} of {} cells", partings.len());
     }
     match (total, hurt) {
         (0, 0) => "Nothing happened to any client that was watched".to_owned(),
@@ -66,11 +66,13 @@ pub(super) fn header(run: &Collector, headline: &str) -> Markup {
         header {
             p.kicker { (kicker(run.about.kind)) }
             h1 { (Shown(headline)) }
-            dl.answers {
-                div { dt { "Who" } dd { (who(run, &fates)) } }
-                div { dt { "What the kernel did" } dd { (decisions(run)) } }
-                div { dt { "Why" } dd { (why(run)) } }
-                div { dt { "How sure" } dd { (surety(run)) } }
+            @if run.scenes.iter().all(|scene| scene.parting.is_none()) {
+                dl.answers {
+                    div { dt { "Who" } dd { (who(run, &fates)) } }
+                    div { dt { "What the kernel did" } dd { (decisions(run)) } }
+                    div { dt { "Why" } dd { (why(run)) } }
+                    div { dt { "How sure" } dd { (surety(run)) } }
+                }
             }
             (facts(&run.about.facts))
         }
@@ -127,11 +129,7 @@ fn decisions(run: &Collector) -> Markup {
         @if run.about.kind == Kind::Capture {
             (looks(run))
         } @else if sums.is_empty() {
-            @if run.scenes.iter().any(|scene| scene.parting.is_some()) {
-                "the first decision that differs is below"
-            } @else {
-                "it refused nothing"
-            }
+            "it refused nothing"
         } @else {
             ul.plain {
                 @for (id, (n, comparison)) in sums.iter().take(DECISIONS) {
@@ -280,11 +278,20 @@ fn reason(scene: &Scene) -> Markup {
         }
         @if let Some(cause) = cause { p { b { (cause.label) } } }
         @if let Some(parting) = &scene.parting {
-            p {
-                @match &parting.connection {
-                    Some(connection) => { "they part at " (Shown(connection)) },
-                    None => "they decide alike",
+            @match &parting.connection {
+                Some(connection) => {
+                    p { "they part at " (Shown(connection)) ":" }
+                    @for (kernel, step) in parting.kernels.iter().zip(&parting.steps) {
+                        p {
+                            (Shown(kernel)) ": "
+                            @match step {
+                                Some(step) => b { (Shown(&step.title)) },
+                                None => "nothing more happens",
+                            }
+                        }
+                    }
                 }
+                None => p { "they decide alike" },
             }
         }
     }
