@@ -50,7 +50,7 @@ enum Step {
     ClippyEbpf,
     /// The product's library, built without the laboratory
     Product,
-    /// The pure part of the tool, built for a target that has no system
+    /// The pure parts of the tool, built for a target that has no system
     Wasm,
     /// Unit tests and recorded events
     Unit,
@@ -242,11 +242,13 @@ fn product() -> Result<Checks> {
     )
 }
 
-/// overflow-core takes no input but its arguments: it builds where there is no kernel to ask.
+/// overflow-core and overflow-report take no input but their arguments: they build where there is no
+/// kernel to ask.
 fn wasm() -> Result<Checks> {
     lint(
         workspace::cargo()
             .args(["build", "--quiet", "--package", "overflow-core"])
+            .args(["--package", "overflow-report"])
             .args(["--target", setup::PURE_TARGET]),
     )
 }
