@@ -53,11 +53,11 @@ impl Arrow {
         Self { dropped: true, ..self }
     }
 
-    fn times(mut self, n: usize) -> Self {
-        if n > 1 {
-            self.name += &format!(" ×{n}");
+    fn times(self, n: usize) -> Self {
+        if n < 2 {
+            return self;
         }
-        self
+        Self { name: format!("{} ×{n}", self.name), ..self }
     }
 }
 

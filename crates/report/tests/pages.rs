@@ -31,7 +31,9 @@ fn lines(text: &str) -> Vec<Line<'_>> {
 
 fn page(lines: &[Line<'_>]) -> String {
     let mut run = Collector::default();
-    lines.iter().for_each(|line| run.line(line).unwrap());
+    for line in lines {
+        run.line(line).unwrap();
+    }
     run.page()
 }
 
@@ -148,7 +150,8 @@ fn named(name: &str, n: u32) -> [Line<'_>; 2] {
         socket_activated: false,
         called_listen: false,
     };
-    let client = SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 4000));
+    let [_, _, high, low] = n.to_be_bytes();
+    let client = SocketAddr::from(([10, 0, high, low], 4000));
     let server = SocketAddr::from(([10, 7, 0, 1], 80));
     let event = Event {
         v: 1,

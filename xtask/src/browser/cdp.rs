@@ -58,18 +58,18 @@ impl Browser {
         });
         let mut browser =
             Self { child, requests, messages, next_id: 0, session: None, events: Vec::new() };
-        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}))?;
+        let target = browser.call("Target.createTarget", &json!({"url": "about:blank"}))?;
         let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let attached = browser.call("Target.attachToTarget", attach)?;
+        let attached = browser.call("Target.attachToTarget", &attach)?;
         browser.session = attached["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page", "Runtime", "Log", "Network", "Accessibility"] {
-            browser.call(&format!("{domain}.enable"), json!({}))?;
+            browser.call(&format!("{domain}.enable"), &json!({}))?;
         }
         Ok(browser)
     }
 
     /// Calls a method; its result.
-    pub(super) fn call(&mut self, method: &str, params: Value) -> Result<Value> {
+    pub(super) fn call(&mut self, method: &str, params: &Value) -> Result<Value> {
         self.next_id += 1;
         let id = self.next_id;
         let mut request = json!({"id": id, "method": method, "params": params});
@@ -90,7 +90,7 @@ impl Browser {
     pub(super) fn open(&mut self, page: &Path) -> Result<Vec<Value>> {
         self.events.clear();
         let url = format!("file://{}", page.display());
-        self.call("Page.navigate", json!({"url": url}))?;
+        self.call("Page.navigate", &json!({"url": url}))?;
         let loaded = |message: &Value| message["method"] == "Page.loadEventFired";
         if !self.events.iter().any(loaded) {
             self.wait("loading a page", loaded)?;
@@ -104,7 +104,7 @@ impl Browser {
     /// The value of an expression in the page, once it has one.
     pub(super) fn evaluate(&mut self, expression: &str) -> Result<Value> {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let mut answer = self.call("Runtime.evaluate", params)?;
+        let mut answer = self.call("Runtime.evaluate", &params)?;
         if let Some(exception) = answer.get("exceptionDetails") {
             bail!("the page's probe failed: {exception}");
         }
@@ -130,7 +130,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.call("Browser.close", json!({}));
+        let _ = self.call("Browser.close", &json!({}));
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

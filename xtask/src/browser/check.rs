@@ -40,10 +40,10 @@ impl Look {
     pub(super) fn set(self, browser: &mut Browser, height: u32) -> Result<()> {
         let size =
             json!({"width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": false});
-        browser.call("Emulation.setDeviceMetricsOverride", size)?;
+        browser.call("Emulation.setDeviceMetricsOverride", &size)?;
         let scheme = if self.dark { "dark" } else { "light" };
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
-        browser.call("Emulation.setEmulatedMedia", json!({"features": features}))?;
+        browser.call("Emulation.setEmulatedMedia", &json!({"features": features}))?;
         Ok(())
     }
 }
@@ -73,10 +73,10 @@ fn told(events: &[Value]) -> Vec<String> {
         let params = &event["params"];
         match event["method"].as_str() {
             Some("Log.entryAdded") => {
-                faults.push(format!("the browser says: {}", params["entry"]["text"]))
+                faults.push(format!("the browser says: {}", params["entry"]["text"]));
             }
             Some("Runtime.consoleAPICalled") => {
-                faults.push(format!("its console says: {}", params["args"]))
+                faults.push(format!("its console says: {}", params["args"]));
             }
             Some("Runtime.exceptionThrown") => {
                 faults.push(format!("its script failed: {}", params["exceptionDetails"]["text"]));
@@ -103,7 +103,7 @@ fn keyboard(browser: &mut Browser) -> Result<Vec<String>> {
         for kind in ["rawKeyDown", "keyUp"] {
             let key =
                 json!({"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9});
-            browser.call("Input.dispatchKeyEvent", key)?;
+            browser.call("Input.dispatchKeyEvent", &key)?;
         }
         reached.push(browser.evaluate(&format!("{shown}.indexOf(document.activeElement)"))?);
     }
@@ -121,7 +121,7 @@ fn keyboard(browser: &mut Browser) -> Result<Vec<String>> {
 
 /// Names, as the browser hands them to a screen reader.
 fn names(browser: &mut Browser) -> Result<Vec<String>> {
-    let tree = browser.call("Accessibility.getFullAXTree", json!({}))?;
+    let tree = browser.call("Accessibility.getFullAXTree", &json!({}))?;
     let nodes = tree["nodes"].as_array().context("it has no accessibility tree")?;
     let mut faults = Vec::new();
     let mut named = 0;
@@ -143,7 +143,7 @@ fn names(browser: &mut Browser) -> Result<Vec<String>> {
 
 /// Whether it can be printed.
 fn print(browser: &mut Browser) -> Result<Vec<String>> {
-    let printed = browser.call("Page.printToPDF", json!({"preferCSSPageSize": true}))?;
+    let printed = browser.call("Page.printToPDF", &json!({"preferCSSPageSize": true}))?;
     let whole = printed["data"].as_str().is_some_and(|data| data.len() > 10_000);
     Ok(if whole { Vec::new() } else { vec!["it prints next to nothing".to_owned()] })
 }

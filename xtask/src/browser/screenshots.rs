@@ -72,7 +72,7 @@ fn draw(
         let whole = whole.as_u64().unwrap_or_default().min(TALLEST);
         look.set(browser, u32::try_from(whole)?)?;
     }
-    let drawn = browser.call("Page.captureScreenshot", json!({"format": "png"}))?;
+    let drawn = browser.call("Page.captureScreenshot", &json!({"format": "png"}))?;
     let Some(bytes) = drawn["data"].as_str().and_then(from_base64) else {
         bail!("the browser gave no picture of {}", page.display());
     };

@@ -41,15 +41,14 @@ impl Collector {
             },
             disagreement: line.disagreement.as_ref().map(ToString::to_string),
         };
-        let (place, title) = match &line.run {
-            Some(run) => (Place::Run(run.to_string()), run.to_string()),
-            None => {
-                let server = || line.server.to_string();
-                let listener = line.listener.as_ref().map_or_else(server, ToString::to_string);
-                let group = line.reuseport_group;
-                let title = place_title(&listener, line.inode, group);
-                (Place::listener(line.netns, &listener, line.inode, group), title)
-            }
+        let (place, title) = if let Some(run) = &line.run {
+            (Place::Run(run.to_string()), run.to_string())
+        } else {
+            let server = || line.server.to_string();
+            let listener = line.listener.as_ref().map_or_else(server, ToString::to_string);
+            let group = line.reuseport_group;
+            let title = place_title(&listener, line.inode, group);
+            (Place::listener(line.netns, &listener, line.inode, group), title)
         };
         let Some(scene) = self.scene(place, || title) else {
             self.elsewhere.add(fate);
@@ -121,18 +120,17 @@ fn place_title(listener: &str, inode: Option<u64>, group: Option<usize>) -> Stri
 
 /// Who holds a listener, in words.
 pub(super) fn owner(owner: &wire::Owner<'_>) -> String {
-    let mut words = format!("{} (pid {})", owner.comm, owner.pid);
+    let mut words = vec![format!("{} (pid {})", owner.comm, owner.pid)];
     if owner.pids.len() > 1 {
-        words += &format!(" and {} more", owner.pids.len() - 1);
+        words.push(format!("and {} more", owner.pids.len() - 1));
     }
-    let kept_by = [&owner.unit, &owner.container, &owner.pod];
-    if let Some(kept_by) = kept_by.into_iter().flatten().next() {
-        words += &format!(", {kept_by}");
-    }
+    let kept_by = [("unit", &owner.unit), ("container", &owner.container), ("pod", &owner.pod)];
+    let kept_by = kept_by.into_iter().find_map(|(what, name)| Some((what, name.as_ref()?)));
+    words.extend(kept_by.map(|(what, name)| format!("in {what} {name}")));
     if owner.called_listen {
-        words += ", who called listen()";
+        words.push("who called listen()".to_owned());
     }
-    words
+    words.join(", ")
 }
 
 /// What both ends have of it, and what the witnesses of the lab say.

@@ -20,7 +20,7 @@ impl Collector {
     pub fn prediction(&mut self, line: &Line<'_>) {
         self.about.kind = Kind::Prediction;
         self.about.all = true;
-        self.about.tool = overflow_core::wire::TOOL.to_owned();
+        overflow_core::wire::TOOL.clone_into(&mut self.about.tool);
         match line {
             Line::Prediction(prediction) => self.predicted(prediction),
             Line::PredictionSummary(summary) => self.predicted_in_sum(summary),
