@@ -102,7 +102,7 @@ impl Fate {
         match self {
             Self::Phantom => "the client believes it is connected, the server has no socket",
             Self::Reset => "the server answered with RST",
-            Self::NeverServed => "none of its SYNs was taken, and it stopped trying",
+            Self::NeverServed => "none of its SYNs was taken",
             Self::GaveUp => "it closed before the server had taken the connection",
             Self::Waiting => "refused so far, and still being tried",
             Self::Delayed => "refused at first, let in later",

@@ -31,7 +31,9 @@ pub(super) fn headline(run: &Collector) -> String {
     let partings: Vec<_> = run.scenes.iter().filter_map(|scene| scene.parting.as_ref()).collect();
     if let Some(first) = partings.first() {
         let apart = partings.iter().filter(|parting| parting.connection.is_some()).count();
-        let both = first.kernels.join(" and ");
+        // A name may stand for several kernels, and each pair has its cells.
+        let one_pair = partings.iter().all(|parting| parting.kernels == first.kernels);
+        let both = if one_pair { first.kernels.join(" and ") } else { "The kernels".to_owned() };
         return format!("{both} part in {apart} of {} cells", partings.len());
     }
     match (total, hurt) {
@@ -89,14 +91,15 @@ const fn kicker(kind: Kind) -> &'static str {
 }
 
 fn who(run: &Collector, fates: &Fates) -> Markup {
-    // What the summary counted is more than what its connections show.
+    // The summary knows of clients whose connections were not told, as with aggregates alone. Where
+    // all were told, they are called here what they are called below.
     let counted = run.summary.as_ref().and_then(|summary| summary.clients.as_ref());
     let each: Vec<_> = match counted {
-        Some((_, hurt)) => {
+        Some((total, hurt)) if *total != fates.hurt() => {
             let others = fates.each().filter(|(fate, _)| !fate.is_hurt());
             hurt.iter().copied().chain(others).collect()
         }
-        None => fates.each().collect(),
+        _ => fates.each().collect(),
     };
     html! {
         @if each.is_empty() { "no client was seen" }
