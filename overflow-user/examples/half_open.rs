@@ -12,7 +12,7 @@ use overflow_core::{
     listeners::Inventory,
     recording::{Frame, Header},
 };
-use overflow_host::recordings::{self, Existing};
+use overflow_host::{files::Existing, recordings};
 
 const SECOND: u64 = 1_000_000_000;
 /// SYNs each second.

@@ -3,6 +3,7 @@
 mod apt;
 mod artifacts;
 mod bench;
+mod browser;
 mod btf;
 mod cases;
 mod exec;
@@ -92,6 +93,10 @@ enum Verb {
     #[command(after_help = "Examples:\n  cargo xtask fuzz\n  cargo xtask fuzz --seconds 3600\n  \
         cargo xtask fuzz --targets cgroup,packet --runs 10000000")]
     Fuzz(fuzz::FuzzArgs),
+    /// Draw the pictures of docs/images
+    #[command(after_help = "Examples:\n  cargo xtask screenshots\n  \
+        cargo xtask screenshots --all")]
+    Screenshots(browser::ScreenshotArgs),
     /// Write what real kernels' BTF says of the fields that overflow reads, as test data
     #[command(after_help = "Examples:\n  cargo xtask btf-excerpt 5.10.223-1 6.12\n  \
         cargo xtask btf-excerpt --arch arm64 6.12")]
@@ -116,6 +121,7 @@ fn main() -> ExitCode {
         Verb::GroundTruth(args) => ground_truth::ground_truth(&args),
         Verb::Matrix(args) => matrix::matrix(&args),
         Verb::Bench(args) => bench::bench(&args),
+        Verb::Screenshots(args) => browser::screenshots(&args),
         Verb::Cases(args) => cases::cases(&args),
         Verb::Storm(args) => storm::storm(&args),
         Verb::Soak(args) => soak::soak(&args),

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    artifacts, cases, exec, fuzz,
+    artifacts, browser, cases, exec, fuzz,
     kernels::{self, Kernels},
     labtest, live, matrix,
     needs::{Here, Needs},
@@ -50,12 +50,14 @@ enum Step {
     ClippyEbpf,
     /// The product's library, built without the laboratory
     Product,
-    /// The pure part of the tool, built for a target that has no system
+    /// The pure parts of the tool, built for a target that has no system
     Wasm,
     /// Unit tests and recorded events
     Unit,
     /// Every decoder under libFuzzer for two seconds each
     Fuzz,
+    /// The pages of --report in headless Chromium
+    Browser,
     /// The lab on this kernel
     Native,
     /// The lab on Debian kernels in QEMU
@@ -173,6 +175,7 @@ impl Step {
             | Self::Wasm
             | Self::Unit
             | Self::Fuzz
+            | Self::Browser
             | Self::Native => false,
         }
     }
@@ -190,6 +193,7 @@ fn run(step: Step, args: &TestArgs, here: &dyn Needs) -> Result<Checks> {
         Step::Wasm => wasm(),
         Step::Unit => unit(here),
         Step::Fuzz => fuzz::check(),
+        Step::Browser => browser::check(here),
         Step::Native => labtest::native(&artifacts::overflow()?, here),
         Step::Vm => vms(args),
         Step::Live => live::check(kernel(args)),
@@ -254,11 +258,13 @@ fn product() -> Result<Checks> {
     )
 }
 
-/// overflow-core takes no input but its arguments: it builds where there is no kernel to ask.
+/// overflow-core and overflow-report take no input but their arguments: they build where there is no
+/// kernel to ask.
 fn wasm() -> Result<Checks> {
     lint(
         workspace::cargo()
             .args(["build", "--quiet", "--package", "overflow-core"])
+            .args(["--package", "overflow-report"])
             .args(["--target", setup::PURE_TARGET]),
     )
 }

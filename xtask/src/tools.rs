@@ -38,6 +38,8 @@ pub const LZ4: Tool = Tool { program: "lz4", package: "lz4" };
 pub const TSHARK: Tool = Tool { program: "tshark", package: "tshark" };
 /// Sets what a device does with segments: a test has it hand them on in lists.
 pub const ETHTOOL: Tool = Tool { program: "ethtool", package: "ethtool" };
+/// Draws the pages of `--report`.
+pub const CHROMIUM: Tool = Tool { program: "chromium", package: "chromium" };
 /// Reads BTF.
 pub const BPFTOOL: Tool = Tool { program: "bpftool", package: "bpftool" };
 /// Links host programs; rustc calls it.

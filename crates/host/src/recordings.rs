@@ -1,64 +1,15 @@
 //! Files of recordings.
 
-use std::{
-    fs::{self, File, OpenOptions, Permissions},
-    io,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::Path,
-};
+use std::{fs::File, io, path::Path};
 
 use overflow_core::recording::{Header, RecordError, Recorder, Recording};
 
-/// Read and write, for the owner.
-const OWNER_ONLY: u32 = 0o600;
-
-/// What to do where a recording is to be written and a file is already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// It stays, and there is no recording.
-    Kept,
-    /// It is replaced.
-    Overwritten,
-}
+use crate::files::{self, Existing};
 
 /// Starts a recording in a file of its own. The file is for its owner only, since it holds kernel
-/// addresses and the addresses of clients, whoever could read the one that is overwritten. What is
-/// no regular file, such as a pipe, is written to as it is.
+/// addresses and the addresses of clients, whoever could read the one that is overwritten.
 pub fn create(path: &Path, existing: Existing, header: &Header) -> io::Result<Recorder<File>> {
-    may_create(path, existing)?;
-    let mut options = OpenOptions::new();
-    options.write(true).mode(OWNER_ONLY);
-    let file = match options.clone().create_new(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let file = options.open(path)?;
-            if file.metadata()?.is_file() {
-                // It may have come about just now.
-                if existing == Existing::Kept {
-                    return Err(exists());
-                }
-                file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
-                file.set_len(0)?;
-            }
-            file
-        }
-        opened => opened?,
-    };
-    Recorder::new(file, header)
-}
-
-/// Fails if there is a file that is to stay: nobody should wait for a recording that cannot be written.
-pub fn may_create(path: &Path, existing: Existing) -> io::Result<()> {
-    match (fs::metadata(path), existing) {
-        (Ok(metadata), Existing::Kept) if metadata.is_file() => Err(exists()),
-        _ => Ok(()),
-    }
-}
-
-fn exists() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "the file exists; give another name, or --overwrite to replace it",
-    )
+    Recorder::new(files::create(path, existing)?, header)
 }
 
 /// Opens a recording's file and reads nothing of it.
@@ -73,7 +24,7 @@ pub fn open(path: &Path) -> Result<Recording<File>, RecordError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{env, process};
+    use std::{env, fs, fs::Permissions, os::unix::fs::PermissionsExt as _, process};
 
     use super::*;
 

@@ -16,6 +16,7 @@ mod narrow;
 mod pcap;
 mod predict;
 mod replay;
+mod report;
 mod server;
 mod style;
 mod top;

@@ -9,10 +9,14 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 
-use super::trace::{self, Confining, View};
+use super::{
+    report::ReportArgs,
+    trace::{self, Confining, View},
+};
 use overflow::{
     confine::Needs,
     pipeline::{Moment, Options, Window, report_losses},
+    sink::page::Page,
 };
 use overflow_core::{
     listeners::Inventory,
@@ -29,6 +33,7 @@ use overflow_core::{
 #[command(after_help = "\
 Examples:
   overflow replay run.rec
+  overflow replay run.rec --report run.html
   overflow replay run.rec --output json -P 443
   overflow replay run.rec --summary 1 --netns web
   overflow replay run.rec --since 18:02:21 --until 18:03
@@ -50,6 +55,8 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     until: Option<Moment>,
     #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
     confining: Confining,
 }
 
@@ -59,6 +66,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     } else {
         Box::new(overflow_host::recordings::file(&args.file)?)
     };
+    let page = args.report.create()?;
     // Everything from here on depends on bytes that anybody may have written.
     args.confining.confine(&Needs::default())?;
     let mut recording = Recording::read(&args.file, file)?;
@@ -68,7 +76,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode> {
     let terminal = stdout.is_terminal();
     let out = BufWriter::with_capacity(1 << 16, stdout.lock());
     let header = recording.header().clone();
-    let sinks = vec![args.view.sink(out, terminal)];
+    let mut sinks = vec![args.view.sink(out, terminal)];
+    if let Some(page) = page {
+        sinks.push(Box::new(Page::new(page)));
+    }
     let window = Window { since: args.since, until: args.until };
     let options = Options { window, ..args.view.options(filter) };
     let mut engine = trace::engine(options, sinks, &header)?;

@@ -23,8 +23,9 @@ use super::{
     listeners,
     metrics::{Measured, Shared, tests::pages},
     otlp::Exported,
+    page::Page,
     top::{Action, Shared as SharedTop, Top, TopSink},
-    trace::{JsonLines, Opening, Sink, TraceText},
+    trace::{Opening, Sink, TraceLines, TraceText},
 };
 use crate::{
     export::{Outbox, Settings, Signal},
@@ -45,7 +46,7 @@ use overflow_core::{
 };
 
 /// What hides, turns, moves or ends something, and what only stands there.
-const PIECES: [&str; 24] = [
+const PIECES: [&str; 26] = [
     "\x1b[2J",
     "\x1b]0;title\x07",
     "\x1b[31m",
@@ -70,6 +71,8 @@ const PIECES: [&str; 24] = [
     "höher",
     "漢",
     "} \\x2d 1",
+    "<script>",
+    "' onload=\"x",
 ];
 const NETNS: u32 = 7;
 const SECOND: u64 = 1_000_000_000;
@@ -242,6 +245,7 @@ fn no_name_moves_the_cursor() {
         let summary = (round % 3 == 0).then_some(1);
         let options = Options { all: rng.bool(), summary, handshakes: true, ..Options::default() };
         let (text, json, after_top) = (Kept::default(), Kept::default(), Kept::default());
+        let page = Kept::default();
         let numbers = Shared::default();
         let kernel = kernels::by_name("6.12").ok();
         let top = SharedTop::new(Top::new(
@@ -254,7 +258,8 @@ fn no_name_moves_the_cursor() {
         let (outbox, mut sent) = Outbox::kept();
         let sinks: Vec<Box<dyn Sink>> = vec![
             Box::new(TraceText::new(text.clone(), look(&mut rng))),
-            Box::new(JsonLines::new(json.clone())),
+            Box::new(TraceLines::json(json.clone())),
+            Box::new(Page::new(page.clone())),
             Box::new(Measured::new(numbers.clone())),
             Box::new(TopSink::new(top.clone(), after_top.clone(), look(&mut rng), || {})),
             Box::new(Exported::new(&settings, outbox, "host".to_owned(), Box::new(|| 0))),
@@ -263,6 +268,9 @@ fn no_name_moves_the_cursor() {
         played(&header, frames, options, sinks);
         harmless("text", &text.text());
         harmless("top's summary", &after_top.text());
+        let page = page.text();
+        harmless("page", &page);
+        assert!(page.ends_with("</html>"));
         for page in pages(&numbers) {
             harmless("metrics", &page);
         }

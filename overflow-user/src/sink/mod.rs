@@ -1,4 +1,4 @@
-//! What a live trace finds, as text, JSON lines, metrics, OTLP, or on a screen.
+//! What a live trace finds, as text, JSON lines, a page, metrics, OTLP, or on a screen.
 
 pub mod trace;
 mod audit_text;
@@ -10,6 +10,7 @@ pub mod why;
 mod trace_text;
 pub mod metrics;
 pub mod otlp;
+pub mod page;
 pub mod top;
 #[cfg(test)]
 mod hostile;

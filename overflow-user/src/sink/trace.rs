@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, io, net::SocketAddr};
 
-pub use super::{trace_json::JsonLines, trace_text::TraceText};
+pub use super::{trace_json::TraceLines, trace_text::TraceText};
 use crate::pipeline::Filter;
 pub use overflow_core::aggregates::{Full, Waits};
 use overflow_core::{

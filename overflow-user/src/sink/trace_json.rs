@@ -1,4 +1,4 @@
-//! A live trace as JSON lines: the kinds of `docs/events.md`, with what only tracing knows added.
+//! A live trace as lines, JSON or not yet: the kinds of `docs/events.md`, with what only tracing knows added.
 
 use std::{
     borrow::Cow,
@@ -22,29 +22,39 @@ use overflow_core::{
     hook_point,
     listeners::Listener,
     loss::Loss,
-    wire::{self, Counts, Line},
+    wire::{self, Counts, Line, Lines},
 };
 
-/// Prints JSON lines.
+/// Makes lines of messages.
 #[derive(Debug)]
-pub struct JsonLines<W> {
-    out: W,
-    /// Where a line is made.
-    buffer: Vec<u8>,
+pub struct TraceLines<L> {
+    to: L,
     /// Whether only aggregates are shown.
     aggregates_only: bool,
     /// How much the audit left unaccounted when that was last printed.
     unaccounted: u64,
 }
 
-impl<W: Write> JsonLines<W> {
-    /// Lines to `out`, each written whole.
-    pub fn new(out: W) -> Self {
-        Self { out, buffer: Vec::new(), aggregates_only: false, unaccounted: 0 }
+impl<W: Write> TraceLines<wire::Json<W>> {
+    /// As JSON to `out`, each written whole.
+    pub fn json(out: W) -> Self {
+        Self::new(wire::Json::new(out))
+    }
+}
+
+impl<L: Lines> TraceLines<L> {
+    /// To whatever takes lines.
+    pub fn new(to: L) -> Self {
+        Self { to, aggregates_only: false, unaccounted: 0 }
+    }
+
+    /// What has taken them.
+    pub(super) fn to(&self) -> &L {
+        &self.to
     }
 
     fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
-        wire::line_in(&mut self.out, &mut self.buffer, line)
+        self.to.line(line)
     }
 
     /// While the trace is at work only what is unaccounted is worth a line, each time it grows.
@@ -101,11 +111,11 @@ impl<W: Write> JsonLines<W> {
             unaccounted: closing.audit.map(unaccounted),
             agree: None,
         }))?;
-        self.out.flush()
+        self.to.flush()
     }
 }
 
-impl<W: Write> Sink for JsonLines<W> {
+impl<L: Lines> Sink for TraceLines<L> {
     fn handle(&mut self, message: Message<'_>) -> io::Result<()> {
         match message {
             Message::Open(opening) => {
@@ -124,7 +134,7 @@ impl<W: Write> Sink for JsonLines<W> {
             // The summary has the count of what was not shown.
             Message::Suppressed(_) | Message::Second(_) | Message::Ending(_) => Ok(()),
             Message::Close(closing) => self.close(closing),
-            Message::Flush => self.out.flush(),
+            Message::Flush => self.to.flush(),
         }
     }
 

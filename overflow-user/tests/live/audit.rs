@@ -11,7 +11,7 @@ use std::{
 
 use overflow_common::Path;
 use overflow_core::recording::{Frame, Recording};
-use overflow_host::recordings::{self, Existing};
+use overflow_host::{files::Existing, recordings};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 

@@ -10,6 +10,7 @@ mod openers;
 mod pcap;
 mod replay_hostile;
 mod replay_part;
+mod report;
 mod sink;
 mod sockets;
 #[path = "../support/mod.rs"]

@@ -18,7 +18,7 @@ use std::{
 use fastrand::Rng;
 use overflow::{
     pipeline::{Engine, Options},
-    sink::trace::{JsonLines, Opening, Sink, TraceText},
+    sink::trace::{Opening, Sink, TraceLines, TraceText},
 };
 use overflow_common::{Kind, RawEvent, Signature, Socket, Tally};
 use overflow_core::{
@@ -30,7 +30,7 @@ use overflow_core::{
     text::{style, untrusted::is_harmless},
     verdict::VerdictId,
 };
-use overflow_host::recordings::{self, Existing};
+use overflow_host::{files::Existing, recordings};
 use serde_json::Value;
 
 use crate::support::connections::{Reported, assert_consistent, connections};
@@ -102,7 +102,7 @@ fn whole() -> (Header, Vec<Frame>) {
 
 /// Everything that is reported of these frames, a JSON object a line.
 fn play(header: &Header, frames: impl IntoIterator<Item = Frame>, options: Options) -> Vec<Value> {
-    let text = shown_by(header, frames, options, |out| Box::new(JsonLines::new(out)));
+    let text = shown_by(header, frames, options, |out| Box::new(TraceLines::json(out)));
     text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, io, io::Write, rc::Rc};
 
 use overflow::{
     pipeline::{Engine, Filter, Options},
-    sink::trace::{JsonLines, Opening, Sink, TraceText},
+    sink::trace::{Opening, Sink, TraceLines, TraceText},
 };
 use overflow_common::{Kind, Path, Queue, RawEvent, Rung, Signature, Socket, Tally, valid};
 use overflow_core::{
@@ -70,7 +70,7 @@ fn lines(
 ) -> BTreeMap<String, Vec<Value>> {
     let root = schema::shipped();
     let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for line in shown(frames, options, |out| Box::new(JsonLines::new(out))).lines() {
+    for line in shown(frames, options, |out| Box::new(TraceLines::json(out))).lines() {
         let value: Value = serde_json::from_str(line).unwrap();
         schema::check(&root, &root, &value).unwrap_or_else(|e| panic!("{line}: {e}"));
         found.entry(value["type"].as_str().unwrap().to_owned()).or_default().push(value);

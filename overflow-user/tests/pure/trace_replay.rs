@@ -14,7 +14,7 @@ use overflow_core::{
     recording::{Frame, Header},
     wire::Line,
 };
-use overflow_host::recordings::{self, Existing};
+use overflow_host::{files::Existing, recordings};
 
 use crate::{expect, support::schema};
 

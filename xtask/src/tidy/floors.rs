@@ -9,9 +9,17 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("overflow-core", &["overflow-common"]),
     ("overflow-host", &["overflow-common", "overflow-core"]),
     ("overflow-lab", &["overflow-common", "overflow-core", "overflow-host"]),
+    ("overflow-report", &["overflow-core"]),
     (
         "overflow-user",
-        &["overflow-common", "overflow-core", "overflow-ebpf", "overflow-host", "overflow-lab"],
+        &[
+            "overflow-common",
+            "overflow-core",
+            "overflow-ebpf",
+            "overflow-host",
+            "overflow-lab",
+            "overflow-report",
+        ],
     ),
     ("guest-init", &[]),
     ("guest-bench", &["guest-init"]),
@@ -20,7 +28,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("xtask", &["guest-bench", "guest-cases", "guest-init", "overflow-common", "overflow-core"]),
 ];
 
-/// What asks the system for something, which overflow-core must not.
+/// Crates that are pure.
+const PURE: &[&str] = &["overflow-core", "overflow-report"];
+
+/// What asks the system for something, which they must not.
 const OF_THE_SYSTEM: &[&str] = &[
     "aya",
     "landlock",
@@ -54,7 +65,7 @@ pub fn faults(manifest: &str) -> Result<Vec<String>> {
         if of_workspace(&dependency) && !below.contains(&dependency.as_str()) {
             faults.push(format!("{name} must not use {dependency}, which stands above it"));
         }
-        if name == "overflow-core" && OF_THE_SYSTEM.contains(&dependency.as_str()) {
+        if PURE.contains(&name) && OF_THE_SYSTEM.contains(&dependency.as_str()) {
             faults.push(format!("{name} must be pure, but {dependency} asks the system"));
         }
         if name == "overflow-user" && dependency == "overflow-lab" && !optional {
@@ -121,6 +132,8 @@ mod tests {
                 "[target.'cfg(unix)'.dependencies]\nlibc = \"1\"\n",
                 "asks the system",
             ),
+            ("overflow-report", "[dependencies]\nrustix = \"1\"\n", "asks the system"),
+            ("overflow-report", "[dependencies]\noverflow-host = {}\n", "stands above it"),
             ("overflow-user", "[dependencies]\noverflow-lab = {}\n", "as an option"),
             ("overflow-new", "", "has no floor"),
         ] {

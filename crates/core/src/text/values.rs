@@ -1,25 +1,34 @@
 //! The kernel values of a stage in `ss` words, as text and capture show them.
 
 use super::duration::period;
-use crate::verdict::{DecidedBy, Stage, Values};
+use crate::verdict::{DecidedBy, Stage, Values, VerdictId};
 
 /// The one comparison that decided a stage, short: `Recv-Q 2 > 1`.
 pub fn decided_by(stage: &Stage) -> String {
-    match stage.id.decided_by() {
-        DecidedBy::SynQueueRoom => syn_queue(&stage.values, false),
-        DecidedBy::SynQueueFull => syn_queue(&stage.values, true),
-        DecidedBy::AcceptQueue => recv_q(&stage.values),
-    }
+    comparison(stage.id, &stage.values)
 }
 
 /// The values that matter to a stage, the deciding comparison first.
 pub fn values(stage: &Stage) -> String {
-    let values = &stage.values;
-    let mut all = vec![decided_by(stage)];
-    if stage.id.decided_by() == DecidedBy::SynQueueFull {
+    of_verdict(stage.id, &stage.values)
+}
+
+/// The one comparison that decided a verdict, empty where its values were not read.
+pub fn comparison(id: VerdictId, values: &Values) -> String {
+    match id.decided_by() {
+        DecidedBy::SynQueueRoom => syn_queue(values, false),
+        DecidedBy::SynQueueFull => syn_queue(values, true),
+        DecidedBy::AcceptQueue => recv_q(values),
+    }
+}
+
+/// The values that matter to a verdict, the deciding comparison first.
+pub fn of_verdict(id: VerdictId, values: &Values) -> String {
+    let mut all = vec![comparison(id, values)];
+    if id.decided_by() == DecidedBy::SynQueueFull {
         all.extend(values.syncookies.map(|n| format!("tcp_syncookies={n}")));
     }
-    if stage.id.is_ack() {
+    if id.is_ack() {
         let read = values.abort_on_overflow_read.map(|r| if r { "read" } else { "not read" });
         match (values.abort_on_overflow, read) {
             (Some(n), Some(read)) => all.push(format!("tcp_abort_on_overflow={n} {read}")),

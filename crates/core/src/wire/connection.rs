@@ -38,6 +38,9 @@ pub struct Connection<'a> {
     pub synack_retransmits_ns: Vec<u64>,
     /// What became of it.
     pub outcome: Option<VerdictId>,
+    /// Whether its client ended, by FIN or RST, what it believed in and the server did not have.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gave_up: bool,
     /// Inode number of the listener's network namespace; this and what follows up to the candidates
     /// is absent in the lab.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -169,6 +172,7 @@ impl<'a> Connection<'a> {
             stages: connection.stages.iter().map(stage).collect(),
             synack_retransmits_ns: connection.synack_retransmits_ns.iter().map(since).collect(),
             outcome: connection.outcome,
+            gave_up: connection.gave_up,
             netns: None,
             listener: None,
             inode: None,

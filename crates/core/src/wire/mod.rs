@@ -115,6 +115,39 @@ impl Line<'_> {
     ];
 }
 
+/// Takes lines, one after the other: to write them, or to make a page of them.
+pub trait Lines {
+    /// Takes one; fails where what it writes to does.
+    fn line(&mut self, line: &Line<'_>) -> io::Result<()>;
+    /// Whoever reads what it writes sees all so far.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// Writes lines as JSON, each whole.
+#[derive(Debug)]
+pub struct Json<W> {
+    out: W,
+    /// Where a line is made.
+    buffer: Vec<u8>,
+}
+
+impl<W: Write> Json<W> {
+    /// To `out`.
+    pub fn new(out: W) -> Self {
+        Self { out, buffer: Vec::new() }
+    }
+}
+
+impl<W: Write> Lines for Json<W> {
+    fn line(&mut self, line: &Line<'_>) -> io::Result<()> {
+        line_in(&mut self.out, &mut self.buffer, line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
 /// Writes one line; fails where `out` does.
 pub fn line(out: &mut (impl Write + ?Sized), line: &Line<'_>) -> io::Result<()> {
     put(out, &mut Vec::new(), line)

@@ -3,7 +3,7 @@
 //! Every sink is a function of a [`Report`]; none of them judges.
 
 mod annotate;
-pub mod json;
+pub mod lines;
 pub mod pcapng;
 pub mod text;
 

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum, value_parser};
+use clap::{ArgGroup, Args, ValueEnum, value_parser};
 use overflow_common::Rung;
 
 use super::super::{OutputFormat, cell_args::CellArgs, parsers};
@@ -14,6 +14,7 @@ use overflow_lab::{CellConfig, Family, Script};
 /// namespaces of their own; the server's packets are delayed so that every SYN arrives before the
 /// first third ACK. Nothing outside these namespaces is changed, and nothing is left behind.
 #[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("written").multiple(true))]
 #[command(after_help = "\
 Examples:
   overflow lab                                  all four cells
@@ -22,6 +23,7 @@ Examples:
   overflow lab --backlog 16 --clients 30 --hold 8
   overflow lab --scenario centos7               CentOS 7's outcome, on this kernel
   overflow lab --random 100 --check-model       does the model agree with this kernel?
+  overflow lab --report lab.html                and a page that shows all of it
   overflow lab --output json | jq 'select(.type==\"connection\") | .outcome'
 
 Exit status: 0 done; 1 it could not run, the witnesses disagree, or the model is
@@ -75,10 +77,13 @@ pub(crate) struct LabArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) pcap: Option<PathBuf>,
     /// Write every record of the tracer to a file, for `overflow replay`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "written")]
     pub(super) record: Option<PathBuf>,
-    /// Replace the file of --record if there is one
-    #[arg(long, visible_alias = "force", requires = "record")]
+    /// Also write one HTML page of the whole run
+    #[arg(long, value_name = "FILE.html", group = "written")]
+    pub(super) report: Option<PathBuf>,
+    /// Replace the files of --record and --report if there are any
+    #[arg(long, visible_alias = "force", requires = "written")]
     pub(super) overwrite: bool,
     /// Compare every connection with the kernel model's prediction; exit status 1 if one differs
     #[arg(long)]
@@ -86,7 +91,7 @@ pub(crate) struct LabArgs {
     /// Run N random scenarios instead; reduce one that disagrees to the smallest that still does
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..), conflicts_with_all =
         ["scenario", "clients", "backlog", "delay", "abort_on_overflow", "syncookies", "somaxconn",
-        "prefill", "payload", "hold", "output", "pcap", "record"])]
+        "prefill", "payload", "hold", "output", "pcap", "record", "report"])]
     pub(super) random: Option<u32>,
     /// Seed of an earlier --random run, to repeat its scenarios
     #[arg(long, value_name = "S", requires = "random")]

@@ -21,12 +21,15 @@ use progress::Line;
 use recording::LabRecording;
 use tracer::LabTracing;
 
-use super::{OutputFormat, connection_text};
+use super::{OutputFormat, connection_text, report::PageFile};
+use overflow_core::wire;
+use overflow_host::files::Existing;
 use overflow_lab::{
     CellConfig, HostModel,
-    report::{Report, json, pcapng, text},
+    report::{Report, lines, pcapng, text},
     run::{self, ATTEMPTS, Finished},
 };
+use overflow_report::Collector;
 
 /// Runs the lab. Exit code 1 if witnesses disagree, or the model with them.
 pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
@@ -46,7 +49,9 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let recording = LabRecording::new(args.record.clone(), args.overwrite)?;
+    let existing = Existing::overwritten_if(args.overwrite);
+    let recording = LabRecording::new(args.record.clone(), existing)?;
+    let page = args.report.as_deref().map(|path| PageFile::create(path, existing)).transpose()?;
     let lab = |configs| runtime.block_on(cells(args, configs, &recording));
     // Before anything runs: a kernel that the model does not know is no reason to wait either.
     let model = if args.check_model { Some(host_model()?) } else { None };
@@ -54,7 +59,7 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
         return random::run(args, n, model, lab);
     }
     if !args.scenario.is_empty() {
-        let code = scenarios::run(args, capture, lab)?;
+        let code = scenarios::run(args, capture, page, lab)?;
         recording.end()?;
         return Ok(code);
     }
@@ -65,6 +70,11 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
     recording.end()?;
     save(capture, &report, args)?;
     print(&report, args)?;
+    if let Some(mut page) = page {
+        let mut run = Collector::default();
+        lines::report(&mut run, &report)?;
+        page.write_page(&run)?;
+    }
     let predicted = model.is_none_or(|mut model| {
         let (text, right) = model_report::report(&mut model, &report);
         match args.output {
@@ -117,7 +127,7 @@ fn print(report: &Report, args: &LabArgs) -> Result<()> {
     let terminal = stdout.is_terminal();
     let mut out = io::BufWriter::new(stdout.lock());
     match args.output {
-        OutputFormat::Json => json::report(&mut out, report)?,
+        OutputFormat::Json => lines::report(&mut wire::Json::new(&mut out), report)?,
         OutputFormat::Text => {
             text::report(&mut out, report, super::style::options(terminal))?;
         }

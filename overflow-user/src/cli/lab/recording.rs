@@ -10,7 +10,10 @@ use anyhow::{Context, Result};
 use overflow_common::RawEvent;
 
 use overflow_core::recording::{Frame, Header, Recorder};
-use overflow_host::recordings::{self, Existing};
+use overflow_host::{
+    files::{self, Existing},
+    recordings,
+};
 
 /// The file, if one was asked for.
 pub(super) struct LabRecording {
@@ -23,10 +26,9 @@ pub(super) struct LabRecording {
 
 impl LabRecording {
     /// Writes nothing yet; fails if there is a file that is not to be overwritten.
-    pub(super) fn new(path: Option<PathBuf>, overwrite: bool) -> Result<Self> {
-        let existing = if overwrite { Existing::Overwritten } else { Existing::Kept };
+    pub(super) fn new(path: Option<PathBuf>, existing: Existing) -> Result<Self> {
         if let Some(path) = &path {
-            recordings::may_create(path, existing)
+            files::may_create(path, existing)
                 .with_context(|| format!("cannot record to {}", path.display()))?;
         }
         Ok(Self { path, existing, recorder: RefCell::default(), last_ns: Cell::new(0) })

@@ -9,18 +9,19 @@ use std::{
 use anyhow::Result;
 
 use super::LabArgs;
-use crate::cli::OutputFormat;
+use crate::cli::{OutputFormat, report::PageFile};
 use overflow_core::{
     text::style::Tone,
     verdict::Connection,
-    wire::{self, Line},
+    wire::{self, Line, Lines},
 };
 use overflow_lab::{
     CellConfig,
-    report::{CellReport, Report, json as report_json},
+    report::{CellReport, Report, lines},
     run::Finished,
     scenarios::{self, Outcome, Scenario, ScenarioRun, text},
 };
+use overflow_report::Collector;
 
 /// Prints every scenario with what it shows.
 pub(super) fn list(output: OutputFormat) -> Result<()> {
@@ -43,6 +44,7 @@ pub(super) fn list(output: OutputFormat) -> Result<()> {
 pub(super) fn run(
     args: &LabArgs,
     capture: Option<File>,
+    page: Option<PageFile>,
     lab: impl Fn(Vec<CellConfig>) -> Result<Finished>,
 ) -> Result<ExitCode> {
     let mut runs = scenarios::prepare(&args.scenario, args.family(), args.port())?;
@@ -54,7 +56,10 @@ pub(super) fn run(
     }
     let cells = report.as_ref().map_or(&[][..], |r| &r.cells);
     match args.output {
-        OutputFormat::Json => json(&runs, report.as_ref())?,
+        OutputFormat::Json => {
+            let mut out = wire::Json::new(io::BufWriter::new(io::stdout().lock()));
+            give(&mut out, &runs, report.as_ref())?;
+        }
         OutputFormat::Text => {
             if let (Some(report), [ScenarioRun { outcome: Outcome::Ran { .. }, .. }]) =
                 (&report, &runs[..])
@@ -64,6 +69,11 @@ pub(super) fn run(
             }
             summary(&runs, cells)?;
         }
+    }
+    if let Some(mut page) = page {
+        let mut collector = Collector::default();
+        give(&mut collector, &runs, report.as_ref())?;
+        page.write_page(&collector)?;
     }
     let good = runs.iter().all(|run| run.holds(cells) != Some(false));
     Ok(ExitCode::from(u8::from(!good)))
@@ -122,12 +132,12 @@ fn grouped<'a>(connections: impl Iterator<Item = &'a Connection>) -> Vec<(usize,
     groups
 }
 
-fn json(runs: &[ScenarioRun], report: Option<&Report>) -> Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+/// The lines of every run, and how each scenario ended.
+fn give(to: &mut dyn Lines, runs: &[ScenarioRun], report: Option<&Report>) -> Result<()> {
     let cells = report.map_or(&[][..], |r| &r.cells);
     if let Some(report) = report {
         for cell in cells {
-            report_json::cell(&mut out, &report.host, cell)?;
+            lines::cell(to, &report.host, cell)?;
         }
     }
     for run in runs {
@@ -146,12 +156,12 @@ fn json(runs: &[ScenarioRun], report: Option<&Report>) -> Result<()> {
             differences: differences.into(),
             unavailable,
         };
-        wire::line(&mut out, &line(run.scenario, Some(ended)))?;
+        to.line(&line(run.scenario, Some(ended)))?;
     }
     if let Some(report) = report {
-        report_json::summary(&mut out, report)?;
+        lines::summary(to, report)?;
     }
-    out.flush()?;
+    to.flush()?;
     Ok(())
 }
 

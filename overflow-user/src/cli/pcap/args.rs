@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, value_parser};
 
-use super::super::{OutputFormat, style, trace::Confining};
+use super::super::{OutputFormat, report::ReportArgs, style, trace::Confining};
 use overflow_core::{
     capture::{point::Place, table::Options},
     text::style as core_style,
@@ -22,6 +22,7 @@ Examples:
   overflow pcap support-case.pcapng
   overflow pcap server.pcap --at server -P 443
   overflow pcap server.pcap --annotate commented.pcapng && wireshark commented.pcapng
+  overflow pcap support-case.pcapng --report support-case.html
   tcpdump -i any -U -s 128 -w - 'tcp port 443' | overflow pcap -
   zcat capture.pcap.gz | overflow pcap - --output json
 
@@ -56,6 +57,8 @@ pub(crate) struct PcapArgs {
     /// Output format: text, or JSON lines
     #[arg(long, value_enum, default_value_t)]
     pub(super) output: OutputFormat,
+    #[command(flatten)]
+    pub(super) report: ReportArgs,
     #[command(flatten)]
     pub(super) confining: Confining,
 }

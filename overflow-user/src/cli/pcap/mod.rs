@@ -3,7 +3,7 @@
 mod annotate;
 mod args;
 mod input;
-mod json;
+mod lines;
 mod text;
 
 use std::{
@@ -21,6 +21,7 @@ pub(super) use args::PcapArgs;
 use super::OutputFormat;
 use annotate::Comments;
 use input::Input;
+use lines::{AsLines, Page};
 use overflow::confine::Needs;
 use overflow_core::{
     capture::{
@@ -30,6 +31,7 @@ use overflow_core::{
         table::{Counts, Table},
     },
     loss::Loss,
+    wire,
 };
 
 /// Where findings go, one after the other, and the sum of them.
@@ -40,6 +42,23 @@ trait Sink {
     fn end(&mut self, whole: &Whole) -> io::Result<()>;
     /// Whoever reads sees all so far.
     fn flush(&mut self) -> io::Result<()>;
+}
+
+/// All of them, one after the other.
+type Sinks<'a> = Vec<Box<dyn Sink + 'a>>;
+
+impl Sink for Sinks<'_> {
+    fn finding(&mut self, finding: &Finding, interface: Option<&str>) -> io::Result<()> {
+        self.iter_mut().try_for_each(|sink| sink.finding(finding, interface))
+    }
+
+    fn end(&mut self, whole: &Whole) -> io::Result<()> {
+        self.iter_mut().try_for_each(|sink| sink.end(whole))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.iter_mut().try_for_each(|sink| sink.flush())
+    }
 }
 
 /// All that was read.
@@ -81,15 +100,19 @@ pub(super) fn run(args: &PcapArgs) -> Result<ExitCode> {
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
     let out = BufWriter::with_capacity(1 << 16, stdout.lock());
+    let page = args.report.create()?;
     // Everything from here on depends on bytes that anybody may have written.
     args.confining.confine(&Needs::default())?;
     let name = args.file.display().to_string();
     let reading = || format!("cannot read the capture {name}");
     let mut reader = Reader::new(&capture).with_context(reading)?;
-    let mut sink: Box<dyn Sink + '_> = match args.output {
-        OutputFormat::Json => Box::new(json::Lines::new(out)),
+    let mut sink: Sinks<'_> = vec![match args.output {
+        OutputFormat::Json => Box::new(AsLines(wire::Json::new(out))),
         OutputFormat::Text => Box::new(text::Text::new(out, args.text(terminal), &name)?),
-    };
+    }];
+    if let Some(page) = page {
+        sink.push(Box::new(Page::new(page)));
+    }
     let mut whole = Whole { file: name.clone(), ..Whole::default() };
     // Kept for the whole capture, so only where they are wanted.
     let mut comments = annotated.is_some().then(Comments::default);
@@ -117,14 +140,13 @@ pub(super) fn run(args: &PcapArgs) -> Result<ExitCode> {
             table.lose();
         }
         let found = table.findings();
-        unseen |=
-            told(found, args.all, reader.interfaces(), &mut *sink, &mut whole, &mut comments)?;
+        unseen |= told(found, args.all, reader.interfaces(), &mut sink, &mut whole, &mut comments)?;
         if unseen && capture.is_drained() {
             sink.flush()?;
             unseen = false;
         }
     }
-    told(table.end(), args.all, reader.interfaces(), &mut *sink, &mut whole, &mut comments)?;
+    told(table.end(), args.all, reader.interfaces(), &mut sink, &mut whole, &mut comments)?;
     whole.close(&table, reader.dropped());
     sink.end(&whole)?;
     sink.flush()?;

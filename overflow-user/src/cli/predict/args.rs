@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, value_parser};
 
-use super::super::{OutputFormat, cell_args::CellArgs, parsers};
+use super::super::{OutputFormat, cell_args::CellArgs, parsers, report::ReportArgs};
 use overflow_core::{
     model::{
         config::{Listener, Sysctls},
@@ -28,6 +28,8 @@ Examples:
                                                   where two kernels part ways
   overflow predict --kernel 6.12.107 --backlog 128 --prefill 128 --clients 200
   overflow predict --kernel 5.15.0-1051-aws       both answers: its patches are not known
+  overflow predict --kernel centos7 --report centos7.html
+                                                  and a page that shows all of it
   overflow predict --list-kernels                 what is known by name
   overflow predict --batch scenarios.jsonl > predictions.jsonl
 
@@ -52,7 +54,7 @@ pub(crate) struct PredictArgs {
     /// Predict the scenarios in a file of JSON lines; - reads standard input
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["kernel", "compare", "clients",
         "backlog", "delay", "abort_on_overflow", "syncookies", "somaxconn", "max_syn_backlog",
-        "prefill", "payload", "hold", "defer_accept"])]
+        "prefill", "payload", "hold", "defer_accept", "report"])]
     pub(super) batch: Option<PathBuf>,
     /// Clients that connect at once
     #[arg(long, value_name = "N", default_value_t = 5,
@@ -86,6 +88,8 @@ pub(crate) struct PredictArgs {
     /// Output format: text, or JSON lines
     #[arg(long, value_enum, default_value_t)]
     pub(super) output: OutputFormat,
+    #[command(flatten)]
+    pub(super) report: ReportArgs,
 }
 
 /// A kernel as asked for.

@@ -1,7 +1,7 @@
 //! `overflow predict`: what a kernel would do, and why.
 
 mod args;
-mod json;
+mod lines;
 mod text;
 
 use std::{
@@ -18,24 +18,39 @@ use args::Asked;
 pub(super) use args::PredictArgs;
 
 use super::{OutputFormat, narrow::Narrow, style};
-use overflow_core::model::{
-    batch::Batch, compare, config::Limits, kernels::Kernel, scenario::Phase, simulate::Simulator,
+use overflow_core::{
+    model::{
+        batch::Batch, compare, config::Limits, kernels::Kernel, scenario::Phase,
+        simulate::Simulator,
+    },
+    wire::prediction::{Line, line as line_to},
 };
+use overflow_report::Collector;
 
 /// Predicts, and prints to standard output.
 pub(super) fn run(args: &PredictArgs) -> Result<ExitCode> {
+    let mut page = args.report.create()?;
+    let mut collector = page.is_some().then(Collector::default);
     let stdout = io::stdout().lock();
     let width = match args.output {
         OutputFormat::Text if args.batch.is_none() => style::options(stdout.is_terminal()).width,
         _ => usize::MAX,
     };
     let mut out = Narrow::new(BufWriter::new(stdout), width);
-    let code = predict(args, &mut out)?;
+    let code = predict(args, &mut out, &mut collector)?;
     out.flush()?;
+    if let (Some(page), Some(collector)) = (&mut page, &collector) {
+        page.write_page(collector)?;
+    }
     Ok(code)
 }
 
-fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<ExitCode> {
+/// `page`: takes the same as it is printed.
+fn predict(
+    args: &PredictArgs,
+    out: &mut dyn Write,
+    page: &mut Option<Collector>,
+) -> Result<ExitCode> {
     if let Some(path) = &args.batch {
         return batch(path, out);
     }
@@ -45,7 +60,7 @@ fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<ExitCode> {
         let (a, b) = (resolve(a)?, resolve(b)?);
         for a in a.possible() {
             for b in b.possible() {
-                compare_two(args, &[a.clone(), b], out)?;
+                compare_two(args, &[a.clone(), b], out, page)?;
             }
         }
     } else {
@@ -55,7 +70,7 @@ fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<ExitCode> {
         }
         // Where it is not known which of two it is, both answers are.
         for kernel in kernel.possible() {
-            one(args, &kernel, out)?;
+            one(args, &kernel, out, page)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -69,14 +84,22 @@ fn resolve(asked: &Asked) -> Result<Kernel> {
     }
 }
 
-fn one(args: &PredictArgs, kernel: &Kernel, out: &mut dyn Write) -> Result<()> {
+fn one(
+    args: &PredictArgs,
+    kernel: &Kernel,
+    out: &mut dyn Write,
+    page: &mut Option<Collector>,
+) -> Result<()> {
     let mut simulator = Simulator::default();
     for (i, cell) in args.cells().iter().enumerate() {
         let mut scenario = cell.scenario(kernel.features);
         let by_lot = simulator.depends_on_hash(&mut scenario);
         let outcome = simulator.run(&scenario);
         match args.output {
-            OutputFormat::Json => json::cell(out, kernel, &cell.name(), &outcome, by_lot)?,
+            OutputFormat::Json => {
+                let mut json = |line: &Line<'_>| line_to(out, line);
+                lines::cell(&mut json, kernel, &cell.name(), &outcome, by_lot)?;
+            }
             OutputFormat::Text => {
                 if i == 0 {
                     text::kernel(out, kernel, outcome.limits)?;
@@ -84,11 +107,28 @@ fn one(args: &PredictArgs, kernel: &Kernel, out: &mut dyn Write) -> Result<()> {
                 text::cell(out, &cell.name(), &outcome, by_lot)?;
             }
         }
+        if let Some(page) = page {
+            lines::cell(
+                &mut |line| {
+                    page.prediction(line);
+                    Ok(())
+                },
+                kernel,
+                &cell.name(),
+                &outcome,
+                by_lot,
+            )?;
+        }
     }
     Ok(())
 }
 
-fn compare_two(args: &PredictArgs, kernels: &[Kernel; 2], out: &mut dyn Write) -> Result<()> {
+fn compare_two(
+    args: &PredictArgs,
+    kernels: &[Kernel; 2],
+    out: &mut dyn Write,
+    page: &mut Option<Collector>,
+) -> Result<()> {
     let (mut left, mut right) = (Simulator::default(), Simulator::default());
     let names = [0, 1].map(|i| {
         let Kernel { name, features, alternative, .. } = &kernels[i];
@@ -111,11 +151,26 @@ fn compare_two(args: &PredictArgs, kernels: &[Kernel; 2], out: &mut dyn Write) -
         let (a, b) = (left.run(&a), right.run(&b));
         let first = compare::first_divergence(a.paths, b.paths);
         let prefill = a.paths.iter().filter(|p| p.phase == Phase::Prefill).count();
-        let print = match args.output {
-            OutputFormat::Json => json::divergence,
-            OutputFormat::Text => text::divergence,
-        };
-        print(out, names, &cell.name(), prefill, first.as_ref())?;
+        let (cell, first) = (cell.name(), first.as_ref());
+        match args.output {
+            OutputFormat::Json => {
+                let mut json = |line: &Line<'_>| line_to(out, line);
+                lines::divergence(&mut json, names, &cell, prefill, first)?;
+            }
+            OutputFormat::Text => text::divergence(out, names, &cell, prefill, first)?,
+        }
+        if let Some(page) = page {
+            lines::divergence(
+                &mut |line| {
+                    page.prediction(line);
+                    Ok(())
+                },
+                names,
+                &cell,
+                prefill,
+                first,
+            )?;
+        }
     }
     Ok(())
 }

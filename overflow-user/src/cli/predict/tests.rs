@@ -14,7 +14,7 @@ fn printed(line: &str) -> String {
     let words = std::iter::once("predict").chain(line.split_whitespace());
     let args = Command::try_parse_from(words).unwrap_or_else(|e| panic!("{e}")).args;
     let mut out = Vec::new();
-    predict(&args, &mut out).unwrap();
+    predict(&args, &mut out, &mut None).unwrap();
     String::from_utf8(out).unwrap()
 }
 

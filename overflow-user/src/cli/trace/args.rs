@@ -2,7 +2,7 @@
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, value_parser};
+use clap::{ArgGroup, Args, value_parser};
 use overflow_common::Rung;
 
 use super::{
@@ -14,11 +14,11 @@ use overflow::{
     pipeline::{Filter, Options, Window},
     sink::{
         metrics,
-        trace::{JsonLines, Sink, TraceText},
+        trace::{Sink, TraceLines, TraceText},
     },
 };
 use overflow_core::listeners::Inventory;
-use overflow_host::recordings::Existing;
+use overflow_host::files::Existing;
 
 /// Trace abnormal handshakes of every TCP listener on this host, until Ctrl-C.
 ///
@@ -26,6 +26,7 @@ use overflow_host::recordings::Existing;
 /// did, the accept queue at that time, and the process that owns the listener.
 /// Listeners of all network namespaces are traced; nothing is changed on the host.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("written").multiple(true))]
 #[command(after_help = "\
 Columns:
   LPORT    the listener's port
@@ -40,6 +41,7 @@ Examples:
   overflow trace --summary 10             totals every 10 s
   overflow trace --why                    and why the queues were full
   overflow trace --cmd 'wrk -c 500 http://127.0.0.1/' --record run.rec
+  overflow trace --why --duration 60 --report full-queues.html
   overflow trace --output json | jq 'select(.type==\"event\") | .id'
   overflow trace --summary 60 --metrics-listen 9464
   overflow trace --summary 60 --otlp-endpoint http://localhost:4318
@@ -58,10 +60,13 @@ pub(crate) struct TraceArgs {
     #[arg(long)]
     pub(super) why: bool,
     /// Also write everything that is traced to a file, for `overflow replay`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "written")]
     pub(super) record: Option<PathBuf>,
-    /// Replace the file of --record if there is one
-    #[arg(long, visible_alias = "force", requires = "record")]
+    /// Also write one HTML page of what was told, when the trace ends
+    #[arg(long, value_name = "FILE.html", group = "written")]
+    pub(super) report: Option<PathBuf>,
+    /// Replace the files of --record and --report if there are any
+    #[arg(long, visible_alias = "force", requires = "written")]
     overwrite: bool,
     /// Also serve metrics for Prometheus here, at /metrics; on loopback unless ADDR is given
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = metrics::listen)]
@@ -76,9 +81,9 @@ pub(crate) struct TraceArgs {
 }
 
 impl TraceArgs {
-    /// What to do with a file that is where the recording is to be.
+    /// What to do with a file that is where the recording or the page is to be.
     pub(super) fn existing(&self) -> Existing {
-        if self.overwrite { Existing::Overwritten } else { Existing::Kept }
+        Existing::overwritten_if(self.overwrite)
     }
 }
 
@@ -172,7 +177,7 @@ impl View {
     /// Prints to `out`, which is a terminal or is not.
     pub(crate) fn sink(&self, out: impl Write + 'static, terminal: bool) -> Box<dyn Sink> {
         match self.output {
-            OutputFormat::Json => Box::new(JsonLines::new(out)),
+            OutputFormat::Json => Box::new(TraceLines::json(out)),
             OutputFormat::Text => {
                 let mut options = style::options(terminal);
                 if self.wide {

@@ -18,7 +18,7 @@ use overflow_common::Rung;
 pub(super) use args::{Confining, Hooks, TraceArgs, View};
 pub(super) use select::Selection;
 
-use super::OutputFormat;
+use super::{OutputFormat, report::PageFile};
 use overflow::{
     confine::{Attribution, Needs, rehearse, rehearse_sender},
     export::{Export, Settings},
@@ -27,6 +27,7 @@ use overflow::{
     sink::{
         metrics::{Endpoint, Measured, Shared},
         otlp::Exported,
+        page::Page,
         trace::{Opening, Sink},
     },
 };
@@ -40,7 +41,7 @@ use overflow_core::{
     wire,
 };
 use overflow_host::{
-    clock,
+    clock, files,
     kernel::{self, Kernel},
     recordings,
 };
@@ -79,8 +80,9 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let existing = args.existing();
     if let Some(path) = &args.record {
         // Before anything is attached.
-        recordings::may_create(path, existing).with_context(|| not_recorded(path))?;
+        files::may_create(path, existing).with_context(|| not_recorded(path))?;
     }
+    let page = args.report.as_deref().map(|path| PageFile::create(path, existing)).transpose()?;
     let Attached { tracer, attribution, inventory, mut header, beginning } =
         begin(&filter, &args.hooks, detail).await?;
     if export.is_some() && !args.hooks.confining.no_confine {
@@ -108,6 +110,9 @@ async fn trace(args: &TraceArgs) -> Result<()> {
         None => Box::new(stdout.lock()),
     };
     let mut sinks = vec![args.view.sink(BufWriter::new(out), terminal)];
+    if let Some(page) = page {
+        sinks.push(Box::new(Page::new(page)));
+    }
     let served = endpoint.is_some();
     let measured = served || export.is_some();
     let numbers = Shared::default();

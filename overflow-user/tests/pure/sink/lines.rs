@@ -20,7 +20,7 @@ use overflow_core::{
         HookPoint, Line, Open, Paragraph, Scenario, TOOL, Topic, VERSION, line, prediction,
     },
 };
-use overflow_lab::report::{Report, json};
+use overflow_lab::report::{Report, lines as lab_lines};
 use serde_json::{Value, json};
 
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
 
 fn lines(report: &Report) -> Vec<String> {
     let mut text = Vec::new();
-    json::report(&mut text, report).unwrap();
+    lab_lines::report(&mut wire::Json::new(&mut text), report).unwrap();
     String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
 }
 

@@ -1,36 +1,33 @@
-//! Writes JSON lines.
+//! A run as lines.
 
-use std::{
-    borrow::Cow,
-    io::{self, Write},
-};
+use std::{borrow::Cow, io};
 
 use overflow_core::wire::{
-    self, Cell, CellListener, Connection, Counts, Hook, Line, Listener, Loss, Run, Segments,
+    Cell, CellListener, Connection, Counts, Hook, Line, Lines, Listener, Loss, Run, Segments,
     Summary, TOOL, VERSION, Witnesses,
 };
 
 use super::{CellReport, HookInUse, Host, Report};
 use crate::witness::Comparison;
 
-/// Writes a cell: `run`, `connection`s, `listener`, `loss`es. May be called as each cell ends.
-pub fn cell(out: &mut dyn Write, host: &Host, cell: &CellReport) -> io::Result<()> {
+/// Gives a cell: `run`, `connection`s, `listener`, `loss`es. May be called as each cell ends.
+pub fn cell(out: &mut dyn Lines, host: &Host, cell: &CellReport) -> io::Result<()> {
     let name = cell.config.run_name();
-    wire::line(out, &Line::Run(run(host, cell, &name)))?;
+    out.line(&Line::Run(run(host, cell, &name)))?;
     let counters = cell.judgement.counters_text();
     for comparison in &cell.judgement.connections {
-        wire::line(out, &Line::Connection(connection(comparison, &name, &counters, cell)))?;
+        out.line(&Line::Connection(connection(comparison, &name, &counters, cell)))?;
     }
-    wire::line(out, &Line::Listener(listener(cell, &name)))?;
+    out.line(&Line::Listener(listener(cell, &name)))?;
     for (what, count) in cell.losses.iter().filter(|(_, count)| *count > 0) {
         let loss = Loss { run: Some(name.as_str().into()), ..Loss::of(what, *count) };
-        wire::line(out, &Line::Loss(loss))?;
+        out.line(&Line::Loss(loss))?;
     }
     Ok(())
 }
 
-/// Writes the last line, `summary`.
-pub fn summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+/// Gives the last line, `summary`.
+pub fn summary(out: &mut dyn Lines, report: &Report) -> io::Result<()> {
     let connections = || report.cells.iter().flat_map(|c| &c.judgement.connections);
     let summary = Summary {
         v: VERSION,
@@ -43,11 +40,11 @@ pub fn summary(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         unaccounted: None,
         agree: Some(report.agree()),
     };
-    wire::line(out, &Line::Summary(summary))
+    out.line(&Line::Summary(summary))
 }
 
-/// Writes the whole report.
-pub fn report(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+/// Gives the whole report.
+pub fn report(out: &mut dyn Lines, report: &Report) -> io::Result<()> {
     for c in &report.cells {
         cell(out, &report.host, c)?;
     }

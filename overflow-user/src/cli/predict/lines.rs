@@ -1,18 +1,21 @@
-//! Predictions as JSON lines.
+//! Predictions as lines.
 
-use std::io::{self, Write};
+use std::io;
 
 use overflow_core::{
     model::{
         compare::Divergence, condition::Decision, kernels::Kernel, path::Path, scenario::Phase,
         simulate::Outcome,
     },
-    wire::prediction::{self as wire, Line, Prediction, Stage, Summary, VERSION, line},
+    wire::prediction::{self as wire, Line, Prediction, Stage, Summary, VERSION},
 };
+
+/// Takes each line.
+pub(super) type Lines<'a> = &'a mut dyn FnMut(&Line<'_>) -> io::Result<()>;
 
 /// One `prediction` line per connection, then one `prediction_summary` line.
 pub(super) fn cell(
-    out: &mut dyn Write,
+    to: Lines<'_>,
     kernel: &Kernel,
     run: &str,
     outcome: &Outcome<'_>,
@@ -21,7 +24,7 @@ pub(super) fn cell(
     for phase in [Phase::Prefill, Phase::Burst] {
         let paths = outcome.paths.iter().filter(|p| p.phase == phase);
         for (i, path) in paths.enumerate() {
-            line(out, &Line::Prediction(prediction(kernel, run, path, i + 1)))?;
+            to(&Line::Prediction(prediction(kernel, run, path, i + 1)))?;
         }
     }
     let limits = outcome.limits;
@@ -36,12 +39,12 @@ pub(super) fn cell(
         counters: outcome.counters,
         undetermined,
     };
-    line(out, &Line::PredictionSummary(summary))
+    to(&Line::PredictionSummary(summary))
 }
 
 /// One `divergence` line.
 pub(super) fn divergence(
-    out: &mut dyn Write,
+    to: Lines<'_>,
     kernels: [&str; 2],
     run: &str,
     prefill: usize,
@@ -61,7 +64,7 @@ pub(super) fn divergence(
         number: place.map(|(_, number)| number),
         stages,
     };
-    line(out, &Line::Divergence(divergence))
+    to(&Line::Divergence(divergence))
 }
 
 fn prediction<'a>(

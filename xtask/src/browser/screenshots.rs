@@ -1,0 +1,111 @@
+//! `cargo xtask screenshots`: the pictures in the documents, and with `--all` every page as it is
+//! looked at.
+
+use std::{fs, path::Path, process::ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    cdp::Browser,
+    check::Look,
+    pages::{LAB, Pages},
+};
+use crate::{
+    artifacts,
+    tools::{self, CHROMIUM},
+    workspace,
+};
+
+/// Arguments of `cargo xtask screenshots`.
+#[derive(Args)]
+pub struct ScreenshotArgs {
+    /// Also every page, the lab's among them, in every width and colour scheme, whole, into
+    /// target/browser
+    #[arg(long)]
+    all: bool,
+}
+
+/// The pictures in docs/images: name, page, look, and the height that is shown, CSS pixels.
+const PICTURES: &[(&str, &str, Look, u32)] = &[
+    ("report-wide.png", "trace-all", Look { width: 1400, dark: false }, 900),
+    ("report-narrow.png", "trace-one", Look { width: 400, dark: true }, 900),
+];
+/// No page is drawn taller than this.
+const TALLEST: u64 = 6000;
+
+/// Draws them.
+pub fn screenshots(args: &ScreenshotArgs) -> Result<ExitCode> {
+    tools::ensure(&[CHROMIUM])?;
+    let pages = Pages::new(artifacts::overflow()?)?;
+    let mut browser = Browser::start(CHROMIUM.program(), &pages.dir().join("profile"))?;
+    let images = workspace::root().join("docs/images");
+    fs::create_dir_all(&images).with_context(|| format!("cannot make {}", images.display()))?;
+    for (picture, page, look, height) in PICTURES {
+        let page = pages.make(page)?;
+        draw(&mut browser, &page, *look, Some(*height), &images.join(picture))?;
+    }
+    if args.all {
+        for name in Pages::names().chain([LAB.0]) {
+            let page = pages.make(name)?;
+            for look in Look::ALL {
+                let picture = pages.dir().join(format!("{name}-{}.png", look.name()));
+                draw(&mut browser, &page, look, None, &picture)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn draw(
+    browser: &mut Browser,
+    page: &Path,
+    look: Look,
+    height: Option<u32>,
+    picture: &Path,
+) -> Result<()> {
+    look.set(browser, height.unwrap_or(900))?;
+    browser.open(page)?;
+    if height.is_none() {
+        let whole = browser.evaluate("document.documentElement.scrollHeight")?;
+        let whole = whole.as_u64().unwrap_or_default().min(TALLEST);
+        look.set(browser, u32::try_from(whole)?)?;
+    }
+    let drawn = browser.call("Page.captureScreenshot", &json!({"format": "png"}))?;
+    let Some(bytes) = drawn["data"].as_str().and_then(from_base64) else {
+        bail!("the browser gave no picture of {}", page.display());
+    };
+    fs::write(picture, bytes).with_context(|| format!("cannot write {}", picture.display()))?;
+    println!("{}", picture.display());
+    Ok(())
+}
+
+/// RFC 4648, as DevTools has it.
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count) = (0_u32, 0_u32);
+    for digit in text.trim_end_matches('=').bytes() {
+        let value = DIGITS.iter().position(|d| *d == digit)?;
+        bits = bits << 6 | u32::try_from(value).ok()?;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read() {
+        assert_eq!(from_base64("aGVsbG8=").unwrap(), b"hello");
+        assert_eq!(from_base64("iVBORw0KGgo=").unwrap(), b"\x89PNG\r\n\x1a\n");
+        assert_eq!(from_base64("a*b"), None);
+    }
+}
