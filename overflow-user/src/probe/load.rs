@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs::File, net::IpAddr};
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf,
     maps::{Array, HashMap, MapData, MapError, RingBuf},
 };
 use aya_log::EbpfLogger;
@@ -14,6 +14,7 @@ use super::{
     error::{LoadError, ProbeError},
     existing,
     ladder::{HookPointStatus, Scope, ladder},
+    loader,
     ring::{Losses, RecordReader, infos, register},
     survey::Survey,
     targets,
@@ -110,9 +111,7 @@ impl Tracer {
         // Without it kprobes still work: the fields then come from the file given with --btf.
         let hooks = in_scope.iter().flat_map(|h| ladder(*h, scope)).flat_map(|step| step.hooks);
         let btf = kernel.own_btf().and_then(|own| targets::of(&own, hooks, existing::ITERATED));
-        let mut loader = EbpfLoader::new();
-        // Nothing in the object is relocated by BTF: fields come as constants.
-        loader.btf(None);
+        let mut loader = loader::new();
         for (name, constant) in &kernel.facts.constants {
             match constant {
                 Constant::Field(field) => loader.override_global(name, field, true),
