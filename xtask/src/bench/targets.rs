@@ -93,19 +93,15 @@ pub fn all(rows: &[Outcome], native: Option<&Native>) -> Vec<Target> {
             added_by(title, report, limits, &mut targets);
         }
     }
-    let own = |report: &Report, used: fn(&Consumed) -> f64| report.with.consumed.as_ref().map(used);
-    for (name, what, limit, used) in [
-        (
-            "trace",
-            "default trace, user space per drop",
-            3500.0,
-            (|c| c.cpu_per_drop) as fn(&_) -> _,
-        ),
-        ("trace-json", "the same as JSON", 5000.0, |c| c.cpu_per_drop),
-        ("trace-all", "`--all`, user space per handshake", 6000.0, |c| c.cpu_per_handshake),
+    let per_drop: fn(&Consumed) -> f64 = |used| used.cpu_per_drop;
+    let per_handshake: fn(&Consumed) -> f64 = |used| used.cpu_per_handshake;
+    for (name, what, limit, own) in [
+        ("trace", "default trace, user space per drop", 3500.0, per_drop),
+        ("trace-json", "the same as JSON", 5000.0, per_drop),
+        ("trace-all", "`--all`, user space per handshake", 6000.0, per_handshake),
     ] {
         if let Some(report) = report(name) {
-            let measured = own(report, used).map(f64::round);
+            let measured = report.with.consumed.as_ref().map(|used| own(used).round());
             targets.push(at_most(what.to_owned(), "instructions", limit, measured, String::new()));
         }
     }
