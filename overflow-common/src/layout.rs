@@ -17,8 +17,8 @@ macro_rules! for_each_field {
             SOCK_STATE: "sock", "__sk_common.skc_state", exact(1);
             SOCK_FAMILY: "sock", "__sk_common.skc_family";
             SOCK_NUM: "sock", "__sk_common.skc_num", exact(2);
-            SOCK_DPORT: "sock", "__sk_common.skc_dport";
-            SOCK_DADDR: "sock", "__sk_common.skc_daddr";
+            SOCK_DPORT: "sock", "__sk_common.skc_dport", exact(2);
+            SOCK_DADDR: "sock", "__sk_common.skc_daddr", exact(4);
             SOCK_RCV_SADDR: "sock", "__sk_common.skc_rcv_saddr";
             SOCK_V6_DADDR: "sock", "__sk_common.skc_v6_daddr";
             SOCK_V6_RCV_SADDR: "sock", "__sk_common.skc_v6_rcv_saddr";
@@ -29,7 +29,7 @@ macro_rules! for_each_field {
             SOCK_ACK_BACKLOG: "sock", "sk_ack_backlog", exact(4);
             SOCK_MAX_ACK_BACKLOG: "sock", "sk_max_ack_backlog", exact(4);
             SOCK_DROPS: "sock", "sk_drops.counter", exact(4);
-            SOCK_SOCKET: "sock", "sk_socket";
+            SOCK_SOCKET: "sock", "sk_socket", exact(8);
             SOCKET_INO: "socket_alloc", "vfs_inode.i_ino";
             SOCK_FLAGS: "sock", "__sk_common.skc_flags";
             ICSK_QLEN: "inet_connection_sock", "icsk_accept_queue.qlen.counter";
@@ -74,7 +74,7 @@ macro_rules! for_each_field {
             DST_DEV: "dst_entry", "dev";
             SKB_DEV: "sk_buff", "dev";
             SKB_NETWORK_HEADER: "sk_buff", "network_header", exact_in_all(2);
-            SKB_TRANSPORT_HEADER: "sk_buff", "transport_header";
+            SKB_TRANSPORT_HEADER: "sk_buff", "transport_header", exact_in_all(2);
             SKB_PROTOCOL: "sk_buff", "protocol", exact_in_all(2);
             ARRAY_PPTRS: "bpf_array", "pptrs";
             DEV_NET: "net_device", "nd_net.net";
@@ -156,7 +156,7 @@ pub enum Reading {
     /// Nothing, and kernels lack the field on purpose: built without what it belongs to.
     Optional,
     /// That it has this many bytes on every kernel known (an integer whose low byte alone is read:
-    /// 1): the programs that trace overflows alone read it without asking.
+    /// 1): the programs that trace overflows alone read it without asking, and on the fentry rung all.
     Exact(u8),
     /// As [`Exact`](Self::Exact), by every program: without it nothing can be traced.
     ExactInAll(u8),

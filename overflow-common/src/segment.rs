@@ -15,6 +15,10 @@ const DESTINATION_OPTIONS: u8 = 60;
 /// Of more than so many the last are not followed. RFC 8200 knows no use for more.
 const EXTENSIONS: usize = 8;
 
+/// Bytes of an IPv6 header without extensions.
+const IPV6_LENGTH: u32 = 40;
+const _: () = assert!(size_of::<Ipv6>() == IPV6_LENGTH as usize);
+
 /// TCP header flags.
 pub const FIN: u8 = 0x01;
 /// SYN.
@@ -86,6 +90,11 @@ pub trait Source {
     /// and `false` if it cannot be read.
     fn fill<'a, T: Plain>(&self, offset: u64, place: &'a mut MaybeUninit<T>) -> (&'a T, bool);
 
+    /// Where the TCP header is, counted likewise, where the kernel has found that out: behind IPv6's
+    /// extension headers. 0 where it has not. To follow those headers costs a verifier more than all
+    /// the rest of a program.
+    fn tcp_header(&self) -> u32;
+
     /// Takes note of why [`parse`] finds no segment. Called where that shows: handed back, it would
     /// be a value to be compared with, for each segment.
     fn refuse(&self, why: NoSegment);
@@ -134,7 +143,10 @@ pub fn parse(source: &impl Source, event: &mut RawEvent) -> Option<()> {
         let mut header = MaybeUninit::uninit();
         let (header, _) = source.fill::<Ipv6>(0, &mut header);
         let mut before = 0;
-        if header.next_header != IPPROTO_TCP {
+        let known = source.tcp_header();
+        if known != 0 {
+            before = known.wrapping_sub(IPV6_LENGTH);
+        } else if header.next_header != IPPROTO_TCP {
             before = extensions(source, header.next_header);
             if before == 0 {
                 return refuse(NoSegment::NotTcp);
@@ -190,8 +202,9 @@ mod tests {
 
     use super::*;
 
-    /// Bytes of a segment and whatever lies behind it in memory, and why it was refused.
-    struct Bytes<'a>(&'a [u8], Cell<Option<NoSegment>>);
+    /// Bytes of a segment and whatever lies behind it in memory, why it was refused, and where its
+    /// TCP header is, if that is known.
+    struct Bytes<'a>(&'a [u8], Cell<Option<NoSegment>>, u32);
 
     impl Source for Bytes<'_> {
         fn fill<'a, T: Plain>(&self, offset: u64, place: &'a mut MaybeUninit<T>) -> (&'a T, bool) {
@@ -206,6 +219,10 @@ mod tests {
                 place.assume_init_ref()
             };
             (value, bytes.is_some())
+        }
+
+        fn tcp_header(&self) -> u32 {
+            self.2
         }
 
         fn refuse(&self, why: NoSegment) {
@@ -264,8 +281,13 @@ mod tests {
     }
 
     fn parse_bytes(bytes: &[u8]) -> Result<RawEvent, NoSegment> {
+        parse_at(bytes, 0)
+    }
+
+    /// With the TCP header where it is known to be.
+    fn parse_at(bytes: &[u8], tcp_header: u32) -> Result<RawEvent, NoSegment> {
         let mut event = RawEvent::EMPTY;
-        let bytes = Bytes(bytes, Cell::new(None));
+        let bytes = Bytes(bytes, Cell::new(None), tcp_header);
         let parsed = parse(&bytes, &mut event);
         assert_eq!(parsed.is_none(), bytes.1.get().is_some());
         if let Some(why) = bytes.1.get() {
@@ -321,7 +343,14 @@ mod tests {
                 packet.push(&[next]);
                 packet.push(&header[1..]);
             }
-            packet.tcp(5, SYN).parse()
+            let tcp_header = u32::try_from(packet.len).unwrap();
+            let packet = packet.tcp(5, SYN);
+            let walked = packet.parse();
+            // Where it is known, nothing is walked.
+            let known = parse_at(&packet.bytes, tcp_header);
+            assert!(walked.is_err() || walked == known);
+            assert!(known.is_ok());
+            walked
         };
         let options: &[u8] = &[DESTINATION_OPTIONS, 0, 1, 4, 0, 0, 0, 0];
         let hop_by_hop: &[u8] = &[HOP_BY_HOP, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];

@@ -41,6 +41,21 @@ pub struct Signature {
     pub ino: u32,
 }
 
+/// Events of one signature that one CPU has counted and not yet added to those of all.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counting {
+    /// Theirs.
+    pub signature: Signature,
+    /// How many; with 0 the rest means nothing.
+    pub count: u64,
+}
+
+impl Counting {
+    /// So many signatures each CPU counts by itself; two in one place take turns.
+    pub const PLACES: usize = 16;
+}
+
 /// Bits of [`Signature::queue_state`].
 pub(crate) struct QueueState;
 
@@ -203,12 +218,17 @@ pub struct Waiting {
 }
 
 const _: () = assert!(size_of::<Signature>() == 40);
+const _: () = assert!(size_of::<Counting>() == 48);
 const _: () = assert!(size_of::<Socket>() == 16);
 const _: () = assert!(size_of::<Tally>() == 40 + 7 * 8 + Tally::WAITS * 8);
 
 #[cfg(feature = "user")]
 // SAFETY: repr(C) integers without padding (sizes asserted above).
 unsafe impl aya::Pod for Signature {}
+
+#[cfg(feature = "user")]
+// SAFETY: as above.
+unsafe impl aya::Pod for Counting {}
 
 #[cfg(feature = "user")]
 // SAFETY: as above.

@@ -21,6 +21,7 @@ pub unsafe fn add(number: *mut u64, n: u64) {
 }
 
 /// A word that all CPUs share.
+#[repr(transparent)]
 pub struct Word(UnsafeCell<u64>);
 
 // SAFETY: read and written only whole, or added to atomically.
@@ -47,5 +48,35 @@ impl Word {
     pub fn add(&self, n: u64) {
         // SAFETY: a word that is there as long as the reference is.
         unsafe { add(self.0.get(), n) };
+    }
+}
+
+/// Marks that all CPUs set. A byte each: to set a bit, its word would have to be read before.
+pub struct Marks<const N: usize>(UnsafeCell<[u8; N]>);
+
+// SAFETY: read and written byte by byte.
+unsafe impl<const N: usize> Sync for Marks<N> {}
+
+impl<const N: usize> Marks<N> {
+    pub const fn new() -> Self {
+        Self(UnsafeCell::new([0; N]))
+    }
+
+    #[inline(always)]
+    pub fn is_set(&self, mark: usize) -> bool {
+        // SAFETY: inside, by the mask; N is a power of two. Volatile, because others write it.
+        unsafe { core::ptr::read_volatile(self.place(mark)) != 0 }
+    }
+
+    #[inline(always)]
+    pub fn set(&self, mark: usize) {
+        // SAFETY: as above.
+        unsafe { core::ptr::write_volatile(self.place(mark), 1) };
+    }
+
+    #[inline(always)]
+    fn place(&self, mark: usize) -> *mut u8 {
+        const { assert!(N.is_power_of_two()) };
+        self.0.get().cast::<u8>().wrapping_add(mark & (N - 1))
     }
 }

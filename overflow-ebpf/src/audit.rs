@@ -14,11 +14,12 @@ pub static AUDIT: HashMap<LeftOutKey, u64, 8192> = HashMap::new();
 #[inline(never)]
 pub fn left_out(netns: u32, what: LeftOut, n: u64) -> u32 {
     let key = LeftOutKey { netns, what: what as u32 };
-    if AUDIT.get_ptr_mut(key).is_none() {
+    let known = AUDIT.get_ptr_mut(key).or_else(|| {
         // Another CPU may be first.
         let _ = AUDIT.insert(key, 0, 1);
-    }
-    match AUDIT.get_ptr_mut(key) {
+        AUDIT.get_ptr_mut(key)
+    });
+    match known {
         // SAFETY: an aligned word of a map's value, which stays while the program runs.
         Some(count) => unsafe { atomic::add(count, n) },
         None => losses::count(Loss::Uncounted),
@@ -116,12 +117,13 @@ pub static READ: HashMap<u32, CountersRead, 8192> = HashMap::new();
 /// `queue_full`: all ones where nothing is known of any.
 #[inline(never)]
 fn took(netns: u32, overflows: u64, drops: u64, queue_full: u64) -> u32 {
-    if READ.get_ptr_mut(netns).is_none() {
+    let known = READ.get_ptr_mut(netns).or_else(|| {
         let none = CountersRead { overflows: 0, drops: 0, queue_full: 0, unknown: 0 };
         // Another CPU may be first.
         let _ = READ.insert(netns, none, 1);
-    }
-    let Some(read) = READ.get_ptr_mut(netns) else {
+        READ.get_ptr_mut(netns)
+    });
+    let Some(read) = known else {
         losses::count(Loss::Uncounted);
         return 0;
     };

@@ -9,6 +9,7 @@ use overflow_common::{
 
 use crate::{
     globals::{FILTER_ADDRESS, FILTER_EXCLUDED, FILTER_FAMILY, FILTER_NETNS, FILTER_PORT},
+    read::Probed,
     sock,
 };
 
@@ -78,7 +79,7 @@ pub fn wants(port: u16, netns: u32) -> bool {
 /// Whether the listener `sk` may be traced, as far as its owner tells.
 #[inline(always)]
 pub fn wants_socket(sk: u64, netns: u32) -> bool {
-    filter::wants_socket(&Maps, || ListenerKey { netns, ino: sock::inode(sk) })
+    filter::wants_socket(&Maps, || ListenerKey { netns, ino: sock::inode::<Probed>(sk) })
 }
 
 /// Whether a segment with these headers is to be traced.

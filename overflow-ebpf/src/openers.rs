@@ -10,7 +10,12 @@ use aya_ebpf::{
 };
 use overflow_common::{Loss, Opener, filter::ListenerKey};
 
-use crate::{globals::SOCK_IPV6ONLY, losses, read, sock};
+use crate::{
+    globals::SOCK_IPV6ONLY,
+    losses,
+    read::{self, Probed},
+    sock,
+};
 
 /// By socket. Those opened longest ago make room: who holds them was looked up long since.
 #[btf_map]
@@ -19,7 +24,8 @@ pub static OPENERS: LruHashMap<ListenerKey, Opener, 16384> = LruHashMap::new();
 /// The current process called `listen()` on `sk`. It may still be refused.
 #[inline(always)]
 pub fn note(sk: u64) -> Option<()> {
-    let listener = ListenerKey { netns: sock::netns(sk)?, ino: sock::inode(sk) };
+    let listener =
+        ListenerKey { netns: sock::netns::<Probed>(sk)?, ino: sock::inode::<Probed>(sk) };
     if listener.ino == 0 {
         return None;
     }
@@ -30,7 +36,7 @@ pub fn note(sk: u64) -> Option<()> {
         comm: bpf_get_current_comm().unwrap_or_default(),
         pid: (bpf_get_current_pid_tgid() >> 32) as u32,
         uid: bpf_get_current_uid_gid() as u32,
-        port: sock::local_port(sk)?,
+        port: sock::local_port::<Probed>(sk)?,
         family: 0,
         v6only: u8::from(read::field(sk, &SOCK_IPV6ONLY).unwrap_or(0) != 0),
         padding: 0,

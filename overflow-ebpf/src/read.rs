@@ -2,7 +2,10 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
+use aya_ebpf::{
+    Global,
+    helpers::generated::{bpf_probe_read_kernel, bpf_skc_to_tcp_sock},
+};
 use overflow_common::{Field, Loss, Plain, Slot};
 
 use crate::losses;
@@ -78,25 +81,32 @@ fn integer<T: Integer>(address: u64) -> u64 {
 /// Reads the integer `field` of the structure at `base`. `None` if this kernel has no such field.
 #[inline(always)]
 pub fn field(base: u64, field: &Global<Field>) -> Option<u64> {
-    let field = field.load();
-    let address = base + field.offset();
-    let raw = match field.size() {
-        1 => integer::<u8>(address),
-        2 => integer::<u16>(address),
-        4 => integer::<u32>(address),
-        8 => integer::<u64>(address),
-        _ => return None,
-    };
-    let value = raw >> (field.shift() & 63);
-    Some(if field.width() < 64 { value & ((1 << field.width()) - 1) } else { value })
+    Probed::field(base, field)
 }
 
-/// A way to read a structure's fields, for bodies that several rungs share.
+/// The part of its bytes that is the field.
+#[inline(always)]
+fn cut(raw: u64, field: Field) -> u64 {
+    let value = raw >> (field.shift() & 63);
+    if field.width() < 64 { value & ((1 << field.width()) - 1) } else { value }
+}
+
+/// A way to read a structure's fields, for bodies that several rungs share. What is read of a pointer by
+/// plain loads must be `exact` in `for_each_field`.
 pub trait Memory {
     /// The whole integer or pointer `field` of the structure at `base`, which is a `T`: one that is
     /// `exact` in `for_each_field`, of which user space makes sure. Nothing but its offset is looked
     /// up then.
     fn exact<T: Integer>(base: u64, field: &Global<Field>) -> u64;
+
+    /// As [`field`]; no pointer, with which verifiers let nobody calculate.
+    fn field(base: u64, field: &Global<Field>) -> Option<u64>;
+
+    /// The pointer `field` of the structure at `base`. `None` if this kernel has no such field.
+    fn pointer(base: u64, field: &Global<Field>) -> Option<u64>;
+
+    /// The socket `sk` at full length, beyond `struct sock`; 0 if it is not TCP's.
+    fn tcp_sock(sk: u64) -> u64;
 }
 
 /// How integers and pointers lie in the kernel's memory.
@@ -117,17 +127,78 @@ pub enum Probed {}
 impl Memory for Typed {
     #[inline(always)]
     fn exact<T: Integer>(base: u64, field: &Global<Field>) -> u64 {
-        let address = (base + offset(field)) as *const T;
-        // SAFETY: the verifier proves that the address lies in a structure of the pointer's type.
-        // Volatile: no load may be moved to where another size is read.
-        unsafe { core::ptr::read_volatile(address) }.into()
+        typed::<T>(base + offset(field))
     }
+
+    #[inline(always)]
+    fn field(base: u64, field: &Global<Field>) -> Option<u64> {
+        let field = field.load();
+        let address = base + field.offset();
+        let raw = match field.size() {
+            1 => typed::<u8>(address),
+            2 => typed::<u16>(address),
+            4 => typed::<u32>(address),
+            8 => typed::<u64>(address),
+            _ => return None,
+        };
+        Some(cut(raw, field))
+    }
+
+    #[inline(always)]
+    fn pointer(base: u64, field: &Global<Field>) -> Option<u64> {
+        Some(Self::exact::<u64>(base, field))
+    }
+
+    #[inline(always)]
+    fn tcp_sock(sk: u64) -> u64 {
+        // SAFETY: the verifier knows that it is a socket, and learns by this helper (since v5.9) of
+        // which kind.
+        unsafe { bpf_skc_to_tcp_sock(sk as *mut _) as u64 }
+    }
+}
+
+#[inline(always)]
+fn typed<T: Integer>(address: u64) -> u64 {
+    // SAFETY: the verifier proves that the address lies in a structure of the pointer's type.
+    // Volatile: no load may be moved to where another size is read.
+    unsafe { core::ptr::read_volatile(address as *const T) }.into()
 }
 
 impl Memory for Probed {
     #[inline(always)]
     fn exact<T: Integer>(base: u64, field: &Global<Field>) -> u64 {
         integer::<T>(base + offset(field))
+    }
+
+    #[inline(always)]
+    fn field(base: u64, field: &Global<Field>) -> Option<u64> {
+        let field = field.load();
+        let size = field.size();
+        if size == 0 || size > 8 {
+            return None;
+        }
+        // One call, whatever the size is: with one for each, a program is four times as long, and so is
+        // a verifier's way through it. What is shorter than a word comes first in it, on every
+        // machine this is built for.
+        let mut raw = 0_u64;
+        let address = (base + field.offset()) as *const _;
+        // SAFETY: the helper writes so many bytes of the word. It checks the address itself and fails
+        // instead of faulting.
+        if unsafe { bpf_probe_read_kernel((&raw mut raw).cast(), size.into(), address) } != 0 {
+            core::hint::cold_path();
+            losses::count(Loss::BadRead);
+        }
+        Some(cut(raw, field))
+    }
+
+    #[inline(always)]
+    fn pointer(base: u64, field: &Global<Field>) -> Option<u64> {
+        Self::field(base, field)
+    }
+
+    #[inline(always)]
+    fn tcp_sock(sk: u64) -> u64 {
+        sk
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     globals::{
         FLAG_DEAD, REQ_LISTENER, REQ_SNT_ISN, SOCK_FLAGS, SOCK_SOCKET, STATE_LISTEN, TCP_IS_MPTCP,
     },
-    read,
+    read::{self, Probed},
     skb::{self, At},
     sock,
     state::PathState,
@@ -26,15 +26,15 @@ pub fn request(listener: u64, req: u64, kind: Kind, rung: Rung, path: u32) -> bo
     }
     emit::begin(&mut event, kind, rung);
     event.path = path;
-    sock::request(req, &mut event);
+    sock::request::<Probed>(req, &mut event);
     if listener != 0 {
         if !filter::wants_socket(listener, event.netns) {
             return false;
         }
         event.sk = listener;
-        event.ino = sock::inode(listener);
-        event.sk_state = sock::state(listener);
-        let (queue, read) = sock::queue(listener);
+        event.ino = sock::inode::<Probed>(listener);
+        event.sk_state = sock::state::<Probed>(listener);
+        let (queue, read) = sock::queue::<Probed>(listener);
         event.before = queue;
         event.valid |= read;
     }
@@ -74,7 +74,7 @@ pub fn waiting_child(sk: u64, kind: Kind, rung: Rung, bit: u32) {
     // nothing of them.
     let state = match read::field(sk, &TCP_IS_MPTCP) {
         Some(1..) => 0,
-        _ => sock::state(sk),
+        _ => sock::state::<Probed>(sk),
     };
     child(sk, state, 0, kind, rung, bit);
 }
@@ -94,7 +94,7 @@ pub fn child(sk: u64, state: u8, listener: u64, kind: Kind, rung: Rung, bit: u32
     event.sk = sk;
     event.sk_state = state;
     if listener != 0 {
-        event.ino = sock::inode(listener);
+        event.ino = sock::inode::<Probed>(listener);
     }
     emit::record(&event);
 }
@@ -123,10 +123,10 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
     // On the stack, not in this CPU's state: where there is no segment to follow, a process may be
     // working off the backlog of its socket, and a softirq begins to follow one meanwhile.
     let mut event = RawEvent::EMPTY;
-    if !stray(sk) || skb::parse(skb, At::NetworkHeader, &mut event).is_none() {
+    if !stray(sk) || skb::parse(skb, At::Tcp, &mut event).is_none() {
         return;
     }
-    let netns = if sk == 0 { skb::netns(skb) } else { sock::netns(sk) };
+    let netns = if sk == 0 { skb::netns(skb) } else { sock::netns::<Probed>(sk) };
     let Some(netns) = netns else { return };
     if event.tcp_flags & RST != 0
         || !filter::wants(event.server_port, netns)
@@ -142,8 +142,8 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
             return;
         }
         event.sk = sk;
-        event.sk_state = sock::state(sk);
-        event.ino = sock::inode(sk);
+        event.sk_state = sock::state::<Probed>(sk);
+        event.ino = sock::inode::<Probed>(sk);
     }
     reset_reason(&mut event, reason);
     emit::record(&event);
@@ -153,7 +153,7 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
 /// Any other socket is a connection of its own, or what is left of one.
 #[inline(always)]
 pub fn stray(sk: u64) -> bool {
-    sk == 0 || sock::state(sk) == STATE_LISTEN.load()
+    sk == 0 || sock::state::<Probed>(sk) == STATE_LISTEN.load()
 }
 
 /// Notes why the RST is sent, if the kernel says so.

@@ -8,7 +8,10 @@ use overflow_common::{
 };
 
 use crate::{
-    globals::{DEV_NET, DST_DEV, SKB_DATA, SKB_DEV, SKB_DST, SKB_HEAD, SKB_NETWORK_HEADER},
+    globals::{
+        DEV_NET, DST_DEV, SKB_DATA, SKB_DEV, SKB_DST, SKB_HEAD, SKB_NETWORK_HEADER,
+        SKB_TRANSPORT_HEADER,
+    },
     losses,
     read::{self, Memory, Probed},
     sock,
@@ -17,9 +20,9 @@ use crate::{
 /// Where the IP header of `skb` is.
 #[derive(Clone, Copy)]
 pub enum At {
-    /// `network_header` is set: anywhere above the IP layer.
-    NetworkHeader,
-    /// The same on the way out, where other protocols' packets are seen too.
+    /// `network_header` and `transport_header` are set: in TCP, where what comes in is a segment.
+    Tcp,
+    /// `network_header` is, on the way out, where other protocols' packets are seen too.
     Output,
     /// `data` points at it: in `netif_receive_skb`, before the header offsets are set.
     Data,
@@ -29,10 +32,17 @@ pub enum At {
 struct Segment {
     /// The address of its IP header.
     ip: u64,
+    /// See [`Source::tcp_header`].
+    tcp: u32,
     at: At,
 }
 
 impl Source for Segment {
+    #[inline(always)]
+    fn tcp_header(&self) -> u32 {
+        self.tcp
+    }
+
     #[inline(always)]
     fn fill<'a, T: Plain>(&self, offset: u64, place: &'a mut MaybeUninit<T>) -> (&'a T, bool) {
         read::fill(self.ip + offset, place)
@@ -42,7 +52,7 @@ impl Source for Segment {
     fn refuse(&self, why: NoSegment) {
         match (why, self.at) {
             // TCP is handed nothing but IP.
-            (NoSegment::NotIp, At::NetworkHeader) => losses::count(Loss::BadHeader),
+            (NoSegment::NotIp, At::Tcp) => losses::count(Loss::BadHeader),
             // What a device receives or sends may be anything, ARP for one; a failed read is counted where it
             // was made.
             (NoSegment::NotIp, At::Data | At::Output)
@@ -61,19 +71,24 @@ pub fn parse(skb: u64, at: At, event: &mut RawEvent) -> Option<()> {
 /// As [`parse`]; `M` is how `skb` may be read.
 #[inline(always)]
 pub fn parse_by<M: Memory>(skb: u64, at: At, event: &mut RawEvent) -> Option<()> {
-    let ip = match at {
-        At::NetworkHeader | At::Output => {
-            M::exact::<u64>(skb, &SKB_HEAD) + M::exact::<u16>(skb, &SKB_NETWORK_HEADER)
+    let (ip, tcp) = match at {
+        At::Tcp => {
+            let ip = M::exact::<u16>(skb, &SKB_NETWORK_HEADER);
+            let tcp = M::exact::<u16>(skb, &SKB_TRANSPORT_HEADER);
+            (M::exact::<u64>(skb, &SKB_HEAD) + ip, tcp.wrapping_sub(ip) as u32)
         }
-        At::Data => M::exact::<u64>(skb, &SKB_DATA),
+        At::Output => {
+            (M::exact::<u64>(skb, &SKB_HEAD) + M::exact::<u16>(skb, &SKB_NETWORK_HEADER), 0)
+        }
+        At::Data => (M::exact::<u64>(skb, &SKB_DATA), 0),
     };
-    segment::parse(&Segment { ip, at }, event)
+    segment::parse(&Segment { ip, tcp, at }, event)
 }
 
 /// Inode number of the network namespace of the device that `skb` is on.
 #[inline(always)]
 pub fn netns(skb: u64) -> Option<u32> {
-    sock::net_inum(net(skb)?)
+    sock::net_inum::<Probed>(net(skb)?)
 }
 
 /// The `struct net` of the device that `skb` is on.

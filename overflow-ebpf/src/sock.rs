@@ -10,7 +10,7 @@ use crate::{
         SOCK_FAMILY, SOCK_MAX_ACK_BACKLOG, SOCK_NET, SOCK_NUM, SOCK_RCV_SADDR, SOCK_SOCKET,
         SOCK_STATE, SOCK_V6_DADDR, SOCK_V6_RCV_SADDR, SOCKET_INO,
     },
-    read,
+    read::{self, Memory, Probed},
 };
 
 /// `AF_INET6` of include/linux/socket.h, as in `skc_family`.
@@ -18,14 +18,14 @@ pub const AF_INET6: u64 = 10;
 
 /// `sk_state`; 0 if it cannot be read.
 #[inline(always)]
-pub fn state(sk: u64) -> u8 {
-    read::field(sk, &SOCK_STATE).unwrap_or(0) as u8
+pub fn state<M: Memory>(sk: u64) -> u8 {
+    M::field(sk, &SOCK_STATE).unwrap_or(0) as u8
 }
 
 /// Local port, host order.
 #[inline(always)]
-pub fn local_port(sk: u64) -> Option<u16> {
-    Some(read::field(sk, &SOCK_NUM)? as u16)
+pub fn local_port<M: Memory>(sk: u64) -> Option<u16> {
+    Some(M::field(sk, &SOCK_NUM)? as u16)
 }
 
 /// Local address of `sk`, its 4 or 16 bytes into `to`, which must be zeros. 4 or 6, its IP version.
@@ -42,21 +42,21 @@ pub fn local_address(sk: u64, to: &mut [u8; 16]) -> Option<u8> {
 
 /// Inode number of the socket's network namespace.
 #[inline(always)]
-pub fn netns(sk: u64) -> Option<u32> {
-    net_inum(read::field(sk, &SOCK_NET)?)
+pub fn netns<M: Memory>(sk: u64) -> Option<u32> {
+    net_inum::<M>(M::pointer(sk, &SOCK_NET)?)
 }
 
 /// Inode number of a `struct net`.
 #[inline(always)]
-pub fn net_inum(net: u64) -> Option<u32> {
-    Some(read::field(net, &NET_INUM)? as u32)
+pub fn net_inum<M: Memory>(net: u64) -> Option<u32> {
+    Some(M::field(net, &NET_INUM)? as u32)
 }
 
 /// Inode number of the socket that `sk` is the inside of; 0 if it has none: a child that nobody has
 /// accepted, or one that was closed.
 #[inline(always)]
-pub fn inode(sk: u64) -> u32 {
-    match read::field(sk, &SOCK_SOCKET) {
+pub fn inode<M: Memory>(sk: u64) -> u32 {
+    match M::pointer(sk, &SOCK_SOCKET) {
         // sock_alloc_inode (net/socket.c) makes both in one `struct socket_alloc`, the socket first.
         Some(socket) if socket != 0 => read::field(socket, &SOCKET_INO).unwrap_or(0) as u32,
         _ => 0,
@@ -65,21 +65,25 @@ pub fn inode(sk: u64) -> u32 {
 
 /// Both queues of a listener, and which of the values could be read.
 #[inline(always)]
-pub fn queue(listener: u64) -> (Queue, u16) {
+pub fn queue<M: Memory>(listener: u64) -> (Queue, u16) {
     let mut queue = Queue::default();
     let mut read = 0;
     if let (Some(len), Some(max)) =
-        (read::field(listener, &SOCK_ACK_BACKLOG), read::field(listener, &SOCK_MAX_ACK_BACKLOG))
+        (M::field(listener, &SOCK_ACK_BACKLOG), M::field(listener, &SOCK_MAX_ACK_BACKLOG))
     {
         queue.ack_backlog = len as u32;
         queue.max_ack_backlog = max as u32;
         read |= valid::ACCEPT_QUEUE;
     }
-    if let Some(qlen) = read::field(listener, &ICSK_QLEN) {
+    let listener = M::tcp_sock(listener);
+    if listener == 0 {
+        return (queue, read);
+    }
+    if let Some(qlen) = M::field(listener, &ICSK_QLEN) {
         queue.qlen = qlen as u32;
         read |= valid::SYN_QUEUE;
     }
-    if let Some(young) = read::field(listener, &ICSK_YOUNG) {
+    if let Some(young) = M::field(listener, &ICSK_YOUNG) {
         queue.young = young as u32;
         read |= valid::YOUNG;
     }
@@ -112,18 +116,21 @@ pub fn has_fastopen(listener: u64) -> bool {
 
 /// The sysctls of the listener's namespace and its defer-accept setting, into `event`.
 #[inline(always)]
-pub fn settings(listener: u64, event: &mut RawEvent) {
-    if let Some(net) = read::field(listener, &SOCK_NET) {
-        if let Some(value) = read::field(net, &NET_ABORT_ON_OVERFLOW) {
+pub fn settings<M: Memory>(listener: u64, event: &mut RawEvent) {
+    if let Some(net) = M::pointer(listener, &SOCK_NET) {
+        if let Some(value) = M::field(net, &NET_ABORT_ON_OVERFLOW) {
             event.abort_on_overflow = value as u8;
             event.valid |= valid::ABORT_ON_OVERFLOW;
         }
-        if let Some(value) = read::field(net, &NET_SYNCOOKIES) {
+        if let Some(value) = M::field(net, &NET_SYNCOOKIES) {
             event.syncookies = value as u8;
             event.valid |= valid::SYNCOOKIES;
         }
     }
-    if let Some(value) = read::field(listener, &ICSK_DEFER_ACCEPT) {
+    let listener = M::tcp_sock(listener);
+    if listener != 0
+        && let Some(value) = M::field(listener, &ICSK_DEFER_ACCEPT)
+    {
         event.defer_accept = value as u8;
         event.valid |= valid::DEFER_ACCEPT;
     }
@@ -131,17 +138,17 @@ pub fn settings(listener: u64, event: &mut RawEvent) {
 
 /// Timeouts and retransmissions of a request, and what it expects, into `event`.
 #[inline(always)]
-pub fn request(req: u64, event: &mut RawEvent) {
+pub fn request<M: Memory>(req: u64, event: &mut RawEvent) {
     event.req = req;
     if let (Some(next), Some(window)) =
-        (read::field(req, &REQ_RCV_NXT), read::field(req, &REQ_RCV_WND))
+        (read::field(req, &REQ_RCV_NXT), M::field(req, &REQ_RCV_WND))
     {
         event.rcv_nxt = next as u32;
         event.rcv_wnd = window as u32;
         event.valid |= valid::WINDOW;
     }
     if let (Some(timeouts), Some(retrans)) =
-        (read::field(req, &REQ_NUM_TIMEOUT), read::field(req, &REQ_NUM_RETRANS))
+        (M::field(req, &REQ_NUM_TIMEOUT), M::field(req, &REQ_NUM_RETRANS))
     {
         event.num_timeout = timeouts as u8;
         event.num_retrans = retrans as u8;
@@ -163,9 +170,9 @@ pub fn child_tuple(child: u64, event: &mut RawEvent) -> Option<()> {
 pub fn tuple(sk: u64, event: &mut RawEvent) -> Option<()> {
     event.client_port = u16::from_be(read::field(sk, &SOCK_DPORT)? as u16);
     if event.server_port == 0 {
-        event.server_port = local_port(sk)?;
+        event.server_port = local_port::<Probed>(sk)?;
     }
-    event.netns = netns(sk)?;
+    event.netns = netns::<Probed>(sk)?;
     let v6 = read::field(sk, &SOCK_FAMILY)? == AF_INET6;
     if v6 && let Some(daddr) = read::address(sk, &SOCK_V6_DADDR) {
         let mapped = address(daddr, &mut event.client);

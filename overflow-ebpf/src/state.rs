@@ -14,7 +14,9 @@ use crate::{
     counters::{Counters, Rise},
     emit, filter,
     globals::QUIET,
-    losses, retry,
+    losses,
+    read::Memory,
+    retry,
     skb::{self, At},
     sock, tally,
 };
@@ -66,7 +68,7 @@ impl PathState {
             return None;
         }
         let (port, seq) = (self.event.client_port, self.event.seq);
-        skb::parse(skb, At::NetworkHeader, &mut self.event)?;
+        skb::parse(skb, At::Tcp, &mut self.event)?;
         if self.event.client_port == port && self.event.seq == seq {
             Some(self)
         } else {
@@ -81,7 +83,12 @@ impl PathState {
     /// followed as well, but for those of other namespaces: what it makes counters rise by is not the
     /// next one's. `None` if the segment cannot be parsed.
     #[inline(always)]
-    pub fn begin(skb: u64, listener: u64, kind: Kind, rung: Rung) -> Option<&'static mut Self> {
+    pub fn begin<M: Memory>(
+        skb: u64,
+        listener: u64,
+        kind: Kind,
+        rung: Rung,
+    ) -> Option<&'static mut Self> {
         if let Some(state) = Self::following(skb) {
             return Some(state);
         }
@@ -94,19 +101,19 @@ impl PathState {
         if !arm::armed() {
             return None;
         }
-        let port = sock::local_port(listener)?;
-        let netns = sock::netns(listener)?;
+        let port = sock::local_port::<M>(listener)?;
+        let netns = sock::netns::<M>(listener)?;
         if !filter::wants_netns(netns) {
             return None;
         }
         state.reset(kind, rung);
         state.event.netns = netns;
-        skb::parse(skb, At::NetworkHeader, &mut state.event)?;
+        skb::parse_by::<M>(skb, At::Tcp, &mut state.event)?;
         let wanted = filter::wants(port, netns)
             && filter::wants_socket(listener, netns)
             && filter::wants_segment(&state.event);
         state.unwanted = u64::from(!wanted);
-        state.listener(listener);
+        state.listener::<M>(listener);
         state.skb = skb;
         Some(state)
     }
@@ -138,15 +145,15 @@ impl PathState {
 
     /// Reads everything about the listener as the segment enters.
     #[inline(always)]
-    pub fn listener(&mut self, listener: u64) {
-        let (before, read) = sock::queue(listener);
+    pub fn listener<M: Memory>(&mut self, listener: u64) {
+        let (before, read) = sock::queue::<M>(listener);
         self.event.sk = listener;
-        self.event.ino = sock::inode(listener);
-        self.event.sk_state = sock::state(listener);
+        self.event.ino = sock::inode::<M>(listener);
+        self.event.sk_state = sock::state::<M>(listener);
         self.event.before = before;
         self.event.after = Queue::default();
         self.event.valid |= read;
-        sock::settings(listener, &mut self.event);
+        sock::settings::<M>(listener, &mut self.event);
         if self.event.tcp_flags & (SYN | ACK) == SYN
             && self.event.payload_len != 0
             && sock::fastopen_full(listener)
@@ -155,10 +162,10 @@ impl PathState {
         }
     }
 
-    /// Reads the listener's queues again: the decision is over.
+    /// Reads the queues of `listener` again: the decision is over.
     #[inline(always)]
-    pub fn after(&mut self) {
-        let (after, read) = sock::queue(self.event.sk);
+    pub fn after<M: Memory>(&mut self, listener: u64) {
+        let (after, read) = sock::queue::<M>(listener);
         if read == self.event.valid & (valid::ACCEPT_QUEUE | valid::SYN_QUEUE | valid::YOUNG) {
             self.event.after = after;
             self.event.valid |= valid::AFTER;

@@ -5,17 +5,23 @@ use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
     macros::btf_map,
 };
-use overflow_common::{Kind, Loss, RawEvent, Signature, Socket, Tally, Waiting};
+use overflow_common::{Counting, Kind, Loss, RawEvent, Signature, Socket, Tally, Waiting, valid};
 
 use crate::{
     arm, atomic,
     globals::{AGGREGATE, SOCK_ACK_BACKLOG, SOCK_MAX_ACK_BACKLOG},
-    losses, read, sock,
+    losses,
+    read::{Memory, Probed},
+    sock,
 };
 
 /// SYNs and third ACKs by signature; used if `AGGREGATE` is set.
 #[btf_map]
 pub static COUNTS: HashMap<Signature, u64, 65536> = HashMap::new();
+
+/// Of these, what each CPU has not added yet.
+#[btf_map]
+pub static COUNTING: PerCpuArray<[Counting; Counting::PLACES], 1> = PerCpuArray::new();
 
 /// Accept queues by listener.
 #[btf_map]
@@ -45,34 +51,82 @@ pub fn segment(event: &RawEvent) {
         return;
     }
     let signature = Signature::of(event);
-    if let Some(count) = COUNTS.get_ptr_mut(signature) {
-        add(count, 1);
+    // SAFETY: this CPU's own, and the hooks that use it run one after the other.
+    let Some(counting) = COUNTING.get_ptr_mut(0).map(|counting| unsafe { &mut *counting }) else {
         return;
+    };
+    // SAFETY: a field of a record. Volatile: what was just stored there may still be a pointer in its
+    // register, and verifiers let nobody calculate with those.
+    let sk = unsafe { core::ptr::read_volatile(&raw const event.sk) };
+    let which = sk ^ u64::from(event.path) << 6;
+    // Fibonacci hashing, as structures of one slab need it.
+    let place = (which.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize;
+    let counting = &mut counting[place % Counting::PLACES];
+    if counting.count != 0 && same(&counting.signature, &signature) {
+        counting.count += 1;
+    } else {
+        change(counting, signature, event);
     }
-    if COUNTS.insert(signature, 1, 1).is_err() {
-        // Another CPU may have been first.
-        match COUNTS.get_ptr_mut(signature) {
-            Some(count) => add(count, 1),
-            None => losses::count(Loss::Uncounted),
-        }
-    }
-    let _ = of(event.sk);
 }
 
-/// `child` was put into the accept queue of `listener`.
+/// By words: of so many fields of a byte the compiler makes as many loads.
 #[inline(always)]
-pub fn queued(listener: u64, child: u64) {
+fn same(one: &Signature, other: &Signature) -> bool {
+    let (one, other) =
+        (core::ptr::from_ref(one).cast::<u64>(), core::ptr::from_ref(other).cast::<u64>());
+    let mut differences = 0;
+    for word in 0..size_of::<Signature>() / size_of::<u64>() {
+        // SAFETY: inside of the signatures, which consist of words.
+        unsafe {
+            differences |=
+                core::ptr::read_volatile(one.add(word)) ^ core::ptr::read_volatile(other.add(word));
+        }
+    }
+    differences == 0
+}
+
+/// What was counted in this place goes to [`COUNTS`], and `signature` takes it. Each has its entry there
+/// first; one whose listener was closed long ago has it no longer, and was read for good.
+#[inline(always)]
+fn change(counting: &mut Counting, signature: Signature, event: &RawEvent) {
+    core::hint::cold_path();
+    if counting.count != 0
+        && let Some(count) = COUNTS.get_ptr_mut(counting.signature)
+    {
+        add(count, counting.count);
+    }
+    // Only now: who reads both, those of all first, may miss some for a moment, and has none twice.
+    counting.count = 0;
+    if COUNTS.get_ptr_mut(signature).is_none() {
+        // Another CPU may have been first.
+        if COUNTS.insert(signature, 0, 1).is_err() && COUNTS.get_ptr_mut(signature).is_none() {
+            losses::count(Loss::Uncounted);
+            return;
+        }
+        let _ = of(Socket { sk: event.sk, ino: event.ino, netns: event.netns });
+    }
+    counting.signature = signature;
+    counting.count = 1;
+}
+
+/// `child` was put into the accept queue of the listener that `event` is about.
+#[inline(always)]
+pub fn queued(event: &RawEvent, child: u64) {
     if !counts() {
         return;
     }
-    let Some(tally) = of(listener) else { return };
+    let Some(tally) = of(Socket { sk: event.sk, ino: event.ino, netns: event.netns }) else {
+        return;
+    };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    if CHILDREN.insert(child, Waiting { sk: listener, since_ns: now }, 0).is_err() {
+    if CHILDREN.insert(child, Waiting { sk: event.sk, since_ns: now }, 0).is_err() {
         losses::count(Loss::Uncounted);
     }
     add(&raw mut tally.queued, 1);
-    length(tally, listener, now);
+    if event.valid & valid::AFTER != 0 && event.valid & valid::ACCEPT_QUEUE != 0 {
+        length(tally, (event.after.ack_backlog, event.after.max_ack_backlog), now);
+    }
 }
 
 /// Whether `child` is known to be in an accept queue.
@@ -82,38 +136,65 @@ pub fn waits(child: u64) -> bool {
     counts() && unsafe { CHILDREN.get(child) }.is_some()
 }
 
-/// accept() took `child`, of `listener` (0 if that is not known). Whose it was, as far as that is
-/// known then.
+/// accept() took `child`. The address of its listener; 0 if that is not known.
 #[inline(always)]
-pub fn accepted(child: u64, listener: u64) -> u64 {
+pub fn accepted(child: u64) -> u64 {
     if !counts() {
-        return listener;
-    }
-    let mut waiting = Waiting { sk: listener, since_ns: 0 };
-    // SAFETY: copied at once.
-    if let Some(known) = unsafe { CHILDREN.get(child) } {
-        waiting = *known;
-        let _ = CHILDREN.remove(child);
-    }
-    if waiting.sk == 0 {
         return 0;
     }
-    let Some(tally) = of(waiting.sk) else { return waiting.sk };
+    match waited(child) {
+        Waiting { sk: 0, .. } => 0,
+        Waiting { sk, since_ns } => {
+            took::<Probed>(sk, since_ns);
+            sk
+        }
+    }
+}
+
+/// accept() took `child` of `listener`.
+#[inline(always)]
+pub fn accepted_of<M: Memory>(child: u64, listener: u64) {
+    if counts() {
+        took::<M>(listener, waited(child).since_ns);
+    }
+}
+
+/// What is known of `child`, which waits no longer; zeros where nothing is: it was there before the
+/// trace, or it was taken before its ACK was done with.
+#[inline(always)]
+fn waited(child: u64) -> Waiting {
+    // SAFETY: copied at once.
+    match unsafe { CHILDREN.get(child) }.copied() {
+        Some(waiting) => {
+            let _ = CHILDREN.remove(child);
+            waiting
+        }
+        None => Waiting { sk: 0, since_ns: 0 },
+    }
+}
+
+/// A child was taken from the queue of `listener`, where it had been since `since_ns`.
+#[inline(always)]
+fn took<M: Memory>(listener: u64, since_ns: u64) -> Option<()> {
+    let tally = of(socket::<M>(listener)?)?;
     add(&raw mut tally.accepted, 1);
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    length(tally, waiting.sk, now);
-    // It was there before the trace, or it was taken before its ACK was done with.
-    if waiting.since_ns == 0 {
-        return waiting.sk;
+    if let (Some(len), Some(max)) =
+        (M::field(listener, &SOCK_ACK_BACKLOG), M::field(listener, &SOCK_MAX_ACK_BACKLOG))
+    {
+        length(tally, (len as u32, max as u32), now);
     }
-    let waited = now.wrapping_sub(waiting.since_ns);
+    if since_ns == 0 {
+        return None;
+    }
+    let waited = now.wrapping_sub(since_ns);
     add(&raw mut tally.wait_ns, waited);
     let below = (u64::BITS - (waited / 1000).leading_zeros()) as usize;
     if let Some(bucket) = tally.waits.get_mut(below.min(Tally::WAITS - 1)) {
         add(bucket, 1);
     }
-    waiting.sk
+    Some(())
 }
 
 /// `listener` goes away, and its queue with it.
@@ -122,7 +203,7 @@ pub fn closed(listener: u64) {
     if !counts() {
         return;
     }
-    let Some(socket) = socket(listener) else { return };
+    let Some(socket) = socket::<Probed>(listener) else { return };
     if let Some(tally) = TALLIES.get_ptr_mut(socket) {
         // SAFETY: a helper without arguments; the entry stays while the program runs.
         let (tally, now) = unsafe { (&mut *tally, bpf_ktime_get_ns()) };
@@ -132,18 +213,13 @@ pub fn closed(listener: u64) {
     }
 }
 
-/// The queue's length has changed.
+/// The queue's length has changed: (length, limit).
 #[inline(always)]
-fn length(tally: &mut Tally, listener: u64, now: u64) {
-    let (Some(len), Some(max)) =
-        (read::field(listener, &SOCK_ACK_BACKLOG), read::field(listener, &SOCK_MAX_ACK_BACKLOG))
-    else {
-        return;
-    };
-    tally.len = len as u32;
-    tally.max = max as u32;
-    if tally.len > tally.len_max {
-        tally.len_max = tally.len;
+fn length(tally: &mut Tally, (len, max): (u32, u32), now: u64) {
+    tally.len = len;
+    tally.max = max;
+    if len > tally.len_max {
+        tally.len_max = len;
     }
     if len <= max {
         end(tally, now);
@@ -170,24 +246,24 @@ fn end(tally: &mut Tally, now: u64) {
 
 /// Which socket `sk` is.
 #[inline(always)]
-fn socket(sk: u64) -> Option<Socket> {
-    Some(Socket { sk, ino: sock::inode(sk), netns: sock::netns(sk)? })
+fn socket<M: Memory>(sk: u64) -> Option<Socket> {
+    Some(Socket { sk, ino: sock::inode::<M>(sk), netns: sock::netns::<M>(sk)? })
 }
 
 /// The listener's tally, begun if there is none.
 #[inline(always)]
-fn of(sk: u64) -> Option<&'static mut Tally> {
-    let socket = socket(sk)?;
+fn of(socket: Socket) -> Option<&'static mut Tally> {
     if let Some(tally) = TALLIES.get_ptr_mut(socket) {
         // SAFETY: the entry stays while the program runs; racing CPUs lose a maximum, not memory.
         return Some(unsafe { &mut *tally });
     }
     // SAFETY: this CPU's own.
     let scratch = unsafe { &mut *SCRATCH.get_ptr_mut(0)? };
+    let sk = socket.sk;
     scratch.address = [0; 16];
     scratch.family = sock::local_address(sk, &mut scratch.address)?;
     scratch.netns = socket.netns;
-    scratch.port = sock::local_port(sk)?;
+    scratch.port = sock::local_port::<Probed>(sk)?;
     let entry: &Tally = scratch;
     if TALLIES.insert(socket, entry, 1).is_err() && TALLIES.get_ptr_mut(socket).is_none() {
         losses::count(Loss::Uncounted);

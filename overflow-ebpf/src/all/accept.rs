@@ -20,21 +20,27 @@ use overflow_common::{Kind, Loss, Rung};
 
 use crate::{
     globals::{ACCEPT_RETURN, MSK_FIRST, QUIET, SOCK_PROTOCOL},
-    losses, read, report, sock, tally,
+    losses,
+    read::{self, Probed, Typed},
+    report as records, sock, tally,
 };
 
 /// Of include/uapi/linux/in.h.
 const IPPROTO_TCP: u64 = 6;
 const IPPROTO_MPTCP: u64 = 262;
 
-/// `listener` is 0 where the rung does not know it.
-fn accepted(child: u64, listener: u64, rung: Rung) {
-    if child == 0 {
-        return;
+/// Where the rung does not know the listener.
+fn accepted(child: u64, rung: Rung) {
+    if child != 0 {
+        let listener = tally::accepted(child);
+        report(child, listener, rung);
     }
-    let listener = tally::accepted(child, listener);
+}
+
+#[inline(always)]
+fn report(child: u64, listener: u64, rung: Rung) {
     if QUIET.load() == 0 {
-        report::child(child, sock::state(child), listener, Kind::Accept, rung, 0);
+        records::child(child, sock::state::<Probed>(child), listener, Kind::Accept, rung, 0);
     }
 }
 
@@ -44,7 +50,10 @@ pub fn fexit_inet_csk_accept(ctx: FExitContext) -> u32 {
     let slot = ACCEPT_RETURN.load();
     if slot.exists() {
         let child = read::slot(ctx.as_ptr(), slot, 0);
-        accepted(child, ctx.arg(0), Rung::Fentry);
+        if child != 0 {
+            tally::accepted_of::<Typed>(child, ctx.arg(0));
+            report(child, ctx.arg(0), Rung::Fentry);
+        }
     }
     0
 }
@@ -66,7 +75,7 @@ fn grafted(sk: u64) -> u64 {
 pub fn fentry_security_sock_graft(ctx: FEntryContext) -> u32 {
     let child = grafted(ctx.arg(0));
     if child != 0 && tally::waits(child) {
-        accepted(child, 0, Rung::Fentry);
+        accepted(child, Rung::Fentry);
     }
     0
 }
@@ -75,7 +84,7 @@ pub fn fentry_security_sock_graft(ctx: FEntryContext) -> u32 {
 #[kprobe]
 pub fn kprobe_security_sock_graft(ctx: ProbeContext) -> u32 {
     if let Some(sk) = ctx.arg(0) {
-        accepted(grafted(sk), 0, Rung::Kprobe);
+        accepted(grafted(sk), Rung::Kprobe);
     }
     0
 }
@@ -101,6 +110,6 @@ pub fn kprobe_inet_csk_accept(_ctx: ProbeContext) -> u32 {
 #[kretprobe]
 pub fn kretprobe_inet_csk_accept(ctx: RetProbeContext) -> u32 {
     let _ = ACCEPTING.remove(bpf_get_current_pid_tgid());
-    accepted(ctx.ret(), 0, Rung::Kprobe);
+    accepted(ctx.ret(), Rung::Kprobe);
     0
 }

@@ -20,7 +20,8 @@ use crate::{
         COOKIE_V4_CHECK_RETURN, COOKIE_V6_CHECK_RETURN, STATE_FIN_WAIT1, STATE_SYN_RECV,
         TCP_CHECK_REQ_RETURN,
     },
-    read, sock,
+    read::{self, Memory, Probed, Typed},
+    sock,
     state::{self, PathState},
     tally,
 };
@@ -28,35 +29,37 @@ use crate::{
 /// One of these is set where a child was tried: the segment itself was right.
 const CHILD_TRIED: u32 = Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD;
 
-fn enter_check_req(listener: u64, skb: u64, req: u64, rung: Rung) {
+fn enter_check_req<M: Memory>(listener: u64, skb: u64, req: u64, rung: Rung) {
     // A Fast Open child asks for itself (tcp_rcv_state_process): it is in the accept queue since its
     // SYN.
-    let state = sock::state(listener);
+    let state = sock::state::<M>(listener);
     if state == STATE_SYN_RECV.load() || state == STATE_FIN_WAIT1.load() {
         return;
     }
-    if let Some(state) = PathState::begin(skb, listener, Kind::Ack, rung) {
+    if let Some(state) = PathState::begin::<M>(skb, listener, Kind::Ack, rung) {
         state.mark(Path::CHECK_REQ);
-        sock::request(req, &mut state.event);
+        sock::request::<M>(req, &mut state.event);
     }
 }
 
-fn exit_check_req(returned: u64) {
-    exit(
+fn exit_check_req<M: Memory>(listener: u64, returned: u64) {
+    exit::<M>(
+        listener,
         returned,
         [Path::CHECK_REQ_NULL, Path::CHECK_REQ_LISTENER, Path::CHECK_REQ_CHILD],
         Path::CHECK_REQ,
     );
 }
 
-fn enter_cookie_check(listener: u64, skb: u64, rung: Rung) {
-    if let Some(state) = PathState::begin(skb, listener, Kind::Ack, rung) {
+fn enter_cookie_check<M: Memory>(listener: u64, skb: u64, rung: Rung) {
+    if let Some(state) = PathState::begin::<M>(skb, listener, Kind::Ack, rung) {
         state.mark(Path::COOKIE_CHECK);
     }
 }
 
-fn exit_cookie_check(returned: u64) {
-    exit(
+fn exit_cookie_check<M: Memory>(listener: u64, returned: u64) {
+    exit::<M>(
+        listener,
         returned,
         [Path::COOKIE_CHECK_NULL, Path::COOKIE_CHECK_LISTENER, Path::COOKIE_CHECK_CHILD],
         Path::COOKIE_CHECK,
@@ -66,12 +69,12 @@ fn exit_cookie_check(returned: u64) {
 /// `bits` for a return of NULL, of the listener itself, and of a child; `entered` as a guard
 /// against an exit whose entry was not followed.
 #[inline(always)]
-fn exit(returned: u64, bits: [u32; 3], entered: u32) {
+fn exit<M: Memory>(listener: u64, returned: u64, bits: [u32; 3], entered: u32) {
     let Some(state) = state::current(Kind::Ack) else { return };
     if !state.has(entered) {
         return;
     }
-    state.after();
+    state.after::<M>(listener);
     if returned == 0 {
         state.mark(bits[0]);
         if entered == Path::CHECK_REQ && !state.has(CHILD_TRIED) {
@@ -90,7 +93,7 @@ fn exit(returned: u64, bits: [u32; 3], entered: u32) {
         state.mark(bits[2]);
         // A child that MPTCP has just reset (dispose_child of subflow_syn_recv_sock) is in no queue.
         if !state.has(Path::SEND_RESET) && state.unwanted == 0 {
-            tally::queued(state.event.sk, returned);
+            tally::queued(&state.event, returned);
         }
         state.finish();
     }
@@ -99,7 +102,7 @@ fn exit(returned: u64, bits: [u32; 3], entered: u32) {
 /// (sk, skb, req, …): the first three are the same since v4.4.
 #[fentry(function = "tcp_check_req")]
 pub fn fentry_tcp_check_req(ctx: FEntryContext) -> u32 {
-    enter_check_req(ctx.arg(0), ctx.arg(1), ctx.arg(2), Rung::Fentry);
+    enter_check_req::<Typed>(ctx.arg(0), ctx.arg(1), ctx.arg(2), Rung::Fentry);
     state::log(&ctx, "tcp_check_req");
     0
 }
@@ -109,7 +112,7 @@ pub fn fexit_tcp_check_req(ctx: FExitContext) -> u32 {
     let slot = TCP_CHECK_REQ_RETURN.load();
     if slot.exists() {
         let returned = read::slot(ctx.as_ptr(), slot, 0);
-        exit_check_req(returned);
+        exit_check_req::<Typed>(ctx.arg(0), returned);
     }
     0
 }
@@ -117,7 +120,7 @@ pub fn fexit_tcp_check_req(ctx: FExitContext) -> u32 {
 /// (sk, skb) since v4.4.
 #[fentry(function = "cookie_v4_check")]
 pub fn fentry_cookie_v4_check(ctx: FEntryContext) -> u32 {
-    enter_cookie_check(ctx.arg(0), ctx.arg(1), Rung::Fentry);
+    enter_cookie_check::<Typed>(ctx.arg(0), ctx.arg(1), Rung::Fentry);
     state::log(&ctx, "cookie_v4_check");
     0
 }
@@ -127,14 +130,14 @@ pub fn fexit_cookie_v4_check(ctx: FExitContext) -> u32 {
     let slot = COOKIE_V4_CHECK_RETURN.load();
     if slot.exists() {
         let returned = read::slot(ctx.as_ptr(), slot, 0);
-        exit_cookie_check(returned);
+        exit_cookie_check::<Typed>(ctx.arg(0), returned);
     }
     0
 }
 
 #[fentry(function = "cookie_v6_check")]
 pub fn fentry_cookie_v6_check(ctx: FEntryContext) -> u32 {
-    enter_cookie_check(ctx.arg(0), ctx.arg(1), Rung::Fentry);
+    enter_cookie_check::<Typed>(ctx.arg(0), ctx.arg(1), Rung::Fentry);
     0
 }
 
@@ -143,7 +146,7 @@ pub fn fexit_cookie_v6_check(ctx: FExitContext) -> u32 {
     let slot = COOKIE_V6_CHECK_RETURN.load();
     if slot.exists() {
         let returned = read::slot(ctx.as_ptr(), slot, 0);
-        exit_cookie_check(returned);
+        exit_cookie_check::<Typed>(ctx.arg(0), returned);
     }
     0
 }
@@ -151,14 +154,16 @@ pub fn fexit_cookie_v6_check(ctx: FExitContext) -> u32 {
 #[kprobe]
 pub fn kprobe_tcp_check_req(ctx: ProbeContext) -> u32 {
     if let (Some(listener), Some(skb), Some(req)) = (ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
-        enter_check_req(listener, skb, req, Rung::Kprobe);
+        enter_check_req::<Probed>(listener, skb, req, Rung::Kprobe);
     }
     0
 }
 
 #[kretprobe]
 pub fn kretprobe_tcp_check_req(ctx: RetProbeContext) -> u32 {
-    exit_check_req(ctx.ret());
+    if let Some(state) = state::current(Kind::Ack) {
+        exit_check_req::<Probed>(state.event.sk, ctx.ret());
+    }
     0
 }
 
@@ -166,7 +171,7 @@ pub fn kretprobe_tcp_check_req(ctx: RetProbeContext) -> u32 {
 #[kprobe]
 pub fn kprobe_cookie_check(ctx: ProbeContext) -> u32 {
     if let (Some(listener), Some(skb)) = (ctx.arg(0), ctx.arg(1)) {
-        enter_cookie_check(listener, skb, Rung::Kprobe);
+        enter_cookie_check::<Probed>(listener, skb, Rung::Kprobe);
     }
     0
 }
@@ -174,6 +179,8 @@ pub fn kprobe_cookie_check(ctx: ProbeContext) -> u32 {
 /// For both families.
 #[kretprobe]
 pub fn kretprobe_cookie_check(ctx: RetProbeContext) -> u32 {
-    exit_cookie_check(ctx.ret());
+    if let Some(state) = state::current(Kind::Ack) {
+        exit_cookie_check::<Probed>(state.event.sk, ctx.ret());
+    }
     0
 }

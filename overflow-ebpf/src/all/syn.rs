@@ -11,10 +11,13 @@ use aya_ebpf::{
 };
 use overflow_common::{Kind, Path, Rung};
 
-use crate::state::{self, PathState};
+use crate::{
+    read::{Memory, Probed, Typed},
+    state::{self, PathState},
+};
 
-fn enter(skb: u64, listener: u64, rung: Rung) {
-    if let Some(state) = PathState::begin(skb, listener, Kind::Syn, rung) {
+fn enter<M: Memory>(skb: u64, listener: u64, rung: Rung) {
+    if let Some(state) = PathState::begin::<M>(skb, listener, Kind::Syn, rung) {
         state.mark(Path::CONN_REQUEST);
     }
 }
@@ -32,9 +35,9 @@ fn cookie() {
     }
 }
 
-fn exit() {
+fn exit<M: Memory>(listener: u64) {
     if let Some(state) = state::current(Kind::Syn) {
-        state.after();
+        state.after::<M>(listener);
         if state.has(Path::SYN_RECV_SOCK_NULL) {
             state.counted_child();
         } else if !state.has(Path::REQSK_HASHED | Path::COOKIE_INIT | Path::SYN_RECV_SOCK_CHILD) {
@@ -47,52 +50,52 @@ fn exit() {
 /// (sk, skb).
 #[fentry(function = "tcp_v4_conn_request")]
 pub fn fentry_tcp_v4_conn_request(ctx: FEntryContext) -> u32 {
-    enter(ctx.arg(1), ctx.arg(0), Rung::Fentry);
+    enter::<Typed>(ctx.arg(1), ctx.arg(0), Rung::Fentry);
     state::log(&ctx, "tcp_v4_conn_request");
     0
 }
 
 #[fexit(function = "tcp_v4_conn_request")]
-pub fn fexit_tcp_v4_conn_request(_ctx: FExitContext) -> u32 {
-    exit();
+pub fn fexit_tcp_v4_conn_request(ctx: FExitContext) -> u32 {
+    exit::<Typed>(ctx.arg(0));
     0
 }
 
 /// IPv4's SYNs to a dual-stack listener pass this one and that for IPv4, whose exit ends the record.
 #[fentry(function = "tcp_v6_conn_request")]
 pub fn fentry_tcp_v6_conn_request(ctx: FEntryContext) -> u32 {
-    enter(ctx.arg(1), ctx.arg(0), Rung::Fentry);
+    enter::<Typed>(ctx.arg(1), ctx.arg(0), Rung::Fentry);
     0
 }
 
 #[fexit(function = "tcp_v6_conn_request")]
-pub fn fexit_tcp_v6_conn_request(_ctx: FExitContext) -> u32 {
-    exit();
+pub fn fexit_tcp_v6_conn_request(ctx: FExitContext) -> u32 {
+    exit::<Typed>(ctx.arg(0));
     0
 }
 
 /// An MPTCP listener has its own in their place (net/mptcp/subflow.c).
 #[fentry(function = "subflow_v4_conn_request")]
 pub fn fentry_subflow_v4_conn_request(ctx: FEntryContext) -> u32 {
-    enter(ctx.arg(1), ctx.arg(0), Rung::Fentry);
+    enter::<Typed>(ctx.arg(1), ctx.arg(0), Rung::Fentry);
     0
 }
 
 #[fexit(function = "subflow_v4_conn_request")]
-pub fn fexit_subflow_v4_conn_request(_ctx: FExitContext) -> u32 {
-    exit();
+pub fn fexit_subflow_v4_conn_request(ctx: FExitContext) -> u32 {
+    exit::<Typed>(ctx.arg(0));
     0
 }
 
 #[fentry(function = "subflow_v6_conn_request")]
 pub fn fentry_subflow_v6_conn_request(ctx: FEntryContext) -> u32 {
-    enter(ctx.arg(1), ctx.arg(0), Rung::Fentry);
+    enter::<Typed>(ctx.arg(1), ctx.arg(0), Rung::Fentry);
     0
 }
 
 #[fexit(function = "subflow_v6_conn_request")]
-pub fn fexit_subflow_v6_conn_request(_ctx: FExitContext) -> u32 {
-    exit();
+pub fn fexit_subflow_v6_conn_request(ctx: FExitContext) -> u32 {
+    exit::<Typed>(ctx.arg(0));
     0
 }
 
@@ -120,14 +123,16 @@ pub fn fentry_cookie_v6_init_sequence(_ctx: FEntryContext) -> u32 {
 #[kprobe]
 pub fn kprobe_conn_request(ctx: ProbeContext) -> u32 {
     if let (Some(listener), Some(skb)) = (ctx.arg(0), ctx.arg(1)) {
-        enter(skb, listener, Rung::Kprobe);
+        enter::<Probed>(skb, listener, Rung::Kprobe);
     }
     0
 }
 
 #[kretprobe]
 pub fn kretprobe_conn_request(_ctx: RetProbeContext) -> u32 {
-    exit();
+    if let Some(state) = state::current(Kind::Syn) {
+        exit::<Probed>(state.event.sk);
+    }
     0
 }
 

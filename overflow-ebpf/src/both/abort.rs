@@ -9,12 +9,12 @@ use aya_ebpf::{
 };
 use overflow_common::{Kind, Rung};
 
-use crate::{globals::STATE_NEW_SYN_RECV, report, sock};
+use crate::{globals::STATE_NEW_SYN_RECV, read::Probed, report, sock};
 
 /// Entered for any TCP socket.
 #[inline(always)]
 fn abort(sk: u64, rung: Rung) {
-    if sock::state(sk) == STATE_NEW_SYN_RECV.load() {
+    if sock::state::<Probed>(sk) == STATE_NEW_SYN_RECV.load() {
         report::ended_request(sk, Kind::Destroyed, rung);
     }
 }

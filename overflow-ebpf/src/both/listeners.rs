@@ -20,7 +20,8 @@ use crate::{
     globals::{SOCK_DROPS, SOCK_IPV6ONLY, STATE_LISTEN},
     losses,
     number::Number,
-    read, sock,
+    read::{self, Probed},
+    sock,
 };
 
 /// Where listeners listen.
@@ -153,7 +154,8 @@ pub fn opened(sk: u64) -> Option<()> {
         v6only: read::field(sk, &SOCK_IPV6ONLY).unwrap_or(0) as u32,
     };
     member.family = sock::local_address(sk, &mut member.address)?.into();
-    let mut place = Place { netns: sock::netns(sk)?, port: sock::local_port(sk)?, slot: 0 };
+    let mut place =
+        Place { netns: sock::netns::<Probed>(sk)?, port: sock::local_port::<Probed>(sk)?, slot: 0 };
     let all = place;
     for slot in 0..SLOTS {
         place.slot = slot;
@@ -208,8 +210,8 @@ pub fn only(netns: u32, port: u16) -> u64 {
     match unsafe { PLACES.get(Place { netns, port, slot: 0 }) } {
         Some(&Together { count: 1, sum }) => {
             // Another may come or go meanwhile.
-            let listens = sock::state(sum) == STATE_LISTEN.load();
-            if listens && sock::local_port(sum) == Some(port) { sum } else { 0 }
+            let listens = sock::state::<Probed>(sum) == STATE_LISTEN.load();
+            if listens && sock::local_port::<Probed>(sum) == Some(port) { sum } else { 0 }
         }
         _ => 0,
     }
@@ -290,7 +292,7 @@ fn look(event: &RawEvent, slot: u16) -> u32 {
         search.risen = member.sk;
         search.rises += 1;
     }
-    let (queue, _) = sock::queue(member.sk);
+    let (queue, _) = sock::queue::<Probed>(member.sk);
     if queue.ack_backlog > queue.max_ack_backlog {
         search.full = member.sk;
         search.fulls += 1;
@@ -318,7 +320,7 @@ pub extern "C" fn iter_tcp(ctx: *mut c_void) -> i32 {
     if meta == 0 || sk == 0 {
         return 0;
     }
-    if sock::state(sk) == STATE_LISTEN.load() {
+    if sock::state::<Probed>(sk) == STATE_LISTEN.load() {
         opened(sk);
         return 0;
     }

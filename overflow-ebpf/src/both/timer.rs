@@ -14,7 +14,8 @@ use overflow_common::{Kind, Path, RawEvent, Rung};
 use super::retransmit::RESENT;
 use crate::{
     globals::{REQ_LISTENER, REQ_TIMER, SOCK_NODE_PPREV, STATE_LISTEN},
-    read, report, sock,
+    read::{self, Probed},
+    report, sock,
 };
 
 /// The timer whose handler runs on this CPU, for the kretprobe at its end.
@@ -59,7 +60,11 @@ fn heir(req: u64, listener: u64) -> u64 {
         && old.server_port == new.server_port
         && old.netns == new.netns
         && words(&old.client) == words(&new.client);
-    if same && sock::state(listener) != listen && sock::state(heir) == listen { heir } else { 0 }
+    if same && sock::state::<Probed>(listener) != listen && sock::state::<Probed>(heir) == listen {
+        heir
+    } else {
+        0
+    }
 }
 
 /// An address by words, which verifiers compare at once.

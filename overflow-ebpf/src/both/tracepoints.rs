@@ -112,7 +112,7 @@ fn receive(skb: u64) -> Option<()> {
         return None;
     }
     state.net = skb::net(skb)?;
-    state.event.netns = sock::net_inum(state.net)?;
+    state.event.netns = sock::net_inum::<Probed>(state.net)?;
     presume(state);
     if syn {
         state.event.kind = Kind::Syn as u8;
@@ -130,7 +130,7 @@ fn receive(skb: u64) -> Option<()> {
 fn presume(state: &mut PathState) {
     let listener = listeners::only(state.event.netns, state.event.server_port);
     if listener != 0 {
-        state.listener(listener);
+        state.listener::<Probed>(listener);
         state.event.sk_state = 0;
     } else {
         forget(state, 0);
@@ -168,7 +168,7 @@ fn ended(state: &mut PathState, emit: bool) {
             retry::set_pending();
         }
         if sk != 0 {
-            state.after();
+            state.after::<Probed>(sk);
         }
         state.finish();
     } else if path & (Path::COUNTED_DROP | Path::UNCOUNTED | Path::TP_SYNACK_COOKIE) != 0 {
@@ -191,7 +191,7 @@ fn counted(state: &mut PathState, skb: u64) -> Option<()> {
         && net != state.net
     {
         state.net = net;
-        state.event.netns = sock::net_inum(net)?;
+        state.event.netns = sock::net_inum::<Probed>(net)?;
         if state.event.sk_state == 0 {
             presume(state);
         }
@@ -212,7 +212,7 @@ fn counted(state: &mut PathState, skb: u64) -> Option<()> {
                 sk = listeners::dropped_by_steered(state.event.netns, state.event.server_port);
             }
             if sk != 0 {
-                state.listener(sk);
+                state.listener::<Probed>(sk);
             }
         } else if listeners::dropped(state.event.sk) {
             state.event.sk_state = STATE_LISTEN.load();
@@ -222,7 +222,7 @@ fn counted(state: &mut PathState, skb: u64) -> Option<()> {
             if sk == 0 {
                 forget(state, RawEvent::NOT_AT_ADDRESS);
             } else {
-                state.listener(sk);
+                state.listener::<Probed>(sk);
             }
         }
     }
@@ -250,7 +250,7 @@ fn transmit(skb: u64) -> Option<()> {
     // The sender of what goes out is the server.
     let state = followed::first_between(out.server_port, out.client_port, true)?;
     let owner = read::field(skb, &SKB_SK)?;
-    if owner != 0 && sock::state(owner) == STATE_NEW_SYN_RECV.load() {
+    if owner != 0 && sock::state::<Probed>(owner) == STATE_NEW_SYN_RECV.load() {
         state.mark(Path::TP_SYNACK_REQUEST);
         // The kernel's own word for whose SYN it was.
         let listener = read::field(owner, &REQ_LISTENER).unwrap_or(0);
@@ -260,10 +260,10 @@ fn transmit(skb: u64) -> Option<()> {
             if sk != 0 || !listeners::any(netns, server_port) {
                 listeners::steered(netns, server_port, listener);
             }
-            state.listener(listener);
+            state.listener::<Probed>(listener);
         }
-        sock::request(owner, &mut state.event);
-    } else if owner != 0 && sock::state(owner) == STATE_SYN_RECV.load() {
+        sock::request::<Probed>(owner, &mut state.event);
+    } else if owner != 0 && sock::state::<Probed>(owner) == STATE_SYN_RECV.load() {
         state.mark(Path::TP_SYNACK_FASTOPEN);
     } else if owner == 0 {
         state.mark(Path::TP_SYNACK_COOKIE);
@@ -297,7 +297,7 @@ fn consumed(skb: u64) -> Option<()> {
         return Some(());
     }
     if state.event.sk != 0
-        && let Some(netns) = sock::netns(state.event.sk)
+        && let Some(netns) = sock::netns::<Probed>(state.event.sk)
     {
         state.event.netns = netns;
     }
@@ -323,7 +323,7 @@ fn dropped(skb: u64, location: u64, reason: u64, rx_sk: u64) -> Option<()> {
     // In the receive queue of a connection it was taken; what is freed is the queue, much later.
     let owner = read::field(skb, &SKB_SK).unwrap_or(0);
     if owner != 0 {
-        let owner = sock::state(owner);
+        let owner = sock::state::<Probed>(owner);
         if owner != STATE_LISTEN.load() && owner != STATE_NEW_SYN_RECV.load() {
             followed::done(state);
             return None;
@@ -336,16 +336,16 @@ fn dropped(skb: u64, location: u64, reason: u64, rx_sk: u64) -> Option<()> {
         state.event.valid |= valid::DROP_REASON;
     }
     if rx_sk != 0 {
-        if sock::state(rx_sk) != STATE_LISTEN.load() {
+        if sock::state::<Probed>(rx_sk) != STATE_LISTEN.load() {
             // A segment of an established connection, dropped for reasons of its own.
             followed::done(state);
             return None;
         }
         // The kernel's own word for whose segment it was: several listeners can share a port.
         if rx_sk != state.event.sk {
-            state.listener(rx_sk);
+            state.listener::<Probed>(rx_sk);
             state.net = read::field(rx_sk, &SOCK_NET)?;
-            state.event.netns = sock::net_inum(state.net)?;
+            state.event.netns = sock::net_inum::<Probed>(state.net)?;
         }
     }
     counted(state, skb);

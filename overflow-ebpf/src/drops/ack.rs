@@ -43,10 +43,11 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
     if !arm::armed() {
         return None;
     }
-    let counted = rise.path();
+    // No longer one of a few constants, each of which a verifier would follow by itself.
+    let counted = state.number.of(rise.path().into()) as u32;
     let netns = M::exact::<u32>(net, &NET_INUM) as u32;
     let (len, max) = Listener::queue::<M>(sk);
-    let own = audit::own(counted, len > max);
+    let own = state.number.of(audit::own(counted, len > max).into()) as u32;
     audit::compare(netns, rise, own);
     if tcp_flags::<M>(skb) & (SYN | ACK) == SYN {
         // Fast Open tries a child at the SYN, which then goes on without it.
@@ -80,7 +81,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
     emit::in_place(Kind::Ack, M::RUNG, |event| {
         let wanted = refused.report::<M>(skb, event);
         if wanted {
-            retry::set_pending();
+            retry::may_return(event);
         } else {
             audit::filtered(netns, own);
         }
@@ -118,7 +119,7 @@ impl Refused {
         self.listener.report(event);
         event.abort_on_overflow = self.abort;
         event.valid |= valid::ABORT_ON_OVERFLOW;
-        skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some() && filter::wants_segment(event)
+        skb::parse_by::<M>(skb, At::Tcp, event).is_some() && filter::wants_segment(event)
     }
 }
 
@@ -139,7 +140,7 @@ fn was_refused<M: AttachMode>(sk: u64, skb: u64) -> u32 {
     let mut place = MaybeUninit::uninit();
     let event = emit::blank(&mut place);
     event.netns = M::exact::<u32>(Listener::net::<M>(sk), &NET_INUM) as u32;
-    let parsed = skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some();
+    let parsed = skb::parse_by::<M>(skb, At::Tcp, event).is_some();
     u32::from(parsed && retry::was_refused(event))
 }
 
@@ -179,7 +180,7 @@ fn report_recovery<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Opti
             event.num_retrans = retrans as u8;
             event.valid |= valid::NUM_TIMEOUT;
         }
-        skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some() && filter::wants_segment(event)
+        skb::parse_by::<M>(skb, At::Tcp, event).is_some() && filter::wants_segment(event)
     });
     Some(())
 }

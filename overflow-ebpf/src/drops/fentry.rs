@@ -89,7 +89,7 @@ pub fn drops_cookie_v6_init_sequence(ctx: FEntryContext) -> u32 {
 pub fn drops_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
     if child(&ctx) == 0 {
         refused_v4(ctx.as_ptr());
-    } else if retry::pending() {
+    } else if retry::may_be_client::<Typed>(ctx.arg(2), false) {
         accepted_v4(ctx.as_ptr());
     }
     0
@@ -99,7 +99,7 @@ pub fn drops_tcp_v4_syn_recv_sock(ctx: FExitContext) -> u32 {
 pub fn drops_tcp_v6_syn_recv_sock(ctx: FExitContext) -> u32 {
     if child(&ctx) == 0 {
         refused_v6(ctx.as_ptr());
-    } else if retry::pending() {
+    } else if retry::may_be_client::<Typed>(ctx.arg(2), true) {
         accepted_v6(ctx.as_ptr());
     }
     0

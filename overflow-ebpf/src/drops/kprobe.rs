@@ -108,7 +108,11 @@ fn refused(v6: bool) -> u32 {
 fn accepted(v6: bool) -> u32 {
     let Some(state) = CpuState::get() else { return 0 };
     let Arguments { sk, skb, req } = state.syn_recv_sock;
-    if sk == 0 { 0 } else { ack::accepted::<Probed>(sk, skb, req, v6) }
+    if sk == 0 || !retry::may_be_client::<Probed>(req, v6) {
+        0
+    } else {
+        ack::accepted::<Probed>(sk, skb, req, v6)
+    }
 }
 
 /// For both families.

@@ -32,7 +32,7 @@ impl Listener {
             return None;
         }
         let (len, max) = Self::queue::<M>(sk);
-        Some(Self { sk, ino: sock::inode(sk), netns, len, max })
+        Some(Self { sk, ino: sock::inode::<M>(sk), netns, len, max })
     }
 
     /// Length and limit of its accept queue.

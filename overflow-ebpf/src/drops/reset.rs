@@ -6,7 +6,9 @@ use super::{ack::Refused, listener::Listener, mode::AttachMode, state::CpuState}
 use crate::{
     audit, emit, filter,
     globals::{NET_ABORT_ON_OVERFLOW, NET_INUM, SOCK_DPORT, SOCK_STATE, STATE_LISTEN},
-    losses, read, report,
+    losses,
+    read::{self, Probed},
+    report,
     skb::{self, At},
     sock,
 };
@@ -85,7 +87,7 @@ fn report_other<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<()> {
     event.path = Path::SEND_RESET;
     event.netns = netns;
     report::reset_reason(&mut event, reason);
-    skb::parse_by::<M>(skb, At::NetworkHeader, &mut event)?;
+    skb::parse_by::<M>(skb, At::Tcp, &mut event)?;
     // tcp_v4_send_reset and its IPv6 twin answer no RST, though they are called.
     if event.tcp_flags & RST != 0 {
         return None;
@@ -96,7 +98,7 @@ fn report_other<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<()> {
         }
         event.sk = sk;
         event.sk_state = STATE_LISTEN.load();
-        event.ino = sock::inode(sk);
+        event.ino = sock::inode::<Probed>(sk);
     }
     if filter::wants(event.server_port, netns) && filter::wants_segment(&event) {
         emit::record(&event);

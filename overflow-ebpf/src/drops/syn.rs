@@ -69,8 +69,10 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
             path = if len > max { Path::CONN_REQUEST | Path::UNCOUNTED } else { 0 };
         }
     }
+    // No longer one of a few constants, each of which a verifier would follow by itself.
+    let path = state.number.of(path.into()) as u32;
     let netns = M::exact::<u32>(net, &NET_INUM) as u32;
-    let own = audit::own(path, true);
+    let own = state.number.of(audit::own(path, true).into()) as u32;
     audit::compare(netns, rise, own);
     if path == 0 {
         return None;
@@ -85,9 +87,6 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         audit::filtered(netns, own);
         return None;
     };
-    if cookie {
-        retry::set_pending();
-    }
     emit::in_place(Kind::Syn, M::RUNG, |event| {
         event.path = path;
         listener.report(event);
@@ -99,11 +98,13 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
             event.before.qlen = qlen as u32;
             event.valid |= valid::SYN_QUEUE;
         }
-        let wanted = skb::parse_by::<M>(skb, At::NetworkHeader, event).is_some()
-            && filter::wants_segment(event);
+        let wanted =
+            skb::parse_by::<M>(skb, At::Tcp, event).is_some() && filter::wants_segment(event);
         if !wanted {
             audit::filtered(netns, own);
-        } else if !cookie {
+        } else if cookie {
+            retry::may_return(event);
+        } else {
             retry::refused(event);
         }
         wanted

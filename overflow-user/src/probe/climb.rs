@@ -52,10 +52,11 @@ impl<'a> Climber<'a> {
                 refused.push((step.rung, "another rung was asked for".to_owned()));
                 continue;
             }
-            if self.scope == Scope::Overflows
-                && step.rung != Rung::Tracepoint
-                && let Some((_, field)) = self.kernel.facts.unfit.first()
-            {
+            let takes_for_granted = match self.scope {
+                Scope::Overflows => step.rung != Rung::Tracepoint,
+                Scope::Everything => step.rung == Rung::Fentry,
+            };
+            if takes_for_granted && let Some((_, field)) = self.kernel.facts.unfit.first() {
                 let why = format!("this kernel's BTF has no {field} of the size that it reads");
                 refused.push((step.rung, why));
                 continue;

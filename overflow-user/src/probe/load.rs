@@ -1,19 +1,26 @@
 //! Object + kernel facts -> attached programs.
 
-use std::{collections::BTreeSet, fs::File, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    net::IpAddr,
+};
 
 use aya::{
-    Ebpf, EbpfLoader,
-    maps::{Array, HashMap, MapData, MapError, RingBuf},
+    Ebpf,
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
 };
 use aya_log::EbpfLogger;
-use overflow_common::{CountersRead, LeftOutKey, Opener, Phase, Rung, Signature, Socket, Tally};
+use overflow_common::{
+    CountersRead, Counting, LeftOutKey, Opener, Phase, Rung, Signature, Socket, Tally,
+};
 
 use super::{
     climb::Climber,
     error::{LoadError, ProbeError},
     existing,
     ladder::{HookPointStatus, Scope, ladder},
+    loader,
     ring::{Losses, RecordReader, infos, register},
     survey::Survey,
     targets,
@@ -91,6 +98,8 @@ pub struct Tracer {
     kernels_pids: bool,
     /// Listeners that were closed when aggregates were asked for last.
     closing: BTreeSet<Socket>,
+    /// What was counted when they were.
+    counted: BTreeMap<Signature, u64>,
 }
 
 impl Tracer {
@@ -110,9 +119,7 @@ impl Tracer {
         // Without it kprobes still work: the fields then come from the file given with --btf.
         let hooks = in_scope.iter().flat_map(|h| ladder(*h, scope)).flat_map(|step| step.hooks);
         let btf = kernel.own_btf().and_then(|own| targets::of(&own, hooks, existing::ITERATED));
-        let mut loader = EbpfLoader::new();
-        // Nothing in the object is relocated by BTF: fields come as constants.
-        loader.btf(None);
+        let mut loader = loader::new();
         for (name, constant) in &kernel.facts.constants {
             match constant {
                 Constant::Field(field) => loader.override_global(name, field, true),
@@ -169,6 +176,7 @@ impl Tracer {
             notes: Vec::new(),
             kernels_pids: in_initial_pid_namespace(),
             closing: BTreeSet::new(),
+            counted: BTreeMap::new(),
         };
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
@@ -295,11 +303,33 @@ impl Tracer {
         if !self.counts {
             return Ok(None);
         }
-        let counts: HashMap<_, Signature, u64> = map(&mut self.ebpf, "COUNTS")?;
-        let counts: Vec<(Signature, u64)> = counts.iter().filter_map(Result::ok).collect();
+        let counts = self.counts()?;
         let queues: HashMap<_, Socket, Tally> = map(&mut self.ebpf, "TALLIES")?;
         let queues: Vec<(Socket, Tally)> = queues.iter().filter_map(Result::ok).collect();
         Ok(Some(Aggregates { counts, queues }))
+    }
+
+    /// SYNs and third ACKs by signature: those of all CPUs together, and what each has not added to
+    /// them yet. What moves from one to the other meanwhile may be missed: it was there before.
+    fn counts(&mut self) -> Result<Vec<(Signature, u64)>, ProbeError> {
+        let together: HashMap<_, Signature, u64> = map(&mut self.ebpf, "COUNTS")?;
+        let mut counts: BTreeMap<Signature, u64> = together.iter().filter_map(Result::ok).collect();
+        let each: PerCpuArray<_, [Counting; Counting::PLACES]> = map(&mut self.ebpf, "COUNTING")?;
+        let read = || each.get(&0, 0).map_err(LoadError::Write);
+        // Read twice: where another takes a place meanwhile, what is read may be half of each.
+        let (once, again) = (read()?, read()?);
+        let places = once.iter().flatten().zip(again.iter().flatten());
+        for (counting, _) in places.filter(|(a, b)| a.count > 0 && a.signature == b.signature) {
+            if let Some(count) = counts.get_mut(&counting.signature) {
+                *count += counting.count;
+            }
+        }
+        for (signature, count) in &mut counts {
+            let before = self.counted.get(signature).copied().unwrap_or_default();
+            *count = before.max(*count);
+        }
+        self.counted.clone_from(&counts);
+        Ok(counts.into_iter().collect())
     }
 
     /// Makes room: what was counted of listeners that had been closed the last time is in `found` for
@@ -358,8 +388,11 @@ impl Tracer {
     /// Nobody who was refused can recover any more: third ACKs that are taken need not be looked at,
     /// until somebody is refused again.
     pub(crate) fn clear_retry_pending(&mut self) -> Result<(), ProbeError> {
-        let mut pending: Array<_, [u64; 2]> = map(&mut self.ebpf, ".data.retry_pending")?;
-        pending.set(0, [0; 2], 0).map_err(LoadError::Write)?;
+        // Two words, and a byte for each bucket of clients.
+        const BYTES: usize = 16 + (1 << 16);
+        static NOBODY: [u8; BYTES] = [0; BYTES];
+        let mut pending: Array<_, [u8; BYTES]> = map(&mut self.ebpf, ".data.retry_pending")?;
+        pending.set(0, &NOBODY, 0).map_err(LoadError::Write)?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ mod error;
 mod existing;
 mod ladder;
 mod load;
+mod loader;
 mod ring;
 mod survey;
 mod targets;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use aya::{Btf as AyaBtf, Endianness};
+use aya_obj::btf::{BtfType, Func, FuncLinkage};
 
 use super::ladder::{Attach, Hook};
 use overflow_core::kernel::Btf;
@@ -14,8 +15,8 @@ const FWD: u32 = 7;
 const TYPEDEF: u32 = 8;
 const FUNC: u32 = 12;
 
-/// The targets of `hooks`, and the iterator over what is `iterated`, that `kernel`, the running kernel's own BTF, has. `None` if the loader
-/// does not understand it.
+/// The targets of `hooks`, and the iterator over what is `iterated`, that `kernel`, the running kernel's
+/// own BTF, has. `None` if the loader does not understand it.
 pub(super) fn of<'a>(
     kernel: &Btf,
     hooks: impl Iterator<Item = &'a Hook>,
@@ -41,12 +42,29 @@ pub(super) fn of<'a>(
             wanted.insert(id, (kind, name));
         }
     }
-    AyaBtf::parse(&blob(&wanted), Endianness::default()).ok()
+    with(&wanted)
 }
 
-/// A BTF file with these types, (kind, name) by id, and forward declarations in between.
-fn blob(wanted: &BTreeMap<u32, (u32, String)>) -> Vec<u8> {
-    let last = wanted.last_key_value().map_or(0, |(&id, _)| id);
+/// BTF with these types, (kind, name) by id. The loader makes no type definition of its own, so all up to
+/// the last of these is parsed; functions come later in a kernel, and those are added, at a tenth of
+/// the cost.
+fn with(wanted: &BTreeMap<u32, (u32, String)>) -> Option<AyaBtf> {
+    let parsed = wanted.iter().rfind(|(_, (kind, _))| *kind == TYPEDEF).map_or(0, |(&id, _)| id);
+    let mut btf = AyaBtf::parse(&blob(wanted, parsed), Endianness::default()).ok()?;
+    let mut last = parsed;
+    for (&id, (_, name)) in wanted.range(parsed + 1..) {
+        for _ in last + 1..id {
+            btf.add_type(BtfType::Unknown);
+        }
+        let name = btf.add_string(name);
+        btf.add_type(BtfType::Func(Func::new(name, 0, FuncLinkage::Global)));
+        last = id;
+    }
+    Some(btf)
+}
+
+/// A BTF file with these types up to id `last`, and forward declarations in between.
+fn blob(wanted: &BTreeMap<u32, (u32, String)>, last: u32) -> Vec<u8> {
     let mut types: Vec<u8> = Vec::with_capacity(last as usize * 12);
     let mut strings = vec![0_u8];
     for id in 1..=last {
@@ -77,20 +95,32 @@ fn blob(wanted: &BTreeMap<u32, (u32, String)>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use aya_obj::btf::BtfKind;
+
     use super::*;
 
     #[test]
     fn what_is_wanted_is_found_at_its_id_and_nothing_else() {
+        let function = |name: &str| (FUNC, name.to_owned());
         let wanted = BTreeMap::from([
-            (3, (FUNC, "tcp_conn_request".to_owned())),
-            (70_000, (TYPEDEF, "btf_trace_tcp_retransmit_synack".to_owned())),
+            (3, function("tcp_abort")),
+            (40_000, (TYPEDEF, "btf_trace_tcp_retransmit_synack".to_owned())),
+            (40_001, function("tcp_conn_request")),
+            (70_000, function("tcp_check_req")),
         ]);
-        let bytes = blob(&wanted);
-        assert!(AyaBtf::parse(&bytes, Endianness::default()).is_ok());
-        let btf = Btf::parse(bytes).unwrap();
-        assert_eq!(btf.function("tcp_conn_request"), Some(3));
-        assert_eq!(btf.typedef("btf_trace_tcp_retransmit_synack"), Some(70_000));
-        assert_eq!(btf.function("btf_trace_tcp_retransmit_synack"), None);
-        assert_eq!(btf.function(""), None);
+        for skipped in 0..wanted.len() {
+            let wanted: BTreeMap<_, _> = wanted.clone().into_iter().skip(skipped).collect();
+            let btf = with(&wanted).unwrap();
+            for (&id, (kind, name)) in &wanted {
+                let (kind, other) = if *kind == FUNC {
+                    (BtfKind::Func, BtfKind::Typedef)
+                } else {
+                    (BtfKind::Typedef, BtfKind::Func)
+                };
+                assert_eq!(btf.id_by_type_name_kind(name, kind).ok(), Some(id), "{name}");
+                assert!(btf.id_by_type_name_kind(name, other).is_err(), "{name}");
+            }
+            assert!(btf.id_by_type_name_kind("", BtfKind::Func).is_err());
+        }
     }
 }

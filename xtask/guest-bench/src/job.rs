@@ -108,8 +108,12 @@ pub struct Report {
 /// How long each kind of segment took.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Load {
-    /// SYN and third ACK of one healthy handshake.
+    /// SYN and third ACK of one healthy handshake, while nothing was dropped yet.
     pub handshake: Stat,
+    /// The same, after every kind of drop: clients that were refused may try again at any time.
+    pub handshake_after_drops: Stat,
+    /// The `accept()` of each.
+    pub accept: Stat,
     /// The SYN alone.
     pub syn: Stat,
     /// The third ACK alone.

@@ -44,6 +44,7 @@ pub const WAYS: [(&str, Work); 6] = [
 pub struct Times {
     syn: Vec<u64>,
     ack: Vec<u64>,
+    accept: Vec<u64>,
     syn_dropped: Vec<u64>,
     ack_dropped: Vec<u64>,
     ack_reset: Vec<u64>,
@@ -104,9 +105,13 @@ pub fn drive(
             part.cpu_ns += as_f64(after.cpu_ns.saturating_sub(before.cpu_ns)) - idle;
         }
     }
-    let handshakes = times.syn.iter().zip(&times.ack).map(|(syn, ack)| syn + ack).collect();
+    let mut handshakes: Vec<u64> =
+        times.syn.iter().zip(&times.ack).map(|(syn, ack)| syn + ack).collect();
+    let after_drops = handshakes.split_off(amount.healthy.min(handshakes.len()));
     Ok(Load {
         handshake: Stat::of(handshakes),
+        handshake_after_drops: Stat::of(after_drops),
+        accept: Stat::of(times.accept),
         syn: Stat::of(times.syn),
         ack: Stat::of(times.ack),
         syn_dropped: Stat::of(times.syn_dropped),
@@ -152,7 +157,7 @@ fn healthy(wire: &mut Wire, n: usize, times: &mut Times) -> Result<usize> {
         let ack = wire.ack(&client)?;
         times.syn.push(nanos(syn));
         times.ack.push(nanos(ack));
-        listener.accept_and_reset()?;
+        times.accept.push(nanos(listener.accept_and_reset()?));
         wire.drain()?;
     }
     Ok(n)

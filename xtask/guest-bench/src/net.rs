@@ -223,12 +223,16 @@ impl Wire {
 }
 
 impl Listener {
-    /// Accepts one connection and closes it by an RST, so that nothing of it remains.
-    pub fn accept_and_reset(&self) -> Result<()> {
-        let socket = accept_with(&self.0, SocketFlags::CLOEXEC)
+    /// Accepts one connection and closes it by an RST, so that nothing of it remains. How long
+    /// `accept()` took.
+    pub fn accept_and_reset(&self) -> Result<Duration> {
+        let begun = Instant::now();
+        let accepted = accept_with(&self.0, SocketFlags::CLOEXEC);
+        let took = begun.elapsed();
+        let socket = accepted
             .context("a connection is not in the accept queue although its handshake was done")?;
         set_socket_linger(&socket, Some(Duration::ZERO))?;
-        Ok(())
+        Ok(took)
     }
 }
 

@@ -128,8 +128,8 @@ fn calibration(results: &Results, text: &mut String) {
 /// This tool.
 fn overflow(results: &Results, text: &mut String) {
     *text += "\n## overflow\n\nInstructions added, in brackets the floor; and the least, where not \
-        every segment took the same way\n(the first round of handshakes comes before any overflow, \
-        the second after).\n\n";
+        every segment took the same way.\nAfter drops of every kind some clients may try again at \
+        any time, and who recovers is to be told.\n\n";
     let mut columns = vec![""];
     columns.extend(SEGMENTS.map(|(name, _)| name));
     *text += &header(&columns);

@@ -126,6 +126,7 @@ fn overflow() -> Vec<Row> {
         row("trace", "`overflow trace`", ""),
         row("trace-kprobe", "`overflow trace --rung kprobe`", " --rung kprobe"),
         row("trace-tracepoint", "`overflow trace --rung tracepoint`", " --rung tracepoint"),
+        row("trace-json", "`overflow trace --output json`", " --output json"),
         row("trace-all", "`overflow trace --all`", " --all"),
         row("trace-summary", "`overflow trace --summary 10`", " --summary 10"),
     ]

@@ -1,7 +1,7 @@
 //! What was aimed at, and by how much it was missed.
 
 use guest_bench::{
-    job::{Load, Report},
+    job::{Consumed, Load, Report},
     stat::{Stat, as_f64},
 };
 use serde::Serialize;
@@ -49,13 +49,22 @@ impl Target {
 pub type Pick = fn(&Load) -> &Stat;
 
 /// Every kind of segment: what it is called, and where it is in a load.
-pub const SEGMENTS: [(&str, Pick); 5] = [
+pub const SEGMENTS: [(&str, Pick); 7] = [
     ("healthy handshake", |load| &load.handshake),
     ("dropped SYN", |load| &load.syn_dropped),
     ("dropped ACK", |load| &load.ack_dropped),
     ("ACK reset", |load| &load.ack_reset),
     ("dropped cookie ACK", |load| &load.cookie_dropped),
+    ("healthy handshake after drops", |load| &load.handshake_after_drops),
+    ("`accept()`", |load| &load.accept),
 ];
+
+/// What each may add at most, instructions; and `accept()`, where it is traced at all.
+const DEFAULT_TRACE: [Option<f64>; 7] =
+    [Some(420.0), Some(900.0), Some(750.0), Some(1000.0), Some(750.0), Some(420.0), None];
+/// The same with `--summary`, and with `--all`.
+const SUMMARY: [Option<f64>; 7] = [Some(800.0), None, None, None, None, Some(800.0), Some(300.0)];
+const ALL: [Option<f64>; 7] = [Some(2200.0), None, None, None, None, Some(2200.0), None];
 
 /// What a report adds to a kind of segment.
 pub fn added(report: &Report, pick: Pick) -> Option<i64> {
@@ -74,7 +83,27 @@ pub fn all(rows: &[Outcome], native: Option<&Native>) -> Vec<Target> {
     };
     let mut targets = Vec::new();
     if let Some(trace) = report("trace") {
-        segments(trace, &mut targets);
+        added_by("default trace", trace, DEFAULT_TRACE, &mut targets);
+        lines(trace, &mut targets);
+    }
+    for (name, title, limits) in
+        [("trace-summary", "`--summary`", SUMMARY), ("trace-all", "`--all`", ALL)]
+    {
+        if let Some(report) = report(name) {
+            added_by(title, report, limits, &mut targets);
+        }
+    }
+    let per_drop: fn(&Consumed) -> f64 = |used| used.cpu_per_drop;
+    let per_handshake: fn(&Consumed) -> f64 = |used| used.cpu_per_handshake;
+    for (name, what, limit, own) in [
+        ("trace", "default trace, user space per drop", 3500.0, per_drop),
+        ("trace-json", "the same as JSON", 5000.0, per_drop),
+        ("trace-all", "`--all`, user space per handshake", 6000.0, per_handshake),
+    ] {
+        if let Some(report) = report(name) {
+            let measured = report.with.consumed.as_ref().map(|used| own(used).round());
+            targets.push(at_most(what.to_owned(), "instructions", limit, measured, String::new()));
+        }
     }
     if let Some(kprobe) = report("trace-kprobe") {
         let (name, pick) = SEGMENTS[0];
@@ -105,11 +134,28 @@ pub fn all(rows: &[Outcome], native: Option<&Native>) -> Vec<Target> {
     targets
 }
 
-fn why_least(index: usize) -> &'static str {
-    if index == 0 { "before any third ACK is dropped, or 130 s after the last" } else { "" }
+/// What a trace adds to each kind of segment.
+fn added_by(trace: &str, report: &Report, limits: [Option<f64>; 7], targets: &mut Vec<Target>) {
+    for ((name, pick), limit) in SEGMENTS.iter().zip(limits) {
+        let Some(limit) = limit else { continue };
+        let why = floor(report, *pick).zip(added(report, *pick)).map(|(floor, here)| {
+            format!(
+                "{floor} of it are what empty programs on the same hooks take, {} its own",
+                here - floor
+            )
+        });
+        targets.push(at_most(
+            format!("{trace}, {name}"),
+            "instructions",
+            limit,
+            added(report, *pick).map(real),
+            why.unwrap_or_default(),
+        ));
+    }
 }
 
-fn segments(trace: &Report, targets: &mut Vec<Target>) {
+/// One exact line for each drop.
+fn lines(trace: &Report, targets: &mut Vec<Target>) {
     let consumed = trace.with.consumed.unwrap_or_default();
     let lines = [
         consumed.lines_per_handshake,
@@ -118,30 +164,7 @@ fn segments(trace: &Report, targets: &mut Vec<Target>) {
         consumed.lines_per_ack_reset,
         consumed.lines_per_cookie_dropped,
     ];
-    for (index, ((name, pick), lines)) in SEGMENTS.iter().zip(lines).enumerate() {
-        let limit = if index < 2 { 420.0 } else { 700.0 };
-        let why = floor(trace, *pick).zip(added(trace, *pick)).map(|(floor, here)| {
-            format!(
-                "{floor} of it are what empty programs on the same hooks take, {} its own",
-                here - floor
-            )
-        });
-        targets.push(at_most(
-            format!("default trace, {name}"),
-            "instructions",
-            limit,
-            added(trace, *pick).map(real),
-            why.unwrap_or_default(),
-        ));
-        if let Some(least) = pick(&trace.with).least_added_to(pick(&trace.before)) {
-            targets.push(at_most(
-                format!("default trace, {name}, at least"),
-                "instructions",
-                limit,
-                Some(real(least)),
-                why_least(index).to_owned(),
-            ));
-        }
+    for (index, ((name, _), lines)) in SEGMENTS.iter().zip(lines).enumerate() {
         let records = if index == 0 { 0.0 } else { 1.0 };
         // A cookie may have a line of its own, before the ACK's.
         let most = if index == 4 { 2.0 } else { records };
@@ -255,9 +278,12 @@ mod tests {
             ..Report::default()
         };
         let mut targets = Vec::new();
-        segments(&report, &mut targets);
+        added_by("default trace", &report, DEFAULT_TRACE, &mut targets);
         assert_eq!((targets[0].measured, targets[0].hit()), (Some(500.0), Some(false)));
         assert!(targets[0].why.starts_with("300 of it"), "{}", targets[0].why);
+        // No ACK was driven.
+        assert_eq!(targets.last().unwrap().hit(), None);
+        lines(&report, &mut targets);
         assert_eq!(targets.last().unwrap().hit(), None);
     }
 }

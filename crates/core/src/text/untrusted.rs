@@ -138,7 +138,21 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 }
 
 fn shows_itself(text: &str) -> bool {
-    text.bytes().all(|b| matches!(b, b' '..=b'~')) || text.chars().all(is_harmless)
+    is_printable_ascii(text.as_bytes()) || text.chars().all(is_harmless)
+}
+
+/// Eight bytes at a time: every word of every JSON line is looked at.
+fn is_printable_ascii(bytes: &[u8]) -> bool {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let (words, rest) = bytes.as_chunks();
+    let printable = |word: &[u8; 8]| {
+        let word = u64::from_ne_bytes(*word);
+        // Below the space a byte borrows, from DEL on it reaches the highest bit. What it does to its
+        // neighbours changes nothing then.
+        let (below, above) = (word.wrapping_sub(EACH * 0x20), word.wrapping_add(EACH));
+        (word | below | above) & (EACH * 0x80) == 0
+    };
+    words.iter().all(printable) && rest.iter().all(|b| matches!(b, b' '..=b'~'))
 }
 
 fn push(out: &mut String, c: char) {
@@ -176,6 +190,20 @@ mod tests {
         assert_eq!(escape("\u{e0041}"), r"\udb40\udc41");
         // systemd's own escapes are plain text.
         assert_eq!(escape(r"dev-disk\x2dby.device"), r"dev-disk\x2dby.device");
+    }
+
+    #[test]
+    fn printable_is_the_same_by_words_as_by_bytes() {
+        let plain = "0123456789abcdefg";
+        assert!(is_printable_ascii(plain.as_bytes()));
+        for place in 0..plain.len() {
+            for byte in 0..=u8::MAX {
+                let mut bytes = plain.as_bytes().to_vec();
+                bytes[place] = byte;
+                let printable = (b' '..=b'~').contains(&byte);
+                assert_eq!(is_printable_ascii(&bytes), printable, "{byte:#x} at {place}");
+            }
+        }
     }
 
     #[test]

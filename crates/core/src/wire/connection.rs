@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Candidate, Owner, VERSION,
+    Candidate, Owner, VERSION, address,
     event::{Functions, Known, no_values},
 };
 use crate::{
@@ -26,8 +26,10 @@ pub struct Connection<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
     /// The client's end.
+    #[serde(serialize_with = "address::serialize")]
     pub client: SocketAddr,
     /// The server's end.
+    #[serde(serialize_with = "address::serialize")]
     pub server: SocketAddr,
     /// CLOCK_MONOTONIC nanoseconds of the first stage; all times of the line count from here.
     pub t0_ns: Option<u64>,

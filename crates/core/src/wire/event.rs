@@ -4,7 +4,7 @@ use std::{borrow::Cow, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Candidate, Owner};
+use super::{Candidate, Owner, address};
 use crate::verdict::{self, Values, VerdictId};
 
 /// An `event` line.
@@ -20,8 +20,10 @@ pub struct Event<'a> {
     /// The kernel function or tracepoint.
     pub hook: Cow<'a, str>,
     /// The client's end, where the event has one.
+    #[serde(serialize_with = "address::serialize_option")]
     pub client: Option<SocketAddr>,
     /// The server's end, where the event has one.
+    #[serde(serialize_with = "address::serialize_option")]
     pub server: Option<SocketAddr>,
     /// Kernel functions gone through, outermost first.
     #[serde(default, skip_serializing_if = "Functions::is_empty")]

@@ -5,6 +5,7 @@
 //! Fields are only ever added; a change of meaning takes a new `v`. A line that is written borrows
 //! what it can; one that was read owns everything.
 
+mod address;
 mod audit;
 mod capture;
 mod cause;
