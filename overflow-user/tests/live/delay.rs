@@ -50,7 +50,10 @@ fn the_printed_commands_delay_what_the_port_sends_and_leave_nothing() {
     assert!(believed.values().all(|(state, _)| state == "ESTABLISHED"), "{believed:?}");
     let count = |wanted: &str| traced.values().filter(|(id, _)| id == wanted).count();
     let accepted = count("ack.accepted") + count("ack.accepted.cookie");
-    assert_eq!((accepted, count("ack.drop.overflow.cookie")), (2, 3), "{traced:?}");
+    // Without the delay the later SYNs are dropped. Where the burst takes longer than the delay, as in an
+    // emulated machine, one of them may find room in the SYN queue again.
+    let dropped = count("ack.drop.overflow.cookie") + count("ack.drop.overflow");
+    assert_eq!((accepted, dropped), (2, 3), "{traced:?}");
     run(&server, undo);
     assert_eq!(run(&server, "tc qdisc show dev cable"), before);
 }
