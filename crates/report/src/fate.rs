@@ -138,7 +138,7 @@ pub(crate) struct Fates {
 
 impl Fates {
     /// So many marks stand in a row; more are a number.
-    const MARKS: usize = 120;
+    const MARKS: usize = 80;
 
     /// Adds a client.
     pub(crate) fn add(&mut self, fate: Fate) {

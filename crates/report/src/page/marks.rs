@@ -55,12 +55,7 @@ pub(super) fn strip(fates: &Fates) -> Markup {
     html! {
         @if shown > 0 {
             div.strip role="img" aria-label=(label) {
-                @for fate in &fates.first {
-                    // The strip has the words.
-                    svg class=(format!("mark {}", fate.class())) {
-                        use href=(format!("#{}", fate.class())) {}
-                    }
-                }
+                @for fate in &fates.first { (mark(*fate)) }
                 @if more > 0 { span.more { "+" (more) } }
             }
         }
