@@ -390,9 +390,9 @@ impl Tracer {
     pub(crate) fn clear_retry_pending(&mut self) -> Result<(), ProbeError> {
         // Two words, and a byte for each bucket of clients.
         const BYTES: usize = 16 + (1 << 16);
-        static NOBODY: [u8; BYTES] = [0; BYTES];
+        const NOBODY: &[u8; BYTES] = &[0; BYTES];
         let mut pending: Array<_, [u8; BYTES]> = map(&mut self.ebpf, ".data.retry_pending")?;
-        pending.set(0, &NOBODY, 0).map_err(LoadError::Write)?;
+        pending.set(0, NOBODY, 0).map_err(LoadError::Write)?;
         Ok(())
     }
 
