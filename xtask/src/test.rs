@@ -228,7 +228,9 @@ fn clippy(manifest: &[&str]) -> Result<Checks> {
     if manifest.is_empty() {
         command.arg("--exclude=overflow-ebpf");
     } else {
-        command.arg("--target-dir").arg(workspace::cargo_target()?.join("fuzz"));
+        // As they are fuzzed.
+        command.env("RUSTFLAGS", "--cfg fuzzing");
+        command.arg("--target-dir").arg(workspace::cargo_target()?.join("clippy-fuzz"));
     }
     lint(command.args(manifest).args(["--", "-Dwarnings"]))
 }

@@ -21,6 +21,7 @@ use crate::{
     support::{
         examples::{in_documents, of_help, words},
         schema,
+        written::writes,
     },
 };
 
@@ -79,9 +80,13 @@ fn finish(child: Child, goes_on: bool) -> Output {
             let signals = u64::from_str_radix(&status(pid, field), 16).unwrap();
             signals >> (Signal::INT.as_raw() - 1) & 1 != 0
         };
-        wait_until("it waits for Ctrl-C", || catches("SigCgt") || catches("SigBlk"));
+        // One that ended says why, and is waited for by then.
+        let ended = || waiting.is_finished();
+        wait_until("it waits for Ctrl-C", || ended() || catches("SigCgt") || catches("SigBlk"));
         thread::sleep(A_WHILE);
-        kill_process(pid, Signal::INT).unwrap();
+        if !ended() {
+            kill_process(pid, Signal::INT).unwrap();
+        }
     }
     waiting.join().unwrap()
 }
@@ -129,6 +134,11 @@ fn run_all() {
             continue;
         }
         assert!(output.status.success(), "{line}: {errors}");
+        for name in writes(words) {
+            // The next example writes another of that name.
+            let removed = fs::remove_file(folder.0.join(name));
+            removed.unwrap_or_else(|e| panic!("{line}: {name}: {e}"));
+        }
         let printed = String::from_utf8(output.stdout).unwrap();
         let json = words.iter().any(|word| word == "json");
         assert!(json || !printed.trim().is_empty(), "{line} prints nothing");

@@ -18,6 +18,7 @@ use crate::{
     support::{
         examples::{in_documents, of_help, words},
         schema,
+        written::writes,
     },
     trace_replay::{frames, listener, record},
 };
@@ -107,6 +108,11 @@ fn examples_that_anybody_can_run_do_what_they_say() {
     for words in ours {
         let printed = folder.run(words);
         assert!(!printed.trim().is_empty(), "{} prints nothing", words.join(" "));
+        for name in writes(words) {
+            // The next example writes another of that name.
+            let removed = fs::remove_file(folder.0.join(name));
+            removed.unwrap_or_else(|e| panic!("{}: {name}: {e}", words.join(" ")));
+        }
         let json = words.iter().any(|word| word == "json");
         for line in printed.lines().filter(|_| json) {
             let value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));

@@ -47,6 +47,7 @@ pub fn in_documents() -> Vec<(&'static str, &'static str)> {
         ("docs/requirements.md", include_str!("../../../docs/requirements.md")),
         ("docs/events.md", include_str!("../../../docs/events.md")),
         ("docs/pcap.md", include_str!("../../../docs/pcap.md")),
+        ("docs/report.md", include_str!("../../../docs/report.md")),
     ];
     let mut all = Vec::new();
     for (name, text) in documents {

@@ -4,3 +4,4 @@ pub mod connections;
 pub mod examples;
 pub mod reports;
 pub mod schema;
+pub mod written;
