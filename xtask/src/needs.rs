@@ -58,7 +58,7 @@ fn look(need: &str) -> Verdict {
         },
         "network namespaces" => namespaces(),
         "landlock" => landlock(),
-        "tc with prio, netem and u32" => delays(),
+        "tc with prio and netem and u32" => delays(),
         "ethtool" | "ip" | "setsid" | "tshark" => program(need),
         _ => match need.strip_prefix("kernel ").and_then(version) {
             Some(wanted) => kernel(wanted),

@@ -42,7 +42,7 @@ impl Need {
             Self::Landlock => "landlock".to_owned(),
             Self::Kernel(major, minor) => format!("kernel {major}.{minor}"),
             Self::Program(name) => name.to_owned(),
-            Self::Delays => "tc with prio, netem and u32".to_owned(),
+            Self::Delays => "tc with prio and netem and u32".to_owned(),
         }
     }
 

@@ -75,5 +75,5 @@ fn the_model_and_captures_have_pages_too() {
     let mut out = fs::File::create(&capture.0).unwrap();
     std::io::copy(&mut flate2::read::GzDecoder::new(packed), &mut out).unwrap();
     assert!(overflow(&["pcap", capture.0.to_str().unwrap()], &captured.0).status.success());
-    is_page(&captured.0, "ack.reset");
+    is_page(&captured.0, "answered by RST, request removed");
 }
