@@ -17,12 +17,12 @@ use rustix::{
     termios::{Winsize, tcsetwinsize},
 };
 
-/// Type and mount point of what nothing works without.
+/// Type and mount point of what nothing works without. Nothing is mounted on `/tmp`: it is in memory like
+/// all of the initramfs, and programs that were built below it keep their place.
 const NEEDED: &[(&str, &str)] = &[
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
-    ("tmpfs", "/tmp"),
     ("tmpfs", "/run"),
 ];
 /// Type and mount point of what some kernels lack and most commands can do without.
