@@ -152,6 +152,7 @@ impl Engine {
             Frame::Event(event) => return self.event(&event),
             Frame::Inventory(inventory) => {
                 let earlier = mem::replace(&mut self.inventory, *inventory);
+                self.places.replaced(&earlier, &self.inventory);
                 self.inventory.inherit_owners(earlier);
                 let Self { inventory, places, .. } = &mut *self;
                 inventory.fill_owners(|netns, ino| places.listener(netns, ino)?.owner.clone());

@@ -1,13 +1,13 @@
 //! What happened where: counts by listening socket.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     net::SocketAddr,
 };
 
 use overflow_common::Kind;
 
-use super::kernel_counts::KernelCounts;
+use super::{kernel_counts::KernelCounts, remembered::Remembered};
 use crate::sink::trace::{Full, Totals, Waits};
 use overflow_core::{
     aggregates::ListenerCounts,
@@ -25,8 +25,6 @@ const GONE: usize = 512;
 const PLACES: usize = 4096;
 /// More at any time are not told apart, whether they are gone or not.
 const MOST: usize = 1 << 16;
-/// Sockets whose opener is kept before anything is counted of them.
-const OPENED: usize = 1 << 12;
 
 /// Whose numbers are counted together, with the inode number of the network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -188,8 +186,8 @@ pub(crate) struct ListenerTotals {
     /// Where each is in `counted`.
     numbers: BTreeMap<ListenerKey, usize>,
     free: Vec<usize>,
-    /// By (network namespace, inode) what is known of sockets from who called `listen()` alone.
-    opened: HashMap<(u32, u32), Listener>,
+    /// What is known of sockets that the last look does not show.
+    remembered: Remembered,
     kernel: KernelCounts,
     /// How many inventories came.
     inventories: u64,
@@ -237,7 +235,7 @@ impl ListenerTotals {
     /// The listener that this socket is or was, as far as it was ever seen, or noted at `listen()`.
     pub(crate) fn listener(&self, netns: u32, ino: u32) -> Option<&Listener> {
         let seen = self.socket(netns, ino).and_then(|counted| counted.listeners.first());
-        seen.or_else(|| self.opened.get(&(netns, ino)))
+        seen.or_else(|| self.remembered.get(netns, ino))
     }
 
     /// Learns who called `listen()` on a socket that no look found, or none with its owner.
@@ -248,11 +246,12 @@ impl ListenerTotals {
             seen.owner = seen.owner.take().or(listener.owner);
             return;
         }
-        if self.opened.len() >= OPENED {
-            // What is counted of them has them too.
-            self.opened.clear();
-        }
-        self.opened.insert((listener.netns, ino), listener);
+        self.remembered.keep(ino, listener);
+    }
+
+    /// Another look found `now`, and before it there was `earlier`.
+    pub(crate) fn replaced(&mut self, earlier: &Inventory, now: &Inventory) {
+        self.remembered.keep_gone(earlier, now);
     }
 
     /// All that is counted, with its key.
@@ -269,7 +268,7 @@ impl ListenerTotals {
         server: SocketAddr,
         inventory: &Inventory,
     ) {
-        let Self { inventories, counted, opened, .. } = self;
+        let Self { inventories, counted, remembered, .. } = self;
         let Some(counted) = &mut counted[number] else { return };
         if counted.inventory != *inventories {
             counted.inventory = *inventories;
@@ -277,7 +276,7 @@ impl ListenerTotals {
         }
         if counted.listeners.is_empty()
             && let ListenerKey::Socket(netns, ino) = key
-            && let Some(listener) = opened.get(&(netns, ino))
+            && let Some(listener) = remembered.get(netns, ino)
         {
             counted.name(vec![listener.clone()], inventory);
         }

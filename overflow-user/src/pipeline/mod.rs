@@ -12,6 +12,7 @@ mod stop;
 mod looks;
 mod whys;
 mod window;
+mod remembered;
 mod listener_totals;
 mod listener_cache;
 

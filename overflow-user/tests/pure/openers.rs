@@ -91,6 +91,21 @@ fn whoever_is_found_to_hold_it_is_its_owner_instead() {
 }
 
 #[test]
+fn one_that_was_closed_before_a_look_is_of_who_held_it_all_the_same() {
+    let frames = || {
+        let gone = Frame::Inventory(Box::default());
+        let frames = vec![look(true), gone.clone(), drop_at(SECOND, 1, SEEN), gone];
+        [frames, vec![drop_at(SECOND + 1, 2, SEEN)]].concat()
+    };
+    let all = lines(frames(), "gone", &[]);
+    let holder = Some((10, false));
+    assert_eq!(owners(&all, "event"), [holder, holder]);
+    assert_eq!(owners(&all, "listener"), [holder]);
+    assert_eq!(owners(&lines(frames(), "gone-asked", &["-p", "10"]), "event"), [holder, holder]);
+    assert_eq!(owners(&lines(frames(), "gone-others", &["-p", "11"]), "event"), []);
+}
+
+#[test]
 fn a_process_that_is_asked_for_is_found_by_what_it_opened() {
     let frames = || vec![look(true), opened(BRIEF), drop_at(SECOND, 1, BRIEF)];
     let own = lines(frames(), "asked", &["-p", "4711"]);

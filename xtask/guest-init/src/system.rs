@@ -19,12 +19,8 @@ use rustix::{
 
 /// Type and mount point of what nothing works without. Nothing is mounted on `/tmp`: it is in memory like
 /// all of the initramfs, and programs that were built below it keep their place.
-const NEEDED: &[(&str, &str)] = &[
-    ("proc", "/proc"),
-    ("sysfs", "/sys"),
-    ("devtmpfs", "/dev"),
-    ("tmpfs", "/run"),
-];
+const NEEDED: &[(&str, &str)] =
+    &[("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run")];
 /// Type and mount point of what some kernels lack and most commands can do without.
 const WANTED: &[(&str, &str)] = &[
     ("devpts", "/dev/pts"),
