@@ -2,15 +2,18 @@
 //! several: a list of segments is received whole, `netif_receive_skb` for each, before the first of them
 //! reaches TCP (`__netif_receive_skb_list_core` in net/core/dev.c). Every device whose driver uses GRO
 //! hands lists of up to `net.core.gro_normal_batch` to the stack, 8 if nobody set it
-//! (`gro_normal_list`, v5.4). They are handled in the order in which they were received.
+//! (`gro_normal_list`, v5.4), and never more than it received at once. They are handled in the order in
+//! which they were received.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 
-use crate::state::PathState;
+use crate::{number::Number, state::PathState};
 
-/// So many are told apart, twice as many as a list has; a power of two. Of more, the first ones are
-/// followed no longer.
-const MOST: usize = 16;
+/// So many are told apart, as a device receives at once (`NAPI_POLL_WEIGHT` of
+/// include/linux/netdevice.h); a power of two. Of more, the first ones are followed no longer.
+const MOST: usize = 64;
+/// Most segments that are freed are followed by nobody: that is seen by their bucket.
+const BUCKETS: usize = 64;
 
 /// What is looked for among them: their states are too large to look through.
 #[repr(C)]
@@ -19,8 +22,10 @@ pub struct Index {
     skbs: [u64; MOST],
     /// [`ports`] of each.
     ports: [u32; MOST],
+    /// How many there are, by [`bucket`] of the address.
+    buckets: [u8; BUCKETS],
     /// A bit for each that is a SYN.
-    syns: u32,
+    syns: u64,
     /// How many were done with: what was received before the last of them is, too.
     done: u32,
     /// How many were received.
@@ -28,6 +33,8 @@ pub struct Index {
     /// Where the one is that was looked for: verifiers follow each number that they know, and take what
     /// was in a map for any.
     found: u32,
+    padding: u32,
+    number: Number,
 }
 
 #[btf_map]
@@ -35,6 +42,12 @@ pub static INDEX: PerCpuArray<Index, 1> = PerCpuArray::new();
 
 #[btf_map]
 pub static FOLLOWED: PerCpuArray<PathState, MOST> = PerCpuArray::new();
+
+/// Fibonacci hashing, as structures of one slab need it.
+#[inline(always)]
+fn bucket(skb: u64) -> usize {
+    (skb.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize & (BUCKETS - 1)
+}
 
 /// Both ports of a segment.
 #[inline(always)]
@@ -65,6 +78,9 @@ impl Index {
     /// Where `skb` is.
     #[inline(always)]
     fn find(&mut self, skb: u64) -> Option<usize> {
+        if self.buckets[bucket(self.number.of(skb))] == 0 {
+            return None;
+        }
         for place in 0..MOST {
             if self.skbs[place] == skb {
                 // SAFETY: a place in a map's value; volatile so that the number is forgotten.
@@ -79,8 +95,13 @@ impl Index {
 
     #[inline(always)]
     fn forget(&mut self, place: usize) {
-        self.skbs[place & (MOST - 1)] = 0;
-        self.syns &= !(1 << (place & (MOST - 1)));
+        let place = place & (MOST - 1);
+        let skb = core::mem::take(&mut self.skbs[place]);
+        if skb != 0 {
+            let count = &mut self.buckets[bucket(skb)];
+            *count = count.saturating_sub(1);
+        }
+        self.syns &= !(1 << place);
     }
 }
 
@@ -106,9 +127,12 @@ pub fn place(skb: u64) -> Option<&'static mut PathState> {
 pub fn keep(state: &mut PathState, skb: u64, syn: bool) -> Option<()> {
     let index = Index::get()?;
     let place = place_of(index.received);
-    index.skbs[place] = skb;
+    let address = index.number.of(skb);
+    index.skbs[place] = address;
+    let count = &mut index.buckets[bucket(address)];
+    *count = count.saturating_add(1);
     index.ports[place] = ports(state.event.client_port, state.event.server_port);
-    index.syns |= u32::from(syn) << place;
+    index.syns |= u64::from(syn) << place;
     index.received = index.received.wrapping_add(1);
     if index.received.wrapping_sub(index.done) > MOST as u32 {
         index.done = index.received.wrapping_sub(MOST as u32);
@@ -154,7 +178,8 @@ pub fn first_between(client: u16, server: u16, syn: bool) -> Option<&'static mut
     None
 }
 
-/// This segment is done with, and so are those that were received before it.
+/// This segment is done with, and so are those that were received before it. Not for one that a process
+/// frees, which a softirq may interrupt: its place is taken by another soon.
 #[inline(always)]
 pub fn done(state: &mut PathState) {
     state.skb = 0;

@@ -283,7 +283,6 @@ pub fn tp_consume_skb(ctx: BtfTracePointContext) -> u32 {
 fn consumed(skb: u64) -> Option<()> {
     let state = followed::find(skb)?;
     if state.event.kind != Kind::Syn as u8 {
-        followed::done(state);
         return None;
     }
     state.mark(Path::TP_CONSUME_SKB);
@@ -325,7 +324,6 @@ fn dropped(skb: u64, location: u64, reason: u64, rx_sk: u64) -> Option<()> {
     if owner != 0 {
         let owner = sock::state::<Probed>(owner);
         if owner != STATE_LISTEN.load() && owner != STATE_NEW_SYN_RECV.load() {
-            followed::done(state);
             return None;
         }
     }
@@ -338,7 +336,6 @@ fn dropped(skb: u64, location: u64, reason: u64, rx_sk: u64) -> Option<()> {
     if rx_sk != 0 {
         if sock::state::<Probed>(rx_sk) != STATE_LISTEN.load() {
             // A segment of an established connection, dropped for reasons of its own.
-            followed::done(state);
             return None;
         }
         // The kernel's own word for whose segment it was: several listeners can share a port.
