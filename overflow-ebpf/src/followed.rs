@@ -2,8 +2,8 @@
 //! several: a list of segments is received whole, `netif_receive_skb` for each, before the first of them
 //! reaches TCP (`__netif_receive_skb_list_core` in net/core/dev.c). Every device whose driver uses GRO
 //! hands lists of up to `net.core.gro_normal_batch` to the stack, 8 if nobody set it
-//! (`gro_normal_list`, v5.4, commit 323ebb61e32b), and never more than it received at once. They are handled in the order in
-//! which they were received.
+//! (`gro_normal_list`, v5.4, commit 323ebb61e32b), and never more than it received at once. They are
+//! handled in the order in which they were received.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 
