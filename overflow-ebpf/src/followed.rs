@@ -5,7 +5,10 @@
 //! (`gro_normal_list`, v5.4, commit 323ebb61e32b), and never more than it received at once. They are
 //! handled in the order in which they were received.
 
+use core::mem::offset_of;
+
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+use overflow_common::RawEvent;
 
 use crate::{number::Number, state::PathState};
 
@@ -14,6 +17,8 @@ use crate::{number::Number, state::PathState};
 const MOST: usize = 64;
 /// Most segments that are freed are followed by nobody: that is seen by their bucket.
 const BUCKETS: usize = 64;
+/// No place.
+const NONE: u32 = u32::MAX;
 
 /// What is looked for among them: their states are too large to look through.
 #[repr(C)]
@@ -158,24 +163,60 @@ pub fn any_syn() -> bool {
     Index::get().is_some_and(|index| index.syns != 0)
 }
 
-/// The state of the first segment, of those not done with, between these ports: of SYNs alone, or of
-/// any.
+/// The state of the first segment, of those not done with, that `event`'s client sent: of SYNs alone, or
+/// of any. `reply` is whether `event` is what the server sends, so that its client is the server.
+///
+/// One to the same server's address goes first: what is redirected bears another there.
 #[inline(always)]
-pub fn first_between(client: u16, server: u16, syn: bool) -> Option<&'static mut PathState> {
+pub fn first_of(event: &RawEvent, reply: bool, syn: bool) -> Option<&'static mut PathState> {
     let index = Index::get()?;
-    let ports = ports(client, server);
+    let (client, server) = (offset_of!(RawEvent, client), offset_of!(RawEvent, server));
+    let (from, to, ports) = if reply {
+        (server, client, ports(event.server_port, event.client_port))
+    } else {
+        (client, server, ports(event.client_port, event.server_port))
+    };
     let (done, waiting) = (index.done, index.received.wrapping_sub(index.done));
+    index.found = NONE;
     for after in 0..MOST as u32 {
         if after >= waiting {
             break;
         }
         let place = place_of(done.wrapping_add(after));
         let is_syn = index.syns >> place & 1 != 0;
-        if index.ports[place] == ports && index.skbs[place] != 0 && (is_syn || !syn) {
-            return state(place);
+        if index.ports[place] != ports || index.skbs[place] == 0 || (syn && !is_syn) {
+            continue;
+        }
+        let followed = state(place)?;
+        if differ(&followed.event, client, event, from)
+            | u32::from(followed.event.family ^ event.family)
+            != 0
+        {
+            continue;
+        }
+        if differ(&followed.event, server, event, to) == 0 {
+            return Some(followed);
+        }
+        if index.found == NONE {
+            index.found = place as u32;
         }
     }
-    None
+    if index.found == NONE { None } else { state(index.found as usize) }
+}
+
+/// 0 if the address at `one_at` in `one` is the one at `other_at` in `other`: without a branch, as
+/// verifiers follow each.
+#[inline(always)]
+fn differ(one: &RawEvent, one_at: usize, other: &RawEvent, other_at: usize) -> u32 {
+    let word = |event: &RawEvent, at: usize| {
+        let words = core::ptr::from_ref(event).cast::<u32>();
+        // SAFETY: inside of the record, which is aligned to more than that.
+        unsafe { words.add(at / size_of::<u32>()).read() }
+    };
+    (0..4).fold(0, |bits, nth| {
+        let at = nth * size_of::<u32>();
+        bits | word(one, one_at + at) ^ word(other, other_at + at)
+    })
 }
 
 /// This segment is done with, and so are those that were received before it. Not for one that a process

@@ -9,8 +9,6 @@
 //! # Minimum kernel version
 //! tp_btf: 5.10; the listener of a dropped segment (`rx_sk`): 6.11, commit c53795d48ee8.
 
-use core::mem::offset_of;
-
 use aya_ebpf::{EbpfContext, macros::btf_tracepoint, programs::BtfTracePointContext};
 use overflow_common::{
     Kind, Path, RawEvent, Rung,
@@ -59,11 +57,7 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
     } else if old == syn_recv && new == STATE_ESTABLISHED.load() {
         let mut child = RawEvent::EMPTY;
         sock::tuple(sk, &mut child)?;
-        let RawEvent { client_port, server_port, .. } = child;
-        let state = followed::first_between(client_port, server_port, false)?;
-        if !same_client(&state.event, &child) {
-            return None;
-        }
+        let state = followed::first_of(&child, false, false)?;
         state.mark(Path::TP_ESTABLISHED);
         if state.event.netns != child.netns {
             // Received by another namespace's device, see `skb::routed_net`.
@@ -78,16 +72,6 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
         ended(state, EMIT_ALL.load() != 0 || retry::pending());
     }
     Some(())
-}
-
-#[inline(always)]
-fn same_client(one: &RawEvent, other: &RawEvent) -> bool {
-    let word = |event: &RawEvent, at: usize| {
-        let words = core::ptr::from_ref(event).cast::<u32>();
-        // SAFETY: inside of the record, which is aligned to more than that.
-        unsafe { words.add(offset_of!(RawEvent, client) / size_of::<u32>() + at).read() }
-    };
-    one.family == other.family && (0..4).all(|at| word(one, at) == word(other, at))
 }
 
 /// (skb): a segment arrives. From here on it is followed.
@@ -248,7 +232,7 @@ fn transmit(skb: u64) -> Option<()> {
         return None;
     }
     // The sender of what goes out is the server.
-    let state = followed::first_between(out.server_port, out.client_port, true)?;
+    let state = followed::first_of(&out, true, true)?;
     let owner = read::field(skb, &SKB_SK)?;
     if owner != 0 && sock::state::<Probed>(owner) == STATE_NEW_SYN_RECV.load() {
         state.mark(Path::TP_SYNACK_REQUEST);

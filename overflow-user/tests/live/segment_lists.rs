@@ -17,7 +17,7 @@ use socket2::{Domain, Socket, Type};
 use crate::{
     OVERFLOW,
     harness::tests,
-    hosts::{Host, SERVER, answered, hosts, unsent},
+    hosts::{Host, SERVER, SERVER_V6, answered, hosts, unsent},
     namespace::netns,
     needs::Need::{Namespaces, Program, Tracing},
     trace::traced,
@@ -26,14 +26,19 @@ use crate::{
 tests! {
     needs [Tracing, Namespaces, Program("ip"), Program("ethtool")] alone:
         each_segment_of_a_list_is_told_of_once,
+        by_ipv6_as_well,
         and_in_aggregates_too;
 }
 
 const PORT: u16 = 8080;
 const CLIENTS: usize = 40;
+/// The clients' own.
+const FIRST_PORT: u16 = 20_000;
 /// Four find room in the accept queue: `sk_acceptq_is_full` is `len > backlog`.
 const BACKLOG: i32 = 3;
 const ROOM: usize = 4;
+/// Two have the same port, one at each address: IPv4, IPv6.
+const CLIENTS_AT: [[&str; 2]; 2] = [["10.9.0.2", "10.9.0.3"], ["fd09::2", "fd09::3"]];
 /// So often is it tried until nothing is lost.
 const TRIES: usize = 5;
 
@@ -47,17 +52,45 @@ fn by_gro(host: &Host) {
     });
 }
 
+/// Keeps the clients' SYNs until the server is there, see [`hosts`]: then all are sent at once.
+fn away(server: &Host, client: &Host, v6: bool) {
+    for host in [server, client] {
+        // Held for as long as it takes.
+        host.sysctl("ipv6/neigh/cable/retrans_time_ms", "50");
+        host.sysctl("ipv6/neigh/cable/mcast_solicit", "200");
+    }
+    client.ip("addr add 10.9.0.3/24 dev cable");
+    client.ip("addr add fd09::3/64 dev cable nodad");
+    unsent(server, client);
+    let link = client.cable();
+    for address in ["10.9.0.3", "fd09::2", "fd09::3"] {
+        server.ip(&format!("neigh add {address} lladdr {link} dev cable nud permanent"));
+    }
+    if v6 {
+        server.ip(&format!("addr del {SERVER_V6}/64 dev cable"));
+    }
+}
+
+/// The opposite of [`away`].
+fn there(server: &Host, v6: bool) {
+    if v6 {
+        server.ip(&format!("addr add {SERVER_V6}/64 dev cable nodad"));
+    } else {
+        answered(server);
+    }
+}
+
 /// As many clients as there are, all at once, and what a trace with these options says of them; `None`
 /// if it says that something was lost.
-fn lines(options: &[&str], cookies: bool) -> Option<Vec<Value>> {
+fn lines(options: &[&str], v6: bool, cookies: bool) -> Option<Vec<Value>> {
     let (server, client) = hosts();
     by_gro(&server);
     by_gro(&client);
-    unsent(&server, &client);
+    away(&server, &client, v6);
     server.sysctl("ipv4/tcp_syncookies", if cookies { "1" } else { "0" });
     let listener = server.run(|| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::new(SERVER.parse().unwrap(), PORT).into()).unwrap();
+        let socket = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new("::".parse().unwrap(), PORT).into()).unwrap();
         socket.listen(BACKLOG).unwrap();
         TcpListener::from(socket)
     });
@@ -65,17 +98,21 @@ fn lines(options: &[&str], cookies: bool) -> Option<Vec<Value>> {
     let mut command = Command::new(OVERFLOW);
     command.args(["trace", "--output", "json", "--netns", &netns]).args(options);
     let (mut child, mut stdout, mut shown) = traced(&mut command, r#""type":"run""#);
-    let sockets: Vec<Socket> = client.run(|| {
-        let connect = |_| {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let sockets: Vec<Socket> = client.run(move || {
+        let to = SocketAddr::new(if v6 { SERVER_V6 } else { SERVER }.parse().unwrap(), PORT);
+        let from = CLIENTS_AT[usize::from(v6)].map(|address| address.parse().unwrap());
+        let connect = |number: usize| {
+            let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
             socket.set_nonblocking(true).unwrap();
-            let _ = socket.connect(&SocketAddr::new(SERVER.parse().unwrap(), PORT).into());
+            let port = FIRST_PORT + u16::try_from(number / 2).unwrap();
+            socket.bind(&SocketAddr::new(from[number % 2], port).into()).unwrap();
+            let _ = socket.connect(&to.into());
             socket
         };
         (0..CLIENTS).map(connect).collect()
     });
     thread::sleep(Duration::from_millis(100));
-    answered(&server);
+    there(&server, v6);
     // Before any SYN is sent again.
     thread::sleep(Duration::from_millis(500));
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
@@ -94,9 +131,9 @@ fn told(lines: &[Value], counter: &str) -> u64 {
     parts["rose"].as_u64().unwrap_or(0)
 }
 
-fn check(options: &[&str], each_syn: bool) {
+fn check(options: &[&str], v6: bool, each_syn: bool) {
     for cookies in [true, false] {
-        let lines = (0..TRIES).find_map(|_| lines(options, cookies));
+        let lines = (0..TRIES).find_map(|_| lines(options, v6, cookies));
         let lines = lines.expect("something was lost each time");
         let context = || lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
         // With cookies each SYN gets an answer, and the third ACKs are dropped.
@@ -118,10 +155,16 @@ fn check(options: &[&str], each_syn: bool) {
 }
 
 fn each_segment_of_a_list_is_told_of_once() {
-    check(&["--all"], true);
-    check(&[], false);
+    check(&["--all"], false, true);
+    check(&[], false, false);
+}
+
+fn by_ipv6_as_well() {
+    check(&["--all"], true, true);
+    check(&[], true, false);
 }
 
 fn and_in_aggregates_too() {
-    check(&["--summary", "1"], false);
+    check(&["--summary", "1"], false, false);
+    check(&["--summary", "1"], true, false);
 }
