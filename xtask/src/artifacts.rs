@@ -1,10 +1,13 @@
-//! The programs xtask runs, built as static release binaries so that one build serves this
-//! machine, every VM and the release.
+//! The programs xtask runs, built as static binaries so that one build serves this machine and every
+//! VM.
 
 use std::{
     env,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Result, ensure};
@@ -17,6 +20,13 @@ static OVERFLOW: Built = Mutex::new(None);
 static GUEST_INIT: Built = Mutex::new(None);
 static GUEST_BENCH: Built = Mutex::new(None);
 static GUEST_CASES: Built = Mutex::new(None);
+static QUICK: AtomicBool = AtomicBool::new(false);
+
+/// From now on programs are built by the profile `quick` of Cargo.toml: what the tests cost is building,
+/// not running.
+pub fn quick() {
+    QUICK.store(true, Ordering::Relaxed);
+}
 
 /// Builds `overflow` and returns its path; or takes the binary that `OVERFLOW_BINARY` names, to try
 /// a released one.
@@ -60,16 +70,17 @@ fn once(built: &Built, build: impl FnOnce() -> Result<PathBuf>) -> Result<PathBu
 
 fn build(package: &str, kind: &str, name: &str) -> Result<PathBuf> {
     let target = Toolchain::current()?.static_target();
+    let profile = if QUICK.load(Ordering::Relaxed) { "quick" } else { "release" };
     progress::step(&format!("building {name}"), || {
         exec::run(
             workspace::cargo()
-                .args(["build", "--release", "--package", package, kind, name])
+                .args(["build", "--profile", profile, "--package", package, kind, name])
                 .args(["--target", &target])
                 // A stub left in the environment for a quick check would be a tracer that cannot
                 // trace.
                 .env_remove("AYA_BUILD_SKIP"),
         )
     })?;
-    let dir = workspace::cargo_target()?.join(target).join("release");
+    let dir = workspace::cargo_target()?.join(target).join(profile);
     Ok(if kind == "--example" { dir.join("examples").join(name) } else { dir.join(name) })
 }

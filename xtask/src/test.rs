@@ -134,6 +134,7 @@ impl Checks {
 /// Runs the steps; the exit status is 0 only if no check failed.
 pub fn test(args: &TestArgs) -> Result<ExitCode> {
     setup::build_tools()?;
+    artifacts::quick();
     let here = Here::default();
     let chosen = |step: &&Step| args.only.is_empty() || args.only.contains(step);
     let mut all = Checks::default();

@@ -51,8 +51,8 @@ pub enum Action {
     Rule(Rule, u16, u16),
     /// `destroy PORT SPORT`: SOCK_DESTROY of what a client has there, a connection or a request.
     Destroy(u16, u16),
-    /// `listen NAME PORT BACKLOG [ip=A] [v6] [v6only] [reuseport] [mptcp] [transparent] [md5]
-    /// [rcvbuf=N] [fastopen=N] [defer=N]`
+    /// `listen NAME PORT BACKLOG [ip=A] [v6] [v6only] [reuseport] [mptcp] [smc] [transparent]
+    /// [md5] [rcvbuf=N] [fastopen=N] [defer=N]`
     Listen(Listen),
     /// `listeners NAME PORT N`: `NAME0` and so on at ports in a row, each with backlog 1.
     Listeners {
@@ -173,6 +173,8 @@ pub struct Listen {
     pub reuseport: bool,
     /// IPPROTO_MPTCP.
     pub mptcp: bool,
+    /// AF_SMC.
+    pub smc: bool,
     /// IP_TRANSPARENT.
     pub transparent: bool,
     /// TCP_MD5SIG with a key for the clients.
@@ -353,6 +355,7 @@ fn listen(words: &mut Words) -> Result<Listen> {
         v6only: words.has("v6only"),
         reuseport: words.has("reuseport"),
         mptcp: words.has("mptcp"),
+        smc: words.has("smc"),
         transparent: words.has("transparent"),
         md5: words.has("md5"),
         rcvbuf: words.key("rcvbuf")?,

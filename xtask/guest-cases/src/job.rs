@@ -50,7 +50,7 @@ pub struct Listener {
     pub pid: u32,
     /// Inode number of its network namespace.
     pub netns: u64,
-    /// Inode number of the socket.
+    /// Inode number of the socket; 0 for one of the kernel's own, which no process holds.
     pub inode: u64,
     /// Its own address: `0.0.0.0:80`, `[::]:80`.
     pub address: String,

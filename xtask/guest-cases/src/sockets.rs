@@ -31,6 +31,8 @@ use crate::sys;
 const PATIENCE: Duration = Duration::from_millis(10);
 /// `IPPROTO_MPTCP` of include/uapi/linux/in.h.
 const MPTCP: u32 = 262;
+/// `AF_SMC` of include/linux/socket.h.
+const SMC: AddressFamily = AddressFamily::from_raw(43);
 
 /// An actor's sockets.
 #[derive(Default)]
@@ -42,7 +44,11 @@ pub struct Sockets {
 impl Sockets {
     /// Opens a listener.
     pub fn listen(&mut self, wanted: &Listen) -> Result<Reply> {
-        let family = if wanted.v6 { AddressFamily::INET6 } else { AddressFamily::INET };
+        let family = match (wanted.smc, wanted.v6) {
+            (true, _) => SMC,
+            (false, true) => AddressFamily::INET6,
+            (false, false) => AddressFamily::INET,
+        };
         let protocol = if wanted.mptcp {
             Some(rustix::net::Protocol::from_raw(
                 std::num::NonZero::new(MPTCP).context("a protocol has a number")?,
@@ -53,6 +59,9 @@ impl Sockets {
         let socket = match socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, protocol) {
             Err(Errno::PROTONOSUPPORT | Errno::NOPROTOOPT | Errno::INVAL) if wanted.mptcp => {
                 return Ok(Reply::Lacks("MPTCP".to_owned()));
+            }
+            Err(Errno::AFNOSUPPORT) if wanted.smc => {
+                return Ok(Reply::Lacks("SMC".to_owned()));
             }
             other => other.context("cannot make a socket")?,
         };
@@ -86,7 +95,11 @@ impl Sockets {
             sys::set_option(&socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, length)?;
         }
         listen(&socket, wanted.backlog).with_context(|| format!("cannot listen at {address}"))?;
-        let described = describe(&socket)?;
+        let mut described = describe(&socket)?;
+        if wanted.smc {
+            // What TCP knows is the socket below it.
+            described.inode = 0;
+        }
         self.listeners.insert(wanted.name.clone(), Arc::new(socket));
         Ok(Reply::Listening(vec![(wanted.name.clone(), described)]))
     }

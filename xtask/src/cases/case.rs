@@ -1,5 +1,7 @@
 //! A case: what is done, and what must be said of it.
 
+use overflow_core::verdict::Counter;
+
 /// One case. What is right is what the kernel did, known from its source, its counters and the wire;
 /// each case says in a comment which function decides.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +25,8 @@ pub struct Case {
     /// How far counters of an actor's namespace must rise: actor, counter, by how much. A counter
     /// that no case names here is not looked at.
     pub counters: &'static [(&'static str, &'static str, u64)],
-    /// `ListenDrops` that no verdict is about, by actor: what no hook sees.
-    pub unseen: &'static [(&'static str, u64)],
+    /// What counters of an actor rose by that no verdict is about: what no hook sees.
+    pub unseen: &'static [(&'static str, Counter, u64)],
     /// Ways to trace.
     pub modes: &'static [Mode],
     /// Whether it needs four processors.

@@ -206,9 +206,10 @@ fn own_sums(case: &Case, report: &Report) -> Vec<String> {
                 Count::AsRose(_, counter) => rise(counter),
             };
             let told: u64 = case.told.iter().filter(of).filter(counts).map(count).sum();
-            let unseen = case.unseen.iter().filter(|_| counter == Counter::ListenDrops);
-            let unseen = unseen.filter(|(who, _)| report.namespaces.get(*who) == Some(&netns));
-            let known = told + unseen.map(|(_, count)| count).sum::<u64>();
+            let unseen = case.unseen.iter().filter(|(who, of, _)| {
+                *of == counter && report.namespaces.get(*who) == Some(&netns)
+            });
+            let known = told + unseen.map(|(_, _, count)| count).sum::<u64>();
             if known != rose {
                 let counter = counter.as_str();
                 wrong
@@ -291,8 +292,12 @@ fn ours(netns: Option<u64>, port: Option<u16>, report: &Report) -> bool {
 fn is(charged: &Charged, listener: &Listener) -> bool {
     // `ss` writes a dual-stack wildcard so.
     let address = |text: &str| text.replace("[::]:", "*:");
-    charged.netns == Some(listener.netns)
-        && charged.address.as_deref().map(address) == Some(address(&listener.address))
+    let there = charged.netns == Some(listener.netns)
+        && charged.address.as_deref().map(address) == Some(address(&listener.address));
+    if listener.inode == 0 {
+        return there && charged.comm.is_none() && charged.pids.is_empty();
+    }
+    there
         && (charged.inodes.is_empty() || charged.inodes == [listener.inode])
         && charged.comm.as_ref() == Some(&listener.actor)
         && charged.pids.contains(&listener.pid)

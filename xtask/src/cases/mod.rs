@@ -37,7 +37,7 @@ const KERNELS: &[&str] = &["5.10.223-1", "6.1", "6.12", "7.3"];
 const TESTED: &[&str] = &["5.10.223-1", "6.12"];
 /// Modules that some cases need.
 const MODULES: &[&str] =
-    &["macvlan", "ipvlan", "8021q", "nft_chain_nat", "nft_redir", "nft_tproxy"];
+    &["macvlan", "ipvlan", "8021q", "nft_chain_nat", "nft_redir", "nft_tproxy", "smc"];
 /// How this machine's own kernel is named.
 const NATIVE: &str = "native";
 /// How long one case may take.

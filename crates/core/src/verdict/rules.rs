@@ -205,6 +205,9 @@ fn was_reset(event: &Event) -> bool {
     event.path.has(Path::SEND_RESET | Path::TP_SEND_RESET) && !event.flags(RST, 0)
 }
 
+const FULL_ELSEWHERE: &str = "no child of TCP's own making was asked for, and ListenOverflows rose: the \
+                              accept queue that is full is the one of the SMC socket above";
+
 /// `tcp_check_req` and `cookie_v4_check`: every exit.
 fn ack(event: &Event, context: Context) -> Option<Ruling> {
     let path = event.path;
@@ -215,7 +218,12 @@ fn ack(event: &Event, context: Context) -> Option<Ruling> {
         event.accept_queue_full() != Some(false)
     };
     let reset = was_reset(event);
+    let tried = path.has(Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD);
+    // smc_tcp_syn_recv_sock (net/smc/af_smc.c, v5.18, commit 8270d9c21041) has TCP make no child where
+    // the SMC socket's own accept queue is full, and counts it as TCP does.
+    let full_elsewhere = !tried && path.has(Path::COUNTED_OVERFLOW);
     if path.has(Path::COOKIE_CHECK) {
+        let mut known = Known::Traced;
         let id = if path.has(Path::COOKIE_CHECK_CHILD) {
             VerdictId::AckAcceptedCookie
         } else if path.has(Path::COOKIE_CHECK_NULL) || no_child {
@@ -223,6 +231,10 @@ fn ack(event: &Event, context: Context) -> Option<Ruling> {
                 (true, true) => VerdictId::AckDropOverflowCookie,
                 (true, false) => VerdictId::AckDropChildFailed,
                 (false, _) if path.has(Path::SYN_RECV_SOCK_CHILD) => VerdictId::AckDropLostRace,
+                (false, _) if full_elsewhere => {
+                    known = inferred(FULL_ELSEWHERE);
+                    VerdictId::AckDropOverflowCookie
+                }
                 (false, _) => VerdictId::AckDropOther,
             }
         } else if reset {
@@ -237,7 +249,7 @@ fn ack(event: &Event, context: Context) -> Option<Ruling> {
         } else {
             return None;
         };
-        return Some((id, Known::Traced, CallPath::Cookie));
+        return Some((id, known, CallPath::Cookie));
     }
     if event.flags(RST, 0) {
         // embryonic_reset answers no RST; a RST that is not exact enough leaves the request alone.
@@ -267,6 +279,10 @@ fn ack(event: &Event, context: Context) -> Option<Ruling> {
             (true, true, true) => VerdictId::AckResetOverflow,
             (true, false, false) => VerdictId::AckDropChildFailed,
             (true, false, true) => VerdictId::AckResetChildFailed,
+            (false, _, _) if full_elsewhere => {
+                known = inferred(FULL_ELSEWHERE);
+                if reset { VerdictId::AckResetOverflow } else { VerdictId::AckDropOverflow }
+            }
             (false, _, true) => VerdictId::AckResetOther,
             (false, _, false) if path.has(Path::SYN_RECV_SOCK_CHILD) => VerdictId::AckDropLostRace,
             (false, _, false) => {

@@ -1,7 +1,9 @@
 //! Where a segment's device or port says nothing of its listener: virtual devices of containers,
 //! programs that steer.
 
-use super::super::case::{CASE, Case, MODES, Need, told};
+use overflow_core::verdict::Counter;
+
+use super::super::case::{CASE, Case, MODES, Mode, Need, told};
 
 /// Modules, which the kernels here all have.
 const MACVLAN: &[Need] = &[Need { what: "macvlan", since: Some((5, 10)) }];
@@ -10,6 +12,9 @@ const VLAN: &[Need] = &[Need { what: "vlan", since: Some((5, 10)) }];
 
 /// Debian's 5.10 is built without it.
 const MPTCP: &[Need] = &[Need { what: "MPTCP", since: Some((6, 1)) }];
+
+/// A module of Debian's kernels.
+const SMC: &[Need] = &[Need { what: "SMC", since: Some((5, 10)) }];
 
 /// A container with a listener; its neighbour by the device below; a client on the other end of the
 /// link. What overflows is the container's.
@@ -21,6 +26,18 @@ const CONTAINER: Case = Case {
     // SYNs are sent again after a second.
     ..CASE
 };
+
+/// The listener is a socket of the kernel's own, below the SMC socket that a process holds.
+const SMC_SCRIPT: &str = "
+    s tun
+    s listen a 5093 1 smc
+    trace
+    s hs 5093 40001 n=2
+    sleep 200
+    s syn 5093 40003 n=3
+    s drain 50
+    s ack 5093 40003 n=3
+    s drain 50";
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -159,6 +176,58 @@ pub const CASES: &[Case] = &[
         counters: &[("s", "ListenOverflows", 3)],
         modes: MODES,
         needs: MPTCP,
+        ..CASE
+    },
+    // subflow_v4_route_req answers a MP_JOIN whose token nobody has by an RST, and gives tcp_conn_request
+    // no route, which drops the SYN.
+    Case {
+        name: "mptcp.unknown_join",
+        shows: "SYNs with MP_JOIN and a token that nobody has, then healthy ones on the same CPU",
+        script: "
+            s tun
+            s listen a 5092 64 mptcp
+            trace
+            s hs 5092 40001
+            s syn 5092 40002 n=3 opt=1e0c100101020304a1a2a3a4
+            s drain 50
+            s got 40002 n=3 RA
+            s hs 5092 40005 n=2",
+        told: &[told("syn.drop.other", 3, "a").clients(40_002, 40_004)],
+        counters: &[("s", "ListenDrops", 3), ("s", "ListenOverflows", 0)],
+        modes: MODES,
+        needs: MPTCP,
+        ..CASE
+    },
+    // smc_listen_work takes connections off the listener's queue and puts them into the SMC socket's.
+    // Since 5.18 (commit 8270d9c21041) smc_tcp_syn_recv_sock looks at that one, before TCP makes a child:
+    // a trace of overflows alone has a hook there by tracepoints only, and the audit says so.
+    Case {
+        name: "smc.third_ack",
+        shows: "third ACKs that find the queue of an SMC listener full",
+        script: SMC_SCRIPT,
+        told: &[
+            told("syn.cookie", 1, "a").clients(40_005, 40_005),
+            told("ack.drop.overflow", 2, "a").clients(40_003, 40_004),
+            told("ack.drop.overflow.cookie", 1, "a").clients(40_005, 40_005),
+        ],
+        counters: &[("s", "ListenDrops", 3), ("s", "ListenOverflows", 3)],
+        modes: &[Mode::All, Mode::Summary],
+        needs: SMC,
+        ..CASE
+    },
+    Case {
+        name: "smc.overflows_alone",
+        shows: "the same, traced as it is by default",
+        script: SMC_SCRIPT,
+        told: &[told("syn.cookie", 1, "a").clients(40_005, 40_005)],
+        by_tracepoints: Some(&[
+            told("syn.cookie", 1, "a").clients(40_005, 40_005),
+            told("ack.drop.overflow", 2, "a").clients(40_003, 40_004),
+            told("ack.drop.overflow.cookie", 1, "a").clients(40_005, 40_005),
+        ]),
+        unseen: &[("s", Counter::ListenDrops, 3), ("s", Counter::ListenOverflows, 3)],
+        counters: &[("s", "ListenDrops", 3), ("s", "ListenOverflows", 3)],
+        needs: SMC,
         ..CASE
     },
 ];

@@ -152,3 +152,24 @@ fn a_child_that_mptcp_disposes_of_was_not_accepted() {
         "syn.queued ack.reset.other => ack.reset.other",
     );
 }
+
+#[test]
+fn a_full_queue_of_an_smc_socket_is_an_overflow() {
+    let counted = Path::COUNTED | Path::COUNTED_DROP;
+    let request = |more| ack(Path::CHECK_REQ | Path::CHECK_REQ_NULL | counted | more);
+    check(
+        vec![syn(QUEUED), request(Path::COUNTED_OVERFLOW)],
+        "syn.queued ack.drop.overflow? => later.pending",
+    );
+    check(
+        vec![syn(QUEUED), request(Path::COUNTED_OVERFLOW | Path::SEND_RESET)],
+        "syn.queued ack.reset.overflow? => ack.reset.overflow",
+    );
+    let cookie = Path::COOKIE_CHECK | Path::COOKIE_CHECK_NULL | counted | Path::COUNTED_OVERFLOW;
+    check(
+        vec![syn(Path::CONN_REQUEST | Path::COOKIE_INIT), ack(cookie)],
+        "syn.cookie ack.drop.overflow.cookie? => later.phantom",
+    );
+    // More handshakes of its own than the backlog: its queue is not full.
+    check(vec![syn(QUEUED), request(0)], "syn.queued ack.drop.other? => later.pending");
+}
