@@ -1,6 +1,6 @@
 //! Climbs the ladders: attaches each hook point by the best rung that works, and keeps every refusal.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, env::consts::ARCH};
 
 use aya::{
     Btf as AyaBtf, Ebpf,
@@ -9,7 +9,7 @@ use aya::{
 use overflow_common::Rung;
 
 use super::{
-    error::refusal,
+    error::{refusal, trampoline_refusal},
     ladder::{Attach, Hook, HookPointStatus, HookStatus, Scope, Step, ladder},
 };
 use overflow_core::hook_point::HookPoint;
@@ -144,7 +144,10 @@ impl<'a> Climber<'a> {
             }
             _ => Err(ProgramError::UnexpectedProgramType),
         };
-        attached.map_err(|e| refusal(&e))
+        attached.map_err(|e| match hook.attach {
+            Attach::Fentry | Attach::Fexit => trampoline_refusal(&e, ARCH),
+            Attach::Kprobe | Attach::Kretprobe | Attach::TpBtf => refusal(&e),
+        })
     }
 
     fn detach(&mut self, hook: Hook) {

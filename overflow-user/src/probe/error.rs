@@ -108,6 +108,28 @@ fn denied(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(by) || held.or(error.source()).is_some_and(denied)
 }
 
+/// `ENOTSUPP`: the kernel's own, not a POSIX number.
+const ENOTSUPP: i32 = 524;
+
+/// Why a function has no BPF trampoline, on an architecture of this name, if the kernel says no more
+/// than `ENOTSUPP`.
+///
+/// On arm64 a trampoline in a function of the kernel needs ftrace's direct calls: 2aa6ac03516d, v6.4.
+/// Before v6.0 there was none at all (efc9909fdce0). Direct calls need CALL_OPS, which no kernel with
+/// CONFIG_CFI has (baaf553d3bc3).
+pub(super) fn trampoline_refusal(error: &ProgramError, arch: &str) -> String {
+    let errno = match error {
+        ProgramError::SyscallError(e) => e.io_error.raw_os_error(),
+        _ => None,
+    };
+    match (errno, arch) {
+        (Some(ENOTSUPP), "aarch64") => "no function of this kernel can have a BPF trampoline: on \
+            arm64 that takes Linux 6.4 with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"
+            .to_owned(),
+        _ => refusal(error),
+    }
+}
+
 /// Why one program was refused, short enough for a table.
 pub(super) fn refusal(error: &ProgramError) -> String {
     match error {
@@ -132,8 +154,7 @@ pub(super) fn refusal(error: &ProgramError) -> String {
 
 fn errno(error: &io::Error) -> String {
     match error.raw_os_error() {
-        // Not a POSIX number: the kernel's own ENOTSUPP.
-        Some(524) => "ENOTSUPP".to_owned(),
+        Some(ENOTSUPP) => "ENOTSUPP".to_owned(),
         Some(n) => rustix::io::Errno::from_raw_os_error(n).to_string(),
         None => error.to_string(),
     }
@@ -156,6 +177,8 @@ fn chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aya::sys::SyscallError;
+
     use super::*;
 
     /// Each way to hold it that the loader has.
@@ -182,6 +205,19 @@ mod tests {
             let error = ProbeError::from(LoadError::Object(error));
             assert!(matches!(error, ProbeError::Load(_)), "{error:?}");
         }
+    }
+
+    #[test]
+    fn arm64_says_which_kernel_has_trampolines() {
+        let refused = |errno| {
+            let io_error = io::Error::from_raw_os_error(errno);
+            ProgramError::SyscallError(SyscallError { call: "bpf_raw_tracepoint_open", io_error })
+        };
+        let why = trampoline_refusal(&refused(524), "aarch64");
+        assert!(why.contains("takes Linux 6.4 with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"));
+        let why = trampoline_refusal(&refused(524), "x86_64");
+        assert_eq!(why, "bpf_raw_tracepoint_open failed (ENOTSUPP)");
+        assert!(!trampoline_refusal(&refused(libc::EPERM), "aarch64").contains("6.4"));
     }
 
     #[test]
