@@ -1,5 +1,9 @@
 //! The programs xtask runs, built as static release binaries so that one build serves this
 //! machine, every VM and the release.
+//!
+//! Those of another architecture serve only VMs, which emulate it anyway: they are built in a third of
+//! the time, without link-time optimization and with what `cargo test` has built for this machine. The
+//! eBPF programs in them are those of a release.
 
 use std::{
     env,
@@ -58,18 +62,20 @@ fn once(arch: Arch, package: &str, name: &'static str) -> Result<PathBuf> {
 
 fn build(arch: Arch, package: &str, kind: &str, name: &str) -> Result<PathBuf> {
     let target = arch.static_target();
+    let (profile, dir) = if arch == Arch::HOST { ("release", "release") } else { ("dev", "debug") };
     setup::static_target(arch)?;
     progress::step(&format!("building {name}{}", arch.suffix()), || {
         exec::run(
             workspace::cargo()
-                .args(["build", "--release", "--package", package, kind, name])
+                .args(["build", "--profile", profile, "--package", package, kind, name])
                 .args(["--target", target])
                 .envs(arch.linker())
+                .envs((arch != Arch::HOST).then_some(("CARGO_PROFILE_DEV_OPT_LEVEL", "1")))
                 // A stub left in the environment for a quick check would be a tracer that cannot
                 // trace.
                 .env_remove("AYA_BUILD_SKIP"),
         )
     })?;
-    let dir = workspace::cargo_target()?.join(target).join("release");
+    let dir = workspace::cargo_target()?.join(target).join(dir);
     Ok(if kind == "--example" { dir.join("examples").join(name) } else { dir.join(name) })
 }

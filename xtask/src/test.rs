@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check there is, counted.
 
 use std::{
-    fs,
+    env, fs,
     io::{BufRead as _, BufReader},
     process::{ExitCode, Stdio},
     thread,
@@ -262,6 +262,7 @@ fn clippy(manifest: &[&str]) -> Result<Checks> {
 /// With the flags of overflow-user's build script, in a target directory of its own: RUSTC_BOOTSTRAP
 /// and RUSTFLAGS would make cargo build everything anew otherwise.
 fn clippy_ebpf() -> Result<Checks> {
+    let flags = format!("--cfg=bpf_target_arch=\"{}\"\x1f-Cdebuginfo=2", env::consts::ARCH);
     lint(
         workspace::cargo()
             .args(["clippy", "--quiet", "--package", "overflow-ebpf", "--bins", "--lib"])
@@ -270,7 +271,7 @@ fn clippy_ebpf() -> Result<Checks> {
             .arg(workspace::cargo_target()?.join("clippy-ebpf"))
             .args(["--", "-Dwarnings"])
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_ENCODED_RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\"\x1f-Cdebuginfo=2"),
+            .env("CARGO_ENCODED_RUSTFLAGS", flags),
     )
 }
 

@@ -63,9 +63,11 @@ fn one(image: &KernelImage, arch: Arch, dir: &std::path::Path) -> Result<()> {
     expected::is_btf(&file("excerpt.btf"))?;
     let expected = expected::of(&image.release, &file("btf"))?;
 
-    // `6.12.118-arm64`: of Debian's version what upstream calls it.
+    // `6.12.118-arm64`: of Debian's version what upstream calls it; `-16k` where that is the size of pages.
     let upstream = image.version.split(['-', '~', '+']).next().unwrap_or(&image.version);
-    let name = format!("{upstream}-{}", arch.debian());
+    let flavour =
+        image.release.rfind(arch.debian()).map_or(arch.debian(), |at| &image.release[at..]);
+    let name = format!("{upstream}-{flavour}");
     let (btf, json) = (dir.join(format!("{name}.btf.gz")), dir.join(format!("{name}.json")));
     write(&btf, &gzip(&excerpt)?)?;
     write(&json, (serde_json::to_string_pretty(&expected)? + "\n").as_bytes())?;
