@@ -25,7 +25,7 @@ pub struct Frames {
 }
 
 impl Arch {
-    /// This machine's own. What neither is can only emulate: x86-64 then.
+    /// This machine's own; x86-64 where it is neither.
     pub const HOST: Self = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::Amd64 };
 
     /// What Debian calls it.
