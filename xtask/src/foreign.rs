@@ -6,7 +6,7 @@ use overflow_core::wire::Known;
 
 use crate::{
     arch::Arch,
-    artifacts, exec, lines, matrix, no_btf, progress,
+    artifacts, exec, kernel_image, lines, matrix, no_btf, progress,
     test::Checks,
     vm::{JobOutput, Options},
     vm_pool::{self, Batch},
@@ -44,6 +44,8 @@ pub fn vms() -> Result<Checks> {
         arch: Arch::Arm64,
         label: Some("test".into()),
         virtual_time: true,
+        // `--cmd` starts a shell.
+        programs: vec![("bin/sh".to_owned(), kernel_image::busybox(Arch::Arm64)?)],
         ..Options::default()
     };
     let batches = KERNELS.map(batch);

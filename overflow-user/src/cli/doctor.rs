@@ -183,7 +183,8 @@ fn summary(all: &[HookPointStatus]) -> String {
     };
     // A kernel without IPv6 has none of them.
     let hooks = of_handshake().flat_map(|status| &status.hooks);
-    let v6 = hooks.filter(|hook| hook.name.contains("_v6_") && !hook.replaced);
+    let of_v6 = |name: &str| name.contains(":tcp_v6_") || name.contains(":cookie_v6_");
+    let v6 = hooks.filter(|hook| of_v6(&hook.name) && !hook.replaced);
     let (seen, unseen): (Vec<_>, Vec<_>) = v6.partition(|hook| hook.refused.is_none());
     if !unseen.is_empty() && !seen.is_empty() {
         let names: Vec<_> = unseen.iter().map(|hook| hook.name.as_str()).collect();
@@ -228,7 +229,12 @@ mod tests {
 
     fn kprobes(reset: &[(&str, bool)]) -> String {
         summary(&[
-            status(HookPoint::Syn, Rung::Kprobe, &[("kprobe:tcp_v6_conn_request", true)]),
+            status(
+                HookPoint::Syn,
+                Rung::Kprobe,
+                // MPTCP's is no loss where there is no MPTCP.
+                &[("kprobe:tcp_v6_conn_request", true), ("kprobe:subflow_v6_conn_request", false)],
+            ),
             status(HookPoint::ThirdAck, Rung::Kprobe, &[]),
             status(HookPoint::Reset, Rung::Kprobe, reset),
         ])
