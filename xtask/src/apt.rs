@@ -14,9 +14,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    exec,
-    kernels::Arch,
-    lock,
+    arch::Arch,
+    exec, lock,
     mirrors::Mirrors,
     packages, progress,
     tools::{self, APT_GET, DPKG_DEB},
@@ -50,8 +49,7 @@ impl Apt {
     /// Sets up the directories; `name` tells sets of suites apart. No network.
     pub fn open(name: &str, suites: &[String], arch: Arch) -> Result<Self> {
         tools::ensure(&[APT_GET, DPKG_DEB])?;
-        let foreign = if arch == Arch::Amd64 { String::new() } else { format!("-{}", arch.name()) };
-        let dir = workspace::target().join("vm/apt").join(format!("{name}{foreign}"));
+        let dir = workspace::target().join("vm/apt").join(format!("{name}{}", arch.suffix()));
         for sub in ["state/lists/partial", "cache/archives/partial"] {
             let sub = dir.join(sub);
             fs::create_dir_all(&sub).with_context(|| format!("cannot make {}", sub.display()))?;
@@ -124,7 +122,7 @@ impl Apt {
 
     /// Read after the system's own configuration, whose proxies stay in force.
     fn configuration(&self, arch: Arch) -> String {
-        let (dir, arch) = (self.dir.display(), arch.name());
+        let (dir, arch) = (self.dir.display(), arch.debian());
         format!(
             "Dir::State \"{dir}/state\";\n\
              Dir::State::status \"/dev/null\";\n\
@@ -191,7 +189,7 @@ fn sources(suites: &[String], arch: Arch, mirrors: &Mirrors, keyring: &Path) -> 
     let mut text = String::new();
     for suite in suites {
         let uri = if suite.ends_with("-security") { &mirrors.security } else { &mirrors.archive };
-        let options = format!("arch={} signed-by={}", arch.name(), keyring.display());
+        let options = format!("arch={} signed-by={}", arch.debian(), keyring.display());
         let _ = writeln!(text, "deb [{options}] {uri} {suite} main");
     }
     text

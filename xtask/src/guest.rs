@@ -7,16 +7,17 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    arch::Arch,
     artifacts, exec, kernel_image,
     vm::{JobOutput, Options},
     vm_pool::{self, Batch},
 };
 
 /// The programs of a machine that it runs in.
-pub fn programs() -> Result<Vec<(String, PathBuf)>> {
+pub fn programs(arch: Arch) -> Result<Vec<(String, PathBuf)>> {
     Ok(vec![
-        ("bin/guest-bench".to_owned(), artifacts::guest_bench()?),
-        ("bin/busybox".to_owned(), kernel_image::busybox()?),
+        ("bin/guest-bench".to_owned(), artifacts::guest_bench(arch)?),
+        ("bin/busybox".to_owned(), kernel_image::busybox(arch)?),
     ])
 }
 
@@ -37,19 +38,20 @@ pub fn report<T: DeserializeOwned>(output: &JobOutput) -> Result<T> {
 /// Boots one machine in virtual time that does these jobs, each at most this long: the kernel's
 /// version, and the answers as they come.
 pub fn ask<J: Serialize, T: DeserializeOwned>(
-    kernel: &str,
+    (kernel, arch): (&str, Arch),
     smp: u32,
     (kind, jobs): (&str, &[J]),
     job_limit: Duration,
 ) -> Result<(String, Vec<Result<T>>)> {
     let options = Options {
+        arch,
         label: Some(kind.to_owned()),
         smp,
         // The tool's output stays in memory until its end.
         memory: 1536,
         virtual_time: true,
         cmdline: vec!["quiet".to_owned(), "loglevel=0".to_owned()],
-        programs: programs()?,
+        programs: programs(arch)?,
         boot_limit: Duration::from_mins(5),
         job_limit,
         ..Options::default()

@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     apt::{self, Apt, Package},
-    kernels::{Arch, Kernels, Series},
+    arch::Arch,
+    kernels::{Kernels, Series},
     progress, workspace,
 };
 
@@ -32,6 +33,7 @@ impl KernelImage {
     pub fn obtain(request: &str, arch: Arch) -> Result<Self> {
         let kernels = Kernels::load()?;
         let series = kernels.find(request)?;
+        series.built_for(arch)?;
         let from_archive = || {
             let apt = Apt::open(&series.name, &series.suites, arch)?;
             let package = resolve(&apt, series, request, arch)?;
@@ -43,13 +45,20 @@ impl KernelImage {
                 let Some(cached) = Self::newest_cached(series, request, arch)? else {
                     return Err(e);
                 };
-                progress::note(&format!("{e:#}; using the cached kernel {}", cached.version));
+                progress::note(&format!("{e:#}; using the cached kernel {}", cached.name()));
                 Ok(cached)
             }
         }
     }
 
-    /// The compressed kernel.
+    /// What tells it apart from all others: the package's version, with architecture and size of pages
+    /// (`6.12.117-1-arm64-16k`) where it is not amd64.
+    pub fn name(&self) -> String {
+        let flavour = self.release.rfind(Arch::Arm64.suffix());
+        format!("{}{}", self.version, flavour.map_or("", |at| &self.release[at..]))
+    }
+
+    /// The kernel as it is booted: a bzImage of x86, or an Image of arm64.
     pub fn vmlinuz(&self) -> Result<PathBuf> {
         self.boot_file("vmlinuz")
     }
@@ -77,14 +86,19 @@ impl KernelImage {
         found.with_context(|| format!("the package of kernel {} holds no {name}", self.version))
     }
 
-    fn from_package(apt: &Apt, package: &Package) -> Result<Self> {
+    /// A package's place in the cache.
+    fn cached(package: Package) -> Self {
         let release = package.name.trim_start_matches(IMAGE).to_owned();
         let root = cache().join(format!("{release}_{}", package.version));
-        let image = Self { version: package.version.clone(), release, root };
+        Self { version: package.version, release, root }
+    }
+
+    fn from_package(apt: &Apt, package: &Package) -> Result<Self> {
+        let image = Self::cached(package.clone());
         if image.root.is_dir() {
             return Ok(image);
         }
-        progress::step(&format!("downloading kernel {}", image.version), || {
+        progress::step(&format!("downloading kernel {}", image.name()), || {
             // Unpacked beside its place and then moved there, so that it is either whole or absent.
             let partial = cache().join(format!(".{}.{}", image.release, std::process::id()));
             let _ = fs::remove_dir_all(&partial);
@@ -119,27 +133,24 @@ impl KernelImage {
             (series.matches(&package.name, arch) && series.accepts(request, version))
                 .then_some(package)
         });
-        Ok(apt::newest(packages.collect())?.map(|package| {
-            let release = package.name.trim_start_matches(IMAGE).to_owned();
-            let root = cache().join(format!("{release}_{}", package.version));
-            Self { version: package.version, release, root }
-        }))
+        Ok(apt::newest(packages.collect())?.map(Self::cached))
     }
 }
 
 /// A static busybox, for interactive shells.
-pub fn busybox() -> Result<PathBuf> {
-    let path = workspace::target().join("vm/busybox/bin/busybox");
+pub fn busybox(arch: Arch) -> Result<PathBuf> {
+    let dir = workspace::target().join(format!("vm/busybox{}", arch.suffix()));
+    let path = dir.join("bin/busybox");
     if path.is_file() {
         return Ok(path);
     }
     let kernels = Kernels::load()?;
-    let apt = Apt::open("busybox", &[kernels.busybox], Arch::Amd64)?;
+    let apt = Apt::open("busybox", &[kernels.busybox], arch)?;
     apt.update()?;
     let package = apt::newest(apt.packages("busybox-static")?)?
         .context("the Debian archive no longer holds busybox-static")?;
     progress::step("downloading a static busybox for the shell", || {
-        let unpacked = workspace::target().join("vm/busybox/deb");
+        let unpacked = dir.join("deb");
         let deb = apt.download(&package)?;
         apt::unpack(&deb, &unpacked)?;
         let places = ["bin/busybox", "usr/bin/busybox"].map(|at| unpacked.join(at));
@@ -154,8 +165,7 @@ pub fn busybox() -> Result<PathBuf> {
 
 fn resolve(apt: &Apt, series: &Series, request: &str, arch: Arch) -> Result<Package> {
     apt.update()?;
-    let prefix = format!("{IMAGE}{}.", series.name);
-    let packages = apt.packages(&prefix)?;
+    let packages = apt.packages(series.prefix())?;
     let matching: Vec<_> = packages.into_iter().filter(|p| series.matches(&p.name, arch)).collect();
     let mut known: Vec<_> = matching.iter().map(|p| p.version.clone()).collect();
     known.sort();

@@ -3,30 +3,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
-use clap::ValueEnum;
 use serde::Deserialize;
+
+use crate::arch::Arch;
 
 /// The series taken if the user names none.
 pub const DEFAULT: &str = "6.12";
 
-/// An architecture that Debian builds kernels for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Arch {
-    /// x86-64.
-    Amd64,
-    /// 64-bit Arm.
-    Arm64,
-}
-
-impl Arch {
-    /// What Debian calls it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Amd64 => "amd64",
-            Self::Arm64 => "arm64",
-        }
-    }
-}
+/// What stands for the architecture in the name of a package.
+const ARCH: &str = "{arch}";
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -80,9 +65,9 @@ impl Kernels {
 }
 
 impl Series {
-    /// Whether `package` is an image of this series for `arch`; the file names those for amd64.
+    /// Whether `package` is an image of this series for `arch`.
     pub fn matches(&self, package: &str, arch: Arch) -> bool {
-        let wanted = self.package.replace(Arch::Amd64.name(), arch.name());
+        let wanted = self.package.replace(ARCH, arch.debian());
         match wanted.split_once('*') {
             Some((head, tail)) => {
                 package.len() >= head.len() + tail.len()
@@ -91,6 +76,23 @@ impl Series {
             }
             None => package == wanted,
         }
+    }
+
+    /// What the names of all its images begin with.
+    pub fn prefix(&self) -> &str {
+        self.package.split(['*', '{']).next().unwrap_or_default()
+    }
+
+    /// Fails if no images of it are built for `arch`.
+    pub fn built_for(&self, arch: Arch) -> Result<()> {
+        if self.package.contains(ARCH) || self.package.contains(&format!("-{}", arch.debian())) {
+            return Ok(());
+        }
+        bail!(
+            "Debian builds no kernel {} for {}: see its package in xtask/kernels.toml",
+            self.name,
+            arch.debian()
+        )
     }
 
     /// Whether a package version (`5.10.223-1`, `7.3.4-1~bpo13+1`) is what `request` asks for: any
@@ -107,6 +109,12 @@ impl Series {
             .strip_prefix(&self.name)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
+}
+
+/// The first two numbers of a kernel's version, if that is how it is named: `6.12.118-1` → (6, 12).
+pub fn version(kernel: &str) -> Option<(u32, u32)> {
+    let mut numbers = kernel.split(['.', '-', '+']).map(str::parse);
+    numbers.next().and_then(Result::ok).zip(numbers.next().and_then(Result::ok))
 }
 
 #[cfg(test)]
@@ -127,8 +135,29 @@ mod tests {
         assert_eq!(name("6.1").as_deref(), Some("6.1"));
         assert_eq!(name("6.12.43").as_deref(), Some("6.12"));
         assert_eq!(name("5.10.223-1").as_deref(), Some("5.10"));
+        assert_eq!(name("6.12-16k").as_deref(), Some("6.12-16k"));
         assert_eq!(name("6"), None);
         assert_eq!(name("6.100"), None);
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(version("6.13"), Some((6, 13)));
+        assert_eq!(version("6.12-16k"), Some((6, 12)));
+        assert_eq!(version("6.12.118+deb13-cloud-amd64"), Some((6, 12)));
+        assert_eq!(version("new"), None);
+        assert!(version("6.9") < version("6.13"));
+    }
+
+    #[test]
+    fn pages_of_16k_are_arm64s_alone() {
+        let kernels = Kernels::load().unwrap();
+        let series = kernels.find("6.12-16k").unwrap();
+        assert!(series.matches("linux-image-6.12.118+deb13-arm64-16k", Arch::Arm64));
+        assert!(!series.matches("linux-image-6.12.118+deb13-cloud-arm64", Arch::Arm64));
+        assert!(series.built_for(Arch::Arm64).is_ok());
+        assert!(series.built_for(Arch::Amd64).is_err());
+        assert!(kernels.find("6.12").unwrap().built_for(Arch::Amd64).is_ok());
     }
 
     #[test]
@@ -140,6 +169,7 @@ mod tests {
         assert!(!series.matches("linux-image-6.12.1-cloud-amd64", Arch::Amd64));
         assert!(!series.matches("linux-image-6.1.0-56-cloud-arm64", Arch::Amd64));
         assert!(series.matches("linux-image-6.1.0-56-cloud-arm64", Arch::Arm64));
+        assert_eq!(series.prefix(), "linux-image-6.1.");
         assert!(series.accepts("6.1", "6.1.192-2"));
         assert!(series.accepts("6.1.192", "6.1.192-2"));
         assert!(series.accepts("6.1.192-2", "6.1.192-2~deb11u1"));

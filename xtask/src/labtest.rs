@@ -59,7 +59,7 @@ pub fn vm(vm: &Vm) -> Result<Checks> {
         Job { argv, ..Job::default() }
     };
     let jobs: Vec<_> = SCENARIOS.iter().map(job).collect();
-    let version = &vm.image().version;
+    let version = &vm.image().name();
     progress::note(&format!("booting {}", vm.image().release));
     let outputs = vm.run(&jobs, &mut |_, _, _| false)?;
     let mut checks = Checks::default();

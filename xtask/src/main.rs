@@ -1,6 +1,7 @@
 //! overflow's developer commands: everything a fresh machine needs to run and test the tool.
 
 mod apt;
+mod arch;
 mod artifacts;
 mod bench;
 mod browser;
@@ -9,6 +10,7 @@ mod cases;
 mod exec;
 mod expected;
 mod vm_pool;
+mod foreign;
 mod fuzz;
 mod ground_truth;
 mod guest;
@@ -43,6 +45,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use arch::Arch;
+
 /// overflow's developer commands
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 80)]
@@ -57,7 +61,8 @@ enum Verb {
     Setup,
     /// Build, then run `overflow lab` with everything it needs
     #[command(after_help = "Examples:\n  cargo xtask run\n  cargo xtask run -- --clients 8\n  \
-        cargo xtask run --vm 6.12 -- --output json\n  cargo xtask run --vm 5.10.223-1")]
+        cargo xtask run --vm 6.12 -- --output json\n  cargo xtask run --vm 5.10.223-1\n  \
+        cargo xtask run --vm 6.12-16k --arch arm64")]
     Run(run::RunArgs),
     /// Check everything: tidiness, format, lints, unit tests, the lab here and in VMs
     #[command(
@@ -71,8 +76,10 @@ enum Verb {
         cargo xtask ground-truth --sample 5 --seed 7 --kernels 6.1,6.12")]
     GroundTruth(ground_truth::GroundTruthArgs),
     /// Run every scenario of the lab on every kernel, and write docs/kernel-matrix
-    #[command(after_help = "Examples:\n  cargo xtask matrix\n  \
-        cargo xtask matrix --check --kernels 6.12 --rungs fentry --scenarios centos7")]
+    #[command(
+        after_help = "Examples:\n  cargo xtask matrix\n  cargo xtask matrix --arch arm64\n  \
+        cargo xtask matrix --check --kernels 6.12 --rungs fentry --scenarios centos7"
+    )]
     Matrix(matrix::MatrixArgs),
     /// Count what tracing costs a handshake, and what others cost; write docs/performance
     #[command(after_help = "Examples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
@@ -103,10 +110,14 @@ enum Verb {
     BtfExcerpt(btf::BtfExcerptArgs),
     /// Boot a kernel with a shell on this terminal; `overflow` is in its PATH
     #[command(after_help = "Examples:\n  cargo xtask vm 6.1\n  \
-        cargo xtask vm 6.1 -- overflow doctor\n  cargo xtask vm 5.10 -- uname -r")]
+        cargo xtask vm 6.1 -- overflow doctor\n  cargo xtask vm 5.10 -- uname -r\n  \
+        cargo xtask vm 6.12 --arch arm64 -- overflow doctor")]
     Vm {
         /// Series or exact Debian version, as in `cargo xtask run --vm`
         kernel: String,
+        /// Architecture of the machine
+        #[arg(long, value_name = "ARCH", default_value_t = Arch::HOST, value_enum)]
+        arch: Arch,
         /// Run this instead of an interactive shell
         #[arg(last = true)]
         command: Vec<String>,
@@ -127,7 +138,7 @@ fn main() -> ExitCode {
         Verb::Soak(args) => soak::soak(&args),
         Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::BtfExcerpt(args) => btf::btf_excerpt(&args),
-        Verb::Vm { kernel, command } => run::shell(&kernel, &command),
+        Verb::Vm { kernel, arch, command } => run::shell(&kernel, arch, &command),
     };
     result.unwrap_or_else(|e| {
         eprintln!("error: {e:#}");

@@ -14,7 +14,7 @@ use landlock::{
 };
 use nix::sched::{CloneFlags, unshare};
 
-use crate::{artifacts, exec};
+use crate::{arch::Arch, artifacts, exec, kernels::version};
 
 /// Whether something is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Needs for Here {
 fn look(need: &str) -> Verdict {
     let result = match need {
         "root" => root(),
-        "tracing" => match artifacts::guest_bench() {
+        "tracing" => match artifacts::guest_bench(Arch::HOST) {
             Ok(probe) => tracing(&probe),
             Err(e) => return Verdict::Unknown(format!("{e:#}")),
         },
@@ -151,12 +151,6 @@ fn kernel(wanted: (u32, u32)) -> Result<(), String> {
     }
 }
 
-/// `6.13`, `6.13.2-1` → (6, 13).
-fn version(text: &str) -> Option<(u32, u32)> {
-    let mut numbers = text.split(['.', '-', '+']).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
 fn succeeded(output: &Output) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(exec::complaint(&output.stderr)) }
 }
@@ -174,14 +168,6 @@ mod tests {
         assert!(!may_trace(mask("0000008000000000")));
         assert!(!may_trace(mask("0000000000000000")));
         assert!(!may_trace(effective("")));
-    }
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        assert_eq!(version("6.13"), Some((6, 13)));
-        assert_eq!(version("6.12.118+deb13-cloud-amd64"), Some((6, 12)));
-        assert_eq!(version("new"), None);
-        assert!(version("6.9") < version("6.13"));
     }
 
     #[test]

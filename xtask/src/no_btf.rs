@@ -10,6 +10,7 @@ use guest_init::plan::Job;
 use overflow_core::hook_point::HookPoint;
 
 use crate::{
+    arch::Arch,
     exec, kernel_image, lines, matrix, progress,
     test::Checks,
     vm::{JobOutput, Options, Vm},
@@ -24,9 +25,10 @@ const CUT: &str = "/run/cut.btf";
 const UNSEEN: [HookPoint; 2] = [HookPoint::SynAckRetransmit, HookPoint::PeerReset];
 
 /// Hides the kernel's BTF in a VM, then asks doctor and runs every scenario.
-pub fn check(kernel: &str) -> Result<Checks> {
-    let busybox = ("bin/busybox".to_owned(), kernel_image::busybox()?);
+pub fn check(kernel: &str, arch: Arch) -> Result<Checks> {
+    let busybox = ("bin/busybox".to_owned(), kernel_image::busybox(arch)?);
     let options = Options {
+        arch,
         label: Some("no-btf".into()),
         virtual_time: true,
         programs: vec![busybox],
@@ -62,12 +64,12 @@ pub fn check(kernel: &str) -> Result<Checks> {
     doctor(&with, &mut checks);
     judge(&lab, &mut checks)?;
     refused("fentry with a file", &fentry, "shows no BTF of its own", &mut checks);
-    overflows(&trace, &mut checks)?;
+    overflows("trace --btf", &trace, &mut checks)?;
     Ok(checks)
 }
 
 /// A trace of overflows alone, by the smaller set of hooks, sees three third ACKs reset.
-fn overflows(output: &JobOutput, checks: &mut Checks) -> Result<()> {
+pub fn overflows(what: &str, output: &JobOutput, checks: &mut Checks) -> Result<()> {
     let lines: Vec<serde_json::Value> = String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(|line| serde_json::from_str(line).context("a line of the trace is not JSON"))
@@ -77,7 +79,7 @@ fn overflows(output: &JobOutput, checks: &mut Checks) -> Result<()> {
     };
     let resets = lines.iter().filter(reset).count();
     checks.check(output.code == 0 && resets == 3, || {
-        format!("trace --btf: {resets} RSTs instead of 3; {}", exec::complaint(&output.stderr))
+        format!("{what}: {resets} RSTs instead of 3; {}", exec::complaint(&output.stderr))
     });
     Ok(())
 }

@@ -14,6 +14,7 @@ use clap::Args;
 use guest_init::plan::Job;
 
 use crate::{
+    arch::Arch,
     artifacts, kernel_image, kernels, progress, setup,
     vm::{Options, Stream, Vm, terminal},
 };
@@ -39,6 +40,9 @@ pub struct RunArgs {
     /// 5.10.223-1; 6.12 if none is named
     #[arg(long, value_name = "KERNEL", num_args = 0..=1, default_missing_value = kernels::DEFAULT)]
     vm: Option<String>,
+    /// Architecture of the VM
+    #[arg(long, value_name = "ARCH", default_value_t = Arch::HOST, value_enum, requires = "vm")]
+    arch: Arch,
     /// Longest time the command may take in the VM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "vm")]
     timeout: u64,
@@ -61,17 +65,19 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         Some(kernel) => {
             let job_limit = Duration::from_secs(args.timeout);
             let virtual_time = args.virtual_time;
-            let options = Options { virtual_time, job_limit, ..Options::default() };
+            let options =
+                Options { arch: args.arch, virtual_time, job_limit, ..Options::default() };
             through(&Vm::new(kernel, options)?, argv)
         }
     }
 }
 
 /// Boots a kernel with a shell on this terminal, or with one command of busybox or overflow.
-pub fn shell(kernel: &str, command: &[String]) -> Result<ExitCode> {
+pub fn shell(kernel: &str, arch: Arch, command: &[String]) -> Result<ExitCode> {
     setup::build_tools()?;
-    let busybox = ("bin/busybox".to_owned(), kernel_image::busybox()?);
+    let busybox = ("bin/busybox".to_owned(), kernel_image::busybox(arch)?);
     let options = Options {
+        arch,
         label: Some("shell".into()),
         programs: vec![busybox],
         job_limit: Duration::MAX,
@@ -89,7 +95,7 @@ pub fn shell(kernel: &str, command: &[String]) -> Result<ExitCode> {
 }
 
 fn native(args: &[String]) -> Result<ExitCode> {
-    let overflow = artifacts::overflow()?;
+    let overflow = artifacts::overflow(Arch::HOST)?;
     // Returns only if it could not be started.
     let e = Command::new(&overflow).args(args).exec();
     bail!("cannot start {}: {e}", overflow.display())

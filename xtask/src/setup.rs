@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
+    arch::Arch,
     exec, lock, progress,
     tools::{self, CC},
     workspace,
@@ -24,21 +25,27 @@ const RUSTUP_RETRIES: usize = 3;
 
 /// The target that proves that overflow-core asks no system for anything.
 pub const PURE_TARGET: &str = "wasm32-unknown-unknown";
+/// What another target is needed for.
+const STATIC: &str = "for the static binary";
 
 /// Installs everything a build needs; does nothing, silently, where it is there already.
 pub fn build_tools() -> Result<()> {
     tools::ensure(&[CC])?;
     let toolchain = Toolchain::current()?;
     toolchain.ensure_rust_src()?;
-    toolchain.ensure_target(&toolchain.static_target(), "for the static binary")?;
+    toolchain.ensure_target(Arch::HOST.static_target(), STATIC)?;
     toolchain.ensure_target(PURE_TARGET, "to check that overflow-core is pure")?;
     toolchain.ensure_bpf_linker()
+}
+
+/// Installs what a static binary for `arch` is linked with.
+pub fn static_target(arch: Arch) -> Result<()> {
+    Toolchain::current()?.ensure_target(arch.static_target(), STATIC)
 }
 
 /// The toolchain cargo runs under.
 pub struct Toolchain {
     sysroot: PathBuf,
-    host: String,
     llvm_major: String,
     /// Changes whenever the compiler and so its LLVM may have.
     identity: String,
@@ -56,16 +63,9 @@ impl Toolchain {
         let llvm = field("LLVM version:")?;
         Ok(Self {
             sysroot: PathBuf::from(sysroot.trim()),
-            host: field("host:")?.to_owned(),
             llvm_major: llvm.split('.').next().unwrap_or(llvm).to_owned(),
             identity,
         })
-    }
-
-    /// The target of releases and VMs: this machine's architecture, statically linked to musl.
-    pub fn static_target(&self) -> String {
-        let arch = self.host.split('-').next().unwrap_or_default();
-        format!("{arch}-unknown-linux-musl")
     }
 
     fn ensure_rust_src(&self) -> Result<()> {

@@ -9,6 +9,7 @@ use guest_bench::{memory::Memory, soak::SoakReport};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    arch::Arch,
     guest, kernels, setup,
     storm_document::{self, Document},
 };
@@ -31,6 +32,9 @@ pub struct SoakArgs {
     /// Kernel to boot, as in `cargo xtask run --vm`
     #[arg(long, value_name = "KERNEL", default_value = kernels::DEFAULT)]
     kernel: String,
+    /// Architecture of the machine
+    #[arg(long, value_name = "ARCH", default_value_t = Arch::HOST, value_enum)]
+    arch: Arch,
 }
 
 /// A soak and what it showed.
@@ -92,7 +96,7 @@ pub fn soak(args: &SoakArgs) -> Result<ExitCode> {
     let job = guest_bench::soak::Soak { tool, minutes: args.minutes, metrics: METRICS.to_owned() };
     // Virtual time is faster than the clock, unless the machine is very busy.
     let limit = Duration::from_mins(30 + 2 * args.minutes);
-    let (kernel, reports) = guest::ask(&args.kernel, 1, ("soak", &[job]), limit)?;
+    let (kernel, reports) = guest::ask((&args.kernel, args.arch), 1, ("soak", &[job]), limit)?;
     let report = reports.into_iter().next().context("nothing came back")?;
     let soaked = Soaked {
         kernel,

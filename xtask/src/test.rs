@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check there is, counted.
 
 use std::{
-    fs,
+    env, fs,
     io::{BufRead as _, BufReader},
     process::{ExitCode, Stdio},
     thread,
@@ -12,7 +12,8 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    artifacts, browser, cases, exec, fuzz,
+    arch::Arch,
+    artifacts, browser, cases, exec, foreign, fuzz,
     kernels::{self, Kernels},
     labtest, live, matrix,
     needs::{Here, Needs},
@@ -70,6 +71,12 @@ enum Step {
     Matrix,
     /// Every case of `cargo xtask cases`, by every rung, on two kernels and here
     Cases,
+    /// The tool, built for arm64
+    Arm64Build,
+    /// Doctor, the lab and a confined trace on two arm64 kernels in QEMU
+    Arm64Vm,
+    /// Every scenario on arm64, by kprobes on a kernel without trampolines and by fentry on another
+    Arm64Matrix,
     /// A small storm: are the tool's counts the kernel's, and every loss reported?
     Storm,
 }
@@ -100,6 +107,12 @@ impl Checks {
     /// Counts what cannot run here. Whoever calls this has made sure that it cannot.
     pub fn skip(&mut self, name: &str, why: &str) {
         self.skipped.push(Skip { name: name.to_owned(), why: why.to_owned() });
+    }
+
+    /// The same, each failure with where it was.
+    pub fn of(mut self, place: &str) -> Self {
+        self.failures.iter_mut().for_each(|failure| failure.insert_str(0, &format!("{place}: ")));
+        self
     }
 
     /// How many failed.
@@ -167,7 +180,14 @@ pub fn test(args: &TestArgs) -> Result<ExitCode> {
 impl Step {
     fn needs_vm(self) -> bool {
         match self {
-            Self::Vm | Self::Live | Self::NoBtf | Self::Matrix | Self::Cases | Self::Storm => true,
+            Self::Vm
+            | Self::Live
+            | Self::NoBtf
+            | Self::Matrix
+            | Self::Cases
+            | Self::Arm64Vm
+            | Self::Arm64Matrix
+            | Self::Storm => true,
             Self::Tidy
             | Self::Fmt
             | Self::Clippy
@@ -177,6 +197,7 @@ impl Step {
             | Self::Unit
             | Self::Fuzz
             | Self::Browser
+            | Self::Arm64Build
             | Self::Native => false,
         }
     }
@@ -195,13 +216,16 @@ fn run(step: Step, args: &TestArgs, here: &dyn Needs) -> Result<Checks> {
         Step::Unit => unit(here),
         Step::Fuzz => fuzz::check(),
         Step::Browser => browser::check(here),
-        Step::Native => labtest::native(&artifacts::overflow()?, here),
+        Step::Native => labtest::native(&artifacts::overflow(Arch::HOST)?, here),
         Step::Vm => vms(args),
         Step::Live => live::check(kernel(args)),
-        Step::NoBtf => no_btf::check(kernel(args)),
+        Step::NoBtf => no_btf::check(kernel(args), Arch::HOST),
         Step::Matrix => matrix::subset(&args.kernels, 2),
         Step::Cases => cases::subset(&args.kernels, 2, here),
-        Step::Storm => storm::check(kernel(args), SMALL_STORM),
+        Step::Arm64Build => foreign::build(),
+        Step::Arm64Vm => foreign::vms(),
+        Step::Arm64Matrix => matrix::foreign_subset(2),
+        Step::Storm => storm::check((kernel(args), Arch::HOST), SMALL_STORM),
     }
 }
 
@@ -239,6 +263,7 @@ fn clippy(manifest: &[&str]) -> Result<Checks> {
 /// With the flags of overflow-user's build script, in a target directory of its own: RUSTC_BOOTSTRAP
 /// and RUSTFLAGS would make cargo build everything anew otherwise.
 fn clippy_ebpf() -> Result<Checks> {
+    let flags = format!("--cfg=bpf_target_arch=\"{}\"\x1f-Cdebuginfo=2", env::consts::ARCH);
     lint(
         workspace::cargo()
             .args(["clippy", "--quiet", "--package", "overflow-ebpf", "--bins", "--lib"])
@@ -247,7 +272,7 @@ fn clippy_ebpf() -> Result<Checks> {
             .arg(workspace::cargo_target()?.join("clippy-ebpf"))
             .args(["--", "-Dwarnings"])
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_ENCODED_RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\"\x1f-Cdebuginfo=2"),
+            .env("CARGO_ENCODED_RUSTFLAGS", flags),
     )
 }
 

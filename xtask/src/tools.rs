@@ -14,36 +14,39 @@ pub struct Tool {
 }
 
 impl Tool {
+    /// A program, and the packages that bring it, separated by spaces.
+    pub const fn new(program: &'static str, package: &'static str) -> Self {
+        Self { program, package }
+    }
+
     /// The name to start it by.
     pub const fn program(self) -> &'static str {
         self.program
     }
 }
 
-/// The machine emulator.
-pub const QEMU: Tool = Tool { program: "qemu-system-x86_64", package: "qemu-system-x86" };
 /// Unpacks kernel packages.
-pub const DPKG_DEB: Tool = Tool { program: "dpkg-deb", package: "dpkg" };
+pub const DPKG_DEB: Tool = Tool::new("dpkg-deb", "dpkg");
 /// Finds, fetches and verifies kernel packages.
-pub const APT_GET: Tool = Tool { program: "apt-get", package: "apt" };
+pub const APT_GET: Tool = Tool::new("apt-get", "apt");
 /// Unpacks kernels and their modules.
-pub const XZ: Tool = Tool { program: "xz", package: "xz-utils" };
+pub const XZ: Tool = Tool::new("xz", "xz-utils");
 /// Unpacks kernels and their modules.
-pub const ZSTD: Tool = Tool { program: "zstd", package: "zstd" };
+pub const ZSTD: Tool = Tool::new("zstd", "zstd");
 /// Unpacks kernels.
-pub const GZIP: Tool = Tool { program: "gzip", package: "gzip" };
+pub const GZIP: Tool = Tool::new("gzip", "gzip");
 /// Unpacks kernels.
-pub const LZ4: Tool = Tool { program: "lz4", package: "lz4" };
+pub const LZ4: Tool = Tool::new("lz4", "lz4");
 /// Reads captures: a test asks it what the annotated capture says.
-pub const TSHARK: Tool = Tool { program: "tshark", package: "tshark" };
+pub const TSHARK: Tool = Tool::new("tshark", "tshark");
 /// Sets what a device does with segments: a test has it hand them on in lists.
-pub const ETHTOOL: Tool = Tool { program: "ethtool", package: "ethtool" };
+pub const ETHTOOL: Tool = Tool::new("ethtool", "ethtool");
 /// Draws the pages of `--report`.
-pub const CHROMIUM: Tool = Tool { program: "chromium", package: "chromium" };
+pub const CHROMIUM: Tool = Tool::new("chromium", "chromium");
 /// Reads BTF.
-pub const BPFTOOL: Tool = Tool { program: "bpftool", package: "bpftool" };
+pub const BPFTOOL: Tool = Tool::new("bpftool", "bpftool");
 /// Links host programs; rustc calls it.
-pub const CC: Tool = Tool { program: "cc", package: "gcc libc6-dev" };
+pub const CC: Tool = Tool::new("cc", "gcc libc6-dev");
 
 /// Makes sure that the tools are there: installs what is missing if this user may, else says what
 /// to type.

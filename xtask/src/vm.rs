@@ -15,24 +15,26 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use guest_init::{
     frame::Frame,
-    plan::{Job, MODULES, PLAN, Plan, Size},
+    plan::{Job, MODULES, PLAN, Plan, Shell, Size},
 };
 
 use crate::{
+    arch::Arch,
     artifacts,
     initramfs::Initramfs,
     kernel_image::KernelImage,
-    kernels::{Arch, Kernels},
+    kernels::Kernels,
     machine::{Machine, Wait},
     modules,
     progress::seconds,
-    tools::{self, QEMU},
-    workspace,
+    tools, workspace,
 };
 
 /// How a machine is run.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What it is a machine of.
+    pub arch: Arch,
     /// Tells machines with the same kernel apart, where several run at once.
     pub label: Option<String>,
     /// Virtual processors.
@@ -59,6 +61,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            arch: Arch::HOST,
             label: None,
             smp: 1,
             memory: 512,
@@ -107,11 +110,12 @@ pub struct Vm {
 impl Vm {
     /// Obtains the kernel (see [`KernelImage::obtain`]) and builds the programs.
     pub fn new(kernel: &str, options: Options) -> Result<Self> {
-        tools::ensure(&[QEMU])?;
-        let image = KernelImage::obtain(kernel, Arch::Amd64)?;
+        let arch = options.arch;
+        tools::ensure(&[arch.qemu()])?;
+        let image = KernelImage::obtain(kernel, arch)?;
         let programs = vec![
-            ("init".to_owned(), artifacts::guest_init()?),
-            ("bin/overflow".to_owned(), artifacts::overflow()?),
+            ("init".to_owned(), artifacts::guest_init(arch)?),
+            ("bin/overflow".to_owned(), artifacts::overflow(arch)?),
         ];
         Ok(Self { image, options, programs })
     }
@@ -144,13 +148,15 @@ impl Vm {
         ended: &mut dyn FnMut(JobOutput),
     ) -> Result<()> {
         let (dir, _lock) = self.dir()?;
-        let plan = Plan { jobs: jobs.to_vec(), ..Plan::default() };
+        let frames = self.options.arch.frames();
+        let plan =
+            Plan { jobs: jobs.to_vec(), frames_tty: frames.tty.to_owned(), ..Plan::default() };
         let console = dir.join("console.log");
-        let mut command = self.qemu(&dir, plan, "console=ttyS0")?;
+        let mut command = self.qemu(&dir, plan, "")?;
         command
             .args(["-chardev", "stdio,id=frames,signal=off", "-serial"])
             .arg(format!("file:{}", console.display()))
-            .args(["-serial", "chardev:frames"])
+            .args(frames.qemu)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -163,7 +169,7 @@ impl Vm {
                 "" => String::new(),
                 some => format!(" (QEMU: {some})"),
             };
-            let version = &self.image.version;
+            let version = self.image.name();
             let (path, end) = (console.display(), tail(&console));
             anyhow!("kernel {version} in QEMU: {e:#}{complaints}; the end of {path}:\n{end}")
         })
@@ -172,10 +178,15 @@ impl Vm {
     /// A shell on this terminal; needs busybox among the programs of the options.
     pub fn shell(&self) -> Result<()> {
         let (dir, _lock) = self.dir()?;
-        let plan =
-            Plan { shell: Some(terminal(&io::stdout()).unwrap_or(FALLBACK)), ..Plan::default() };
+        let plan = Plan {
+            shell: Some(Shell {
+                tty: format!("/dev/{}", self.options.arch.console()),
+                size: terminal(&io::stdout()).unwrap_or(FALLBACK),
+            }),
+            ..Plan::default()
+        };
         let status = self
-            .qemu(&dir, plan, "console=ttyS0 quiet")?
+            .qemu(&dir, plan, "quiet")?
             .args(["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"])
             .status()
             .context("cannot start QEMU")?;
@@ -206,7 +217,7 @@ impl Vm {
                 Err(Wait::Broken(e)) => return Err(e),
             };
             match frame {
-                Frame::Warning(text) => eprintln!("warning: kernel {}: {text}", self.image.version),
+                Frame::Warning(text) => eprintln!("warning: kernel {}: {text}", self.image.name()),
                 Frame::Stdout(bytes) => {
                     if !sink(done, Stream::Stdout, &bytes) {
                         current.stdout.extend(bytes);
@@ -238,17 +249,16 @@ impl Vm {
     }
 
     /// QEMU with everything but the serial lines.
-    fn qemu(&self, dir: &Path, plan: Plan, console: &str) -> Result<Command> {
+    fn qemu(&self, dir: &Path, plan: Plan, quiet: &str) -> Result<Command> {
         let initramfs = dir.join("initramfs.cpio");
         self.write_initramfs(&initramfs, plan)
             .with_context(|| format!("cannot make {}", initramfs.display()))?;
-        // QEMU 7.2's emulation of cmpxchg16b leaves wrong flags, on which SLUB's lockless paths
-        // crash: the kernel must not use it.
-        let cpu = "max,cx16=off";
-        let mut command = Command::new(QEMU.program());
+        let arch = self.options.arch;
+        let mut command = Command::new(arch.qemu().program());
         command
             .args(["-nodefaults", "-nic", "none", "-display", "none", "-no-reboot"])
-            .args(["-accel", "tcg", "-cpu", cpu])
+            .args(["-accel", "tcg"])
+            .args(arch.machine())
             .arg("-smp")
             .arg(self.options.smp.to_string())
             .arg("-m")
@@ -258,11 +268,11 @@ impl Vm {
             .arg("-initrd")
             .arg(initramfs)
             .arg("-append")
-            // A kernel that is broken must end, not go on: with -no-reboot, QEMU ends too. The check
-            // of the timer's interrupt counts loops, and a loaded host lets it fail ("IO-APIC +
-            // timer doesn't work!").
+            // A kernel that is broken must end, not go on: with -no-reboot, QEMU ends too.
             .arg(format!(
-                "{console} panic=-1 oops=panic no_timer_check {}",
+                "console={} {quiet} panic=-1 oops=panic {} {}",
+                arch.console(),
+                arch.cmdline(),
                 self.options.cmdline.join(" ")
             ))
             .args(&self.options.qemu);
@@ -307,7 +317,7 @@ impl Vm {
     /// A directory for one boot, which other boots leave alone while the file returned is open.
     fn dir(&self) -> Result<(PathBuf, File)> {
         let label = self.options.label.as_ref().map(|l| format!("-{l}")).unwrap_or_default();
-        let name = format!("{}{label}", self.image.version);
+        let name = format!("{}{label}", self.image.name());
         for number in 1.. {
             let name = if number == 1 { name.clone() } else { format!("{name}-{number}") };
             let dir = workspace::target().join("vm").join(name);
@@ -323,7 +333,7 @@ impl Vm {
                 }
             }
         }
-        bail!("every directory for kernel {} is in use", self.image.version)
+        bail!("every directory for kernel {} is in use", self.image.name())
     }
 }
 

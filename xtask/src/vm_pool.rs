@@ -28,7 +28,7 @@ pub struct Batch {
 
 /// What came of a batch.
 pub struct Ran {
-    /// Version of the kernel's package: `6.12.117-1`.
+    /// [`KernelImage::name`](crate::kernel_image::KernelImage::name): `6.12.117-1`.
     pub version: String,
     /// What each job printed, or why the machine died of it.
     pub outputs: Vec<Result<JobOutput>>,
@@ -74,7 +74,7 @@ pub fn run(
 }
 
 fn one(vm: &Vm, jobs: &[Vec<String>], each: &dyn Fn(usize, &JobOutput)) -> Ran {
-    let version = vm.image().version.clone();
+    let version = vm.image().name();
     if !jobs.is_empty() {
         progress::note(&format!("booting {}", vm.image().release));
     }

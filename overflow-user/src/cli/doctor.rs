@@ -169,12 +169,11 @@ fn hook_point(out: &mut impl Write, status: &HookPointStatus) -> io::Result<()> 
 }
 
 fn summary(all: &[HookPointStatus]) -> String {
-    let exact = |hook_point: HookPoint| {
-        all.iter().any(|s| s.hook_point == hook_point && s.rung.is_some() && s.blind.is_empty())
-    };
-    let unseen = all.iter().filter(|s| s.rung.is_none());
-    let missing: Vec<_> = unseen.map(|s| s.hook_point.as_str()).collect();
-    let mut text = if exact(HookPoint::Syn) && exact(HookPoint::ThirdAck) {
+    let handshake = [HookPoint::Syn, HookPoint::ThirdAck, HookPoint::Reset];
+    let of_handshake = || all.iter().filter(|status| handshake.contains(&status.hook_point));
+    let exact = of_handshake().count() == handshake.len()
+        && of_handshake().all(|status| status.rung.is_some() && status.blind.is_empty());
+    let mut text = if exact {
         "Every syn.* and ack.* verdict is traced: the kernel's branch itself is observed."
             .to_owned()
     } else {
@@ -182,6 +181,17 @@ fn summary(all: &[HookPointStatus]) -> String {
          \"traced\" still means that the branch itself was observed."
             .to_owned()
     };
+    // A kernel without IPv6 has none of them.
+    let hooks = of_handshake().flat_map(|status| &status.hooks);
+    let of_v6 = |name: &str| name.contains(":tcp_v6_") || name.contains(":cookie_v6_");
+    let v6 = hooks.filter(|hook| of_v6(&hook.name) && !hook.replaced);
+    let (seen, unseen): (Vec<_>, Vec<_>) = v6.partition(|hook| hook.refused.is_none());
+    if !unseen.is_empty() && !seen.is_empty() {
+        let names: Vec<_> = unseen.iter().map(|hook| hook.name.as_str()).collect();
+        text = format!("{text}\nNot so for IPv6, which lacks: {}.", names.join(", "));
+    }
+    let missing = all.iter().filter(|status| status.rung.is_none());
+    let missing: Vec<_> = missing.map(|status| status.hook_point.as_str()).collect();
     if !missing.is_empty() {
         text = format!("{text}\nNot observable here: {}.", missing.join(", "));
     }
@@ -193,4 +203,51 @@ fn wrap(out: &mut impl Write, indent: usize, text: &str) -> io::Result<()> {
     let margin = " ".repeat(indent);
     let flow = Flow { first: &margin, rest: &margin, ..Flow::new(WIDTH) };
     flow.lines(text).iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use overflow::probe::HookStatus;
+    use overflow_common::Rung;
+
+    use super::*;
+
+    fn status(hook_point: HookPoint, rung: Rung, hooks: &[(&str, bool)]) -> HookPointStatus {
+        let hook = |(name, attached): &(&str, bool)| HookStatus {
+            name: (*name).to_owned(),
+            refused: (!attached).then(|| "no such function".to_owned()),
+            replaced: false,
+        };
+        HookPointStatus {
+            hook_point,
+            rung: Some(rung),
+            blind: if rung == Rung::Tracepoint { "the branch" } else { "" },
+            hooks: hooks.iter().map(hook).collect(),
+            refused: Vec::new(),
+        }
+    }
+
+    fn kprobes(reset: &[(&str, bool)]) -> String {
+        summary(&[
+            status(
+                HookPoint::Syn,
+                Rung::Kprobe,
+                // MPTCP's is no loss where there is no MPTCP.
+                &[("kprobe:tcp_v6_conn_request", true), ("kprobe:subflow_v6_conn_request", false)],
+            ),
+            status(HookPoint::ThirdAck, Rung::Kprobe, &[]),
+            status(HookPoint::Reset, Rung::Kprobe, reset),
+        ])
+    }
+
+    #[test]
+    fn what_is_traced_is_no_more_than_what_is_attached() {
+        let every = "Every syn.* and ack.* verdict is traced";
+        let whole = kprobes(&[("kprobe:tcp_v6_send_reset", true)]);
+        assert!(whole.starts_with(every) && !whole.contains("IPv6"), "{whole}");
+        let unseen = kprobes(&[("kprobe:tcp_v6_send_reset", false)]);
+        assert!(unseen.ends_with("IPv6, which lacks: kprobe:tcp_v6_send_reset."), "{unseen}");
+        let of_four = status(HookPoint::Syn, Rung::Tracepoint, &[]);
+        assert!(summary(&[of_four]).starts_with("Verdicts marked"));
+    }
 }

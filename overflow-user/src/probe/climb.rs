@@ -1,6 +1,6 @@
 //! Climbs the ladders: attaches each hook point by the best rung that works, and keeps every refusal.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, env::consts::ARCH};
 
 use aya::{
     Btf as AyaBtf, Ebpf,
@@ -9,7 +9,7 @@ use aya::{
 use overflow_common::Rung;
 
 use super::{
-    error::refusal,
+    error::{NO_FUNCTION, kprobe_refusal, refusal, trampoline_refusal},
     ladder::{Attach, Hook, HookPointStatus, HookStatus, Scope, Step, ladder},
 };
 use overflow_core::hook_point::HookPoint;
@@ -125,7 +125,7 @@ impl<'a> Climber<'a> {
         // A kprobe goes by the kernel's symbols: pahole leaves static functions out of some kernels' BTF.
         let by_type = matches!(hook.attach, Attach::Fentry | Attach::Fexit);
         if by_type && self.kernel.btf.function(hook.target).is_none() {
-            return Err("this kernel has no such function, or has it inlined".to_owned());
+            return Err(NO_FUNCTION.to_owned());
         }
         let program = self.ebpf.program_mut(hook.program).ok_or("not in the eBPF object")?;
         let typed = || {
@@ -144,7 +144,11 @@ impl<'a> Climber<'a> {
             }
             _ => Err(ProgramError::UnexpectedProgramType),
         };
-        attached.map_err(|e| refusal(&e))
+        attached.map_err(|e| match hook.attach {
+            Attach::Fentry | Attach::Fexit => trampoline_refusal(&e, ARCH),
+            Attach::Kprobe | Attach::Kretprobe => kprobe_refusal(&e),
+            Attach::TpBtf => refusal(&e),
+        })
     }
 
     fn detach(&mut self, hook: Hook) {

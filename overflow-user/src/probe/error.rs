@@ -108,6 +108,43 @@ fn denied(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(by) || held.or(error.source()).is_some_and(denied)
 }
 
+/// `ENOTSUPP`: the kernel's own, not a POSIX number.
+const ENOTSUPP: i32 = 524;
+
+/// Why a hook is not attached where its function cannot be found.
+pub(super) const NO_FUNCTION: &str = "this kernel has no such function, or has it inlined";
+
+/// Why a function has no kprobe.
+pub(super) fn kprobe_refusal(error: &ProgramError) -> String {
+    match errno_of(error) {
+        Some(libc::ENOENT) => NO_FUNCTION.to_owned(),
+        _ => refusal(error),
+    }
+}
+
+/// The number that a system call failed with.
+fn errno_of(error: &ProgramError) -> Option<i32> {
+    match error {
+        ProgramError::SyscallError(e) => e.io_error.raw_os_error(),
+        _ => None,
+    }
+}
+
+/// Why a function has no BPF trampoline, on an architecture of this name, if the kernel says no more
+/// than `ENOTSUPP`.
+///
+/// On arm64 a trampoline in a function of the kernel needs ftrace's direct calls: 2aa6ac03516d, v6.4.
+/// Before v6.0 there was none at all (efc9909fdce0). Direct calls need CALL_OPS, which no kernel with
+/// CONFIG_CFI has (baaf553d3bc3).
+pub(super) fn trampoline_refusal(error: &ProgramError, arch: &str) -> String {
+    match (errno_of(error), arch) {
+        (Some(ENOTSUPP), "aarch64") => "no function of this kernel can have a BPF trampoline: on \
+            arm64 that takes Linux 6.4 with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"
+            .to_owned(),
+        _ => refusal(error),
+    }
+}
+
 /// Why one program was refused, short enough for a table.
 pub(super) fn refusal(error: &ProgramError) -> String {
     match error {
@@ -132,8 +169,7 @@ pub(super) fn refusal(error: &ProgramError) -> String {
 
 fn errno(error: &io::Error) -> String {
     match error.raw_os_error() {
-        // Not a POSIX number: the kernel's own ENOTSUPP.
-        Some(524) => "ENOTSUPP".to_owned(),
+        Some(ENOTSUPP) => "ENOTSUPP".to_owned(),
         Some(n) => rustix::io::Errno::from_raw_os_error(n).to_string(),
         None => error.to_string(),
     }
@@ -156,6 +192,8 @@ fn chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aya::sys::SyscallError;
+
     use super::*;
 
     /// Each way to hold it that the loader has.
@@ -182,6 +220,26 @@ mod tests {
             let error = ProbeError::from(LoadError::Object(error));
             assert!(matches!(error, ProbeError::Load(_)), "{error:?}");
         }
+    }
+
+    fn refused(errno: i32) -> ProgramError {
+        let io_error = io::Error::from_raw_os_error(errno);
+        ProgramError::SyscallError(SyscallError { call: "perf_event_open", io_error })
+    }
+
+    #[test]
+    fn a_kprobe_on_nothing_says_so() {
+        assert_eq!(kprobe_refusal(&refused(libc::ENOENT)), NO_FUNCTION);
+        assert!(kprobe_refusal(&refused(libc::EACCES)).starts_with("perf_event_open failed"));
+    }
+
+    #[test]
+    fn arm64_says_which_kernel_has_trampolines() {
+        let why = trampoline_refusal(&refused(524), "aarch64");
+        assert!(why.contains("takes Linux 6.4 with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"));
+        let why = trampoline_refusal(&refused(524), "x86_64");
+        assert_eq!(why, "perf_event_open failed (ENOTSUPP)");
+        assert!(!trampoline_refusal(&refused(libc::EPERM), "aarch64").contains("6.4"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use aya_log::EbpfLogger;
 use overflow_common::{
     CountersRead, Counting, LeftOutKey, Opener, Phase, Rung, Signature, Socket, Tally,
 };
+use rustix::param::page_size;
 
 use super::{
     climb::Climber,
@@ -21,7 +22,7 @@ use super::{
     existing,
     ladder::{HookPointStatus, Scope, ladder},
     loader,
-    ring::{Losses, RecordReader, infos, register},
+    ring::{Losses, RecordReader, infos, register, size},
     survey::Survey,
     targets,
 };
@@ -162,7 +163,7 @@ impl Tracer {
         if !config.excluded {
             loader.map_max_entries("EXCLUDED", 1);
         }
-        loader.map_max_entries("EVENTS", config.ring_bytes.next_power_of_two().max(4096));
+        loader.map_max_entries("EVENTS", size(config.ring_bytes, page_size()));
         let ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
 
         let counts = config.aggregate;

@@ -59,6 +59,14 @@ impl RecordReader {
     }
 }
 
+/// Bytes of a ring that has room for `asked`: a power of two and whole pages, or the kernel refuses it
+/// (`ringbuf_map_alloc`). A page is 4 KiB on x86-64, and 4, 16 or 64 KiB on arm64.
+pub(super) fn size(asked: u32, page: usize) -> u32 {
+    let page = u32::try_from(page).unwrap_or(u32::MAX / 2);
+    let bytes = asked.max(page);
+    bytes.checked_next_power_of_two().unwrap_or(1 << 31)
+}
+
 /// Watches a ring for readability.
 pub(super) fn register<T: OwnsFd>(owner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: `OwnsFd` is for types that own their file descriptor: it stays open and the same for
@@ -129,4 +137,24 @@ fn misses(mut info: &fs::File) -> Option<u64> {
     info.read_to_string(&mut text).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
     line.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_is_a_power_of_two_of_whole_pages() {
+        const KIB: u32 = 1024;
+        for page in [4 * KIB, 16 * KIB, 64 * KIB] {
+            for asked in [0, 1, 4 * KIB, 4 * KIB + 1, 20 * KIB, 1024 * KIB, u32::MAX] {
+                let ring = size(asked, page as usize);
+                assert!(ring.is_power_of_two() && ring.is_multiple_of(page), "{asked} by {page}");
+                assert!(ring >= asked || ring == 1 << 31, "{asked} by {page}");
+            }
+        }
+        assert_eq!(size(4 * KIB, 64 * 1024), 64 * KIB);
+        assert_eq!(size(1 << 20, 64 * 1024), 1 << 20);
+        assert_eq!(size(20 * KIB, 16 * 1024), 32 * KIB);
+    }
 }

@@ -192,7 +192,7 @@ fn name_in_info(link: &OwnedFd, at: usize) -> Result<String> {
     Ok(String::from_utf8_lossy(&name[..end]).into_owned())
 }
 
-/// The two 32-bit fields of an aligned 64-bit word, lower address first: x86-64 is little-endian.
+/// The two 32-bit fields of an aligned 64-bit word, lower address first: x86-64 and arm64 are little-endian.
 fn halves(word: u64) -> [u32; 2] {
     let half = |shift: u32| u32::try_from(word >> shift & 0xffff_ffff).unwrap_or(0);
     [half(0), half(32)]

@@ -12,7 +12,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use guest_init::{
     frame::Frame,
-    plan::{FRAMES_TTY, PLAN, Plan},
+    plan::{PLAN, Plan},
 };
 
 use crate::line::Line;
@@ -23,13 +23,13 @@ fn main() -> Result<()> {
     let plan: Plan = serde_json::from_str(&plan).with_context(|| format!("cannot parse {PLAN}"))?;
     warnings.extend(system::load_modules(&plan.modules));
 
-    if let Some(size) = plan.shell {
+    if let Some(shell) = plan.shell {
         for warning in &warnings {
             eprintln!("{warning}");
         }
-        system::shell(size)?;
+        system::shell(&shell)?;
     } else {
-        let line = Line::open(FRAMES_TTY)?;
+        let line = Line::open(&plan.frames_tty)?;
         for warning in warnings {
             line.send(&Frame::Warning(warning))?;
         }

@@ -6,10 +6,6 @@ use serde::{Deserialize, Serialize};
 pub const PLAN: &str = "/plan.json";
 /// Directory of the kernel modules in the initramfs, named as in [`Plan::modules`].
 pub const MODULES: &str = "/modules";
-/// The serial line that carries the frames.
-pub const FRAMES_TTY: &str = "/dev/ttyS1";
-/// The serial line of an interactive shell, and the kernel's console.
-pub const CONSOLE_TTY: &str = "/dev/ttyS0";
 
 /// Everything one boot does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +14,19 @@ pub struct Plan {
     pub modules: Vec<String>,
     /// Commands, run one after the other.
     pub jobs: Vec<Job>,
-    /// Run a shell on the console instead of the jobs, in a terminal of this size.
-    pub shell: Option<Size>,
+    /// The serial line that carries the frames.
+    pub frames_tty: String,
+    /// Run a shell instead of the jobs.
+    pub shell: Option<Shell>,
+}
+
+/// An interactive shell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shell {
+    /// The serial line that it runs on, which is the kernel's console as well.
+    pub tty: String,
+    /// The size of the terminal at the other end.
+    pub size: Size,
 }
 
 /// One command.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use guest_init::plan::{CONSOLE_TTY, MODULES, Size};
+use guest_init::plan::{MODULES, Shell};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
@@ -75,10 +75,10 @@ pub fn release() -> String {
 }
 
 /// Runs a busybox shell on the console until it ends.
-pub fn shell(size: Size) -> Result<()> {
-    let context = || format!("cannot open {CONSOLE_TTY} for the shell");
+pub fn shell(Shell { tty, size }: &Shell) -> Result<()> {
+    let context = || format!("cannot open {tty} for the shell");
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let tty = rustix::fs::open(CONSOLE_TTY, flags, Mode::empty()).with_context(context)?;
+    let tty = rustix::fs::open(tty.as_str(), flags, Mode::empty()).with_context(context)?;
     let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(&tty, size).with_context(context)?;
     let tty = File::from(tty);

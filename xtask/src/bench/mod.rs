@@ -2,6 +2,7 @@
 //! and what the tool itself takes; as a document.
 
 mod document;
+mod libraries;
 mod native;
 mod peers;
 mod rows;
@@ -15,6 +16,7 @@ use guest_bench::job::{Amount, Report};
 use serde::Serialize;
 
 use crate::{
+    arch::Arch,
     artifacts, exec, guest, progress, setup,
     vm::{JobOutput, Options},
     vm_pool::{self, Batch},
@@ -34,6 +36,10 @@ pub struct BenchArgs {
     /// Kernel to boot, as in `cargo xtask run --vm`
     #[arg(long, value_name = "KERNEL", default_value = "6.12")]
     kernel: String,
+    /// Architecture of the machine; of another than this one's, only what is measured in it, and the
+    /// document is written to target/bench/
+    #[arg(long, value_name = "ARCH", default_value_t = Arch::HOST, value_enum)]
+    arch: Arch,
     /// Only these rows; the document is then written to target/bench/
     #[arg(long, value_name = "ROW", value_delimiter = ',')]
     only: Vec<String>,
@@ -88,16 +94,20 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     setup::build_tools()?;
-    let natively = !(args.quick || args.no_native || !args.only.is_empty());
+    let foreign = args.arch != Arch::HOST;
+    let natively = !(args.quick || args.no_native || foreign || !args.only.is_empty());
     let part = args.no_vm || !natively;
     choose(&mut rows, args)?;
     let peers = if rows.iter().any(|row| row.table == Table::Peers) {
-        peers::obtain()
+        peers::obtain(args.arch)
     } else {
         Ok(Peers { versions: Vec::new(), programs: Vec::new() })
     };
-    let (kernel, rows) =
-        if args.no_vm { (String::new(), Vec::new()) } else { in_vm(&args.kernel, rows, &peers)? };
+    let (kernel, rows) = if args.no_vm {
+        (String::new(), Vec::new())
+    } else {
+        in_vm((&args.kernel, args.arch), rows, &peers)?
+    };
     print!("{}", document::short(&rows));
     // What the VM showed is kept whatever happens here.
     let native = natively.then(native::measure).and_then(|measured| {
@@ -105,8 +115,8 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode> {
     });
     let results = Results {
         kernel,
-        qemu: version_of("qemu-system-x86_64")?,
-        overflow: version_of(&artifacts::overflow()?.display().to_string())?,
+        qemu: version_of(args.arch.qemu().program())?,
+        overflow: overflow_version(args.arch)?,
         peers: peers.map(|peers| peers.versions).unwrap_or_default(),
         targets: targets::all(&rows, native.as_ref()),
         rows,
@@ -146,16 +156,21 @@ fn choose(rows: &mut Vec<Row>, args: &BenchArgs) -> Result<()> {
 }
 
 /// Runs the rows in one boot, unless the machine dies of one. The kernel's version, and the rows.
-fn in_vm(kernel: &str, rows: Vec<Row>, peers: &Result<Peers>) -> Result<(String, Vec<Outcome>)> {
+fn in_vm(
+    (kernel, arch): (&str, Arch),
+    rows: Vec<Row>,
+    peers: &Result<Peers>,
+) -> Result<(String, Vec<Outcome>)> {
     let (possible, impossible): (Vec<Row>, Vec<Row>) =
         rows.into_iter().partition(|row| row.table != Table::Peers || peers.is_ok());
-    let mut programs = guest::programs()?;
+    let mut programs = guest::programs(arch)?;
     let with_peers = possible.iter().any(|row| row.table == Table::Peers);
     if let (true, Ok(peers)) = (with_peers, peers) {
         programs.extend(peers.programs.iter().cloned());
     }
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
     let options = Options {
+        arch,
         label: Some("bench".into()),
         // bpftrace brings a compiler, which lies in memory twice: packed and unpacked.
         memory: if with_peers { 3072 } else { 1024 },
@@ -195,6 +210,14 @@ fn outcome(row: &Row, report: Result<Report>) -> Outcome {
         reference: row.reference,
         report: report.map_err(|e| format!("{e:#}")),
     }
+}
+
+/// Of another architecture's it is only known that it was built here.
+fn overflow_version(arch: Arch) -> Result<String> {
+    if arch != Arch::HOST {
+        return Ok(env!("CARGO_PKG_VERSION").to_owned());
+    }
+    version_of(&artifacts::overflow(arch)?.display().to_string())
 }
 
 fn version_of(program: &str) -> Result<String> {

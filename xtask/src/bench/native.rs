@@ -9,7 +9,7 @@ use guest_bench::{
 };
 use serde::Serialize;
 
-use crate::{artifacts, exec, progress, workspace};
+use crate::{arch::Arch, artifacts, exec, progress, workspace};
 
 /// Connections of the recording that is replayed.
 const CONNECTIONS: u64 = 1_000_000;
@@ -58,7 +58,7 @@ impl Replay {
 
 /// Measures all of it; takes a minute or two.
 pub fn measure() -> Result<Native> {
-    let overflow = artifacts::overflow()?;
+    let overflow = artifacts::overflow(Arch::HOST)?;
     let binary = fs::metadata(&overflow).context("cannot look at the binary")?.len();
     let kernel = exec::output(Command::new("uname").arg("-r"))?.trim().to_owned();
     let starts: Result<Vec<Tool>> = progress::step("starting overflow trace here", || {
@@ -117,7 +117,7 @@ fn replay(overflow: &Path, file: &Path, options: &str) -> Result<Tool> {
 fn run(what: What) -> Result<Tool> {
     let job = Job { what, load: NOTHING, settle_ms: 500, floor: false, verdicts: Vec::new() };
     let json = serde_json::to_string(&job)?;
-    let out = exec::output(Command::new(artifacts::guest_bench()?).arg(json))?;
+    let out = exec::output(Command::new(artifacts::guest_bench(Arch::HOST)?).arg(json))?;
     let report: Report = serde_json::from_str(&out).context("no report came back")?;
     report.tool.context("the report says nothing of the tool")
 }

@@ -5,16 +5,14 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::rows::SCRIPT;
+use super::{libraries, rows::SCRIPT};
 use crate::{
     apt::{self, Apt, Package},
-    exec,
-    kernels::Arch,
+    arch::Arch,
     progress, workspace,
 };
 
@@ -24,9 +22,6 @@ const PACKAGES: &[&str] = &["bpftrace", "libbpf-tools", "pwru"];
 /// What is taken from them.
 const PROGRAMS: &[&str] = &["usr/bin/bpftrace", "usr/bin/pwru", "usr/sbin/tcpsynbl-libbpf"];
 const SCRIPTS: &[&str] = &["usr/sbin/tcpdrop.bt", "usr/sbin/tcpsynbl.bt"];
-/// The loader of these programs, which also says what they need.
-const LOADER: &str = "usr/lib64/ld-linux-x86-64.so.2";
-const LIBRARIES: &str = "lib/x86_64-linux-gnu";
 
 /// The programs, ready for a VM.
 pub struct Peers {
@@ -37,11 +32,11 @@ pub struct Peers {
 }
 
 /// Obtains them, from the cache if the archive cannot be asked.
-pub fn obtain() -> Result<Peers> {
-    let dir = workspace::target().join("vm/peers");
+pub fn obtain(arch: Arch) -> Result<Peers> {
+    let dir = workspace::target().join(format!("vm/peers{}", arch.suffix()));
     let root = dir.join("root");
     let stamp = dir.join("versions");
-    if let Err(e) = refresh(&dir, &root, &stamp) {
+    if let Err(e) = refresh(&dir, &root, &stamp, arch) {
         ensure!(stamp.is_file(), "{e:#}");
         progress::note(&format!("{e:#}; using the cached programs"));
     }
@@ -54,8 +49,8 @@ pub fn obtain() -> Result<Peers> {
     Ok(Peers { versions: versions.lines().filter(wanted).map(str::to_owned).collect(), programs })
 }
 
-fn refresh(dir: &Path, root: &Path, stamp: &Path) -> Result<()> {
-    let apt = Apt::open("peers", &[SUITE.to_owned()], Arch::Amd64)?;
+fn refresh(dir: &Path, root: &Path, stamp: &Path, arch: Arch) -> Result<()> {
+    let apt = Apt::open("peers", &[SUITE.to_owned()], arch)?;
     apt.update()?;
     let packages = apt.with_dependencies(PACKAGES)?;
     let line = |package: &Package| format!("{} {}\n", package.name, package.version);
@@ -80,36 +75,13 @@ fn refresh(dir: &Path, root: &Path, stamp: &Path) -> Result<()> {
             copy(&unpacked.join(name), &root.join(name))?;
         }
         for program in PROGRAMS {
-            for (name, file) in needed(&unpacked, program)? {
+            for (name, file) in libraries::of(&unpacked.join(program), &unpacked, arch)? {
                 copy(&file, &root.join(name))?;
             }
         }
         fs::remove_dir_all(&unpacked).context("cannot clear what was unpacked")?;
         fs::write(stamp, &versions).with_context(|| format!("cannot write {}", stamp.display()))
     })
-}
-
-/// The libraries of a program: path in the guest, file here.
-fn needed(unpacked: &Path, program: &str) -> Result<Vec<(String, PathBuf)>> {
-    let list = exec::output(
-        Command::new(unpacked.join(LOADER))
-            .args(["--inhibit-cache", "--library-path"])
-            .arg(unpacked.join("usr").join(LIBRARIES))
-            .arg("--list")
-            .arg(unpacked.join(program)),
-    )?;
-    Ok(list.lines().filter_map(parse_needed).collect())
-}
-
-/// `libz.so.1 => /path/libz.so.1 (0x…)`; the kernel's own has no path, the loader is named by its.
-fn parse_needed(line: &str) -> Option<(String, PathBuf)> {
-    let (name, rest) = line.trim().split_once(" => ")?;
-    let (path, _) = rest.rsplit_once(" (")?;
-    let name = match name.strip_prefix('/') {
-        Some(absolute) => absolute.to_owned(),
-        None => format!("{LIBRARIES}/{name}"),
-    };
-    Some((name, PathBuf::from(path)))
 }
 
 /// Copies what a path leads to, so that no links are needed.
@@ -133,25 +105,4 @@ fn collect(dir: &Path, root: &Path, files: &mut Vec<(String, PathBuf)>) -> Resul
     }
     files.sort();
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn libraries_are_taken_from_the_loaders_list() {
-        let list = "\tlinux-vdso.so.1 (0x00007f33fa98b000)\n\
-            \tlibz.so.1 => /u/usr/lib/x86_64-linux-gnu/libz.so.1 (0x00007f33f9dc0000)\n\
-            \t/lib64/ld-linux-x86-64.so.2 => /u/usr/lib64/ld-linux-x86-64.so.2 (0x00007f33fa98d0)\n";
-        let found: Vec<_> = list.lines().filter_map(parse_needed).collect();
-        let file = |name: &str, path: &str| (name.to_owned(), PathBuf::from(path));
-        assert_eq!(
-            found,
-            [
-                file("lib/x86_64-linux-gnu/libz.so.1", "/u/usr/lib/x86_64-linux-gnu/libz.so.1"),
-                file("lib64/ld-linux-x86-64.so.2", "/u/usr/lib64/ld-linux-x86-64.so.2"),
-            ]
-        );
-    }
 }

@@ -10,6 +10,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 
 use crate::{
+    arch::Arch,
     artifacts,
     needs::{Needs, Verdict},
     test::Checks,
@@ -51,7 +52,7 @@ pub fn check(here: &dyn Needs) -> Result<Checks> {
         checks.skip("pages in a browser", &format!("{why:#}"));
         return Ok(checks);
     }
-    let pages = Pages::new(artifacts::overflow()?)?;
+    let pages = Pages::new(artifacts::overflow(Arch::HOST)?)?;
     let mut browser = Browser::start(CHROMIUM.program(), &pages.dir().join("profile"))?;
 
     let broken = pages.dir().join("broken.html");

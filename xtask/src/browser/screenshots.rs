@@ -13,6 +13,7 @@ use super::{
     pages::{LAB, Pages},
 };
 use crate::{
+    arch::Arch,
     artifacts,
     tools::{self, CHROMIUM},
     workspace,
@@ -38,7 +39,7 @@ const TALLEST: u64 = 6000;
 /// Draws them.
 pub fn screenshots(args: &ScreenshotArgs) -> Result<ExitCode> {
     tools::ensure(&[CHROMIUM])?;
-    let pages = Pages::new(artifacts::overflow()?)?;
+    let pages = Pages::new(artifacts::overflow(Arch::HOST)?)?;
     let mut browser = Browser::start(CHROMIUM.program(), &pages.dir().join("profile"))?;
     let images = workspace::root().join("docs/images");
     fs::create_dir_all(&images).with_context(|| format!("cannot make {}", images.display()))?;

@@ -14,8 +14,8 @@ use flate2::{Compression, GzBuilder};
 use overflow_core::kernel::{Btf, Facts};
 
 use crate::{
+    arch::Arch,
     kernel_image::KernelImage,
-    kernels::Arch,
     progress,
     tools::{self, BPFTOOL},
     workspace,
@@ -33,7 +33,7 @@ pub struct BtfExcerptArgs {
     #[arg(required = true, value_name = "KERNEL")]
     kernels: Vec<String>,
     /// The architecture they are built for
-    #[arg(long, value_name = "ARCH", default_value = "amd64")]
+    #[arg(long, value_name = "ARCH", default_value_t = Arch::HOST, value_enum)]
     arch: Arch,
 }
 
@@ -63,9 +63,11 @@ fn one(image: &KernelImage, arch: Arch, dir: &std::path::Path) -> Result<()> {
     expected::is_btf(&file("excerpt.btf"))?;
     let expected = expected::of(&image.release, &file("btf"))?;
 
-    // `6.12.118-arm64`: of Debian's version what upstream calls it.
+    // `6.12.118-arm64`: of Debian's version what upstream calls it; `-16k` where that is the size of pages.
     let upstream = image.version.split(['-', '~', '+']).next().unwrap_or(&image.version);
-    let name = format!("{upstream}-{}", arch.name());
+    let flavour =
+        image.release.rfind(arch.debian()).map_or(arch.debian(), |at| &image.release[at..]);
+    let name = format!("{upstream}-{flavour}");
     let (btf, json) = (dir.join(format!("{name}.btf.gz")), dir.join(format!("{name}.json")));
     write(&btf, &gzip(&excerpt)?)?;
     write(&json, (serde_json::to_string_pretty(&expected)? + "\n").as_bytes())?;

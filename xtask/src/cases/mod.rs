@@ -19,7 +19,9 @@ use clap::{Args, ValueEnum};
 use guest_cases::job::{Job, Report};
 
 use crate::{
+    arch::Arch,
     artifacts, exec, guest,
+    kernels::version,
     matrix::Rung,
     needs::{Here, Needs, Verdict},
     setup,
@@ -49,6 +51,9 @@ pub struct CasesArgs {
     /// Kernels to boot, as in `cargo xtask run --vm`
     #[arg(long, value_name = "KERNEL", value_delimiter = ',')]
     kernels: Vec<String>,
+    /// Architecture of the machines
+    #[arg(long, value_name = "ARCH", default_value_t = Arch::HOST, value_enum)]
+    arch: Arch,
     /// Rungs to trace by
     #[arg(long, value_name = "RUNG", value_delimiter = ',')]
     rungs: Vec<Rung>,
@@ -95,7 +100,7 @@ pub fn cases(args: &CasesArgs) -> Result<ExitCode> {
         [] => KERNELS.iter().map(|&kernel| kernel.to_owned()).collect(),
         named => named.to_vec(),
     };
-    let mut table = in_vms(&kernels, &chosen(args), args.jobs, args.alone)?;
+    let mut table = in_vms((&kernels, args.arch), &chosen(args), args.jobs, args.alone)?;
     if args.native {
         table.extend(natively(&chosen(args), &Here::default(), args.alone)?);
     }
@@ -114,7 +119,7 @@ pub fn subset(kernels: &[String], jobs: usize, here: &dyn Needs) -> Result<Check
     };
     let together = |case: &Case| !case.alone && !case.smp;
     let by_default = runs(together, |mode| mode == Mode::Default, |_| true);
-    let mut table = in_vms(&kernels, &by_default, jobs, false)?;
+    let mut table = in_vms((&kernels, Arch::HOST), &by_default, jobs, false)?;
     table.extend(natively(&runs(|_| true, |_| true, |_| true), here, false)?);
     Ok(table.check())
 }
@@ -249,14 +254,13 @@ impl Run {
     }
 }
 
-/// A kernel's version, if that is how it is named.
-fn version(kernel: &str) -> Option<(u32, u32)> {
-    let mut numbers = kernel.split(['.', '-']).map(str::parse);
-    numbers.next().and_then(Result::ok).zip(numbers.next().and_then(Result::ok))
-}
-
 /// On each kernel, in a machine with one processor and in one with four.
-fn in_vms(kernels: &[String], runs: &[Run], machines: usize, alone: bool) -> Result<Table> {
+fn in_vms(
+    (kernels, arch): (&[String], Arch),
+    runs: &[Run],
+    machines: usize,
+    alone: bool,
+) -> Result<Table> {
     let mut table = Table::default();
     for smp in [1, 4] {
         let runs = runs.iter().copied().filter(|run| run.case.smp == (smp == 4));
@@ -271,13 +275,14 @@ fn in_vms(kernels: &[String], runs: &[Run], machines: usize, alone: bool) -> Res
         let batch = |kernel: &String| Batch { kernel: kernel.clone(), jobs: jobs.clone() };
         let batches: Vec<_> = kernels.iter().map(batch).collect();
         let options = Options {
+            arch,
             label: Some(format!("cases{smp}")),
             smp,
             memory: 1024,
             virtual_time: true,
             cmdline: vec!["quiet".to_owned(), "loglevel=0".to_owned()],
             modules: MODULES,
-            programs: vec![("bin/guest-cases".to_owned(), artifacts::guest_cases()?)],
+            programs: vec![("bin/guest-cases".to_owned(), artifacts::guest_cases(arch)?)],
             boot_limit: Duration::from_mins(5),
             job_limit: LIMIT,
             ..Options::default()
@@ -321,9 +326,9 @@ fn natively(runs: &[Run], here: &dyn Needs, alone: bool) -> Result<Table> {
 }
 
 fn play(group: &Group) -> Result<JobOutput> {
-    let overflow = artifacts::overflow()?;
+    let overflow = artifacts::overflow(Arch::HOST)?;
     let tool = overflow.to_str().context("the path of overflow is no text")?;
-    let mut command = Command::new(artifacts::guest_cases()?);
+    let mut command = Command::new(artifacts::guest_cases(Arch::HOST)?);
     let out = exec::capture_within(command.arg(group.job(tool)?), LIMIT)?;
     let code = out.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255);
     Ok(JobOutput { stdout: out.stdout, stderr: out.stderr, code, files: Vec::new() })

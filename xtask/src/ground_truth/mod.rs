@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::{
+    arch::Arch,
     exec,
     lines::{self, Line},
     progress, setup,
@@ -35,6 +36,9 @@ pub struct GroundTruthArgs {
     #[arg(long, value_name = "KERNEL", value_delimiter = ',',
         default_values_t = KERNELS.iter().map(|&k| k.to_owned()))]
     kernels: Vec<String>,
+    /// Architecture of the machines
+    #[arg(long, value_name = "ARCH", default_value_t = Arch::HOST, value_enum)]
+    arch: Arch,
     /// Directory of the measurements, a file KERNEL.jsonl.gz for each measured kernel
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -86,6 +90,7 @@ pub fn ground_truth(args: &GroundTruthArgs) -> Result<ExitCode> {
         })
         .collect();
     let options = Options {
+        arch: args.arch,
         label: Some("ground-truth".into()),
         virtual_time: true,
         job_limit: Duration::from_mins(5),

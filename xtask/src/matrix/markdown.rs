@@ -5,6 +5,8 @@ use std::{
     fmt::Write as _,
 };
 
+use crate::arch::Arch;
+
 use super::{
     Rung,
     cell::{Ended, Histories},
@@ -13,13 +15,10 @@ use super::{
     table::{Kernel, Scenario, Table},
 };
 
-const INTRODUCTION: &str = "# Kernel matrix
-
-Written by `cargo xtask matrix`; do not edit. Every scenario of `overflow lab` on every kernel, by
+const INTRODUCTION: &str = "Every scenario of `overflow lab` on every kernel, by
 every rung (fentry, kprobe, tracepoint) and family (IPv4, IPv6, IPv4 clients of a dual-stack
 listener), in QEMU. A cell is as expected if every connection went through exactly the stages that
 the scenario names and eBPF, packets, counters and sockets agree. The cells one by one are in
-`kernel-matrix.json`.
 ";
 
 const SEED: &str = "
@@ -38,8 +37,8 @@ of a dual-stack listener.
 ";
 
 /// The whole document.
-pub fn render(table: &Table) -> String {
-    let mut text = INTRODUCTION.to_owned();
+pub fn render(table: &Table, arch: Arch) -> String {
+    let mut text = introduction(arch);
     let _ = writeln!(text, "\n{}.", table.in_short());
     overview(table, &mut text);
     seed(table, &mut text);
@@ -56,6 +55,24 @@ pub fn render(table: &Table) -> String {
         }
     }
     text
+}
+
+fn introduction(arch: Arch) -> String {
+    let (title, command, more) = match arch {
+        Arch::Amd64 => ("", "", ""),
+        Arch::Arm64 => (
+            " of arm64",
+            " --arch arm64",
+            "\nBefore 6.4 no function of an arm64 kernel can have a trampoline (2aa6ac03516d), so there \
+             are kprobes\nand tracepoints alone. A name that ends in `16k` is a kernel with pages of \
+             16 KiB.\n",
+        ),
+    };
+    let suffix = arch.suffix();
+    format!(
+        "# Kernel matrix{title}\n\nWritten by `cargo xtask matrix{command}`; do not edit. \
+         {INTRODUCTION}`kernel-matrix{suffix}.json`.\n{more}"
+    )
 }
 
 fn header(first: &str, rest: &[&str]) -> String {
@@ -291,7 +308,7 @@ fn in_short(why: &[String]) -> String {
     };
     match why.len() {
         1 => first.to_owned(),
-        n => format!("{first}; and {} more, in `kernel-matrix.json`", n - 1),
+        n => format!("{first}; and {} more, in the JSON file", n - 1),
     }
 }
 
@@ -341,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_reader_finds_faults_gaps_and_stand_ins() {
-        let text = render(&table());
+        let text = render(&table(), Arch::Amd64);
         for expected in [
             "| `s` | **1/2** | – |",
             "- `s` on 6.1-1: too old.",

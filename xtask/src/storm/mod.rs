@@ -12,6 +12,7 @@ use guest_bench::storm::StormReport;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    arch::Arch,
     guest, kernels, setup,
     storm_document::{self, Document},
     test::Checks,
@@ -27,6 +28,9 @@ pub struct StormArgs {
     /// Kernel to boot, as in `cargo xtask run --vm`
     #[arg(long, value_name = "KERNEL", default_value = kernels::DEFAULT)]
     kernel: String,
+    /// Architecture of the machine
+    #[arg(long, value_name = "ARCH", default_value_t = Arch::HOST, value_enum)]
+    arch: Arch,
     /// Segments in each storm; with fewer than 100000 the result goes to target/storm/
     #[arg(long, value_name = "N", default_value_t = 300_000,
         value_parser = clap::value_parser!(u64).range(100..=3_000_000))]
@@ -108,7 +112,7 @@ pub struct Storms {
 pub fn storm(args: &StormArgs) -> Result<ExitCode> {
     setup::build_tools()?;
     let syns = usize::try_from(args.syns)?;
-    let storms = run(&args.kernel, args.rung, args.smp, syns)?;
+    let storms = run((&args.kernel, args.arch), args.rung, args.smp, syns)?;
     print!("{}", storm_document::terminal(&storms));
     let failed = storms.ways.iter().flat_map(Stormed::findings).any(|finding| !finding.passed);
     Document::update(syns >= WHOLE, |document| document.put(storms))?;
@@ -116,7 +120,7 @@ pub fn storm(args: &StormArgs) -> Result<ExitCode> {
 }
 
 /// A small storm, for `cargo xtask test`: by the rungs that count differently.
-pub fn check(kernel: &str, syns: usize) -> Result<Checks> {
+pub fn check(kernel: (&str, Arch), syns: usize) -> Result<Checks> {
     let mut checks = Checks::default();
     for (rung, syns) in [(None, syns), (Some(Rung::Tracepoint), syns / 5)] {
         for stormed in run(kernel, rung, 1, syns)?.ways {
@@ -128,7 +132,7 @@ pub fn check(kernel: &str, syns: usize) -> Result<Checks> {
     Ok(checks)
 }
 
-fn run(kernel: &str, rung: Option<Rung>, smp: u32, syns: usize) -> Result<Storms> {
+fn run(kernel: (&str, Arch), rung: Option<Rung>, smp: u32, syns: usize) -> Result<Storms> {
     let by_tracepoints = matches!(rung, Some(Rung::Tracepoint));
     let rung = rung.and_then(|rung| rung.to_possible_value()).map(|v| v.get_name().to_owned());
     let commands = WAYS.map(|(options, _)| {
