@@ -12,6 +12,7 @@
 
 mod accepts;
 pub mod advise;
+pub mod assumed;
 pub mod collect;
 pub mod fate;
 mod pace;
