@@ -31,7 +31,7 @@ use rustix::{
 use crate::{links::Links, tracer::Tracer};
 
 /// Sockets that may be open.
-const MOST_FILES: u64 = 50_000;
+const MOST_FILES: u64 = 20_000;
 /// Loads listen from this port on.
 const PORT: u16 = 10_000;
 /// Everything is ready by then.

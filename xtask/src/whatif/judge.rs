@@ -75,8 +75,9 @@ impl Judged {
         let happened = happened.first()?.recorded.as_ref()?;
         let recorded = as_it_was.recorded.as_ref()?;
         let at_pace = asked.at_pace.as_ref()?;
-        let bounds: Vec<_> =
-            [Some(at_pace), asked.as_seen.as_ref(), asked.early.as_ref()].into_iter().flatten().collect();
+        let bounds =
+            [Some(at_pace), asked.otherwise.as_ref(), asked.as_seen.as_ref(), asked.early.as_ref()];
+        let bounds: Vec<_> = bounds.into_iter().flatten().collect();
         let beyond = FIGURES.map(|figure| {
             let values = || bounds.iter().map(|clients| figure(clients));
             let (least, most) = (values().min().unwrap_or(0), values().max().unwrap_or(0));

@@ -1,7 +1,7 @@
 //! The application: when it takes connections out of the accept queue.
 //!
 //! What a recording shows of it are the times at which it called `accept()`. With other settings it
-//! would have found another queue, so its times differ too; these are three ways to tell how.
+//! would have found another queue, so its times differ too; these are ways to tell how.
 
 use super::time::{Nanos, US};
 
@@ -15,8 +15,23 @@ pub enum Application {
     /// It takes the n-th connection no earlier than it took the n-th in the recording, and after the
     /// last one none: the least that it can do for certain.
     AsSeen(Vec<Nanos>),
-    /// While it was busy, as it was seen to; while it was idle, as fast as it was when busy.
+    /// While it was busy, as it was seen to; while it was idle, as fast as it was when busy. What holds
+    /// it up comes at its time: a stopped process, a garbage collection.
     AtPace(Pace),
+    /// It does the same after the n-th connection as in the recording. What holds it up comes with a
+    /// connection: a slow request, a log that is written after so many.
+    InTurn(Turns),
+}
+
+/// What an application did after each connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// When it took the first one at the earliest.
+    pub from: Nanos,
+    /// From each `accept()` until it was ready for the next, in order; then again from the first.
+    pub gaps: Vec<Nanos>,
+    /// From an arrival to its `accept()` while idle.
+    pub wake_up: Nanos,
 }
 
 /// What an application showed of its pace.
@@ -72,6 +87,7 @@ impl Worker {
         match application {
             Application::AsSeen(accepts) => Some((*accepts.get(self.taken)?).max(now)),
             Application::AtPace(pace) => Some(self.at_pace(pace, now)),
+            Application::InTurn(turns) => Some(self.in_turn(turns, now)),
         }
     }
 
@@ -80,6 +96,17 @@ impl Worker {
         self.taken += 1;
         self.last = Some(now);
         self.due = false;
+    }
+
+    fn in_turn(&self, turns: &Turns, now: Nanos) -> Nanos {
+        let idle = (now + turns.wake_up).max(turns.from);
+        match (self.last, turns.gaps.len()) {
+            (None, _) | (_, 0) => idle,
+            (Some(last), n) => {
+                let ready = last + turns.gaps[(self.taken - 1) % n];
+                if ready <= now { idle } else { ready }
+            }
+        }
     }
 
     fn at_pace(&mut self, pace: &Pace, now: Nanos) -> Nanos {
@@ -156,6 +183,14 @@ mod tests {
         let gaps = vec![(MS, MS), (300 * MS, MS)];
         let pace = Application::AtPace(Pace { busy, gaps, wake_up: 0 });
         assert_eq!(taken(&pace, 0, 6), [1, 2, 3, 300, 301, 302]);
+    }
+
+    #[test]
+    fn in_turn_does_the_same_after_each_connection() {
+        let turns = Turns { from: 100 * MS, gaps: vec![MS, 50 * MS], wake_up: 0 };
+        let turns = Application::InTurn(turns);
+        assert_eq!(taken(&turns, 0, 5), [100, 101, 151, 152, 202]);
+        assert_eq!(taken(&turns, 300 * MS, 3), [300, 301, 351]);
     }
 
     #[test]

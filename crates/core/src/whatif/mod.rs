@@ -19,3 +19,5 @@ mod pace;
 pub mod recorded;
 pub mod replay;
 pub mod setting;
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use super::recorded::Member;
 use crate::model::{
-    application::{Busy, Pace, WAKE_UP},
+    application::{Busy, Pace, Turns, WAKE_UP},
     time::{MS, Nanos},
 };
 
@@ -69,6 +69,86 @@ pub(super) fn of(member: &Member, accepts: &[u64], begin_ns: u64, until: Nanos) 
     pace
 }
 
+/// What the application did after each connection: what something waited for, as it was seen; else,
+/// as much as it did on average of what there was time for.
+pub(super) fn turns(member: &Member, accepts: &[u64], begin_ns: u64, until: Nanos) -> Turns {
+    let pace = of(member, accepts, begin_ns, until);
+    let mut seen: Vec<Nanos> = pace.gaps.iter().map(|(_, gap)| *gap).filter(|g| *g <= until).collect();
+    seen.sort_unstable();
+    let usual = |room: Nanos| {
+        let fits = &seen[..seen.partition_point(|gap| *gap <= room)];
+        let count = Nanos::try_from(fits.len()).unwrap_or(1);
+        let average = fits.iter().sum::<Nanos>().checked_div(count);
+        average.unwrap_or(if seen.is_empty() { 0 } else { room })
+    };
+    let mut turns = Turns { from: Nanos::MIN, gaps: Vec::new(), wake_up: pace.wake_up };
+    if let Some(first) = pace.busy.first()
+        && let Some(accept) = first.accepts.first()
+        && accept.saturating_sub(first.from) > AT_ONCE
+    {
+        turns.from = *accept;
+    }
+    let all = pace.busy.iter().flat_map(|busy| {
+        let waits = busy.accepts.len() - 1;
+        busy.accepts.iter().enumerate().map(move |(i, t)| (*t, i < waits, busy.from))
+    });
+    let all: Vec<(Nanos, bool, Nanos)> = all.filter(|(t, ..)| *t <= until).collect();
+    for (i, (t, waits, _)) in all.iter().enumerate() {
+        let next = all.get(i + 1);
+        turns.gaps.push(match next {
+            Some((next, ..)) if *waits => next - t,
+            // Something came to an idle application.
+            Some((_, _, from)) => usual(from.saturating_sub(*t).max(0)),
+            // Nothing more was taken. What it did before tells whether that says anything.
+            None if *waits && until - t > 2 * seen.last().copied().unwrap_or(0) => until + 1,
+            None => usual(until - t),
+        });
+    }
+    if all.is_empty() {
+        turns.from = until + 1;
+    }
+    turns
+}
+
+/// A gap that is this many times as long as the usual one holds the application up.
+const HELD_UP: Nanos = 8;
+/// Fewer of these say nothing of when they come.
+const FEWEST: usize = 3;
+/// Times must be more regular than numbers by this.
+const MARGIN: f64 = 2.0;
+
+/// Whether what holds the application up comes after so many connections rather than at its time: it
+/// does unless it was seen often, and at more regular times than numbers. What is held up once comes
+/// at the same number and time anyway, as long as nobody was refused before.
+pub(super) fn comes_in_turn(turns: &Turns, accepts: &[u64]) -> bool {
+    let mut usual = turns.gaps.clone();
+    usual.sort_unstable();
+    let Some(usual) = usual.get(usual.len() / 2) else { return true };
+    let long = HELD_UP * (*usual).max(MS);
+    let held_up: Vec<usize> =
+        turns.gaps.iter().enumerate().filter(|(_, gap)| **gap > long).map(|(i, _)| i).collect();
+    if held_up.len() < FEWEST {
+        return true;
+    }
+    let between = |at: &dyn Fn(usize) -> f64| -> Vec<f64> {
+        held_up.windows(2).map(|pair| at(pair[1]) - at(pair[0])).collect()
+    };
+    #[allow(clippy::cast_precision_loss)] // only compared
+    let by_number = between(&|i| i as f64);
+    #[allow(clippy::cast_precision_loss)]
+    let by_time = between(&|i| accepts.get(i).copied().unwrap_or(0) as f64);
+    variation(&by_number) <= MARGIN * variation(&by_time).max(f64::MIN_POSITIVE)
+}
+
+/// Standard deviation as a part of the mean.
+#[allow(clippy::cast_precision_loss)] // only compared
+fn variation(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+    (squares / n).sqrt() / mean.abs().max(f64::MIN_POSITIVE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,8 +157,8 @@ mod tests {
         recorded::{Accepts, Arrived},
     };
 
-    /// Children and accepts at these milliseconds.
-    fn pace(children: &[u64], accepts: &[u64]) -> Pace {
+    /// Children at these milliseconds.
+    fn member(children: &[u64]) -> Member {
         let ms = |t: &u64| t * 1_000_000;
         let client = |t: &u64| Arrived {
             client: ([10, 7, 0, 2], 1).into(),
@@ -88,13 +168,17 @@ mod tests {
             child_ns: Some(ms(t)),
             fate: Fate::AtOnce,
         };
-        let member = Member {
+        Member {
             clients: children.iter().map(client).collect(),
             accepts: Accepts::default(),
             ..Member::default()
-        };
-        let accepts: Vec<u64> = accepts.iter().map(ms).collect();
-        of(&member, &accepts, 0, 1000 * MS)
+        }
+    }
+
+    /// Children and accepts at these milliseconds.
+    fn pace(children: &[u64], accepts: &[u64]) -> Pace {
+        let accepts: Vec<u64> = accepts.iter().map(|t| t * 1_000_000).collect();
+        of(&member(children), &accepts, 0, 1000 * MS)
     }
 
     fn in_ms(busy: &Busy) -> (Nanos, Vec<Nanos>) {
@@ -117,6 +201,32 @@ mod tests {
         // 550 began at 500, which it took at once.
         assert_eq!(busy[1], (500, vec![500, 550]));
         assert_eq!(pace.gaps, [(500 * MS, 50 * MS)]);
+    }
+
+    #[test]
+    fn turns_are_what_it_did_after_each() {
+        let children: Vec<u64> = (0..9).collect();
+        let accepts = [0, 1, 2, 300, 301, 302, 600, 601, 602];
+        let member = member(&children);
+        let ns: Vec<u64> = accepts.iter().map(|t| t * 1_000_000).collect();
+        let turns = turns(&member, &ns, 0, 1000 * MS);
+        let gaps: Vec<_> = turns.gaps.iter().map(|gap| gap / MS).collect();
+        assert_eq!(gaps[..8], [1, 1, 298, 1, 1, 298, 1, 1]);
+        assert!(comes_in_turn(&turns, &ns), "two pauses say nothing");
+    }
+
+    #[test]
+    fn what_comes_after_so_many_is_told_from_what_comes_at_its_time() {
+        let at = |held_up: &[usize], from: &dyn Fn(usize) -> u64| {
+            let gap = |i| if held_up.contains(&i) { 500 * MS } else { MS };
+            let turns = Turns { from: 0, gaps: (0..100).map(gap).collect(), wake_up: 0 };
+            let accepts: Vec<u64> = (0..100).map(from).collect();
+            comes_in_turn(&turns, &accepts)
+        };
+        // Every twentieth; and each second, however many came.
+        let uneven = |i: usize| (i * i) as u64;
+        assert!(at(&[19, 39, 59, 79], &uneven));
+        assert!(!at(&[10, 50, 60, 61], &|i| match i { 0..=10 => 0, 11..=50 => 1000, 51..=60 => 2000, _ => 3000 }));
     }
 
     #[test]

@@ -34,8 +34,11 @@ const PAYLOAD: u32 = 100;
 /// What a setting would have meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
-    /// If the application had gone on at the pace that it showed while it was busy.
+    /// If the application had gone on at the pace that it showed while it was busy, held up by what
+    /// held it up: at its time, or after so many connections, as was seen.
     pub at_pace: Tally,
+    /// The same, held up in the other way.
+    pub otherwise: Tally,
     /// If it had taken no more by any time than it was seen to: the least that it can do for certain.
     pub as_seen: Tally,
     /// Where `accept()` was not traced, if it had taken everything as early as the segments' records
@@ -46,8 +49,9 @@ pub struct Bounds {
 impl Bounds {
     /// The smallest and largest value of a figure.
     pub fn range(&self, figure: impl Fn(&Tally) -> u64) -> (u64, u64) {
-        let all = [&self.at_pace, &self.as_seen, &self.early].map(figure);
-        (all[0].min(all[1]).min(all[2]), all[0].max(all[1]).max(all[2]))
+        let Self { at_pace, otherwise, as_seen, early } = self;
+        let all = [at_pace, otherwise, as_seen, early].map(figure);
+        all.iter().fold((u64::MAX, 0), |(least, most), n| (least.min(*n), most.max(*n)))
     }
 }
 
@@ -77,13 +81,14 @@ impl Player {
     ) -> Bounds {
         if setting.accept_rate.is_some() {
             let tally = self.play(recorded, place, around, setting, Belief::AtPace);
-            return Bounds { at_pace: tally, as_seen: tally, early: tally };
+            return Bounds { at_pace: tally, otherwise: tally, as_seen: tally, early: tally };
         }
         let mut play = |belief| self.play(recorded, place, around, setting, belief);
-        let (at_pace, as_seen) = (play(Belief::AtPace), play(Belief::AsSeen));
+        let (at_pace, otherwise) = (play(Belief::AtPace), play(Belief::Otherwise));
+        let as_seen = play(Belief::AsSeen);
         let traced = place.members.iter().all(|member| member.accepts.traced);
         let early = if traced { at_pace } else { play(Belief::Early) };
-        Bounds { at_pace, as_seen, early }
+        Bounds { at_pace, otherwise, as_seen, early }
     }
 
     /// The same if the application acts as is believed.
@@ -111,6 +116,8 @@ impl Player {
 pub enum Belief {
     /// See [`Bounds::at_pace`].
     AtPace,
+    /// See [`Bounds::otherwise`].
+    Otherwise,
     /// See [`Bounds::as_seen`].
     AsSeen,
     /// See [`Bounds::early`].
@@ -160,12 +167,11 @@ fn scenario(
     let backlog = setting.backlog(member.max_ack_backlog, place.sysctls.somaxconn);
     let application = match (setting.accept_rate, belief) {
         (Some(rate), _) => Application::AtPace(Pace::steady(rate)),
-        (None, Belief::AtPace) => {
-            Application::AtPace(pace_of(place, member, &member.accepts.likely_ns, until))
+        (None, Belief::AtPace | Belief::Otherwise) => {
+            let as_shown = belief == Belief::AtPace;
+            paced(place, member, &member.accepts.likely_ns, until, as_shown)
         }
-        (None, Belief::Early) => {
-            Application::AtPace(pace_of(place, member, &member.accepts.earliest_ns, until))
-        }
+        (None, Belief::Early) => paced(place, member, &member.accepts.earliest_ns, until, true),
         (None, Belief::AsSeen) => Application::AsSeen(
             member.accepts.latest_ns.iter().map(|t| relative(*t, begin_ns)).collect(),
         ),
@@ -191,7 +197,8 @@ fn scenario(
 /// where nothing shows it.
 pub fn seen_rate(place: &Place) -> Option<f64> {
     let rates = place.members.iter().map(|member| {
-        let pace = pace_of(place, member, &member.accepts.likely_ns, Nanos::MAX / 4);
+        let accepts = &member.accepts.likely_ns;
+        let pace = pace::of(member, accepts, place.period_ns.0, Nanos::MAX / 4);
         let spent: Nanos = pace.gaps.iter().map(|(_, gap)| gap).sum();
         #[allow(clippy::cast_precision_loss)] // for people
         let rate = pace.gaps.len() as f64 * 1e9 / spent as f64;
@@ -201,10 +208,23 @@ pub fn seen_rate(place: &Place) -> Option<f64> {
     (!rates.is_empty()).then(|| rates.iter().sum())
 }
 
-/// Those that were recorded there, whoever is dealt to it: an application's pace is its own.
-fn pace_of(place: &Place, member: &Member, accepts: &[u64], until: Nanos) -> Pace {
+/// An application that took connections at these times, held up as was seen, or not so.
+fn paced(
+    place: &Place,
+    member: &Member,
+    accepts: &[u64],
+    until: Nanos,
+    as_shown: bool,
+) -> Application {
+    // Of those that were recorded there, whoever is dealt to it: an application's pace is its own.
     let seen = place.members.iter().find(|one| one.accepts == member.accepts).unwrap_or(member);
-    pace::of(seen, accepts, place.period_ns.0, until)
+    let begin_ns = place.period_ns.0;
+    let turns = pace::turns(seen, accepts, begin_ns, until);
+    if pace::comes_in_turn(&turns, accepts) == as_shown {
+        Application::InTurn(turns)
+    } else {
+        Application::AtPace(pace::of(seen, accepts, begin_ns, until))
+    }
 }
 
 fn clients(member: &Member, begin_ns: u64, around: &Surroundings) -> Vec<Client> {

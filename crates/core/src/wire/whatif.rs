@@ -31,6 +31,9 @@ pub struct Whatif<'a> {
     /// If the application had gone on at the pace that it showed while it was busy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_pace: Option<Clients<'a>>,
+    /// The same, held up after so many connections instead of at its time, or the other way round.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<Clients<'a>>,
     /// If it had taken no more by any time than it was seen to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_seen: Option<Clients<'a>>,
@@ -159,6 +162,7 @@ impl Whatif<'_> {
     pub fn answered(self, bounds: &Bounds, traced: bool) -> Self {
         Self {
             at_pace: Some(Clients::of(&bounds.at_pace)),
+            otherwise: Some(Clients::of(&bounds.otherwise)),
             as_seen: Some(Clients::of(&bounds.as_seen)),
             early: (!traced).then(|| Clients::of(&bounds.early)),
             ..self
