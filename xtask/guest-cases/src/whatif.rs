@@ -220,12 +220,8 @@ fn clients(pair: &Pair, to: SocketAddrV4, begin: Instant, over: &AtomicBool) -> 
     let mut connecting: Vec<OwnedFd> = Vec::new();
     while !over.load(Ordering::Relaxed) {
         while times.next_if(|at| begin + *at <= Instant::now()).is_some() {
-            let client = socket_with(
-                AddressFamily::INET,
-                SocketType::STREAM,
-                SocketFlags::NONBLOCK,
-                None,
-            )?;
+            let client =
+                socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::NONBLOCK, None)?;
             match connect(&client, &to) {
                 Ok(()) | Err(Errno::INPROGRESS) => connecting.push(client),
                 Err(e) => return Err(e).context("cannot connect"),

@@ -72,9 +72,8 @@ impl Ran {
         for (name, counted) in
             [("all", (|_| true) as fn(&Judged) -> bool), ("somebody hurt", Judged::hurts)]
         {
-            let as_it_was = |pair: &Judged| {
-                pair.failed.is_none() && pair.part(pair.off_as_it_was) <= NEAR
-            };
+            let as_it_was =
+                |pair: &Judged| pair.failed.is_none() && pair.part(pair.off_as_it_was) <= NEAR;
             let _ = writeln!(
                 text,
                 "| {name} | {} | {} | {} |",
@@ -83,8 +82,7 @@ impl Ran {
                 self.share(counted, as_it_was),
             );
         }
-        let off: Vec<_> =
-            self.pairs.iter().enumerate().filter(|(_, pair)| !pair.near()).collect();
+        let off: Vec<_> = self.pairs.iter().enumerate().filter(|(_, pair)| !pair.near()).collect();
         if off.is_empty() {
             return text;
         }

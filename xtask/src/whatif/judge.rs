@@ -63,7 +63,8 @@ impl Judged {
 
     fn compared(pair: &Pair, played: &Played) -> Option<Self> {
         let lines = |values: &[serde_json::Value]| -> Vec<_> {
-            let read = values.iter().map(|value| serde_json::from_value::<Line<'static>>(value.clone()));
+            let read =
+                values.iter().map(|value| serde_json::from_value::<Line<'static>>(value.clone()));
             read.filter_map(|line| match line {
                 Ok(Line::Whatif(line)) => Some(line),
                 _ => None,

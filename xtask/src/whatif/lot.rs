@@ -123,9 +123,8 @@ mod tests {
                 assert!((1..=MAX_BACKLOG).contains(&setting.backlog), "{pair:?}");
                 assert!(setting.abort <= 1 && setting.syncookies <= 1, "{pair:?}");
             }
-            let last = pair.arrivals.iter().map(|a| {
-                a.at_ms * 1000 + u64::from(a.clients) * a.every_us
-            });
+            let last =
+                pair.arrivals.iter().map(|a| a.at_ms * 1000 + u64::from(a.clients) * a.every_us);
             assert!(last.max().unwrap() < pair.hold_ms * 1000, "{pair:?}");
         }
     }

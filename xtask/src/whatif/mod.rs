@@ -87,7 +87,12 @@ pub fn whatif(args: &WhatifArgs) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn jobs(pairs: &[Pair], overflow: &str, rung: Option<&str>, together: usize) -> Result<Vec<Vec<String>>> {
+fn jobs(
+    pairs: &[Pair],
+    overflow: &str,
+    rung: Option<&str>,
+    together: usize,
+) -> Result<Vec<Vec<String>>> {
     let job = |pairs: &[Pair]| {
         let job = WhatifJob {
             overflow: overflow.to_owned(),
@@ -106,7 +111,9 @@ fn judged(pairs: &[Pair], together: usize, outputs: Vec<Result<JobOutput>>) -> V
     for (pairs, output) in pairs.chunks(together).zip(outputs) {
         match output.and_then(|output| guest::report::<Vec<Played>>(&output)) {
             Ok(played) => {
-                all.extend(pairs.iter().zip(&played).map(|(pair, played)| Judged::of(pair, played)));
+                all.extend(
+                    pairs.iter().zip(&played).map(|(pair, played)| Judged::of(pair, played)),
+                );
             }
             Err(e) => {
                 let failed = Played { failed: Some(format!("{e:#}")), ..Played::default() };

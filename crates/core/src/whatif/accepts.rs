@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn a_queue_that_was_emptied_is_taken_to_have_gone_on_at_the_same_pace() {
-        let mut readings: Vec<_> = (0..10).map(|i| reading(i, u32::try_from(i).unwrap(), true)).collect();
+        let mut readings: Vec<_> =
+            (0..10).map(|i| reading(i, u32::try_from(i).unwrap(), true)).collect();
         // One each 100 while somebody looks, the last seven by the time that somebody comes again.
         readings.extend([reading(100, 9, false), reading(200, 8, false), reading(300, 7, false)]);
         readings.push(reading(100_000, 0, false));

@@ -50,12 +50,8 @@ pub fn advise(
         smallest_backlog(recorded_backlog, &mut enough)
     };
     let (backlog, certain) = (smallest(Belief::AtPace), smallest(Belief::AsSeen));
-    let with_rate = |rate| Setting {
-        backlog: None,
-        somaxconn: None,
-        accept_rate: Some(rate),
-        ..like.clone()
-    };
+    let with_rate =
+        |rate| Setting { backlog: None, somaxconn: None, accept_rate: Some(rate), ..like.clone() };
     let accept_rate = smallest_rate(&mut |rate| {
         player.play(recorded, place, around, &with_rate(rate), Belief::AtPace).hurt() == 0
     });

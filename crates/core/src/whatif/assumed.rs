@@ -30,13 +30,17 @@ pub fn assumptions(recorded: &Recorded, place: &Place, around: &Surroundings) ->
         let seen = members().any(|m| m.clients.iter().any(|client| client.sent_data));
         let shown = seen || members().any(|m| m.clients.iter().any(|c| c.child_ns.is_none()));
         all.push(match (seen, shown) {
-            (true, _) => "clients send data as soon as they are connected, as some were seen to".into(),
+            (true, _) => {
+                "clients send data as soon as they are connected, as some were seen to".into()
+            }
             (false, true) => "clients wait for the server's data, as those that were refused did \
                               (--client-data yes: they send at once)"
                 .into(),
-            (false, false) => "clients send data as soon as they are connected, as those of HTTP and \
+            (false, false) => {
+                "clients send data as soon as they are connected, as those of HTTP and \
                                TLS do (--client-data no: they wait for the server's)"
-                .to_owned(),
+                    .to_owned()
+            }
         });
     }
     if recorded.linear_syns.is_none() && around.clients.features.syn_linear_timeouts == 0 {
@@ -48,11 +52,17 @@ pub fn assumptions(recorded: &Recorded, place: &Place, around: &Surroundings) ->
     }
     if recorded.begun_before > 0 {
         let before = usize::try_from(recorded.begun_before).unwrap_or(usize::MAX);
-        all.push(format!("{} began before the recording and are left out", count(before, "client")));
+        all.push(format!(
+            "{} began before the recording and are left out",
+            count(before, "client")
+        ));
     }
     if recorded.lost > 0 {
         let lost = usize::try_from(recorded.lost).unwrap_or(usize::MAX);
-        all.push(format!("{} were lost while this was recorded, so clients may be missing", count(lost, "record")));
+        all.push(format!(
+            "{} were lost while this was recorded, so clients may be missing",
+            count(lost, "record")
+        ));
     }
     if members().any(|member| member.limit_changed) {
         all.push("the backlog changed while this was recorded; its last value is taken".to_owned());

@@ -93,7 +93,10 @@ struct Socket {
 
 impl Collector {
     /// Begins with a recording's header; only what `wants` says is kept.
-    pub fn new(header: &Header, wants: impl Fn(Option<&Listener>, &ConnKey) -> bool + 'static) -> Self {
+    pub fn new(
+        header: &Header,
+        wants: impl Fn(Option<&Listener>, &ConnKey) -> bool + 'static,
+    ) -> Self {
         let facts = Facts {
             drop_reasons: header.drop_reasons.clone(),
             reset_reasons: header.reset_reasons.clone(),
@@ -140,7 +143,8 @@ impl Collector {
                 self.inventory = inventory.indexed();
             }
             Frame::Losses(losses) => {
-                self.lost = losses.iter().filter(|(loss, _)| loss.hides_records()).map(|(_, n)| n).sum();
+                self.lost =
+                    losses.iter().filter(|(loss, _)| loss.hides_records()).map(|(_, n)| n).sum();
             }
             Frame::Evidence(evidence) => {
                 let key = Key::from((
@@ -149,11 +153,8 @@ impl Collector {
                     evidence.listener.local.port(),
                 ));
                 if let Some(socket) = self.sockets.get_mut(&key) {
-                    let sample = |s: &QueueSample| Reading {
-                        t_ns: s.t_ns,
-                        len: s.recv_q,
-                        child: false,
-                    };
+                    let sample =
+                        |s: &QueueSample| Reading { t_ns: s.t_ns, len: s.recv_q, child: false };
                     socket.readings.extend(evidence.queue.iter().map(sample));
                 }
             }
@@ -167,8 +168,8 @@ impl Collector {
         let Some(event) = self.decoder.decode(raw) else { return };
         self.time(event.t_ns);
         self.limit.learn(&event);
-        self.healthy |= event.kind == Kind::Syn
-            && event.path.has(Path::REQSK_HASHED | Path::TP_SYNACK_REQUEST);
+        self.healthy |=
+            event.kind == Kind::Syn && event.path.has(Path::REQSK_HASHED | Path::TP_SYNACK_REQUEST);
         if event.kind == Kind::Ack && event.segment.is_some_and(|s| s.payload_len > 0) {
             self.with_data.insert(event.conn);
         }
@@ -335,8 +336,7 @@ impl Collector {
                 waiting_before,
                 closed_ns: socket.closed_ns,
             };
-            if let Some(place) =
-                places.iter_mut().find(|p| (p.netns, &p.local) == (netns, &local))
+            if let Some(place) = places.iter_mut().find(|p| (p.netns, &p.local) == (netns, &local))
             {
                 place.members.push(member);
                 continue;

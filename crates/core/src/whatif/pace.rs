@@ -71,9 +71,9 @@ pub(super) fn of(member: &Member, accepts: &[u64], begin_ns: u64, until: Nanos) 
 
 /// What the application did after each connection: what something waited for, as it was seen; else,
 /// as much as it did on average of what there was time for.
-pub(super) fn turns(member: &Member, accepts: &[u64], begin_ns: u64, until: Nanos) -> Turns {
-    let pace = of(member, accepts, begin_ns, until);
-    let mut seen: Vec<Nanos> = pace.gaps.iter().map(|(_, gap)| *gap).filter(|g| *g <= until).collect();
+pub(super) fn turns(pace: &Pace, until: Nanos) -> Turns {
+    let mut seen: Vec<Nanos> =
+        pace.gaps.iter().map(|(_, gap)| *gap).filter(|g| *g <= until).collect();
     seen.sort_unstable();
     let usual = |room: Nanos| {
         let fits = &seen[..seen.partition_point(|gap| *gap <= room)];
@@ -120,23 +120,25 @@ const MARGIN: f64 = 2.0;
 /// Whether what holds the application up comes after so many connections rather than at its time: it
 /// does unless it was seen often, and at more regular times than numbers. What is held up once comes
 /// at the same number and time anyway, as long as nobody was refused before.
-pub(super) fn comes_in_turn(turns: &Turns, accepts: &[u64]) -> bool {
-    let mut usual = turns.gaps.clone();
+pub(super) fn comes_in_turn(pace: &Pace) -> bool {
+    let mut usual: Vec<Nanos> = pace.gaps.iter().map(|(_, gap)| *gap).collect();
     usual.sort_unstable();
     let Some(usual) = usual.get(usual.len() / 2) else { return true };
     let long = HELD_UP * (*usual).max(MS);
-    let held_up: Vec<usize> =
-        turns.gaps.iter().enumerate().filter(|(_, gap)| **gap > long).map(|(i, _)| i).collect();
+    let held_up: Vec<Nanos> =
+        pace.gaps.iter().filter(|(_, gap)| *gap > long).map(|(t, _)| *t).collect();
     if held_up.len() < FEWEST {
         return true;
     }
-    let between = |at: &dyn Fn(usize) -> f64| -> Vec<f64> {
+    let accepts: Vec<Nanos> =
+        pace.busy.iter().flat_map(|busy| busy.accepts.iter().copied()).collect();
+    let between = |at: &dyn Fn(Nanos) -> f64| -> Vec<f64> {
         held_up.windows(2).map(|pair| at(pair[1]) - at(pair[0])).collect()
     };
     #[allow(clippy::cast_precision_loss)] // only compared
-    let by_number = between(&|i| i as f64);
+    let by_number = between(&|t| accepts.partition_point(|accept| *accept <= t) as f64);
     #[allow(clippy::cast_precision_loss)]
-    let by_time = between(&|i| accepts.get(i).copied().unwrap_or(0) as f64);
+    let by_time = between(&|t| t as f64);
     variation(&by_number) <= MARGIN * variation(&by_time).max(f64::MIN_POSITIVE)
 }
 
@@ -207,26 +209,26 @@ mod tests {
     fn turns_are_what_it_did_after_each() {
         let children: Vec<u64> = (0..9).collect();
         let accepts = [0, 1, 2, 300, 301, 302, 600, 601, 602];
-        let member = member(&children);
-        let ns: Vec<u64> = accepts.iter().map(|t| t * 1_000_000).collect();
-        let turns = turns(&member, &ns, 0, 1000 * MS);
+        let turns = turns(&pace(&children, &accepts), 1000 * MS);
         let gaps: Vec<_> = turns.gaps.iter().map(|gap| gap / MS).collect();
         assert_eq!(gaps[..8], [1, 1, 298, 1, 1, 298, 1, 1]);
-        assert!(comes_in_turn(&turns, &ns), "two pauses say nothing");
+        assert!(comes_in_turn(&pace(&children, &accepts)), "two pauses say nothing");
     }
 
     #[test]
     fn what_comes_after_so_many_is_told_from_what_comes_at_its_time() {
-        let at = |held_up: &[usize], from: &dyn Fn(usize) -> u64| {
-            let gap = |i| if held_up.contains(&i) { 500 * MS } else { MS };
-            let turns = Turns { from: 0, gaps: (0..100).map(gap).collect(), wake_up: 0 };
-            let accepts: Vec<u64> = (0..100).map(from).collect();
-            comes_in_turn(&turns, &accepts)
+        let held_up_at = |accepts: &[u64]| {
+            let children = vec![0; accepts.len()];
+            comes_in_turn(&pace(&children, accepts))
         };
-        // Every twentieth; and each second, however many came.
-        let uneven = |i: usize| (i * i) as u64;
-        assert!(at(&[19, 39, 59, 79], &uneven));
-        assert!(!at(&[10, 50, 60, 61], &|i| match i { 0..=10 => 0, 11..=50 => 1000, 51..=60 => 2000, _ => 3000 }));
+        // After each fifth, which takes as long as it does.
+        assert!(held_up_at(&[
+            0, 1, 2, 3, 4, 104, 105, 106, 107, 108, 508, 509, 510, 511, 512, 612
+        ]));
+        // Each 200 ms, however many were taken.
+        assert!(!held_up_at(&[
+            0, 1, 100, 101, 102, 103, 104, 105, 106, 107, 300, 500, 501, 502, 700, 701
+        ]));
     }
 
     #[test]

@@ -219,11 +219,11 @@ fn paced(
     // Of those that were recorded there, whoever is dealt to it: an application's pace is its own.
     let seen = place.members.iter().find(|one| one.accepts == member.accepts).unwrap_or(member);
     let begin_ns = place.period_ns.0;
-    let turns = pace::turns(seen, accepts, begin_ns, until);
-    if pace::comes_in_turn(&turns, accepts) == as_shown {
-        Application::InTurn(turns)
+    let pace = pace::of(seen, accepts, begin_ns, until);
+    if pace::comes_in_turn(&pace) == as_shown {
+        Application::InTurn(pace::turns(&pace, until))
     } else {
-        Application::AtPace(pace::of(seen, accepts, begin_ns, until))
+        Application::AtPace(pace)
     }
 }
 

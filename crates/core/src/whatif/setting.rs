@@ -50,7 +50,9 @@ impl Setting {
                 return;
             }
             *all = (all.iter())
-                .flat_map(|setting| values.iter().map(move |value| (setting.clone(), value.clone())))
+                .flat_map(|setting| {
+                    values.iter().map(move |value| (setting.clone(), value.clone()))
+                })
                 .map(|(mut setting, value)| {
                     set(&mut setting, value);
                     setting
@@ -70,8 +72,16 @@ impl Setting {
 
     /// What differs from the recording, as `name value` in the words of the command line.
     pub fn changes(&self) -> Vec<(&'static str, String)> {
-        let Self { backlog, somaxconn, syn_backlog, syncookies, abort, kernel, accept_rate, members } =
-            self;
+        let Self {
+            backlog,
+            somaxconn,
+            syn_backlog,
+            syncookies,
+            abort,
+            kernel,
+            accept_rate,
+            members,
+        } = self;
         let number = |n: Option<u32>| n.map(|n| n.to_string());
         let small = |n: Option<u8>| n.map(|n| n.to_string());
         [

@@ -57,7 +57,11 @@ impl World {
         Scenario {
             features: FEATURES,
             listener: Listener { backlog, ..Listener::default() },
-            sysctls: Sysctls { abort_on_overflow: abort, max_syn_backlog: 4096, ..Sysctls::default() },
+            sysctls: Sysctls {
+                abort_on_overflow: abort,
+                max_syn_backlog: 4096,
+                ..Sysctls::default()
+            },
             link: Link { to_server: 10 * US, to_client: 40 * US },
             clients: self.connects.iter().map(client).collect(),
             arrivals: Vec::new(),
@@ -81,15 +85,19 @@ impl World {
         let scenario = self.scenario(backlog, abort);
         let mut simulator = Simulator::default();
         let outcome = simulator.run(&scenario);
-        let mut events: Vec<(Nanos, usize, VerdictId, Condition)> = (outcome.paths.iter().enumerate())
-            .flat_map(|(i, path)| path.decisions.iter().map(move |d| (d.t_ns, i, d.id, d.condition)))
-            .collect();
+        let mut events: Vec<(Nanos, usize, VerdictId, Condition)> = (outcome
+            .paths
+            .iter()
+            .enumerate())
+        .flat_map(|(i, path)| path.decisions.iter().map(move |d| (d.t_ns, i, d.id, d.condition)))
+        .collect();
         events.sort_by_key(|(t, ..)| *t);
         let mut waiting = 0;
         for (t, i, id, condition) in events {
             let Some((kind, path)) = hooks(id, condition) else { continue };
             if kind != Kind::Accept || traced {
-                let queue = Queue { ack_backlog: waiting, max_ack_backlog: backlog, qlen: 0, young: 0 };
+                let queue =
+                    Queue { ack_backlog: waiting, max_ack_backlog: backlog, qlen: 0, young: 0 };
                 collector.frame(Frame::Event(event(t, i, (kind, path), queue, abort, self.data)));
             }
             if id == VerdictId::LaterAcceptedByApp {
@@ -172,7 +180,12 @@ fn event(
 }
 
 fn setting((backlog, abort): (u32, u8)) -> Setting {
-    Setting { backlog: Some(backlog), abort: Some(abort), somaxconn: Some(65_535), ..Setting::default() }
+    Setting {
+        backlog: Some(backlog),
+        abort: Some(abort),
+        somaxconn: Some(65_535),
+        ..Setting::default()
+    }
 }
 
 /// What is predicted at `asked` from a recording at `at`, and what happens there.
@@ -180,8 +193,7 @@ fn predicted(world: &World, at: (u32, u8), asked: (u32, u8), traced: bool) -> (T
     let recorded = world.recorded(at, traced);
     let mut player = Player::default();
     let place = &recorded.places[0];
-    let predicted =
-        player.play(&recorded, place, &world.around(), &setting(asked), Belief::AtPace);
+    let predicted = player.play(&recorded, place, &world.around(), &setting(asked), Belief::AtPace);
     (predicted, Tally::recorded(&world.recorded(asked, true).places[0].members))
 }
 
@@ -241,11 +253,9 @@ fn predictions_are_near_what_happens() {
         let (predicted, happened) = predicted(&world, at, asked, true);
         assert_eq!(predicted.clients, happened.clients, "{number}");
         all += 1;
-        let good = off(&predicted, &happened) * 50 <= happened.clients.max(50);
-        near += u64::from(good);
-        if !good { eprintln!("{number} {at:?}->{asked:?} n={} late={} work={:?} every data={} off {}\n  first {:?}\n  pred {predicted:?}\n  happ {happened:?}", happened.clients, world.late/MS, world.work.iter().map(|w| w/MS).collect::<Vec<_>>(), world.data, off(&predicted, &happened), Tally::recorded(&world.recorded(at, true).places[0].members)); }
+        near += u64::from(off(&predicted, &happened) * 50 <= happened.clients.max(50));
     }
-    assert!(near * 100 >= all * 90, "{near} of {all}");
+    assert!(near * 100 >= all * 95, "{near} of {all}");
 }
 
 #[test]
@@ -257,7 +267,8 @@ fn advice_is_the_smallest_backlog_that_hurts_nobody() {
     let advice = advise(&mut player, &recorded, place, &around, &Setting::default());
     let (backlog, bounds) = advice.backlog.unwrap();
     assert_eq!(bounds.at_pace.hurt(), 0);
-    let one_less = player.play(&recorded, place, &around, &setting((backlog - 1, 0)), Belief::AtPace);
+    let one_less =
+        player.play(&recorded, place, &around, &setting((backlog - 1, 0)), Belief::AtPace);
     assert!(one_less.hurt() > 0, "{one_less:?}");
     assert!(advice.certain.unwrap() >= backlog);
     // 10 ms for each.

@@ -74,7 +74,8 @@ pub(super) fn run(args: &WhatifArgs) -> Result<ExitCode> {
     let mut player = Player::default();
     for (number, place) in places.into_iter().enumerate() {
         let as_it_was = Setting::default();
-        let mut answers = vec![(as_it_was.clone(), player.bounds(&recorded, place, &around, &as_it_was))];
+        let mut answers =
+            vec![(as_it_was.clone(), player.bounds(&recorded, place, &around, &as_it_was))];
         for setting in settings.iter().filter(|setting| **setting != as_it_was) {
             answers.push((setting.clone(), player.bounds(&recorded, place, &around, setting)));
         }
@@ -82,7 +83,8 @@ pub(super) fn run(args: &WhatifArgs) -> Result<ExitCode> {
         assumed.extend(doubt.clone());
         let advice =
             args.advise.then(|| advise(&mut player, &recorded, place, &around, &as_it_was));
-        let answer = text::Answer { place, answers: &answers, assumed: &assumed, advice: advice.as_ref() };
+        let answer =
+            text::Answer { place, answers: &answers, assumed: &assumed, advice: advice.as_ref() };
         match args.output {
             OutputFormat::Json => lines(&mut out, &answer)?,
             OutputFormat::Text => {
