@@ -19,6 +19,14 @@ pub fn assumptions(recorded: &Recorded, place: &Place, around: &Surroundings) ->
                 .to_owned(),
         );
     }
+    if accepts > 0 {
+        all.push(
+            "the application does after each connection what it was seen to do, and where nothing \
+             waited, what it did on average; a range reaches to what holds if it takes no more by any \
+             time than it was seen to"
+                .to_owned(),
+        );
+    }
     if accepts == 0 {
         all.push(
             "the application accepted nothing while this was recorded, so nothing says how fast it \

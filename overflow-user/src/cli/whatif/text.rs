@@ -138,23 +138,22 @@ fn advised(place: &Place, advice: &Advice, hurt: u64) -> Vec<String> {
             let wait = bounds.at_pace.longest_wait_ns.map_or_else(String::new, |ns| {
                 format!("; the longest wait for accept() is then {}", period(ns))
             });
+            let certain = match advice.certain {
+                Some(certain) if certain == *backlog => {
+                    "That holds even if the application takes no more by any time than it was seen to."
+                        .to_owned()
+                }
+                Some(certain) => format!(
+                    "That rests on the pace that the application showed while something waited; if it \
+                     takes no more by any time than it was seen to, a backlog of {certain} is needed."
+                ),
+                None => "That rests on the pace that the application showed while something waited; if \
+                         it takes no more by any time than it was seen to, no backlog suffices."
+                    .to_owned(),
+            };
             all.push(format!(
-                "A backlog of {backlog}{sysctl} would have hurt nobody, if the application had gone on \
-                 at the pace that it showed while it was busy{wait}."
+                "A backlog of {backlog}{sysctl} would have hurt nobody{wait}. {certain}"
             ));
-            match advice.certain {
-                Some(certain) if certain == *backlog => all.push(
-                    "That holds even if it had taken no more by any time than it was seen to.".to_owned(),
-                ),
-                Some(certain) => all.push(format!(
-                    "If it had taken no more by any time than it was seen to, it takes a backlog of \
-                     {certain}."
-                )),
-                None => all.push(
-                    "If it had taken no more by any time than it was seen to, no backlog suffices."
-                        .to_owned(),
-                ),
-            }
         }
         None => all.push(format!(
             "No backlog up to {LARGEST_BACKLOG} would have been enough at the pace that the application \
@@ -162,7 +161,7 @@ fn advised(place: &Place, advice: &Advice, hurt: u64) -> Vec<String> {
         )),
     }
     let seen = advice.seen_rate.map_or_else(
-        || "it was never seen to have more than one waiting".to_owned(),
+        || "nothing shows how many it takes while something waits".to_owned(),
         |rate| format!("it took {} while something waited", a_second(rate)),
     );
     let came = format!("{} came on average", a_second(advice.arrival_rate));
