@@ -45,20 +45,6 @@ impl Setting {
     /// The settings that these values make, each with each.
     pub fn combinations(choices: &Choices) -> Vec<Self> {
         let mut all = vec![Self::default()];
-        fn with<T: Clone>(all: &mut Vec<Setting>, values: &[T], set: impl Fn(&mut Setting, T)) {
-            if values.is_empty() {
-                return;
-            }
-            *all = (all.iter())
-                .flat_map(|setting| {
-                    values.iter().map(move |value| (setting.clone(), value.clone()))
-                })
-                .map(|(mut setting, value)| {
-                    set(&mut setting, value);
-                    setting
-                })
-                .collect();
-        }
         with(&mut all, &choices.kernels, |s, v| s.kernel = Some(v));
         with(&mut all, &choices.members, |s, v| s.members = Some(v));
         with(&mut all, &choices.accept_rate, |s, v| s.accept_rate = Some(v));
@@ -140,6 +126,21 @@ impl Setting {
         };
         Features { syn_queue, ..its_own }
     }
+}
+
+/// Each of `all` with each of these values.
+fn with<T: Clone>(all: &mut Vec<Setting>, values: &[T], set: impl Fn(&mut Setting, T)) {
+    if values.is_empty() {
+        return;
+    }
+    let each = all.iter().flat_map(|setting| {
+        values.iter().map(|value| {
+            let mut setting = setting.clone();
+            set(&mut setting, value.clone());
+            setting
+        })
+    });
+    *all = each.collect();
 }
 
 /// The values to choose from; an empty list is as recorded.
