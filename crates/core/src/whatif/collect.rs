@@ -185,7 +185,9 @@ impl Collector {
             self.table.mark_shown(id);
         }
         self.stages = stages;
-        done.iter().for_each(|(connection, at)| self.client(connection, *at));
+        for (connection, at) in &done {
+            self.client(connection, *at);
+        }
     }
 
     /// What the recording holds.
@@ -198,7 +200,9 @@ impl Collector {
         };
         // It fails only where what it calls does.
         let _ = self.table.finish(limit, Some(&mut finished));
-        done.iter().for_each(|(connection, at)| self.client(connection, *at));
+        for (connection, at) in &done {
+            self.client(connection, *at);
+        }
         if self.clients == 0 {
             return Err(Unanswerable::Empty);
         }

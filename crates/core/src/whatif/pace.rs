@@ -30,8 +30,10 @@ pub(super) fn of(member: &Member, accepts: &[u64], begin_ns: u64, until: Nanos) 
         let mut busy = Busy { from, accepts: Vec::new() };
         while waiting > 0 {
             let Some(accept) = accepts.next() else {
-                // It took nothing more while anybody looked.
-                busy.accepts.push(until + 1);
+                // It took nothing more; or nobody looked any more, which says nothing.
+                if member.accepts.traced {
+                    busy.accepts.push(until + 1);
+                }
                 break;
             };
             let accept = accept.max(from);
@@ -44,7 +46,7 @@ pub(super) fn of(member: &Member, accepts: &[u64], begin_ns: u64, until: Nanos) 
             busy.accepts.push(accept);
             waiting -= 1;
         }
-        let first = busy.accepts[0];
+        let Some(&first) = busy.accepts.first() else { continue };
         if first - from > AT_ONCE {
             // Busy before anything waited.
             busy.from = last.unwrap_or(Nanos::MIN);
@@ -104,7 +106,7 @@ pub(super) fn turns(pace: &Pace, until: Nanos) -> Turns {
             None => usual(until - t),
         });
     }
-    if all.is_empty() {
+    if all.is_empty() && !pace.busy.is_empty() {
         turns.from = until + 1;
     }
     turns
@@ -172,7 +174,7 @@ mod tests {
         };
         Member {
             clients: children.iter().map(client).collect(),
-            accepts: Accepts::default(),
+            accepts: Accepts { traced: true, ..Accepts::default() },
             ..Member::default()
         }
     }
