@@ -39,6 +39,7 @@ mod test;
 mod tidy;
 mod tools;
 mod vm;
+mod whatif;
 mod workspace;
 
 use std::process::ExitCode;
@@ -90,6 +91,10 @@ enum Verb {
         cargo xtask cases --kernels 6.12 --rungs fentry --cases reuseport\n  \
         cargo xtask cases --native")]
     Cases(cases::CasesArgs),
+    /// Record loads at one setting, predict another, run that other: how far off is `overflow whatif`?
+    #[command(after_help = "Examples:\n  cargo xtask whatif --pairs 20\n  \
+        cargo xtask whatif --kernels 5.10,6.12 --pairs 300 --write")]
+    Whatif(whatif::WhatifArgs),
     /// Flood listeners in a VM: are the tool's counts the kernel's, and every loss reported?
     #[command(after_help = "Examples:\n  cargo xtask storm\n  \
         cargo xtask storm --rung tracepoint --smp 2 --syns 100000")]
@@ -134,6 +139,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::bench(&args),
         Verb::Screenshots(args) => browser::screenshots(&args),
         Verb::Cases(args) => cases::cases(&args),
+        Verb::Whatif(args) => whatif::whatif(&args),
         Verb::Storm(args) => storm::storm(&args),
         Verb::Soak(args) => soak::soak(&args),
         Verb::Fuzz(args) => fuzz::fuzz(&args),

@@ -30,6 +30,7 @@ pub mod owner;
 pub mod listeners;
 pub mod cause;
 pub mod model;
+pub mod whatif;
 pub mod explain;
 pub mod text;
 pub mod wire;

@@ -22,6 +22,7 @@ mod style;
 mod top;
 mod trace;
 mod tracing;
+mod whatif;
 mod why;
 mod parsers;
 
@@ -72,6 +73,7 @@ enum Command {
     Top(top::TopArgs),
     Listeners(listeners::ListenersArgs),
     Why(why::WhyArgs),
+    Whatif(whatif::WhatifArgs),
     Replay(replay::ReplayArgs),
     Pcap(pcap::PcapArgs),
     Predict(predict::PredictArgs),
@@ -124,6 +126,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Top(args) => top::run(&args),
         Command::Listeners(args) => listeners::run(&args),
         Command::Why(args) => why::run(&args),
+        Command::Whatif(args) => whatif::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Pcap(args) => pcap::run(&args),
         Command::Predict(args) => predict::run(&args),

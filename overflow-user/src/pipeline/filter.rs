@@ -84,6 +84,14 @@ impl Filter {
         self.listens(listener) && self.owner(&[listener])
     }
 
+    /// Whether connections to `server` are meant: of this listener, or of one of which nothing is known.
+    pub fn takes(&self, listener: Option<&Listener>, netns: u32, server: SocketAddr) -> bool {
+        match listener {
+            Some(listener) => self.connection(listener, server),
+            None => self.stranger(netns, server),
+        }
+    }
+
     /// The same, whoever its owner is.
     pub fn listens(&self, listener: &Listener) -> bool {
         let port = listener.local.port();

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Those of `tests/live/examples.rs` need privileges.
-const ANYWHERE: [&str; 4] = ["explain", "pcap", "predict", "replay"];
+const ANYWHERE: [&str; 5] = ["explain", "pcap", "predict", "replay", "whatif"];
 
 /// A folder with the files of the examples.
 struct Folder(PathBuf);
@@ -137,6 +137,7 @@ fn every_line_of_the_commands_that_need_nothing_is_in_the_schema() {
         "replay run.rec --all --output json",
         "replay run.rec --summary 1 --output json",
         "replay run.rec --since 1s -q --output json",
+        "whatif run.rec --backlog 1,64 --kernel rhel9 --advise --output json",
     ] {
         let words: Vec<String> = format!("overflow {line}").split(' ').map(Into::into).collect();
         let printed = folder.run(&words);

@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod job;
+pub mod load;
 pub mod said;
 pub mod script;
 pub mod words;

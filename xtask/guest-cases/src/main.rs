@@ -1,5 +1,6 @@
 //! Plays the cases of `cargo xtask cases`: `guest-cases JSON` plays some and prints their
-//! reports as a line of JSON; `guest-cases actor NAME` is a process in one.
+//! reports as a line of JSON; `guest-cases actor NAME` is a process in one; `guest-cases whatif JSON`
+//! plays the pairs of `cargo xtask whatif`.
 //!
 //! Everything happens in network namespaces that the actors make.
 
@@ -15,6 +16,7 @@ mod steer;
 mod storm;
 mod sys;
 mod tracer;
+mod whatif;
 mod wire;
 
 use std::{env, process::ExitCode};
@@ -35,6 +37,11 @@ fn answer() -> Result<()> {
     let arguments: Vec<_> = env::args().skip(1).collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["actor", name] => actor::play(name),
+        ["whatif", job] => {
+            let job = serde_json::from_str(job).context("the argument is no job")?;
+            println!("{}", serde_json::to_string(&whatif::play(&job)?)?);
+            Ok(())
+        }
         [job] => {
             let job = serde_json::from_str(job).context("the argument is no job")?;
             println!("{}", serde_json::to_string(&play::play(&job)?)?);

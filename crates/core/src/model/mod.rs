@@ -12,6 +12,7 @@
 //! [`features::Features::cookie_window`] ends.
 
 mod ack;
+pub mod application;
 pub mod batch;
 mod client;
 pub mod compare;

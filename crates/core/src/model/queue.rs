@@ -35,6 +35,8 @@ pub(super) enum Event {
     GiveUp,
     /// The application calls `accept()`.
     Accept,
+    /// An application that takes what waits is ready for the next one.
+    Serve,
     /// The listener is closed.
     Close,
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    application::Application,
     config::{Listener, Sysctls},
     features::Features,
     time::{MS, Nanos, US},
@@ -61,6 +62,8 @@ pub struct Client {
     pub app_delay: Nanos,
     /// When it closes its socket if that is still not connected.
     pub gives_up: Option<Nanos>,
+    /// Its own round trip time, where that is not the link's.
+    pub rtt: Option<Nanos>,
 }
 
 /// What a client's segment is.
@@ -106,6 +109,8 @@ pub struct Scenario {
     pub repeated_syns: Option<Vec<(Nanos, usize)>>,
     /// When the application calls `accept()`.
     pub accepts: Vec<Nanos>,
+    /// An application that calls it whenever something waits, besides.
+    pub application: Option<Application>,
     /// When the listener is closed.
     pub closes: Option<Nanos>,
     /// When the observation ends.
@@ -146,6 +151,7 @@ impl Scenario {
             arrivals: Vec::new(),
             repeated_syns: None,
             accepts: Vec::new(),
+            application: None,
             closes: None,
             until: watch,
             hash_rnd: 0,
@@ -159,6 +165,7 @@ impl Scenario {
                 payload: burst.payload,
                 app_delay: APP_DELAY,
                 gives_up: Some((connect + burst.delay + PREFILL_PATIENCE).min(-1)),
+                rtt: None,
             });
         }
         for i in 0..burst.clients {
@@ -168,6 +175,7 @@ impl Scenario {
                 payload: burst.payload,
                 app_delay: APP_DELAY,
                 gives_up: None,
+                rtt: None,
             });
         }
         scenario

@@ -21,6 +21,7 @@ pub mod prediction;
 mod run;
 mod scenario;
 mod topic;
+mod whatif;
 #[cfg(test)]
 mod tests;
 
@@ -49,6 +50,7 @@ pub use owner::{Candidate, Owner};
 pub use run::{Cell, CellListener, Hook, LinkKind, Run, Trace};
 pub use scenario::{Ended, Scenario};
 pub use topic::{Paragraph, Topic};
+pub use whatif::{Advised, Asked, Clients as WhatifClients, Whatif};
 
 /// The version of the format, `v` in every line.
 pub const VERSION: u32 = 1;
@@ -93,11 +95,13 @@ pub enum Line<'a> {
     Doctor(Doctor<'a>),
     /// A page of the knowledge base.
     Topic(Topic<'a>),
+    /// What a setting would have meant.
+    Whatif(Whatif<'a>),
 }
 
 impl Line<'_> {
     /// Every kind, as `type` has it, in the order of the documentation.
-    pub const KINDS: [&'static str; 15] = [
+    pub const KINDS: [&'static str; 16] = [
         "run",
         "event",
         "connection",
@@ -109,6 +113,7 @@ impl Line<'_> {
         "client",
         "doctor",
         "topic",
+        "whatif",
         "handshake",
         "endpoint",
         "capture",

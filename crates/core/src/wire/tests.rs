@@ -3,7 +3,7 @@
 use super::*;
 
 /// Every kind, and of those that have several, every form.
-const PRINTED: [&str; 28] = [
+const PRINTED: [&str; 31] = [
     r#"{"type":"run","v":1,"run":"abort=1","tool":"overflow 0.1.0","kernel":"6.1","distro":null,"sysctls":{"net.core.somaxconn":4096},"listener":{"server":"10.7.0.1:12345","backlog":1,"somaxconn":4096},"clients":5,"prefill":0,"payload_bytes":0,"delay_ms":200,"hold_ms":5000,"link":"netem","concurrent":true,"attempts":1,"hooks":[{"moment":"third ACK","rung":"fentry","hook":"tcp_check_req"}],"notes":["a note"]}"#,
     r#"{"type":"run","v":1,"tool":"overflow 0.1.0","kernel":"6.1","distro":"Debian","filter":"","all":false,"summary_s":1,"wall_offset_ns":-5,"hooks":[{"moment":"SYN","rung":"kprobe"}],"notes":[]}"#,
     r#"{"type":"event","v":1,"t_ns":5,"hook":"tcp_check_req","client":"10.7.0.2:30003","server":null,"path":["tcp_v4_rcv","tcp_check_req"],"values":{"sk_ack_backlog":2,"drop_reason":"TCP_LISTEN_OVERFLOW"}}"#,
@@ -25,6 +25,9 @@ const PRINTED: [&str; 28] = [
     r#"{"type":"doctor","v":1,"tool":"overflow 0.1.0","kernel":"6.1","distro":"Debian","btf":"/sys/kernel/btf/vmlinux","missing_fields":[],"hook_points":[{"moment":"SYN","rung":null,"attached":[],"refused_hooks":{"fentry:a":"why"},"refused_rungs":{"fentry":"why"},"blind":"all"}],"missing_capabilities":["CAP_BPF"],"confinement":null,"gaps":["no Landlock"]}"#,
     r#"{"type":"topic","v":1,"name":"syn.cookie","lang":"en","title":"A cookie","paragraphs":[{"label":"Kernel","text":"It does."}]}"#,
     r#"{"type":"topic","v":1,"name":"syn.cookie","lang":"zh","title":"cookie"}"#,
+    r#"{"type":"whatif","v":1,"netns":7,"listener":"*:80","owner":"nginx[10]","setting":{},"recorded":{"clients":5,"reset":1,"delayed":2,"delayed_below_s":{"3":1,"inf":1},"not_in":1,"gave_up":0},"at_pace":{"clients":5,"reset":0,"delayed":0,"delayed_below_s":{},"not_in":0,"gave_up":0,"longest_wait_ns":9,"deepest":3},"otherwise":{"clients":5,"reset":0,"delayed":0,"delayed_below_s":{},"not_in":0,"gave_up":0},"as_seen":{"clients":5,"reset":0,"delayed":0,"delayed_below_s":{},"not_in":0,"gave_up":0},"early":{"clients":5,"reset":0,"delayed":0,"delayed_below_s":{},"not_in":0,"gave_up":0},"assumed":["so"]}"#,
+    r#"{"type":"whatif","v":1,"netns":7,"listener":"*:80","owner":null,"setting":{"backlog":1,"somaxconn":2,"max_syn_backlog":3,"syncookies":1,"abort_on_overflow":0,"kernel":"rhel9","accept_every_ns":1000,"members":2}}"#,
+    r#"{"type":"whatif","v":1,"netns":7,"listener":"*:80","owner":null,"setting":{},"advice":{"backlog":256,"longest_wait_ns":5,"certain_backlog":null,"accept_every_ns":1000,"accepted_every_ns":null,"arrived_every_ns":5}}"#,
     r#"{"type":"summary","v":1,"connections":5,"verdicts":{},"clients":{"hurt":3,"delayed":1,"delayed_below_s":{"3":1},"longest_delay_ns":9,"never_served":1,"gave_up":0,"reset":0,"phantom":1,"waiting":0,"first_ns":1,"last_ns":9},"lost":0}"#,
     r#"{"type":"handshake","v":1,"client":"10.7.0.2:1","server":"10.7.0.1:80","interface":"eth0","packet":7,"t_ns":9,"family":"ack.drop.overflow","verdicts":["ack.drop.overflow","ack.drop.other"],"seen":"so","stands_alone":false,"place":{"at":"server","known":"shown","why":"so"},"phantom":true,"recovered":false,"wire":{"syn":2,"synack":3,"ack":2,"rst":1,"active_rst":0},"syn_retransmits_ns":[1000],"synack_retransmits_ns":[2000],"resets":[{"t_ns":3,"kind":"client"}],"doubts":["which_test"]}"#,
     r#"{"type":"handshake","v":1,"client":"10.7.0.2:1","server":"10.7.0.1:80","packet":7,"t_ns":9,"family":"unknown","verdicts":[],"seen":"so","stands_alone":false,"place":{"at":"unknown","known":"suggested","why":"so"},"phantom":null,"recovered":false,"wire":{"syn":1,"synack":0,"ack":0,"rst":0,"active_rst":0}}"#,
@@ -48,6 +51,7 @@ fn kind(line: &Line<'_>) -> &'static str {
         client,
         doctor,
         topic,
+        whatif,
         handshake,
         endpoint,
         capture,
@@ -65,6 +69,7 @@ fn kind(line: &Line<'_>) -> &'static str {
         Line::Client(_) => client,
         Line::Doctor(_) => doctor,
         Line::Topic(_) => topic,
+        Line::Whatif(_) => whatif,
         Line::Handshake(_) => handshake,
         Line::Endpoint(_) => endpoint,
         Line::Capture(_) => capture,

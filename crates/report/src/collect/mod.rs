@@ -137,7 +137,11 @@ impl Lines for Collector {
             Line::Summary(summary) => self.sum_up(summary),
             // What an endpoint sums up is in its connections; the others are of commands without a
             // page.
-            Line::Endpoint(_) | Line::Client(_) | Line::Doctor(_) | Line::Topic(_) => {}
+            Line::Endpoint(_)
+            | Line::Client(_)
+            | Line::Doctor(_)
+            | Line::Topic(_)
+            | Line::Whatif(_) => {}
         }
         Ok(())
     }

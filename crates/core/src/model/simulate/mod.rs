@@ -7,6 +7,7 @@ mod synack;
 use std::collections::VecDeque;
 
 use super::{
+    application::Worker,
     client::ClientSock,
     condition::{Condition, Decision},
     config::Limits,
@@ -26,6 +27,7 @@ pub struct Simulator {
     conns: Vec<Conn>,
     paths: Vec<Path>,
     accept_queue: VecDeque<usize>,
+    worker: Worker,
 }
 
 /// What one run answered.
@@ -75,6 +77,7 @@ impl Simulator {
             conns: &mut self.conns,
             paths: &mut self.paths,
             accept_queue: &mut self.accept_queue,
+            worker: &mut self.worker,
             now: Nanos::MIN,
         };
         run.play();
@@ -103,6 +106,7 @@ impl Simulator {
         self.queue.reset(scenario.features.timer_wheel);
         self.conns.clear();
         self.accept_queue.clear();
+        self.worker.reset();
         self.paths.truncate(scenario.clients.len());
         for (path, client) in self.paths.iter_mut().zip(&scenario.clients) {
             let mut decisions = std::mem::take(&mut path.decisions);
@@ -116,7 +120,7 @@ impl Simulator {
                 self.paths.push(Path::new(client.phase));
             }
             self.conns.push(Conn {
-                client: ClientSock::new(scenario.link.rtt()),
+                client: ClientSock::new(client.rtt.unwrap_or(scenario.link.rtt())),
                 request: None,
                 child: false,
                 given: [None; 3],
@@ -153,6 +157,7 @@ struct Run<'a> {
     conns: &'a mut Vec<Conn>,
     paths: &'a mut Vec<Path>,
     accept_queue: &'a mut VecDeque<usize>,
+    worker: &'a mut Worker,
     now: Nanos,
 }
 
@@ -187,12 +192,20 @@ impl Run<'_> {
             Event::Prune => self.prune(),
             Event::GiveUp => self.give_up(i),
             Event::Accept => self.accept(),
+            Event::Serve => self.serve(),
             Event::Close => self.close(),
         }
     }
 
     fn expires(&self, timeout: Nanos) -> Nanos {
         self.scenario.features.timer_wheel.expires(self.now, timeout)
+    }
+
+    /// One-way delay from the server to this client.
+    fn to_client(&self, i: usize) -> Nanos {
+        let link = &self.scenario.link;
+        let rtt = self.scenario.clients[i].rtt;
+        rtt.map_or(link.to_client, |rtt| (rtt - link.to_server).max(0))
     }
 
     /// When a client's first segment of a kind reaches the server: as the scenario gives it if that

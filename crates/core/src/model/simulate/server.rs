@@ -55,13 +55,13 @@ impl Run<'_> {
 
     pub(super) fn send_synack(&mut self, i: usize, request: Option<u32>) {
         self.paths[i].synacks += 1;
-        self.queue.at(self.now + self.scenario.link.to_client, i, Event::SynAck(request));
+        self.queue.at(self.now + self.to_client(i), i, Event::SynAck(request));
     }
 
     pub(super) fn segment_arrives(&mut self, i: usize, segment: Segment) {
         if self.conns[i].child {
             if segment.payload {
-                self.queue.at(self.now + self.scenario.link.to_client, i, Event::DataAcked);
+                self.queue.at(self.now + self.to_client(i), i, Event::DataAcked);
             }
             return;
         }
@@ -83,11 +83,12 @@ impl Run<'_> {
             self.remove_request(i);
             self.conns[i].child = true;
             self.accept_queue.push_back(i);
+            self.call_accept();
             if recovered {
                 self.decide(i, VerdictId::LaterRecovered, answer.condition);
             }
             if segment.payload {
-                self.queue.at(self.now + self.scenario.link.to_client, i, Event::DataAcked);
+                self.queue.at(self.now + self.to_client(i), i, Event::DataAcked);
             }
         } else if answer.reset {
             if answer.id == VerdictId::AckResetOverflow {
@@ -114,7 +115,7 @@ impl Run<'_> {
 
     fn send_rst(&mut self, i: usize, on: ResetOn) {
         self.paths[i].reset_on.get_or_insert(on);
-        self.queue.at(self.now + self.scenario.link.to_client, i, Event::Rst);
+        self.queue.at(self.now + self.to_client(i), i, Event::Rst);
     }
 
     pub(super) fn accept(&mut self) {
@@ -122,6 +123,24 @@ impl Run<'_> {
             self.listener.ack_backlog -= 1;
             self.decide(i, VerdictId::LaterAcceptedByApp, Condition::Accepted);
         }
+    }
+
+    /// Something waits: the application will take it, unless it is about to take another one.
+    fn call_accept(&mut self) {
+        let Some(application) = &self.scenario.application else { return };
+        if !self.worker.due
+            && !self.accept_queue.is_empty()
+            && let Some(t) = self.worker.next(application, self.now)
+        {
+            self.worker.due = true;
+            self.queue.at(t, 0, Event::Serve);
+        }
+    }
+
+    pub(super) fn serve(&mut self) {
+        self.accept();
+        self.worker.took(self.now);
+        self.call_accept();
     }
 
     /// `inet_csk_listen_stop()`: unaccepted children are reset; requests die silently.
@@ -132,7 +151,7 @@ impl Run<'_> {
             self.listener.ack_backlog -= 1;
             self.conns[i].child = false;
             self.decide(i, VerdictId::LaterListenerClosed, Condition::Closed);
-            self.queue.at(self.now + self.scenario.link.to_client, i, Event::Rst);
+            self.queue.at(self.now + self.to_client(i), i, Event::Rst);
         }
         for i in 0..self.conns.len() {
             self.remove_request(i);

@@ -1,0 +1,295 @@
+//! A recording's clients through the model, with another setting.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::{
+    fate::{self, Tally},
+    pace,
+    recorded::{Arrived, Member, Place, Recorded},
+    setting::{Clients, Setting},
+};
+use crate::{
+    model::{
+        application::{Application, Pace},
+        condition::Condition,
+        config::Listener,
+        features::Features,
+        path::Path,
+        scenario::{Client, Link, Phase, Scenario},
+        simulate::Simulator,
+        time::{MS, Nanos, US},
+    },
+    verdict::VerdictId,
+};
+
+/// From the client's interface to the server's, of the round trip that was measured at the server.
+const TO_SERVER: Nanos = 10 * US;
+/// Round trip time of clients of which none was measured.
+const RTT: Nanos = 100 * US;
+/// From `connect()` returning to the client's first data.
+const APP_DELAY: Nanos = 300 * US;
+/// The data of a client that sends any, bytes: one segment.
+const PAYLOAD: u32 = 100;
+
+/// What a setting would have meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// If the application had gone on at the pace that it showed while it was busy, held up by what
+    /// held it up: at its time, or after so many connections, as was seen.
+    pub at_pace: Tally,
+    /// The same, held up in the other way.
+    pub otherwise: Tally,
+    /// If it had taken no more by any time than it was seen to: the least that it can do for certain.
+    pub as_seen: Tally,
+    /// Where `accept()` was not traced, if it had taken everything as early as the segments' records
+    /// allow; else the same as `at_pace`.
+    pub early: Tally,
+}
+
+impl Bounds {
+    /// The smallest and largest value of a figure.
+    pub fn range(&self, figure: impl Fn(&Tally) -> u64) -> (u64, u64) {
+        let Self { at_pace, otherwise, as_seen, early } = self;
+        let all = [at_pace, otherwise, as_seen, early].map(figure);
+        all.iter().fold((u64::MAX, 0), |(least, most), n| (least.min(*n), most.max(*n)))
+    }
+}
+
+/// Plays recordings; keeps its memory between runs.
+#[derive(Debug, Default)]
+pub struct Player {
+    simulator: Simulator,
+}
+
+/// What all settings of a recording have in common.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The recording machine's kernel.
+    pub features: Features,
+    /// What is assumed of the clients.
+    pub clients: Clients,
+}
+
+impl Player {
+    /// What becomes of the clients of `place` with this setting.
+    pub fn bounds(
+        &mut self,
+        recorded: &Recorded,
+        place: &Place,
+        around: &Surroundings,
+        setting: &Setting,
+    ) -> Bounds {
+        if setting.accept_rate.is_some() {
+            let tally = self.play(recorded, place, around, setting, Belief::AtPace);
+            return Bounds { at_pace: tally, otherwise: tally, as_seen: tally, early: tally };
+        }
+        let mut play = |belief| self.play(recorded, place, around, setting, belief);
+        let (at_pace, otherwise) = (play(Belief::AtPace), play(Belief::Otherwise));
+        let as_seen = play(Belief::AsSeen);
+        let traced = place.members.iter().all(|member| member.accepts.traced);
+        let early = if traced { at_pace } else { play(Belief::Early) };
+        Bounds { at_pace, otherwise, as_seen, early }
+    }
+
+    /// The same if the application acts as is believed.
+    pub fn play(
+        &mut self,
+        recorded: &Recorded,
+        place: &Place,
+        around: &Surroundings,
+        setting: &Setting,
+        belief: Belief,
+    ) -> Tally {
+        let mut sum = Tally::default();
+        for member in members(place, setting.members).iter() {
+            let scenario = scenario(recorded, place, member, around, setting, belief);
+            let outcome = self.simulator.run(&scenario);
+            let patience = around.clients.timeout;
+            sum.add(&tally(&scenario, outcome.paths, patience));
+        }
+        sum
+    }
+}
+
+/// What is believed of the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Belief {
+    /// See [`Bounds::at_pace`].
+    AtPace,
+    /// See [`Bounds::otherwise`].
+    Otherwise,
+    /// See [`Bounds::as_seen`].
+    AsSeen,
+    /// See [`Bounds::early`].
+    Early,
+}
+
+/// The sockets of the group: those that were recorded, or so many with the clients dealt anew.
+///
+/// The kernel deals them by a hash with a key of its own (`reuseport_select_sock`), so which client
+/// comes to which socket cannot be known, only that it is as good as by lot.
+fn members(place: &Place, wanted: Option<u32>) -> std::borrow::Cow<'_, [Member]> {
+    let wanted = wanted.map(|n| usize::try_from(n.max(1)).unwrap_or(1));
+    let Some(wanted) = wanted.filter(|n| *n != place.members.len()) else {
+        return place.members.as_slice().into();
+    };
+    let like = |i: usize| &place.members[i % place.members.len()];
+    let mut dealt: Vec<Member> =
+        (0..wanted).map(|i| Member { clients: Vec::new(), ..like(i).clone() }).collect();
+    let mut clients: Vec<&Arrived> = place.members.iter().flat_map(|m| &m.clients).collect();
+    clients.sort_by_key(|client| client.syn_ns);
+    for client in clients {
+        let mut hasher = DefaultHasher::new();
+        client.client.hash(&mut hasher);
+        let at = usize::try_from(hasher.finish() % (wanted as u64)).unwrap_or(0);
+        dealt[at].clients.push(*client);
+    }
+    dealt.into()
+}
+
+fn scenario(
+    recorded: &Recorded,
+    place: &Place,
+    member: &Member,
+    around: &Surroundings,
+    setting: &Setting,
+    belief: Belief,
+) -> Scenario {
+    let (begin_ns, end_ns) = place.period_ns;
+    let end_ns = member.closed_ns.map_or(end_ns, |closed| closed.min(end_ns));
+    let until = Nanos::try_from(end_ns.saturating_sub(begin_ns)).unwrap_or(Nanos::MAX / 4);
+    let features = setting.features(recorded, around.features);
+    let features = Features {
+        // The clients' timers are theirs, whatever the server runs.
+        syn_linear_timeouts: around.clients.features.syn_linear_timeouts,
+        ..features
+    };
+    let backlog = setting.backlog(member.max_ack_backlog, place.sysctls.somaxconn);
+    let application = match (setting.accept_rate, belief) {
+        (Some(rate), _) => Application::AtPace(Pace::steady(rate)),
+        (None, Belief::AtPace | Belief::Otherwise) => {
+            let as_shown = belief == Belief::AtPace;
+            paced(place, member, &member.accepts.likely_ns, until, as_shown)
+        }
+        (None, Belief::Early) => paced(place, member, &member.accepts.earliest_ns, until, true),
+        (None, Belief::AsSeen) => Application::AsSeen(
+            member.accepts.latest_ns.iter().map(|t| relative(*t, begin_ns)).collect(),
+        ),
+    };
+    let link = Link { to_server: TO_SERVER, to_client: RTT - TO_SERVER };
+    Scenario {
+        features,
+        listener: Listener { backlog, defer_accept_secs: seconds(member.defer_accept) },
+        sysctls: setting.sysctls(place),
+        link,
+        clients: clients(member, begin_ns, around),
+        arrivals: Vec::new(),
+        repeated_syns: None,
+        accepts: Vec::new(),
+        application: Some(application),
+        closes: None,
+        until,
+        hash_rnd: 0,
+    }
+}
+
+/// Connections that the sockets' applications took a second, together, while something waited; `None`
+/// where nothing shows it.
+pub fn seen_rate(place: &Place) -> Option<f64> {
+    let rates = place.members.iter().map(|member| {
+        let accepts = &member.accepts.likely_ns;
+        let pace = pace::of(member, accepts, place.period_ns.0, Nanos::MAX / 4);
+        let spent: Nanos = pace.gaps.iter().map(|(_, gap)| gap).sum();
+        #[allow(clippy::cast_precision_loss)] // for people
+        let rate = pace.gaps.len() as f64 * 1e9 / spent as f64;
+        (spent > 0).then_some(rate)
+    });
+    let rates: Vec<f64> = rates.flatten().collect();
+    (!rates.is_empty()).then(|| rates.iter().sum())
+}
+
+/// An application that took connections at these times, held up as was seen, or not so.
+fn paced(
+    place: &Place,
+    member: &Member,
+    accepts: &[u64],
+    until: Nanos,
+    as_shown: bool,
+) -> Application {
+    // Of those that were recorded there, whoever is dealt to it: an application's pace is its own.
+    let seen = place.members.iter().find(|one| one.accepts == member.accepts).unwrap_or(member);
+    let begin_ns = place.period_ns.0;
+    let pace = pace::of(seen, accepts, begin_ns, until);
+    if pace::comes_in_turn(&pace) == as_shown {
+        Application::InTurn(pace::turns(&pace, until))
+    } else {
+        Application::AtPace(pace)
+    }
+}
+
+fn clients(member: &Member, begin_ns: u64, around: &Surroundings) -> Vec<Client> {
+    let mut rtts: Vec<u64> = member.clients.iter().filter_map(|client| client.rtt_ns).collect();
+    rtts.sort_unstable();
+    let usual = rtts.get(rtts.len() / 2).map_or(RTT, |ns| nanos(*ns));
+    let seen = member.clients.iter().any(|client| client.sent_data);
+    // Of a client that got in at once nothing shows it.
+    let shown = seen || member.clients.iter().all(|client| client.child_ns.is_some());
+    let sends = around.clients.data.unwrap_or(shown);
+    let before = (0..member.waiting_before).map(|_| Client {
+        phase: Phase::Prefill,
+        connect: -MS,
+        payload: 0,
+        app_delay: 0,
+        gives_up: None,
+        rtt: Some(2 * TO_SERVER),
+    });
+    let arrived = member.clients.iter().map(|client| {
+        let connect = relative(client.syn_ns, begin_ns) - TO_SERVER;
+        Client {
+            phase: Phase::Burst,
+            connect,
+            payload: if sends { PAYLOAD } else { 0 },
+            app_delay: APP_DELAY,
+            gives_up: around.clients.timeout.map(|timeout| connect + timeout),
+            rtt: Some(client.rtt_ns.map_or(usual, nanos)),
+        }
+    });
+    before.chain(arrived).collect()
+}
+
+fn tally(scenario: &Scenario, paths: &[Path], patience: Option<Nanos>) -> Tally {
+    let mut tally = Tally::default();
+    let mut longest = 0;
+    for (client, path) in scenario.clients.iter().zip(paths) {
+        let room = path.decisions.iter().filter_map(|decision| match decision.condition {
+            Condition::Room { ack_backlog, .. } => Some(ack_backlog + 1),
+            _ => None,
+        });
+        tally.deepest = tally.deepest.max(room.max());
+        if client.phase == Phase::Prefill || client.connect > scenario.until {
+            continue;
+        }
+        tally.count(fate::of_path(path, (client.connect, scenario.until), patience));
+        let accepted = path.decisions.iter().find(|d| d.id == VerdictId::LaterAcceptedByApp);
+        let waited = accepted.map_or(scenario.until, |d| d.t_ns) - client.connect;
+        longest = longest.max(waited);
+    }
+    tally.longest_wait_ns = u64::try_from(longest).ok();
+    tally
+}
+
+fn relative(t_ns: u64, begin_ns: u64) -> Nanos {
+    t_ns.cast_signed() - begin_ns.cast_signed()
+}
+
+fn nanos(ns: u64) -> Nanos {
+    Nanos::try_from(ns).unwrap_or(Nanos::MAX / 4)
+}
+
+/// `TCP_DEFER_ACCEPT` seconds that make so many SYN-ACK timeouts (`secs_to_retrans`).
+fn seconds(timeouts: u8) -> u32 {
+    match timeouts {
+        0 => 0,
+        n => (1_u32 << u32::from(n.min(20))) - 1,
+    }
+}

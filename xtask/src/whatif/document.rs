@@ -1,0 +1,144 @@
+//! docs/whatif.md and docs/whatif.json: predictions against what happened, by kernel and rung.
+
+use std::{fmt::Write as _, fs, io::ErrorKind};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use super::judge::{Judged, NEAR};
+use crate::{progress, workspace};
+
+const INTRODUCTION: &str = "# What-if against what happened
+
+Written by `cargo xtask whatif --write`; do not edit. The same figures as data are in `whatif.json`.
+
+Each pair is a load that is drawn at random (bursts, a steady load, both; a server that accepts at
+once, late, slowly or unevenly), played twice: once at one setting, recorded by `overflow trace --all
+--record`, and once at another (backlogs from 1 to 512; in some pairs `tcp_abort_on_overflow` or
+`tcp_syncookies` too). `overflow whatif` gets the first recording and predicts the second run, which
+it has not seen. Compared are the clients that were refused (reset), delayed, and not in the accept
+queue at the end.
+
+*Near*: no number of clients is off by more than 2 % of all clients. *Within bounds*: what happened
+lies in the range that was stated, as near. *As it was*: the model at the setting of the recording,
+against the recording itself. Pairs in which nobody was hurt at either setting are easy, so the
+others are counted apart.
+
+Server and clients of a load share a machine and its loopback device, so round trips are tens of
+microseconds: what depends on how many SYNs come within one round trip is compared by
+`overflow lab --random N --check-model` instead.
+";
+
+/// Everything in the document.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Document {
+    /// By kernel and rung.
+    runs: Vec<Ran>,
+}
+
+/// All pairs on one kernel by one rung.
+#[derive(Serialize, Deserialize)]
+pub struct Ran {
+    /// Version of the kernel's package, or its release.
+    pub kernel: String,
+    /// How it was recorded.
+    pub rung: String,
+    /// What drew the pairs.
+    pub seed: u64,
+    /// Each of them.
+    pub pairs: Vec<Judged>,
+}
+
+impl Ran {
+    /// So many pairs of which this is true, of those that are counted.
+    fn share(&self, counted: impl Fn(&Judged) -> bool, test: impl Fn(&Judged) -> bool) -> String {
+        let all: Vec<_> = self.pairs.iter().filter(|pair| counted(pair)).collect();
+        let some = all.iter().filter(|pair| test(pair)).count();
+        let percent = 100 * some / all.len().max(1);
+        format!("{some} of {} ({percent} %)", all.len())
+    }
+
+    /// As rows of a table, and what is off.
+    pub fn render(&self) -> String {
+        let mut text = format!(
+            "\n## {}, by {}\n\nSeed {}, {} pairs, {} clients in the second runs.\n\n",
+            self.kernel,
+            self.rung,
+            self.seed,
+            self.pairs.len(),
+            self.pairs.iter().map(|pair| pair.clients).sum::<u64>(),
+        );
+        text += "| pairs | near | within bounds | as it was, near |\n|---|---|---|---|\n";
+        for (name, counted) in
+            [("all", (|_| true) as fn(&Judged) -> bool), ("somebody hurt", Judged::hurts)]
+        {
+            let as_it_was =
+                |pair: &Judged| pair.failed.is_none() && pair.part(pair.off_as_it_was) <= NEAR;
+            let _ = writeln!(
+                text,
+                "| {name} | {} | {} | {} |",
+                self.share(counted, Judged::near),
+                self.share(counted, Judged::within),
+                self.share(counted, as_it_was),
+            );
+        }
+        let off: Vec<_> = self.pairs.iter().enumerate().filter(|(_, pair)| !pair.near()).collect();
+        if off.is_empty() {
+            return text;
+        }
+        text += "\nThose that are off, with clients refused, delayed, not in:\n\n";
+        text += "| pair | clients | recorded at | predicted for | recorded | predicted | happened | off | beyond bounds |\n";
+        text += "|---|---|---|---|---|---|---|---|---|\n";
+        for (number, pair) in off {
+            if let Some(failed) = &pair.failed {
+                let _ = writeln!(text, "| {number} | not compared: {failed} | | | | | | | |");
+                continue;
+            }
+            let setting = |s: guest_cases::load::Setting| {
+                format!("{}, abort {}, cookies {}", s.backlog, s.abort, s.syncookies)
+            };
+            let three = |n: [u64; 3]| format!("{}, {}, {}", n[0], n[1], n[2]);
+            let _ = writeln!(
+                text,
+                "| {number} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                pair.clients,
+                setting(pair.pair.recorded),
+                setting(pair.pair.predicted),
+                three(pair.recorded),
+                three(pair.predicted),
+                three(pair.happened),
+                pair.off,
+                pair.beyond,
+            );
+        }
+        text
+    }
+}
+
+impl Document {
+    /// Puts these in the place of earlier ones of the same kernel and rung.
+    pub fn update(ran: Vec<Ran>) -> Result<()> {
+        let dir = workspace::root().join("docs");
+        let json = dir.join("whatif.json");
+        let mut document: Self = match fs::read(&json) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} is not as written here", json.display()))?,
+            Err(e) if e.kind() == ErrorKind::NotFound => Self::default(),
+            Err(e) => return Err(e).with_context(|| format!("cannot read {}", json.display())),
+        };
+        for ran in ran {
+            document.runs.retain(|other| (&other.kernel, &other.rung) != (&ran.kernel, &ran.rung));
+            document.runs.push(ran);
+        }
+        document.runs.sort_by(|a, b| (&a.kernel, &a.rung).cmp(&(&b.kernel, &b.rung)));
+        let mut text = INTRODUCTION.to_owned();
+        document.runs.iter().for_each(|ran| text += &ran.render());
+        for (path, text) in
+            [(json, serde_json::to_string(&document)? + "\n"), (dir.join("whatif.md"), text)]
+        {
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            progress::note(&format!("wrote {}", path.display()));
+        }
+        Ok(())
+    }
+}
