@@ -35,6 +35,11 @@ pub fn build_tools() -> Result<()> {
     toolchain.ensure_bpf_linker()
 }
 
+/// Installs what the model for browsers is built for.
+pub fn pure_target() -> Result<()> {
+    Toolchain::current()?.ensure_target(PURE_TARGET, "for browsers")
+}
+
 /// The toolchain cargo runs under.
 pub struct Toolchain {
     sysroot: PathBuf,
