@@ -67,11 +67,14 @@ class Page {
     document.title = `${this.words.title} – overflow`;
     for (const element of document.querySelectorAll("[data-t]")) element.textContent = this.words[element.dataset.t];
     byId("seed").textContent = this.words.seedText;
+    byId("why").textContent = this.words.seedWhy;
     byId("back").textContent = this.words.back;
     byId("forth").textContent = this.words.forth;
     byId("part").textContent = this.words.toPart;
     byId("scrub").setAttribute("aria-label", this.words.scrub);
     byId("clock").setAttribute("aria-label", this.words.clock);
+    byId("language").textContent = this.words.language;
+    byId("language").lang = lang === "zh" ? "en" : "zh-Hans";
     byId("documents").href = lang === "zh" ? "documents.zh.html" : "documents.html";
     this.turned(this.player.playing);
   }
@@ -88,7 +91,7 @@ class Page {
       this.change({ ...this.state, [name]: value }, 0);
       byId(`f-${name}`)?.focus();
     });
-    byId("seed").hidden = toFragment(state, 0, null) !== "#";
+    for (const id of ["seed", "why"]) byId(id).hidden = toFragment(state, 0, null) !== "#";
     const trouble = byId("trouble");
     try {
       const kernels = [state.left, state.right];

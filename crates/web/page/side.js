@@ -22,7 +22,7 @@ export class Side {
     this.card = make("div", { class: "card" });
     fill(this.holder,
       make("h3", { id: `${this.holder.id}-h` }, kernel, make("span", { class: "note" }, ` · ${words.rule} ${regime}`)),
-      this.queues, stage, this.card, this.notes());
+      this.queues, this.card, stage, this.notes());
     this.stage = new Stage(stage, story.play.clients);
     this.tag = tag;
   }

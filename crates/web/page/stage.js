@@ -70,12 +70,13 @@ export class Stage {
       const pill = this.pills[used] ?? this.pill();
       used += 1;
       const gone = (place - flight.from) / (flight.to - flight.from);
-      const [a, b] = flight.up ? [this.from, this.to - 30] : [this.to - 30, this.from];
+      const width = 10 + flight.word.length * 7;
+      const edge = this.to - width - 3;
+      const [a, b] = flight.up ? [this.from, edge] : [edge, this.from];
       const x = a + (b - a) * gone;
       if (pill.word !== flight.what) {
         pill.word = flight.what;
         pill.text.textContent = flight.word;
-        const width = 10 + flight.word.length * 7;
         pill.box.setAttribute("width", width);
         pill.text.setAttribute("x", width / 2);
         pill.group.setAttribute("class", `pill ${flight.what}`);

@@ -1,6 +1,8 @@
 // Two runs on one line of time. Microseconds, delays and timers of seconds have to be seen on one
 // screen, so time goes by moments: whenever anything happens on either side, a moment ends.
 
+import { kernelName } from "./words.js";
+
 /// A run of the model with what drawing it takes.
 export function story(play) {
   const times = new Set();
@@ -9,7 +11,7 @@ export function story(play) {
   const place = new Map(moments.map((t, i) => [t, i + 1]));
   const sides = play.sides.map((side) => {
     const steps = side.steps.map((step) => ({ ...step, at: place.get(step.t) }));
-    return { ...side, steps, flights: flights(steps, play, moments) };
+    return { ...side, kernel: kernelName(side.kernel), steps, flights: flights(steps, play, moments) };
   });
   const parting = play.parting && {
     client: play.parting.client,

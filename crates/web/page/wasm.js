@@ -8,9 +8,12 @@ export async function load(base64) {
   const model = instance.exports;
   return (request) => {
     const asked = new TextEncoder().encode(JSON.stringify(request));
-    new Uint8Array(model.memory.buffer, model.input(asked.length), asked.length).set(asked);
+    // Every call may move the memory: its buffer is asked for only after it.
+    const input = model.input(asked.length);
+    new Uint8Array(model.memory.buffer, input, asked.length).set(asked);
     const length = model.answer();
-    return new TextDecoder().decode(new Uint8Array(model.memory.buffer, model.output(), length));
+    const output = model.output();
+    return new TextDecoder().decode(new Uint8Array(model.memory.buffer, output, length));
   };
 }
 

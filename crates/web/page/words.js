@@ -4,6 +4,7 @@ const EN = {
   title: "Two kernels, one burst of connections",
   lead: "A server is too slow to accept. Watch what two Linux kernels do with the same clients, until they first do something different.",
   seedText: "The first experiment answers a question that has puzzled many: with tcp_abort_on_overflow=1 a full queue should answer by RST. CentOS 7 does, Ubuntu seems to ignore the setting. Backlog 1, five clients at once, nobody accepts: press Play.",
+  seedWhy: "That is all of it: CentOS 7's SYN queue takes at least 16 requests, so all five clients get to the branch that reads the setting. Since Linux 4.4 the SYN queue takes only what the backlog allows; the other clients get a SYN cookie, and the cookie's path never reads the setting.",
   player: "The run", play: "▶ Play", pause: "❚❚ Pause", back: "◀ Step back", forth: "Step ▶", toPart: "To where they part",
   speed: "Speed", clock: "time", scrub: "Moment of the run", before: "before the first segment",
   change: "Change the experiment", reset: "Back to the first experiment", share: "Copy a link to this moment",
@@ -43,6 +44,7 @@ const ZH = {
   title: "同一批连接，两个内核",
   lead: "服务器来不及 accept。看两个 Linux 内核如何处理同一批客户端，直到它们第一次做出不同的决定。",
   seedText: "第一个实验回答了一个困扰很多人的问题：tcp_abort_on_overflow=1 时，队列满了应当回 RST。CentOS 7 确实如此，Ubuntu 却好像没有理会这个设置。backlog 为 1，五个客户端同时连接，无人 accept：请按“播放”。",
+  seedWhy: "原因仅此而已：CentOS 7 的半连接队列至少容纳 16 个 request，五个客户端都会走到读取该设置的分支。从 Linux 4.4 起，半连接队列只容纳 backlog 允许的数量，其余客户端得到 SYN cookie，而 cookie 的路径从不读取该设置。",
   player: "运行过程", play: "▶ 播放", pause: "❚❚ 暂停", back: "◀ 上一步", forth: "下一步 ▶", toPart: "跳到分歧处",
   speed: "速度", clock: "时间", scrub: "运行到的时刻", before: "第一个报文之前",
   change: "修改实验", reset: "回到第一个实验", share: "复制指向此刻的链接",
@@ -81,10 +83,18 @@ const ZH = {
 /// The words of a language.
 export const words = (lang) => (lang === "zh" ? ZH : EN);
 
+const FAMILIES = { centos: "CentOS", rhel: "RHEL", rocky: "Rocky Linux", alma: "AlmaLinux", debian: "Debian", ubuntu: "Ubuntu", alinux: "Alibaba Cloud Linux", openeuler: "openEuler", amzn: "Amazon Linux" };
+
+/// A kernel's name as people write it.
+export function kernelName(name) {
+  const [, family, version] = /^([a-z]+)([\d.]+)$/.exec(name) ?? [];
+  return family ? (FAMILIES[family] ? `${FAMILIES[family]} ${version}` : name) : /^\d/.test(name) ? `Linux ${name}` : name;
+}
+
 /// A time of the run in words.
 export function clockWords(nanos) {
   const ms = nanos / 1e6;
   const abs = Math.abs(ms);
-  const text = abs >= 10000 ? `${(ms / 1000).toFixed(1)} s` : abs >= 1000 ? `${(ms / 1000).toFixed(3)} s` : `${ms.toFixed(abs < 10 ? 2 : 1)} ms`;
+  const text = abs >= 1000 ? `${(ms / 1000).toFixed(3)} s` : `${ms.toFixed(2)} ms`;
   return ms > 0 ? `+${text}` : text.replace("-", "−");
 }

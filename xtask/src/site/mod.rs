@@ -12,12 +12,14 @@ mod topics;
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use flate2::{Compression, write::GzEncoder};
 
 use crate::workspace;
 
@@ -89,7 +91,9 @@ pub fn site(args: &SiteArgs) -> Result<ExitCode> {
 /// Makes every file and writes it to `dir`; returns them.
 fn write(dir: &Path) -> Result<Files> {
     let mut files = Files::new();
-    files.insert(FIRST.to_owned(), model::page()?.into_bytes());
+    let page = model::page()?.into_bytes();
+    files.insert(format!("{FIRST}.gz"), compressed(&page)?);
+    files.insert(FIRST.to_owned(), page);
     documents::pages(&mut files)?;
     topics::pages(&mut files);
     let dead = links::dead(&files);
@@ -98,6 +102,13 @@ fn write(dir: &Path) -> Result<Files> {
     }
     replace(dir, &files)?;
     Ok(files)
+}
+
+/// By gzip, as a program carries it.
+fn compressed(page: &[u8]) -> Result<Vec<u8>> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(page)?;
+    Ok(gzip.finish()?)
 }
 
 /// The site in the directory where `cargo xtask site` puts it.
