@@ -188,6 +188,7 @@ load(byId("model").textContent.trim())
   .then((ask) => {
     // For tests, and for whoever wants to ask it by hand.
     window.overflow = { ask, page: new Page(ask) };
+    performance.mark("overflow");
   })
   .catch((error) => {
     fill(byId("trouble"), make("span", {}, String(error)));

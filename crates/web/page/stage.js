@@ -53,11 +53,15 @@ export class Stage {
   show(now, parted, label) {
     this.svg.setAttribute("aria-label", label);
     for (const [i, state] of now.rows.entries()) {
-      const { row, belief, verdict } = this.rows[i];
-      row.setAttribute("class", `client ${state.belief} ${parted === i ? "parted" : ""}`);
-      belief.textContent = MARKS[state.belief];
-      verdict.textContent = state.decision?.id ?? "";
-      verdict.setAttribute("class", `id tone-${state.decision?.tone ?? "plain"}`);
+      const drawn = this.rows[i];
+      // Of most clients nothing is new.
+      const is = `${state.belief} ${parted === i} ${state.decision?.id}`;
+      if (drawn.is === is) continue;
+      drawn.is = is;
+      drawn.row.setAttribute("class", `client ${state.belief} ${parted === i ? "parted" : ""}`);
+      drawn.belief.textContent = MARKS[state.belief];
+      drawn.verdict.textContent = state.decision?.id ?? "";
+      drawn.verdict.setAttribute("class", `id tone-${state.decision?.tone ?? "plain"}`);
     }
   }
 

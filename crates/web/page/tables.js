@@ -59,6 +59,8 @@ export class Steps {
         make("td", {}, `${words.whats[step.what]} · ${whoIs(story.play.clients[step.client], words)}`), cells);
       return { row, at: step.at };
     });
+    this.byMoment = Map.groupBy(this.rows, ({ at }) => at);
+    for (const [at, rows] of this.byMoment) this.byMoment.set(at, rows.map(({ row }) => row));
     this.marked = [];
     fill(this.holder, table(words.steps, [words.time, words.what, ...story.sides.map((side) => side.kernel)], this.rows.map(({ row }) => row)));
   }
@@ -66,7 +68,7 @@ export class Steps {
   /// Marks the rows of a moment.
   show(at) {
     for (const row of this.marked) row.removeAttribute("aria-current");
-    this.marked = this.rows.filter((row) => row.at === at).map(({ row }) => row);
+    this.marked = this.byMoment.get(at) ?? [];
     for (const row of this.marked) row.setAttribute("aria-current", "step");
   }
 }

@@ -14,7 +14,7 @@ use super::{
     pages::{LAB, Pages},
 };
 use crate::{
-    artifacts,
+    artifacts, site,
     tools::{self, CHROMIUM},
     workspace,
 };
@@ -33,6 +33,11 @@ const PICTURES: &[(&str, &str, Look, u32)] = &[
     ("report-wide.png", "trace-all", Look { width: 1400, dark: false }, 900),
     ("report-narrow.png", "trace-one", Look { width: 400, dark: true }, 900),
 ];
+/// The same of the site: picture, fragment of the first page, look, height.
+const OF_SITE: &[(&str, &str, Look, u32)] = &[
+    ("model-wide.png", "#at=9", Look { width: 1400, dark: false }, 1000),
+    ("model-narrow.png", "#at=9&lang=zh", Look { width: 400, dark: true }, 1000),
+];
 /// No page is drawn taller than this.
 const TALLEST: u64 = 6000;
 
@@ -45,15 +50,23 @@ pub fn screenshots(args: &ScreenshotArgs) -> Result<ExitCode> {
     fs::create_dir_all(&images).with_context(|| format!("cannot make {}", images.display()))?;
     for (picture, page, look, height) in PICTURES {
         let page = pages.make(page)?;
-        draw(&mut browser, &page, *look, Some(*height), &images.join(picture))?;
+        draw(&mut browser, &page, "", *look, Some(*height), &images.join(picture))?;
+    }
+    let site = site::make()?.join(site::FIRST);
+    for (picture, fragment, look, height) in OF_SITE {
+        draw(&mut browser, &site, fragment, *look, Some(*height), &images.join(picture))?;
     }
     if args.all {
         for name in Pages::names().chain([LAB.0]) {
             let page = pages.make(name)?;
             for look in Look::ALL {
                 let picture = pages.dir().join(format!("{name}-{}.png", look.name()));
-                draw(&mut browser, &page, look, None, &picture)?;
+                draw(&mut browser, &page, "", look, None, &picture)?;
             }
+        }
+        for look in Look::ALL {
+            let picture = pages.dir().join(format!("model-{}.png", look.name()));
+            draw(&mut browser, &site, "#at=9", look, None, &picture)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -62,12 +75,13 @@ pub fn screenshots(args: &ScreenshotArgs) -> Result<ExitCode> {
 fn draw(
     browser: &mut Browser,
     page: &Path,
+    fragment: &str,
     look: Look,
     height: Option<u32>,
     picture: &Path,
 ) -> Result<()> {
     look.set(browser, height.unwrap_or(900))?;
-    browser.open(page)?;
+    browser.open(page, fragment)?;
     if height.is_none() {
         let whole = browser.evaluate("document.documentElement.scrollHeight")?;
         let whole = whole.as_u64().unwrap_or_default().min(TALLEST);

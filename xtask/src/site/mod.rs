@@ -66,6 +66,8 @@ impl Lang {
     }
 }
 
+pub use model::module;
+
 /// Files by name.
 type Files = BTreeMap<String, Vec<u8>>;
 

@@ -55,20 +55,21 @@ impl<W: Write> Perfetto<W> {
         }
     }
 
-    /// Where the events begin.
-    fn begin(&mut self) -> io::Result<()> {
+    /// Where the events begin; `other`: what is known of the trace as a whole.
+    fn begin(&mut self, other: Value) -> io::Result<()> {
         if self.begun {
             return Ok(());
         }
         self.begun = true;
-        self.out.write_all(b"{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n")?;
+        self.put(&other, "{\"displayTimeUnit\":\"ms\",\"otherData\":")?;
+        self.out.write_all(b",\"traceEvents\":[\n")?;
         let name =
             json!({"ph": "M", "name": "process_name", "pid": TRACE, "args": {"name": "overflow"}});
         self.put(&name, "")
     }
 
     fn event(&mut self, event: &Value) -> io::Result<()> {
-        self.begin()?;
+        self.begin(json!({}))?;
         self.put(event, ",\n")
     }
 
@@ -80,9 +81,11 @@ impl<W: Write> Perfetto<W> {
     }
 
     fn run(&mut self, run: &Run<'_>) -> io::Result<()> {
-        let args = json!({"tool": run.tool, "kernel": run.kernel, "distro": run.distro, "notes": run.notes});
-        self.event(&json!({"ph": "M", "name": "process_labels", "pid": TRACE, "args": {"labels": run.kernel}}))?;
-        self.event(&json!({"ph": "i", "s": "p", "name": "run", "pid": TRACE, "tid": 0, "ts": 0, "args": args}))
+        let Run { tool, kernel, distro, notes, .. } = run;
+        self.begin(json!({"tool": tool, "kernel": kernel, "distro": distro, "notes": notes}))?;
+        self.event(&json!({
+            "ph": "M", "name": "process_labels", "pid": TRACE, "args": {"labels": kernel},
+        }))
     }
 
     /// The process of a listener; it is named when it is first met.
@@ -186,7 +189,7 @@ impl<W: Write> Lines for Perfetto<W> {
             Line::Connection(connection) => self.connection(connection),
             Line::Loss(loss) => self.loss(loss),
             Line::Summary(_) => {
-                self.begin()?;
+                self.begin(json!({}))?;
                 self.out.write_all(b"\n]}\n")
             }
             // Sums, and what is of another command: they have no place in time.
@@ -290,6 +293,8 @@ mod tests {
     #[test]
     fn nothing_is_a_trace_as_well() {
         assert_eq!(events(&LINES[4..]).len(), 1);
+        let told: Value = serde_json::from_str(&trace(LINES)).unwrap();
+        assert_eq!(told["otherData"]["kernel"], "6.12.1");
     }
 
     #[test]
