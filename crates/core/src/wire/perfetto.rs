@@ -56,12 +56,12 @@ impl<W: Write> Perfetto<W> {
     }
 
     /// Where the events begin; `other`: what is known of the trace as a whole.
-    fn begin(&mut self, other: Value) -> io::Result<()> {
+    fn begin(&mut self, other: &Value) -> io::Result<()> {
         if self.begun {
             return Ok(());
         }
         self.begun = true;
-        self.put(&other, "{\"displayTimeUnit\":\"ms\",\"otherData\":")?;
+        self.put(other, "{\"displayTimeUnit\":\"ms\",\"otherData\":")?;
         self.out.write_all(b",\"traceEvents\":[\n")?;
         let name =
             json!({"ph": "M", "name": "process_name", "pid": TRACE, "args": {"name": "overflow"}});
@@ -69,7 +69,7 @@ impl<W: Write> Perfetto<W> {
     }
 
     fn event(&mut self, event: &Value) -> io::Result<()> {
-        self.begin(json!({}))?;
+        self.begin(&json!({}))?;
         self.put(event, ",\n")
     }
 
@@ -82,7 +82,7 @@ impl<W: Write> Perfetto<W> {
 
     fn run(&mut self, run: &Run<'_>) -> io::Result<()> {
         let Run { tool, kernel, distro, notes, .. } = run;
-        self.begin(json!({"tool": tool, "kernel": kernel, "distro": distro, "notes": notes}))?;
+        self.begin(&json!({"tool": tool, "kernel": kernel, "distro": distro, "notes": notes}))?;
         self.event(&json!({
             "ph": "M", "name": "process_labels", "pid": TRACE, "args": {"labels": kernel},
         }))
@@ -189,7 +189,7 @@ impl<W: Write> Lines for Perfetto<W> {
             Line::Connection(connection) => self.connection(connection),
             Line::Loss(loss) => self.loss(loss),
             Line::Summary(_) => {
-                self.begin(json!({}))?;
+                self.begin(&json!({}))?;
                 self.out.write_all(b"\n]}\n")
             }
             // Sums, and what is of another command: they have no place in time.
