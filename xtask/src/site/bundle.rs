@@ -17,7 +17,7 @@ pub fn joined(modules: &[(&str, &str)]) -> Result<String> {
                 // Under another name it would be unknown in the joined script.
                 for part in import.split(['{', '}', ',']).filter(|part| part.contains(" as ")) {
                     let (known, alias) = part.split_once(" as ").unwrap_or_default();
-                    script += &format!("const {} = {};\n", alias.trim(), known.trim());
+                    script.extend(["const ", alias.trim(), " = ", known.trim(), ";\n"]);
                 }
                 continue;
             }

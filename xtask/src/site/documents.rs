@@ -128,18 +128,15 @@ fn page(lang: Lang, rendered: &Rendered, other: Option<&str>) -> String {
 fn list(lang: Lang, listed: &[(String, String, Lang)]) -> String {
     let heading = lang.pick("Documents", "文档");
     let mut body = format!("<main id=\"main\" class=\"document\">\n<h1>{heading}</h1>\n<ul>\n");
-    let topics = (
-        lang.file("topics"),
-        lang.pick(
-            "What overflow explains: verdicts, causes, kernel features, symptoms",
-            "overflow explain 的全部主题：判定、原因、内核特性、症状",
-        ),
+    let topics = lang.pick(
+        "What overflow explains: verdicts, causes, kernel features, symptoms",
+        "overflow explain 的全部主题：判定、原因、内核特性、症状",
     );
-    body += &format!("<li><a href=\"{}\">{}</a></li>\n", topics.0, topics.1);
-    for (file, title, of) in listed {
+    body.extend(["<li><a href=\"", &lang.file("topics"), "\">", topics, "</a></li>\n"]);
+    body.extend(listed.iter().map(|(file, title, of)| {
         let tag = if *of == lang { String::new() } else { format!(" lang=\"{}\"", of.tag()) };
-        body += &format!("<li><a href=\"{file}\"{tag}>{}</a></li>\n", escape(title));
-    }
+        format!("<li><a href=\"{file}\"{tag}>{}</a></li>\n", escape(title))
+    }));
     body += "</ul>\n</main>";
     let title = format!("{heading} – overflow");
     let other = lang.other().file("documents");

@@ -1,6 +1,6 @@
 //! Whether each link of a site leads to something in it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use super::Files;
 
@@ -8,7 +8,7 @@ use super::Files;
 pub fn dead(files: &Files) -> Vec<String> {
     let pages: Vec<(&str, &str)> = files
         .iter()
-        .filter(|(name, _)| name.ends_with(".html"))
+        .filter(|(name, _)| Path::new(name).extension().is_some_and(|e| e == "html"))
         .filter_map(|(name, bytes)| Some((name.as_str(), std::str::from_utf8(bytes).ok()?)))
         .collect();
     let ids: BTreeSet<(&str, &str)> = pages

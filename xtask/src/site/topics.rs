@@ -31,10 +31,8 @@ fn page(lang: Lang) -> String {
         (lang.pick("Symptoms", "症状"), SYMPTOMS),
     ];
     for (name, topics) in parts {
-        body += &format!("<h2>{name}</h2>\n");
-        for topic in topics {
-            body += &section(topic, spoken);
-        }
+        body.extend(["<h2>", name, "</h2>\n"]);
+        body.extend(topics.iter().map(|topic| section(topic, spoken)));
     }
     body += "</main>";
     let title = format!("{heading} – overflow");
