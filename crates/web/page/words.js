@@ -37,7 +37,7 @@ const EN = {
   },
   stage: (kernel, t, syn, accept) => `${kernel} at ${t}: ${syn} in the SYN queue, ${accept} in the accept queue`,
   all: (n) => `clients 1 to ${n}`, range: (a, b) => (a === b ? `client ${a}` : `clients ${a} to ${b}`),
-  documents: "Documents", language: "中文",
+  model: "Kernel model", documents: "Documents", language: "中文",
 };
 
 const ZH = {
@@ -64,7 +64,7 @@ const ZH = {
   client: "客户端", prefillClient: "事先的客户端", kernel: "内核", time: "时间", what: "到来的是",
   decides: "作出决定", source: (tag) => `${tag} 的源码`, why: "原因", nothing: "尚无",
   together: "两者相同。", nowPart: "在此分歧。",
-  parting: (who, a, left, b, right) => `${who}最先受到不同的对待。${a}：${left}。${b}：${right}。`,
+  parting: (who, a, left, b, right) => `${who} 最先受到不同的对待。${a}：${left}。${b}：${right}。`,
   neverPart: (a, b) => `在这个实验中，${a} 与 ${b} 对每个客户端的处理都相同。`,
   noMore: "没有更多动作",
   doubt: "尚不确定", alternative: "这个名字所指的另一种内核在这里的做法不同",
@@ -77,7 +77,7 @@ const ZH = {
   },
   stage: (kernel, t, syn, accept) => `${kernel}，${t}：半连接队列 ${syn} 个，全连接队列 ${accept} 个`,
   all: (n) => `客户端 1 至 ${n}`, range: (a, b) => (a === b ? `客户端 ${a}` : `客户端 ${a} 至 ${b}`),
-  documents: "文档", language: "English",
+  model: "内核模型", documents: "文档", language: "English",
 };
 
 /// The words of a language.

@@ -58,7 +58,7 @@ impl Shell<'_> {
 </head>
 <body>
 <a class="skip" href="#main">{skip}</a>
-<nav class="top" aria-label="{nav}"><a class="brand" href="{simulator}">overflow</a> <a href="{simulator}">{model}</a> <a id="documents" href="{documents}" data-t="documents">{list}</a>{language}</nav>
+<nav class="top" aria-label="{nav}"><a class="brand" href="{simulator}">overflow</a> <a href="{simulator}" data-t="model">{model}</a> <a id="documents" href="{documents}" data-t="documents">{list}</a>{language}</nav>
 {body}
 <footer>{foot}</footer>
 </body>
