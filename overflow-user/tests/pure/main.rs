@@ -16,3 +16,4 @@ mod sockets;
 #[path = "../support/mod.rs"]
 mod support;
 mod trace_replay;
+mod web;
