@@ -35,6 +35,7 @@ fn main() -> ExitCode {
 /// First run: finds the tools, or says which are missing, then starts the second run.
 fn prepare() -> Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
+    first_page()?;
     println!("cargo::rerun-if-env-changed=AYA_BUILD_SKIP");
     println!("cargo::rerun-if-env-changed=RUSTUP_TOOLCHAIN");
     if matches!(env::var("AYA_BUILD_SKIP").as_deref(), Ok("1" | "true")) {
@@ -75,6 +76,25 @@ fn prepare() -> Result<()> {
         .context("cannot start the eBPF build")?;
     ensure!(status.success(), "the eBPF programs did not build; the warnings above say why");
     Ok(())
+}
+
+/// The first page of the site that `OVERFLOW_SITE` names, for `overflow explain --web`; an empty file
+/// where it names none, because a plain build needs no site.
+fn first_page() -> Result<()> {
+    println!("cargo::rerun-if-env-changed=OVERFLOW_SITE");
+    let page = match env::var_os("OVERFLOW_SITE").filter(|dir| !dir.is_empty()) {
+        None => Vec::new(),
+        Some(dir) => {
+            let page = Path::new(&dir).join("index.html.gz");
+            println!("cargo::rerun-if-changed={}", page.display());
+            fs::read(&page).with_context(|| {
+                let page = page.display();
+                format!("cannot read {page}: OVERFLOW_SITE names what `cargo xtask site` made")
+            })?
+        }
+    };
+    let to = path_var("OUT_DIR")?.join("site-first-page.gz");
+    fs::write(&to, page).with_context(|| format!("cannot write {}", to.display()))
 }
 
 /// Second run: the build itself.

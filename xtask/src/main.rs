@@ -31,6 +31,7 @@ mod packages;
 mod progress;
 mod run;
 mod setup;
+mod site;
 mod skips;
 mod soak;
 mod storm;
@@ -109,6 +110,10 @@ enum Verb {
     #[command(after_help = "Examples:\n  cargo xtask screenshots\n  \
         cargo xtask screenshots --all")]
     Screenshots(browser::ScreenshotArgs),
+    /// Make the site: the documents as pages, and the kernel model to play with, for a browser
+    #[command(after_help = "Examples:\n  cargo xtask site\n  \
+        cargo xtask site --out public")]
+    Site(site::SiteArgs),
     /// Write what real kernels' BTF says of the fields that overflow reads, as test data
     #[command(after_help = "Examples:\n  cargo xtask btf-excerpt 5.10.223-1 6.12\n  \
         cargo xtask btf-excerpt --arch arm64 6.12")]
@@ -138,6 +143,7 @@ fn main() -> ExitCode {
         Verb::Matrix(args) => matrix::matrix(&args),
         Verb::Bench(args) => bench::bench(&args),
         Verb::Screenshots(args) => browser::screenshots(&args),
+        Verb::Site(args) => site::site(&args),
         Verb::Cases(args) => cases::cases(&args),
         Verb::Whatif(args) => whatif::whatif(&args),
         Verb::Storm(args) => storm::storm(&args),

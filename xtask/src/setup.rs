@@ -43,6 +43,11 @@ pub fn static_target(arch: Arch) -> Result<()> {
     Toolchain::current()?.ensure_target(arch.static_target(), STATIC)
 }
 
+/// Installs what the model for browsers is built for.
+pub fn pure_target() -> Result<()> {
+    Toolchain::current()?.ensure_target(PURE_TARGET, "for browsers")
+}
+
 /// The toolchain cargo runs under.
 pub struct Toolchain {
     sysroot: PathBuf,

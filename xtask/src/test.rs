@@ -286,14 +286,15 @@ fn product() -> Result<Checks> {
     )
 }
 
-/// overflow-core and overflow-report take no input but their arguments: they build where there is no
+/// overflow-core, overflow-report and overflow-web take no input but their arguments: they build where there is no
 /// kernel to ask.
 fn wasm() -> Result<Checks> {
     lint(
         workspace::cargo()
             .args(["build", "--quiet", "--package", "overflow-core"])
-            .args(["--package", "overflow-report"])
-            .args(["--target", setup::PURE_TARGET]),
+            .args(["--package", "overflow-report", "--package", "overflow-web"])
+            // As the site has it, so that it is built once.
+            .args(["--profile", "wasm", "--target", setup::PURE_TARGET]),
     )
 }
 

@@ -197,6 +197,7 @@ fn named(name: &str, n: u32) -> [Line<'_>; 2] {
         server,
         synack_retransmits_ns: Vec::new(),
         gave_up: false,
+        still_trying: false,
         inode: Some(9),
         reuseport_group: None,
         candidates: Vec::new(),
@@ -262,6 +263,22 @@ fn a_long_trace_makes_no_large_page() {
     let page = run.page();
     assert!(page.len() < 1_000_000, "{} bytes", page.len());
     assert!(read(&page).text.contains("40000 clients were hurt"));
+}
+
+#[test]
+fn who_still_tries_is_not_lost_yet() {
+    let line = |trying: &str| {
+        format!(
+            r#"{{"type":"connection","v":1,"client":"10.0.0.1:1","server":"10.0.0.2:80","t0_ns":5,"stages":[{{"id":"syn.drop.accept_queue_full","t_ns":0,"known":"traced"}}],"outcome":"syn.drop.accept_queue_full"{trying},"netns":7}}"#
+        )
+    };
+    for (trying, said, not) in [
+        (r#","still_trying":true"#, "1 still trying", "1 never served"),
+        ("", "1 never served", "1 still trying"),
+    ] {
+        let page = page(&lines(&line(trying)));
+        assert!(page.contains(said) && !page.contains(not), "{trying}: {page}");
+    }
 }
 
 #[test]

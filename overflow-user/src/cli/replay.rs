@@ -35,6 +35,7 @@ Examples:
   overflow replay run.rec
   overflow replay run.rec --report run.html
   overflow replay run.rec --output json -P 443
+  overflow replay run.rec --all --output perfetto > run.json
   overflow replay run.rec --summary 1 --netns web
   overflow replay run.rec --since 18:02:21 --until 18:03
   ssh host cat run.rec | overflow replay -

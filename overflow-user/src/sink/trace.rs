@@ -67,6 +67,8 @@ pub struct Finished<'a> {
     pub socket: Option<u32>,
     /// As of an event.
     pub listeners: &'a [&'a Listener],
+    /// It was refused, and it, or the kernel on its behalf, still tries.
+    pub tries: bool,
 }
 
 /// Whose numbers they are, of those that listen at one address.

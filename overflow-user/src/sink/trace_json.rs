@@ -203,6 +203,7 @@ fn connection<'a>(finished: &'a Finished<'a>) -> Line<'a> {
         reuseport_group: group(finished.listeners),
         owner: wire::Owner::of(certain_owner(finished.listeners.iter().copied())),
         candidates: candidates(finished.listeners),
+        still_trying: finished.tries,
         ..wire::Connection::of(finished.connection)
     })
 }

@@ -16,4 +16,5 @@ mod sockets;
 #[path = "../support/mod.rs"]
 mod support;
 mod trace_replay;
+mod web;
 mod whatif;

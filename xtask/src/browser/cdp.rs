@@ -86,10 +86,15 @@ impl Browser {
         }
     }
 
-    /// Opens a page and waits until it is drawn; what was told while it loaded.
-    pub(super) fn open(&mut self, page: &Path) -> Result<Vec<Value>> {
+    /// Opens a page, with a fragment or an empty one, and waits until it is drawn; what was told while it
+    /// loaded. One that is open already is loaded anew.
+    pub(super) fn open(&mut self, page: &Path, fragment: &str) -> Result<Vec<Value>> {
+        self.navigate("about:blank")?;
+        self.navigate(&format!("file://{}{fragment}", page.display()))
+    }
+
+    fn navigate(&mut self, url: &str) -> Result<Vec<Value>> {
         self.events.clear();
-        let url = format!("file://{}", page.display());
         self.call("Page.navigate", &json!({"url": url}))?;
         let loaded = |message: &Value| message["method"] == "Page.loadEventFired";
         if !self.events.iter().any(loaded) {

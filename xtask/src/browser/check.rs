@@ -12,7 +12,21 @@ const PROBE: &str = include_str!("probe.js");
 /// Stops of the keyboard that are tried.
 const STOPS: u64 = 40;
 /// What a screen reader announces by its name.
-const NAMED: &[&str] = &["image", "link", "heading", "DisclosureTriangle", "table", "button"];
+const NAMED: &[&str] = &[
+    "image",
+    "link",
+    "heading",
+    "DisclosureTriangle",
+    "table",
+    "button",
+    "slider",
+    "combobox",
+    "textbox",
+    "spinbutton",
+    "region",
+];
+/// Where the Tab key must stop.
+const FOCUSABLE: &str = "a[href], summary, button:enabled, input, select, [tabindex]";
 
 /// How a page is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +62,29 @@ impl Look {
     }
 }
 
+/// Which rules a page keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rules {
+    /// A page of `--report`: it runs nothing and leads nowhere.
+    Report,
+    /// A page of the site.
+    Site,
+}
+
 /// Everything that is wrong with a page, as sentences.
-pub(super) fn faults(browser: &mut Browser, page: &Path, look: Look) -> Result<Vec<String>> {
+pub(super) fn faults(
+    browser: &mut Browser,
+    page: &Path,
+    look: Look,
+    rules: Rules,
+) -> Result<Vec<String>> {
     look.set(browser, 900)?;
-    let mut faults = told(&browser.open(page)?);
+    let mut faults = told(&browser.open(page, "")?);
     if look == Look::ALL[0] {
         faults.extend(keyboard(browser)?);
     }
-    let found = browser.evaluate(&format!("({PROBE})({})", look.width))?;
+    let found =
+        browser.evaluate(&format!("({PROBE})({}, {})", look.width, rules == Rules::Report))?;
     let found = found.as_array().context("the probe found no list")?;
     faults.extend(found.iter().filter_map(Value::as_str).map(str::to_owned));
     if look == Look::ALL[0] {
@@ -94,9 +123,10 @@ fn told(events: &[Value]) -> Vec<String> {
     faults
 }
 
-/// Whether the Tab key reaches everything that can be followed or opened, in the order of the page.
+/// Whether the Tab key reaches everything that can be followed, opened or set, in the order of the page.
 fn keyboard(browser: &mut Browser) -> Result<Vec<String>> {
-    let shown = "[...document.querySelectorAll('a, summary')].filter(e => e.checkVisibility())";
+    let shown =
+        format!("[...document.querySelectorAll('{FOCUSABLE}')].filter(e => e.checkVisibility())");
     let all = browser.evaluate(&format!("{shown}.length"))?.as_u64().unwrap_or_default();
     let mut reached = Vec::new();
     for _ in 0..all.min(STOPS) {
@@ -110,7 +140,7 @@ fn keyboard(browser: &mut Browser) -> Result<Vec<String>> {
     let wanted: Vec<_> = (0..all.min(STOPS)).map(Value::from).collect();
     let mut faults = Vec::new();
     if reached != wanted {
-        faults.push(format!("the Tab key goes to {reached:?} of its links and summaries"));
+        faults.push(format!("the Tab key goes to {reached:?} of its links and the like"));
     }
     let outlined = browser.evaluate("getComputedStyle(document.activeElement).outlineStyle")?;
     if all > 0 && outlined == "none" {

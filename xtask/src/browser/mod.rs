@@ -1,9 +1,10 @@
-//! The pages of `--report` in a real browser: drawn, quiet, readable by keyboard and screen reader.
+//! The pages of `--report`, and the site, in a real browser: drawn, quiet, readable by keyboard and screen reader.
 
 mod cdp;
 mod check;
 mod pages;
 mod screenshots;
+mod site;
 
 use std::fs;
 
@@ -17,7 +18,7 @@ use crate::{
     tools::{self, CHROMIUM},
 };
 use cdp::Browser;
-use check::Look;
+use check::{Look, Rules};
 use pages::{LAB, Pages};
 pub use screenshots::{ScreenshotArgs, screenshots};
 
@@ -57,7 +58,7 @@ pub fn check(here: &dyn Needs) -> Result<Checks> {
 
     let broken = pages.dir().join("broken.html");
     fs::write(&broken, BROKEN).with_context(|| format!("cannot write {}", broken.display()))?;
-    let faults = check::faults(&mut browser, &broken, Look::ALL[0])?;
+    let faults = check::faults(&mut browser, &broken, Look::ALL[0], Rules::Report)?;
     for wanted in FOUND {
         let found = faults.iter().any(|fault| fault.contains(wanted));
         checks.check(found, || format!("the broken page is not found to be broken: {wanted}"));
@@ -73,12 +74,13 @@ pub fn check(here: &dyn Needs) -> Result<Checks> {
         let bytes = fs::metadata(&page)?.len();
         checks.check(bytes <= LARGEST, || format!("page {name} has {bytes} bytes"));
         for look in Look::ALL {
-            let faults = check::faults(&mut browser, &page, look)?;
+            let faults = check::faults(&mut browser, &page, look, Rules::Report)?;
             checks.check(faults.is_empty(), || {
                 format!("page {name}, {}: {}", look.name(), faults.join("; "))
             });
         }
     }
+    site::check(&mut browser, pages.overflow(), &mut checks)?;
     Ok(checks)
 }
 

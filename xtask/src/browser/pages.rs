@@ -49,6 +49,11 @@ impl Pages {
         Ok(Self { overflow, dir })
     }
 
+    /// What makes them.
+    pub(super) fn overflow(&self) -> &Path {
+        &self.overflow
+    }
+
     /// Where they are.
     pub(super) fn dir(&self) -> &Path {
         &self.dir

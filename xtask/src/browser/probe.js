@@ -1,5 +1,6 @@
-// What is wrong with the page that this runs in, as sentences. `wide`: what it is said to be wide.
-(wide) => {
+// What is wrong with the page that this runs in, as sentences. `wide`: what it is said to be wide; `alone`:
+// whether it may run nothing and lead nowhere.
+(wide, alone) => {
   const faults = [];
   const fault = (text) => { if (faults.length < 20) faults.push(text); };
   const all = (selector) => [...document.querySelectorAll(selector)];
@@ -30,7 +31,7 @@
   if (!document.documentElement.lang) fault("it names no language");
   if (!document.title.trim()) fault("it has no title");
   if (all("main").length !== 1) fault("it has no main part");
-  if (all("script").length) fault("it has a script");
+  if (alone && all("script").length) fault("it has a script");
   let level = 0;
   for (const heading of all("h1, h2, h3, h4, h5, h6")) {
     const now = Number(heading.localName[1]);
@@ -50,6 +51,7 @@
   for (const id of ids) if (ids.indexOf(id) !== ids.lastIndexOf(id)) fault(`two elements are ${id}`);
   for (const link of all("a, use")) {
     const to = link.getAttribute("href");
+    if (!alone) continue;
     if (!to.startsWith("#")) fault(`it leads to ${to}`);
     else if (!document.getElementById(to.slice(1))) fault(`${to} leads nowhere`);
   }
@@ -77,7 +79,7 @@
   const seen = new Set();
   while (texts.nextNode()) {
     const element = texts.currentNode.parentElement;
-    if (!texts.currentNode.data.trim() || element.closest("title, style, .defs") || !element.checkVisibility()) continue;
+    if (!texts.currentNode.data.trim() || element.closest("title, style, script, noscript, .defs") || !element.checkVisibility()) continue;
     const style = getComputedStyle(element);
     const color = rgba(element.closest("svg") ? style.fill : style.color);
     const below = ground(element);

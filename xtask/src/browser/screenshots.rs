@@ -3,8 +3,9 @@
 
 use std::{fs, path::Path, process::ExitCode};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
+use data_encoding::BASE64;
 use serde_json::json;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     arch::Arch,
-    artifacts,
+    artifacts, site,
     tools::{self, CHROMIUM},
     workspace,
 };
@@ -33,6 +34,11 @@ const PICTURES: &[(&str, &str, Look, u32)] = &[
     ("report-wide.png", "trace-all", Look { width: 1400, dark: false }, 900),
     ("report-narrow.png", "trace-one", Look { width: 400, dark: true }, 900),
 ];
+/// The same of the site: picture, fragment of the first page, look, height.
+const OF_SITE: &[(&str, &str, Look, u32)] = &[
+    ("model-wide.png", "#at=9", Look { width: 1400, dark: false }, 1000),
+    ("model-narrow.png", "#at=9&lang=zh", Look { width: 400, dark: true }, 1000),
+];
 /// No page is drawn taller than this.
 const TALLEST: u64 = 6000;
 
@@ -45,15 +51,23 @@ pub fn screenshots(args: &ScreenshotArgs) -> Result<ExitCode> {
     fs::create_dir_all(&images).with_context(|| format!("cannot make {}", images.display()))?;
     for (picture, page, look, height) in PICTURES {
         let page = pages.make(page)?;
-        draw(&mut browser, &page, *look, Some(*height), &images.join(picture))?;
+        draw(&mut browser, &page, "", *look, Some(*height), &images.join(picture))?;
+    }
+    let site = site::make()?.join(site::FIRST);
+    for (picture, fragment, look, height) in OF_SITE {
+        draw(&mut browser, &site, fragment, *look, Some(*height), &images.join(picture))?;
     }
     if args.all {
         for name in Pages::names().chain([LAB.0]) {
             let page = pages.make(name)?;
             for look in Look::ALL {
                 let picture = pages.dir().join(format!("{name}-{}.png", look.name()));
-                draw(&mut browser, &page, look, None, &picture)?;
+                draw(&mut browser, &page, "", look, None, &picture)?;
             }
+        }
+        for look in Look::ALL {
+            let picture = pages.dir().join(format!("model-{}.png", look.name()));
+            draw(&mut browser, &site, "#at=9", look, None, &picture)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -62,51 +76,23 @@ pub fn screenshots(args: &ScreenshotArgs) -> Result<ExitCode> {
 fn draw(
     browser: &mut Browser,
     page: &Path,
+    fragment: &str,
     look: Look,
     height: Option<u32>,
     picture: &Path,
 ) -> Result<()> {
     look.set(browser, height.unwrap_or(900))?;
-    browser.open(page)?;
+    browser.open(page, fragment)?;
     if height.is_none() {
         let whole = browser.evaluate("document.documentElement.scrollHeight")?;
         let whole = whole.as_u64().unwrap_or_default().min(TALLEST);
         look.set(browser, u32::try_from(whole)?)?;
     }
     let drawn = browser.call("Page.captureScreenshot", &json!({"format": "png"}))?;
-    let Some(bytes) = drawn["data"].as_str().and_then(from_base64) else {
-        bail!("the browser gave no picture of {}", page.display());
-    };
+    let bytes = BASE64
+        .decode(drawn["data"].as_str().unwrap_or_default().as_bytes())
+        .with_context(|| format!("the browser gave no picture of {}", page.display()))?;
     fs::write(picture, bytes).with_context(|| format!("cannot write {}", picture.display()))?;
     println!("{}", picture.display());
     Ok(())
-}
-
-/// RFC 4648, as DevTools has it.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0_u32);
-    for digit in text.trim_end_matches('=').bytes() {
-        let value = DIGITS.iter().position(|d| *d == digit)?;
-        bits = bits << 6 | u32::try_from(value).ok()?;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_read() {
-        assert_eq!(from_base64("aGVsbG8=").unwrap(), b"hello");
-        assert_eq!(from_base64("iVBORw0KGgo=").unwrap(), b"\x89PNG\r\n\x1a\n");
-        assert_eq!(from_base64("a*b"), None);
-    }
 }

@@ -10,6 +10,7 @@ const LONG: &[(&str, &str)] = &[];
 const UNSAFE: &[&str] = &[
     "crates/lab/src/link/ifreq.rs",
     "crates/lab/src/ends/watched.rs",
+    "crates/web/src/lib.rs",
     "overflow-common/src/event.rs",
     "overflow-common/src/audit.rs",
     "overflow-common/src/field.rs",

@@ -10,6 +10,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("overflow-host", &["overflow-common", "overflow-core"]),
     ("overflow-lab", &["overflow-common", "overflow-core", "overflow-host"]),
     ("overflow-report", &["overflow-core"]),
+    ("overflow-web", &["overflow-core"]),
     (
         "overflow-user",
         &[
@@ -29,7 +30,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that are pure.
-const PURE: &[&str] = &["overflow-core", "overflow-report"];
+const PURE: &[&str] = &["overflow-core", "overflow-report", "overflow-web"];
 
 /// What asks the system for something, which they must not.
 const OF_THE_SYSTEM: &[&str] = &[

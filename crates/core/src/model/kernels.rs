@@ -26,6 +26,14 @@ impl Kernel {
         let other = self.alternative.map(|features| Self { features, ..self.clone() });
         [Some(self.clone()), other].into_iter().flatten()
     }
+
+    /// Its name, and which rule is meant where the name alone does not tell.
+    pub fn title(&self) -> String {
+        match self.alternative {
+            Some(_) => format!("{} (rule {})", self.name, self.features.regime()),
+            None => self.name.clone(),
+        }
+    }
 }
 
 /// A name that stands for no kernel in the table.

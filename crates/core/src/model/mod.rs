@@ -3,7 +3,8 @@
 //!
 //! [`kernels`] maps names to [`features`]; a [`scenario`] is the question; [`simulate`] plays it,
 //! event by event, asking [`syn`] and [`ack`] what the kernel would do; [`path`] is the answer for
-//! one connection. [`batch`] does this for JSON lines.
+//! one connection. [`batch`] does this for JSON lines, [`question`] for the options of a command;
+//! [`film`] keeps every step on the way.
 //!
 //! Not modelled, and so to be kept in mind: packet loss, SYNs that hit a `TIME_WAIT` socket, peers
 //! proven by TCP metrics (`tcp_peer_is_proven`), Fast Open, MPTCP, SO_REUSEPORT groups, a backlog
@@ -20,14 +21,17 @@ pub mod condition;
 pub mod config;
 pub mod counters;
 pub mod features;
+pub mod film;
 pub mod kernels;
 mod listener;
 pub mod path;
 mod prune;
 mod queue;
+pub mod question;
 pub mod release;
 pub mod scenario;
 pub mod simulate;
+pub mod source;
 mod syn;
 pub mod time;
 mod timers;

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Time between two `connect()` calls of a burst.
-const CONNECT_SPACING: Nanos = 30 * US;
+pub(super) const CONNECT_SPACING: Nanos = 30 * US;
 /// From `connect()` returning to the client's first data.
 const APP_DELAY: Nanos = 300 * US;
 /// From the end of one prefill connection to the next, and to the burst.

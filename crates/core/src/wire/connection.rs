@@ -43,6 +43,9 @@ pub struct Connection<'a> {
     /// Whether its client ended, by FIN or RST, what it believed in and the server did not have.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gave_up: bool,
+    /// Whether it was refused, and it, or the kernel on its behalf, still tried when the trace ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub still_trying: bool,
     /// Inode number of the listener's network namespace; this and what follows up to the candidates
     /// is absent in the lab.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -175,6 +178,7 @@ impl<'a> Connection<'a> {
             synack_retransmits_ns: connection.synack_retransmits_ns.iter().map(since).collect(),
             outcome: connection.outcome,
             gave_up: connection.gave_up,
+            still_trying: false,
             netns: None,
             listener: None,
             inode: None,

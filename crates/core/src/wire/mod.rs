@@ -17,6 +17,7 @@ mod doctor;
 mod event;
 mod listener;
 mod owner;
+pub mod perfetto;
 pub mod prediction;
 mod run;
 mod scenario;

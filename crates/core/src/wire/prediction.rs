@@ -1,5 +1,7 @@
 //! The lines of `overflow predict`, a format of their own.
 
+pub mod lines;
+
 use std::{
     borrow::Cow,
     io::{self, Write},

@@ -27,7 +27,8 @@ impl Collector {
     pub(super) fn connection(&mut self, line: &wire::Connection<'_>) {
         let lab = line.run.is_some();
         let known = verdicts(line);
-        let fate = Fate::of(&known, lab);
+        // What comes after the end, no stage tells.
+        let fate = if line.still_trying { Fate::Waiting } else { Fate::of(&known, lab) };
         let told = Told {
             fate,
             chain: line.stages.iter().map(|s| s.id.label(Lang::En).to_owned()).collect(),

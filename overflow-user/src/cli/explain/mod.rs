@@ -2,6 +2,7 @@
 
 mod host;
 mod page;
+mod web;
 
 use std::{
     env,
@@ -41,6 +42,7 @@ Examples:
   overflow explain Possible SYN flooding on port
   overflow explain --search connection refused but the server is up
   overflow explain --host                       this kernel, its namespaces, its listeners
+  overflow explain --web --site target/site     two kernels side by side, in a browser
 
 Exit status: 0 done; 1 no such topic, or the host could not be read; 2 bad usage.")]
 pub(super) struct ExplainArgs {
@@ -53,6 +55,15 @@ pub(super) struct ExplainArgs {
     /// Apply it to this host: kernel, sysctls and listeners of every network namespace
     #[arg(long, conflicts_with = "topic")]
     host: bool,
+    /// Serve the kernel model and the documents to a browser on this host, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["topic", "search", "host", "output"])]
+    web: bool,
+    /// The directory that `cargo xtask site` made; without it, what this program carries
+    #[arg(long, value_name = "DIR", requires = "web")]
+    site: Option<PathBuf>,
+    /// The port on 127.0.0.1; 0 is any that is free
+    #[arg(long, value_name = "PORT", requires = "web", default_value_t = 0)]
+    port: u16,
     /// The language; by default that of the locale
     #[arg(long, value_enum)]
     lang: Option<Lang>,
@@ -76,6 +87,9 @@ pub(super) fn run(args: &ExplainArgs) -> Result<ExitCode> {
                 .with_context(|| format!("writing {}", path.display()))?;
         }
         return Ok(ExitCode::SUCCESS);
+    }
+    if args.web {
+        return web::serve(args.site.as_deref(), args.port);
     }
     let lang = args.lang.unwrap_or_else(|| Lang::of_locale(&locale()));
     let stdout = io::stdout();

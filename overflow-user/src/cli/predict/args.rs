@@ -5,15 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, value_parser};
 
 use super::super::{OutputFormat, cell_args::CellArgs, parsers, report::ReportArgs};
-use overflow_core::{
-    model::{
-        config::{Listener, Sysctls},
-        features::Features,
-        kernels::{self, Kernel, UnknownKernel},
-        scenario::{Burst, Scenario},
-        time::Nanos,
-    },
-    text::duration::count,
+use overflow_core::model::{
+    config::Sysctls,
+    kernels::{self, Kernel, UnknownKernel},
+    question::Question,
+    time::Nanos,
 };
 
 /// Predict what a kernel would do with every connection of a burst, and which condition decides.
@@ -27,6 +23,8 @@ Examples:
   overflow predict --compare centos7,5.4.0-216-generic
                                                   where two kernels part ways
   overflow predict --kernel 6.12.107 --backlog 128 --prefill 128 --clients 200
+  overflow predict --kernel debian12 --clients 50 --spacing 20ms --accept-every 100ms
+                                                  an application that is too slow
   overflow predict --kernel 5.15.0-1051-aws       both answers: its patches are not known
   overflow predict --kernel centos7 --report centos7.html
                                                   and a page that shows all of it
@@ -54,7 +52,7 @@ pub(crate) struct PredictArgs {
     /// Predict the scenarios in a file of JSON lines; - reads standard input
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["kernel", "compare", "clients",
         "backlog", "delay", "abort_on_overflow", "syncookies", "somaxconn", "max_syn_backlog",
-        "prefill", "payload", "hold", "defer_accept", "report"])]
+        "prefill", "payload", "hold", "defer_accept", "spacing", "accept_every", "report"])]
     pub(super) batch: Option<PathBuf>,
     /// Clients that connect at once
     #[arg(long, value_name = "N", default_value_t = 5,
@@ -85,6 +83,12 @@ pub(crate) struct PredictArgs {
     /// TCP_DEFER_ACCEPT of the listener; 0 is off
     #[arg(long, value_name = "SECS", default_value_t = 0)]
     defer_accept: u32,
+    /// Time from one client's connect() to the next one's
+    #[arg(long, value_name = "TIME", default_value = "30us", value_parser = parsers::milliseconds)]
+    spacing: Duration,
+    /// Let the application take a connection each time so much has gone by; 0 is never
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = parsers::milliseconds)]
+    accept_every: Duration,
     /// Output format: text, or JSON lines
     #[arg(long, value_enum, default_value_t)]
     pub(super) output: OutputFormat,
@@ -114,77 +118,44 @@ fn pair(names: &str) -> Result<(Asked, Asked), String> {
     Ok((one(a)?, one(b)?))
 }
 
-/// One cell: its name, and its scenario for a kernel.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cell<'a> {
-    args: &'a PredictArgs,
-    syncookies: u8,
-    abort_on_overflow: u8,
-}
-
 impl PredictArgs {
     /// Every chosen `syncookies` with every chosen `abort_on_overflow`.
-    pub(super) fn cells(&self) -> Vec<Cell<'_>> {
-        let cell =
-            |(syncookies, abort_on_overflow)| Cell { args: self, syncookies, abort_on_overflow };
-        self.cells.sysctls().map(cell).collect()
+    pub(super) fn cells(&self) -> impl Iterator<Item = Question> {
+        let question = self.question();
+        self.cells.sysctls().map(move |(syncookies, abort_on_overflow)| Question {
+            syncookies,
+            abort_on_overflow,
+            ..question.clone()
+        })
     }
 
-    /// The burst in words, for the page's head.
-    pub(super) fn burst_in_words(&self) -> String {
-        let clients = count(self.clients as usize, "client");
-        let mut words = vec![format!("backlog {}, {clients} at once", self.backlog)];
-        if self.prefill > 0 {
-            words.push(format!("after {}", count(self.prefill as usize, "connection")));
+    /// What all cells share.
+    pub(super) fn question(&self) -> Question {
+        Question {
+            clients: self.clients,
+            spacing: nanos(self.spacing),
+            backlog: self.backlog,
+            delay: nanos(self.cells.delay),
+            somaxconn: self.somaxconn,
+            max_syn_backlog: self.max_syn_backlog,
+            prefill: self.prefill,
+            payload: self.payload,
+            hold: nanos(self.hold),
+            defer_accept: self.defer_accept,
+            accept_every: nanos(self.accept_every),
+            ..Question::default()
         }
-        words.push(format!("server delayed by {:?}", self.cells.delay));
-        if self.payload > 0 {
-            words.push(format!("{} bytes each", self.payload));
-        }
-        if self.defer_accept > 0 {
-            words.push(format!("TCP_DEFER_ACCEPT {} s", self.defer_accept));
-        }
-        words.join(", ")
-    }
-}
-
-impl Cell<'_> {
-    /// The cell's name in every output, as the lab names its cells.
-    pub(super) fn name(&self) -> String {
-        format!("abort={},syncookies={}", self.abort_on_overflow, self.syncookies)
-    }
-
-    /// The question for the model.
-    pub(super) fn scenario(&self, features: Features) -> Scenario {
-        let args = self.args;
-        let listener = Listener { backlog: args.backlog, defer_accept_secs: args.defer_accept };
-        let sysctls = Sysctls {
-            syncookies: self.syncookies,
-            abort_on_overflow: self.abort_on_overflow,
-            somaxconn: args.somaxconn,
-            max_syn_backlog: args.max_syn_backlog,
-            ..Sysctls::default()
-        };
-        let burst = Burst {
-            prefill: args.prefill,
-            clients: args.clients,
-            delay: nanos(args.cells.delay),
-            payload: args.payload,
-        };
-        let hold = nanos(args.hold);
-        let mut scenario = Scenario::burst(features, listener, sysctls, burst, hold);
-        scenario.closes = Some(hold);
-        scenario
     }
 }
 
 fn nanos(duration: Duration) -> Nanos {
-    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX / 4)
+    Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
+    use overflow_core::model::features::Features;
 
     use super::*;
 
@@ -208,10 +179,11 @@ mod tests {
     fn no_flags_are_the_four_cells_of_the_seed_experiment() {
         let args = parse("").unwrap();
         assert_eq!(args.kernel, Asked::Host);
-        let names: Vec<_> = args.cells().iter().map(Cell::name).collect();
+        let cells: Vec<_> = args.cells().collect();
+        let names: Vec<_> = cells.iter().map(Question::name).collect();
         assert_eq!(names.len(), 4);
         assert_eq!(names[1], "abort=1,syncookies=1");
-        let scenario = args.cells()[1].scenario(Features::EL7);
+        let scenario = cells[1].scenario(Features::EL7);
         assert_eq!((scenario.clients.len(), scenario.listener.backlog), (5, 1));
     }
 

@@ -1,7 +1,6 @@
 //! `overflow predict`: what a kernel would do, and why.
 
 mod args;
-mod lines;
 mod text;
 
 use std::{
@@ -11,7 +10,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use serde_json::json;
 
 use args::Asked;
@@ -23,7 +22,7 @@ use overflow_core::{
         batch::Batch, compare, config::Limits, kernels::Kernel, scenario::Phase,
         simulate::Simulator,
     },
-    wire::prediction::{Line, line as line_to},
+    wire::prediction::{Line, line as line_to, lines},
 };
 use overflow_report::Collector;
 
@@ -51,6 +50,7 @@ fn predict(
     out: &mut dyn Write,
     page: &mut Option<Collector>,
 ) -> Result<ExitCode> {
+    args.question().check().map_err(Error::msg)?;
     if let Some(path) = &args.batch {
         return batch(path, out);
     }
@@ -66,7 +66,7 @@ fn predict(
     } else {
         let kernel = resolve(&args.kernel)?;
         if args.output == OutputFormat::Text {
-            text::question(out, &args.burst_in_words())?;
+            text::question(out, &args.question().burst_in_words())?;
         }
         // Where it is not known which of two it is, both answers are.
         for kernel in kernel.possible() {
@@ -91,7 +91,7 @@ fn one(
     page: &mut Option<Collector>,
 ) -> Result<()> {
     let mut simulator = Simulator::default();
-    for (i, cell) in args.cells().iter().enumerate() {
+    for (i, cell) in args.cells().enumerate() {
         let mut scenario = cell.scenario(kernel.features);
         let by_lot = simulator.depends_on_hash(&mut scenario);
         let outcome = simulator.run(&scenario);
@@ -130,16 +130,10 @@ fn compare_two(
     page: &mut Option<Collector>,
 ) -> Result<()> {
     let (mut left, mut right) = (Simulator::default(), Simulator::default());
-    let names = [0, 1].map(|i| {
-        let Kernel { name, features, alternative, .. } = &kernels[i];
-        match alternative {
-            Some(_) => format!("{name} (rule {})", features.regime()),
-            None => name.clone(),
-        }
-    });
+    let names = [kernels[0].title(), kernels[1].title()];
     let names = [names[0].as_str(), names[1].as_str()];
     if args.output == OutputFormat::Text {
-        text::question(out, &args.burst_in_words())?;
+        text::question(out, &args.question().burst_in_words())?;
         for kernel in kernels {
             if let Some(limits) = limits(args, kernel) {
                 text::kernel(out, kernel, limits)?;
@@ -177,7 +171,7 @@ fn compare_two(
 
 /// The limits are those of every cell: no sysctl that differs between cells affects them.
 fn limits(args: &PredictArgs, kernel: &Kernel) -> Option<Limits> {
-    let scenario = args.cells().first()?.scenario(kernel.features);
+    let scenario = args.cells().next()?.scenario(kernel.features);
     Some(Limits::new(&kernel.features, scenario.listener, &scenario.sysctls))
 }
 

@@ -2,11 +2,11 @@
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgGroup, Args, value_parser};
+use clap::{ArgGroup, Args, ValueEnum, value_parser};
 use overflow_common::Rung;
 
 use super::{
-    super::{OutputFormat, parsers, style},
+    super::{parsers, style},
     select::Selection,
 };
 use overflow::{
@@ -17,7 +17,7 @@ use overflow::{
         trace::{Sink, TraceLines, TraceText},
     },
 };
-use overflow_core::listeners::Inventory;
+use overflow_core::{listeners::Inventory, wire::perfetto::Perfetto};
 use overflow_host::files::Existing;
 
 /// Trace abnormal handshakes of every TCP listener on this host, until Ctrl-C.
@@ -143,9 +143,21 @@ pub(crate) struct View {
     /// No header and no notes: only what was traced, losses, and the closing lines
     #[arg(short, long)]
     pub quiet: bool,
-    /// Output format: text, or JSON lines
+    /// Output format: text, JSON lines, or a trace for Perfetto and chrome://tracing
     #[arg(long, value_enum, default_value_t)]
-    pub output: OutputFormat,
+    pub output: TraceFormat,
+}
+
+/// Where what was traced goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TraceFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, see docs/events.md.
+    Json,
+    /// One JSON document: a process per listener with its queues, a slice per connection.
+    Perfetto,
 }
 
 impl View {
@@ -177,8 +189,9 @@ impl View {
     /// Prints to `out`, which is a terminal or is not.
     pub(crate) fn sink(&self, out: impl Write + 'static, terminal: bool) -> Box<dyn Sink> {
         match self.output {
-            OutputFormat::Json => Box::new(TraceLines::json(out)),
-            OutputFormat::Text => {
+            TraceFormat::Json => Box::new(TraceLines::json(out)),
+            TraceFormat::Perfetto => Box::new(TraceLines::new(Perfetto::new(out))),
+            TraceFormat::Text => {
                 let mut options = style::options(terminal);
                 if self.wide {
                     options.width = 200;

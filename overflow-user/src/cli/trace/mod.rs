@@ -15,10 +15,11 @@ use std::{
 use anyhow::{Context, Error, Result};
 use overflow_common::Rung;
 
+use args::TraceFormat;
 pub(super) use args::{Confining, Hooks, TraceArgs, View};
 pub(super) use select::Selection;
 
-use super::{OutputFormat, report::PageFile};
+use super::report::PageFile;
 use overflow::{
     confine::{Attribution, Needs, rehearse, rehearse_sender},
     export::{Export, Settings},
@@ -90,7 +91,7 @@ async fn trace(args: &TraceArgs) -> Result<()> {
         let new: Vec<_> = gaps.into_iter().filter(|gap| !header.notes.contains(gap)).collect();
         header.notes.extend(new);
     }
-    if args.view.output == OutputFormat::Json && !args.view.quiet {
+    if args.view.output != TraceFormat::Text && !args.view.quiet {
         // Text has them in its header.
         for note in &header.notes {
             eprintln!("overflow: {note}");

@@ -16,7 +16,7 @@ use crate::{
 };
 use overflow_core::{
     aggregates::Aggregates,
-    clients::{self, HurtClients},
+    clients::{self, Harm, HurtClients},
     connections::{At, ConnTable},
     decode::{Decoder, Event},
     hook_point::{self, About},
@@ -256,7 +256,8 @@ impl Finishing<'_> {
     /// Counts its client if it was hurt, and hands it to the sinks if anything of it was shown.
     pub(super) fn take(&mut self, connection: &mut Connection, at: At) -> io::Result<()> {
         let now_ns = (!at.over).then_some(self.now_ns);
-        if let Some(hurt) = clients::hurt(connection, now_ns)
+        let hurt = clients::hurt(connection, now_ns);
+        if let Some(hurt) = hurt
             && concerns(self.bounds, connection)
         {
             self.clients.count(hurt);
@@ -266,12 +267,16 @@ impl Finishing<'_> {
                 counted.client(hurt);
             }
         }
-        if at.shown && self.wants_connections { self.hand_over(connection, at) } else { Ok(()) }
+        if !at.shown || !self.wants_connections {
+            return Ok(());
+        }
+        let tries = hurt.is_some_and(|hurt| hurt.harm == Harm::Waiting);
+        self.hand_over(connection, at, tries)
     }
 
     /// What became of it stays open if that follows only from silence, and some of its records may have
     /// been lost.
-    fn hand_over(&mut self, connection: &mut Connection, at: At) -> io::Result<()> {
+    fn hand_over(&mut self, connection: &mut Connection, at: At, tries: bool) -> io::Result<()> {
         let Self { sinks, lost_ns, inventory, places, .. } = self;
         let begun = connection.stages.first().map(|stage| stage.t_ns);
         if lost_ns.is_some_and(|lost| begun.is_none_or(|begun| begun <= lost)) {
@@ -288,7 +293,7 @@ impl Finishing<'_> {
         };
         let only = || u32::try_from(listeners.first()?.inode).ok().filter(|_| listeners.len() == 1);
         let socket = ino.or_else(only);
-        let finished = Finished { connection, netns, socket, listeners: &listeners };
+        let finished = Finished { connection, netns, socket, listeners: &listeners, tries };
         sinks.handle(Message::Connection(&finished))
     }
 }

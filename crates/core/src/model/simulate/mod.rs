@@ -12,6 +12,7 @@ use super::{
     condition::{Condition, Decision},
     config::Limits,
     counters::Counters,
+    film::{Film, Queues, Step, What},
     listener::{ListenSock, Request},
     path::{ClientState, Path, ServerState},
     queue::{Event, EventQueue},
@@ -64,9 +65,31 @@ struct Conn {
     overflowed: bool,
 }
 
+impl Conn {
+    /// What the server keeps for it.
+    fn server(&self) -> ServerState {
+        match (self.child, self.request) {
+            (true, _) => ServerState::Established,
+            (false, Some(_)) => ServerState::SynRecv,
+            (false, None) => ServerState::Nothing,
+        }
+    }
+}
+
 impl Simulator {
     /// Runs `scenario` to its end.
     pub fn run(&mut self, scenario: &Scenario) -> Outcome<'_> {
+        self.shoot(scenario, None)
+    }
+
+    /// The same, and every step on the way, in order of time.
+    pub fn film(&mut self, scenario: &Scenario) -> (Outcome<'_>, Vec<Step>) {
+        let mut steps = Vec::new();
+        let outcome = self.shoot(scenario, Some(Film::new(&mut steps)));
+        (outcome, steps)
+    }
+
+    fn shoot(&mut self, scenario: &Scenario, film: Option<Film<'_>>) -> Outcome<'_> {
         let Scenario { features, sysctls, .. } = scenario;
         let limits = Limits::new(features, scenario.listener, sysctls);
         self.reset(scenario);
@@ -79,6 +102,7 @@ impl Simulator {
             accept_queue: &mut self.accept_queue,
             worker: &mut self.worker,
             now: Nanos::MIN,
+            film,
         };
         run.play();
         let (counters, ack_backlog) = (run.listener.counters, run.listener.ack_backlog);
@@ -159,6 +183,7 @@ struct Run<'a> {
     accept_queue: &'a mut VecDeque<usize>,
     worker: &'a mut Worker,
     now: Nanos,
+    film: Option<Film<'a>>,
 }
 
 impl Run<'_> {
@@ -168,11 +193,28 @@ impl Run<'_> {
                 break;
             }
             self.now = t;
+            self.begin(event.into());
             self.handle(i, event);
+            self.end(i);
         }
         if self.listener.listening {
             self.now = self.scenario.until;
+            self.begin(What::End);
             self.conclude();
+            self.end(0);
+        }
+    }
+
+    fn begin(&mut self, what: What) {
+        if let Some(film) = &mut self.film {
+            film.begin(what);
+        }
+    }
+
+    fn end(&mut self, i: usize) {
+        if let Some(film) = &mut self.film {
+            let queues = Queues { syn: self.listener.qlen, accept: self.listener.ack_backlog };
+            film.end(self.now, i, queues, |client| self.conns[client].server());
         }
     }
 
@@ -222,11 +264,7 @@ impl Run<'_> {
             let conn = &self.conns[i];
             let path = &mut self.paths[i];
             path.client = conn.client.state;
-            path.server = match (conn.child, conn.request) {
-                (true, _) => ServerState::Established,
-                (false, Some(_)) => ServerState::SynRecv,
-                (false, None) => ServerState::Nothing,
-            };
+            path.server = conn.server();
             if let Some(request) = conn.request {
                 let condition = Condition::StillQueued {
                     num_timeout: request.num_timeout,
@@ -240,7 +278,11 @@ impl Run<'_> {
     }
 
     fn decide(&mut self, i: usize, id: VerdictId, condition: Condition) {
-        self.paths[i].decisions.push(Decision { id, t_ns: self.now, condition });
+        let decision = Decision { id, t_ns: self.now, condition };
+        self.paths[i].decisions.push(decision);
+        if let Some(film) = &mut self.film {
+            film.decided(i, decision);
+        }
     }
 }
 

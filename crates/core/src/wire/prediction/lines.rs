@@ -1,20 +1,18 @@
-//! Predictions as lines.
+//! What the model answered, as lines.
 
 use std::io;
 
-use overflow_core::{
-    model::{
-        compare::Divergence, condition::Decision, kernels::Kernel, path::Path, scenario::Phase,
-        simulate::Outcome,
-    },
-    wire::prediction::{self as wire, Line, Prediction, Stage, Summary, VERSION},
+use super::{Divergence as DivergenceLine, Line, Prediction, Stage, Summary, VERSION};
+use crate::model::{
+    compare::Divergence, condition::Decision, kernels::Kernel, path::Path, scenario::Phase,
+    simulate::Outcome,
 };
 
 /// Takes each line.
-pub(super) type Lines<'a> = &'a mut dyn FnMut(&Line<'_>) -> io::Result<()>;
+pub type Lines<'a> = &'a mut dyn FnMut(&Line<'_>) -> io::Result<()>;
 
-/// One `prediction` line per connection, then one `prediction_summary` line.
-pub(super) fn cell(
+/// One `prediction` line per connection, then one `prediction_summary` line; fails where `to` does.
+pub fn cell(
     to: Lines<'_>,
     kernel: &Kernel,
     run: &str,
@@ -42,8 +40,9 @@ pub(super) fn cell(
     to(&Line::PredictionSummary(summary))
 }
 
-/// One `divergence` line.
-pub(super) fn divergence(
+/// One `divergence` line; `prefill` is how many connections were made before the burst. Fails where `to`
+/// does.
+pub fn divergence(
     to: Lines<'_>,
     kernels: [&str; 2],
     run: &str,
@@ -55,7 +54,7 @@ pub(super) fn divergence(
         None => (Phase::Prefill, d.client + 1),
     });
     let stages = divergence.map(|d| [d.left, d.right].map(|d| d.map(|d| stage(&d, &[]))));
-    let divergence = wire::Divergence {
+    let divergence = DivergenceLine {
         v: VERSION,
         run: run.into(),
         kernels: kernels.map(Into::into),
