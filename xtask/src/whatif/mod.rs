@@ -16,6 +16,7 @@ use clap::Args;
 use guest_cases::load::{Pair, Played, WhatifJob};
 
 use crate::{
+    arch::Arch,
     artifacts, exec, guest,
     matrix::Rung,
     progress, setup,
@@ -136,7 +137,7 @@ fn in_vms(args: &WhatifArgs, pairs: &[Pair]) -> Result<Vec<Ran>> {
         memory: 1536,
         virtual_time: true,
         cmdline: vec!["quiet".to_owned(), "loglevel=0".to_owned()],
-        programs: vec![("bin/guest-cases".to_owned(), artifacts::guest_cases()?)],
+        programs: vec![("bin/guest-cases".to_owned(), artifacts::guest_cases(Arch::HOST)?)],
         boot_limit: Duration::from_mins(5),
         job_limit: LIMIT,
         ..Options::default()
@@ -159,9 +160,9 @@ fn in_vms(args: &WhatifArgs, pairs: &[Pair]) -> Result<Vec<Ran>> {
 
 /// On this machine's kernel, by the only rung that every kernel with BTF has.
 fn natively(args: &WhatifArgs, pairs: &[Pair]) -> Result<Ran> {
-    let overflow = artifacts::overflow()?;
+    let overflow = artifacts::overflow(Arch::HOST)?;
     let overflow = overflow.to_str().context("the path of overflow is no text")?;
-    let program = artifacts::guest_cases()?;
+    let program = artifacts::guest_cases(Arch::HOST)?;
     let rung = Rung::Tracepoint.name();
     let mut outputs = Vec::new();
     let jobs = jobs(pairs, overflow, Some(rung), TOGETHER_HERE)?;

@@ -93,7 +93,7 @@ impl From<Event> for What {
             Event::Rst => Self::Rst,
             Event::PeerRst => Self::ClientRst,
             Event::RequestTimer | Event::Prune => Self::Timer,
-            Event::Accept => Self::Accept,
+            Event::Accept | Event::Serve => Self::Accept,
             Event::Close => Self::Close,
             Event::Connect
             | Event::SynTimer

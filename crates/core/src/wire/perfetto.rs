@@ -202,7 +202,8 @@ impl<W: Write> Lines for Perfetto<W> {
             | Line::Endpoint(_)
             | Line::Capture(_)
             | Line::Doctor(_)
-            | Line::Topic(_) => Ok(()),
+            | Line::Topic(_)
+            | Line::Whatif(_) => Ok(()),
         }
     }
 
