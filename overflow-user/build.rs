@@ -85,7 +85,9 @@ fn first_page() -> Result<()> {
     let page = match env::var_os("OVERFLOW_SITE").filter(|dir| !dir.is_empty()) {
         None => Vec::new(),
         Some(dir) => {
-            let page = Path::new(&dir).join("index.html.gz");
+            // A relative one is named from the workspace, where cargo is called.
+            let workspace = path_var("CARGO_MANIFEST_DIR")?.join("..");
+            let page = workspace.join(dir).join("index.html.gz");
             println!("cargo::rerun-if-changed={}", page.display());
             fs::read(&page).with_context(|| {
                 let page = page.display();
