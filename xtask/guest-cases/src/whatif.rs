@@ -102,9 +102,9 @@ fn ask(
     command.arg(port(number)?.to_string());
     command.args(["--client-kernel", release.trim()]);
     command.args(["--client-data", if pair.data { "yes" } else { "no" }]);
-    setting.iter().for_each(|(name, value)| {
+    for (name, value) in setting {
         command.arg(name).arg(value);
-    });
+    }
     let out = command.output().context("cannot start overflow")?;
     if !out.status.success() {
         bail!("{}", String::from_utf8_lossy(&out.stderr).trim());

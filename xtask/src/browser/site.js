@@ -76,8 +76,7 @@ async () => {
     took.push(performance.now() - began);
   }
   // Of a machine that is shared the median says more than the mean.
-  const each = took.sort((a, b) => a - b)[frames / 2];
-  expect(each > 0 && each < 8, `a frame with 50 clients takes ${each.toFixed(1)} ms`);
+  window.overflow.frame = took.sort((a, b) => a - b)[frames / 2];
   id("reset").click();
   return faults;
 }

@@ -16,7 +16,7 @@ use super::{
     cdp::Browser,
     check::{self, Look, Rules},
 };
-use crate::{exec, site, test::Checks, workspace};
+use crate::{exec, progress, site, test::Checks, workspace};
 
 /// Looks at the first page and what it does.
 const PROBE: &str = include_str!("site.js");
@@ -26,8 +26,6 @@ const GROUND_TRUTH: &str = "overflow-user/tests/data/ground-truth";
 const EACH: usize = 60;
 /// The module, compressed, bytes.
 const LARGEST: usize = 1_000_000;
-/// From the beginning of loading until everything is shown, milliseconds.
-const SLOWEST: f64 = 1000.0;
 
 /// Pages that are looked at besides the first: one of each kind, since all are made alike.
 const PAGES: &[&str] = &[
@@ -61,11 +59,14 @@ pub(super) fn check(browser: &mut Browser, overflow: &Path, checks: &mut Checks)
 
     Look::ALL[0].set(browser, 900)?;
     let shown = soonest(browser, &first)?;
-    checks.check(shown <= SLOWEST, || format!("the model is shown after {shown:.0} ms"));
     let faults = browser.evaluate(&format!("({PROBE})()"))?;
     let faults: Vec<_> =
         faults.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     checks.check(faults.is_empty(), || format!("the model: {}", faults.join("; ")));
+    let frame = browser.evaluate("window.overflow.frame")?;
+    let frame = frame.as_f64().context("no frame was drawn")?;
+    // Figures, not checks: they are this machine's, and of what else it does.
+    progress::note(&format!("the model is shown after {shown:.0} ms, a frame takes {frame:.1} ms"));
     links(browser, &first, checks)?;
     answers(browser, &first, overflow, checks)
 }

@@ -132,7 +132,9 @@ impl Document {
         }
         document.runs.sort_by(|a, b| (&a.kernel, &a.rung).cmp(&(&b.kernel, &b.rung)));
         let mut text = INTRODUCTION.to_owned();
-        document.runs.iter().for_each(|ran| text += &ran.render());
+        for ran in &document.runs {
+            text += &ran.render();
+        }
         for (path, text) in
             [(json, serde_json::to_string(&document)? + "\n"), (dir.join("whatif.md"), text)]
         {

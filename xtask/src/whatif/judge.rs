@@ -138,7 +138,9 @@ mod tests {
 
     fn line(more: &[(&str, Value)]) -> Value {
         let mut line = json!({"type": "whatif", "v": 1, "netns": 1, "listener": "*:80", "owner": null, "setting": {}});
-        more.iter().for_each(|(name, value)| line[name] = value.clone());
+        for (name, value) in more {
+            line[name] = value.clone();
+        }
         line
     }
 
