@@ -74,7 +74,7 @@ fn predict(kernel: &Kernel, question: &Question) -> Result<String, String> {
         let by_lot = simulator.depends_on_hash(&mut scenario);
         let outcome = simulator.run(&scenario);
         let mut to = |line: &Line<'_>| line_to(&mut out, line);
-        lines::cell(&mut to, &kernel, &question.name(), &outcome, by_lot).map_err(text)?;
+        lines::cell(&mut to, &kernel, &question.name(), &outcome, by_lot).map_err(|e| text(&e))?;
     }
     String::from_utf8(out).map_err(|e| e.to_string())
 }
@@ -93,7 +93,8 @@ fn compare_two(kernels: &[Kernel; 2], question: &Question) -> Result<String, Str
             let prefill = a.paths.iter().filter(|p| p.phase == Phase::Prefill).count();
             let mut to = |line: &Line<'_>| line_to(&mut out, line);
             let name = question.name();
-            lines::divergence(&mut to, names, &name, prefill, first.as_ref()).map_err(text)?;
+            lines::divergence(&mut to, names, &name, prefill, first.as_ref())
+                .map_err(|e| text(&e))?;
         }
     }
     String::from_utf8(out).map_err(|e| e.to_string())
@@ -115,7 +116,7 @@ fn batch(lines: &str) -> String {
     out
 }
 
-fn text(error: io::Error) -> String {
+fn text(error: &io::Error) -> String {
     error.to_string()
 }
 
@@ -125,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    fn asked(request: Value) -> String {
+    fn asked(request: &Value) -> String {
         answer(&request.to_string())
     }
 
@@ -146,7 +147,7 @@ mod tests {
                 "unknown field",
             ),
         ] {
-            let answer: Value = serde_json::from_str(&asked(request)).unwrap();
+            let answer: Value = serde_json::from_str(&asked(&request)).unwrap();
             let error = answer["error"].as_str().unwrap();
             assert!(error.contains(part), "{error}");
         }
@@ -155,11 +156,11 @@ mod tests {
 
     #[test]
     fn a_kernel_that_may_be_two_gets_both_answers() {
-        let one = asked(json!({"ask": "predict", "kernel": "centos7", "question": {}}));
-        let two = asked(json!({"ask": "predict", "kernel": "rhel9", "question": {}}));
+        let one = asked(&json!({"ask": "predict", "kernel": "centos7", "question": {}}));
+        let two = asked(&json!({"ask": "predict", "kernel": "rhel9", "question": {}}));
         assert_eq!((one.lines().count(), two.lines().count()), (6, 12));
         let kernels = ["rhel9", "rhel10"];
-        let both = asked(json!({"ask": "compare", "kernels": kernels, "question": {}}));
+        let both = asked(&json!({"ask": "compare", "kernels": kernels, "question": {}}));
         assert_eq!(both.lines().count(), 4);
         assert!(both.contains("rhel9 (rule B)"), "{both}");
     }
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn a_batch_goes_on_after_a_bad_line() {
         let good = r#"{"kernel":"centos7","backlog":1,"syncookies":1,"abort":1,"burst":3}"#;
-        let out = asked(json!({"ask": "batch", "lines": format!("{good}\nnone\n\n{good}")}));
+        let out = asked(&json!({"ask": "batch", "lines": format!("{good}\nnone\n\n{good}")}));
         let lines: Vec<Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[1]["line"], 2);

@@ -95,6 +95,7 @@ pub fn cases(args: &CasesArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     setup::build_tools()?;
+    artifacts::quick();
     let kernels: Vec<_> = match &args.kernels[..] {
         [] if args.native => Vec::new(),
         [] => KERNELS.iter().map(|&kernel| kernel.to_owned()).collect(),

@@ -163,6 +163,7 @@ enum Kind {
 /// Runs the matrix and writes it; all of it to docs/, a part to target/matrix/.
 pub fn matrix(args: &MatrixArgs) -> Result<ExitCode> {
     setup::build_tools()?;
+    artifacts::quick();
     let part = !(args.kernels.is_empty()
         && args.rungs.is_empty()
         && args.families.is_empty()

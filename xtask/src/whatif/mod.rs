@@ -65,6 +65,7 @@ pub struct WhatifArgs {
 /// Plays the pairs, prints how far predictions are from what happened.
 pub fn whatif(args: &WhatifArgs) -> Result<ExitCode> {
     setup::build_tools()?;
+    artifacts::quick();
     let mut lot = Lot::new(args.seed);
     let pairs: Vec<Pair> = (0..args.pairs).map(|_| lot.draw()).collect();
     let pairs: Vec<Pair> = pairs

@@ -130,7 +130,9 @@ fn read(args: &WhatifArgs, file: Box<dyn Read>) -> Result<Recorded> {
         filter.takes(listener, conn.netns, conn.server)
     });
     collector.frame(Frame::Inventory(Box::new(inventory)));
-    first.into_iter().for_each(|frame| collector.frame(frame));
+    for frame in first {
+        collector.frame(frame);
+    }
     loop {
         match recording.next_frame() {
             Ok(Some(frame)) => collector.frame(frame),
