@@ -32,7 +32,6 @@ mod top_live;
 mod trace;
 mod trace_live;
 mod two_hosts;
-mod whatif;
 mod why;
 
 use std::{process::ExitCode, thread};
@@ -82,7 +81,6 @@ fn main() -> ExitCode {
         top_live::TESTS,
         trace_live::TESTS,
         two_hosts::TESTS,
-        whatif::TESTS,
         why::TESTS,
     ];
     let trials = groups.into_iter().flatten().flat_map(|group| group.trials(!args.list));

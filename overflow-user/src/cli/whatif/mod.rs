@@ -36,7 +36,12 @@ const PLACES: usize = 16;
 /// Settings that are played.
 const SETTINGS: usize = 1024;
 
+/// Said of every answer.
+const UNPROVEN: &str = "these answers are not proven yet: compared with what then happened, too many \
+                        of them lay outside the ranges that are given; do not rely on them";
+
 pub(super) fn run(args: &WhatifArgs) -> Result<ExitCode> {
+    eprintln!("overflow: {UNPROVEN}");
     let settings = Setting::combinations(&args.choices());
     anyhow::ensure!(
         settings.len() <= SETTINGS,

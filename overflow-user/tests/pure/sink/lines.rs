@@ -17,7 +17,7 @@ use overflow_core::{
     verdict::{Counter, Values, VerdictId},
     wire::{
         self, Audit, Capture, Client, Connection, Doctor, Ended, Endpoint, Event, Functions,
-        HookPoint, Line, Open, Paragraph, Scenario, TOOL, Topic, VERSION, line, prediction,
+        HookPoint, Line, Open, Paragraph, Scenario, TOOL, Topic, VERSION, Whatif, line, prediction,
     },
 };
 use overflow_lab::report::{Report, lines as lab_lines};
@@ -149,6 +149,8 @@ fn eventful() -> Vec<String> {
     for (evidence, change) in causes() {
         why::json(&mut text, &evidence, &judge(&evidence), change.as_ref()).unwrap();
     }
+    let whatif = Whatif { v: VERSION, netns: 7, listener: "*:80".into(), ..Whatif::default() };
+    line(&mut text, &Line::Whatif(whatif)).unwrap();
     let handshake = handshake();
     line(&mut text, &Line::Handshake(wire::Handshake::of(&handshake, Some("eth0")))).unwrap();
     let mut sums = Sums::default();
@@ -228,7 +230,7 @@ fn documentation_schema_and_types_have_the_same_kinds() {
     assert_eq!(headings.collect::<Vec<_>>(), all);
     let intro = docs.split("\n## ").next().unwrap();
     assert!(
-        intro.contains("which of the eighteen\nkinds") && all.len() == 18,
+        intro.contains("which of the nineteen\nkinds") && all.len() == 19,
         "the introduction counts the kinds"
     );
     let schema = schema::shipped();
