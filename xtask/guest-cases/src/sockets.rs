@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_millis(10);
 const MPTCP: u32 = 262;
 /// `AF_SMC` of include/linux/socket.h.
 const SMC: AddressFamily = AddressFamily::from_raw(43);
+/// By which an SMC listener looks at its own queue before TCP makes a child.
+const SMC_CHECK: &str = "smc_tcp_syn_recv_sock";
 
 /// An actor's sockets.
 #[derive(Default)]
@@ -61,10 +63,13 @@ impl Sockets {
                 return Ok(Reply::Lacks("MPTCP".to_owned()));
             }
             Err(Errno::AFNOSUPPORT) if wanted.smc => {
-                return Ok(Reply::Lacks("SMC".to_owned()));
+                return Ok(Reply::Lacks(SMC_CHECK.to_owned()));
             }
             other => other.context("cannot make a socket")?,
         };
+        if wanted.smc && !has_function(SMC_CHECK)? {
+            return Ok(Reply::Lacks(SMC_CHECK.to_owned()));
+        }
         set_socket_reuseaddr(&socket, true)?;
         if wanted.reuseport {
             set_socket_reuseport(&socket, true)?;
@@ -239,4 +244,11 @@ pub fn namespace() -> Result<u64> {
 
 fn inode(fd: impl AsFd) -> IoResult<u64> {
     Ok(fstat(fd)?.st_ino)
+}
+
+/// Whether the kernel or one of its modules has a function of this name.
+fn has_function(name: &str) -> Result<bool> {
+    let path = "/proc/kallsyms";
+    let symbols = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    Ok(symbols.lines().any(|line| line.split_whitespace().nth(2) == Some(name)))
 }

@@ -13,8 +13,8 @@ const VLAN: &[Need] = &[Need { what: "vlan", since: Some((5, 10)) }];
 /// Debian's 5.10 is built without it.
 const MPTCP: &[Need] = &[Need { what: "MPTCP", since: Some((6, 1)) }];
 
-/// A module of Debian's kernels.
-const SMC: &[Need] = &[Need { what: "SMC", since: Some((5, 10)) }];
+/// Of a module that Debian's kernels have.
+const SMC: &[Need] = &[Need { what: "smc_tcp_syn_recv_sock", since: Some((5, 18)) }];
 
 /// A container with a listener; its neighbour by the device below; a client on the other end of the
 /// link. What overflows is the container's.
