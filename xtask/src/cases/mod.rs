@@ -280,7 +280,8 @@ fn in_vms(
             label: Some(format!("cases{smp}")),
             smp,
             memory: 1024,
-            virtual_time: true,
+            // 5.10 waits for its other processors in a loop, in which they get no time of QEMU's.
+            virtual_time: smp == 1,
             cmdline: vec!["quiet".to_owned(), "loglevel=0".to_owned()],
             modules: MODULES,
             programs: vec![("bin/guest-cases".to_owned(), artifacts::guest_cases(arch)?)],
