@@ -68,9 +68,7 @@ fn once(arch: Arch, package: &str, name: &'static str) -> Result<PathBuf> {
 
 fn build(arch: Arch, package: &str, kind: &str, name: &str) -> Result<PathBuf> {
     let target = arch.static_target();
-    // Another architecture is emulated anyway.
-    let quick = QUICK.load(Ordering::Relaxed) || arch != Arch::HOST;
-    let profile = if quick { "quick" } else { "release" };
+    let profile = if QUICK.load(Ordering::Relaxed) { "quick" } else { "release" };
     setup::static_target(arch)?;
     progress::step(&format!("building {name}{}", arch.suffix()), || {
         exec::run(
