@@ -36,6 +36,9 @@ const MOST_FILES: u64 = 20_000;
 const PORT: u16 = 10_000;
 /// Everything is ready by then.
 const READY: Duration = Duration::from_millis(500);
+/// From one load's beginning to the next one's: at the same time they would take each other's share
+/// of the processor, which no recording of one listener shows.
+const APART: Duration = Duration::from_secs(4);
 /// What happened at the end is recorded by then.
 const SETTLE: Duration = Duration::from_millis(300);
 const DATA: [u8; 100] = [b'x'; 100];
@@ -139,11 +142,13 @@ fn run(
         .map(|(number, pair)| {
             let (pair, setting, over) = (pair.clone(), setting(pair), Arc::clone(&over));
             let port = port(number)?;
+            let begin = begin + APART * u32::try_from(number)?;
             anyhow::Ok(thread::spawn(move || load(&pair, setting, port, begin, &over)))
         })
         .collect::<Result<_>>()?;
     let hold = pairs.iter().map(|pair| pair.hold_ms).max().unwrap_or(0);
-    sleep_until(begin + Duration::from_millis(hold) + SETTLE);
+    let last = begin + APART * u32::try_from(pairs.len().saturating_sub(1))?;
+    sleep_until(last + Duration::from_millis(hold) + SETTLE);
     // What is closed afterwards is nobody's fate.
     let stopped = tracer.stop();
     over.store(true, Ordering::Relaxed);
