@@ -31,4 +31,5 @@ pub use ends::{
     two_hosts,
 };
 pub use error::LabError;
+pub use link::netem::add as delay_what_is_sent;
 pub use model_check::HostModel;

@@ -143,7 +143,8 @@ fn run(
             let (pair, setting, over) = (pair.clone(), setting(pair), Arc::clone(&over));
             let port = port(number)?;
             let begin = begin + APART * u32::try_from(number)?;
-            anyhow::Ok(thread::spawn(move || load(&pair, setting, port, begin, &over)))
+            let delay = Duration::from_micros(job.delay_us);
+            anyhow::Ok(thread::spawn(move || load(&pair, setting, port, delay, begin, &over)))
         })
         .collect::<Result<_>>()?;
     let hold = pairs.iter().map(|pair| pair.hold_ms).max().unwrap_or(0);
@@ -166,9 +167,20 @@ fn run(
 }
 
 /// A listener, its application and its clients, in a namespace of their own, until `over`.
-fn load(pair: &Pair, setting: Setting, port: u16, begin: Instant, over: &AtomicBool) -> Result<()> {
+fn load(
+    pair: &Pair,
+    setting: Setting,
+    port: u16,
+    delay: Duration,
+    begin: Instant,
+    over: &AtomicBool,
+) -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
-    Links::here()?.up("lo", &[])?;
+    let links = Links::here()?;
+    links.up("lo", &[])?;
+    if !delay.is_zero() {
+        links.delay("lo", delay)?;
+    }
     for (name, value) in [
         ("core/somaxconn", 65_535),
         ("ipv4/tcp_max_syn_backlog", 4096),

@@ -33,6 +33,9 @@ const NATIVE: &str = "native";
 /// Loads at the same time: in a machine whose clock waits for them, and here.
 const TOGETHER: usize = 8;
 const TOGETHER_HERE: usize = 4;
+/// How long a segment is on its way in a machine of which netem is part, microseconds: longer than it
+/// takes to make all of a burst's `connect()` calls, whose time the server lacks.
+const DELAY_US: u64 = 5_000;
 /// How long one job may take.
 const LIMIT: Duration = Duration::from_mins(15);
 
@@ -94,12 +97,14 @@ fn jobs(
     overflow: &str,
     rung: Option<&str>,
     together: usize,
+    delay_us: u64,
 ) -> Result<Vec<Vec<String>>> {
     let job = |pairs: &[Pair]| {
         let job = WhatifJob {
             overflow: overflow.to_owned(),
             rung: rung.map(str::to_owned),
             together,
+            delay_us,
             pairs: pairs.to_vec(),
         };
         Ok(vec!["guest-cases".to_owned(), "whatif".to_owned(), serde_json::to_string(&job)?])
@@ -130,7 +135,7 @@ fn in_vms(args: &WhatifArgs, pairs: &[Pair]) -> Result<Vec<Ran>> {
     if args.kernels.is_empty() {
         return Ok(Vec::new());
     }
-    let jobs = jobs(pairs, "/bin/overflow", Some(args.rung.name()), TOGETHER)?;
+    let jobs = jobs(pairs, "/bin/overflow", Some(args.rung.name()), TOGETHER, DELAY_US)?;
     let batch = |kernel: &String| Batch { kernel: kernel.clone(), jobs: jobs.clone() };
     let batches: Vec<_> = args.kernels.iter().map(batch).collect();
     let options = Options {
@@ -166,7 +171,7 @@ fn natively(args: &WhatifArgs, pairs: &[Pair]) -> Result<Ran> {
     let program = artifacts::guest_cases(Arch::HOST)?;
     let rung = Rung::Tracepoint.name();
     let mut outputs = Vec::new();
-    let jobs = jobs(pairs, overflow, Some(rung), TOGETHER_HERE)?;
+    let jobs = jobs(pairs, overflow, Some(rung), TOGETHER_HERE, 0)?;
     for (number, argv) in jobs.iter().enumerate() {
         let out = exec::capture_within(Command::new(&program).args(&argv[1..]), LIMIT);
         progress::note(&format!("native: {} of {} done", number + 1, jobs.len()));
