@@ -65,7 +65,8 @@ impl Links {
     /// Delays everything that a device sends.
     pub fn delay(&self, device: &str, by: Duration) -> Result<()> {
         let index = self.find(device)?.0;
-        let added = self.runtime.block_on(overflow_lab::delay_what_is_sent(&self.handle, index, by));
+        let added =
+            self.runtime.block_on(overflow_lab::delay_what_is_sent(&self.handle, index, by));
         added.with_context(|| format!("cannot delay what {device} sends"))
     }
 

@@ -15,6 +15,8 @@ pub struct WhatifJob {
     /// How long a segment is on its way between a client and its server, microseconds; 0 for none,
     /// so that a client's handshake is over before the next one connects.
     pub delay_us: u64,
+    /// Whether recordings are left in the working directory.
+    pub keep: bool,
     /// All of them.
     pub pairs: Vec<Pair>,
 }

@@ -113,3 +113,13 @@ pub fn bpf_status(command: libc::c_long, attributes: &mut [u64]) -> Result<libc:
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), size) };
     if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
 }
+
+/// Has a process run only when nobody else wants to (`SCHED_IDLE`): whoever else wakes up takes its
+/// place at once, which no nice value promises since EEVDF (6.6).
+pub fn idle_only(pid: u32) -> Result<()> {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameter lives as long as the call.
+    let result =
+        unsafe { libc::sched_setscheduler(pid.cast_signed(), libc::SCHED_IDLE, &raw const param) };
+    if result == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+}

@@ -11,12 +11,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use guest_cases::said::{self, Said};
-use rustix::process::{Pid, Signal, kill_process, setpriority_process};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::sys;
 
 /// How long the tool may take to attach, or to end.
 const LIMIT: Duration = Duration::from_mins(2);
-/// The lowest priority of setpriority(2).
-const LOWEST: i32 = 19;
 const POLL: Duration = Duration::from_millis(10);
 
 /// A running tool; killed when dropped.
@@ -66,8 +66,7 @@ impl Tracer {
     pub fn yield_to_others(&self) -> Result<()> {
         let mut yielding = vec![self.child.id()];
         while let Some(pid) = yielding.pop() {
-            let of = Pid::from_raw(i32::try_from(pid)?).context("no process")?;
-            setpriority_process(Some(of), LOWEST).context("cannot lower its priority")?;
+            sys::idle_only(pid).context("cannot lower its priority")?;
             let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
             yielding.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
         }

@@ -55,8 +55,12 @@ pub fn play(job: &WhatifJob) -> Result<Vec<Played>> {
 }
 
 fn together(job: &WhatifJob, pairs: &[Pair]) -> Result<Vec<Played>> {
-    let dir = PathBuf::from(if Path::new("/run").is_dir() { "/run" } else { "/tmp" });
-    let file = |name: &str| dir.join(format!("guest-whatif-{}-{name}.rec", std::process::id()));
+    let dir = if job.keep {
+        std::env::current_dir()?
+    } else {
+        PathBuf::from(if Path::new("/run").is_dir() { "/run" } else { "/tmp" })
+    };
+    let file = |name: &str| dir.join(format!("whatif-{}-{name}.rec", std::process::id()));
     let (first, second) = (file("a"), file("b"));
     let failed = run(job, pairs, &first, |pair| pair.recorded)?;
     let again = run(job, pairs, &second, |pair| pair.predicted)?;
@@ -83,7 +87,7 @@ fn together(job: &WhatifJob, pairs: &[Pair]) -> Result<Vec<Played>> {
         }
         played.push(one);
     }
-    if std::env::var_os("GUEST_CASES_KEEP").is_none() {
+    if !job.keep {
         for path in [first, second] {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
