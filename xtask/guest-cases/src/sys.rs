@@ -117,9 +117,11 @@ pub fn bpf_status(command: libc::c_long, attributes: &mut [u64]) -> Result<libc:
 /// Has a process run only when nobody else wants to (`SCHED_IDLE`): whoever else wakes up takes its
 /// place at once, which no nice value promises since EEVDF (6.6).
 pub fn idle_only(pid: u32) -> Result<()> {
-    let param = libc::sched_param { sched_priority: 0 };
-    // SAFETY: the parameter lives as long as the call.
+    // struct sched_param of the kernel; musl's own sched_setscheduler() does nothing but fail.
+    let priority: libc::c_int = 0;
+    let place = &raw const priority;
+    // SAFETY: the priority lives as long as the call.
     let result =
-        unsafe { libc::sched_setscheduler(pid.cast_signed(), libc::SCHED_IDLE, &raw const param) };
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, pid, libc::SCHED_IDLE, place) };
     if result == 0 { Ok(()) } else { Err(Error::last_os_error()) }
 }
