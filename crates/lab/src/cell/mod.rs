@@ -197,6 +197,7 @@ impl Cell {
             link_drops,
             link,
             notes,
+            global_sysctls: false,
             attempts: 1,
             timeline: Timeline { burst: burst_ns, hold_end, close },
         })

@@ -192,6 +192,7 @@ mod tests {
                 link_drops: 0,
                 link: LinkKind::Netem,
                 notes: Vec::new(),
+                global_sysctls: false,
                 concurrent: true,
                 attempts: 1,
                 timeline: Timeline::default(),
