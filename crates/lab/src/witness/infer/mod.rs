@@ -90,10 +90,10 @@ impl Queues<'_> {
         let (queue, limit) = (self.accept_queue(t_ns), self.limit);
         match id {
             VerdictId::SynQueued => {
-                "packets and SyncookiesSent: a SYN-ACK, while the SYN queue had room".to_owned()
+                format!("{}: a SYN-ACK, while the SYN queue had room", self.sources())
             }
             VerdictId::SynCookie => {
-                "packets and SyncookiesSent: a SYN-ACK, while the SYN queue was full".to_owned()
+                format!("{}: a SYN-ACK, while the SYN queue was full", self.sources())
             }
             VerdictId::SynDropAcceptQueueFull => {
                 format!("packets: no SYN-ACK, with {queue} > {limit} in the accept queue")
@@ -102,6 +102,11 @@ impl Queues<'_> {
                   SYN cookies"
                 .to_owned(),
         }
+    }
+
+    /// What tells requests from cookies.
+    fn sources(&self) -> &'static str {
+        if self.config.syncookies == 0 { "packets" } else { "packets and SyncookiesSent" }
     }
 
     fn acks(&self, evidence: &WireEvidence, found: &mut Found) {
@@ -133,7 +138,8 @@ impl Queues<'_> {
                     Fates::COOKIE => VerdictId::AckAcceptedCookie,
                     _ => return found.leave_open(entered, Class::AckAccepted),
                 };
-                found.add(id, entered, || format!("packets and SyncookiesSent: {seen}"));
+                let from = self.sources();
+                found.add(id, entered, || format!("{from}: {seen}"));
             }
             _ if !full => open(found),
             WirePattern::AckReset if self.config.abort_on_overflow != 0 => {
