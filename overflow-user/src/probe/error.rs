@@ -26,6 +26,12 @@ pub enum ProbeError {
          traced; give the right BTF with --btf FILE, or use overflow on another kernel"
     )]
     Unfit(String),
+    /// The kernel lacks what the programs cannot do without, and since when kernels have it.
+    #[error(
+        "this kernel has {0}: nothing can be traced here, but `overflow lab` infers verdicts without \
+         it"
+    )]
+    TooOld(&'static str),
     /// The object could not be loaded at all.
     #[error("cannot load the eBPF object")]
     Load(#[source] LoadError),
