@@ -160,9 +160,7 @@ async fn side_by_side<T: Tracing>(
 
 /// Cells by what must be set for the whole host, in the order of the first: only those that want the same
 /// can run side by side.
-fn alike(
-    cells: impl Iterator<Item = (usize, Cell)>,
-) -> Vec<(Settings, Vec<(usize, Cell)>)> {
+fn alike(cells: impl Iterator<Item = (usize, Cell)>) -> Vec<(Settings, Vec<(usize, Cell)>)> {
     let mut groups: Vec<(Settings, Vec<(usize, Cell)>)> = Vec::new();
     for (i, cell) in cells {
         match groups.iter_mut().find(|(settings, _)| settings == cell.global()) {

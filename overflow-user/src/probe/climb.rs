@@ -9,10 +9,10 @@ use aya::{
 use overflow_common::Rung;
 
 use super::{
-    error::{NO_FUNCTION, kprobe_refusal, refusal, trampoline_refusal},
+    error::{NO_FUNCTION, ProbeError, kprobe_refusal, refusal, trampoline_refusal},
     ladder::{Attach, Hook, HookPointStatus, HookStatus, Scope, Step, is_common, ladder},
+    withheld,
 };
-use super::withheld;
 use overflow_core::hook_point::HookPoint;
 use overflow_host::kernel::{Kernel, VMLINUX_BTF};
 
@@ -163,5 +163,26 @@ impl<'a> Climber<'a> {
             Some(Program::BtfTracePoint(p)) => p.unload(),
             _ => Ok(()),
         };
+    }
+}
+
+/// A rung that was asked for is taken as a whole: where it has hooks for a hook point and they do not
+/// attach, what is traced would not be what was asked for.
+pub(super) fn refuse_half_a_rung(
+    all: &[HookPointStatus],
+    asked: Option<Rung>,
+) -> Result<(), ProbeError> {
+    let Some(asked) = asked else { return Ok(()) };
+    let missing = all.iter().filter(|status| status.rung.is_none());
+    let refusal = missing.flat_map(|status| {
+        status.refused.iter().map(move |(rung, why)| (status.hook_point, rung, why))
+    });
+    match refusal.into_iter().find(|(_, rung, _)| **rung == asked) {
+        Some((hook_point, rung, why)) => Err(ProbeError::RungRefused {
+            rung: *rung,
+            hook_point: hook_point.as_str(),
+            why: why.clone(),
+        }),
+        None => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ use overflow_common::{
 };
 
 use super::{
-    climb::Climber,
+    climb::{Climber, refuse_half_a_rung},
     error::{LoadError, ProbeError},
     existing,
     ladder::{HookPointStatus, Scope, ladder},
@@ -458,24 +458,6 @@ fn watches(config: &TraceConfig) -> Watched {
         || config.family.is_some()
         || config.excluded;
     Watched { everything: config.all, filtered, counts_left_out: true, older_listeners: true }
-}
-
-/// A rung that was asked for is taken as a whole: where it has hooks for a hook point and they do not
-/// attach, what is traced would not be what was asked for.
-fn refuse_half_a_rung(all: &[HookPointStatus], asked: Option<Rung>) -> Result<(), ProbeError> {
-    let Some(asked) = asked else { return Ok(()) };
-    let missing = all.iter().filter(|status| status.rung.is_none());
-    let refusal = missing.flat_map(|status| {
-        status.refused.iter().map(move |(rung, why)| (status.hook_point, rung, why))
-    });
-    match refusal.into_iter().find(|(_, rung, _)| **rung == asked) {
-        Some((hook_point, rung, why)) => Err(ProbeError::RungRefused {
-            rung: *rung,
-            hook_point: hook_point.as_str(),
-            why: why.clone(),
-        }),
-        None => Ok(()),
-    }
 }
 
 pub(super) fn map<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, LoadError>

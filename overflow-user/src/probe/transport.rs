@@ -44,9 +44,8 @@ impl Transport {
     /// The best that this kernel has; `None` if it has neither. A kernel that does not let this process
     /// ask is taken for one that has it: what it refuses then says why.
     pub(super) fn best() -> Option<Self> {
-        let has = |feature: Feature, map| {
-            !feature.is_withheld() && is_map_supported(map).unwrap_or(true)
-        };
+        let has =
+            |feature: Feature, map| !feature.is_withheld() && is_map_supported(map).unwrap_or(true);
         if has(Feature::Ring, MapType::RingBuf) {
             Some(Self::Ring)
         } else {

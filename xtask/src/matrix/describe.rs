@@ -37,7 +37,11 @@ const DIFFERENCES: &[(&str, &str)] = &[
 ];
 
 /// Parts of the reasons for which a scenario may be unavailable.
-const UNAVAILABLE: &[&str] = &["does not exist in a network namespace", "no hook in use shows"];
+const UNAVAILABLE: &[&str] = &[
+    "does not exist in a network namespace",
+    "no hook in use shows",
+    "nothing traces the kernel, and it is about paths that",
+];
 
 /// The hooks that every rung has in common.
 pub const ALWAYS_TRACEPOINTS: &[&str] =

@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn what_was_set_is_put_back_when_nothing_more_is_asked() {
         let root = sysctls("put-back");
-        let requests = "ipv4.tcp_syncookies 0\nipv4.tcp_syncookies 2\nipv4.tcp_abort_on_overflow 1\n";
+        let requests =
+            "ipv4.tcp_syncookies 0\nipv4.tcp_syncookies 2\nipv4.tcp_abort_on_overflow 1\n";
         assert_eq!(served(&root, requests), "done\ndone\ndone\n2 1");
         let now = ["ipv4/tcp_syncookies", "ipv4/tcp_abort_on_overflow"]
             .map(|name| fs::read_to_string(root.join(name)).unwrap());

@@ -210,7 +210,8 @@ mod tests {
         let seen = seen.map(connection);
         let seen: Vec<_> = seen.iter().collect();
         let counters = BTreeMap::new();
-        let evidence = Evidence { limit: None, blind_to, traced: true, coarse, counters: &counters };
+        let evidence =
+            Evidence { limit: None, blind_to, traced: true, coarse, counters: &counters };
         assert_eq!(EXPECTED.differences(&seen, &evidence).join("; "), expect);
     }
 

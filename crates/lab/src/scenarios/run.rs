@@ -70,7 +70,13 @@ pub fn run<E: From<LabError>>(
         let Finished::Done(ran) = lab(configs)? else { return Ok(Finished::Interrupted) };
         let cells = report.as_ref().map_or(0, |r| r.cells.len());
         for ((&i, cell), number) in batch.iter().zip(&ran.cells).zip(cells..) {
-            runs[i].outcome = if let Some(id) = runs[i].scenario.unseen(&cell.blind_to()) {
+            runs[i].outcome = if cell.hooks.is_empty() && !cell.config.script.is_plain() {
+                Outcome::Unavailable(
+                    "nothing traces the kernel, and it is about paths that packets, counters and \
+                     sockets do not tell apart; see `overflow doctor`"
+                        .to_owned(),
+                )
+            } else if let Some(id) = runs[i].scenario.unseen(&cell.blind_to()) {
                 Outcome::Unavailable(format!(
                     "no hook in use shows {id}, and without it the witnesses' accounts do not add \
                      up; use fentry or kprobe (see `overflow doctor`)"

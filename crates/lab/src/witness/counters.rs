@@ -62,7 +62,8 @@ pub(crate) fn differences<'a>(
     expected.insert(Counter::OutRsts, (reading.strays, reading.strays));
     expected.insert(Counter::SyncookiesFailed, (0, reading.strays));
     for stage in connections.clone().into_iter().flat_map(|c| &c.connection.stages) {
-        let (certain, possible) = reading.times(std::iter::once(&stage.t_ns).chain(&stage.repeats_ns));
+        let (certain, possible) =
+            reading.times(std::iter::once(&stage.t_ns).chain(&stage.repeats_ns));
         for counter in Counter::ALL.iter().copied() {
             let (min, max) = reading.effect(stage.id, counter);
             add(&mut expected, counter, (min * certain, max * possible));
@@ -72,7 +73,8 @@ pub(crate) fn differences<'a>(
         let (certain, possible) = reading.times(open.times.iter());
         for counter in Counter::ALL.iter().copied() {
             let effects = open.candidates.iter().map(|id| reading.effect(*id, counter));
-            let min = if open.at_most { 0 } else { effects.clone().map(|e| e.0).min().unwrap_or(0) };
+            let min =
+                if open.at_most { 0 } else { effects.clone().map(|e| e.0).min().unwrap_or(0) };
             let max = effects.map(|e| e.1).max().unwrap_or(0);
             add(&mut expected, counter, (min * certain, max * possible));
         }
@@ -244,11 +246,8 @@ mod tests {
 
     #[test]
     fn a_counter_the_kernel_lacks_is_left_out() {
-        let found = differences(
-            &BTreeMap::new(),
-            &[connection(&[("ack.accepted", &[1])])],
-            &AT_1000,
-        );
+        let found =
+            differences(&BTreeMap::new(), &[connection(&[("ack.accepted", &[1])])], &AT_1000);
         assert_eq!(found, []);
     }
 

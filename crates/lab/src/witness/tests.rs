@@ -360,7 +360,7 @@ fn data_long_after_its_cookie_is_refused() {
         &[
             "~syn.queued@0 ~ack.accepted@200 ~later.listener_closed@3000",
             "~syn.queued@1 ~ack.accepted@201 ~later.listener_closed@3000",
-            "~syn.cookie@2 ~ack.drop.overflow.cookie@202,203 ~ack.reset.invalid_cookie@2400",
+            "~syn.cookie@2 ~ack.drop.overflow.cookie@202,203 ~later.reset_no_socket@2400",
         ],
         "",
     );

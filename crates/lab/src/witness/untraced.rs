@@ -13,14 +13,13 @@ pub(super) fn objection(
     comparison: &Comparison,
 ) -> Option<String> {
     // Beside a script's steps, nobody accepts and nothing goes away.
-    if !config.script.name.is_empty() {
+    if !config.script.is_plain() {
         return None;
     }
     let stage = comparison.connection.handshake().filter(|s| s.known == Known::Traced)?;
     let mut alone = blank(comparison.connection.client, comparison.connection.server);
     queues.complete(&mut alone, evidence);
     let inferred = alone.handshake()?.id;
-    (inferred != stage.id).then(|| {
-        format!("the tracer says {}, and without it, it would be {inferred}", stage.id)
-    })
+    (inferred != stage.id)
+        .then(|| format!("the tracer says {}, and without it, it would be {inferred}", stage.id))
 }

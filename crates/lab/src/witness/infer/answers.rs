@@ -271,8 +271,7 @@ mod tests {
             _ => None,
         };
         let counted = u64::MAX..u64::MAX;
-        let known =
-            Known { syns: &syns, lives: &lives, syncookies, backlog, rose: &rose, counted };
+        let known = Known { syns: &syns, lives: &lives, syncookies, backlog, rose: &rose, counted };
         let words = fates(&known).into_iter().map(|fates| match fates {
             Fates::REQUEST => "request",
             Fates::COOKIE => "cookie",
@@ -303,8 +302,14 @@ mod tests {
 
     #[test]
     fn a_dropped_syn_tells_by_which_queue() {
-        check("A A S S S | f f", 0, 1, [0, 3], "request request syn_queue syn_queue syn_queue \
-             accept_queue accept_queue");
+        check(
+            "A A S S S | f f",
+            0,
+            1,
+            [0, 3],
+            "request request syn_queue syn_queue syn_queue \
+             accept_queue accept_queue",
+        );
         check("A S S | f f", 0, 1, [0, 2], "request syn_queue syn_queue accept_queue accept_queue");
         check("f f", 1, 1, [0, 0], "accept_queue accept_queue");
     }

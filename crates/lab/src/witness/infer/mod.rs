@@ -60,8 +60,7 @@ impl Queues<'_> {
             found.keep_only_whole();
         }
         if unseen && !has(VerdictId::is_later) {
-            let later = later(&evidence.flow, &found.stages);
-            found.stages.extend(later);
+            found.stages.extend(later(&evidence.flow));
         }
         connection.stages.extend(found.stages);
         connection.stages.sort_by_key(|s| s.t_ns);
@@ -117,7 +116,8 @@ impl Queues<'_> {
         let answer = answer.map_or(Fates::default(), |(_, fates)| *fates);
         let (queue, limit, full) = (self.accept_queue(third), self.limit, self.full(third));
         let seen = evidence.pattern.words();
-        let why = |seen: &str| format!("packets: {seen}, with {queue} > {limit} in the accept queue");
+        let why =
+            |seen: &str| format!("packets: {seen}, with {queue} > {limit} in the accept queue");
         let open = |found: &mut Found| {
             let candidates: Vec<VerdictId> =
                 evidence.pattern.admitted().filter(|id| id.is_ack()).collect();
@@ -164,11 +164,8 @@ impl Queues<'_> {
             // nothing.
             WirePattern::DataReset if answer == Fates::COOKIE => {
                 let refused = evidence.flow.resets.first().map_or(0, |reset| reset.acks_before);
-                let (good, late) = times.split_at(refused.saturating_sub(1));
+                let good = &times[..refused.saturating_sub(1)];
                 found.add_all(VerdictId::AckDropOverflowCookie, good, || why(seen));
-                found.add_all(VerdictId::AckResetInvalidCookie, &late[..late.len().min(1)], || {
-                    "packets: a RST in answer to data, long after its cookie".to_owned()
-                });
             }
             WirePattern::NoSyn
             | WirePattern::StrayReset
@@ -250,17 +247,14 @@ fn accepting_ack(evidence: &WireEvidence) -> Option<u64> {
     acks.iter().find(|a| a.t_ns >= last_synack).or(acks.first()).map(|a| a.t_ns)
 }
 
-/// What came after the handshake, of which these stages are.
-fn later(flow: &Flow, handshake: &[Stage]) -> Vec<Stage> {
+fn later(flow: &Flow) -> Vec<Stage> {
     let mut stages = Vec::new();
     if let Some(t_ns) = flow.active_resets.first() {
         let why = "packets: a RST that answers no segment, as a closed listener sends it";
         stages.push(inferred(VerdictId::LaterListenerClosed, *t_ns, why.to_owned()));
     }
     // The first of several refusals may be the handshake's own verdict; those of data are later.
-    let of_handshake = handshake.iter().any(|s| s.id == VerdictId::AckResetInvalidCookie);
-    let data = flow.resets.iter().skip(usize::from(of_handshake));
-    let mut data = data.filter(|r| {
+    let mut data = flow.resets.iter().filter(|r| {
         r.acks_before > 0 && flow.acks[..r.acks_before].iter().any(|a| a.payload_len > 0)
     });
     if let Some(first) = data.next() {

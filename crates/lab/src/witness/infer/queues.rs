@@ -62,10 +62,8 @@ impl<'a> Queues<'a> {
         let requests = seen.server_sockets.iter().filter(|s| s.state == "SYN_RECV");
         let requests: Vec<SocketAddr> = requests.map(|s| canonical(s.peer)).collect();
         let end = seen.timeline.hold_end;
-        let lives: Vec<Life> = evidence
-            .iter()
-            .map(|e| self.life(e, end, requests.contains(&e.flow.client)))
-            .collect();
+        let lives: Vec<Life> =
+            evidence.iter().map(|e| self.life(e, end, requests.contains(&e.flow.client))).collect();
         let mut syns: Vec<Syn> = Vec::new();
         for (connection, evidence) in evidence.iter().enumerate() {
             let answered = evidence.answered_syns();
