@@ -314,6 +314,17 @@ fn where_nothing_tells_request_and_cookie_apart_both_stay_open() {
         .check(&["~later.listener_closed@3000"; 2], "EmbryonicRsts is 1, the verdicts make it 0");
 }
 
+/// Its SYN made the child: there is no other answer to be inferred.
+#[test]
+fn a_fast_open_child_had_no_other_answer_to_its_syn() {
+    let rows: &[Row<'_>] = &[("syn.fastopen@0", "0>S 0<SA 200>A 3000<RA", "ESTABLISHED", UP)];
+    let counters: &[(&str, u64)] = &[("PassiveOpens", 1), ("TCPFastOpenPassive", 1)];
+    let blind = Some(Coverage { lost: 0, blind_to: VerdictId::under("syn.queued").collect() });
+    let cell = Cell { abort: 0, syncookies: 1, rows, counters, coverage: blind };
+    let stages = &cell.judge().connections[0].connection.stages;
+    assert_eq!(stages.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(), ["syn.fastopen"]);
+}
+
 /// CentOS 7 keeps all five, and its cookies are good for a few seconds only (here without: cookies=1).
 #[test]
 fn centos_7_keeps_more_requests_than_the_backlog() {

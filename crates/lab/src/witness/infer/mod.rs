@@ -43,10 +43,11 @@ impl Queues<'_> {
             self.syns(evidence, Class::SynDropped, &mut found);
         }
         // A Fast Open child was accepted with its SYN.
-        if !has(VerdictId::is_ack) && !has(|id| id == VerdictId::SynFastopen) {
+        let fast_open = has(|id| id == VerdictId::SynFastopen);
+        if !has(VerdictId::is_ack) && !fast_open {
             self.acks(evidence, &mut found);
         }
-        if !has(|id| matches!(id, VerdictId::SynQueued | VerdictId::SynCookie)) {
+        if !has(|id| matches!(id, VerdictId::SynQueued | VerdictId::SynCookie)) && !fast_open {
             let traced = connection.stages.iter().find(|s| s.id.is_ack());
             match traced.and_then(|ack| ack.id.after()) {
                 Some(id) => found.stages.extend(answered_syns(evidence, id)),
