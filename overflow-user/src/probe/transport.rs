@@ -57,7 +57,10 @@ impl Transport {
     pub(super) fn entries(self, bytes: u32) -> u32 {
         match self {
             Self::Ring => size(bytes, page_size()),
-            Self::Queue => (bytes / RECORD_SIZE).max(1),
+            Self::Queue => {
+                let records = bytes as usize / size_of::<Record>();
+                u32::try_from(records).unwrap_or(u32::MAX).max(1)
+            }
         }
     }
 }
@@ -71,7 +74,6 @@ pub struct RecordReader {
 
 /// A record as it leaves the kernel.
 type Record = [u8; size_of::<RawEvent>()];
-const RECORD_SIZE: u32 = size_of::<RawEvent>() as u32;
 
 enum Way {
     Ring(AsyncFd<RingBuf<MapData>>),

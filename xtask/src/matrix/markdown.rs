@@ -232,9 +232,8 @@ fn hooks_line(kernel: &Kernel, rung: Rung) -> Option<String> {
     let hooks = kernel.hooks.get(&rung)?;
     let own: &[&str] = match rung {
         Rung::Fentry => &["fentry", "fexit"],
-        Rung::Kprobe => &["kprobe", "kretprobe"],
+        Rung::Kprobe | Rung::Old => &["kprobe", "kretprobe"],
         Rung::Tracepoint => &["tp_btf"],
-        Rung::Old => &["kprobe", "kretprobe"],
         Rung::Untraced => return None,
     };
     let foreign = hooks.iter().map(|(_, hook)| hook).filter(|hook| {

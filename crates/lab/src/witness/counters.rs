@@ -63,14 +63,14 @@ pub(crate) fn differences<'a>(
     expected.insert(Counter::SyncookiesFailed, (0, reading.strays));
     for stage in connections.clone().into_iter().flat_map(|c| &c.connection.stages) {
         let (certain, possible) =
-            reading.times(std::iter::once(&stage.t_ns).chain(&stage.repeats_ns));
+            reading.times(&std::iter::once(&stage.t_ns).chain(&stage.repeats_ns));
         for counter in Counter::ALL.iter().copied() {
             let (min, max) = reading.effect(stage.id, counter);
             add(&mut expected, counter, (min * certain, max * possible));
         }
     }
     for open in connections.into_iter().flat_map(|c| &c.undetermined) {
-        let (certain, possible) = reading.times(open.times.iter());
+        let (certain, possible) = reading.times(&open.times.iter());
         for counter in Counter::ALL.iter().copied() {
             let effects = open.candidates.iter().map(|id| reading.effect(*id, counter));
             let min =
@@ -98,7 +98,7 @@ fn add(sums: &mut BTreeMap<Counter, (u64, u64)>, counter: Counter, (min, max): (
 
 impl Reading {
     /// How many of these times are certainly, and how many possibly, in the counters.
-    fn times<'a>(&self, times: impl Iterator<Item = &'a u64> + Clone) -> (u64, u64) {
+    fn times<'a>(&self, times: &(impl Iterator<Item = &'a u64> + Clone)) -> (u64, u64) {
         let before = |end: u64| times.clone().filter(|t| **t < end).count() as u64;
         let (certain, possible) =
             (self.until.saturating_sub(READING_NS), self.until.saturating_add(READING_NS));

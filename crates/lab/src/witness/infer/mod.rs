@@ -199,7 +199,9 @@ impl Found {
     }
 
     fn add_all(&mut self, id: VerdictId, times: &[u64], why: impl Fn() -> String) {
-        times.iter().for_each(|t_ns| self.add(id, *t_ns, &why));
+        for t_ns in times {
+            self.add(id, *t_ns, &why);
+        }
     }
 
     /// Without the event that decided it, what came before is no verdict on a handshake: it stays open
