@@ -22,6 +22,7 @@ pub mod witness;
 pub use cell::{
     Cell, Progress,
     config::CellConfig,
+    global,
     observation::{ClientView, ListenerQueue, Observation, ServerSocket, Timeline},
     script::{Action, Script, Setup, Step},
 };
