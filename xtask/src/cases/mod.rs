@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use guest_cases::job::{Job, Report};
 
 use crate::{
@@ -142,7 +142,7 @@ fn runs(
     let mut runs = Vec::new();
     for case in catalog::all().filter(|c| case(c)) {
         for &m in case.modes.iter().filter(|m| mode(**m)) {
-            for &r in Rung::value_variants().iter().filter(|r| rung(**r)) {
+            for r in Rung::TRACED.into_iter().filter(|r| rung(*r)) {
                 runs.push(Run { case, mode: m, rung: r });
             }
         }

@@ -121,6 +121,9 @@ pub enum Family {
 }
 
 impl Rung {
+    /// Those that `overflow trace --rung` names.
+    pub const TRACED: [Self; 3] = [Self::Fentry, Self::Kprobe, Self::Tracepoint];
+
     /// As on the command line and in documents.
     pub fn name(self) -> &'static str {
         match self {
