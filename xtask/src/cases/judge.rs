@@ -14,7 +14,7 @@ use serde_json::Value;
 use storm::storm;
 
 use super::case::{Case, Count, Losses, Mode, TOLERATED, Told};
-use crate::matrix::Rung;
+use crate::rung::Rung;
 
 /// What the tool reads at each drop.
 const READ_BY_HOOKS: &[Counter] =
