@@ -49,7 +49,7 @@ pub(crate) fn listener() -> Listener {
         uid: 33,
         recv_q: 2,
         send_q: Some(1),
-        syn_recv: 0,
+        syn_recv: Some(0),
         drops: Some(0),
         cgroup_id: None,
         group: 1,

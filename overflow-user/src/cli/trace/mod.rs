@@ -44,6 +44,7 @@ use overflow_core::{
 use overflow_host::{
     clock, files,
     kernel::{self, Kernel},
+    listeners::SynQueues,
     recordings,
 };
 
@@ -211,7 +212,7 @@ pub(super) async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Res
     let mut beginning = Beginning::default();
     let kernel = Kernel::inspect(hooks.btf.as_deref())?;
     // Listeners are looked for while the programs are loaded.
-    let asked = attribution.ask(&wanted).await;
+    let asked = attribution.ask(&wanted, SynQueues::Left).await;
     let mut tracer = attach(hooks, detail, &kernel, filter)?;
     let found = match asked {
         Ok(()) => attribution.answer().await,
