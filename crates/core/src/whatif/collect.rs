@@ -12,6 +12,7 @@ use super::{
     accepts::{self, Reading},
     fate,
     recorded::{Accepts, Arrived, Member, Place, Recorded},
+    spacing::Spacing,
 };
 use crate::{
     cause::evidence::QueueSample,
@@ -68,6 +69,8 @@ pub struct Collector {
     accept_traced: bool,
     kernel: String,
     jiffies_ns: Option<i64>,
+    spacing: Spacing,
+    processors: Option<u32>,
     healthy: bool,
     clients: usize,
     begun_before: u64,
@@ -115,6 +118,8 @@ impl Collector {
             accept_traced: header.rungs.iter().any(|(m, rung)| m == accept && !rung.is_empty()),
             kernel: header.kernel.clone(),
             jiffies_ns: header.jiffies_ns,
+            spacing: Spacing::default(),
+            processors: header.processors,
             healthy: false,
             clients: 0,
             begun_before: 0,
@@ -242,6 +247,9 @@ impl Collector {
 
     /// The queue at this time, and the settings.
     fn read(&mut self, event: &Event) {
+        if matches!(event.kind, Kind::Syn | Kind::Ack) {
+            self.spacing.segment(event.kind == Kind::Syn, event.t_ns);
+        }
         let Some(key) = self.key(&event.conn, event.ino) else { return };
         let socket = self.sockets.entry(key).or_default();
         if event.kind == Kind::Accept {
@@ -308,7 +316,8 @@ impl Collector {
         });
     }
 
-    fn recorded(self) -> Recorded {
+    fn recorded(mut self) -> Recorded {
+        let spacing_ns = self.spacing.usual();
         let Self { inventory, sockets, accept_traced, period, .. } = self;
         let period_ns = period.unwrap_or_default();
         let mut places: Vec<Place> = Vec::new();
@@ -373,6 +382,8 @@ impl Collector {
             places,
             linear_syns,
             jiffies_ns: self.jiffies_ns,
+            spacing_ns,
+            processors: self.processors,
             lost: self.lost,
             begun_before: self.begun_before,
         }

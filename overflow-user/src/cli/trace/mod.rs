@@ -296,6 +296,11 @@ fn third_ack(tracer: &Tracer) -> Option<Rung> {
     tracer.hook_points().iter().find(|s| s.hook_point == HookPoint::ThirdAck)?.rung
 }
 
+/// How many are online.
+fn processors() -> Option<u32> {
+    u32::try_from(aya::util::online_cpus().ok()?.len()).ok()
+}
+
 /// What decoding needs besides the records.
 pub(super) fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
     let located = third_ack(tracer) == Some(Rung::Tracepoint);
@@ -313,6 +318,7 @@ pub(super) fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
         distro: kernel.distro.clone(),
         wall_offset_ns: clock::wall_offset_ns(),
         jiffies_ns: clock::jiffies_ns(),
+        processors: processors(),
         utc_offset_s: jiff::Zoned::now().offset().seconds(),
         drop_reasons: kernel.facts.drop_reasons.clone(),
         reset_reasons: kernel.facts.reset_reasons.clone(),
