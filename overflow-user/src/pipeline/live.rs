@@ -326,6 +326,9 @@ impl Live {
             self.count_losses()?;
         }
         self.engine.close()?;
+        if let Some(text) = self.recording.as_ref().and_then(LiveRecording::in_words) {
+            eprintln!("overflow: {text}");
+        }
         if let Some(command) = command {
             let report = command.report().await;
             report_losses(&self.engine);
@@ -372,7 +375,14 @@ impl Live {
             if let Some(recording) = &self.recording {
                 recording.write(&Frame::Event(event)).context(NOT_RECORDED)?;
             }
-            if self.engine.event(&event)?.is_break() {
+            let abnormal = self.engine.abnormal();
+            let flow = self.engine.event(&event)?;
+            if self.engine.abnormal() > abnormal
+                && let Some(recording) = &self.recording
+            {
+                recording.alarm().context(NOT_RECORDED)?;
+            }
+            if flow.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }

@@ -77,6 +77,9 @@ pub struct Collector {
     linear: (u64, u64),
     lost: u64,
     period: Option<(u64, u64)>,
+    /// Nothing was kept since the last frame.
+    gap: bool,
+    gaps: u64,
     wants: Box<Wants>,
     stages: Vec<Stage>,
 }
@@ -126,6 +129,8 @@ impl Collector {
             linear: (0, 0),
             lost: 0,
             period: None,
+            gap: false,
+            gaps: 0,
             wants: Box::new(wants),
             stages: Vec::new(),
         }
@@ -166,6 +171,7 @@ impl Collector {
                 }
             }
             Frame::Tick(t_ns) | Frame::End(t_ns) => self.time(t_ns),
+            Frame::Gap(_) => self.gap = true,
             Frame::Aggregates(..) | Frame::Look(_) => {}
         }
     }
@@ -173,6 +179,9 @@ impl Collector {
     /// Takes a record.
     pub fn event(&mut self, raw: &RawEvent) {
         let Some(event) = self.decoder.decode(raw) else { return };
+        if std::mem::take(&mut self.gap) {
+            self.restart();
+        }
         self.time(event.t_ns);
         self.limit.learn(&event);
         self.healthy |=
@@ -220,6 +229,17 @@ impl Collector {
             return Err(Unanswerable::OnlyOverflows);
         }
         Ok(self.recorded())
+    }
+
+    /// Forgets what was before a gap: neither clients nor accepts can be followed through it.
+    fn restart(&mut self) {
+        self.table = ConnTable::new(Bounds::LIVE);
+        self.sockets.clear();
+        self.with_data.clear();
+        self.healthy = false;
+        (self.clients, self.begun_before) = (0, 0);
+        self.period = None;
+        self.gaps += 1;
     }
 
     fn time(&mut self, t_ns: u64) {
@@ -386,6 +406,7 @@ impl Collector {
             processors: self.processors,
             lost: self.lost,
             begun_before: self.begun_before,
+            gaps: self.gaps,
         }
     }
 }

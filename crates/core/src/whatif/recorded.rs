@@ -29,6 +29,8 @@ pub struct Recorded {
     pub lost: u64,
     /// Clients that began before the recording.
     pub begun_before: u64,
+    /// Gaps after which it begins anew: all this is of what came after the last one.
+    pub gaps: u64,
 }
 
 /// An address that is listened at, by one socket or by an `SO_REUSEPORT` group.

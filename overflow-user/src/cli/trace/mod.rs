@@ -74,7 +74,8 @@ async fn trace(args: &TraceArgs) -> Result<()> {
             eprintln!("overflow: {}", settings.in_words());
         }
     }
-    let detail = match (args.view.summary, args.view.all) {
+    let every = args.view.all || args.flight.is_some();
+    let detail = match (args.view.summary, every) {
         (Some(_), _) => Detail::Counted,
         (None, true) => Detail::Every,
         (None, false) => Detail::Overflows,
@@ -101,7 +102,7 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let recording = match &args.record {
         Some(path) => {
             let recorder = recordings::create(path, existing, &header);
-            Some(LiveRecording::new(recorder.with_context(|| not_recorded(path))?))
+            Some(LiveRecording::new(recorder.with_context(|| not_recorded(path))?, args.flight))
         }
         None => None,
     };
