@@ -185,7 +185,7 @@ mod tests {
         let all = said(2, 3, Some(1_200_000_000));
         assert_eq!(
             all,
-            "2 episodes recorded, of one only the last 1.2 s before it: more did not fit; 3 more not, \
+            "2 episodes recorded, of one only the last 1.2\u{a0}s before it: more did not fit; 3 more not, \
              because the file has 256 MiB"
         );
     }
