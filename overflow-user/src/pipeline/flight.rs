@@ -9,7 +9,7 @@ use std::{collections::VecDeque, io};
 
 use overflow_core::{loss::Loss, recording::Frame};
 
-/// Frames that are kept at most, however many come: a quarter of a million, 80 MiB.
+/// Frames that are kept at most, however many come.
 const MOST: usize = 1 << 18;
 /// Listeners that no look found, of which is remembered when they were opened.
 const OPENED: usize = 4096;
