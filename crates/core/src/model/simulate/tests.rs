@@ -2,10 +2,11 @@
 
 use super::{
     super::{
+        application::{Application, Pace},
         config::{Listener, Sysctls},
         features::Features,
         scenario::Burst,
-        time::{MS, SEC},
+        time::{MS, SEC, US},
     },
     *,
 };
@@ -177,4 +178,34 @@ fn known_repetitions_replace_the_syn_timers() {
     let queued = |i: usize| outcome.paths[i].decisions.iter().any(|d| d.id == VerdictId::SynQueued);
     assert!(queued(0) && queued(4), "the second place goes to whose SYN comes again");
     assert!(!queued(1) && !queued(2) && !queued(3));
+}
+
+#[test]
+fn what_timers_send_at_once_leaves_one_after_the_other() {
+    let mut scenario = seed(Features::V6_5, 0, 0);
+    scenario.listener.backlog = 0;
+    let mut simulator = Simulator::default();
+    let mut last_syns = |spacing| {
+        scenario.spacing = spacing;
+        let outcome = simulator.run(&scenario);
+        let dropped: Vec<&Path> = outcome.paths.iter().filter(|path| path.syns > 1).collect();
+        let last = dropped.iter().map(|path| path.decisions[1].t_ns).collect::<Vec<_>>();
+        assert!(last.len() > 2, "{last:?}");
+        last.windows(2).map(|two| two[1] - two[0]).collect::<Vec<_>>()
+    };
+    assert!(last_syns(0).iter().all(|apart| *apart == 0), "timers of one bucket");
+    // The last that was set goes first (`enqueue_timer` puts it at the head of its bucket).
+    assert!(last_syns(40 * US).iter().all(|apart| *apart == -40 * US));
+}
+
+#[test]
+fn on_one_processor_no_application_runs_while_segments_are_worked_off() {
+    let mut scenario = seed(Features::V6_5.above_backlog(), 1, 0);
+    scenario.link.to_client = 0;
+    scenario.application = Some(Application::AtPace(Pace::default()));
+    scenario.spacing = 40 * US;
+    assert_eq!(classes(&scenario), [A; 5], "it takes each one as it comes");
+    scenario.alone = true;
+    let late = "ACCEPTED(syn_rexmit)";
+    assert_eq!(classes(&scenario), [A, A, late, late, late], "when all have come");
 }
