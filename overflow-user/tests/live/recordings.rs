@@ -40,7 +40,9 @@ fn scratch(name: &str) -> PathBuf {
 fn ended_by(signal: Signal, name: &str) -> (String, Output) {
     let (netns, file) = (netns().to_string(), scratch(name));
     let _ = fs::remove_file(&file);
-    let mut command = Command::new(OVERFLOW);
+    // Under nohup the tests ignore SIGHUP, and so would what they start.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", OVERFLOW]);
     command.args(["trace", "--netns", &netns, "--output", "json", "--record"]).arg(&file);
     let (mut child, mut stdout, mut shown) = traced(&mut command, r#""type":"run""#);
     let _held = Bound::new().overflow(5);
