@@ -2,20 +2,24 @@
 
 use core::mem::MaybeUninit;
 
+use aya_ebpf::Global;
 use overflow_common::{
-    Loss, Plain, RawEvent,
+    Field, Loss, Plain, RawEvent,
     segment::{self, NoSegment, Source},
 };
 
 use crate::{
     globals::{
-        DEV_NET, DST_DEV, SKB_DATA, SKB_DEV, SKB_DST, SKB_HEAD, SKB_NETWORK_HEADER,
-        SKB_TRANSPORT_HEADER,
+        CB_END_SEQ, CB_SEQ, DEV_NET, DST_DEV, SKB_CB, SKB_DATA, SKB_DEV, SKB_DST, SKB_HEAD,
+        SKB_NETWORK_HEADER, SKB_TRANSPORT_HEADER,
     },
     losses,
     read::{self, Memory, Probed},
     sock,
 };
+
+/// `ETH_P_IP`, as it stands in `skb->protocol`.
+pub const ETH_P_IP: u64 = 0x0800_u16.to_be() as u64;
 
 /// Where the IP header of `skb` is.
 #[derive(Clone, Copy)]
@@ -83,6 +87,25 @@ pub fn parse_by<M: Memory>(skb: u64, at: At, event: &mut RawEvent) -> Option<()>
         At::Data => (M::exact::<u64>(skb, &SKB_DATA), 0),
     };
     segment::parse(&Segment { ip, tcp, at }, event)
+}
+
+/// Whether the SYN in `skb` carries data, by what TCP keeps of it beside it (`TCP_SKB_CB`): the SYN itself
+/// takes one sequence number.
+#[inline(always)]
+pub fn syn_has_data<M: Memory>(skb: u64) -> bool {
+    let of_cb =
+        |field: &Global<Field>| M::exact::<u32>(skb + field.load().offset(), &SKB_CB) as u32;
+    of_cb(&CB_END_SEQ).wrapping_sub(of_cb(&CB_SEQ)) != 1
+}
+
+/// Whether the IPv6 segment in `skb` says to come from `::ffff:a.b.c.d`: `tcp_v6_conn_request` drops such
+/// SYNs and counts them elsewhere (v5.4, commit dcc32f4f183a).
+#[inline(always)]
+pub fn is_from_mapped<M: Memory>(skb: u64) -> bool {
+    // saddr, in the header.
+    let ip = M::exact::<u64>(skb, &SKB_HEAD) + M::exact::<u16>(skb, &SKB_NETWORK_HEADER);
+    let mut words = [0_u32; 3];
+    read::into(ip + 8, &mut words) && words == [0, 0, 0xffff_u32.to_be()]
 }
 
 /// Inode number of the network namespace of the device that `skb` is on.

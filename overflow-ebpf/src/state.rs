@@ -13,9 +13,10 @@ use crate::{
     arm, audit,
     counters::{Counters, Rise},
     emit, filter,
-    globals::QUIET,
+    globals::{BARE, FILTER_NETNS, QUIET},
     losses,
-    read::Memory,
+    number::Number,
+    read::{Memory, Probed},
     retry,
     skb::{self, At},
     sock, tally,
@@ -37,6 +38,15 @@ pub struct PathState {
     pub skb: u64,
     /// Not zero: the segment is not asked for, and only what it counts is of interest.
     pub unwanted: u64,
+    /// Not zero: of the record there is only which segment, listener and request it is about, and its
+    /// path, see [`Self::begin_bare`].
+    pub bare: u64,
+    /// Path bits of a SYN whose beginning is not hooked, for its end: nothing else passes what sets them
+    /// while no segment is followed.
+    pub loose: u32,
+    padding: u32,
+    /// For the address of the child that came of it, as a plain number.
+    pub child: Number,
     /// By tracepoints: the `struct net` of the device that received the segment.
     pub net: u64,
     /// By tracepoints: how many segments this CPU had received before.
@@ -66,6 +76,9 @@ impl PathState {
     pub fn of(&'static mut self, skb: u64) -> Option<&'static mut Self> {
         if self.skb != skb || skb == 0 {
             return None;
+        }
+        if self.bare != 0 {
+            return self.complete::<Probed>(self.event.sk, skb);
         }
         let (port, seq) = (self.event.client_port, self.event.seq);
         skb::parse(skb, At::Tcp, &mut self.event)?;
@@ -118,6 +131,66 @@ impl PathState {
         Some(state)
     }
 
+    /// As [`Self::begin`], where healthy segments are only counted: nothing is read of it yet but which one
+    /// it is. What turns out to be more than that is [completed](Self::complete) then.
+    #[inline(always)]
+    pub fn begin_bare<M: Memory>(
+        skb: u64,
+        listener: u64,
+        kind: Kind,
+        rung: Rung,
+    ) -> Option<&'static mut Self> {
+        let state = Self::get()?;
+        if state.skb != 0 && state.skb != skb && state.is_inside() {
+            losses::count(Loss::PathInterrupted);
+        }
+        state.skb = 0;
+        state.loose = 0;
+        if !arm::armed() {
+            return None;
+        }
+        if FILTER_NETNS.load() != 0 && !filter::wants_netns(sock::netns::<M>(listener)?) {
+            return None;
+        }
+        state.bare = 1;
+        state.event.kind = kind as u8;
+        state.event.rung = rung as u8;
+        state.event.path = 0;
+        state.event.req = 0;
+        state.event.sk = listener;
+        state.skb = skb;
+        Some(state)
+    }
+
+    /// As [`Self::begin_bare`], of a SYN that has come to its end.
+    #[inline(always)]
+    pub fn end_bare<M: Memory>(skb: u64, listener: u64, rung: Rung) -> Option<&'static mut Self> {
+        let seen = Self::get()?.loose;
+        let state = Self::begin_bare::<M>(skb, listener, Kind::Syn, rung)?;
+        state.mark(Path::CONN_REQUEST | seen);
+        Some(state)
+    }
+
+    /// Reads what [`Self::begin_bare`] did not, later: the queues may not be as they were then. This CPU's
+    /// counters tell what was decided.
+    #[inline(always)]
+    pub fn complete<M: Memory>(&mut self, listener: u64, skb: u64) -> Option<&mut Self> {
+        let RawEvent { kind, rung, path, req, .. } = self.event;
+        self.clear();
+        self.event.kind = kind;
+        self.event.rung = rung;
+        self.event.path = path;
+        emit::stamp(&mut self.event);
+        self.event.netns = sock::netns::<M>(listener)?;
+        skb::parse_by::<M>(skb, At::Tcp, &mut self.event)?;
+        self.listener::<M>(listener);
+        if req != 0 {
+            sock::request::<Probed>(req, &mut self.event);
+        }
+        self.skb = skb;
+        Some(self)
+    }
+
     /// Whether the segment entered a function whose exit was not seen. A kretprobe of a kernel that is
     /// not preemptible has no more instances than there are CPUs before v6.2 (commit 3b7ddab8a19a).
     /// Softirqs need one each, but `tcp_check_req` runs in processes too, for what Fast Open accepted
@@ -137,10 +210,16 @@ impl PathState {
     /// Forgets the last segment and starts a record.
     #[inline(always)]
     pub fn reset(&mut self, kind: Kind, rung: Rung) {
+        self.clear();
+        emit::begin(&mut self.event, kind, rung);
+    }
+
+    #[inline(always)]
+    fn clear(&mut self) {
         self.skb = 0;
         self.unwanted = 0;
+        self.bare = 0;
         emit::clear(&raw mut self.event);
-        emit::begin(&mut self.event, kind, rung);
     }
 
     /// Reads everything about the listener as the segment enters.
@@ -187,10 +266,24 @@ impl PathState {
     /// Notes what they rose by with a child that Fast Open tried at the SYN and did not get: the SYN
     /// goes on without it.
     #[inline(always)]
-    pub fn counted_child(&mut self) {
-        let rise = Counters::rose_at_socket(self.event.sk);
+    pub fn counted_child(&mut self, rise: Rise) {
         let path = rise.path();
         self.compare(rise, path);
+    }
+
+    /// Notes what this CPU's counters rose by, in `rise`, with a SYN of which nothing else shows what became
+    /// of it: where nothing rose, it became a request.
+    #[inline(always)]
+    pub fn counted_syn(&mut self, rise: Rise) {
+        let Queue { ack_backlog, max_ack_backlog, .. } = self.event.after;
+        let mut path = rise.path();
+        if path & Path::UNCOUNTED != 0 && ack_backlog <= max_ack_backlog {
+            // They do not tell whether it was dropped; its queue may.
+            path = 0;
+        }
+        audit::compare(self.event.netns, rise, audit::own(path, true));
+        let dropped = path & (Path::COUNTED_DROP | Path::UNCOUNTED) != 0;
+        self.event.path |= if dropped { path } else { Path::REQSK_HASHED };
     }
 
     #[inline(always)]
@@ -203,6 +296,28 @@ impl PathState {
             self.event.path |= own;
         }
         audit::compare(self.event.netns, rise, own);
+    }
+
+    /// Sets path bits of the segment that this CPU is handling.
+    #[inline(always)]
+    pub fn pass(bits: u32) {
+        let Some(state) = Self::get() else { return };
+        // What was left behind in a function that was done with is no SYN's.
+        if state.skb != 0 && (BARE.load() == 0 || state.is_inside()) {
+            state.mark(bits);
+        } else if BARE.load() != 0 {
+            state.loose |= bits;
+        }
+    }
+
+    /// What is noted of a SYN that was not followed is none of the next one's.
+    #[inline(always)]
+    pub fn forget() {
+        if BARE.load() != 0
+            && let Some(state) = Self::get()
+        {
+            state.loose = 0;
+        }
     }
 
     /// Sets path bits.

@@ -12,12 +12,21 @@ use aya_ebpf::{
 use overflow_common::{Kind, Path, Rung};
 
 use crate::{
-    read::{Memory, Probed, Typed},
+    counters::{Counters, Rise},
+    globals::{BARE, SKB_PROTOCOL, SOCK_DROPS},
+    read::{self, Memory, Probed, Typed},
+    skb,
     state::{self, PathState},
+    tally,
 };
 
 fn enter<M: Memory>(skb: u64, listener: u64, rung: Rung) {
-    if let Some(state) = PathState::begin::<M>(skb, listener, Kind::Syn, rung) {
+    let state = if BARE.load() != 0 {
+        PathState::begin_bare::<M>(skb, listener, Kind::Syn, rung)
+    } else {
+        PathState::begin::<M>(skb, listener, Kind::Syn, rung)
+    };
+    if let Some(state) = state {
         state.mark(Path::CONN_REQUEST);
     }
 }
@@ -29,21 +38,69 @@ fn hashed(req: u64) {
     }
 }
 
-fn cookie() {
-    if let Some(state) = state::current(Kind::Syn) {
-        state.mark(Path::COOKIE_INIT);
-    }
-}
-
 fn exit<M: Memory>(listener: u64) {
     if let Some(state) = state::current(Kind::Syn) {
         state.after::<M>(listener);
         if state.has(Path::SYN_RECV_SOCK_NULL) {
-            state.counted_child();
+            state.counted_child(Counters::rose_at_socket(listener));
         } else if !state.has(Path::REQSK_HASHED | Path::COOKIE_INIT | Path::SYN_RECV_SOCK_CHILD) {
             state.counted();
         }
         state.finish();
+    }
+}
+
+/// Where healthy SYNs are only counted, nothing on their way is looked at: a SYN that was not dropped, not
+/// answered by a cookie, and of which Fast Open made no child, became a request. Every dropped one counts
+/// in `sk_drops` (`tcp_listendrop`), but for those from mapped addresses.
+#[inline(always)]
+fn exit_bare<M: Memory>(state: &mut PathState, listener: u64, skb: u64, v6: bool) {
+    let drops = M::exact::<u32>(listener, &SOCK_DROPS);
+    let healthy = tally::healthy(&state.event);
+    let rise = match &healthy {
+        Some(healthy) if healthy.drops == drops => Rise::NONE,
+        _ => Counters::rose_at_socket(listener),
+    };
+    // What carries data may have been tried by Fast Open.
+    let plain = state.event.path == Path::CONN_REQUEST
+        && !skb::syn_has_data::<M>(skb)
+        && !(v6 && skb::is_from_mapped::<M>(skb));
+    if let Some(healthy) = healthy {
+        healthy.drops = drops;
+        if plain && !rise.any() {
+            healthy.syns += 1;
+            state.skb = 0;
+            return;
+        }
+    }
+    if state.complete::<M>(listener, skb).is_none() {
+        return;
+    }
+    state.after::<M>(listener);
+    if state.has(Path::SYN_RECV_SOCK_NULL) {
+        state.counted_child(rise);
+        // One drop is that of the child; the SYN went on without it.
+        if rise.drops == 1 && !state.has(Path::COOKIE_INIT) {
+            state.mark(Path::REQSK_HASHED);
+        }
+    } else if !state.has(Path::COOKIE_INIT | Path::SYN_RECV_SOCK_CHILD)
+        && (rise.any() || !(v6 && skb::is_from_mapped::<M>(skb)))
+    {
+        state.counted_syn(rise);
+    }
+    state.finish();
+}
+
+/// At the exit, where the entry is not hooked. IPv4's SYNs to a dual-stack listener pass both exits, the
+/// first of which says all.
+#[inline(always)]
+fn fexit<M: Memory>(listener: u64, skb: u64, v6: bool) {
+    if BARE.load() == 0 {
+        exit::<M>(listener);
+    } else if !(v6 && M::exact::<u16>(skb, &SKB_PROTOCOL) == skb::ETH_P_IP)
+        && let Some(state) = PathState::end_bare::<M>(skb, listener, Rung::Fentry)
+    {
+        exit_bare::<M>(state, listener, skb, v6);
     }
 }
 
@@ -57,7 +114,7 @@ pub fn fentry_tcp_v4_conn_request(ctx: FEntryContext) -> u32 {
 
 #[fexit(function = "tcp_v4_conn_request")]
 pub fn fexit_tcp_v4_conn_request(ctx: FExitContext) -> u32 {
-    exit::<Typed>(ctx.arg(0));
+    fexit::<Typed>(ctx.arg(0), ctx.arg(1), false);
     0
 }
 
@@ -70,7 +127,7 @@ pub fn fentry_tcp_v6_conn_request(ctx: FEntryContext) -> u32 {
 
 #[fexit(function = "tcp_v6_conn_request")]
 pub fn fexit_tcp_v6_conn_request(ctx: FExitContext) -> u32 {
-    exit::<Typed>(ctx.arg(0));
+    fexit::<Typed>(ctx.arg(0), ctx.arg(1), true);
     0
 }
 
@@ -83,7 +140,7 @@ pub fn fentry_subflow_v4_conn_request(ctx: FEntryContext) -> u32 {
 
 #[fexit(function = "subflow_v4_conn_request")]
 pub fn fexit_subflow_v4_conn_request(ctx: FExitContext) -> u32 {
-    exit::<Typed>(ctx.arg(0));
+    fexit::<Typed>(ctx.arg(0), ctx.arg(1), false);
     0
 }
 
@@ -95,7 +152,7 @@ pub fn fentry_subflow_v6_conn_request(ctx: FEntryContext) -> u32 {
 
 #[fexit(function = "subflow_v6_conn_request")]
 pub fn fexit_subflow_v6_conn_request(ctx: FExitContext) -> u32 {
-    exit::<Typed>(ctx.arg(0));
+    fexit::<Typed>(ctx.arg(0), ctx.arg(1), true);
     0
 }
 
@@ -109,13 +166,13 @@ pub fn fentry_reqsk_queue_hash_add(ctx: FEntryContext) -> u32 {
 /// Called through `af_ops->cookie_init_seq`, past every test that could still drop the SYN.
 #[fentry(function = "cookie_v4_init_sequence")]
 pub fn fentry_cookie_v4_init_sequence(_ctx: FEntryContext) -> u32 {
-    cookie();
+    PathState::pass(Path::COOKIE_INIT);
     0
 }
 
 #[fentry(function = "cookie_v6_init_sequence")]
 pub fn fentry_cookie_v6_init_sequence(_ctx: FEntryContext) -> u32 {
-    cookie();
+    PathState::pass(Path::COOKIE_INIT);
     0
 }
 
@@ -131,7 +188,13 @@ pub fn kprobe_conn_request(ctx: ProbeContext) -> u32 {
 #[kretprobe]
 pub fn kretprobe_conn_request(_ctx: RetProbeContext) -> u32 {
     if let Some(state) = state::current(Kind::Syn) {
-        exit::<Probed>(state.event.sk);
+        let (listener, skb) = (state.event.sk, state.skb);
+        if BARE.load() == 0 {
+            exit::<Probed>(listener);
+        } else {
+            let v6 = read::field(skb, &SKB_PROTOCOL) != Some(skb::ETH_P_IP);
+            exit_bare::<Probed>(state, listener, skb, v6);
+        }
     }
     0
 }
@@ -147,6 +210,6 @@ pub fn kprobe_reqsk_queue_hash_add(ctx: ProbeContext) -> u32 {
 /// For both families.
 #[kprobe]
 pub fn kprobe_cookie_init_sequence(_ctx: ProbeContext) -> u32 {
-    cookie();
+    PathState::pass(Path::COOKIE_INIT);
     0
 }

@@ -9,6 +9,8 @@ pub enum Scope {
     /// Every handshake, every hook point.
     #[default]
     Everything,
+    /// The same, where healthy handshakes are only counted: of a SYN, its end shows enough.
+    Counts,
     /// Only what the queues did to SYNs and third ACKs, and what becomes of those connections. A
     /// healthy handshake passes two hooks, and reports nothing.
     Overflows,
@@ -105,17 +107,18 @@ impl Hook {
 pub(super) const fn ladder(hook_point: HookPoint, scope: Scope) -> &'static [Step] {
     match (hook_point, scope) {
         (HookPoint::Syn, Scope::Everything) => SYN,
+        (HookPoint::Syn, Scope::Counts) => COUNTS_SYN,
         (HookPoint::Syn, Scope::Overflows) => DROPS_SYN,
-        (HookPoint::ThirdAck, Scope::Everything) => THIRD_ACK,
+        (HookPoint::ThirdAck, Scope::Everything | Scope::Counts) => THIRD_ACK,
         (HookPoint::ThirdAck, Scope::Overflows) => DROPS_THIRD_ACK,
-        (HookPoint::Reset, Scope::Everything) => RESET,
+        (HookPoint::Reset, Scope::Everything | Scope::Counts) => RESET,
         (HookPoint::Reset, Scope::Overflows) => DROPS_RESET,
-        (HookPoint::SynAckRetransmit, Scope::Everything | Scope::Overflows) => SYN_ACK_RETRANSMIT,
-        (HookPoint::RequestRemoved, Scope::Everything) => REQUEST_REMOVED,
+        (HookPoint::SynAckRetransmit, _) => SYN_ACK_RETRANSMIT,
+        (HookPoint::RequestRemoved, Scope::Everything | Scope::Counts) => REQUEST_REMOVED,
         (HookPoint::RequestRemoved, Scope::Overflows) => DROPS_REQUEST_REMOVED,
-        (HookPoint::ListenerClose, Scope::Everything | Scope::Overflows) => LISTENER_CLOSE,
-        (HookPoint::Accept, Scope::Everything) => ACCEPT,
-        (HookPoint::PeerReset, Scope::Everything) => PEER_RESET,
+        (HookPoint::ListenerClose, _) => LISTENER_CLOSE,
+        (HookPoint::Accept, Scope::Everything | Scope::Counts) => ACCEPT,
+        (HookPoint::PeerReset, Scope::Everything | Scope::Counts) => PEER_RESET,
         (HookPoint::Accept | HookPoint::PeerReset, Scope::Overflows) => &[],
     }
 }
@@ -123,6 +126,11 @@ pub(super) const fn ladder(hook_point: HookPoint, scope: Scope) -> &'static [Ste
 const SYN: &[Step] = &[
     Step { rung: Rung::Fentry, hooks: SYN_FENTRY, blind: "" },
     Step { rung: Rung::Kprobe, hooks: SYN_KPROBE, blind: "" },
+    SYN_BY_TRACEPOINTS,
+];
+const COUNTS_SYN: &[Step] = &[
+    Step { rung: Rung::Fentry, hooks: COUNTS_SYN_FENTRY, blind: "" },
+    Step { rung: Rung::Kprobe, hooks: COUNTS_SYN_KPROBE, blind: "" },
     SYN_BY_TRACEPOINTS,
 ];
 const THIRD_ACK: &[Step] = &[
@@ -285,7 +293,16 @@ const SYN_FENTRY: &[Hook] = &[
     fentry("fentry_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
     fentry("fentry_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
     v6(fentry("fentry_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
-    extra(fentry("fentry_inet_csk_listen_start", "inet_csk_listen_start")),
+    fentry("fentry_inet_csk_listen_start", "inet_csk_listen_start"),
+];
+const COUNTS_SYN_FENTRY: &[Hook] = &[
+    fexit("fexit_tcp_v4_conn_request", "tcp_v4_conn_request"),
+    v6(fexit("fexit_tcp_v6_conn_request", "tcp_v6_conn_request")),
+    mptcp(fexit("fexit_subflow_v4_conn_request", "subflow_v4_conn_request")),
+    mptcp(fexit("fexit_subflow_v6_conn_request", "subflow_v6_conn_request")),
+    fentry("fentry_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
+    v6(fentry("fentry_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
+    fentry("fentry_inet_csk_listen_start", "inet_csk_listen_start"),
 ];
 const ACK_FENTRY: &[Hook] = &[
     fentry("fentry_tcp_check_req", "tcp_check_req"),
@@ -314,7 +331,20 @@ const SYN_KPROBE: &[Hook] = &[
     kprobe("kprobe_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
     kprobe("kprobe_cookie_init_sequence", "cookie_v4_init_sequence"),
     v6(kprobe("kprobe_cookie_init_sequence", "cookie_v6_init_sequence")),
-    extra(kprobe("kprobe_inet_csk_listen_start", "inet_csk_listen_start")),
+    kprobe("kprobe_inet_csk_listen_start", "inet_csk_listen_start"),
+];
+const COUNTS_SYN_KPROBE: &[Hook] = &[
+    kprobe("kprobe_conn_request", "tcp_v4_conn_request"),
+    kretprobe("kretprobe_conn_request", "tcp_v4_conn_request"),
+    v6(kprobe("kprobe_conn_request", "tcp_v6_conn_request")),
+    v6(kretprobe("kretprobe_conn_request", "tcp_v6_conn_request")),
+    mptcp(kprobe("kprobe_conn_request", "subflow_v4_conn_request")),
+    mptcp(kretprobe("kretprobe_conn_request", "subflow_v4_conn_request")),
+    mptcp(kprobe("kprobe_conn_request", "subflow_v6_conn_request")),
+    mptcp(kretprobe("kretprobe_conn_request", "subflow_v6_conn_request")),
+    kprobe("kprobe_cookie_init_sequence", "cookie_v4_init_sequence"),
+    v6(kprobe("kprobe_cookie_init_sequence", "cookie_v6_init_sequence")),
+    kprobe("kprobe_inet_csk_listen_start", "inet_csk_listen_start"),
 ];
 const ACK_KPROBE: &[Hook] = &[
     kprobe("kprobe_tcp_check_req", "tcp_check_req"),
@@ -419,7 +449,7 @@ mod tests {
     fn rungs_go_from_best_to_worst_and_the_last_needs_only_tracepoints_or_is_alone() {
         for hook_point in HookPoint::ALL {
             assert!(!ladder(*hook_point, Scope::Everything).is_empty());
-            for scope in [Scope::Everything, Scope::Overflows] {
+            for scope in [Scope::Everything, Scope::Counts, Scope::Overflows] {
                 let ladder = ladder(*hook_point, scope);
                 assert!(ladder.windows(2).all(|w| w[0].rung < w[1].rung), "{hook_point:?}");
                 assert!(ladder.iter().all(|step| step.hooks.iter().any(|h| !h.optional)));
@@ -433,7 +463,7 @@ mod tests {
             sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../overflow-ebpf/src")));
         let exists = |hook: &Hook| sources.contains(&format!("fn {}(", hook.program));
         for hook_point in HookPoint::ALL {
-            for scope in [Scope::Everything, Scope::Overflows] {
+            for scope in [Scope::Everything, Scope::Counts, Scope::Overflows] {
                 for hook in ladder(*hook_point, scope).iter().flat_map(|step| step.hooks) {
                     assert!(exists(hook), "{}", hook.program);
                     assert!(hook.stand_ins.iter().all(exists), "stand-ins of {}", hook.program);
