@@ -17,6 +17,22 @@ use crate::{losses, openers, read::Probed, sock};
 #[btf_map]
 pub static QUEUES: Array<Place, { Place::PLACES }> = Array::new();
 
+/// Which place the listener at an address has: what is found at once.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Door {
+    /// Address of its `struct sock`.
+    sk: u64,
+    /// As [`Place::opened`].
+    opened: u64,
+    /// The number of its place.
+    number: u64,
+}
+
+/// By [`first`]. Of two listeners that have the same, one is looked for each time.
+#[btf_map]
+pub static DOORS: Array<Door, { Place::PLACES }> = Array::new();
+
 /// Whose each place is: to put an entry here is to take it.
 #[btf_map]
 pub static OWNERS: HashMap<u32, Socket, { Place::PLACES }> = HashMap::new();
@@ -87,15 +103,23 @@ pub fn known(sk: u64) -> Option<&'static mut Tally> {
 /// The place of listener `sk`, if it has one.
 #[inline(always)]
 fn find(sk: u64) -> Option<u32> {
-    let first = first(sk);
-    if is_at(place(first)?, sk) {
-        return Some(first);
+    let door = door(first(sk))?;
+    let number = door.number as u32;
+    // User space may have freed the place of one that was closed and listens again.
+    if door.sk == sk && door.opened == openers::opened() && place(number)?.socket.sk == sk {
+        return Some(number);
     }
     core::hint::cold_path();
     match settle(sk) {
         NOWHERE => None,
         number => Some(number),
     }
+}
+
+#[inline(always)]
+fn door(first: u32) -> Option<&'static mut Door> {
+    // SAFETY: as of a place.
+    DOORS.get_ptr_mut(first).map(|door| unsafe { &mut *door })
 }
 
 #[inline(always)]
@@ -123,19 +147,28 @@ const NOWHERE: u32 = u32::MAX;
 /// the map.
 #[inline(never)]
 pub fn settle(sk: u64) -> u32 {
-    look(sk).unwrap_or(NOWHERE)
+    // Read before the socket is: who listens later is seen the next time.
+    let opened = openers::opened();
+    let Some(number) = look(sk, opened) else { return NOWHERE };
+    if let Some(door) = door(first(sk))
+        && (door.sk == 0 || door.sk == sk)
+    {
+        // The number first: who finds the rest finds it.
+        door.number = number.into();
+        door.opened = opened;
+        door.sk = sk;
+    }
+    number
 }
 
 #[inline(always)]
-fn look(sk: u64) -> Option<u32> {
+fn look(sk: u64, opened: u64) -> Option<u32> {
     let first = first(sk);
     for number in ways(first) {
         if is_at(place(number)?, sk) {
             return Some(number);
         }
     }
-    // Read before the socket is: who listens later is seen the next time.
-    let opened = openers::opened();
     let socket = socket(sk)?;
     for number in ways(first) {
         let place = place(number)?;

@@ -144,7 +144,7 @@ impl Tracer {
         // The kernel clears at once whatever a map could hold.
         if !config.aggregate {
             for counting in
-                ["COUNTS", "TALLIES", "CHILDREN", "QUEUES", "OWNERS", "HEALTHY", "WAITING"]
+                ["COUNTS", "TALLIES", "CHILDREN", "DOORS", "QUEUES", "OWNERS", "HEALTHY", "WAITING"]
             {
                 loader.map_max_entries(counting, 1);
             }
