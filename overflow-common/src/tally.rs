@@ -87,7 +87,7 @@ impl Place {
     pub const PLACES: usize = 1024;
     /// In so many of them, a power of two, a listener may be: at its address there may have been others
     /// before, whose counts are not yet read for good.
-    pub const WAYS: u32 = 16;
+    pub const WAYS: u32 = 4;
 }
 
 /// Bits of [`Signature::queue_state`].

@@ -120,26 +120,37 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
         }
         return;
     }
+    stray_reset(sk, skb, reason, bit, rung);
+}
+
+/// An RST that answers a segment which nobody follows. In a function of its own, for the stack.
+#[inline(never)]
+fn stray_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) -> u32 {
+    u32::from(report_stray_reset(sk, skb, reason, bit, rung).is_some())
+}
+
+#[inline(always)]
+fn report_stray_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) -> Option<()> {
     // On the stack, not in this CPU's state: where there is no segment to follow, a process may be
     // working off the backlog of its socket, and a softirq begins to follow one meanwhile.
     let mut event = RawEvent::EMPTY;
     if !stray(sk) || skb::parse(skb, At::Tcp, &mut event).is_none() {
-        return;
+        return None;
     }
     let netns = if sk == 0 { skb::netns(skb) } else { sock::netns::<Probed>(sk) };
-    let Some(netns) = netns else { return };
+    let Some(netns) = netns else { return None };
     if event.tcp_flags & RST != 0
         || !filter::wants(event.server_port, netns)
         || !filter::wants_segment(&event)
     {
-        return;
+        return None;
     }
     emit::begin(&mut event, Kind::Reset, rung);
     event.netns = netns;
     event.path = bit;
     if sk != 0 {
         if !filter::wants_socket(sk, netns) {
-            return;
+            return None;
         }
         event.sk = sk;
         event.sk_state = sock::state::<Probed>(sk);
@@ -147,6 +158,7 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
     }
     reset_reason(&mut event, reason);
     emit::record(&event);
+    Some(())
 }
 
 /// Whether a segment that `sk` answers by RST met nobody but a listener, or no socket at all (0).

@@ -182,7 +182,7 @@ fn look(sk: u64, opened: u64) -> Option<u32> {
         return None;
     }
     for number in ways(first) {
-        if take(number, socket) {
+        if take(number, &socket) != 0 {
             let place = place(number)?;
             describe(&mut place.tally, socket)?;
             place.opened = opened;
@@ -202,11 +202,13 @@ fn look(sk: u64, opened: u64) -> Option<u32> {
 }
 
 /// Takes a place for a listener. Another CPU may just have done so for the same one.
-#[inline(always)]
-fn take(number: u32, socket: Socket) -> bool {
-    OWNERS.insert(number, socket, NOEXIST).is_ok()
-        // SAFETY: copied at once.
-        || unsafe { OWNERS.get(number) }.copied() == Some(socket)
+/// In a function of its own, for the stack.
+#[inline(never)]
+fn take(number: u32, socket: &Socket) -> u32 {
+    let taken = OWNERS.insert(number, socket, NOEXIST).is_ok()
+        // SAFETY: compared at once.
+        || unsafe { OWNERS.get(number) } == Some(socket);
+    u32::from(taken)
 }
 
 /// Says whose queue it is.
