@@ -103,6 +103,14 @@ pub fn child(sk: u64, state: u8, listener: u64, kind: Kind, rung: Rung, bit: u32
 /// may be [`read::NO_REASON`].
 #[inline(always)]
 pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
+    if reset_followed(skb, reason, bit, rung) == 0 {
+        stray_reset(sk, skb, reason, bit, rung);
+    }
+}
+
+/// An RST that answers a segment which is followed: 1 if it is. In a function of its own, for the stack.
+#[inline(never)]
+fn reset_followed(skb: u64, reason: u64, bit: u32, rung: Rung) -> u32 {
     let followed = match rung {
         Rung::Tracepoint => followed::find(skb).and_then(|state| state.of(skb)),
         Rung::Fentry | Rung::Kprobe => PathState::following(skb),
@@ -110,7 +118,7 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
     if let Some(state) = followed {
         // tcp_v4_send_reset and its IPv6 twin answer no RST, though they are called.
         if state.event.tcp_flags & RST != 0 {
-            return;
+            return 1;
         }
         state.mark(bit);
         reset_reason(&mut state.event, reason);
@@ -118,9 +126,9 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
         if state.has(Path::CHECK_REQ_LISTENER | Path::COOKIE_CHECK_LISTENER) {
             state.finish();
         }
-        return;
+        return 1;
     }
-    stray_reset(sk, skb, reason, bit, rung);
+    0
 }
 
 /// An RST that answers a segment which nobody follows. In a function of its own, for the stack.
