@@ -1,6 +1,7 @@
-//! Builds the eBPF object that `probe` embeds, or an empty stub when `AYA_BUILD_SKIP=1`.
+//! Builds the eBPF objects that `probe` embeds, or empty stubs when `AYA_BUILD_SKIP=1`.
 //!
-//! The object lands at `OUT_DIR/overflow`. It is built by the very toolchain that builds user
+//! One lands at `OUT_DIR/overflow-ring`, one, for kernels without ring buffers, at
+//! `OUT_DIR/overflow-queue`. They are built by the very toolchain that builds user
 //! space: stable, allowed to use `-Zbuild-std=core` by `RUSTC_BOOTSTRAP=1`. aya-build reads that
 //! variable from its own process, so this script runs itself once more with the variable set
 //! rather than changing its own environment, which is `unsafe` since edition 2024.
@@ -14,6 +15,9 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use aya_build::{Package, Toolchain, build_ebpf};
 use object::{build::elf, elf::SHT_STRTAB};
+
+/// The objects: file, features of the eBPF crate.
+const OBJECTS: [(&str, &[&str]); 2] = [("overflow-ring", &["ring"]), ("overflow-queue", &[])];
 
 /// Set in the second run, to the toolchain that builds the object.
 const INNER: &str = "OVERFLOW_EBPF_TOOLCHAIN";
@@ -39,8 +43,10 @@ fn prepare() -> Result<()> {
     println!("cargo::rerun-if-env-changed=AYA_BUILD_SKIP");
     println!("cargo::rerun-if-env-changed=RUSTUP_TOOLCHAIN");
     if matches!(env::var("AYA_BUILD_SKIP").as_deref(), Ok("1" | "true")) {
-        let stub = path_var("OUT_DIR")?.join("overflow");
-        return fs::write(&stub, []).with_context(|| format!("cannot write {}", stub.display()));
+        let out = path_var("OUT_DIR")?;
+        return OBJECTS.iter().map(|(name, _)| out.join(name)).try_for_each(|stub| {
+            fs::write(&stub, []).with_context(|| format!("cannot write {}", stub.display()))
+        });
     }
 
     let sysroot = sysroot()?;
@@ -103,13 +109,19 @@ fn first_page() -> Result<()> {
 fn build(toolchain: &str) -> Result<()> {
     let root_dir = path_var("CARGO_MANIFEST_DIR")?.join("../overflow-ebpf");
     let root_dir = root_dir.canonicalize()?;
-    let package = Package {
-        name: "overflow-ebpf",
-        root_dir: root_dir.to_str().context("the path of the workspace is not UTF-8")?,
-        ..Package::default()
-    };
-    build_ebpf([package], Toolchain::Custom(toolchain))?;
-    strip(&path_var("OUT_DIR")?.join("overflow"))
+    let root_dir = root_dir.to_str().context("the path of the workspace is not UTF-8")?;
+    let out = path_var("OUT_DIR")?;
+    for (name, features) in OBJECTS {
+        let package =
+            Package { name: "overflow-ebpf", root_dir, no_default_features: true, features };
+        build_ebpf([package], Toolchain::Custom(toolchain))?;
+        let built = out.join("overflow");
+        strip(&built)?;
+        let object = out.join(name);
+        fs::rename(&built, &object)
+            .with_context(|| format!("cannot move the eBPF object to {}", object.display()))?;
+    }
+    Ok(())
 }
 
 /// Takes out of the object what nobody reads at run time, five sixths of it: DWARF, and the line

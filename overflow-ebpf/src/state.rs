@@ -2,6 +2,7 @@
 //! its exit.
 
 use aya_ebpf::{EbpfContext, btf_maps::PerCpuArray, macros::btf_map};
+#[cfg(feature = "ring")]
 use aya_log_ebpf::debug;
 use overflow_common::{
     Kind, Loss, Path, Queue, RawEvent, Rung,
@@ -366,6 +367,7 @@ impl PathState {
 /// Says in the debug log what has become of the segment at hook `what`. Without `--debug` the level
 /// is a constant 0 and the verifier removes it all. Numbers from the state only: the log would do
 /// arithmetic on the hook's own pointers, which verifiers refuse.
+#[cfg(feature = "ring")]
 #[inline(always)]
 pub fn log(ctx: &impl EbpfContext, what: &str) {
     if let Some(state) = PathState::get() {
@@ -374,6 +376,11 @@ pub fn log(ctx: &impl EbpfContext, what: &str) {
         debug!(ctx, "{}: client port {}, netns {}, path {:x}", what, port, netns, path);
     }
 }
+
+/// Nothing: the log leaves by a ring of its own.
+#[cfg(not(feature = "ring"))]
+#[inline(always)]
+pub fn log(_ctx: &impl EbpfContext, _what: &str) {}
 
 /// This CPU's state if it is inside a decision of `kind`. An exit without its entry is normal: the
 /// entry was filtered out, or the tracer attached in between.

@@ -22,7 +22,7 @@ use crate::{
 pub struct Batch {
     /// The kernel, as in `cargo xtask run --vm`.
     pub kernel: String,
-    /// Commands; each begins with the program.
+    /// Commands; each begins with the program, or, as for a shell, with its environment.
     pub jobs: Vec<Vec<String>>,
 }
 
@@ -78,8 +78,7 @@ fn one(vm: &Vm, jobs: &[Vec<String>], each: &dyn Fn(usize, &JobOutput)) -> Ran {
     if !jobs.is_empty() {
         progress::note(&format!("booting {}", vm.image().release));
     }
-    let jobs: Vec<_> =
-        jobs.iter().map(|argv| Job { argv: argv.clone(), ..Job::default() }).collect();
+    let jobs: Vec<_> = jobs.iter().map(|words| job(words)).collect();
     let mut outputs: Vec<Result<JobOutput>> = Vec::with_capacity(jobs.len());
     let mut before = Instant::now();
     // A machine that dies takes one job with it, not the rest; one that cannot even begin a job
@@ -104,11 +103,40 @@ fn one(vm: &Vm, jobs: &[Vec<String>], each: &dyn Fn(usize, &JobOutput)) -> Ran {
     Ran { version, outputs }
 }
 
+/// `NAME=VALUE` words, if any, then the program and its arguments.
+fn job(words: &[String]) -> Job {
+    let variable = |word: &&String| word.contains('=') && !word.starts_with('-');
+    let env: Vec<_> = words.iter().take_while(variable).collect();
+    Job {
+        argv: words[env.len()..].to_vec(),
+        env: env
+            .into_iter()
+            .filter_map(|word| word.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        ..Job::default()
+    }
+}
+
 /// Ten lines for a long list, one for each job of a short one.
 fn report_progress(version: &str, done: usize, all: usize, before: &mut Instant) {
     if done.is_multiple_of(all.div_ceil(10)) || done == all {
         let took = progress::seconds(before.elapsed());
         progress::note(&format!("kernel {version}: {done} of {all} done, {took}"));
         *before = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_begins_with_its_environment() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let job = job(&words("A=1 B=x,y overflow lab --set C=2"));
+        assert_eq!(job.argv, words("overflow lab --set C=2"));
+        let env = [("A", "1"), ("B", "x,y")].map(|(name, value)| (name.into(), value.into()));
+        assert_eq!(job.env, env);
     }
 }

@@ -1,4 +1,10 @@
-//! CLOCK_MONOTONIC, the one clock every record is in, and how far the time of day is from it.
+//! CLOCK_MONOTONIC, the one clock every record is in, and how far the time of day and the timer
+//! wheel are from it.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -21,6 +27,28 @@ pub fn wall_offset_ns() -> i64 {
         .map_or(0, |(_, offset)| offset)
 }
 
+/// A time of CLOCK_MONOTONIC, nanoseconds, at which `jiffies` was a multiple of 4096, to a jiffy or
+/// two of 4 ms (`CONFIG_HZ=250`): where every bucket of the timer wheel's first levels begins.
+/// `None` where /proc/timer_list cannot be read, as by anybody but root.
+pub fn jiffies_ns() -> Option<i64> {
+    jiffies_of(BufReader::new(File::open("/proc/timer_list").ok()?))
+}
+
+/// The two of `timer_list_show_tickdevices_header` and `print_cpu` of kernel/time/timer_list.c: one
+/// processor's timers are between them.
+fn jiffies_of(list: impl BufRead) -> Option<i64> {
+    let mut now: Option<i64> = None;
+    for line in list.lines().map_while(Result::ok) {
+        if let Some(rest) = line.strip_prefix("now at ") {
+            now = rest.strip_suffix(" nsecs").and_then(|ns| ns.parse().ok());
+        } else if let Some(jiffies) = line.strip_prefix("jiffies: ") {
+            let jiffies: u64 = jiffies.trim().parse().ok()?;
+            return Some(now? - i64::try_from(jiffies % 4096).ok()? * 4_000_000);
+        }
+    }
+    None
+}
+
 fn nanos(t: Timespec) -> i64 {
     t.tv_sec * 1_000_000_000 + t.tv_nsec
 }
@@ -28,6 +56,16 @@ fn nanos(t: Timespec) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn jiffies_are_found_among_the_timers() {
+        let list = "Timer List Version: v0.10\nnow at 40954021762345 nsecs\n\ncpu: 0\n  \
+                    .last_jiffies   : 4305427681\njiffies: 4305434003\n\ncpu: 1\njiffies: 1\n";
+        let jiffies = 4_305_434_003 % 4096 * 4_000_000;
+        assert_eq!(jiffies_of(list.as_bytes()), Some(40_954_021_762_345 - jiffies));
+        assert_eq!(jiffies_of("now at x nsecs\njiffies: 5\n".as_bytes()), None);
+        assert_eq!(jiffies_of("".as_bytes()), None);
+    }
 
     #[test]
     fn the_offset_turns_one_clock_into_the_other() {

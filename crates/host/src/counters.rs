@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use crate::ReadError;
+use crate::{ReadError, own_thread};
 
 /// Names to values.
 pub type Counters = BTreeMap<String, u64>;
@@ -21,20 +21,20 @@ pub enum Group {
 const NOT_COUNTERS: [&str; 5] = ["RtoAlgorithm", "RtoMin", "RtoMax", "MaxConn", "CurrEstab"];
 
 impl Group {
-    /// Its name at the beginning of both lines, and its file.
+    /// Its name at the beginning of both lines, and the file of the thread that has them.
     const fn place(self) -> (&'static str, &'static str) {
-        // /proc/net is a link to /proc/self/net: the main thread's namespace, not this one's.
         match self {
-            Self::TcpExt => ("TcpExt", "/proc/thread-self/net/netstat"),
-            Self::Tcp => ("Tcp", "/proc/thread-self/net/snmp"),
+            Self::TcpExt => ("TcpExt", "net/netstat"),
+            Self::Tcp => ("Tcp", "net/snmp"),
         }
     }
 
     /// Reads its counters.
     pub fn read(self) -> Result<Counters, ReadError> {
-        let (name, path) = self.place();
-        let text = fs::read_to_string(path).map_err(ReadError::io(path))?;
-        parse(&text, name).map_err(|why| ReadError::form(path, why))
+        let (name, file) = self.place();
+        let path = own_thread::file(file);
+        let text = fs::read_to_string(&path).map_err(ReadError::io(&path.to_string_lossy()))?;
+        parse(&text, name).map_err(|why| ReadError::form(file, why))
     }
 }
 

@@ -18,6 +18,7 @@ mod model_kernel;
 pub mod netns;
 pub mod own_status;
 mod owner;
+pub mod own_thread;
 pub mod files;
 pub mod recordings;
 pub mod sockets;

@@ -108,11 +108,13 @@ impl Looker {
         }
         let mut found = Readings::default();
         for (inum, place) in &self.places.by_inum {
-            if let Ok(Ok((values, segments))) = place.inside(audited) {
-                found.namespaces.insert(*inum, values);
-                found.segments.extend(segments.map(|n| (*inum, n)));
-                found.hidden.extend(place.hidden.then_some(*inum));
-            }
+            let Ok(Ok((values, segments))) = place.inside(audited) else {
+                found.unreadable.push(*inum);
+                continue;
+            };
+            found.namespaces.insert(*inum, values);
+            found.segments.extend(segments.map(|n| (*inum, n)));
+            found.hidden.extend(place.hidden.then_some(*inum));
         }
         Ok(found)
     }

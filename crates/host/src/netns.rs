@@ -15,12 +15,12 @@ use std::{
 use nix::sched::{CloneFlags, setns};
 use overflow_core::{listeners::Namespace, text::Untrusted};
 
-use crate::owner;
+use crate::{own_thread, owner};
 
 /// Where `ip netns` and container runtimes mount namespaces under a name.
 const NAMED: &[&str] = &["/run/netns", "/run/docker/netns"];
-/// The calling thread's own namespace; not `/proc/self`, which is the main thread's.
-pub const OWN: &str = "/proc/thread-self/ns/net";
+/// Where a thread's own namespace is, below its directory in procfs.
+const OF_THREAD: &str = "ns/net";
 
 /// A namespace and the file that stands for it.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct Namespaces {
 pub(crate) fn discover(wanted: &BTreeSet<u32>) -> io::Result<Namespaces> {
     let mut places = Namespaces::default();
     let own = own()?;
-    places.add(own, OWN.into(), None);
+    places.add(own, own_file(), None);
     for pid in owner::pids(Path::new("/proc"))? {
         let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
         match inum(&path) {
@@ -132,16 +132,22 @@ fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
     Ok(setns(namespace, CloneFlags::CLONE_NEWNET)?)
 }
 
+/// The file that stands for the calling thread's network namespace, while that thread lives.
+pub fn own_file() -> PathBuf {
+    own_thread::file(OF_THREAD)
+}
+
 /// The inode number of the calling thread's network namespace.
 pub fn own() -> io::Result<u32> {
-    inum(Path::new(OWN))
+    inum(&own_file())
 }
 
 /// The inode number of the namespace that `path` stands for. Namespaces are identified by their file
-/// system: an ordinary file with the same number is none.
+/// system: an ordinary file with the same number is none. Before v3.19 (e149ed2b805f) they are files of
+/// procfs itself, whose other files are not told apart.
 pub fn inum(path: &Path) -> io::Result<u32> {
     let file = fs::metadata(path)?;
-    let nsfs = fs::metadata(OWN)?.dev();
+    let nsfs = fs::metadata(own_file())?.dev();
     if file.dev() != nsfs {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not a namespace"));
     }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::own_thread;
+
 /// Whether `signal` is ignored, as `nohup` has SIGHUP ignored; unknown is no.
 pub fn ignored(signal: u32) -> bool {
     // Signals are counted from 1.
@@ -15,7 +17,7 @@ pub(crate) fn may_ptrace() -> bool {
 }
 
 fn status() -> String {
-    fs::read_to_string("/proc/thread-self/status").unwrap_or_default()
+    fs::read_to_string(own_thread::file("status")).unwrap_or_default()
 }
 
 /// A bit of a mask in hexadecimal.

@@ -128,12 +128,6 @@ pub enum LabError {
     /// A thread of the lab ended early; its own panic message says more.
     #[error("the lab's {0} thread ended before its work was done; its panic message says why")]
     ThreadEnded(&'static str),
-    /// A scenario was run without a tracer.
-    #[error(
-        "scenario {0} cannot be judged without a tracer: it is about paths that packets and \
-         counters do not distinguish; see `overflow doctor`"
-    )]
-    NoTracer(&'static str),
     /// The tracer failed; its own error says why.
     #[error(transparent)]
     Tracing(TracingError),

@@ -22,6 +22,7 @@ pub mod witness;
 pub use cell::{
     Cell, Progress,
     config::CellConfig,
+    global,
     observation::{ClientView, ListenerQueue, Observation, ServerSocket, Timeline},
     script::{Action, Script, Setup, Step},
 };
@@ -31,4 +32,5 @@ pub use ends::{
     two_hosts,
 };
 pub use error::LabError;
+pub use link::netem::add as delay_what_is_sent;
 pub use model_check::HostModel;

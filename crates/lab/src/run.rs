@@ -16,6 +16,7 @@ use tokio::{task::JoinSet, time::interval};
 
 use crate::{
     Cell, CellConfig, LabError, Observation, Progress,
+    cell::global::{Keeper, Settings},
     report::{CellReport, Host, Report},
     tracing::{Traced, Tracing, TracingError, begins_here, until_close},
 };
@@ -111,30 +112,37 @@ async fn side_by_side<T: Tracing>(
     let mut done: Vec<Option<Ran>> = configs.iter().map(|_| None).collect();
     let mut next: Vec<(usize, Cell)> = prepared.into_iter().enumerate().collect();
     let mut held = Vec::new();
+    // What it set is put back when it is dropped.
+    let mut keeper = None;
     for attempt in 1..=attempts {
-        let mut running = JoinSet::new();
-        for (i, cell) in next.drain(..) {
-            held.push(cell.hold_netns()?);
-            running.spawn(one(i, cell, Arc::clone(watcher)));
-        }
         let mut again = Vec::new();
-        let mut tick = interval(TICK);
-        loop {
-            let joined = tokio::select! {
-                joined = running.join_next() => joined,
-                _ = tick.tick() => {
-                    watcher.tick();
-                    continue;
-                }
-            };
-            let Some(joined) = joined else { break };
-            let (i, ran) = joined.map_err(|_| LabError::ThreadEnded("cell"))?;
-            let mut ran = ran?;
-            ran.observation.attempts = attempt;
-            if !ran.observation.concurrent && attempt < attempts {
-                again.push(i);
+        for (settings, cells) in alike(next.drain(..)) {
+            if !settings.is_empty() {
+                set(&mut keeper, &settings)?;
             }
-            done[i] = Some(ran);
+            let mut running = JoinSet::new();
+            for (i, cell) in cells {
+                held.push(cell.hold_netns()?);
+                running.spawn(one(i, cell, Arc::clone(watcher)));
+            }
+            let mut tick = interval(TICK);
+            loop {
+                let joined = tokio::select! {
+                    joined = running.join_next() => joined,
+                    _ = tick.tick() => {
+                        watcher.tick();
+                        continue;
+                    }
+                };
+                let Some(joined) = joined else { break };
+                let (i, ran) = joined.map_err(|_| LabError::ThreadEnded("cell"))?;
+                let mut ran = ran?;
+                ran.observation.attempts = attempt;
+                if !ran.observation.concurrent && attempt < attempts {
+                    again.push(i);
+                }
+                done[i] = Some(ran);
+            }
         }
         for i in again {
             let cell = prepare(&configs[i])?;
@@ -148,6 +156,27 @@ async fn side_by_side<T: Tracing>(
         }
     }
     Ok((done.into_iter().flatten().collect(), held))
+}
+
+/// Cells by what must be set for the whole host, in the order of the first: only those that want the same
+/// can run side by side.
+fn alike(cells: impl Iterator<Item = (usize, Cell)>) -> Vec<(Settings, Vec<(usize, Cell)>)> {
+    let mut groups: Vec<(Settings, Vec<(usize, Cell)>)> = Vec::new();
+    for (i, cell) in cells {
+        match groups.iter_mut().find(|(settings, _)| settings == cell.global()) {
+            Some((_, group)) => group.push((i, cell)),
+            None => groups.push((cell.global().clone(), vec![(i, cell)])),
+        }
+    }
+    groups
+}
+
+/// Sets sysctls of the whole host, by a process that is started when it is first needed.
+fn set(keeper: &mut Option<Keeper>, settings: &Settings) -> Result<(), LabError> {
+    match keeper {
+        Some(keeper) => keeper.set(settings),
+        none => none.insert(Keeper::start()?).set(settings),
+    }
 }
 
 fn one(

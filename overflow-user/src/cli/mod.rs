@@ -85,6 +85,9 @@ enum Command {
     Attribution(attribution::AttributionArgs),
     #[command(name = exporting::COMMAND, hide = true)]
     Export(export::ExportArgs),
+    /// Sets sysctls of the whole host for the lab, and puts them back when it is gone
+    #[command(name = overflow_lab::global::COMMAND, hide = true)]
+    KeepSysctls,
 }
 
 impl Cli {
@@ -136,6 +139,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Attribution(args) => attribution::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::KeepSysctls => keep_sysctls(),
     };
     match result {
         Ok(code) => code,
@@ -148,6 +152,11 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+fn keep_sysctls() -> anyhow::Result<ExitCode> {
+    overflow_lab::global::keep()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Nobody who mistypes an option means to give confinement up: that is suggested to nobody.

@@ -100,7 +100,8 @@ struct Served {
 
 async fn serve(args: &ServerArgs) -> Result<Served> {
     let address = SocketAddr::new(args.bind, args.port);
-    let netns = netns::own().with_context(|| format!("reading {} failed", netns::OWN))?;
+    let netns =
+        netns::own().with_context(|| format!("reading {} failed", netns::own_file().display()))?;
     let config = TraceConfig {
         ports: vec![args.port],
         netns: vec![netns],

@@ -129,9 +129,10 @@ const SENDER: &[c_long] =
 const FCNTL: [i32; 5] =
     [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL, libc::F_DUPFD_CLOEXEC];
 /// Commands of bpf(2) for maps and programs that are open, `enum bpf_cmd` of include/uapi/linux/bpf.h:
-/// `BPF_MAP_LOOKUP_ELEM`, `BPF_MAP_UPDATE_ELEM`, `BPF_MAP_DELETE_ELEM`, `BPF_MAP_GET_NEXT_KEY`, and
-/// `BPF_PROG_TEST_RUN`, by which each CPU's counters are surveyed.
-const MAP_COMMANDS: [u64; 5] = [1, 2, 3, 4, 10];
+/// `BPF_MAP_LOOKUP_ELEM`, `BPF_MAP_UPDATE_ELEM`, `BPF_MAP_DELETE_ELEM`, `BPF_MAP_GET_NEXT_KEY`,
+/// `BPF_PROG_TEST_RUN`, by which each CPU's counters are surveyed, and `BPF_MAP_LOOKUP_AND_DELETE_ELEM`,
+/// by which a queue is read.
+const MAP_COMMANDS: [u64; 6] = [1, 2, 3, 4, 10, 21];
 /// Requests of ioctl(2): `TCGETS` and `TIOCGWINSZ` of include/uapi/asm-generic/ioctls.h, which ask
 /// a terminal, and `PERF_EVENT_IOC_DISABLE` of include/uapi/linux/perf_event.h, which detaches a
 /// kprobe.

@@ -9,8 +9,9 @@ use aya::{
 use overflow_common::Rung;
 
 use super::{
-    error::{NO_FUNCTION, kprobe_refusal, refusal, trampoline_refusal},
-    ladder::{Attach, Hook, HookPointStatus, HookStatus, Scope, Step, ladder},
+    error::{NO_FUNCTION, ProbeError, kprobe_refusal, refusal, trampoline_refusal},
+    ladder::{Attach, Hook, HookPointStatus, HookStatus, Scope, Step, is_common, ladder},
+    withheld,
 };
 use overflow_core::hook_point::HookPoint;
 use overflow_host::kernel::{Kernel, VMLINUX_BTF};
@@ -46,9 +47,7 @@ impl<'a> Climber<'a> {
                 refused.push((step.rung, "another hook point needs the hooks below".to_owned()));
                 continue;
             }
-            // What one rung alone can show is traced by it whichever rung is asked for.
-            let sole = ladder.len() == 1;
-            if only.is_some_and(|rung| rung != step.rung && !sole) {
+            if only.is_some_and(|rung| rung != step.rung && !is_common(ladder)) {
                 refused.push((step.rung, "another rung was asked for".to_owned()));
                 continue;
             }
@@ -122,6 +121,9 @@ impl<'a> Climber<'a> {
     }
 
     fn attach(&mut self, hook: &Hook) -> Result<(), String> {
+        if let Some(why) = withheld::hook(hook.attach) {
+            return Err(why);
+        }
         // A kprobe goes by the kernel's symbols: pahole leaves static functions out of some kernels' BTF.
         let by_type = matches!(hook.attach, Attach::Fentry | Attach::Fexit);
         if by_type && self.kernel.btf.function(hook.target).is_none() {
@@ -161,5 +163,26 @@ impl<'a> Climber<'a> {
             Some(Program::BtfTracePoint(p)) => p.unload(),
             _ => Ok(()),
         };
+    }
+}
+
+/// A rung that was asked for is taken as a whole: where it has hooks for a hook point and they do not
+/// attach, what is traced would not be what was asked for.
+pub(super) fn refuse_half_a_rung(
+    all: &[HookPointStatus],
+    asked: Option<Rung>,
+) -> Result<(), ProbeError> {
+    let Some(asked) = asked else { return Ok(()) };
+    let missing = all.iter().filter(|status| status.rung.is_none());
+    let refusal = missing.flat_map(|status| {
+        status.refused.iter().map(move |(rung, why)| (status.hook_point, rung, why))
+    });
+    match refusal.into_iter().find(|(_, rung, _)| **rung == asked) {
+        Some((hook_point, rung, why)) => Err(ProbeError::RungRefused {
+            rung: *rung,
+            hook_point: hook_point.as_str(),
+            why: why.clone(),
+        }),
+        None => Ok(()),
     }
 }

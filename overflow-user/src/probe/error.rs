@@ -26,6 +26,12 @@ pub enum ProbeError {
          traced; give the right BTF with --btf FILE, or use overflow on another kernel"
     )]
     Unfit(String),
+    /// The kernel lacks what the programs cannot do without, and since when kernels have it.
+    #[error(
+        "this kernel has {0}: nothing can be traced here, but `overflow lab` infers verdicts without \
+         it"
+    )]
+    TooOld(&'static str),
     /// The object could not be loaded at all.
     #[error("cannot load the eBPF object")]
     Load(#[source] LoadError),
@@ -90,6 +96,9 @@ impl From<LoadError> for ProbeError {
             LoadError::Object(object) if denied(&object) => {
                 Self::Privilege(LoadError::Object(object))
             }
+            LoadError::Object(object) if is_read_only_data_refused(&object) => {
+                Self::TooOld("no read-only data for eBPF programs, which Linux has since 5.2")
+            }
             other => Self::Load(other),
         }
     }
@@ -106,6 +115,17 @@ fn denied(error: &(dyn Error + 'static)) -> bool {
             _ => None,
         };
     error.downcast_ref::<io::Error>().is_some_and(by) || held.or(error.source()).is_some_and(denied)
+}
+
+/// Whether the kernel knows no maps that programs cannot write to (`BPF_F_RDONLY_PROG`, 591fe9888d78),
+/// in which all constants are.
+fn is_read_only_data_refused(error: &EbpfError) -> bool {
+    match error {
+        EbpfError::MapError(MapError::CreateError { name, io_error }) => {
+            name.ends_with(".rodata") && io_error.raw_os_error() == Some(libc::EINVAL)
+        }
+        _ => false,
+    }
 }
 
 /// `ENOTSUPP`: the kernel's own, not a POSIX number.
@@ -220,6 +240,22 @@ mod tests {
             let error = ProbeError::from(LoadError::Object(error));
             assert!(matches!(error, ProbeError::Load(_)), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_kernel_without_read_only_data_is_too_old() {
+        let refused = |name: &str, errno| {
+            let io_error = io::Error::from_raw_os_error(errno);
+            let error = MapError::CreateError { name: name.to_owned(), io_error };
+            ProbeError::from(LoadError::Object(EbpfError::MapError(error))).to_string()
+        };
+        assert_eq!(
+            refused(".rodata", libc::EINVAL),
+            "this kernel has no read-only data for eBPF programs, which Linux has since 5.2: nothing \
+             can be traced here, but `overflow lab` infers verdicts without it"
+        );
+        assert_eq!(refused(".rodata", libc::ENOMEM), "cannot load the eBPF object");
+        assert_eq!(refused("EVENTS", libc::EINVAL), "cannot load the eBPF object");
     }
 
     fn refused(errno: i32) -> ProgramError {

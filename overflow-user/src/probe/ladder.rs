@@ -103,6 +103,12 @@ impl Hook {
     }
 }
 
+/// Whether a hook point is traced by its best step whichever rung is asked for: where a tracepoint shows
+/// all of it, there is nothing that a better rung would add.
+pub(super) fn is_common(ladder: &[Step]) -> bool {
+    ladder.first().is_some_and(|step| step.rung == Rung::Tracepoint)
+}
+
 /// The rungs a hook point can be traced by, best first; none if it is not in `scope`.
 pub(super) const fn ladder(hook_point: HookPoint, scope: Scope) -> &'static [Step] {
     match (hook_point, scope) {
@@ -143,16 +149,31 @@ const RESET: &[Step] = &[
     Step { rung: Rung::Kprobe, hooks: RESET_KPROBE, blind: "" },
     RESET_BY_TRACEPOINT,
 ];
-const SYN_ACK_RETRANSMIT: &[Step] = &[Step {
-    rung: Rung::Tracepoint,
-    hooks: &[tp("tp_tcp_retransmit_synack", "tcp_retransmit_synack")],
-    blind: "",
-}];
-const PEER_RESET: &[Step] = &[Step {
-    rung: Rung::Tracepoint,
-    hooks: &[tp("tp_tcp_receive_reset", "tcp_receive_reset")],
-    blind: "",
-}];
+/// The tracepoint is better than the function, for it is at the very place; but programs have its types
+/// only since v5.5 (ac4414b5ca47), where the kernel has BTF.
+const SYN_ACK_RETRANSMIT: &[Step] = &[
+    Step {
+        rung: Rung::Tracepoint,
+        hooks: &[tp("tp_tcp_retransmit_synack", "tcp_retransmit_synack")],
+        blind: "",
+    },
+    Step {
+        rung: Rung::Kprobe,
+        hooks: &[
+            kprobe("kprobe_tcp_rtx_synack", "tcp_rtx_synack"),
+            kretprobe("kretprobe_tcp_rtx_synack", "tcp_rtx_synack"),
+        ],
+        blind: "",
+    },
+];
+const PEER_RESET: &[Step] = &[
+    Step {
+        rung: Rung::Tracepoint,
+        hooks: &[tp("tp_tcp_receive_reset", "tcp_receive_reset")],
+        blind: "",
+    },
+    Step { rung: Rung::Kprobe, hooks: &[kprobe("kprobe_tcp_reset", "tcp_reset")], blind: "" },
+];
 const REQUEST_REMOVED: &[Step] = &[
     Step { rung: Rung::Fentry, hooks: REQUEST_FENTRY, blind: "" },
     Step { rung: Rung::Kprobe, hooks: REQUEST_KPROBE, blind: "" },
@@ -451,7 +472,8 @@ mod tests {
             assert!(!ladder(*hook_point, Scope::Everything).is_empty());
             for scope in [Scope::Everything, Scope::Counts, Scope::Overflows] {
                 let ladder = ladder(*hook_point, scope);
-                assert!(ladder.windows(2).all(|w| w[0].rung < w[1].rung), "{hook_point:?}");
+                let sorted = ladder.windows(2).all(|w| w[0].rung < w[1].rung);
+                assert!(sorted || is_common(ladder), "{hook_point:?}");
                 assert!(ladder.iter().all(|step| step.hooks.iter().any(|h| !h.optional)));
             }
         }

@@ -4,22 +4,22 @@ use std::{collections::BTreeSet, fs::File, net::IpAddr};
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData, MapError, RingBuf},
+    maps::{Array, HashMap, MapError},
 };
 use aya_log::EbpfLogger;
 use overflow_common::{CountersRead, LeftOutKey, Opener, Phase, Rung};
-use rustix::param::page_size;
 
 use super::{
-    climb::Climber,
+    climb::{Climber, refuse_half_a_rung},
     counts::Counts,
     error::{LoadError, ProbeError},
     existing,
     ladder::{HookPointStatus, Scope, ladder},
     loader,
-    ring::{Losses, RecordReader, infos, register, size},
     survey::Survey,
     targets,
+    transport::{Losses, RecordReader, Transport, infos, register},
+    withheld::Feature,
 };
 use overflow_core::{
     audit::Watched,
@@ -28,8 +28,9 @@ use overflow_core::{
 };
 use overflow_host::{in_initial_pid_namespace, kernel::Kernel};
 
-/// The eBPF object; empty if the build was told to do without it.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overflow"));
+/// The eBPF objects, by how records leave them; empty if the build was told to do without.
+static BY_RING: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overflow-ring"));
+static BY_QUEUE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overflow-queue"));
 
 /// What to trace, and how.
 #[derive(Clone, Debug)]
@@ -82,6 +83,7 @@ const LEFT_OUT: &str = "AUDIT";
 /// Attached programs. Dropping it detaches everything; so does the process's end, however it ends.
 pub struct Tracer {
     pub(super) ebpf: Ebpf,
+    transport: Transport,
     hook_points: Vec<HookPointStatus>,
     /// What the eBPF side counts, if it does.
     pub(super) counts: Option<Counts>,
@@ -96,7 +98,7 @@ pub struct Tracer {
 impl Tracer {
     /// Loads the object for this kernel and attaches every hook point by the best rung that works.
     pub fn attach(kernel: &Kernel, config: &TraceConfig) -> Result<Self, ProbeError> {
-        if OBJECT.is_empty() {
+        if BY_RING.is_empty() {
             return Err(ProbeError::NoObject);
         }
         // Without what only some hooks need, those are of no use.
@@ -104,6 +106,14 @@ impl Tracer {
             return Err(ProbeError::Unfit(field.clone()));
         }
         raise_memlock();
+        let transport = Transport::best().ok_or(ProbeError::TooOld(
+            "neither ring buffers for eBPF programs, which Linux has since 5.8, nor queues, which it \
+             has since 4.20",
+        ))?;
+        let object = match transport {
+            Transport::Ring => BY_RING,
+            Transport::Queue => BY_QUEUE,
+        };
         let scope = match (config.all, bare(config)) {
             (true, true) => Scope::Counts,
             (true, false) => Scope::Everything,
@@ -113,7 +123,8 @@ impl Tracer {
             HookPoint::ALL.iter().filter(|h| !ladder(**h, scope).is_empty()).copied().collect();
         // Without it kprobes still work: the fields then come from the file given with --btf.
         let hooks = in_scope.iter().flat_map(|h| ladder(*h, scope)).flat_map(|step| step.hooks);
-        let btf = kernel.own_btf().and_then(|own| targets::of(&own, hooks, existing::ITERATED));
+        let own = (!Feature::Btf.is_withheld()).then(|| kernel.own_btf()).flatten();
+        let btf = own.and_then(|own| targets::of(&own, hooks, existing::ITERATED));
         let mut loader = loader::new();
         for (name, constant) in &kernel.facts.constants {
             match constant {
@@ -140,7 +151,9 @@ impl Tracer {
         // aya-log's levels count down from error, 1: at 0 every log statement is dead code.
         let log_level = if config.debug { u8::MAX } else { 0 };
         loader.override_global("FILTER_FAMILY", &family, true);
-        loader.override_global("AYA_LOG_LEVEL", &log_level, true);
+        // The log leaves by a ring of its own.
+        let logs = transport == Transport::Ring;
+        loader.override_global("AYA_LOG_LEVEL", &log_level, logs);
         // The kernel clears at once whatever a map could hold.
         if !config.aggregate {
             for counting in
@@ -160,12 +173,13 @@ impl Tracer {
         if !config.excluded {
             loader.map_max_entries("EXCLUDED", 1);
         }
-        loader.map_max_entries("EVENTS", size(config.ring_bytes, page_size()));
-        let ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
+        loader.map_max_entries("EVENTS", transport.entries(config.ring_bytes));
+        let ebpf = loader.load(object).map_err(LoadError::Object)?;
 
         let counts = config.aggregate.then(Counts::default);
         let mut tracer = Self {
             ebpf,
+            transport,
             hook_points: Vec::new(),
             counts,
             watched: Watched { everything: config.all, ..Watched::default() },
@@ -339,14 +353,18 @@ impl Tracer {
 
     /// The reader of the records, whatever brings them here; can be called once.
     pub fn records(&mut self) -> Result<RecordReader, ProbeError> {
-        let ring = self.ebpf.take_map("EVENTS").ok_or(LoadError::RingTaken)?;
-        let ring: RingBuf<MapData> = ring.try_into().map_err(|e| LoadError::Map("EVENTS", e))?;
-        RecordReader::new(ring).map_err(ProbeError::Ring)
+        RecordReader::new(self.ebpf.take_map("EVENTS").ok_or(LoadError::RingTaken)?)
     }
 
     /// Passes on what the eBPF programs log, through `log`, until the runtime ends. Call it once,
     /// from inside a runtime, if the configuration asked for debug lines.
     pub fn forward_logs(&mut self) -> Result<(), ProbeError> {
+        if self.transport != Transport::Ring {
+            self.notes.push(
+                "the eBPF programs cannot log here: that takes ring buffers, Linux 5.8".to_owned(),
+            );
+            return Ok(());
+        }
         let logger = EbpfLogger::init(&mut self.ebpf).map_err(LoadError::Logs)?;
         let mut logger = register(logger).map_err(ProbeError::Ring)?;
         tokio::spawn(async move {
@@ -389,24 +407,6 @@ fn filtered(config: &TraceConfig) -> bool {
         || !config.addresses.is_empty()
         || config.family.is_some()
         || config.excluded
-}
-
-/// A rung that was asked for is taken as a whole: where it has hooks for a hook point and they do not
-/// attach, what is traced would not be what was asked for.
-fn refuse_half_a_rung(all: &[HookPointStatus], asked: Option<Rung>) -> Result<(), ProbeError> {
-    let Some(asked) = asked else { return Ok(()) };
-    let missing = all.iter().filter(|status| status.rung.is_none());
-    let refusal = missing.flat_map(|status| {
-        status.refused.iter().map(move |(rung, why)| (status.hook_point, rung, why))
-    });
-    match refusal.into_iter().find(|(_, rung, _)| **rung == asked) {
-        Some((hook_point, rung, why)) => Err(ProbeError::RungRefused {
-            rung: *rung,
-            hook_point: hook_point.as_str(),
-            why: why.clone(),
-        }),
-        None => Ok(()),
-    }
 }
 
 pub(super) fn map<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, LoadError>

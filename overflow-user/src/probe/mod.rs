@@ -8,11 +8,12 @@ mod existing;
 mod ladder;
 mod load;
 mod loader;
-mod ring;
 mod survey;
 mod targets;
+mod transport;
+mod withheld;
 
 pub use error::{LoadError, ProbeError};
 pub use ladder::{HookPointStatus, HookStatus, Scope};
 pub use load::{TraceConfig, Tracer};
-pub use ring::{Losses, RecordReader};
+pub use transport::{Losses, RecordReader};

@@ -150,6 +150,7 @@ impl Made {
             link_drops: 0,
             link,
             notes: Vec::new(),
+            global_sysctls: false,
             concurrent: true,
             attempts: 1,
             timeline: Timeline { burst: BURST, hold_end: HOLD_END, close: HOLD_END + 10 * MS },

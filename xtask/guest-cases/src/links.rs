@@ -62,6 +62,14 @@ impl Links {
         self.runtime.block_on(work).with_context(|| format!("cannot set {device} up"))
     }
 
+    /// Delays everything that a device sends.
+    pub fn delay(&self, device: &str, by: Duration) -> Result<()> {
+        let index = self.find(device)?.0;
+        let added =
+            self.runtime.block_on(overflow_lab::delay_what_is_sent(&self.handle, index, by));
+        added.with_context(|| format!("cannot delay what {device} sends"))
+    }
+
     /// A device's index and link-layer address.
     pub fn find(&self, device: &str) -> Result<(u32, Vec<u8>)> {
         let work = async {

@@ -10,8 +10,13 @@ pub struct WhatifJob {
     pub overflow: String,
     /// The rung that it records by, if not the best that attaches.
     pub rung: Option<String>,
-    /// Pairs that are played at the same time.
+    /// Pairs that are recorded at the same time.
     pub together: usize,
+    /// How long a segment is on its way between a client and its server, microseconds; 0 for none,
+    /// so that a client's handshake is over before the next one connects.
+    pub delay_us: u64,
+    /// Whether recordings are left in the working directory.
+    pub keep: bool,
     /// All of them.
     pub pairs: Vec<Pair>,
 }

@@ -113,3 +113,15 @@ pub fn bpf_status(command: libc::c_long, attributes: &mut [u64]) -> Result<libc:
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), size) };
     if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
 }
+
+/// Has a process run only when nobody else wants to (`SCHED_IDLE`): whoever else wakes up takes its
+/// place at once, which no nice value promises since EEVDF (6.6).
+pub fn idle_only(pid: u32) -> Result<()> {
+    // struct sched_param of the kernel; musl's own sched_setscheduler() does nothing but fail.
+    let priority: libc::c_int = 0;
+    let place = &raw const priority;
+    // SAFETY: the priority lives as long as the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, pid, libc::SCHED_IDLE, place) };
+    if result == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+}

@@ -13,6 +13,8 @@ use anyhow::{Context as _, Result, bail};
 use guest_cases::said::{self, Said};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::sys;
+
 /// How long the tool may take to attach, or to end.
 const LIMIT: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(10);
@@ -56,6 +58,17 @@ impl Tracer {
                 bail!("the tool does not trace after {LIMIT:?}: {}", self.last_words());
             }
             thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// From now on it, and the processes that it started, run when nobody else wants to.
+    pub fn yield_to_others(&self) -> Result<()> {
+        let mut yielding = vec![self.child.id()];
+        while let Some(pid) = yielding.pop() {
+            sys::idle_only(pid).context("cannot lower its priority")?;
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+            yielding.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
         }
         Ok(())
     }

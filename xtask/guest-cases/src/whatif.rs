@@ -36,6 +36,9 @@ const MOST_FILES: u64 = 20_000;
 const PORT: u16 = 10_000;
 /// Everything is ready by then.
 const READY: Duration = Duration::from_millis(500);
+/// From one load's beginning to the next one's: at the same time they would take each other's share
+/// of the processor, which no recording of one listener shows.
+const APART: Duration = Duration::from_secs(4);
 /// What happened at the end is recorded by then.
 const SETTLE: Duration = Duration::from_millis(300);
 const DATA: [u8; 100] = [b'x'; 100];
@@ -52,8 +55,12 @@ pub fn play(job: &WhatifJob) -> Result<Vec<Played>> {
 }
 
 fn together(job: &WhatifJob, pairs: &[Pair]) -> Result<Vec<Played>> {
-    let dir = PathBuf::from(if Path::new("/run").is_dir() { "/run" } else { "/tmp" });
-    let file = |name: &str| dir.join(format!("guest-whatif-{}-{name}.rec", std::process::id()));
+    let dir = if job.keep {
+        std::env::current_dir()?
+    } else {
+        PathBuf::from(if Path::new("/run").is_dir() { "/run" } else { "/tmp" })
+    };
+    let file = |name: &str| dir.join(format!("whatif-{}-{name}.rec", std::process::id()));
     let (first, second) = (file("a"), file("b"));
     let failed = run(job, pairs, &first, |pair| pair.recorded)?;
     let again = run(job, pairs, &second, |pair| pair.predicted)?;
@@ -80,7 +87,7 @@ fn together(job: &WhatifJob, pairs: &[Pair]) -> Result<Vec<Played>> {
         }
         played.push(one);
     }
-    if std::env::var_os("GUEST_CASES_KEEP").is_none() {
+    if !job.keep {
         for path in [first, second] {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
@@ -131,6 +138,8 @@ fn run(
     argv.extend(job.rung.iter().flat_map(|rung| ["--rung".to_owned(), rung.clone()]));
     let mut tracer = Tracer::start(&argv)?;
     tracer.wait_until_it_traces()?;
+    // The loads have one processor, and the server is to be as fast as without a tool that reads.
+    tracer.yield_to_others()?;
     let begin = Instant::now() + READY;
     let over = Arc::new(AtomicBool::new(false));
     let loads: Vec<_> = pairs
@@ -139,11 +148,14 @@ fn run(
         .map(|(number, pair)| {
             let (pair, setting, over) = (pair.clone(), setting(pair), Arc::clone(&over));
             let port = port(number)?;
-            anyhow::Ok(thread::spawn(move || load(&pair, setting, port, begin, &over)))
+            let begin = begin + APART * u32::try_from(number)?;
+            let delay = Duration::from_micros(job.delay_us);
+            anyhow::Ok(thread::spawn(move || load(&pair, setting, port, delay, begin, &over)))
         })
         .collect::<Result<_>>()?;
     let hold = pairs.iter().map(|pair| pair.hold_ms).max().unwrap_or(0);
-    sleep_until(begin + Duration::from_millis(hold) + SETTLE);
+    let last = begin + APART * u32::try_from(pairs.len().saturating_sub(1))?;
+    sleep_until(last + Duration::from_millis(hold) + SETTLE);
     // What is closed afterwards is nobody's fate.
     let stopped = tracer.stop();
     over.store(true, Ordering::Relaxed);
@@ -161,9 +173,20 @@ fn run(
 }
 
 /// A listener, its application and its clients, in a namespace of their own, until `over`.
-fn load(pair: &Pair, setting: Setting, port: u16, begin: Instant, over: &AtomicBool) -> Result<()> {
+fn load(
+    pair: &Pair,
+    setting: Setting,
+    port: u16,
+    delay: Duration,
+    begin: Instant,
+    over: &AtomicBool,
+) -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
-    Links::here()?.up("lo", &[])?;
+    let links = Links::here()?;
+    links.up("lo", &[])?;
+    if !delay.is_zero() {
+        links.delay("lo", delay)?;
+    }
     for (name, value) in [
         ("core/somaxconn", 65_535),
         ("ipv4/tcp_max_syn_backlog", 4096),

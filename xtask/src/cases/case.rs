@@ -110,6 +110,8 @@ pub enum Count {
     UpTo(u64),
     /// As often as this counter of the actor's namespace rose, which it must.
     AsRose(&'static str, &'static str),
+    /// The same, and it may not rise: some kernels do it and others do not.
+    IfRose(&'static str, &'static str),
 }
 
 /// `count` times this verdict, of this listener.
@@ -129,6 +131,15 @@ pub const fn as_rose(
     of: &'static str,
 ) -> Told {
     Told { id, count: Count::AsRose(actor, counter), of, clients: None }
+}
+
+/// The same, where not every kernel does it.
+pub const fn if_rose(
+    id: &'static str,
+    (actor, counter): (&'static str, &'static str),
+    of: &'static str,
+) -> Told {
+    Told { id, count: Count::IfRose(actor, counter), of, clients: None }
 }
 
 impl Told {

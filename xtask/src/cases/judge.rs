@@ -60,6 +60,10 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, reasons: bool, report: &Report
         .map(|told| match told.count {
             Count::Exactly(count) => (told, count..=count),
             Count::UpTo(count) => (told, 0..=count),
+            Count::IfRose(actor, counter) => {
+                let rose = counted(actor, counter);
+                (told, rose..=rose)
+            }
             Count::AsRose(actor, counter) => {
                 let rose = counted(actor, counter);
                 if rose == 0 {
@@ -203,7 +207,7 @@ fn own_sums(case: &Case, report: &Report) -> Vec<String> {
             };
             let count = |told: &Told| match told.count {
                 Count::Exactly(count) | Count::UpTo(count) => count,
-                Count::AsRose(_, counter) => rise(counter),
+                Count::AsRose(_, counter) | Count::IfRose(_, counter) => rise(counter),
             };
             let told: u64 = case.told.iter().filter(of).filter(counts).map(count).sum();
             let unseen = case.unseen.iter().filter(|(who, of, _)| {

@@ -37,7 +37,11 @@ const DIFFERENCES: &[(&str, &str)] = &[
 ];
 
 /// Parts of the reasons for which a scenario may be unavailable.
-const UNAVAILABLE: &[&str] = &["does not exist in a network namespace", "no hook in use shows"];
+const UNAVAILABLE: &[&str] = &[
+    "does not exist in a network namespace",
+    "no hook in use shows",
+    "nothing traces the kernel, and it is about paths that",
+];
 
 /// The hooks that every rung has in common.
 pub const ALWAYS_TRACEPOINTS: &[&str] =
@@ -58,6 +62,14 @@ pub fn rung(rung: Rung) -> &'static str {
     match rung {
         Rung::Fentry => "Sees every branch.",
         Rung::Kprobe => "Sees every branch, at a higher price for each call.",
+        Rung::Old => {
+            "kprobe as on 5.4, with what 5.5 to 5.8 brought withheld: records leave by a queue instead \
+             of a ring buffer, and two functions stand in for two BTF tracepoints."
+        }
+        Rung::Untraced => {
+            "Nothing traces: verdicts are inferred from packets, counters and sockets, or it is said \
+             that they cannot be. A scenario holds if none that was inferred is wrong."
+        }
         Rung::Tracepoint => {
             "Sees no branch but what happens around it. No tracepoint tells of `accept()` or of a \
              request's end, so `later.accepted_by_app`, `later.request_expired` and \

@@ -48,11 +48,13 @@ const FOREIGN: [(&str, Place); 2] = [
 
 /// Each rung and each family, and two rungs on the same family to be compared. The seed experiment
 /// is run nowhere else.
-const QUICK: [Place; 4] = [
+const QUICK: [Place; 6] = [
     Place { rung: Rung::Fentry, family: Family::Ipv4 },
     Place { rung: Rung::Kprobe, family: Family::Ipv4 },
     Place { rung: Rung::Kprobe, family: Family::Ipv6 },
     Place { rung: Rung::Tracepoint, family: Family::Mapped },
+    Place { rung: Rung::Old, family: Family::Ipv4 },
+    Place { rung: Rung::Untraced, family: Family::Ipv4 },
 ];
 
 /// The tracer's records of a run: what is compared between rungs.
@@ -100,6 +102,10 @@ pub enum Rung {
     Kprobe,
     /// BTF tracepoints.
     Tracepoint,
+    /// kprobe/kretprobe without anything that 5.8 brought, as on 5.4.
+    Old,
+    /// Not at all: verdicts are inferred.
+    Untraced,
 }
 
 /// Which IP clients and listener speak.
@@ -115,12 +121,33 @@ pub enum Family {
 }
 
 impl Rung {
-    /// As in `--rung`.
+    /// As on the command line and in documents.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
             Self::Kprobe => "kprobe",
             Self::Tracepoint => "tracepoint",
+            Self::Old => "old",
+            Self::Untraced => "untraced",
+        }
+    }
+
+    /// What is withheld from the probe, and the lab's options.
+    fn command(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Fentry => ("", "--rung fentry"),
+            Self::Kprobe => ("", "--rung kprobe"),
+            Self::Tracepoint => ("", "--rung tracepoint"),
+            Self::Old => ("OVERFLOW_WITHHOLD=ring,tp_btf,fentry ", "--rung kprobe"),
+            Self::Untraced => ("", "--untraced"),
+        }
+    }
+
+    /// Whether what it saw is compared with what another rung saw, record by record.
+    fn is_compared(self) -> bool {
+        match self {
+            Self::Fentry | Self::Kprobe => true,
+            Self::Tracepoint | Self::Old | Self::Untraced => false,
         }
     }
 }
@@ -289,12 +316,15 @@ impl Plan {
         for &place in places {
             let (rung, family) = (place.rung.name(), place.family.name());
             let mut add = |what: &str, kind, rest: String| {
-                let record = match place.rung {
-                    Rung::Tracepoint => String::new(),
-                    Rung::Fentry | Rung::Kprobe => format!(" --record {RECORDING}"),
+                let record = if place.rung.is_compared() {
+                    format!(" --record {RECORDING}")
+                } else {
+                    String::new()
                 };
+                let (withheld, options) = place.rung.command();
                 let line = format!(
-                    "overflow lab --output json --rung {rung} --family {family} {rest}{record}"
+                    "{withheld}overflow lab --output json {options} --family {family} \
+                     {rest}{record}"
                 );
                 runs.push(Run {
                     name: format!("{rung}-{family}-{what}"),
@@ -329,7 +359,7 @@ fn take(runs: &[Run], kept: Vec<Option<JobOutput>>, ran: Ran, table: &mut Table)
         };
         let place = run.place;
         let taken = output.and_then(|output| {
-            if place.rung != Rung::Tracepoint {
+            if place.rung.is_compared() {
                 let recording = output.files.iter().find(|(name, _)| name == RECORDING);
                 let recording = &recording.context("it left no recording")?.1;
                 ensure!(!recording.is_empty(), "its recording is empty");

@@ -21,7 +21,7 @@ const UNSAFE: &[&str] = &[
     "overflow-ebpf/src/",
     "overflow-user/src/confine/attribution/keeper.rs",
     "overflow-user/src/pages.rs",
-    "overflow-user/src/probe/ring.rs",
+    "overflow-user/src/probe/transport.rs",
     "xtask/guest-bench/src/bpf.rs",
     "xtask/guest-bench/src/net.rs",
     "xtask/guest-cases/src/sys.rs",

@@ -78,7 +78,7 @@ impl Judged {
         let at_pace = asked.at_pace.as_ref()?;
         let bounds =
             [Some(at_pace), asked.otherwise.as_ref(), asked.as_seen.as_ref(), asked.early.as_ref()];
-        let bounds: Vec<_> = bounds.into_iter().flatten().collect();
+        let bounds: Vec<_> = bounds.into_iter().flatten().chain(&asked.shaken).collect();
         let beyond = FIGURES.map(|figure| {
             let values = || bounds.iter().map(|clients| figure(clients));
             let (least, most) = (values().min().unwrap_or(0), values().max().unwrap_or(0));
@@ -101,12 +101,17 @@ impl Judged {
 
     /// Whether the prediction is right.
     pub fn near(&self) -> bool {
-        self.failed.is_none() && self.part(self.off) <= NEAR
+        self.failed.is_none() && self.is_near(self.off)
     }
 
     /// Whether what happened is within what was stated, as near.
     pub fn within(&self) -> bool {
-        self.failed.is_none() && self.part(self.beyond) <= NEAR
+        self.failed.is_none() && self.is_near(self.beyond)
+    }
+
+    /// Whether so many clients are near: of few, one is more than any part of them.
+    pub fn is_near(&self, off: u64) -> bool {
+        off <= 1 || self.part(off) <= NEAR
     }
 
     /// Whether anybody was hurt at either setting.

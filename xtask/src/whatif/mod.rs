@@ -7,6 +7,7 @@ mod lot;
 
 use std::{
     fs,
+    path::PathBuf,
     process::{Command, ExitCode},
     time::Duration,
 };
@@ -33,6 +34,9 @@ const NATIVE: &str = "native";
 /// Loads at the same time: in a machine whose clock waits for them, and here.
 const TOGETHER: usize = 8;
 const TOGETHER_HERE: usize = 4;
+/// How long a segment is on its way in a machine of which netem is part, microseconds: longer than it
+/// takes to make all of a burst's `connect()` calls, whose time the server lacks.
+const DELAY_US: u64 = 5_000;
 /// How long one job may take.
 const LIMIT: Duration = Duration::from_mins(15);
 
@@ -57,6 +61,9 @@ pub struct WhatifArgs {
     /// Only these pairs of those that are drawn, by number
     #[arg(long, value_name = "N", value_delimiter = ',')]
     only: Vec<usize>,
+    /// Leave the recordings in target/whatif/, those of VMs
+    #[arg(long)]
+    keep: bool,
     /// Write docs/whatif.md and docs/whatif.json
     #[arg(long)]
     write: bool,
@@ -94,12 +101,16 @@ fn jobs(
     overflow: &str,
     rung: Option<&str>,
     together: usize,
+    delay_us: u64,
+    keep: bool,
 ) -> Result<Vec<Vec<String>>> {
     let job = |pairs: &[Pair]| {
         let job = WhatifJob {
             overflow: overflow.to_owned(),
             rung: rung.map(str::to_owned),
             together,
+            delay_us,
+            keep,
             pairs: pairs.to_vec(),
         };
         Ok(vec!["guest-cases".to_owned(), "whatif".to_owned(), serde_json::to_string(&job)?])
@@ -130,7 +141,7 @@ fn in_vms(args: &WhatifArgs, pairs: &[Pair]) -> Result<Vec<Ran>> {
     if args.kernels.is_empty() {
         return Ok(Vec::new());
     }
-    let jobs = jobs(pairs, "/bin/overflow", Some(args.rung.name()), TOGETHER)?;
+    let jobs = jobs(pairs, "/bin/overflow", Some(args.rung.name()), TOGETHER, DELAY_US, args.keep)?;
     let batch = |kernel: &String| Batch { kernel: kernel.clone(), jobs: jobs.clone() };
     let batches: Vec<_> = args.kernels.iter().map(batch).collect();
     let options = Options {
@@ -149,6 +160,13 @@ fn in_vms(args: &WhatifArgs, pairs: &[Pair]) -> Result<Vec<Ran>> {
         .zip(ran)
         .map(|(kernel, ran)| {
             let ran = ran.with_context(|| format!("kernel {kernel}"))?;
+            for (number, output) in ran.outputs.iter().enumerate() {
+                for (name, bytes) in output.iter().flat_map(|output| &output.files) {
+                    let path = kept()?.join(format!("{}-{number}-{name}", ran.version));
+                    fs::write(&path, bytes)
+                        .with_context(|| format!("cannot write {}", path.display()))?;
+                }
+            }
             Ok(Ran {
                 kernel: ran.version,
                 rung: args.rung.name().to_owned(),
@@ -166,7 +184,7 @@ fn natively(args: &WhatifArgs, pairs: &[Pair]) -> Result<Ran> {
     let program = artifacts::guest_cases(Arch::HOST)?;
     let rung = Rung::Tracepoint.name();
     let mut outputs = Vec::new();
-    let jobs = jobs(pairs, overflow, Some(rung), TOGETHER_HERE)?;
+    let jobs = jobs(pairs, overflow, Some(rung), TOGETHER_HERE, 0, false)?;
     for (number, argv) in jobs.iter().enumerate() {
         let out = exec::capture_within(Command::new(&program).args(&argv[1..]), LIMIT);
         progress::note(&format!("native: {} of {} done", number + 1, jobs.len()));
@@ -190,11 +208,16 @@ fn series(release: &str) -> &str {
     &release[..end]
 }
 
-/// Keeps everything, to be looked at: target/whatif/.
-fn keep(ran: &Ran) -> Result<()> {
+/// The folder for what is to be looked at.
+fn kept() -> Result<PathBuf> {
     let dir = workspace::target().join("whatif");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let path = dir.join(format!("{}-{}.json", ran.kernel.replace(' ', "-"), ran.rung));
+    Ok(dir)
+}
+
+/// Keeps everything.
+fn keep(ran: &Ran) -> Result<()> {
+    let path = kept()?.join(format!("{}-{}.json", ran.kernel.replace(' ', "-"), ran.rung));
     fs::write(&path, serde_json::to_string_pretty(ran)?)
         .with_context(|| format!("cannot write {}", path.display()))
 }

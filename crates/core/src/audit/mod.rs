@@ -21,7 +21,7 @@ mod rise;
 mod tests;
 mod told;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use overflow_common::LeftOut;
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,10 @@ pub struct Auditor {
     rungs: BTreeMap<HookPoint, Option<overflow_common::Rung>>,
     only: Vec<u32>,
     accounts: BTreeMap<u32, Account>,
+    /// Whether counters were read before the hooks were at work, and of whom they could not be read:
+    /// what is first read of others later was made meanwhile.
+    began: bool,
+    unreadable: BTreeSet<u32>,
     /// What the kernel counts of SYNs and third ACKs, if it does.
     counts: Option<Counts>,
 }
@@ -178,7 +182,9 @@ impl Auditor {
         };
         for (netns, values) in look.seen.namespaces.iter().filter(|(netns, _)| meant(netns)) {
             let account = self.accounts.entry(*netns).or_default();
-            let late = account.rise.is_none() && look.seen.hidden.contains(netns);
+            let old =
+                !self.began || self.unreadable.contains(netns) || look.seen.hidden.contains(netns);
+            let late = account.rise.is_none() && old;
             if late && !matches!(look.cut, Cut::Arming | Cut::Armed) {
                 // What it counted, and what was told of it, before it was seen: nobody can compare.
                 *account = Account {
@@ -192,6 +198,8 @@ impl Auditor {
                 rise.take(look.cut, values, segments);
             }
         }
+        self.began |= matches!(look.cut, Cut::Arming | Cut::Armed);
+        self.unreadable.extend(&look.seen.unreadable);
         self.take_kernel_side(look);
         if matches!(look.cut, Cut::Running | Cut::Disarmed) {
             self.compare(look, losses);
@@ -241,10 +249,6 @@ impl Auditor {
         let meant = |netns: &u32| only.is_empty() || only.contains(netns);
         for (netns, account) in accounts.iter_mut().filter(|(netns, _)| meant(netns)) {
             let gone = !look.seen.namespaces.contains_key(netns);
-            // Until the end the last audit of one that is gone stays.
-            if gone && !last {
-                continue;
-            }
             let mut balances: Vec<Balance> = Vec::new();
             let mut owed = 0;
             for counter in Counter::AUDITED.iter().copied() {

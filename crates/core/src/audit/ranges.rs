@@ -22,6 +22,10 @@ pub struct Readings {
     /// Those that only a look at all threads found: they may be older than the trace.
     #[serde(default)]
     pub hidden: Vec<u32>,
+    /// Those that are there and could not be entered or read: what they counted before they can be is
+    /// not known.
+    #[serde(default)]
+    pub unreadable: Vec<u32>,
 }
 
 /// At least and at most.

@@ -52,6 +52,7 @@ struct Case {
     read: Vec<Read>,
     pending: Option<Vec<Read>>,
     losses: Vec<(Loss, u64)>,
+    unreadable: Vec<u32>,
 }
 
 impl Case {
@@ -65,6 +66,7 @@ impl Case {
             read: Vec::new(),
             pending: Some(Vec::new()),
             losses: Vec::new(),
+            unreadable: Vec::new(),
         };
         case.look(Cut::Arming, &[(NETNS, values(&[]))]);
         case.look(Cut::Armed, &[(NETNS, values(&[]))]);
@@ -80,7 +82,7 @@ impl Case {
     fn look(&mut self, cut: Cut, namespaces: &[(u32, Values)]) {
         let seen = Readings {
             namespaces: namespaces.iter().cloned().collect(),
-            hidden: vec![],
+            unreadable: self.unreadable.clone(),
             ..Readings::default()
         };
         let look = Look {
@@ -382,6 +384,7 @@ fn a_namespace_that_was_hidden_is_audited_from_where_it_was_found() {
         seen: Readings {
             namespaces: BTreeMap::from([(9, values(&[(ListenOverflows, rose)]))]),
             hidden: vec![9],
+            unreadable: vec![],
             ..Readings::default()
         },
         left_out: Vec::new(),
@@ -419,6 +422,7 @@ fn a_look_is_written_and_read_alike() {
         seen: Readings {
             namespaces: BTreeMap::from([(7, values(&[(FastOpenListenOverflow, 1)]))]),
             hidden: vec![7],
+            unreadable: vec![],
             ..Readings::default()
         },
         left_out: vec![(7, 1, 2)],

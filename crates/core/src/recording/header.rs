@@ -15,6 +15,10 @@ pub struct Header {
     pub distro: String,
     /// CLOCK_REALTIME minus CLOCK_MONOTONIC when the recording began, nanoseconds.
     pub wall_offset_ns: i64,
+    /// A CLOCK_MONOTONIC time, nanoseconds, at which `jiffies` was a multiple of 4096: timers expire in
+    /// buckets that are counted from there.
+    #[serde(default)]
+    pub jiffies_ns: Option<i64>,
     /// Local time minus UTC then, seconds.
     pub utc_offset_s: i32,
     /// `enum skb_drop_reason` by value.
@@ -32,7 +36,7 @@ pub struct Header {
 impl Header {
     /// The same for showing: a recording can come from anybody, and so can every text in it.
     pub(super) fn escaped(self) -> Self {
-        let Self { tool, kernel, distro, wall_offset_ns, utc_offset_s, .. } = self;
+        let Self { tool, kernel, distro, wall_offset_ns, jiffies_ns, utc_offset_s, .. } = self;
         let text = |text: String| Untrusted::new(&text).to_string();
         let reasons = |all: Vec<(u32, String)>| {
             all.into_iter().map(|(number, name)| (number, text(name))).collect()
@@ -42,6 +46,7 @@ impl Header {
             kernel: text(kernel),
             distro: text(distro),
             wall_offset_ns,
+            jiffies_ns,
             utc_offset_s,
             drop_reasons: reasons(self.drop_reasons),
             reset_reasons: reasons(self.reset_reasons),

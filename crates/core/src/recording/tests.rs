@@ -25,6 +25,7 @@ fn look() -> Look {
     let seen = Readings {
         namespaces: [(7, [(Counter::ListenDrops, 41)].into_iter().collect())].into(),
         hidden: Vec::new(),
+        unreadable: vec![3],
         ..Readings::default()
     };
     Look {

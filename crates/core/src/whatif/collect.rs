@@ -67,6 +67,7 @@ pub struct Collector {
     with_data: HashSet<ConnKey>,
     accept_traced: bool,
     kernel: String,
+    jiffies_ns: Option<i64>,
     healthy: bool,
     clients: usize,
     begun_before: u64,
@@ -113,6 +114,7 @@ impl Collector {
             with_data: HashSet::new(),
             accept_traced: header.rungs.iter().any(|(m, rung)| m == accept && !rung.is_empty()),
             kernel: header.kernel.clone(),
+            jiffies_ns: header.jiffies_ns,
             healthy: false,
             clients: 0,
             begun_before: 0,
@@ -370,6 +372,7 @@ impl Collector {
             syn_queue_limit: self.limit.limit(),
             places,
             linear_syns,
+            jiffies_ns: self.jiffies_ns,
             lost: self.lost,
             begun_before: self.begun_before,
         }

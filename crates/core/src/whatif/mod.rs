@@ -7,8 +7,8 @@
 //! is predicted alike, and [`advise`] looks for the smallest change that hurts nobody.
 //!
 //! What is not in a recording is assumed, and said: who the clients are after the first SYN (their
-//! timers, whether they send first), and what the application would have done while it was idle. An
-//! answer is therefore two: [`replay::Bounds`].
+//! timers, whether they send first), and what the application would have done while it was idle; and
+//! no load is the same twice ([`shake`]). An answer is therefore several: [`replay::Bounds`].
 
 mod accepts;
 pub mod advise;
@@ -19,5 +19,6 @@ mod pace;
 pub mod recorded;
 pub mod replay;
 pub mod setting;
+pub mod shake;
 #[cfg(test)]
 mod tests;

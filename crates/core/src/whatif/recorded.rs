@@ -17,6 +17,9 @@ pub struct Recorded {
     /// How the clients' SYN timers back off, where it was seen: `true` for those of a kernel since 6.5
     /// (`tcp_syn_linear_timeouts`).
     pub linear_syns: Option<bool>,
+    /// When `jiffies` was a multiple of 4096, CLOCK_MONOTONIC nanoseconds; `None` where it is
+    /// not known.
+    pub jiffies_ns: Option<i64>,
     /// Records that were lost.
     pub lost: u64,
     /// Clients that began before the recording.

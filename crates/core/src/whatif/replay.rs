@@ -7,6 +7,7 @@ use super::{
     pace,
     recorded::{Arrived, Member, Place, Recorded},
     setting::{Clients, Setting},
+    shake::{Lot, SHAKES, shake},
 };
 use crate::{
     model::{
@@ -31,6 +32,10 @@ const APP_DELAY: Nanos = 300 * US;
 /// The data of a client that sends any, bytes: one segment.
 const PAYLOAD: u32 = 100;
 
+/// The model counts the buckets of the timer wheel from 0, and they are this long at most, where a
+/// timer is shorter than RTO_MAX: 512 jiffies.
+const WHEEL: Nanos = 512 * 4 * MS;
+
 /// What a setting would have meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
@@ -44,14 +49,22 @@ pub struct Bounds {
     /// Where `accept()` was not traced, if it had taken everything as early as the segments' records
     /// allow; else the same as `at_pace`.
     pub early: Tally,
+    /// As `at_pace`, each time with other small differences ([`shake`]).
+    pub shaken: [Tally; SHAKES],
 }
 
 impl Bounds {
     /// The smallest and largest value of a figure.
     pub fn range(&self, figure: impl Fn(&Tally) -> u64) -> (u64, u64) {
-        let Self { at_pace, otherwise, as_seen, early } = self;
-        let all = [at_pace, otherwise, as_seen, early].map(figure);
-        all.iter().fold((u64::MAX, 0), |(least, most), n| (least.min(*n), most.max(*n)))
+        let Self { at_pace, otherwise, as_seen, early, shaken } = self;
+        let all = [at_pace, otherwise, as_seen, early].into_iter().chain(shaken).map(figure);
+        all.fold((u64::MAX, 0), |(least, most), n| (least.min(n), most.max(n)))
+    }
+
+    /// Of what is known for certain: what was seen.
+    pub fn certain(tally: Tally) -> Self {
+        let shaken = [tally; SHAKES];
+        Self { at_pace: tally, otherwise: tally, as_seen: tally, early: tally, shaken }
     }
 }
 
@@ -79,16 +92,21 @@ impl Player {
         around: &Surroundings,
         setting: &Setting,
     ) -> Bounds {
-        if setting.accept_rate.is_some() {
-            let tally = self.play(recorded, place, around, setting, Belief::AtPace);
-            return Bounds { at_pace: tally, otherwise: tally, as_seen: tally, early: tally };
+        let mut shaken = [Tally::default(); SHAKES];
+        for (seed, tally) in (1..).zip(&mut shaken) {
+            let mut lot = Lot::new(seed);
+            let belief = Belief::AtPace;
+            *tally = self.shaken(recorded, place, around, setting, belief, Some(&mut lot));
         }
         let mut play = |belief| self.play(recorded, place, around, setting, belief);
+        if setting.accept_rate.is_some() {
+            return Bounds { shaken, ..Bounds::certain(play(Belief::AtPace)) };
+        }
         let (at_pace, otherwise) = (play(Belief::AtPace), play(Belief::Otherwise));
         let as_seen = play(Belief::AsSeen);
         let traced = place.members.iter().all(|member| member.accepts.traced);
         let early = if traced { at_pace } else { play(Belief::Early) };
-        Bounds { at_pace, otherwise, as_seen, early }
+        Bounds { at_pace, otherwise, as_seen, early, shaken }
     }
 
     /// The same if the application acts as is believed.
@@ -100,9 +118,29 @@ impl Player {
         setting: &Setting,
         belief: Belief,
     ) -> Tally {
+        self.shaken(recorded, place, around, setting, belief, None)
+    }
+
+    fn shaken(
+        &mut self,
+        recorded: &Recorded,
+        place: &Place,
+        around: &Surroundings,
+        setting: &Setting,
+        belief: Belief,
+        mut lot: Option<&mut Lot>,
+    ) -> Tally {
         let mut sum = Tally::default();
         for member in members(place, setting.members).iter() {
-            let scenario = scenario(recorded, place, member, around, setting, belief);
+            let jiffies_ns = match &mut lot {
+                Some(lot) => lot.jiffies(recorded.jiffies_ns, WHEEL),
+                None => recorded.jiffies_ns.unwrap_or(0),
+            };
+            let place_at = (place, origin(place.period_ns.0, jiffies_ns));
+            let mut scenario = scenario(recorded, place_at, member, around, setting, belief);
+            if let Some(lot) = &mut lot {
+                shake(&mut scenario, lot);
+            }
             let outcome = self.simulator.run(&scenario);
             let patience = around.clients.timeout;
             sum.add(&tally(&scenario, outcome.paths, patience));
@@ -149,13 +187,13 @@ fn members(place: &Place, wanted: Option<u32>) -> std::borrow::Cow<'_, [Member]>
 
 fn scenario(
     recorded: &Recorded,
-    place: &Place,
+    (place, begin_ns): (&Place, u64),
     member: &Member,
     around: &Surroundings,
     setting: &Setting,
     belief: Belief,
 ) -> Scenario {
-    let (begin_ns, end_ns) = place.period_ns;
+    let end_ns = place.period_ns.1;
     let end_ns = member.closed_ns.map_or(end_ns, |closed| closed.min(end_ns));
     let until = Nanos::try_from(end_ns.saturating_sub(begin_ns)).unwrap_or(Nanos::MAX / 4);
     let features = setting.features(recorded, around.features);
@@ -169,9 +207,11 @@ fn scenario(
         (Some(rate), _) => Application::AtPace(Pace::steady(rate)),
         (None, Belief::AtPace | Belief::Otherwise) => {
             let as_shown = belief == Belief::AtPace;
-            paced(place, member, &member.accepts.likely_ns, until, as_shown)
+            paced(place, member, &member.accepts.likely_ns, (begin_ns, until), as_shown)
         }
-        (None, Belief::Early) => paced(place, member, &member.accepts.earliest_ns, until, true),
+        (None, Belief::Early) => {
+            paced(place, member, &member.accepts.earliest_ns, (begin_ns, until), true)
+        }
         (None, Belief::AsSeen) => Application::AsSeen(
             member.accepts.latest_ns.iter().map(|t| relative(*t, begin_ns)).collect(),
         ),
@@ -182,7 +222,7 @@ fn scenario(
         listener: Listener { backlog, defer_accept_secs: seconds(member.defer_accept) },
         sysctls: setting.sysctls(place),
         link,
-        clients: clients(member, begin_ns, around),
+        clients: clients(member, (begin_ns, place.period_ns.0), around),
         arrivals: Vec::new(),
         repeated_syns: None,
         accepts: Vec::new(),
@@ -213,12 +253,11 @@ fn paced(
     place: &Place,
     member: &Member,
     accepts: &[u64],
-    until: Nanos,
+    (begin_ns, until): (u64, Nanos),
     as_shown: bool,
 ) -> Application {
     // Of those that were recorded there, whoever is dealt to it: an application's pace is its own.
     let seen = place.members.iter().find(|one| one.accepts == member.accepts).unwrap_or(member);
-    let begin_ns = place.period_ns.0;
     let pace = pace::of(seen, accepts, begin_ns, until);
     if pace::comes_in_turn(&pace) == as_shown {
         Application::InTurn(pace::turns(&pace, until))
@@ -227,7 +266,11 @@ fn paced(
     }
 }
 
-fn clients(member: &Member, begin_ns: u64, around: &Surroundings) -> Vec<Client> {
+fn clients(
+    member: &Member,
+    (begin_ns, recorded_since): (u64, u64),
+    around: &Surroundings,
+) -> Vec<Client> {
     let mut rtts: Vec<u64> = member.clients.iter().filter_map(|client| client.rtt_ns).collect();
     rtts.sort_unstable();
     let usual = rtts.get(rtts.len() / 2).map_or(RTT, |ns| nanos(*ns));
@@ -237,7 +280,7 @@ fn clients(member: &Member, begin_ns: u64, around: &Surroundings) -> Vec<Client>
     let sends = around.clients.data.unwrap_or(shown);
     let before = (0..member.waiting_before).map(|_| Client {
         phase: Phase::Prefill,
-        connect: -MS,
+        connect: relative(recorded_since, begin_ns) - MS,
         payload: 0,
         app_delay: 0,
         gives_up: None,
@@ -276,6 +319,14 @@ fn tally(scenario: &Scenario, paths: &[Path], patience: Option<Nanos>) -> Tally 
     }
     tally.longest_wait_ns = u64::try_from(longest).ok();
     tally
+}
+
+/// The time that the model calls 0: as near before `begin_ns` as the timer wheel allows.
+fn origin(begin_ns: u64, jiffies_ns: i64) -> u64 {
+    let begin = begin_ns.cast_signed();
+    let origin = begin - (begin - jiffies_ns).rem_euclid(WHEEL);
+    // Of a machine that has not run for as long.
+    u64::try_from(origin).unwrap_or(begin_ns)
 }
 
 fn relative(t_ns: u64, begin_ns: u64) -> Nanos {

@@ -40,6 +40,9 @@ pub struct Whatif<'a> {
     /// If it had taken everything as early as the records allow; absent where `accept()` was traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early: Option<Clients<'a>>,
+    /// As `at_pace`, each time with other small differences, as two runs of one load have them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shaken: Vec<Clients<'a>>,
     /// With `--advise`, on a line of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<Advised>,
@@ -164,6 +167,7 @@ impl Whatif<'_> {
             at_pace: Some(Clients::of(&bounds.at_pace)),
             otherwise: Some(Clients::of(&bounds.otherwise)),
             as_seen: Some(Clients::of(&bounds.as_seen)),
+            shaken: bounds.shaken.iter().map(Clients::of).collect(),
             early: (!traced).then(|| Clients::of(&bounds.early)),
             ..self
         }

@@ -1,4 +1,4 @@
-//! `/proc/thread-self/net/tcp` and `tcp6`: what stands in for `sock_diag` on kernels without it.
+//! A thread's `net/tcp` and `net/tcp6`: what stands in for `sock_diag` on kernels without it.
 
 use std::{
     fs,
@@ -8,16 +8,17 @@ use std::{
 use overflow_core::tcp_state::TcpState;
 
 use super::{Family, TcpSocket};
-use crate::ReadError;
+use crate::{ReadError, own_thread};
 
 /// Every TCP socket of this family; a line that cannot be understood is an error of its own.
 pub fn sockets(family: Family) -> Result<Vec<Result<TcpSocket, ReadError>>, ReadError> {
-    let path = match family {
-        Family::V4 => "/proc/thread-self/net/tcp",
-        Family::V6 => "/proc/thread-self/net/tcp6",
+    let file = match family {
+        Family::V4 => "net/tcp",
+        Family::V6 => "net/tcp6",
     };
-    let text = fs::read_to_string(path).map_err(ReadError::io(path))?;
-    Ok(rows(&text, path))
+    let path = own_thread::file(file);
+    let text = fs::read_to_string(&path).map_err(ReadError::io(&path.to_string_lossy()))?;
+    Ok(rows(&text, file))
 }
 
 /// The rows below the heading.

@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod observation;
 pub(crate) mod script;
 pub(crate) mod steps;
+pub mod global;
 pub(crate) mod netns;
 pub(crate) mod sysctl;
 pub(crate) mod files;
@@ -19,6 +20,7 @@ use crate::{
     CellConfig, ClientView, LabError, ListenerQueue, Observation, Setup, Timeline,
     capture::{Capture, concurrent::concurrent},
     cell::{
+        global::Settings,
         netns::Namespace,
         steps::{Application, Sides, since},
     },
@@ -69,6 +71,8 @@ pub struct Cell {
     server: Namespace,
     client: Namespace,
     link: Link,
+    /// What is not its namespace's to set on this kernel.
+    global: Settings,
 }
 
 impl Cell {
@@ -82,7 +86,11 @@ impl Cell {
         let server = Namespace::create("lab-server")?;
         let client = Namespace::create("lab-client")?;
         let settings = config.clone();
-        server.run_blocking(move || async move { apply(&settings) })?;
+        let global = server.run_blocking(move || async move { apply(&settings) })?;
+        // From here, in the host's own namespace, they can be seen.
+        for key in global.keys() {
+            sysctl::read(key)?;
+        }
         let script = config.script;
         client.run_blocking(move || async move {
             script.setup.iter().try_for_each(|setup| match setup {
@@ -100,12 +108,17 @@ impl Cell {
             }
             Ok(())
         })?;
-        Ok(Self { config, addresses, server, client, link })
+        Ok(Self { config, addresses, server, client, link, global })
     }
 
     /// Inode number of the server's network namespace, for the tracer's filter.
     pub fn server_netns_inum(&self) -> u32 {
         self.server.inum()
+    }
+
+    /// Sysctls that must be set for the whole host while it runs; none since v4.15.
+    pub(crate) fn global(&self) -> &Settings {
+        &self.global
     }
 
     /// A descriptor that keeps the server's network namespace, and with it its inode number, from
@@ -133,6 +146,13 @@ impl Cell {
         let mut notes: Vec<String> = Vec::new();
         if let Some(reason) = self.link.reason() {
             notes.push(format!("the delay is made by a user-space link: {reason}"));
+        }
+        if !self.global.is_empty() {
+            let keys: Vec<_> = self.global.keys().map(|key| format!("net.{key}")).collect();
+            notes.push(format!(
+                "{} are the whole host's on this kernel: they were set for this run and put back",
+                keys.join(" and ")
+            ));
         }
         self.link.start_counting(&self.server, &self.client).await?;
         let capture = Capture::start(&self.server).await?;
@@ -197,6 +217,7 @@ impl Cell {
             link_drops,
             link,
             notes,
+            global_sysctls: !self.global.is_empty(),
             attempts: 1,
             timeline: Timeline { burst: burst_ns, hold_end, close },
         })
@@ -284,10 +305,20 @@ fn in_burst(view: &ClientView) -> bool {
     view.phase == Phase::Burst && !view.is_crafted()
 }
 
-/// Sets the cell's sysctls in the calling thread's namespace.
-fn apply(config: &CellConfig) -> Result<(), LabError> {
-    sysctl::set("ipv4.tcp_abort_on_overflow", config.abort_on_overflow.into())?;
-    sysctl::set("ipv4.tcp_syncookies", config.syncookies.into())?;
+/// Sets the cell's sysctls in the calling thread's namespace, and returns those that it does not have.
+fn apply(config: &CellConfig) -> Result<Settings, LabError> {
+    let mut global = Settings::new();
+    for (key, value) in [
+        ("ipv4.tcp_abort_on_overflow", config.abort_on_overflow),
+        ("ipv4.tcp_syncookies", config.syncookies),
+    ] {
+        match sysctl::set(key, value.into()) {
+            Err(LabError::SysctlNotPerNamespace { key }) => {
+                global.insert(key, value.into());
+            }
+            set => set?,
+        }
+    }
     if let Some(somaxconn) = config.somaxconn {
         sysctl::set("core.somaxconn", somaxconn)?;
     }
@@ -313,5 +344,5 @@ fn apply(config: &CellConfig) -> Result<(), LabError> {
         let (prefill, backlog) = (config.prefill, config.backlog);
         return Err(LabError::PrefillOverflows { prefill, backlog, somaxconn, room });
     }
-    Ok(())
+    Ok(global)
 }

@@ -144,9 +144,10 @@ fn enter() -> Result<(File, u32, tokio::runtime::Runtime), LabError> {
             LabError::Io { what: "making a network namespace".into(), source }
         }
     })?;
-    let path = netns::OWN;
-    let file = File::open(path).during(format!("opening {path} (is /proc mounted?)"))?;
-    let inum = netns::own().during(format!("reading {path}"))?;
+    let path = netns::own_file();
+    let name = path.display();
+    let file = File::open(&path).during(format!("opening {name} (is /proc mounted?)"))?;
+    let inum = netns::own().during(format!("reading {name}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

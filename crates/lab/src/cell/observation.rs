@@ -89,6 +89,8 @@ pub struct Observation {
     /// What a reader must know to judge this observation, one sentence each: why the link is not
     /// the preferred one, that a source was missing and what stood in for it.
     pub notes: Vec<String>,
+    /// Whether sysctls that the cell sets are the whole host's on this kernel, as before v4.15.
+    pub global_sysctls: bool,
     /// Whether every SYN of the burst reached the server before the first third ACK of the burst,
     /// and every step of a script came in time; otherwise this is another experiment than the one
     /// asked for.

@@ -99,6 +99,24 @@ impl Script {
         })
     }
 
+    /// Whether nothing happens beside the burst that would keep packets and counters from telling the rest:
+    /// nobody accepts, nothing goes away, and each third ACK is judged when it comes.
+    pub(crate) fn is_plain(&self) -> bool {
+        let harmless = |setup: &Setup| match setup {
+            Setup::Sysctl(..) | Setup::NeedsSysctl(_) | Setup::ClientSysctl(..) => true,
+            Setup::NeedsDestroy
+            | Setup::DeferAccept(_)
+            | Setup::FastOpen(_)
+            | Setup::Mark(_)
+            | Setup::Unroutable(_)
+            | Setup::Filter
+            | Setup::Mptcp
+            | Setup::ReusePort
+            | Setup::KeepAlive(_) => false,
+        };
+        self.steps.is_empty() && self.setup.iter().all(harmless)
+    }
+
     /// Whether some connection is made by hand.
     pub(crate) fn crafts(&self) -> bool {
         self.steps.iter().any(|s| matches!(s.action, Action::Craft(_)))

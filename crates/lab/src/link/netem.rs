@@ -28,8 +28,10 @@ const TCA_NETEM_LATENCY64: u16 = 10;
 /// `PSCHED_SHIFT` of include/net/pkt_sched.h: a tick of the packet scheduler is 64 ns.
 const PSCHED_SHIFT: u32 = 6;
 
-/// Delays everything interface `index` sends.
-pub(crate) async fn add(handle: &Handle, index: u32, delay: Duration) -> Result<(), LabError> {
+/// Delays everything that interface `index` of the handle's network namespace sends.
+///
+/// It fails where the kernel has no sch_netem, or the interface has a queueing discipline already.
+pub async fn add(handle: &Handle, index: u32, delay: Duration) -> Result<(), LabError> {
     let mut message = TcMessage::with_index(index.cast_signed());
     message.header.parent = TcHandle::ROOT;
     message.header.handle = TcHandle { major: 1, minor: 0 };

@@ -68,6 +68,7 @@ fn observation() -> Observation {
         link_drops: 0,
         link: LinkKind::Userspace,
         notes: Vec::new(),
+        global_sysctls: false,
         concurrent: true,
         attempts: 1,
         timeline: Timeline {

@@ -70,13 +70,19 @@ pub fn run<E: From<LabError>>(
         let Finished::Done(ran) = lab(configs)? else { return Ok(Finished::Interrupted) };
         let cells = report.as_ref().map_or(0, |r| r.cells.len());
         for ((&i, cell), number) in batch.iter().zip(&ran.cells).zip(cells..) {
-            runs[i].outcome = if let Some(id) = runs[i].scenario.unseen(&cell.blind_to()) {
+            runs[i].outcome = if cell.hooks.is_empty() && !cell.config.script.is_plain() {
+                Outcome::Unavailable(
+                    "nothing traces the kernel, and it is about paths that packets, counters and \
+                     sockets do not tell apart; see `overflow doctor`"
+                        .to_owned(),
+                )
+            } else if let Some(id) = runs[i].scenario.unseen(&cell.blind_to()) {
                 Outcome::Unavailable(format!(
                     "no hook in use shows {id}, and without it the witnesses' accounts do not add \
                      up; use fentry or kprobe (see `overflow doctor`)"
                 ))
             } else {
-                let differences = differences(runs[i].scenario, cell)?;
+                let differences = differences(runs[i].scenario, cell);
                 Outcome::Ran { cell: number, differences }
             };
         }
@@ -112,7 +118,7 @@ fn again<E: From<LabError>>(
                 let note = format!("run again: {} records were lost before", before.lost());
                 cell.observation.notes.push(note);
                 cell.observation.attempts += before.observation.attempts;
-                let differences = differences(runs[i].scenario, &cell)?;
+                let differences = differences(runs[i].scenario, &cell);
                 runs[i].outcome = Outcome::Ran { cell: number, differences };
                 report.cells[number] = cell;
             }
@@ -121,15 +127,13 @@ fn again<E: From<LabError>>(
     Ok(true)
 }
 
-fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>, LabError> {
-    if cell.hooks.is_empty() {
-        return Err(LabError::NoTracer(scenario.name));
-    }
+fn differences(scenario: &Scenario, cell: &CellReport) -> Vec<String> {
     let third_ack = cell.hooks.iter().filter(|h| h.hook_point == HookPoint::ThirdAck);
     let stages = cell.judgement.connections.iter().flat_map(|c| &c.connection.stages);
     let evidence = Evidence {
         limit: syn_limit::of_stages(stages),
         blind_to: &cell.blind_to(),
+        traced: !cell.hooks.is_empty(),
         coarse: third_ack.map(|h| h.rung).all(|rung| rung == Rung::Tracepoint),
         counters: &cell.observation.counters,
     };
@@ -144,7 +148,7 @@ fn differences(scenario: &Scenario, cell: &CellReport) -> Result<Vec<String>, La
             cell.observation.attempts
         ));
     }
-    Ok(differences)
+    differences
 }
 
 impl ScenarioRun {
@@ -192,6 +196,7 @@ mod tests {
                 link_drops: 0,
                 link: LinkKind::Netem,
                 notes: Vec::new(),
+                global_sysctls: false,
                 concurrent: true,
                 attempts: 1,
                 timeline: Timeline::default(),
@@ -214,7 +219,7 @@ mod tests {
         let scenario = Scenario::find("centos7").unwrap();
         let config = scenario.cell();
         let mut report = nothing_seen(vec![config.clone()], lost[0]);
-        let differences = differences(scenario, &report.cells[0]).unwrap();
+        let differences = differences(scenario, &report.cells[0]);
         assert!(!differences.is_empty());
         let outcome = Outcome::Ran { cell: 0, differences };
         let mut runs = [ScenarioRun { scenario, config, outcome }];

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use overflow_core::verdict::{Connection, Counter};
+use overflow_core::verdict::{Counter, VerdictId};
+
+use super::Comparison;
 
 /// A counter that is not what the stages make it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,42 +34,56 @@ impl std::fmt::Display for Difference {
 /// How exactly `until` is the time the counters were read.
 pub(super) const READING_NS: u64 = 50_000_000;
 
+/// When and how the counters were read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    /// Only what happened before it, CLOCK_MONOTONIC nanoseconds, counts; what happened within 50 ms of it
+    /// may count or not.
+    pub(crate) until: u64,
+    /// Events were lost, so each counter may be higher.
+    pub(crate) at_least: bool,
+    /// So many segments of no handshake were answered by RST, of which the verdicts tell nothing.
+    pub(crate) strays: u64,
+    /// The kernel may count each cookie it sends as a drop (`drop_and_free` in 4.4's `tcp_conn_request`),
+    /// which the catalog does not know.
+    pub(crate) cookies_are_drops: bool,
+}
+
 /// Compares the counters of the server's namespace with what `connections` must have made them.
 ///
-/// Only what happened before `until`, CLOCK_MONOTONIC nanoseconds, counts: the counters were read
-/// then; what happened within 50 ms of it may count or not. `at_least`: events were lost,
-/// so each counter may be higher. `strays`: so many segments of no handshake were answered by RST,
-/// of which the verdicts tell nothing. A counter the kernel does not have is left out. Empty means
-/// consistent.
+/// A counter the kernel does not have is left out. Empty means consistent.
 pub(crate) fn differences<'a>(
     counters: &BTreeMap<String, u64>,
-    connections: impl Iterator<Item = &'a Connection>,
-    until: u64,
-    at_least: bool,
-    strays: u64,
+    connections: impl IntoIterator<Item = &'a Comparison> + Clone,
+    reading: &Reading,
 ) -> Vec<Difference> {
     let mut expected: BTreeMap<Counter, (u64, u64)> = BTreeMap::new();
     // The cookie check fails only where a cookie was sent of late.
-    expected.insert(Counter::OutRsts, (strays, strays));
-    expected.insert(Counter::SyncookiesFailed, (0, strays));
-    for stage in connections.flat_map(|c| &c.stages) {
-        let before = |end: u64| {
-            let times = std::iter::once(&stage.t_ns).chain(&stage.repeats_ns);
-            times.filter(|t| **t < end).count() as u64
-        };
-        let certain = before(until.saturating_sub(READING_NS));
-        let possible = before(until.saturating_add(READING_NS));
-        for effect in stage.id.counters() {
-            let sum = expected.entry(effect.counter).or_default();
-            sum.0 += effect.min * certain;
-            sum.1 += effect.max * possible;
+    expected.insert(Counter::OutRsts, (reading.strays, reading.strays));
+    expected.insert(Counter::SyncookiesFailed, (0, reading.strays));
+    for stage in connections.clone().into_iter().flat_map(|c| &c.connection.stages) {
+        let (certain, possible) =
+            reading.times(&std::iter::once(&stage.t_ns).chain(&stage.repeats_ns));
+        for counter in Counter::ALL.iter().copied() {
+            let (min, max) = reading.effect(stage.id, counter);
+            add(&mut expected, counter, (min * certain, max * possible));
+        }
+    }
+    for open in connections.into_iter().flat_map(|c| &c.undetermined) {
+        let (certain, possible) = reading.times(&open.times.iter());
+        for counter in Counter::ALL.iter().copied() {
+            let effects = open.candidates.iter().map(|id| reading.effect(*id, counter));
+            let min =
+                if open.at_most { 0 } else { effects.clone().map(|e| e.0).min().unwrap_or(0) };
+            let max = effects.map(|e| e.1).max().unwrap_or(0);
+            add(&mut expected, counter, (min * certain, max * possible));
         }
     }
     let mut found = Vec::new();
     for counter in Counter::ALL.iter().copied() {
         let Some(seen) = counters.get(counter.as_str()).copied() else { continue };
         let (min, max) = expected.get(&counter).copied().unwrap_or_default();
-        let max = if at_least { u64::MAX } else { max };
+        let max = if reading.at_least { u64::MAX } else { max };
         if seen < min || seen > max {
             found.push(Difference { counter, expected: (min, max), seen });
         }
@@ -75,15 +91,39 @@ pub(crate) fn differences<'a>(
     found
 }
 
+fn add(sums: &mut BTreeMap<Counter, (u64, u64)>, counter: Counter, (min, max): (u64, u64)) {
+    let sum = sums.entry(counter).or_default();
+    *sum = (sum.0 + min, sum.1 + max);
+}
+
+impl Reading {
+    /// How many of these times are certainly, and how many possibly, in the counters.
+    fn times<'a>(&self, times: &(impl Iterator<Item = &'a u64> + Clone)) -> (u64, u64) {
+        let before = |end: u64| times.clone().filter(|t| **t < end).count() as u64;
+        let (certain, possible) =
+            (self.until.saturating_sub(READING_NS), self.until.saturating_add(READING_NS));
+        (before(certain), before(possible))
+    }
+
+    /// What one event adds to a counter, at least and at most.
+    fn effect(&self, id: VerdictId, counter: Counter) -> (u64, u64) {
+        let effect = id.counters().iter().find(|effect| effect.counter == counter);
+        let (min, max) = effect.map_or((0, 0), |effect| (effect.min, effect.max));
+        let is_drop = id == VerdictId::SynCookie && counter == Counter::ListenDrops;
+        (min, if is_drop && self.cookies_are_drops { max + 1 } else { max })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use overflow_core::verdict::{Known, Stage, Values, VerdictId};
+    use crate::witness::Undetermined;
+    use overflow_core::verdict::{Connection, Known, Stage, Values};
 
     const MS: u64 = 1_000_000;
 
     /// Times in milliseconds; the counters are read at 1000.
-    fn connection(stages: &[(&str, &[u64])]) -> Connection {
+    fn connection(stages: &[(&str, &[u64])]) -> Comparison {
         let stage = |(id, times): &(&str, &[u64])| Stage {
             id: VerdictId::parse(id).unwrap(),
             t_ns: times[0] * MS,
@@ -92,19 +132,22 @@ mod tests {
             values: Values::default(),
             repeats_ns: times[1..].iter().map(|t| t * MS).collect(),
         };
-        Connection {
+        Comparison::of(Connection {
             client: ([10, 7, 0, 2], 30001).into(),
             server: ([10, 7, 0, 1], 12345).into(),
             stages: stages.iter().map(stage).collect(),
             ..Connection::default()
-        }
+        })
     }
+
+    const AT_1000: Reading =
+        Reading { until: 1000 * MS, at_least: false, strays: 0, cookies_are_drops: false };
 
     fn check(stages: &[(&str, &[u64])], counters: &[(&str, u64)], at_least: bool, expect: &str) {
         let mut all: BTreeMap<String, u64> =
             Counter::ALL.iter().map(|c| (c.as_str().to_owned(), 0)).collect();
         all.extend(counters.iter().map(|(c, n)| ((*c).to_owned(), *n)));
-        let found = differences(&all, [connection(stages)].iter(), 1000 * MS, at_least, 0);
+        let found = differences(&all, &[connection(stages)], &Reading { at_least, ..AT_1000 });
         let found: Vec<String> = found.iter().map(Difference::to_string).collect();
         assert_eq!(found.join("; "), expect);
     }
@@ -196,20 +239,43 @@ mod tests {
         let seen = |resets, failed| {
             let counters = [("OutRsts", resets), ("SyncookiesFailed", failed)];
             let counters = counters.map(|(counter, n)| (counter.to_owned(), n)).into();
-            differences(&counters, [].iter(), 1000 * MS, false, 1).len()
+            differences(&counters, &[], &Reading { strays: 1, ..AT_1000 }).len()
         };
         assert_eq!([seen(1, 0), seen(1, 1), seen(0, 0), seen(1, 2)], [0, 0, 1, 1]);
     }
 
     #[test]
     fn a_counter_the_kernel_lacks_is_left_out() {
-        let found = differences(
-            &BTreeMap::new(),
-            [connection(&[("ack.accepted", &[1])])].iter(),
-            1000 * MS,
-            false,
-            0,
-        );
+        let found =
+            differences(&BTreeMap::new(), &[connection(&[("ack.accepted", &[1])])], &AT_1000);
         assert_eq!(found, []);
+    }
+
+    #[test]
+    fn what_is_open_may_be_any_of_its_candidates() {
+        let mut open = connection(&[]);
+        let candidates = ["syn.drop.accept_queue_full", "syn.drop.syn_queue_full"];
+        open.undetermined.push(Undetermined {
+            times: vec![MS, 2 * MS],
+            candidates: candidates.iter().filter_map(|id| VerdictId::parse(id)).collect(),
+            at_most: false,
+        });
+        let seen = |overflows: u64, drops: u64| {
+            let counters = [("ListenOverflows", overflows), ("ListenDrops", drops)];
+            let counters = counters.map(|(counter, n)| (counter.to_owned(), n)).into();
+            differences(&counters, [&open], &AT_1000).len()
+        };
+        assert_eq!([seen(0, 2), seen(2, 2), seen(3, 2), seen(0, 1)], [0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn a_cookie_is_a_drop_where_sysctls_are_global() {
+        let cookie = connection(&[("syn.cookie", &[1])]);
+        let counters = [("ListenDrops", 1), ("SyncookiesSent", 1), ("TCPReqQFullDoCookies", 1)];
+        let counters = counters.map(|(counter, n)| (counter.to_owned(), n)).into();
+        let old = |cookies_are_drops| {
+            differences(&counters, [&cookie], &Reading { cookies_are_drops, ..AT_1000 }).len()
+        };
+        assert_eq!([old(true), old(false)], [0, 1]);
     }
 }

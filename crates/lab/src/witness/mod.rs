@@ -4,14 +4,17 @@
 mod alone;
 mod counters;
 mod infer;
+mod untraced;
 mod views;
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 pub use counters::Difference;
+use counters::Reading;
 
 use crate::{CellConfig, ClientView, Observation, ServerSocket};
 use infer::Queues;
+pub use infer::Undetermined;
 use overflow_core::{
     capture::{
         evidence::{self, WireEvidence},
@@ -37,6 +40,8 @@ pub struct Coverage {
 pub struct Comparison {
     /// Its stages: as traced, completed by inferred ones where the tracer is blind.
     pub connection: Connection,
+    /// What happened to it beside these, of which nobody can tell which verdict it was.
+    pub undetermined: Vec<Undetermined>,
     /// Prefill or burst; `None` for a connection that the lab did not make.
     pub phase: Option<Phase>,
     /// The tracer's verdict on the handshake; `None` when it has none.
@@ -54,6 +59,21 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    /// A connection that nobody has seen anything else of.
+    pub(crate) fn of(connection: Connection) -> Self {
+        Self {
+            connection,
+            undetermined: Vec::new(),
+            phase: None,
+            ebpf: None,
+            packets: None,
+            client_view: None,
+            server_view: None,
+            agree: true,
+            why: None,
+        }
+    }
+
     /// The verdict on the handshake, or as much of it as the packets give.
     pub(crate) fn verdict(&self) -> &'static str {
         match (self.connection.handshake(), &self.packets) {
@@ -72,9 +92,13 @@ impl Comparison {
         }
     }
 
-    /// Whether the verdict on the handshake was traced.
-    pub(crate) fn traced(&self) -> bool {
-        self.connection.handshake().is_some_and(|s| s.known == Known::Traced)
+    /// How the verdict on the handshake is known.
+    pub(crate) fn known(&self) -> &'static str {
+        match self.connection.handshake().map(|stage| &stage.known) {
+            Some(Known::Traced) => "traced",
+            Some(Known::Inferred(_)) => "inferred",
+            None => "cannot tell",
+        }
     }
 }
 
@@ -153,6 +177,7 @@ pub(crate) fn compare(
         let mut comparison = Comparison {
             ebpf: connection.as_ref().and_then(|c| c.handshake()).map(|s| s.id),
             connection: connection.unwrap_or_else(|| blank(view.local, observation.server)),
+            undetermined: Vec::new(),
             phase: Some(view.phase),
             packets: evidence.cloned(),
             client_view: Some((view.state.clone(), error_of(view))),
@@ -160,14 +185,18 @@ pub(crate) fn compare(
             agree: true,
             why: None,
         };
-        if let Some(evidence) = evidence {
-            queues.complete(&mut comparison.connection, evidence);
+        // Without a tracer, what a script does is not known well enough to infer anything.
+        if let Some(evidence) = evidence
+            && (coverage.is_some() || config.script.is_plain())
+        {
+            comparison.undetermined = queues.complete(&mut comparison.connection, evidence);
         }
         let objection = missing(&comparison, coverage)
             .or_else(|| by_packets(&comparison, observation))
             .or_else(|| {
                 alone::objection(alone.get(&client)?, comparison.ebpf?, &comparison.connection)
             })
+            .or_else(|| untraced::objection(&queues, config, evidence?, &comparison))
             .or_else(|| by_views(&comparison, view, socket, observation, config.delay));
         comparison.agree = objection.is_none();
         comparison.why = objection;
@@ -177,13 +206,20 @@ pub(crate) fn compare(
     strangers.sort_by_key(|c| c.client);
     connections.extend(strangers.into_iter().map(stranger));
 
+    if coverage.is_none() && !config.script.is_plain() {
+        // There are no verdicts that counters could contradict.
+        return Judgement { connections, counters: Vec::new() };
+    }
     let at_least = coverage.is_some_and(|c| c.lost > 0) || !whole;
     let counters = counters::differences(
         &observation.counters,
-        connections.iter().map(|c| &c.connection),
-        observation.timeline.hold_end,
-        at_least,
-        strays(&evidence),
+        &connections,
+        &Reading {
+            until: observation.timeline.hold_end,
+            at_least,
+            strays: strays(&evidence),
+            cookies_are_drops: observation.global_sysctls,
+        },
     );
     Judgement { connections, counters }
 }
@@ -199,12 +235,8 @@ fn stranger(connection: Connection) -> Comparison {
             "the tracer saw a connection from {} that no client of the lab made",
             connection.client
         )),
-        connection,
-        phase: None,
-        packets: None,
-        client_view: None,
-        server_view: None,
         agree: false,
+        ..Comparison::of(connection)
     }
 }
 

@@ -54,6 +54,7 @@ impl Cell<'_> {
             link_drops,
             link: LinkKind::Userspace,
             notes: Vec::new(),
+            global_sysctls: false,
             concurrent: true,
             attempts: 1,
             timeline: TIMELINE,
@@ -238,13 +239,142 @@ fn which_queue_dropped_a_syn_is_read_off_the_other_connections() {
     Cell { coverage: Some(lossy), ..cell }
         .check(&expect, "the tracer has no verdict on it and lost 7 events");
     // An old queue test, `>=`: the second SYN finds one request and is dropped.
-    let late = ("", "1>S 1001>S", "SYN_SENT", None);
+    let late = ("", "1>S 1001>S 1001<SA 1201>A 3000<RA", "ESTABLISHED", UP);
     let counters: &[(&str, u64)] =
-        &[("SyncookiesSent", 0), ("ListenDrops", 1), ("TCPReqQFullDrop", 1), ("PassiveOpens", 1)];
-    let rows = [up, late];
-    let judgement = Cell { abort: 0, syncookies: 0, rows: &rows, counters, coverage: None }.judge();
-    let ids: Vec<_> = judgement.connections[1].connection.stages.iter().map(|s| s.id).collect();
-    assert_eq!(ids, [VerdictId::SynDropSynQueueFull]);
+        &[("SyncookiesSent", 0), ("ListenDrops", 1), ("TCPReqQFullDrop", 1), ("PassiveOpens", 2)];
+    Cell { abort: 0, syncookies: 0, rows: &[up, late], counters, coverage: None }.check(
+        &[
+            "~syn.queued@0 ~ack.accepted@200 ~later.listener_closed@3000",
+            "~syn.drop.syn_queue_full@1 ~syn.queued@1001 ~ack.accepted@1201 \
+             ~later.listener_closed@3000",
+        ],
+        "",
+    );
+}
+
+/// The seed experiment with cookies on 5.4, whose SYN queue is full at one request: one of the two that
+/// got in came by a cookie.
+#[test]
+fn the_child_of_a_cookie_is_told_from_that_of_a_request() {
+    let up = |wire| ("", wire, "ESTABLISHED", UP);
+    let silent = |wire| ("", wire, "ESTABLISHED", None);
+    let rows = [
+        up("0>S 0<SA 200>A 3000<RA"),
+        up("1>S 1<SA 201>A 3000<RA"),
+        silent("2>S 2<SA 202>A"),
+        silent("3>S 3<SA 203>A"),
+    ];
+    let counters: &[(&str, u64)] = &[
+        ("ListenOverflows", 2),
+        ("ListenDrops", 2),
+        ("SyncookiesSent", 3),
+        ("TCPReqQFullDoCookies", 3),
+        ("SyncookiesRecv", 3),
+        ("PassiveOpens", 2),
+    ];
+    let cell = Cell { abort: 1, syncookies: 1, rows: &rows, counters, coverage: None };
+    cell.check(
+        &[
+            "~syn.queued@0 ~ack.accepted@200 ~later.listener_closed@3000",
+            "~syn.cookie@1 ~ack.accepted.cookie@201 ~later.listener_closed@3000",
+            "~syn.cookie@2 ~ack.drop.overflow.cookie@202",
+            "~syn.cookie@3 ~ack.drop.overflow.cookie@203",
+        ],
+        "",
+    );
+    // A tracer that says otherwise is contradicted.
+    let traced = ("syn.queued@1 ack.accepted@201", rows[1].1, rows[1].2, rows[1].3);
+    let rows = [rows[0], traced, rows[2], rows[3]];
+    let blind = Some(Coverage { lost: 0, blind_to: VerdictId::ALL.to_vec() });
+    let judged = Cell { rows: &rows, coverage: blind, ..cell }.judge();
+    assert_eq!(
+        judged.connections[1].why.as_deref(),
+        Some("the tracer says ack.accepted, and without it, it would be ack.accepted.cookie")
+    );
+}
+
+/// Counters of no kernel: who of the two had a cookie, nobody can tell, and the sums are ranges.
+#[test]
+fn where_nothing_tells_request_and_cookie_apart_both_stay_open() {
+    let up = |wire| ("", wire, "ESTABLISHED", UP);
+    let rows = [up("0>S 0<SA 200>A 3000<RA"), up("1>S 1<SA 201>A 3000<RA")];
+    let counters: &[(&str, u64)] = &[
+        ("SyncookiesSent", 2),
+        ("TCPReqQFullDoCookies", 2),
+        ("SyncookiesRecv", 2),
+        ("PassiveOpens", 2),
+    ];
+    let cell = Cell { abort: 0, syncookies: 1, rows: &rows, counters, coverage: None };
+    cell.check(&["~later.listener_closed@3000"; 2], "");
+    let judged = cell.judge();
+    assert_eq!(judged.connections[0].known(), "cannot tell");
+    // A counter beyond what either makes it is a contradiction nevertheless.
+    let counters = [counters, &[("EmbryonicRsts", 1)]].concat();
+    Cell { counters: &counters, ..cell }
+        .check(&["~later.listener_closed@3000"; 2], "EmbryonicRsts is 1, the verdicts make it 0");
+}
+
+/// Its SYN made the child: there is no other answer to be inferred.
+#[test]
+fn a_fast_open_child_had_no_other_answer_to_its_syn() {
+    let rows: &[Row<'_>] = &[("syn.fastopen@0", "0>S 0<SA 200>A 3000<RA", "ESTABLISHED", UP)];
+    let counters: &[(&str, u64)] = &[("PassiveOpens", 1), ("TCPFastOpenPassive", 1)];
+    let blind = Some(Coverage { lost: 0, blind_to: VerdictId::under("syn.queued").collect() });
+    let cell = Cell { abort: 0, syncookies: 1, rows, counters, coverage: blind };
+    let stages = &cell.judge().connections[0].connection.stages;
+    assert_eq!(stages.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(), ["syn.fastopen"]);
+}
+
+/// CentOS 7 keeps all five, and its cookies are good for a few seconds only (here without: cookies=1).
+#[test]
+fn centos_7_keeps_more_requests_than_the_backlog() {
+    let up = |wire| ("", wire, "ESTABLISHED", UP);
+    let rows = [
+        up("0>S 0<SA 200>A 3000<RA"),
+        up("1>S 1<SA 201>A 3000<RA"),
+        ("", "2>S 2<SA 202>A 1002<SA 1202>A", "ESTABLISHED", Some("SYN_RECV")),
+        ("", "3>S 3<SA 203>A 1003<SA 1203>A", "ESTABLISHED", Some("SYN_RECV")),
+    ];
+    let counters: &[(&str, u64)] =
+        &[("ListenOverflows", 4), ("ListenDrops", 4), ("SyncookiesSent", 0), ("PassiveOpens", 2)];
+    Cell { abort: 0, syncookies: 1, rows: &rows, counters, coverage: None }.check(
+        &[
+            "~syn.queued@0 ~ack.accepted@200 ~later.listener_closed@3000",
+            "~syn.queued@1 ~ack.accepted@201 ~later.listener_closed@3000",
+            "~syn.queued@2 ~ack.drop.overflow@202,1202",
+            "~syn.queued@3 ~ack.drop.overflow@203,1203",
+        ],
+        "",
+    );
+}
+
+/// Before v3.14 a cookie is good for some seconds: what its client sends then meets nothing.
+#[test]
+fn data_long_after_its_cookie_is_refused() {
+    let up = |wire| ("", wire, "ESTABLISHED", UP);
+    let rows = [
+        up("0>S 0<SA 200>A 3000<RA"),
+        up("1>S 1<SA 201>A 3000<RA"),
+        ("", "2>S 2<SA 202>A 203>D 2400>D 2400<R", "CLOSE", None),
+    ];
+    let counters: &[(&str, u64)] = &[
+        ("ListenOverflows", 2),
+        ("ListenDrops", 2),
+        ("SyncookiesSent", 1),
+        ("TCPReqQFullDoCookies", 1),
+        ("SyncookiesRecv", 2),
+        ("SyncookiesFailed", 1),
+        ("OutRsts", 1),
+        ("PassiveOpens", 2),
+    ];
+    Cell { abort: 0, syncookies: 1, rows: &rows, counters, coverage: None }.check(
+        &[
+            "~syn.queued@0 ~ack.accepted@200 ~later.listener_closed@3000",
+            "~syn.queued@1 ~ack.accepted@201 ~later.listener_closed@3000",
+            "~syn.cookie@2 ~ack.drop.overflow.cookie@202,203 ~later.reset_no_socket@2400",
+        ],
+        "",
+    );
 }
 
 #[test]

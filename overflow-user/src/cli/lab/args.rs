@@ -67,6 +67,9 @@ pub(crate) struct LabArgs {
     /// Use only this kind of hook, instead of the best that attaches
     #[arg(long, value_enum, default_value_t)]
     rung: RungChoice,
+    /// Trace nothing: infer verdicts from packets, counters and sockets, as where eBPF is refused
+    #[arg(long, conflicts_with_all = ["rung", "btf", "record", "debug"])]
+    untraced: bool,
     /// BTF file of the running kernel, if /sys/kernel/btf/vmlinux does not exist
     #[arg(long, value_name = "FILE")]
     pub(super) btf: Option<PathBuf>,
@@ -155,6 +158,11 @@ impl LabArgs {
     /// The listener's port.
     pub(super) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether a tracer is wanted.
+    pub(super) fn traced(&self) -> bool {
+        !self.untraced
     }
 
     /// The rung asked for.

@@ -12,13 +12,16 @@ pub(super) struct LabTracing<'a> {
 }
 
 impl<'a> LabTracing<'a> {
-    /// Attaches, from inside a runtime, to these namespaces; `None`, after printing why, if that does
-    /// not work. A rung that was asked for and does not attach is an error.
+    /// Attaches, from inside a runtime, to these namespaces; `None` if no tracer is wanted, or, after
+    /// printing why, if that does not work. A rung that was asked for and does not attach is an error.
     pub(super) fn start(
         args: &LabArgs,
         netns: &[u32],
         recording: &'a LabRecording,
     ) -> Result<Option<Self>, TracingError> {
+        if !args.traced() {
+            return Ok(None);
+        }
         let config = TraceConfig {
             ports: vec![args.port()],
             netns: netns.to_vec(),

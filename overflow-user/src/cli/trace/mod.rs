@@ -311,6 +311,7 @@ pub(super) fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
         kernel: kernel.release.clone(),
         distro: kernel.distro.clone(),
         wall_offset_ns: clock::wall_offset_ns(),
+        jiffies_ns: clock::jiffies_ns(),
         utc_offset_s: jiff::Zoned::now().offset().seconds(),
         drop_reasons: kernel.facts.drop_reasons.clone(),
         reset_reasons: kernel.facts.reset_reasons.clone(),

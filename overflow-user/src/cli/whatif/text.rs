@@ -88,7 +88,7 @@ fn rows(page: &mut Page, answer: &Answer<'_>) {
         Column::right("WAIT", 1),
     ];
     let seen = Tally::recorded(&answer.place.members);
-    let seen = Bounds { at_pace: seen, otherwise: seen, as_seen: seen, early: seen };
+    let seen = Bounds::certain(seen);
     let mut rows = vec![row("recorded", &seen)];
     for (setting, bounds) in answer.answers {
         let changes = setting.changes();

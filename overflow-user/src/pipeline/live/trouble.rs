@@ -7,7 +7,10 @@ use super::Live;
 impl Live {
     /// The process that looks did not answer. What was known stays known; this is said once.
     pub(super) fn unanswered(&mut self, error: &io::Error) {
-        self.unanswered += 1;
+        // While one answer is late, others are not even asked for.
+        if !self.troubled || error.kind() != io::ErrorKind::TimedOut {
+            self.unanswered += 1;
+        }
         if !self.troubled {
             self.troubled = true;
             self.say(&format!(

@@ -1,7 +1,7 @@
 //! The tool comes and goes in the middle of a healthy load, and meets the first drop of a CPU or a
 //! namespace.
 
-use super::super::case::{CASE, Case, MODES, as_rose, told};
+use super::super::case::{CASE, Case, MODES, as_rose, if_rose, told};
 
 /// The cases.
 pub const CASES: &[Case] = &[
@@ -57,7 +57,7 @@ pub const CASES: &[Case] = &[
         counters: &[("s", "ListenDrops", 0)],
         modes: MODES,
         // No request has room where the test is `>=`, see docs/kernel-notes.md.
-        tolerated: &["syn.cookie"],
+        told: &[if_rose("syn.cookie", ("s", "SyncookiesSent"), "a")],
         not_full: &["a"],
         ..CASE
     },

@@ -164,7 +164,7 @@ fn row(comparison: &Comparison, cell: &CellReport) -> Vec<Field> {
     let (server, server_tone) = sockets::server(comparison);
     let decided = comparison.connection.handshake().map(values::decided_by).unwrap_or_default();
     let agree = cell.agrees(comparison);
-    let known = if comparison.traced() { "traced" } else { "inferred" };
+    let known = comparison.known();
     let tone = if agree { Tone::Plain } else { Tone::Bad };
     vec![
         Field::new(client, client_tone),

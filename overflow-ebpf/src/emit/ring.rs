@@ -1,37 +1,17 @@
-//! The way out: copy a record into the ring, or count why not.
+//! The ring: a record is reserved in it, written and submitted.
+//!
+//! # Minimum kernel version
+//! 5.8 (457f44363a88).
 
-use core::mem::MaybeUninit;
-
-use aya_ebpf::{
-    btf_maps::RingBuf,
-    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_ringbuf_query},
-    macros::btf_map,
-};
+use aya_ebpf::{btf_maps::RingBuf, helpers::bpf_ringbuf_query, macros::btf_map};
 use overflow_common::{Kind, Loss, RawEvent, Rung};
 
+use super::{WORDS, begin, clear};
 use crate::{arm, losses};
 
 /// Records on their way to user space. The size is a default; user space sets it before load.
 #[btf_map]
 pub static EVENTS: RingBuf<RawEvent, 262_144> = RingBuf::new();
-
-/// Starts a record: what it is about, by which rung, when and where.
-#[inline(always)]
-pub fn begin(event: &mut RawEvent, kind: Kind, rung: Rung) {
-    event.kind = kind as u8;
-    event.rung = rung as u8;
-    stamp(event);
-}
-
-/// When and where.
-#[inline(always)]
-pub fn stamp(event: &mut RawEvent) {
-    // SAFETY: helpers without arguments.
-    unsafe {
-        event.t_ns = bpf_ktime_get_ns();
-        event.cpu = bpf_get_smp_processor_id();
-    }
-}
 
 /// `BPF_RB_NO_WAKEUP` of include/uapi/linux/bpf.h.
 const NO_WAKEUP: u64 = 1;
@@ -40,7 +20,7 @@ const FORCE_WAKEUP: u64 = 2;
 /// `BPF_RB_AVAIL_DATA`.
 const AVAIL_DATA: u64 = 0;
 /// Bytes in the ring above which its reader is woken; it looks by itself
-/// twenty times a second (`LOOK_EVERY` in probe/ring.rs).
+/// twenty times a second (`LOOK_EVERY` in probe/transport.rs).
 const WAKE_ABOVE: u64 = 64 << 10;
 
 /// Sends a copy of a record. A full ring is counted.
@@ -77,34 +57,12 @@ pub fn in_place(kind: Kind, rung: Rung, fill: impl FnOnce(&mut RawEvent) -> bool
     }
 }
 
-/// What a record consists of, for the copies below.
-const WORDS: usize = size_of::<RawEvent>() / size_of::<u64>();
-
-/// Makes a record empty: all zeros, as [`RawEvent::EMPTY`]. Word by word: the compiler's own copies of
-/// this length are loops over bytes, at ten times the cost of all the rest.
-#[inline(always)]
-pub fn clear(to: *mut RawEvent) {
-    for word in 0..WORDS {
-        // SAFETY: inside of the record, which is aligned to words. Volatile, or the compiler makes
-        // a loop over bytes of it again.
-        unsafe { core::ptr::write_volatile(to.cast::<u64>().add(word), 0) };
-    }
-}
-
-/// An empty record at `place`.
-#[inline(always)]
-pub fn blank(place: &mut MaybeUninit<RawEvent>) -> &mut RawEvent {
-    clear(place.as_mut_ptr());
-    // SAFETY: it was just written.
-    unsafe { place.assume_init_mut() }
-}
-
-/// Copies a record word by word, as above.
+/// Copies a record word by word, as [`clear`] does.
 #[inline(always)]
 fn copy(from: &RawEvent, to: *mut RawEvent) {
     let from = core::ptr::from_ref(from).cast::<u64>();
     for word in 0..WORDS {
-        // SAFETY: as above.
+        // SAFETY: inside of the records, which are aligned to words.
         unsafe {
             let value = core::ptr::read_volatile(from.add(word));
             core::ptr::write_volatile(to.cast::<u64>().add(word), value);

@@ -1,56 +1,132 @@
-//! Reads the records from the ring; its users know nothing of what brings them.
+//! Reads the records from the ring, or from the queue where there is no ring; its users know nothing of
+//! what brings them.
 
 use std::{
     fs, io,
     os::fd::{AsFd, AsRawFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{Map, MapData, MapType, PerCpuArray, Queue, RingBuf},
     programs::Program,
+    sys::is_map_supported,
 };
 use aya_log::EbpfLogger;
 use overflow_common::RawEvent;
 use overflow_core::loss::Loss;
+use rustix::param::page_size;
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    time::timeout,
+    task::yield_now,
+    time::{sleep, timeout},
+};
+
+use super::{
+    error::{LoadError, ProbeError},
+    withheld::Feature,
 };
 
 /// How long records wait at most until they are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Reads records from the ring.
+/// How records leave the kernel here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    /// A ring buffer.
+    Ring,
+    /// A queue, on kernels before v5.8.
+    Queue,
+}
+
+impl Transport {
+    /// The best that this kernel has; `None` if it has neither. A kernel that does not let this process
+    /// ask is taken for one that has it: what it refuses then says why.
+    pub(super) fn best() -> Option<Self> {
+        let has =
+            |feature: Feature, map| !feature.is_withheld() && is_map_supported(map).unwrap_or(true);
+        if has(Feature::Ring, MapType::RingBuf) {
+            Some(Self::Ring)
+        } else {
+            has(Feature::Queue, MapType::Queue).then_some(Self::Queue)
+        }
+    }
+
+    /// Entries that its map has if records are to have so many bytes.
+    pub(super) fn entries(self, bytes: u32) -> u32 {
+        match self {
+            Self::Ring => size(bytes, page_size()),
+            Self::Queue => {
+                let records = bytes as usize / size_of::<Record>();
+                u32::try_from(records).unwrap_or(u32::MAX).max(1)
+            }
+        }
+    }
+}
+
+/// Reads records, whatever brings them.
 pub struct RecordReader {
-    fd: AsyncFd<RingBuf<MapData>>,
+    way: Way,
     /// Records that were not an [`RawEvent`]: a sign of a mismatched build.
     malformed: u64,
 }
 
+/// A record as it leaves the kernel.
+type Record = [u8; size_of::<RawEvent>()];
+
+enum Way {
+    Ring(AsyncFd<RingBuf<MapData>>),
+    Queue(Queue<MapData, Record>),
+}
+
 impl RecordReader {
-    pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
-        Ok(Self { fd: register(ring)?, malformed: 0 })
+    pub(super) fn new(events: Map) -> Result<Self, ProbeError> {
+        let of = |error| LoadError::Map("EVENTS", error);
+        let way = match events {
+            Map::Queue(_) => Way::Queue(events.try_into().map_err(of)?),
+            ring => {
+                let ring: RingBuf<MapData> = ring.try_into().map_err(of)?;
+                Way::Ring(register(ring).map_err(ProbeError::Ring)?)
+            }
+        };
+        Ok(Self { way, malformed: 0 })
     }
 
-    /// Waits for records and hands each to `sink`. The eBPF side wakes it only when much is
-    /// waiting: to wake somebody costs more than to write a record.
+    /// Waits for records and hands each to `sink`. The eBPF side wakes a ring's reader only when much is
+    /// waiting: to wake somebody costs more than to write a record. A queue wakes nobody.
     pub async fn wait(&mut self, mut sink: impl FnMut(RawEvent)) -> io::Result<()> {
-        match timeout(LOOK_EVERY, self.fd.readable_mut()).await {
-            Ok(guard) => {
-                let mut guard = guard?;
-                self.malformed += drain(guard.get_inner_mut(), &mut sink);
-                guard.clear_ready();
+        match &mut self.way {
+            Way::Ring(fd) => match timeout(LOOK_EVERY, fd.readable_mut()).await {
+                Ok(guard) => {
+                    let mut guard = guard?;
+                    self.malformed += drain(guard.get_inner_mut(), &mut sink);
+                    guard.clear_ready();
+                }
+                Err(_) => self.drain(sink),
+            },
+            Way::Queue(queue) => {
+                let before = Instant::now();
+                let popped = pop(queue, &mut sink, &mut self.malformed);
+                // What fills half of it while it is emptied must not wait.
+                if popped < queue.capacity() / 2 {
+                    sleep(LOOK_EVERY.saturating_sub(before.elapsed())).await;
+                } else {
+                    yield_now().await;
+                }
             }
-            Err(_) => self.drain(sink),
         }
         Ok(())
     }
 
-    /// Hands over what is in the ring now, without waiting.
+    /// Hands over what is there now, without waiting.
     pub fn drain(&mut self, mut sink: impl FnMut(RawEvent)) {
-        self.malformed += drain(self.fd.get_mut(), &mut sink);
+        match &mut self.way {
+            Way::Ring(fd) => self.malformed += drain(fd.get_mut(), &mut sink),
+            Way::Queue(queue) => {
+                pop(queue, &mut sink, &mut self.malformed);
+            }
+        }
     }
 
     /// Records that could not be decoded.
@@ -59,9 +135,27 @@ impl RecordReader {
     }
 }
 
+/// Hands over what is in a queue, as many records as it has room for at most: whoever fills it as fast as
+/// it is emptied must not keep its reader from all else. How many they were.
+fn pop(
+    queue: &mut Queue<MapData, Record>,
+    sink: &mut impl FnMut(RawEvent),
+    malformed: &mut u64,
+) -> u32 {
+    let most = queue.capacity();
+    for popped in 0..most {
+        let Ok(record) = queue.pop(0) else { return popped };
+        match RawEvent::from_bytes(&record) {
+            Some(event) => sink(event),
+            None => *malformed += 1,
+        }
+    }
+    most
+}
+
 /// Bytes of a ring that has room for `asked`: a power of two and whole pages, or the kernel refuses it
 /// (`ringbuf_map_alloc`). A page is 4 KiB on x86-64, and 4, 16 or 64 KiB on arm64.
-pub(super) fn size(asked: u32, page: usize) -> u32 {
+fn size(asked: u32, page: usize) -> u32 {
     let page = u32::try_from(page).unwrap_or(u32::MAX / 2);
     let bytes = asked.max(page);
     bytes.checked_next_power_of_two().unwrap_or(1 << 31)
