@@ -65,8 +65,6 @@ pub struct Healthy {
     pub syns: u64,
     /// Third ACKs that became children, each in the accept queue.
     pub acks: u64,
-    /// The listener's `sk_drops` as this CPU last saw it: every dropped SYN counts there.
-    pub drops: u64,
 }
 
 /// A listener that has a place of its own, the same on every CPU.
@@ -75,9 +73,6 @@ pub struct Healthy {
 pub struct Place {
     /// Whose it is; nobody's where its address is 0.
     pub socket: Socket,
-    /// How many `listen()`s there had been when that was last known for sure: another socket may
-    /// listen at its address since.
-    pub opened: u64,
     /// Its accept queue.
     pub tally: Tally,
 }
@@ -85,8 +80,7 @@ pub struct Place {
 impl Place {
     /// How many there are, a power of two.
     pub const PLACES: usize = 1024;
-    /// In so many of them, a power of two, a listener may be: at its address there may have been others
-    /// before, whose counts are not yet read for good.
+    /// In so many of them, a power of two, a listener may be.
     pub const WAYS: u32 = 4;
 }
 
@@ -285,8 +279,8 @@ const _: () = assert!(size_of::<Signature>() == 40);
 const _: () = assert!(size_of::<Counting>() == 48);
 const _: () = assert!(size_of::<Socket>() == 16);
 const _: () = assert!(size_of::<Tally>() == 40 + 7 * 8 + Tally::WAITS * 8);
-const _: () = assert!(size_of::<Healthy>() == 24);
-const _: () = assert!(size_of::<Place>() == 16 + 8 + size_of::<Tally>());
+const _: () = assert!(size_of::<Healthy>() == 16);
+const _: () = assert!(size_of::<Place>() == 16 + size_of::<Tally>());
 
 #[cfg(feature = "user")]
 // SAFETY: repr(C) integers without padding (sizes asserted above).

@@ -111,6 +111,13 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
 /// An RST that answers a segment which is followed: 1 if it is. In a function of its own, for the stack.
 #[inline(never)]
 fn reset_followed(skb: u64, reason: u64, bit: u32, rung: Rung) -> u32 {
+    if let Some(state) = PathState::get()
+        && state.is_bare(skb)
+    {
+        state.mark(bit);
+        reset_reason(&mut state.event, reason);
+        return 1;
+    }
     let followed = match rung {
         Rung::Tracepoint => followed::find(skb).and_then(|state| state.of(skb)),
         Rung::Fentry | Rung::Kprobe => PathState::following(skb),
@@ -145,8 +152,7 @@ fn report_stray_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) -> O
     if !stray(sk) || skb::parse(skb, At::Tcp, &mut event).is_none() {
         return None;
     }
-    let netns = if sk == 0 { skb::netns(skb) } else { sock::netns::<Probed>(sk) };
-    let Some(netns) = netns else { return None };
+    let netns = if sk == 0 { skb::netns(skb) } else { sock::netns::<Probed>(sk) }?;
     if event.tcp_flags & RST != 0
         || !filter::wants(event.server_port, netns)
         || !filter::wants_segment(&event)

@@ -98,16 +98,6 @@ pub fn syn_has_data<M: Memory>(skb: u64) -> bool {
     of_cb(&CB_END_SEQ).wrapping_sub(of_cb(&CB_SEQ)) != 1
 }
 
-/// Whether the IPv6 segment in `skb` says to come from `::ffff:a.b.c.d`: `tcp_v6_conn_request` drops such
-/// SYNs and counts them elsewhere (v5.4, commit dcc32f4f183a).
-#[inline(always)]
-pub fn is_from_mapped<M: Memory>(skb: u64) -> bool {
-    // saddr, in the header.
-    let ip = M::exact::<u64>(skb, &SKB_HEAD) + M::exact::<u16>(skb, &SKB_NETWORK_HEADER);
-    let mut words = [0_u32; 3];
-    read::into(ip + 8, &mut words) && words == [0, 0, 0xffff_u32.to_be()]
-}
-
 /// Inode number of the network namespace of the device that `skb` is on.
 #[inline(always)]
 pub fn netns(skb: u64) -> Option<u32> {

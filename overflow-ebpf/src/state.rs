@@ -6,7 +6,7 @@ use aya_ebpf::{EbpfContext, btf_maps::PerCpuArray, macros::btf_map};
 use aya_log_ebpf::debug;
 use overflow_common::{
     Kind, Loss, Path, Queue, RawEvent, Rung,
-    segment::{ACK, SYN},
+    segment::{ACK, RST, SYN},
     valid,
 };
 
@@ -79,7 +79,8 @@ impl PathState {
             return None;
         }
         if self.bare != 0 {
-            return self.complete::<Probed>(self.event.sk, skb);
+            // Nothing but its address is known, which is enough in a function alone, see `is_bare`.
+            return None;
         }
         let (port, seq) = (self.event.client_port, self.event.seq);
         skb::parse(skb, At::Tcp, &mut self.event)?;
@@ -142,7 +143,10 @@ impl PathState {
         rung: Rung,
     ) -> Option<&'static mut Self> {
         let state = Self::get()?;
-        if state.skb != 0 && state.skb != skb && state.is_inside() {
+        // IPv4's SYNs to a dual-stack listener enter two functions.
+        let again =
+            kind as u8 == Kind::Syn as u8 && state.event.kind == kind as u8 && state.skb == skb;
+        if state.is_inside() && !again {
             losses::count(Loss::PathInterrupted);
         }
         state.skb = 0;
@@ -158,6 +162,7 @@ impl PathState {
         state.event.rung = rung as u8;
         state.event.path = 0;
         state.event.req = 0;
+        state.event.valid = 0;
         state.event.sk = listener;
         state.skb = skb;
         Some(state)
@@ -176,11 +181,15 @@ impl PathState {
     /// counters tell what was decided.
     #[inline(always)]
     pub fn complete<M: Memory>(&mut self, listener: u64, skb: u64) -> Option<&mut Self> {
-        let RawEvent { kind, rung, path, req, .. } = self.event;
+        let RawEvent { kind, rung, path, req, valid, reset_reason, .. } = self.event;
         self.clear();
         self.event.kind = kind;
         self.event.rung = rung;
         self.event.path = path;
+        self.event.valid = valid;
+        if valid & valid::RESET_REASON != 0 {
+            self.event.reset_reason = reset_reason;
+        }
         emit::stamp(&mut self.event);
         self.event.netns = sock::netns::<M>(listener)?;
         skb::parse_by::<M>(skb, At::Tcp, &mut self.event)?;
@@ -188,8 +197,21 @@ impl PathState {
         if req != 0 {
             sock::request::<Probed>(req, &mut self.event);
         }
+        // tcp_v4_send_reset and its IPv6 twin answer no RST, though they are called.
+        if self.event.tcp_flags & RST != 0 {
+            self.event.path &= !Path::SEND_RESET;
+            self.event.valid &= !valid::RESET_REASON;
+            self.event.reset_reason = 0;
+        }
         self.skb = skb;
         Some(self)
+    }
+
+    /// Whether `skb` is in a function whose entry was noted by [`Self::begin_bare`], and whose exit is
+    /// still to come: no other segment can have its address, then.
+    #[inline(always)]
+    pub fn is_bare(&self, skb: u64) -> bool {
+        self.bare != 0 && self.skb == skb && self.is_inside()
     }
 
     /// Whether the segment entered a function whose exit was not seen. A kretprobe of a kernel that is
@@ -272,21 +294,6 @@ impl PathState {
         self.compare(rise, path);
     }
 
-    /// Notes what this CPU's counters rose by, in `rise`, with a SYN of which nothing else shows what became
-    /// of it: where nothing rose, it became a request.
-    #[inline(always)]
-    pub fn counted_syn(&mut self, rise: Rise) {
-        let Queue { ack_backlog, max_ack_backlog, .. } = self.event.after;
-        let mut path = rise.path();
-        if path & Path::UNCOUNTED != 0 && ack_backlog <= max_ack_backlog {
-            // They do not tell whether it was dropped; its queue may.
-            path = 0;
-        }
-        audit::compare(self.event.netns, rise, audit::own(path, true));
-        let dropped = path & (Path::COUNTED_DROP | Path::UNCOUNTED) != 0;
-        self.event.path |= if dropped { path } else { Path::REQSK_HASHED };
-    }
-
     #[inline(always)]
     fn compare(&mut self, rise: Rise, path: u32) {
         let (before, after) = (self.event.before, self.event.after);
@@ -306,7 +313,7 @@ impl PathState {
         // What was left behind in a function that was done with is no SYN's.
         if state.skb != 0 && (BARE.load() == 0 || state.is_inside()) {
             state.mark(bits);
-        } else if BARE.load() != 0 {
+        } else if BARE.load() != 0 && arm::armed() {
             state.loose |= bits;
         }
     }

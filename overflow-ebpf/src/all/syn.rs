@@ -12,9 +12,9 @@ use aya_ebpf::{
 use overflow_common::{Kind, Path, Rung};
 
 use crate::{
-    counters::{Counters, Rise},
-    globals::{BARE, SKB_PROTOCOL, SOCK_DROPS},
-    read::{self, Memory, Probed, Typed},
+    counters::Counters,
+    globals::{BARE, SKB_PROTOCOL},
+    read::{Memory, Probed, Typed},
     skb,
     state::{self, PathState},
     tally,
@@ -32,7 +32,9 @@ fn enter<M: Memory>(skb: u64, listener: u64, rung: Rung) {
 }
 
 fn hashed(req: u64) {
-    if let Some(state) = state::current(Kind::Syn) {
+    if BARE.load() != 0 {
+        PathState::pass(Path::REQSK_HASHED);
+    } else if let Some(state) = state::current(Kind::Syn) {
         state.mark(Path::REQSK_HASHED);
         state.event.req = req;
     }
@@ -50,45 +52,21 @@ fn exit<M: Memory>(listener: u64) {
     }
 }
 
-/// Where healthy SYNs are only counted, nothing on their way is looked at: a SYN that was not dropped, not
-/// answered by a cookie, and of which Fast Open made no child, became a request. Every dropped one counts
-/// in `sk_drops` (`tcp_listendrop`), but for those from mapped addresses.
+/// Where healthy SYNs are only counted, nothing is read of one that became a request. What carries data may
+/// have been tried by Fast Open.
 #[inline(always)]
-fn exit_bare<M: Memory>(state: &mut PathState, listener: u64, skb: u64, v6: bool) {
-    let drops = M::exact::<u32>(listener, &SOCK_DROPS);
-    let healthy = tally::healthy(&state.event);
-    let rise = match &healthy {
-        Some(healthy) if healthy.drops == drops => Rise::NONE,
-        _ => Counters::rose_at_socket(listener),
-    };
-    // What carries data may have been tried by Fast Open.
-    let plain = state.event.path == Path::CONN_REQUEST
+fn exit_bare<M: Memory>(state: &mut PathState, listener: u64, skb: u64) {
+    if state.event.path == Path::CONN_REQUEST | Path::REQSK_HASHED
         && !skb::syn_has_data::<M>(skb)
-        && !(v6 && skb::is_from_mapped::<M>(skb));
-    if let Some(healthy) = healthy {
-        healthy.drops = drops;
-        if plain && !rise.any() {
-            healthy.syns += 1;
-            state.skb = 0;
-            return;
-        }
-    }
-    if state.complete::<M>(listener, skb).is_none() {
+        && let Some(healthy) = tally::healthy(&state.event)
+    {
+        healthy.syns += 1;
+        state.skb = 0;
         return;
     }
-    state.after::<M>(listener);
-    if state.has(Path::SYN_RECV_SOCK_NULL) {
-        state.counted_child(rise);
-        // One drop is that of the child; the SYN went on without it.
-        if rise.drops == 1 && !state.has(Path::COOKIE_INIT) {
-            state.mark(Path::REQSK_HASHED);
-        }
-    } else if !state.has(Path::COOKIE_INIT | Path::SYN_RECV_SOCK_CHILD)
-        && (rise.any() || !(v6 && skb::is_from_mapped::<M>(skb)))
-    {
-        state.counted_syn(rise);
+    if state.complete::<M>(listener, skb).is_some() {
+        exit::<M>(listener);
     }
-    state.finish();
 }
 
 /// At the exit, where the entry is not hooked. IPv4's SYNs to a dual-stack listener pass both exits, the
@@ -100,7 +78,7 @@ fn fexit<M: Memory>(listener: u64, skb: u64, v6: bool) {
     } else if !(v6 && M::exact::<u16>(skb, &SKB_PROTOCOL) == skb::ETH_P_IP)
         && let Some(state) = PathState::end_bare::<M>(skb, listener, Rung::Fentry)
     {
-        exit_bare::<M>(state, listener, skb, v6);
+        exit_bare::<M>(state, listener, skb);
     }
 }
 
@@ -192,8 +170,7 @@ pub fn kretprobe_conn_request(_ctx: RetProbeContext) -> u32 {
         if BARE.load() == 0 {
             exit::<Probed>(listener);
         } else {
-            let v6 = read::field(skb, &SKB_PROTOCOL) != Some(skb::ETH_P_IP);
-            exit_bare::<Probed>(state, listener, skb, v6);
+            exit_bare::<Probed>(state, listener, skb);
         }
     }
     0

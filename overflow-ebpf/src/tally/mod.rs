@@ -153,10 +153,7 @@ pub fn accepted(child: u64) -> u64 {
         return 0;
     }
     let Some(child) = waiting::number(child) else { return 0 };
-    if !waiting::has(child) {
-        return 0;
-    }
-    let Waiting { sk, since_ns } = waiting::take(child);
+    let Waiting { sk, since_ns } = waiting::take_once(child);
     if sk != 0 {
         took::<Probed>(sk, sk, since_ns);
     }

@@ -1,9 +1,10 @@
-//! Where what is counted of a listener stands: in a place of its own, found by its address alone, or,
-//! where another has that place, in a map.
+//! Where what is counted of a listener stands: in a place of its own, or, where others have all those
+//! that it may have, in a map.
 //!
-//! A place is the same on every CPU, and its owner stays until it was closed: user space then makes it
-//! free. So a listener is known to be the one it was by two comparisons: nobody has called `listen()`
-//! since, or its socket has been looked at since.
+//! A place is the same on every CPU, and its owner keeps it until it was closed and user space has read it
+//! for good. It goes by address and inode: of sockets that listen at one address, one after the other,
+//! each may have another. Which one it is now is remembered by the address alone ([`Door`]): as long
+//! as nobody has called `listen()`, the listener at an address is the one it was.
 
 use aya_ebpf::{
     btf_maps::{Array, HashMap, PerCpuArray},
@@ -11,27 +12,33 @@ use aya_ebpf::{
 };
 use overflow_common::{Healthy, Loss, Place, Socket, Tally};
 
-use crate::{losses, openers, read::Probed, sock};
+use crate::{atomic::Word, globals::STATE_LISTEN, losses, openers, read::Probed, sock};
 
 /// Accept queues of the listeners that have a place.
 #[btf_map]
 pub static QUEUES: Array<Place, { Place::PLACES }> = Array::new();
 
-/// Which place the listener at an address has: what is found at once.
+/// Which place the listener at an address has.
 #[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Door {
+struct Door {
     /// Address of its `struct sock`.
-    sk: u64,
-    /// As [`Place::opened`].
-    opened: u64,
-    /// The number of its place.
-    number: u64,
+    sk: Word,
+    /// How many listeners had been opened when that was known for sure, and below it, in [`NUMBER`], which
+    /// place.
+    what: Word,
+    /// Both, one XOR the other: two CPUs may write at once.
+    sum: Word,
 }
 
-/// By [`first`]. Of two listeners that have the same, one is looked for each time.
+/// Where [`Door::what`] has the number of the place, and above it how many had been opened.
+const NUMBER: u32 = 16;
+/// Stands for no place: it is counted in the map.
+const NOWHERE: u32 = (1 << NUMBER) - 1;
+
+/// [`Door`]s, by [`spread`] of the address, by words. Of two listeners that have the same, one has the door
+/// beside it.
 #[btf_map]
-pub static DOORS: Array<Door, { Place::PLACES }> = Array::new();
+static DOORS: Array<[u64; size_of::<Door>() / size_of::<u64>()], { Place::PLACES }> = Array::new();
 
 /// Whose each place is: to put an entry here is to take it.
 #[btf_map]
@@ -53,16 +60,16 @@ pub static SCRATCH: PerCpuArray<Tally, 1> = PerCpuArray::new();
 /// `BPF_NOEXIST` of include/uapi/linux/bpf.h.
 const NOEXIST: u64 = 1;
 
-/// The first of the places where a listener may be, by the address of its `struct sock`, a plain number.
 /// Structures of one slab differ in a few bits only, at regular distances: Fibonacci hashing.
 #[inline(always)]
-fn first(sk: u64) -> u32 {
-    (sk.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32 & (Place::PLACES as u32 - 1)
+fn spread(which: u64) -> u32 {
+    (which.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32 & (Place::PLACES as u32 - 1)
 }
 
-/// All of them, the first one first.
+/// The places that a listener may have.
 #[inline(always)]
-fn ways(first: u32) -> impl Iterator<Item = u32> {
+fn ways(socket: &Socket) -> impl Iterator<Item = u32> + use<> {
+    let first = spread(socket.sk ^ u64::from(socket.ino) << 32);
     let among = Place::WAYS - 1;
     (0..Place::WAYS).map(move |way| first & !among | (first + way) & among)
 }
@@ -83,14 +90,18 @@ pub fn queue(sk: u64) -> Option<&'static mut Tally> {
         return Some(&mut place(number)?.tally);
     }
     // SAFETY: the entry stays while the program runs; racing CPUs lose a maximum, not memory.
-    TALLIES.get_ptr_mut(socket(sk)?).map(|tally| unsafe { &mut *tally })
+    let tally = TALLIES.get_ptr_mut(socket(sk)?).map(|tally| unsafe { &mut *tally });
+    if tally.is_none() {
+        losses::count(Loss::Uncounted);
+    }
+    tally
 }
 
 /// The queue of listener `sk` if anything was counted of it.
 #[inline(always)]
 pub fn known(sk: u64) -> Option<&'static mut Tally> {
     let socket = socket(sk)?;
-    for number in ways(first(sk)) {
+    for number in ways(&socket) {
         let place = place(number)?;
         if place.socket == socket {
             return Some(&mut place.tally);
@@ -103,23 +114,39 @@ pub fn known(sk: u64) -> Option<&'static mut Tally> {
 /// The place of listener `sk`, if it has one.
 #[inline(always)]
 fn find(sk: u64) -> Option<u32> {
-    let door = door(first(sk))?;
-    let number = door.number as u32;
-    // User space may have freed the place of one that was closed and listens again.
-    if door.sk == sk && door.opened == openers::opened() && place(number)?.socket.sk == sk {
-        return Some(number);
-    }
-    core::hint::cold_path();
-    match settle(sk) {
-        NOWHERE => None,
-        number => Some(number),
-    }
+    let opened = openers::opened();
+    let number = if let Some(number) = behind(spread(sk), sk, opened) {
+        number
+    } else {
+        core::hint::cold_path();
+        settle(sk)
+    };
+    if number == NOWHERE { None } else { Some(number) }
 }
 
+/// Which place is behind a door, if it is that of listener `sk`; or [`NOWHERE`].
 #[inline(always)]
-fn door(first: u32) -> Option<&'static mut Door> {
-    // SAFETY: as of a place.
-    DOORS.get_ptr_mut(first).map(|door| unsafe { &mut *door })
+fn behind(door: u32, sk: u64, opened: u64) -> Option<u32> {
+    let door = Door::at(door)?;
+    let what = door.what.load();
+    let known = door.sk.load() == sk && door.sum.load() == sk ^ what && what >> NUMBER == opened;
+    if !known {
+        return None;
+    }
+    let number = what as u32 & NOWHERE;
+    // User space may have freed the place of one that was closed.
+    if number != NOWHERE && place(number)?.socket.sk != sk {
+        return None;
+    }
+    Some(number)
+}
+
+impl Door {
+    #[inline(always)]
+    fn at(door: u32) -> Option<&'static Self> {
+        // SAFETY: the entry stays, and consists of words that are read and written whole.
+        DOORS.get_ptr_mut(door).map(|door| unsafe { &*door.cast() })
+    }
 }
 
 #[inline(always)]
@@ -128,20 +155,11 @@ fn place(number: u32) -> Option<&'static mut Place> {
     QUEUES.get_ptr_mut(number).map(|place| unsafe { &mut *place })
 }
 
-/// Whether `sk` is the listener that was last seen to have this place.
-#[inline(always)]
-fn is_at(place: &Place, sk: u64) -> bool {
-    place.socket.sk == sk && place.opened == openers::opened()
-}
-
 /// Which socket `sk` is.
 #[inline(always)]
 fn socket(sk: u64) -> Option<Socket> {
     Some(Socket { sk, ino: sock::inode::<Probed>(sk), netns: sock::netns::<Probed>(sk)? })
 }
-
-/// Stands for no place.
-const NOWHERE: u32 = u32::MAX;
 
 /// Sees to it that something stands of listener `sk`: the number of its place, or [`NOWHERE`] if it is in
 /// the map.
@@ -149,56 +167,72 @@ const NOWHERE: u32 = u32::MAX;
 pub fn settle(sk: u64) -> u32 {
     // Read before the socket is: who listens later is seen the next time.
     let opened = openers::opened();
-    let Some(number) = look(sk, opened) else { return NOWHERE };
-    if let Some(door) = door(first(sk))
-        && (door.sk == 0 || door.sk == sk)
-    {
-        // The number first: who finds the rest finds it.
-        door.number = number.into();
-        door.opened = opened;
-        door.sk = sk;
+    if let Some(number) = behind(spread(sk) ^ 1, sk, opened) {
+        return number;
     }
+    let Some(socket) = socket(sk) else { return NOWHERE };
+    let number = look(&socket);
+    if number == NOWHERE && in_map(&socket) == 0 {
+        return NOWHERE;
+    }
+    remember(sk, opened, number);
     number
 }
 
+/// Notes which place the listener at an address has: at its own door, or, where another listener has that
+/// one, beside it.
 #[inline(always)]
-fn look(sk: u64, opened: u64) -> Option<u32> {
-    let first = first(sk);
-    for number in ways(first) {
-        if is_at(place(number)?, sk) {
-            return Some(number);
-        }
+fn remember(sk: u64, opened: u64, number: u32) -> Option<()> {
+    let first = spread(sk);
+    let mut door = Door::at(first)?;
+    if door.sk.load() != sk && door.what.load() >> NUMBER == opened && door.sk.load() != 0 {
+        door = Door::at(first ^ 1)?;
     }
-    let socket = socket(sk)?;
-    for number in ways(first) {
+    let what = opened << NUMBER | u64::from(number);
+    door.sk.store(sk);
+    door.what.store(what);
+    door.sum.store(sk ^ what);
+    Some(())
+}
+
+/// The place of a listener, which takes one if it has none. In a function of its own, for the stack.
+#[inline(never)]
+fn look(socket: &Socket) -> u32 {
+    find_or_take(*socket).unwrap_or(NOWHERE)
+}
+
+#[inline(always)]
+fn find_or_take(socket: Socket) -> Option<u32> {
+    for number in ways(&socket) {
         let place = place(number)?;
         if place.socket == socket {
-            place.opened = opened;
+            reopened(&mut place.tally, socket.sk);
             return Some(number);
         }
     }
     // What began in the map stays there.
-    if TALLIES.get_ptr_mut(socket).is_some() {
+    if let Some(tally) = TALLIES.get_ptr_mut(socket) {
+        // SAFETY: as of a place.
+        reopened(unsafe { &mut *tally }, socket.sk);
         return None;
     }
-    for number in ways(first) {
+    for number in ways(&socket) {
         if take(number, &socket) != 0 {
             let place = place(number)?;
             describe(&mut place.tally, socket)?;
-            place.opened = opened;
             place.socket = socket;
             return Some(number);
         }
     }
-    // SAFETY: this CPU's own.
-    let scratch = unsafe { &mut *SCRATCH.get_ptr_mut(0)? };
-    scratch.address = [0; 16];
-    describe(scratch, socket)?;
-    let entry: &Tally = scratch;
-    if TALLIES.insert(socket, entry, NOEXIST).is_err() && TALLIES.get_ptr_mut(socket).is_none() {
-        losses::count(Loss::Uncounted);
-    }
     None
+}
+
+/// A socket that was closed may listen again.
+#[inline(always)]
+fn reopened(tally: &mut Tally, sk: u64) {
+    if tally.closed != 0 && sock::state::<Probed>(sk) == STATE_LISTEN.load() {
+        tally.closed = 0;
+    }
 }
 
 /// Takes a place for a listener. Another CPU may just have done so for the same one.
@@ -209,6 +243,30 @@ fn take(number: u32, socket: &Socket) -> u32 {
         // SAFETY: compared at once.
         || unsafe { OWNERS.get(number) } == Some(socket);
     u32::from(taken)
+}
+
+/// Sees to it that a listener is in the map: 0 if it is not. In a function of its own, for the stack.
+#[inline(never)]
+fn in_map(socket: &Socket) -> u32 {
+    u32::from(put_into_map(*socket).is_some())
+}
+
+#[inline(always)]
+fn put_into_map(socket: Socket) -> Option<()> {
+    if TALLIES.get_ptr_mut(socket).is_some() {
+        return Some(());
+    }
+    // SAFETY: this CPU's own.
+    let scratch = unsafe { &mut *SCRATCH.get_ptr_mut(0)? };
+    scratch.address = [0; 16];
+    describe(scratch, socket)?;
+    let entry: &Tally = scratch;
+    let put =
+        TALLIES.insert(socket, entry, NOEXIST).is_ok() || TALLIES.get_ptr_mut(socket).is_some();
+    if !put {
+        losses::count(Loss::Uncounted);
+    }
+    put.then_some(())
 }
 
 /// Says whose queue it is.

@@ -136,7 +136,7 @@ const SYN: &[Step] = &[
 ];
 const COUNTS_SYN: &[Step] = &[
     Step { rung: Rung::Fentry, hooks: COUNTS_SYN_FENTRY, blind: "" },
-    Step { rung: Rung::Kprobe, hooks: COUNTS_SYN_KPROBE, blind: "" },
+    Step { rung: Rung::Kprobe, hooks: SYN_KPROBE, blind: "" },
     SYN_BY_TRACEPOINTS,
 ];
 const THIRD_ACK: &[Step] = &[
@@ -321,6 +321,7 @@ const COUNTS_SYN_FENTRY: &[Hook] = &[
     v6(fexit("fexit_tcp_v6_conn_request", "tcp_v6_conn_request")),
     mptcp(fexit("fexit_subflow_v4_conn_request", "subflow_v4_conn_request")),
     mptcp(fexit("fexit_subflow_v6_conn_request", "subflow_v6_conn_request")),
+    fentry("fentry_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
     fentry("fentry_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
     v6(fentry("fentry_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
     fentry("fentry_inet_csk_listen_start", "inet_csk_listen_start"),
@@ -350,19 +351,6 @@ const SYN_KPROBE: &[Hook] = &[
     mptcp(kprobe("kprobe_conn_request", "subflow_v6_conn_request")),
     mptcp(kretprobe("kretprobe_conn_request", "subflow_v6_conn_request")),
     kprobe("kprobe_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
-    kprobe("kprobe_cookie_init_sequence", "cookie_v4_init_sequence"),
-    v6(kprobe("kprobe_cookie_init_sequence", "cookie_v6_init_sequence")),
-    kprobe("kprobe_inet_csk_listen_start", "inet_csk_listen_start"),
-];
-const COUNTS_SYN_KPROBE: &[Hook] = &[
-    kprobe("kprobe_conn_request", "tcp_v4_conn_request"),
-    kretprobe("kretprobe_conn_request", "tcp_v4_conn_request"),
-    v6(kprobe("kprobe_conn_request", "tcp_v6_conn_request")),
-    v6(kretprobe("kretprobe_conn_request", "tcp_v6_conn_request")),
-    mptcp(kprobe("kprobe_conn_request", "subflow_v4_conn_request")),
-    mptcp(kretprobe("kretprobe_conn_request", "subflow_v4_conn_request")),
-    mptcp(kprobe("kprobe_conn_request", "subflow_v6_conn_request")),
-    mptcp(kretprobe("kretprobe_conn_request", "subflow_v6_conn_request")),
     kprobe("kprobe_cookie_init_sequence", "cookie_v4_init_sequence"),
     v6(kprobe("kprobe_cookie_init_sequence", "cookie_v6_init_sequence")),
     kprobe("kprobe_inet_csk_listen_start", "inet_csk_listen_start"),
