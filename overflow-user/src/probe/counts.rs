@@ -75,7 +75,12 @@ impl Tracer {
         let owned = self.owned()?;
         for (number, socket) in owned {
             let places: Array<_, Place> = map(&mut self.ebpf, "QUEUES")?;
-            let mut tally = places.get(&number, 0).map_err(LoadError::Write)?.tally;
+            let place = places.get(&number, 0).map_err(LoadError::Write)?;
+            if place.socket != socket {
+                // It was taken just now, and says not yet where that listens.
+                continue;
+            }
+            let mut tally = place.tally;
             let healthy: PerCpuArray<_, Healthy> = map(&mut self.ebpf, "HEALTHY")?;
             let each = healthy.get(&number, 0).map_err(LoadError::Write)?;
             let sum = |of: fn(&Healthy) -> u64| each.iter().map(of).sum::<u64>();

@@ -9,7 +9,7 @@ pub enum Scope {
     /// Every handshake, every hook point.
     #[default]
     Everything,
-    /// The same, where healthy handshakes are only counted: of a SYN, its end shows enough.
+    /// The same, where healthy handshakes are only counted: of a SYN nothing is read before its end.
     Counts,
     /// Only what the queues did to SYNs and third ACKs, and what becomes of those connections. A
     /// healthy handshake passes two hooks, and reports nothing.
