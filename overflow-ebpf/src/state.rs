@@ -43,7 +43,7 @@ pub struct PathState {
     /// path, see [`Self::begin_bare`].
     pub bare: u64,
     /// Path bits of a SYN whose beginning is not hooked, for its end: nothing else passes what sets them
-    /// while no segment is followed.
+    /// while no segment is followed. Noted before anything is judged, too: a SYN may be under way then.
     pub loose: u32,
     padding: u32,
     /// For the address of the child that came of it, as a plain number.
@@ -313,7 +313,7 @@ impl PathState {
         // What was left behind in a function that was done with is no SYN's.
         if state.skb != 0 && (BARE.load() == 0 || state.is_inside()) {
             state.mark(bits);
-        } else if BARE.load() != 0 && arm::armed() {
+        } else if BARE.load() != 0 {
             state.loose |= bits;
         }
     }
