@@ -44,7 +44,7 @@ pub(super) fn namespace(page: &mut Page, margin: &str, audit: &NamespaceAudit) {
     let since = match (audit.appeared, audit.unread) {
         (false, false) => "",
         (true, false) => " (made while tracing)",
-        (_, true) => " (out of reach at the end: as hooks last read its counters)",
+        (_, true) => " (out of reach: as hooks last read its counters)",
     };
     let text = format!("netns\u{a0}{}{since}: {}", audit.netns, told.join(", "));
     let bad = audit.unaccounted() > 0;
@@ -150,7 +150,7 @@ mod tests {
              UNACCOUNTED,\n       EmbryonicRsts 1 = 2 told - 1 UNACCOUNTED\n"
         );
         let gone = [NamespaceAudit { unread: true, ..audits[0].clone() }];
-        let of_it = "netns 7 (out of reach at the end: as hooks last read its counters):";
+        let of_it = "netns 7 (out of reach: as hooks last read its counters):";
         assert!(text(Some(&gone)).split_whitespace().collect::<Vec<_>>().join(" ").contains(of_it));
         let alarm = alarm(&audits).unwrap();
         assert!(alarm.contains("netns 7: ListenOverflows +3, EmbryonicRsts -1"), "{alarm}");

@@ -10,6 +10,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -26,6 +27,7 @@ use rustix::{
         send, shutdown, socket, socket_with, sockopt,
     },
     process::{Resource, Rlimit, setrlimit},
+    time::{ClockId, clock_gettime},
 };
 
 use crate::{links::Links, tracer::Tracer};
@@ -38,7 +40,9 @@ const PORT: u16 = 10_000;
 const READY: Duration = Duration::from_millis(500);
 /// From one load's beginning to the next one's: at the same time they would take each other's share
 /// of the processor, which no recording of one listener shows.
-const APART: Duration = Duration::from_secs(4);
+const APART: Duration = Duration::from_millis(2 * 2048);
+/// Timers of up to two minutes expire in buckets of 512 jiffies at most (`CONFIG_HZ=250`).
+const WHEEL: Duration = Duration::from_millis(2048);
 /// What happened at the end is recorded by then.
 const SETTLE: Duration = Duration::from_millis(300);
 const DATA: [u8; 100] = [b'x'; 100];
@@ -136,30 +140,37 @@ fn run(
     let mut argv: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     argv.extend(["--ring-size".into(), "16M".into(), "--record".into(), path.to_owned()]);
     argv.extend(job.rung.iter().flat_map(|rung| ["--rung".to_owned(), rung.clone()]));
+    let over = Arc::new(AtomicBool::new(false));
+    // Listeners that the tool knows from the beginning are not looked for while clients come.
+    let (opened, all_opened) = mpsc::channel::<()>();
+    let mut loads = Vec::new();
+    for (number, pair) in pairs.iter().enumerate() {
+        let (pair, setting, over) = (pair.clone(), setting(pair), Arc::clone(&over));
+        let (port, delay) = (port(number)?, Duration::from_micros(job.delay_us));
+        let (begins, begin) = mpsc::channel::<Instant>();
+        let opened = opened.clone();
+        let run = move || load(&pair, (setting, port, delay), opened, &begin, &over);
+        loads.push((begins, thread::spawn(run)));
+    }
+    drop(opened);
+    // It ends when each has opened its listener, or failed to.
+    let _ = all_opened.recv();
     let mut tracer = Tracer::start(&argv)?;
     tracer.wait_until_it_traces()?;
     // The loads have one processor, and the server is to be as fast as without a tool that reads.
     tracer.yield_to_others()?;
-    let begin = Instant::now() + READY;
-    let over = Arc::new(AtomicBool::new(false));
-    let loads: Vec<_> = pairs
-        .iter()
-        .enumerate()
-        .map(|(number, pair)| {
-            let (pair, setting, over) = (pair.clone(), setting(pair), Arc::clone(&over));
-            let port = port(number)?;
-            let begin = begin + APART * u32::try_from(number)?;
-            let delay = Duration::from_micros(job.delay_us);
-            anyhow::Ok(thread::spawn(move || load(&pair, setting, port, delay, begin, &over)))
-        })
-        .collect::<Result<_>>()?;
+    let begin = next_turn(Instant::now() + READY);
+    for (number, (begins, _)) in loads.iter().enumerate() {
+        // One that failed says why when it is joined.
+        let _ = begins.send(begin + APART * u32::try_from(number)?);
+    }
     let hold = pairs.iter().map(|pair| pair.hold_ms).max().unwrap_or(0);
     let last = begin + APART * u32::try_from(pairs.len().saturating_sub(1))?;
     sleep_until(last + Duration::from_millis(hold) + SETTLE);
     // What is closed afterwards is nobody's fate.
     let stopped = tracer.stop();
     over.store(true, Ordering::Relaxed);
-    let ended = loads.into_iter().map(|load| match load.join() {
+    let ended = loads.into_iter().map(|(_, load)| match load.join() {
         Ok(Ok(())) => None,
         Ok(Err(e)) => Some(format!("{e:#}")),
         Err(_) => Some("it panicked".to_owned()),
@@ -175,10 +186,9 @@ fn run(
 /// A listener, its application and its clients, in a namespace of their own, until `over`.
 fn load(
     pair: &Pair,
-    setting: Setting,
-    port: u16,
-    delay: Duration,
-    begin: Instant,
+    (setting, port, delay): (Setting, u16, Duration),
+    opened: mpsc::Sender<()>,
+    begin: &mpsc::Receiver<Instant>,
     over: &AtomicBool,
 ) -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
@@ -200,6 +210,8 @@ fn load(
     let listener = socket(AddressFamily::INET, SocketType::STREAM, None)?;
     bind(&listener, &address).context("cannot bind")?;
     listen(&listener, setting.backlog.cast_signed()).context("cannot listen")?;
+    drop(opened);
+    let begin = begin.recv().context("the tool does not trace")?;
     thread::scope(|scope| {
         let server = scope.spawn(|| serve(&listener, &pair.server, begin, over));
         let clients = clients(pair, address, begin, over);
@@ -286,6 +298,16 @@ fn writable(sockets: &[OwnedFd], wait: Duration) -> io::Result<Vec<bool>> {
         Err(e) => return Err(e.into()),
     }
     Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
+}
+
+/// The next time after this one at which the timer wheel stands as at all such times: what is to be the
+/// same load again has its timers expire in the same buckets.
+fn next_turn(earliest: Instant) -> Instant {
+    let now = clock_gettime(ClockId::Monotonic);
+    let now = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0));
+    let then = now + earliest.saturating_duration_since(Instant::now());
+    let over = then.as_nanos() % WHEEL.as_nanos();
+    earliest + (WHEEL - Duration::from_nanos(u64::try_from(over).unwrap_or(0)))
 }
 
 fn sleep_until(then: Instant) {

@@ -42,7 +42,7 @@ pub fn judge(case: &Case, mode: Mode, rung: Rung, reasons: bool, report: &Report
         }
     }
     if case.storm {
-        wrong.extend(storm(report, rung));
+        wrong.extend(storm(report, mode, rung));
         wrong.extend(audit(report));
         return wrong;
     }

@@ -236,7 +236,10 @@ impl Run {
         let reasons = version(kernel).is_none_or(|version| version >= (6, 15));
         match judge::judge(self.case, self.mode, self.rung, reasons, report) {
             wrong if wrong.is_empty() => Ended::Right,
-            wrong => Ended::Wrong(wrong),
+            mut wrong => {
+                wrong.extend(report.stderr.lines().map(|line| format!("stderr: {line}")));
+                Ended::Wrong(wrong)
+            }
         }
     }
 

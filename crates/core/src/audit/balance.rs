@@ -41,8 +41,8 @@ pub struct NamespaceAudit {
     pub netns: u32,
     /// Whether it was made after the trace began.
     pub appeared: bool,
-    /// Whether its counters could not be read at the end, because it was gone or nothing led to it any
-    /// more: they stand as hooks have read them, or as was told.
+    /// Whether its counters could not be read then, because it was gone, nothing led to it any more, or
+    /// nobody could look: they stand as hooks have read them, or as was told.
     pub unread: bool,
     /// Each audited counter that its kernel has.
     pub balances: Vec<Balance>,

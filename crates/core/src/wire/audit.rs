@@ -19,8 +19,8 @@ pub struct Audit<'a> {
     pub netns: u32,
     /// Whether it was made after the trace began.
     pub appeared: bool,
-    /// Whether its counters could not be read at the end: they stand as hooks have read them, or as
-    /// was told. Absent if not.
+    /// Whether its counters could not be read then: they stand as hooks have read them, or as was
+    /// told. Absent if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unread: bool,
     /// How much of all counters together is unaccounted, without signs.
