@@ -30,6 +30,7 @@ mod no_btf;
 mod packages;
 mod progress;
 mod run;
+mod rung;
 mod setup;
 mod site;
 mod skips;

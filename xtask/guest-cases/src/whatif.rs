@@ -306,8 +306,8 @@ fn next_turn(earliest: Instant) -> Instant {
     let now = clock_gettime(ClockId::Monotonic);
     let now = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0));
     let then = now + earliest.saturating_duration_since(Instant::now());
-    let over = then.as_nanos() % WHEEL.as_nanos();
-    earliest + (WHEEL - Duration::from_nanos(u64::try_from(over).unwrap_or(0)))
+    let short = WHEEL.as_nanos() - then.as_nanos() % WHEEL.as_nanos();
+    earliest + Duration::from_nanos(u64::try_from(short).unwrap_or(0))
 }
 
 fn sleep_until(then: Instant) {

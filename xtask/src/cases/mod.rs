@@ -15,15 +15,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum as _};
 use guest_cases::job::{Job, Report};
 
 use crate::{
     arch::Arch,
     artifacts, exec, guest,
     kernels::version,
-    matrix::Rung,
     needs::{Here, Needs, Verdict},
+    rung::Rung,
     setup,
     test::Checks,
     vm::{JobOutput, Options},
@@ -142,8 +142,8 @@ fn runs(
     let mut runs = Vec::new();
     for case in catalog::all().filter(|c| case(c)) {
         for &m in case.modes.iter().filter(|m| mode(**m)) {
-            for &r in Rung::value_variants().iter().filter(|r| rung(**r)) {
-                runs.push(Run { case, mode: m, rung: r });
+            for r in Rung::value_variants().iter().filter(|r| rung(**r)) {
+                runs.push(Run { case, mode: m, rung: *r });
             }
         }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Run, case::Mode};
-use crate::{matrix::Rung, test::Checks};
+use crate::{rung::Rung, test::Checks};
 
 /// How a run ended.
 #[derive(Clone, Debug)]

@@ -8,14 +8,14 @@ use std::{
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::{Family, Rung};
+use super::{Family, Tracing};
 use crate::{exec, lines, vm::JobOutput};
 
 /// How a cell was run, besides its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Place {
     /// How it was traced.
-    pub rung: Rung,
+    pub rung: Tracing,
     /// Which IP was spoken.
     pub family: Family,
 }

@@ -1,6 +1,6 @@
 //! Why kernels differ and what rungs do not see; each claim with the commit or the function that makes it true.
 
-use super::Rung;
+use super::Tracing;
 
 const QUEUE_LIMIT: &str = "`inet_csk_reqsk_queue_is_full` compares the number of requests with the \
     backlog by `>=` before 3479c7549fb1 and by `>` since (v6.13; also 6.12.10, 6.1.125, 5.15.177, \
@@ -58,19 +58,19 @@ pub fn may_be_unavailable(why: &str) -> bool {
 }
 
 /// What a rung does not see, on any kernel.
-pub fn rung(rung: Rung) -> &'static str {
+pub fn rung(rung: Tracing) -> &'static str {
     match rung {
-        Rung::Fentry => "Sees every branch.",
-        Rung::Kprobe => "Sees every branch, at a higher price for each call.",
-        Rung::Old => {
+        Tracing::Fentry => "Sees every branch.",
+        Tracing::Kprobe => "Sees every branch, at a higher price for each call.",
+        Tracing::Old => {
             "kprobe as on 5.4, with what 5.5 to 5.8 brought withheld: records leave by a queue instead \
              of a ring buffer, and two functions stand in for two BTF tracepoints."
         }
-        Rung::Untraced => {
+        Tracing::Untraced => {
             "Nothing traces: verdicts are inferred from packets, counters and sockets, or it is said \
              that they cannot be. A scenario holds if none that was inferred is wrong."
         }
-        Rung::Tracepoint => {
+        Tracing::Tracepoint => {
             "Sees no branch but what happens around it. No tracepoint tells of `accept()` or of a \
              request's end, so `later.accepted_by_app`, `later.request_expired` and \
              `later.request_orphaned` are missing, and what ends in `later.request_icmp_error` or \

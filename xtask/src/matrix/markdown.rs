@@ -8,7 +8,7 @@ use std::{
 use crate::arch::Arch;
 
 use super::{
-    Rung,
+    Tracing,
     cell::{Ended, Histories},
     describe,
     seed::{CELLS, PREFILLS, Seeds},
@@ -171,7 +171,7 @@ fn seed_row(kernel: &str, seeds: &Seeds, row: usize, text: &mut String) {
 fn rungs(table: &Table, text: &mut String) {
     *text += "\n## What each rung sees\n\nSYN-ACK retransmissions are always seen by \
               `tp_btf:tcp_retransmit_synack`, RSTs to waiting children by `tp_btf:tcp_receive_reset`.\n\n";
-    let rungs: BTreeSet<Rung> =
+    let rungs: BTreeSet<Tracing> =
         table.kernels.iter().flat_map(|k| k.hooks.keys().copied()).collect();
     for rung in rungs {
         let _ = writeln!(text, "- **{}**: {}", rung.name(), describe::rung(rung));
@@ -228,13 +228,13 @@ fn among(table: &Table, kernels: &[&str]) -> String {
 }
 
 /// Hooks of another rung that stand in, and hook points without a hook.
-fn hooks_line(kernel: &Kernel, rung: Rung) -> Option<String> {
+fn hooks_line(kernel: &Kernel, rung: Tracing) -> Option<String> {
     let hooks = kernel.hooks.get(&rung)?;
     let own: &[&str] = match rung {
-        Rung::Fentry => &["fentry", "fexit"],
-        Rung::Kprobe | Rung::Old => &["kprobe", "kretprobe"],
-        Rung::Tracepoint => &["tp_btf"],
-        Rung::Untraced => return None,
+        Tracing::Fentry => &["fentry", "fexit"],
+        Tracing::Kprobe | Tracing::Old => &["kprobe", "kretprobe"],
+        Tracing::Tracepoint => &["tp_btf"],
+        Tracing::Untraced => return None,
     };
     let foreign = hooks.iter().map(|(_, hook)| hook).filter(|hook| {
         if describe::ALWAYS_TRACEPOINTS.contains(&hook.as_str()) {
@@ -332,20 +332,20 @@ mod tests {
         let kernel = |version: &str| Kernel {
             version: version.to_owned(),
             hooks: BTreeMap::from([
-                (Rung::Fentry, hooks(&[("SYN", "fexit:a"), ("accept()", "kretprobe:b")])),
-                (Rung::Tracepoint, hooks(&[("SYN", "tp_btf:c")])),
+                (Tracing::Fentry, hooks(&[("SYN", "fexit:a"), ("accept()", "kretprobe:b")])),
+                (Tracing::Tracepoint, hooks(&[("SYN", "tp_btf:c")])),
             ]),
             ..Kernel::default()
         };
         let place = |rung| Place { rung, family: Family::Ipv4 };
         let one = |history: &str| Histories::from([(history.to_owned(), 3)]);
         let cells = BTreeMap::from([
-            ((0, place(Rung::Fentry)), Ended::Holds(one("a"))),
+            ((0, place(Tracing::Fentry)), Ended::Holds(one("a"))),
             (
-                (0, place(Rung::Tracepoint)),
+                (0, place(Tracing::Tracepoint)),
                 Ended::Differs(one("b"), vec!["10.7.0.1:1: b is odd".to_owned()]),
             ),
-            ((1, place(Rung::Fentry)), Ended::Unavailable("too old".to_owned())),
+            ((1, place(Tracing::Fentry)), Ended::Unavailable("too old".to_owned())),
         ]);
         Table {
             kernels: vec![kernel("5.10-1"), kernel("6.1-1")],

@@ -42,19 +42,19 @@ const KERNELS_ARM64: &[&str] = &["5.10.223-1", "6.1", "6.12", "6.12-16k", "6.18"
 /// What `cargo xtask test` runs on arm64, whose emulation takes its time: where BTF lacks functions that
 /// have a kprobe, and where trampolines are. x86-64 has shown the rest.
 const FOREIGN: [(&str, Place); 2] = [
-    ("5.10.223-1", Place { rung: Rung::Kprobe, family: Family::Ipv6 }),
-    ("6.12", Place { rung: Rung::Fentry, family: Family::Ipv4 }),
+    ("5.10.223-1", Place { rung: Tracing::Kprobe, family: Family::Ipv6 }),
+    ("6.12", Place { rung: Tracing::Fentry, family: Family::Ipv4 }),
 ];
 
 /// Each rung and each family, and two rungs on the same family to be compared. The seed experiment
 /// is run nowhere else.
 const QUICK: [Place; 6] = [
-    Place { rung: Rung::Fentry, family: Family::Ipv4 },
-    Place { rung: Rung::Kprobe, family: Family::Ipv4 },
-    Place { rung: Rung::Kprobe, family: Family::Ipv6 },
-    Place { rung: Rung::Tracepoint, family: Family::Mapped },
-    Place { rung: Rung::Old, family: Family::Ipv4 },
-    Place { rung: Rung::Untraced, family: Family::Ipv4 },
+    Place { rung: Tracing::Fentry, family: Family::Ipv4 },
+    Place { rung: Tracing::Kprobe, family: Family::Ipv4 },
+    Place { rung: Tracing::Kprobe, family: Family::Ipv6 },
+    Place { rung: Tracing::Tracepoint, family: Family::Mapped },
+    Place { rung: Tracing::Old, family: Family::Ipv4 },
+    Place { rung: Tracing::Untraced, family: Family::Ipv4 },
 ];
 
 /// The tracer's records of a run: what is compared between rungs.
@@ -71,7 +71,7 @@ pub struct MatrixArgs {
     arch: Arch,
     /// Rungs to trace by
     #[arg(long, value_name = "RUNG", value_delimiter = ',')]
-    rungs: Vec<Rung>,
+    rungs: Vec<Tracing>,
     /// Which IP is spoken
     #[arg(long, value_name = "FAMILY", value_delimiter = ',')]
     families: Vec<Family>,
@@ -95,7 +95,7 @@ pub struct MatrixArgs {
 /// How the lab traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Rung {
+pub enum Tracing {
     /// fentry/fexit.
     Fentry,
     /// kprobe/kretprobe.
@@ -120,7 +120,7 @@ pub enum Family {
     Mapped,
 }
 
-impl Rung {
+impl Tracing {
     /// As on the command line and in documents.
     pub fn name(self) -> &'static str {
         match self {
@@ -243,7 +243,7 @@ impl Plan {
                 && (args.families.is_empty() || args.families.contains(&place.family))
                 && (!args.quick || QUICK.contains(place))
         };
-        let places = Rung::value_variants().iter().flat_map(|&rung| {
+        let places = Tracing::value_variants().iter().flat_map(|&rung| {
             Family::value_variants().iter().map(move |&family| Place { rung, family })
         });
         let places: Vec<_> = places.filter(wanted).collect();
@@ -351,7 +351,7 @@ fn take(runs: &[Run], kept: Vec<Option<JobOutput>>, ran: Ran, table: &mut Table)
     let mut kernel = Kernel { version: ran.version.clone(), ..Kernel::default() };
     let mut outputs = ran.outputs.into_iter();
     // By what was run, what each rung saw of it.
-    let mut seen: BTreeMap<(Family, Kind), BTreeMap<Rung, Seen>> = BTreeMap::new();
+    let mut seen: BTreeMap<(Family, Kind), BTreeMap<Tracing, Seen>> = BTreeMap::new();
     for (run, kept) in runs.iter().zip(kept) {
         let output = match kept {
             Some(output) => Ok(output),
@@ -382,7 +382,7 @@ fn take(runs: &[Run], kept: Vec<Option<JobOutput>>, ran: Ran, table: &mut Table)
     }
     for ((family, kind), by_rung) in seen {
         if let (Some(fentry), Some(kprobe)) =
-            (by_rung.get(&Rung::Fentry), by_rung.get(&Rung::Kprobe))
+            (by_rung.get(&Tracing::Fentry), by_rung.get(&Tracing::Kprobe))
         {
             let place = match kind {
                 Kind::Scenarios => format!("{}, {}", kernel.name(), family.name()),
@@ -398,9 +398,9 @@ fn take(runs: &[Run], kept: Vec<Option<JobOutput>>, ran: Ran, table: &mut Table)
 
 /// Whether a kernel has a rung at all. What is said where it has not is checked beside the matrix
 /// ([`crate::foreign`]).
-fn possible(arch: Arch, kernel: &str, rung: Rung) -> bool {
+fn possible(arch: Arch, kernel: &str, rung: Tracing) -> bool {
     match (rung, arch.fentry_since(), version(kernel)) {
-        (Rung::Fentry, Some(since), Some(version)) => version >= since,
+        (Tracing::Fentry, Some(since), Some(version)) => version >= since,
         _ => true,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::{
-    Rung,
+    Tracing,
     cell::{Ended, Histories, Place},
     compare_rungs::Compared,
     describe,
@@ -34,7 +34,7 @@ pub struct Kernel {
     /// Version of its package: `6.12.117-1`.
     pub version: String,
     /// The hooks in use with each rung: hook point, hook.
-    pub hooks: BTreeMap<Rung, BTreeSet<(String, String)>>,
+    pub hooks: BTreeMap<Tracing, BTreeSet<(String, String)>>,
     /// By prefill and cell of the seed experiment: each outcome seen, and where.
     pub seeds: [[BTreeMap<String, Vec<Place>>; CELLS.len()]; PREFILLS.len()],
 }
@@ -298,14 +298,14 @@ mod tests {
         Histories::from([(history.to_owned(), n)])
     }
 
-    fn place(rung: Rung) -> Place {
+    fn place(rung: Tracing) -> Place {
         Place { rung, family: Family::Ipv4 }
     }
 
-    fn table(ends: Vec<(usize, Rung, Ended)>) -> Table {
+    fn table(ends: Vec<(usize, Tracing, Ended)>) -> Table {
         let cells = ends.into_iter().map(|(k, rung, ended)| ((k, place(rung)), ended)).collect();
         let seeds = || {
-            let letters = || BTreeMap::from([("A".to_owned(), vec![place(Rung::Fentry)])]);
+            let letters = || BTreeMap::from([("A".to_owned(), vec![place(Tracing::Fentry)])]);
             [(); 2].map(|()| [(); 4].map(|()| letters()))
         };
         let kernel = |version: &str| Kernel {
@@ -330,9 +330,9 @@ mod tests {
     #[test]
     fn kernels_are_compared_by_their_best_rung() {
         let table = table(vec![
-            (0, Rung::Fentry, Ended::Holds(histories("a", 1))),
-            (1, Rung::Fentry, Ended::Holds(histories("a", 1))),
-            (1, Rung::Tracepoint, Ended::Holds(histories("other", 1))),
+            (0, Tracing::Fentry, Ended::Holds(histories("a", 1))),
+            (1, Tracing::Fentry, Ended::Holds(histories("a", 1))),
+            (1, Tracing::Tracepoint, Ended::Holds(histories("other", 1))),
         ]);
         assert_eq!(table.scenarios[0].by_outcome(2), [(&histories("a", 1), vec![0, 1])]);
         assert_eq!(table.check().failed(), 0);
@@ -342,12 +342,12 @@ mod tests {
     fn every_kind_of_fault_is_found() {
         let faults = |ends| table(ends).check().failed();
         let differs = Ended::Differs(histories("a", 1), vec!["b".to_owned()]);
-        assert_eq!(faults(vec![(0, Rung::Fentry, differs)]), 1);
-        assert_eq!(faults(vec![(0, Rung::Fentry, Ended::Unavailable("a whim".to_owned()))]), 1);
-        let unlike = |k, history| (k, Rung::Fentry, Ended::Holds(histories(history, 1)));
+        assert_eq!(faults(vec![(0, Tracing::Fentry, differs)]), 1);
+        assert_eq!(faults(vec![(0, Tracing::Fentry, Ended::Unavailable("a whim".to_owned()))]), 1);
+        let unlike = |k, history| (k, Tracing::Fentry, Ended::Holds(histories(history, 1)));
         assert_eq!(faults(vec![unlike(0, "a"), unlike(1, "b")]), 1);
         let mut seedless = table(vec![unlike(0, "a")]);
-        seedless.kernels[0].add_seed(0, place(Rung::Kprobe), &[(); 4].map(|()| "B".to_owned()));
+        seedless.kernels[0].add_seed(0, place(Tracing::Kprobe), &[(); 4].map(|()| "B".to_owned()));
         seedless.failures.push("it died".to_owned());
         assert_eq!(seedless.check().failed(), 2);
         let mut unlike = table(Vec::new());
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn json_is_one_list() {
-        let table = table(vec![(0, Rung::Kprobe, Ended::Holds(histories("a", 2)))]);
+        let table = table(vec![(0, Tracing::Kprobe, Ended::Holds(histories("a", 2)))]);
         let list: Vec<Value> = serde_json::from_str(&table.json()).unwrap();
         let cell = list.iter().find(|line| line["type"] == "cell").unwrap();
         assert_eq!((&cell["rung"], &cell["outcome"]), (&json!("kprobe"), &json!(0)));

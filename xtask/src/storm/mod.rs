@@ -7,13 +7,15 @@ mod judge;
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use guest_bench::storm::StormReport;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     arch::Arch,
-    guest, kernels, setup,
+    guest, kernels,
+    rung::Rung,
+    setup,
     storm_document::{self, Document},
     test::Checks,
 };
@@ -42,14 +44,6 @@ pub struct StormArgs {
     #[arg(long, value_name = "N", default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..=8))]
     smp: u32,
-}
-
-/// `--rung` of `overflow trace`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Rung {
-    Fentry,
-    Kprobe,
-    Tracepoint,
 }
 
 /// How the tool traces: the counts come from the kernel side, or from records.
@@ -134,9 +128,9 @@ pub fn check(kernel: (&str, Arch), syns: usize) -> Result<Checks> {
 
 fn run(kernel: (&str, Arch), rung: Option<Rung>, smp: u32, syns: usize) -> Result<Storms> {
     let by_tracepoints = matches!(rung, Some(Rung::Tracepoint));
-    let rung = rung.and_then(|rung| rung.to_possible_value()).map(|v| v.get_name().to_owned());
+    let rung = rung.map(Rung::name);
     let commands = WAYS.map(|(options, _)| {
-        let rung = rung.iter().flat_map(|rung| ["--rung", rung]);
+        let rung = rung.into_iter().flat_map(|rung| ["--rung", rung]);
         let words = ["overflow", "trace", "--output", "json"].into_iter();
         words.chain(options.split_whitespace()).chain(rung).map(str::to_owned).collect()
     });
@@ -158,6 +152,6 @@ fn run(kernel: (&str, Arch), rung: Option<Rung>, smp: u32, syns: usize) -> Resul
         counts: if by_tracepoints { Counts::Records } else { counts },
         report: report.map_err(|e: anyhow::Error| format!("{e:#}")),
     });
-    let rung = rung.unwrap_or_else(|| "best".to_owned());
+    let rung = rung.unwrap_or("best").to_owned();
     Ok(Storms { kernel, rung, smp, syns, ways: ways.collect() })
 }

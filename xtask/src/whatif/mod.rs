@@ -18,9 +18,9 @@ use guest_cases::load::{Pair, Played, WhatifJob};
 
 use crate::{
     arch::Arch,
-    artifacts, exec, guest,
-    matrix::Rung,
-    progress, setup,
+    artifacts, exec, guest, progress,
+    rung::Rung,
+    setup,
     vm::{JobOutput, Options},
     vm_pool::{self, Batch},
     workspace,

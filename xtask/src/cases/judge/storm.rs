@@ -6,7 +6,7 @@ use overflow_core::{
     verdict::{Counter, VerdictId},
 };
 
-use crate::{cases::case::Mode, matrix::Rung};
+use crate::{cases::case::Mode, rung::Rung};
 
 /// Whether what was told of each namespace of a storm is what it counted.
 pub(super) fn storm(report: &Report, mode: Mode, rung: Rung) -> Vec<String> {
