@@ -178,9 +178,14 @@ impl PathState {
     }
 
     /// Reads what [`Self::begin_bare`] did not, later: the queues may not be as they were then. This CPU's
-    /// counters tell what was decided.
+    /// counters tell what was decided. False if it cannot be read.
     #[inline(always)]
-    pub fn complete<M: Memory>(&mut self, listener: u64, skb: u64) -> Option<&mut Self> {
+    pub fn complete<M: Memory>(&mut self, listener: u64, skb: u64) -> bool {
+        complete::<M>(self, listener, skb) != 0
+    }
+
+    #[inline(always)]
+    fn try_complete<M: Memory>(&mut self, listener: u64, skb: u64) -> Option<()> {
         let RawEvent { kind, rung, path, req, valid, reset_reason, .. } = self.event;
         self.clear();
         self.event.kind = kind;
@@ -204,7 +209,7 @@ impl PathState {
             self.event.reset_reason = 0;
         }
         self.skb = skb;
-        Some(self)
+        Some(())
     }
 
     /// Whether `skb` is in a function whose entry was noted by [`Self::begin_bare`], and whose exit is
@@ -369,6 +374,12 @@ impl PathState {
         }
         true
     }
+}
+
+/// [`PathState::complete`] in a function of its own, for the stack.
+#[inline(never)]
+fn complete<M: Memory>(state: &mut PathState, listener: u64, skb: u64) -> u32 {
+    u32::from(state.try_complete::<M>(listener, skb).is_some())
 }
 
 /// Says in the debug log what has become of the segment at hook `what`. Without `--debug` the level

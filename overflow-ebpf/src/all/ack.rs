@@ -70,7 +70,7 @@ fn exit_check_req<M: Memory>(listener: u64, skb: u64, returned: u64) {
             return;
         }
         // The caller holds the request, but where a child took its place: that one is counted alone.
-        if state.complete::<M>(listener, skb).is_none() {
+        if !state.complete::<M>(listener, skb) {
             return;
         }
     }

@@ -64,7 +64,7 @@ fn exit_bare<M: Memory>(state: &mut PathState, listener: u64, skb: u64) {
         state.skb = 0;
         return;
     }
-    if state.complete::<M>(listener, skb).is_some() {
+    if state.complete::<M>(listener, skb) {
         exit::<M>(listener);
     }
 }

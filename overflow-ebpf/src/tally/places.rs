@@ -217,7 +217,7 @@ fn find_or_take(socket: Socket) -> Option<u32> {
         return None;
     }
     for number in ways(&socket) {
-        if take(number, &socket) != 0 {
+        if take(number, &socket) {
             let place = place(number)?;
             describe(&mut place.tally, socket)?;
             place.socket = socket;
@@ -236,13 +236,11 @@ fn reopened(tally: &mut Tally, sk: u64) {
 }
 
 /// Takes a place for a listener. Another CPU may just have done so for the same one.
-/// In a function of its own, for the stack.
-#[inline(never)]
-fn take(number: u32, socket: &Socket) -> u32 {
-    let taken = OWNERS.insert(number, socket, NOEXIST).is_ok()
+#[inline(always)]
+fn take(number: u32, socket: &Socket) -> bool {
+    OWNERS.insert(number, socket, NOEXIST).is_ok()
         // SAFETY: compared at once.
-        || unsafe { OWNERS.get(number) } == Some(socket);
-    u32::from(taken)
+        || unsafe { OWNERS.get(number) } == Some(socket)
 }
 
 /// Sees to it that a listener is in the map: 0 if it is not. In a function of its own, for the stack.
