@@ -67,14 +67,15 @@ pub struct Healthy {
     pub acks: u64,
 }
 
-/// A listener that has a place of its own, the same on every CPU.
+/// A listener that has a place of its own, the same on every CPU. Its queue comes first: then the compiler
+/// has nothing to add to a pointer that may be NULL, which verifiers refuse.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// Whose it is; nobody's where its address is 0.
-    pub socket: Socket,
     /// Its accept queue.
     pub tally: Tally,
+    /// Whose it is; nobody's where its address is 0.
+    pub socket: Socket,
 }
 
 impl Place {

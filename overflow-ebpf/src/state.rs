@@ -82,15 +82,7 @@ impl PathState {
             // Nothing but its address is known, which is enough in a function alone, see `is_bare`.
             return None;
         }
-        let (port, seq) = (self.event.client_port, self.event.seq);
-        skb::parse(skb, At::Tcp, &mut self.event)?;
-        if self.event.client_port == port && self.event.seq == seq {
-            Some(self)
-        } else {
-            self.skb = 0;
-            losses::count(Loss::PathInterrupted);
-            None
-        }
+        if is_still(self, skb) != 0 { Some(self) } else { None }
     }
 
     /// Begins to follow `skb` on its way through `listener`, or goes on if it already is followed
@@ -374,6 +366,22 @@ impl PathState {
         }
         true
     }
+}
+
+/// Whether the segment that is followed is `skb` by its headers too. In a function of its own, for the
+/// stack.
+#[inline(never)]
+fn is_still(state: &mut PathState, skb: u64) -> u32 {
+    let (port, seq) = (state.event.client_port, state.event.seq);
+    if skb::parse(skb, At::Tcp, &mut state.event).is_none() {
+        return 0;
+    }
+    let same = state.event.client_port == port && state.event.seq == seq;
+    if !same {
+        state.skb = 0;
+        losses::count(Loss::PathInterrupted);
+    }
+    u32::from(same)
 }
 
 /// [`PathState::complete`] in a function of its own, for the stack.
