@@ -67,9 +67,9 @@ enum Step {
     Live,
     /// Every scenario on a Debian kernel that hides its BTF, with `--btf FILE`
     NoBtf,
-    /// Every scenario by every rung, on the oldest and the newest kernel
+    /// Every scenario by every rung, on the oldest or the newest kernel
     Matrix,
-    /// Every case of `cargo xtask cases`, by every rung, on two kernels and here
+    /// Every case of `cargo xtask cases`, by every rung, on one of two kernels and here
     Cases,
     /// The tool, built for arm64
     Arm64Build,

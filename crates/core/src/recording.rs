@@ -62,6 +62,9 @@ pub enum Frame {
     Evidence(Box<Evidence>),
     /// A second went by: CLOCK_MONOTONIC nanoseconds.
     Tick(u64),
+    /// Nothing was kept from this time, CLOCK_MONOTONIC nanoseconds, to that of the next frame
+    /// (`--flight`).
+    Gap(u64),
     /// Tracing ended: CLOCK_MONOTONIC nanoseconds.
     End(u64),
 }
@@ -115,6 +118,8 @@ pub enum RecordError {
 /// Writes a recording.
 pub struct Recorder<W: Write> {
     out: BufWriter<W>,
+    /// Bytes of frames.
+    written: u64,
 }
 
 impl<W: Write> Recorder<W> {
@@ -127,7 +132,7 @@ impl<W: Write> Recorder<W> {
         let size = u16::try_from(size_of::<RawEvent>()).map_err(io::Error::other)?;
         out.write_all(&size.to_le_bytes())?;
         out.write_all(&BYTE_ORDER.to_ne_bytes())?;
-        let mut recorder = Self { out };
+        let mut recorder = Self { out, written: 0 };
         recorder.put(b'H', &serde_json::to_vec(header)?)?;
         Ok(recorder)
     }
@@ -145,6 +150,7 @@ impl<W: Write> Recorder<W> {
             Frame::Look(look) => self.put(b'C', &serde_json::to_vec(look)?),
             Frame::Evidence(evidence) => self.put(b'W', &serde_json::to_vec(evidence)?),
             Frame::Tick(t_ns) => self.put(b'T', &t_ns.to_le_bytes()),
+            Frame::Gap(t_ns) => self.put(b'G', &t_ns.to_le_bytes()),
             Frame::End(t_ns) => {
                 self.put(b'X', &t_ns.to_le_bytes())?;
                 self.out.flush()
@@ -167,6 +173,11 @@ impl<W: Write> Recorder<W> {
         self.out.flush()
     }
 
+    /// How long it is by now, bytes, but for its first few.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
     /// What it is written to.
     pub fn get_ref(&self) -> &W {
         self.out.get_ref()
@@ -175,6 +186,7 @@ impl<W: Write> Recorder<W> {
     fn put(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {
         let len = u32::try_from(payload.len()).map_err(io::Error::other)?;
         let head = frame_head(kind, len);
+        self.written += (head.len() + payload.len() + size_of::<u32>()) as u64;
         self.out.write_all(&head)?;
         self.out.write_all(payload)?;
         self.out.write_all(&crc(head, payload).to_le_bytes())
@@ -397,6 +409,7 @@ fn decode(kind: u8, payload: &[u8]) -> Option<Frame> {
         b'C' => Frame::Look(serde_json::from_slice(payload).ok()?),
         b'W' => Frame::Evidence(serde_json::from_slice(payload).ok()?),
         b'T' => Frame::Tick(number()?),
+        b'G' => Frame::Gap(number()?),
         b'X' => Frame::End(number()?),
         _ => return None,
     })

@@ -14,7 +14,7 @@ use overflow_core::{
 use crate::{
     causes::{Investigator, Socket},
     counters::Group,
-    listeners,
+    listeners::{self, SynQueues},
     netns::{self, Namespaces},
     owner,
 };
@@ -39,9 +39,13 @@ impl Looker {
     }
 
     /// Every listener, see [`listeners::inventory`].
-    pub fn listeners(&mut self, wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
+    pub fn listeners(
+        &mut self,
+        wanted: &BTreeSet<u32>,
+        syn_queues: SynQueues,
+    ) -> io::Result<Inventory> {
         self.places = netns::discover(wanted)?;
-        listeners::of(&self.places)
+        listeners::of(&self.places, syn_queues)
     }
 
     /// What `/proc` shows of these processes; those that are gone are left out.
@@ -51,14 +55,20 @@ impl Looker {
 
     /// Every listener with its queues and without its owner, in the namespaces that were found
     /// before; in all that there are now if `anew`.
-    pub fn queues(&mut self, wanted: &BTreeSet<u32>, anew: bool) -> io::Result<Inventory> {
+    pub fn queues(
+        &mut self,
+        wanted: &BTreeSet<u32>,
+        anew: bool,
+        syn_queues: SynQueues,
+    ) -> io::Result<Inventory> {
         if anew || self.places.by_inum.is_empty() {
             self.places = netns::discover(wanted)?;
         }
-        Ok(listeners::queues(&self.places))
+        Ok(listeners::queues(&self.places, syn_queues))
     }
 
-    /// Those of an inventory whose accept queue is full or at its limit, or whose SYN queue is full.
+    /// Those of an inventory whose accept queue is full or at its limit, or whose SYN queue is full if
+    /// that was counted.
     pub fn full<'a>(&self, inventory: &'a Inventory) -> Vec<&'a Listener> {
         let full = |l: &&Listener| l.at_limit() || self.investigator.syn_queue_full(inventory, l);
         inventory.listeners.iter().filter(full).collect()
@@ -79,13 +89,13 @@ impl Looker {
     /// missing.
     pub fn causes(&mut self, sockets: &[Socket]) -> io::Result<Vec<Evidence>> {
         let wanted = sockets.iter().map(|(netns, _)| *netns).collect();
-        let inventory = self.listeners(&wanted)?;
+        let inventory = self.listeners(&wanted, SynQueues::Left)?;
         self.investigator.look(&self.places, &inventory, sockets)
     }
 
     /// What holds up listeners that are full now. Who accepts from the others is remembered.
     pub fn first_causes(&mut self) -> io::Result<Vec<Evidence>> {
-        let inventory = self.listeners(&BTreeSet::new())?;
+        let inventory = self.listeners(&BTreeSet::new(), SynQueues::Counted)?;
         let full: Vec<Socket> =
             self.full(&inventory).into_iter().map(|l| (l.netns, l.inode)).collect();
         let others: Vec<&Listener> =

@@ -19,7 +19,7 @@ use overflow::{
 use overflow_core::{
     cause::{CauseId, Change, Episode, Evidence, Judgement, judge},
     explain::Lang,
-    listeners::Listener,
+    listeners::{Inventory, Listener},
     text::{
         duration::{count, period},
         style::{Options, Page, Tone},
@@ -29,6 +29,7 @@ use overflow_host::{
     Looker,
     causes::{self, LISTENERS},
     kernel,
+    listeners::{Requests, SynQueues},
 };
 
 /// With --watch, how often queues are looked at; holders only of those that are full.
@@ -78,6 +79,7 @@ pub(super) fn run(args: &WhyArgs) -> Result<ExitCode> {
     let mut why = Why {
         looker: Looker::new(),
         wanted: filter.netns.iter().copied().collect(),
+        requests: Requests::default(),
         filter,
         options: options(args),
         detail: Detail { ruled_out: args.verbose },
@@ -110,6 +112,7 @@ struct Why {
     looker: Looker,
     filter: Filter,
     wanted: BTreeSet<u32>,
+    requests: Requests,
     options: Options,
     detail: Detail,
     output: OutputFormat,
@@ -129,9 +132,13 @@ struct Watched {
 }
 
 impl Why {
+    fn listeners(&mut self) -> Result<Inventory> {
+        self.looker.listeners(&self.wanted, SynQueues::Counted).context("cannot list the listeners")
+    }
+
     /// Those that are full now.
     fn now(&mut self) -> Result<()> {
-        let inventory = self.looker.listeners(&self.wanted).context("cannot list the listeners")?;
+        let inventory = self.listeners()?;
         for note in &inventory.notes {
             eprintln!("overflow: {note}");
         }
@@ -192,7 +199,7 @@ impl Why {
         let stop = Stop::catch().context("cannot catch signals")?;
         let mut stop = std::pin::pin!(stop.asked());
         let mut time_is_up = std::pin::pin!(sleep(duration.unwrap_or(Duration::MAX)));
-        let inventory = self.looker.listeners(&self.wanted).context("cannot list the listeners")?;
+        let inventory = self.listeners()?;
         for note in &inventory.notes {
             eprintln!("overflow: {note}");
         }
@@ -225,10 +232,14 @@ impl Why {
     }
 
     fn poll(&mut self, anew: bool) -> Result<()> {
-        let Ok(queues) = self.looker.queues(&self.wanted, anew) else {
+        let (began, syn_queues) = (Instant::now(), self.requests.next());
+        let queues = self.looker.queues(&self.wanted, anew, syn_queues);
+        self.requests.took(syn_queues, began.elapsed());
+        let Ok(mut queues) = queues else {
             self.failed += 1;
             return Ok(());
         };
+        self.requests.fill_in(&mut queues);
         let now: BTreeMap<causes::Socket, Listener> = self
             .looker
             .full(&queues)

@@ -95,6 +95,8 @@ pub struct Engine {
     audits: Option<Vec<NamespaceAudit>>,
     /// Why listeners are full.
     whys: Whys,
+    /// Stages that are no part of a healthy handshake, so far.
+    abnormal: u64,
 }
 
 impl Engine {
@@ -137,6 +139,7 @@ impl Engine {
             auditor,
             audits: None,
             whys: Whys::default(),
+            abnormal: 0,
         })
     }
 
@@ -170,9 +173,19 @@ impl Engine {
             Frame::Look(look) => self.look(&look)?,
             Frame::Evidence(evidence) => self.evidence(&evidence)?,
             Frame::Tick(t_ns) => self.tick(t_ns)?,
+            Frame::Gap(t_ns) => {
+                self.last_ns = self.last_ns.max(t_ns);
+                // What becomes of whoever was there is not known.
+                self.hand_over()?;
+            }
             Frame::End(t_ns) => self.last_ns = self.last_ns.max(t_ns),
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// How many stages were no part of a healthy handshake, of listeners that are asked for.
+    pub fn abnormal(&self) -> u64 {
+        self.abnormal
     }
 
     /// Which listeners are asked for.
@@ -316,6 +329,7 @@ impl Engine {
                 counted.hurt();
             }
             let abnormal = stage.id.is_abnormal();
+            self.abnormal += u64::from(abnormal);
             if self.options.summary.is_none() && (self.options.all || abnormal) {
                 let flow = self.show(observed, id, stage)?;
                 if flow.is_break() {

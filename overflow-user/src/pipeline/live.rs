@@ -2,13 +2,13 @@
 
 mod audit;
 mod causes;
+mod listeners;
 mod losses;
 mod openers;
 mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
-    io,
     ops::ControlFlow,
     pin::pin,
     time::{Duration, Instant},
@@ -37,11 +37,11 @@ use overflow_core::{
     loss::Loss,
     recording::Frame,
 };
-use overflow_host::clock::monotonic_ns;
+use overflow_host::{
+    clock::monotonic_ns,
+    listeners::{Requests, SynQueues},
+};
 
-/// Looking for listeners may take one part in so many of the time, and at first this much more.
-const SHARE: u32 = 10;
-const AHEAD: Duration = Duration::from_millis(500);
 /// Network namespaces that are looked for among threads too; more are not at a time.
 const WANTED: usize = 1024;
 /// Listeners that are looked for in vain between two regular looks; more wait for the next one.
@@ -117,6 +117,8 @@ pub struct Live {
     wanted: BTreeSet<u32>,
     /// Look at the listeners this often, whether anything happens or not.
     look_every: Option<Duration>,
+    /// The lengths of SYN queues; `None` where nobody shows them.
+    requests: Option<Requests>,
     /// The counters as they were before this began.
     beginning: Beginning,
     /// When counters are read next.
@@ -164,6 +166,7 @@ impl Live {
             losses: Vec::new(),
             wanted: BTreeSet::new(),
             look_every,
+            requests: None,
             beginning: Beginning::default(),
             look_due: Due::new(),
             retry_pending: None,
@@ -207,7 +210,7 @@ impl Live {
     #[must_use]
     pub fn looking_every(self, look_every: Duration) -> Self {
         let look_every = self.look_every.map_or(look_every, |every| every.min(look_every));
-        Self { look_every: Some(look_every), ..self }
+        Self { look_every: Some(look_every), requests: Some(Requests::default()), ..self }
     }
 
     /// Traces until `stop`, or what `ends` says, or the most events, then prints the summary.
@@ -292,7 +295,7 @@ impl Live {
         }
         self.attribution.answer_by(Instant::now() + LAST_ANSWERS);
         let _ = self.caught_up().await?;
-        let inventory = self.attribution.inventory(&self.wanted).await;
+        let inventory = self.attribution.inventory(&self.wanted, SynQueues::Left).await;
         // The summary says what is, though nothing but queues and settings may have changed.
         self.settings.clear();
         self.found(inventory)?;
@@ -323,6 +326,9 @@ impl Live {
             self.count_losses()?;
         }
         self.engine.close()?;
+        if let Some(text) = self.recording.as_ref().and_then(LiveRecording::in_words) {
+            eprintln!("overflow: {text}");
+        }
         if let Some(command) = command {
             let report = command.report().await;
             report_losses(&self.engine);
@@ -369,71 +375,18 @@ impl Live {
             if let Some(recording) = &self.recording {
                 recording.write(&Frame::Event(event)).context(NOT_RECORDED)?;
             }
-            if self.engine.event(&event)?.is_break() {
+            let abnormal = self.engine.abnormal();
+            let flow = self.engine.event(&event)?;
+            if self.engine.abnormal() > abnormal
+                && let Some(recording) = &self.recording
+            {
+                recording.alarm().context(NOT_RECORDED)?;
+            }
+            if flow.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
         Ok(ControlFlow::Continue(()))
-    }
-
-    fn may_look(&self) -> bool {
-        self.spent <= self.since.elapsed() / SHARE + AHEAD
-    }
-
-    /// Looks at the host's listeners again; meanwhile the ring is emptied.
-    async fn renew(&mut self) -> Result<()> {
-        let began = Instant::now();
-        let inventory = {
-            let (pending, overrun) = (&mut self.pending, &mut self.overrun);
-            let mut keep = |event| {
-                if pending.len() < WAITING { pending.push_back(event) } else { *overrun += 1 }
-            };
-            let mut looking = pin!(self.attribution.inventory(&self.wanted));
-            loop {
-                tokio::select! {
-                    found = &mut looking => break found,
-                    waited = self.ring.wait(&mut keep) => waited.context("cannot read the ring")?,
-                }
-            }
-        };
-        self.renewed = Instant::now();
-        self.spent += began.elapsed();
-        self.found(inventory)
-    }
-
-    fn found(&mut self, inventory: io::Result<Inventory>) -> Result<()> {
-        match inventory {
-            Ok(inventory) => {
-                self.answered();
-                self.learn(inventory)
-            }
-            Err(error) => {
-                self.unanswered(&error);
-                Ok(())
-            }
-        }
-    }
-
-    /// Hands the engine new listeners, unless nothing but their queues has changed.
-    fn learn(&mut self, inventory: Inventory) -> Result<()> {
-        // One that nobody finds is gone, or is no one's any more.
-        self.wanted.retain(|netns| inventory.namespaces.contains_key(netns));
-        if self.engine.filter().by_owner() {
-            self.tracer.set_excluded(&self.engine.filter().excluded(&inventory.listeners))?;
-        }
-        let identity = |l: &Listener| Listener { recv_q: 0, syn_recv: 0, drops: None, ..l.clone() };
-        let identities: Vec<Listener> = inventory.listeners.iter().map(identity).collect();
-        let settings =
-            inventory.namespaces.iter().map(|(inum, found)| (*inum, found.sysctls)).collect();
-        if (&identities, &settings) != (&self.known, &self.settings)
-            || self.engine.contradicts(&inventory)
-        {
-            (self.known, self.settings) = (identities, settings);
-            self.note(Frame::Inventory(Box::new(inventory)))?;
-        } else if self.look_every.is_some() {
-            let _ = self.engine.feed(Frame::Inventory(Box::new(inventory)))?;
-        }
-        Ok(())
     }
 
     async fn second(&mut self) -> Result<ControlFlow<()>> {

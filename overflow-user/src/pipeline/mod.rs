@@ -4,6 +4,7 @@
 mod command;
 mod engine;
 mod filter;
+mod flight;
 mod grouped;
 mod kernel_counts;
 mod live;

@@ -8,10 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use overflow_core::recording::{Frame, Recorder};
+use overflow_core::{
+    recording::{Frame, Recorder},
+    text::duration::{count, period},
+};
+
+use super::flight::{Done, Flight};
 
 /// Waiting for the disk may take one part in so many of the time: the ring is not emptied meanwhile.
 const SHARE: u32 = 20;
+
+/// A file of flights takes no more of them once it is as large, bytes.
+const MOST_OF_FLIGHTS: u64 = 256 << 20;
 
 /// A recording under way. Its clones are the same one.
 #[derive(Clone)]
@@ -19,6 +27,8 @@ pub struct LiveRecording(Rc<RefCell<Inner>>);
 
 struct Inner {
     recorder: Recorder<File>,
+    /// Only what came before something went wrong, and a while after.
+    flight: Option<Flight>,
     begun: Instant,
     /// How long the disk was waited for.
     waited: Duration,
@@ -27,10 +37,13 @@ struct Inner {
 }
 
 impl LiveRecording {
-    /// Writes with this one.
-    pub fn new(recorder: Recorder<File>) -> Self {
+    /// Writes with this one: everything, or, of a `flight`, only what came so long before something went
+    /// wrong, and after.
+    pub fn new(recorder: Recorder<File>, flight: Option<Duration>) -> Self {
         let (begun, waited) = (Instant::now(), Duration::ZERO);
-        Self(Rc::new(RefCell::new(Inner { recorder, begun, waited, unsynced: true })))
+        let keep = |keep: Duration| Flight::new(u64::try_from(keep.as_nanos()).unwrap_or(u64::MAX));
+        let flight = flight.map(keep);
+        Self(Rc::new(RefCell::new(Inner { recorder, flight, begun, waited, unsynced: true })))
     }
 
     /// Output that is written only when all that was recorded before is in the file: whatever ends this
@@ -41,9 +54,31 @@ impl LiveRecording {
 
     /// Adds a frame.
     pub(crate) fn write(&self, frame: &Frame) -> io::Result<()> {
-        let mut inner = self.0.borrow_mut();
-        inner.unsynced = true;
-        inner.recorder.write(frame)
+        let Inner { recorder, flight, unsynced, .. } = &mut *self.0.borrow_mut();
+        let mut write = |frame: &Frame| {
+            *unsynced = true;
+            recorder.write(frame)
+        };
+        match flight {
+            Some(flight) => flight.frame(frame, &mut write),
+            None => write(frame),
+        }
+    }
+
+    /// Something went wrong with the last frame.
+    pub(crate) fn alarm(&self) -> io::Result<()> {
+        let Inner { recorder, flight, unsynced, .. } = &mut *self.0.borrow_mut();
+        let Some(flight) = flight else { return Ok(()) };
+        let room = recorder.written() < MOST_OF_FLIGHTS;
+        flight.alarm(room, &mut |frame| {
+            *unsynced = true;
+            recorder.write(frame)
+        })
+    }
+
+    /// What came of it, of flights.
+    pub(crate) fn in_words(&self) -> Option<String> {
+        Some(in_words(self.0.borrow().flight.as_ref()?.done))
     }
 
     /// Hands everything to the kernel.
@@ -64,6 +99,24 @@ impl LiveRecording {
         }
         Ok(())
     }
+}
+
+fn in_words(done: Done) -> String {
+    let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let mut text = match done.flights {
+        0 if done.refused == 0 => return "nothing went wrong, so nothing was recorded".to_owned(),
+        n => format!("{} recorded", count(number(n), "episode")),
+    };
+    if let Some(least) = done.least_ns {
+        text += &format!(", of one only the last {} before it: more did not fit", period(least));
+    }
+    if done.refused > 0 {
+        let most = MOST_OF_FLIGHTS >> 20;
+        let refused = count(number(done.refused), "more");
+        text +=
+            &format!("; {} not, because the file has {most} MiB", refused.trim_end_matches('s'));
+    }
+    text
 }
 
 struct Recorded<W> {
@@ -108,7 +161,7 @@ mod tests {
         let path = env::temp_dir().join(format!("overflow-shown-{}", process::id()));
         let file = File::create(&path).unwrap();
         let recorder = Recorder::new(file, &Header::default()).unwrap();
-        let recording = LiveRecording::new(recorder);
+        let recording = LiveRecording::new(recorder, None);
         let frames = || {
             let mut found = Recording::read(&path, File::open(&path).unwrap()).ok()?;
             Some(std::iter::from_fn(|| found.next_frame().ok().flatten()).count())

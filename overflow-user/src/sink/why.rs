@@ -71,7 +71,8 @@ fn headline(evidence: &Evidence) -> String {
     let state = if evidence.full() {
         format!("full {queue}")
     } else if evidence.syn_queue_full() {
-        format!("SYN queue full, {} requests, accept queue {queue}", listener.syn_recv)
+        let requests = listener.syn_recv.unwrap_or_default();
+        format!("SYN queue full, {requests} requests, accept queue {queue}")
     } else {
         format!("accept queue {queue}")
     };

@@ -95,7 +95,7 @@ fn listener(inode: u64, local: &str, comm: &str, pid: u32) -> Listener {
         uid: 0,
         recv_q: 0,
         send_q: Some(1),
-        syn_recv: 0,
+        syn_recv: Some(0),
         drops: None,
         cgroup_id: None,
         group: 1,

@@ -49,7 +49,7 @@ pub(crate) fn listener() -> Listener {
         uid: 33,
         recv_q: 2,
         send_q: Some(1),
-        syn_recv: 0,
+        syn_recv: Some(0),
         drops: Some(0),
         cgroup_id: None,
         group: 1,
@@ -193,6 +193,24 @@ fn json_lines_are_as_documented() {
     assert_eq!(listener["overflows"], 6);
     assert_eq!(listener["owner"]["pids"], serde_json::json!([10, 11, 12]));
     assert_eq!(listener["owner"]["container"], "0123");
+}
+
+/// Whoever was there before a gap is not the one that comes from the same port after it.
+#[test]
+fn nobody_is_followed_through_a_gap() {
+    let refused = |t_ns| event(t_ns, 4711, Kind::Syn, Bits::CONN_REQUEST);
+    let with = |between: &[Frame]| {
+        let mut frames = vec![Frame::Tick(SECOND), refused(SECOND + 1), refused(2 * SECOND)];
+        frames.extend_from_slice(between);
+        frames.extend([refused(3 * SECOND), Frame::End(4 * SECOND)]);
+        let recorded = record("gap", &frames);
+        let shown = text(&replay(&recorded.0, &["--output", "json"]).stdout);
+        let lines = shown.lines().map(|line| serde_json::from_str(line).unwrap());
+        let clients = lines.filter(|line: &serde_json::Value| line["type"] == "connection");
+        clients.map(|line| line["stages"].as_array().unwrap().len()).collect::<Vec<_>>()
+    };
+    assert_eq!(with(&[]).len(), 1);
+    assert_eq!(with(&[Frame::Gap(2 * SECOND + 1)]).len(), 2);
 }
 
 /// The server took them all and an administrator changed a setting, which no event shows.

@@ -35,8 +35,14 @@ use table::{Cell, Ended, Table};
 
 /// The kernels that are taken if none are named, oldest first.
 const KERNELS: &[&str] = &["5.10.223-1", "6.1", "6.12", "7.3"];
-/// Those of `cargo xtask test`.
-const TESTED: &[&str] = &["5.10.223-1", "6.12"];
+/// Those of `cargo xtask test`, and the rungs there: each rung on a kernel, the one that sees least on both.
+const TESTED: [(&str, &[Rung]); 2] = [
+    ("5.10.223-1", &[Rung::Fentry, Rung::Tracepoint]),
+    ("6.12", &[Rung::Kprobe, Rung::Tracepoint]),
+];
+/// The first of them has the verifier that takes least: there this case is played in every mode by every rung,
+/// so that every program is loaded.
+const LOADED: &str = "reuseport.third_ack";
 /// Modules that some cases need.
 const MODULES: &[&str] =
     &["macvlan", "ipvlan", "8021q", "nft_chain_nat", "nft_redir", "nft_tproxy", "smc"];
@@ -101,7 +107,8 @@ pub fn cases(args: &CasesArgs) -> Result<ExitCode> {
         [] => KERNELS.iter().map(|&kernel| kernel.to_owned()).collect(),
         named => named.to_vec(),
     };
-    let mut table = in_vms((&kernels, args.arch), &chosen(args), args.jobs, args.alone)?;
+    let kernels: Vec<_> = kernels.into_iter().map(|kernel| (kernel, chosen(args))).collect();
+    let mut table = in_vms((&kernels, args.arch), args.jobs, args.alone)?;
     if args.native {
         table.extend(natively(&chosen(args), &Here::default(), args.alone)?);
     }
@@ -111,16 +118,29 @@ pub fn cases(args: &CasesArgs) -> Result<ExitCode> {
     Ok(if checks.failed() > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What `cargo xtask test` runs: here all, and on an old and a new kernel, by every rung, what one start
+/// What `cargo xtask test` runs: here all, and on an old and a new kernel, by some rungs, what one start
 /// of the default trace can trace together. The rest takes longer: `cargo xtask cases` has it.
 pub fn subset(kernels: &[String], jobs: usize, here: &dyn Needs) -> Result<Checks> {
-    let kernels: Vec<_> = match kernels {
-        [] => TESTED.iter().map(|&kernel| kernel.to_owned()).collect(),
-        named => named.to_vec(),
+    let by_default = |rungs: &[Rung]| {
+        let together = |case: &Case| !case.alone && !case.smp;
+        runs(together, |mode| mode == Mode::Default, |rung| rungs.contains(&rung))
     };
-    let together = |case: &Case| !case.alone && !case.smp;
-    let by_default = runs(together, |mode| mode == Mode::Default, |_| true);
-    let mut table = in_vms((&kernels, Arch::HOST), &by_default, jobs, false)?;
+    let kernels: Vec<_> = match kernels {
+        [] => {
+            let mut tested = TESTED.map(|(kernel, rungs)| (kernel.to_owned(), by_default(rungs)));
+            let tested_anyway =
+                |run: &Run| run.mode == Mode::Default && TESTED[0].1.contains(&run.rung);
+            let mut loads = runs(|case| case.name == LOADED, |_| true, |_| true);
+            loads.retain(|run| !tested_anyway(run));
+            tested[0].1.append(&mut loads);
+            tested.into()
+        }
+        named => {
+            let all = by_default(Rung::value_variants());
+            named.iter().map(|kernel| (kernel.clone(), all.clone())).collect()
+        }
+    };
+    let mut table = in_vms((&kernels, Arch::HOST), jobs, false)?;
     table.extend(natively(&runs(|_| true, |_| true, |_| true), here, false)?);
     Ok(table.check())
 }
@@ -258,26 +278,31 @@ impl Run {
     }
 }
 
-/// On each kernel, in a machine with one processor and in one with four.
+/// What is to be run on each kernel, in a machine with one processor and in one with four.
 fn in_vms(
-    (kernels, arch): (&[String], Arch),
-    runs: &[Run],
+    (kernels, arch): (&[(String, Vec<Run>)], Arch),
     machines: usize,
     alone: bool,
 ) -> Result<Table> {
     let mut table = Table::default();
     for smp in [1, 4] {
-        let runs = runs.iter().copied().filter(|run| run.case.smp == (smp == 4));
-        let groups = groups(runs, alone);
-        if groups.is_empty() || kernels.is_empty() {
+        let of = |(kernel, runs): &(String, Vec<Run>)| {
+            let runs = runs.iter().copied().filter(|run| run.case.smp == (smp == 4));
+            (kernel.clone(), groups(runs, alone))
+        };
+        let kernels: Vec<_> =
+            kernels.iter().map(of).filter(|(_, groups)| !groups.is_empty()).collect();
+        if kernels.is_empty() {
             continue;
         }
-        let jobs = groups
-            .iter()
-            .map(|group| anyhow::Ok(vec!["guest-cases".to_owned(), group.job("/bin/overflow")?]));
-        let jobs: Vec<_> = jobs.collect::<Result<_>>()?;
-        let batch = |kernel: &String| Batch { kernel: kernel.clone(), jobs: jobs.clone() };
-        let batches: Vec<_> = kernels.iter().map(batch).collect();
+        let batch = |(kernel, groups): &(String, Vec<Group>)| {
+            let job = |group: &Group| {
+                anyhow::Ok(vec!["guest-cases".to_owned(), group.job("/bin/overflow")?])
+            };
+            let jobs = groups.iter().map(job).collect::<Result<_>>()?;
+            anyhow::Ok(Batch { kernel: kernel.clone(), jobs })
+        };
+        let batches: Vec<_> = kernels.iter().map(batch).collect::<Result<_>>()?;
         let options = Options {
             arch,
             label: Some(format!("cases{smp}")),
@@ -293,7 +318,7 @@ fn in_vms(
             ..Options::default()
         };
         let ran = vm_pool::run(&batches, machines, &options, &|_, _, _| ());
-        for (kernel, ran) in kernels.iter().zip(ran) {
+        for ((kernel, groups), ran) in kernels.iter().zip(ran) {
             let ran = ran.with_context(|| format!("kernel {kernel}"))?;
             for (group, output) in groups.iter().zip(ran.outputs) {
                 group.ended(&ran.version, output, &mut table)?;
@@ -356,6 +381,12 @@ mod tests {
     use overflow_core::verdict::VerdictId;
 
     use super::*;
+
+    #[test]
+    fn what_loads_every_program_is_played_in_every_mode() {
+        let case = catalog::all().find(|case| case.name == LOADED).unwrap();
+        assert!(case.modes.len() == case::MODES.len() && !case.alone && !case.smp);
+    }
 
     #[test]
     fn every_case_is_well_formed() {

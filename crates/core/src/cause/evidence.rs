@@ -116,7 +116,7 @@ impl Evidence {
 
     /// Whether the SYN queue is.
     pub fn syn_queue_full(&self) -> bool {
-        self.syn_queue_limit.is_some_and(|limit| limit > 0 && self.listener.syn_recv >= limit)
+        self.listener.syn_queue_full(self.syn_queue_limit)
     }
 
     /// For how long the accept queue has been full at least, nanoseconds. It was full when its

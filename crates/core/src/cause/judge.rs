@@ -316,9 +316,9 @@ impl<'a> Case<'a> {
 
     fn flood(&self) -> Outcome {
         let Evidence { listener, rises, resent, .. } = self.evidence;
-        if !self.evidence.syn_queue_full() {
+        let Some(syn_recv) = listener.syn_recv.filter(|_| self.evidence.syn_queue_full()) else {
             return Outcome::RuledOut("the SYN queue has room".to_owned());
-        }
+        };
         let Some(rises) = rises else {
             return Outcome::Unknown("the SYN cookies could not be counted".to_owned());
         };
@@ -328,15 +328,11 @@ impl<'a> Case<'a> {
                 return Outcome::RuledOut(format!("{back} of {sent} SYN cookies came back"));
             }
             let evidence = format!(
-                "the SYN queue is full ({} requests), and {back} of {sent} SYN cookies that its \
-                 network namespace sent came back",
-                listener.syn_recv
+                "the SYN queue is full ({syn_recv} requests), and {back} of {sent} SYN cookies that its \
+                 network namespace sent came back"
             );
-            let values = vec![
-                ("syn_recv", listener.syn_recv.into()),
-                ("cookies_sent", sent),
-                ("cookies_back", back),
-            ];
+            let values =
+                vec![("syn_recv", syn_recv.into()), ("cookies_sent", sent), ("cookies_back", back)];
             return Outcome::Holds(Finding {
                 id: CauseId::Flood,
                 evidence: vec![evidence],
@@ -345,13 +341,12 @@ impl<'a> Case<'a> {
         }
         // A full accept queue keeps requests, too: their third ACKs are dropped.
         let silent = resent.filter(|_| !self.accept_queue).unwrap_or(0);
-        if silent > 0 && u64::from(silent) * 10 >= u64::from(listener.syn_recv) * 9 {
+        if silent > 0 && u64::from(silent) * 10 >= u64::from(syn_recv) * 9 {
             let evidence = format!(
-                "{silent} of {} requests in the SYN queue got their SYN-ACK more than once, and none \
-                 of them was answered",
-                listener.syn_recv
+                "{silent} of {syn_recv} requests in the SYN queue got their SYN-ACK more than once, and \
+                 none of them was answered"
             );
-            let values = vec![("syn_recv", listener.syn_recv.into()), ("resent", silent.into())];
+            let values = vec![("syn_recv", syn_recv.into()), ("resent", silent.into())];
             return Outcome::Holds(Finding {
                 id: CauseId::Flood,
                 evidence: vec![evidence],
@@ -420,7 +415,7 @@ impl<'a> Case<'a> {
     fn syn_backlog(&self) -> Option<Finding> {
         let sysctls = &self.evidence.sysctls;
         let max = sysctls.max_syn_backlog.filter(|_| sysctls.syncookies == Some(0))?;
-        let syn_recv = self.evidence.listener.syn_recv;
+        let syn_recv = self.evidence.listener.syn_recv?;
         let clamped = syn_recv >= max - max / 4 && !self.evidence.syn_queue_full() && max > 0;
         let evidence = format!(
             "{syn_recv} requests are in the SYN queue, and without SYN cookies the last quarter of \

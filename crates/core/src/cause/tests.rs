@@ -359,7 +359,7 @@ fn nonsense_is_judged_without_a_panic() {
         let mut evidence = Evidence { apart_ns, t_ns: u64::MAX, ..evidence(vec![holder.clone()]) };
         let (passive_opens, cookies_sent, cookies_back) = (u64::MAX, u64::MAX, u64::MAX);
         evidence.rises = Some(Rises { passive_opens, cookies_sent, cookies_back });
-        evidence.listener.syn_recv = u32::MAX;
+        evidence.listener.syn_recv = Some(u32::MAX);
         evidence.listener.send_q = Some(u32::MAX);
         for sample in &mut evidence.queue {
             (sample.t_ns, sample.recv_q, sample.drops) = (u64::MAX, u32::MAX, Some(u32::MAX));

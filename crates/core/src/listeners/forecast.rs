@@ -100,7 +100,7 @@ fn advice(
                 .to_owned(),
         );
     }
-    if syn_queue_limit.is_some_and(|limit| limit > 0 && listener.syn_recv >= limit) {
+    if listener.syn_queue_full(syn_queue_limit) {
         advice.push("The SYN queue is full now.".to_owned());
     }
     let dropped = listener.drops.filter(|drops| *drops > 0);
@@ -122,7 +122,7 @@ fn advice(
     }
     if let Some((from, limit)) = last_quarter(sysctls).zip(syn_queue_limit)
         && from == limit
-        && (dropped.is_some() || listener.syn_recv >= limit / 2)
+        && (dropped.is_some() || listener.syn_recv.is_some_and(|requests| requests >= limit / 2))
     {
         advice.push(format!(
             "With tcp_syncookies=0 the last quarter of tcp_max_syn_backlog ({}) is kept for peers that \
@@ -307,7 +307,7 @@ mod tests {
         let features = Features::V6_5.above_backlog();
         let host = Sysctls { abort_on_overflow: Some(1), ..SYSCTLS };
         let overflowing =
-            Listener { recv_q: 129, syn_recv: 129, group: 4, ..listener("0.0.0.0:80") };
+            Listener { recv_q: 129, syn_recv: Some(129), group: 4, ..listener("0.0.0.0:80") };
         let sysctls = Sysctls { somaxconn: Some(128), ..SYSCTLS };
         let advice = forecast(&features, &overflowing, &sysctls, Some(&host)).advice;
         let begins: Vec<_> =

@@ -15,7 +15,7 @@ pub fn listener(local: &str) -> Listener {
         uid: 0,
         recv_q: 0,
         send_q: Some(128),
-        syn_recv: 0,
+        syn_recv: Some(0),
         drops: None,
         cgroup_id: None,
         group: 1,

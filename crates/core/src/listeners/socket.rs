@@ -24,9 +24,9 @@ pub struct Listener {
     pub recv_q: u32,
     /// Accept queue limit, connections (`ss` Send-Q, `sk_max_ack_backlog`); it is full above it.
     pub send_q: Option<u32>,
-    /// Requests in SYN_RECV that arrived for it; those of a group of `SO_REUSEPORT` listeners are
-    /// shown for each of the group, since nothing tells them apart.
-    pub syn_recv: u32,
+    /// Requests in SYN_RECV that arrived for it, if they were counted; those of a group of
+    /// `SO_REUSEPORT` listeners are shown for each of the group, since nothing tells them apart.
+    pub syn_recv: Option<u32>,
     /// `sk_drops`: what was dropped at this socket since it was opened, overflows among it.
     pub drops: Option<u32>,
     /// Id of the v2 control group that opened it.
@@ -61,7 +61,7 @@ impl Listener {
             uid: opener.uid,
             recv_q: 0,
             send_q: None,
-            syn_recv: 0,
+            syn_recv: None,
             drops: None,
             cgroup_id: None,
             group: 1,
@@ -97,6 +97,12 @@ impl Listener {
     /// Whether the accept queue is full or holds as many as were asked for; it takes one more.
     pub fn at_limit(&self) -> bool {
         self.recv_q > 0 && self.send_q.is_some_and(|limit| self.recv_q >= limit)
+    }
+
+    /// Whether so many requests are in SYN_RECV, or more, that the SYN queue is full at `limit`, as far
+    /// as both are known.
+    pub fn syn_queue_full(&self, limit: Option<u32>) -> bool {
+        self.syn_recv.zip(limit).is_some_and(|(requests, limit)| limit > 0 && requests >= limit)
     }
 
     /// Whether the accept queue is full: `sk_ack_backlog > sk_max_ack_backlog`.

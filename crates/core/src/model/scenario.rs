@@ -115,6 +115,12 @@ pub struct Scenario {
     pub closes: Option<Nanos>,
     /// When the observation ends.
     pub until: Nanos,
+    /// From one segment that a timer sends to the next one of the same instant: a processor works them off
+    /// one after the other.
+    pub spacing: Nanos,
+    /// The server has one processor: while segments come as fast as they are worked off, its application
+    /// has none.
+    pub alone: bool,
     /// Key of the SYN table's hash, on kernels where it decides something
     /// ([`super::prune`]); 0 takes the most likely spread.
     pub hash_rnd: u32,
@@ -154,6 +160,8 @@ impl Scenario {
             application: None,
             closes: None,
             until: watch,
+            spacing: 0,
+            alone: false,
             hash_rnd: 0,
         };
         let step = burst.delay + PREFILL_GAP;

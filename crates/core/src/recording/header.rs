@@ -19,6 +19,9 @@ pub struct Header {
     /// buckets that are counted from there.
     #[serde(default)]
     pub jiffies_ns: Option<i64>,
+    /// Processors that were online.
+    #[serde(default)]
+    pub processors: Option<u32>,
     /// Local time minus UTC then, seconds.
     pub utc_offset_s: i32,
     /// `enum skb_drop_reason` by value.
@@ -47,6 +50,7 @@ impl Header {
             distro: text(distro),
             wall_offset_ns,
             jiffies_ns,
+            processors: self.processors,
             utc_offset_s,
             drop_reasons: reasons(self.drop_reasons),
             reset_reasons: reasons(self.reset_reasons),

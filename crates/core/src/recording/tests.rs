@@ -46,6 +46,7 @@ fn frames() -> Vec<Frame> {
         Frame::Inventory(Box::new(inventory.indexed())),
         Frame::Event(RawEvent { t_ns: 5, client_port: 4711, ..RawEvent::EMPTY }),
         Frame::Tick(1_000_000_000),
+        Frame::Gap(1_500_000_000),
         Frame::Look(Box::new(look())),
         Frame::Evidence(Box::new(evidence(vec![holder(10)]))),
         Frame::Losses(vec![(Loss::Kernel(overflow_common::Loss::RingFull), 3)]),

@@ -65,6 +65,13 @@ pub fn assumptions(recorded: &Recorded, place: &Place, around: &Surroundings) ->
             count(before, "client")
         ));
     }
+    if recorded.gaps > 0 {
+        let times = usize::try_from(recorded.gaps).unwrap_or(usize::MAX).saturating_add(1);
+        all.push(format!(
+            "the recording is of {}, and this is about the last one",
+            count(times, "episode")
+        ));
+    }
     if recorded.lost > 0 {
         let lost = usize::try_from(recorded.lost).unwrap_or(usize::MAX);
         all.push(format!(

@@ -12,6 +12,7 @@ use super::{
     accepts::{self, Reading},
     fate,
     recorded::{Accepts, Arrived, Member, Place, Recorded},
+    spacing::Spacing,
 };
 use crate::{
     cause::evidence::QueueSample,
@@ -68,12 +69,17 @@ pub struct Collector {
     accept_traced: bool,
     kernel: String,
     jiffies_ns: Option<i64>,
+    spacing: Spacing,
+    processors: Option<u32>,
     healthy: bool,
     clients: usize,
     begun_before: u64,
     linear: (u64, u64),
     lost: u64,
     period: Option<(u64, u64)>,
+    /// Nothing was kept since the last frame.
+    gap: bool,
+    gaps: u64,
     wants: Box<Wants>,
     stages: Vec<Stage>,
 }
@@ -115,12 +121,16 @@ impl Collector {
             accept_traced: header.rungs.iter().any(|(m, rung)| m == accept && !rung.is_empty()),
             kernel: header.kernel.clone(),
             jiffies_ns: header.jiffies_ns,
+            spacing: Spacing::default(),
+            processors: header.processors,
             healthy: false,
             clients: 0,
             begun_before: 0,
             linear: (0, 0),
             lost: 0,
             period: None,
+            gap: false,
+            gaps: 0,
             wants: Box::new(wants),
             stages: Vec::new(),
         }
@@ -161,6 +171,7 @@ impl Collector {
                 }
             }
             Frame::Tick(t_ns) | Frame::End(t_ns) => self.time(t_ns),
+            Frame::Gap(_) => self.gap = true,
             Frame::Aggregates(..) | Frame::Look(_) => {}
         }
     }
@@ -168,6 +179,9 @@ impl Collector {
     /// Takes a record.
     pub fn event(&mut self, raw: &RawEvent) {
         let Some(event) = self.decoder.decode(raw) else { return };
+        if std::mem::take(&mut self.gap) {
+            self.restart();
+        }
         self.time(event.t_ns);
         self.limit.learn(&event);
         self.healthy |=
@@ -217,6 +231,17 @@ impl Collector {
         Ok(self.recorded())
     }
 
+    /// Forgets what was before a gap: neither clients nor accepts can be followed through it.
+    fn restart(&mut self) {
+        self.table = ConnTable::new(Bounds::LIVE);
+        self.sockets.clear();
+        self.with_data.clear();
+        self.healthy = false;
+        (self.clients, self.begun_before) = (0, 0);
+        self.period = None;
+        self.gaps += 1;
+    }
+
     fn time(&mut self, t_ns: u64) {
         let (from, to) = self.period.unwrap_or((t_ns, t_ns));
         self.period = Some((from.min(t_ns), to.max(t_ns)));
@@ -242,6 +267,9 @@ impl Collector {
 
     /// The queue at this time, and the settings.
     fn read(&mut self, event: &Event) {
+        if matches!(event.kind, Kind::Syn | Kind::Ack) {
+            self.spacing.segment(event.kind == Kind::Syn, event.t_ns);
+        }
         let Some(key) = self.key(&event.conn, event.ino) else { return };
         let socket = self.sockets.entry(key).or_default();
         if event.kind == Kind::Accept {
@@ -308,7 +336,8 @@ impl Collector {
         });
     }
 
-    fn recorded(self) -> Recorded {
+    fn recorded(mut self) -> Recorded {
+        let spacing_ns = self.spacing.usual();
         let Self { inventory, sockets, accept_traced, period, .. } = self;
         let period_ns = period.unwrap_or_default();
         let mut places: Vec<Place> = Vec::new();
@@ -373,8 +402,11 @@ impl Collector {
             places,
             linear_syns,
             jiffies_ns: self.jiffies_ns,
+            spacing_ns,
+            processors: self.processors,
             lost: self.lost,
             begun_before: self.begun_before,
+            gaps: self.gaps,
         }
     }
 }

@@ -18,7 +18,9 @@ pub mod fate;
 mod pace;
 pub mod recorded;
 pub mod replay;
+mod round_trips;
 pub mod setting;
 pub mod shake;
+mod spacing;
 #[cfg(test)]
 mod tests;

@@ -20,10 +20,17 @@ pub struct Recorded {
     /// When `jiffies` was a multiple of 4096, CLOCK_MONOTONIC nanoseconds; `None` where it is
     /// not known.
     pub jiffies_ns: Option<i64>,
+    /// From one segment to the next where they came as fast as they were worked off, nanoseconds; 0 where
+    /// they never did.
+    pub spacing_ns: u64,
+    /// Processors of the recording machine, where they are known.
+    pub processors: Option<u32>,
     /// Records that were lost.
     pub lost: u64,
     /// Clients that began before the recording.
     pub begun_before: u64,
+    /// Gaps after which it begins anew: all this is of what came after the last one.
+    pub gaps: u64,
 }
 
 /// An address that is listened at, by one socket or by an `SO_REUSEPORT` group.

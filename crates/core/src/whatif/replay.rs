@@ -6,6 +6,7 @@ use super::{
     fate::{self, Tally},
     pace,
     recorded::{Arrived, Member, Place, Recorded},
+    round_trips::RoundTrips,
     setting::{Clients, Setting},
     shake::{Lot, SHAKES, shake},
 };
@@ -23,10 +24,6 @@ use crate::{
     verdict::VerdictId,
 };
 
-/// From the client's interface to the server's, of the round trip that was measured at the server.
-const TO_SERVER: Nanos = 10 * US;
-/// Round trip time of clients of which none was measured.
-const RTT: Nanos = 100 * US;
 /// From `connect()` returning to the client's first data.
 const APP_DELAY: Nanos = 300 * US;
 /// The data of a client that sends any, bytes: one segment.
@@ -216,19 +213,22 @@ fn scenario(
             member.accepts.latest_ns.iter().map(|t| relative(*t, begin_ns)).collect(),
         ),
     };
-    let link = Link { to_server: TO_SERVER, to_client: RTT - TO_SERVER };
+    let rtts = RoundTrips::of(member);
+    let link = Link { to_server: rtts.usual / 2, to_client: rtts.usual - rtts.usual / 2 };
     Scenario {
         features,
         listener: Listener { backlog, defer_accept_secs: seconds(member.defer_accept) },
         sysctls: setting.sysctls(place),
         link,
-        clients: clients(member, (begin_ns, place.period_ns.0), around),
+        clients: clients(member, (begin_ns, place.period_ns.0), &rtts, around),
         arrivals: Vec::new(),
         repeated_syns: None,
         accepts: Vec::new(),
         application: Some(application),
         closes: None,
         until,
+        spacing: relative(recorded.spacing_ns, 0),
+        alone: recorded.processors == Some(1),
         hash_rnd: 0,
     }
 }
@@ -269,32 +269,31 @@ fn paced(
 fn clients(
     member: &Member,
     (begin_ns, recorded_since): (u64, u64),
+    rtts: &RoundTrips,
     around: &Surroundings,
 ) -> Vec<Client> {
-    let mut rtts: Vec<u64> = member.clients.iter().filter_map(|client| client.rtt_ns).collect();
-    rtts.sort_unstable();
-    let usual = rtts.get(rtts.len() / 2).map_or(RTT, |ns| nanos(*ns));
     let seen = member.clients.iter().any(|client| client.sent_data);
     // Of a client that got in at once nothing shows it.
     let shown = seen || member.clients.iter().all(|client| client.child_ns.is_some());
     let sends = around.clients.data.unwrap_or(shown);
     let before = (0..member.waiting_before).map(|_| Client {
         phase: Phase::Prefill,
-        connect: relative(recorded_since, begin_ns) - MS,
+        connect: relative(recorded_since, begin_ns) - MS - rtts.usual,
         payload: 0,
         app_delay: 0,
         gives_up: None,
-        rtt: Some(2 * TO_SERVER),
+        rtt: None,
     });
     let arrived = member.clients.iter().map(|client| {
-        let connect = relative(client.syn_ns, begin_ns) - TO_SERVER;
+        let rtt = rtts.of_client(client);
+        let connect = relative(client.syn_ns, begin_ns) - rtt / 2;
         Client {
             phase: Phase::Burst,
             connect,
             payload: if sends { PAYLOAD } else { 0 },
             app_delay: APP_DELAY,
             gives_up: around.clients.timeout.map(|timeout| connect + timeout),
-            rtt: Some(client.rtt_ns.map_or(usual, nanos)),
+            rtt: Some(rtt),
         }
     });
     before.chain(arrived).collect()
@@ -331,10 +330,6 @@ fn origin(begin_ns: u64, jiffies_ns: i64) -> u64 {
 
 fn relative(t_ns: u64, begin_ns: u64) -> Nanos {
     t_ns.cast_signed() - begin_ns.cast_signed()
-}
-
-fn nanos(ns: u64) -> Nanos {
-    Nanos::try_from(ns).unwrap_or(Nanos::MAX / 4)
 }
 
 /// `TCP_DEFER_ACCEPT` seconds that make so many SYN-ACK timeouts (`secs_to_retrans`).

@@ -25,6 +25,8 @@ use crate::{
     recording::{Frame, Header},
     verdict::VerdictId,
 };
+/// From one segment to the next where they come as fast as they are worked off.
+const APART: Nanos = 20 * US;
 
 const FEATURES: Features = Features::V6_5.above_backlog();
 /// CLOCK_MONOTONIC of the world's beginning.
@@ -62,7 +64,7 @@ impl World {
                 max_syn_backlog: 4096,
                 ..Sysctls::default()
             },
-            link: Link { to_server: 10 * US, to_client: 40 * US },
+            link: Link { to_server: 25 * US, to_client: 25 * US },
             clients: self.connects.iter().map(client).collect(),
             arrivals: Vec::new(),
             repeated_syns: None,
@@ -70,6 +72,8 @@ impl World {
             application: Some(Application::AtPace(pace)),
             closes: None,
             until: UNTIL,
+            spacing: APART,
+            alone: false,
             hash_rnd: 0,
         }
     }
@@ -204,7 +208,7 @@ fn off(a: &Tally, b: &Tally) -> u64 {
 }
 
 fn burst(clients: i64) -> Vec<Nanos> {
-    (0..clients).map(|i| i * 20 * US).collect()
+    (0..clients).map(|i| i * APART).collect()
 }
 
 #[test]

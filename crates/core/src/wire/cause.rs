@@ -83,7 +83,7 @@ impl<'a> Cause<'a> {
             inode: listener.inode,
             recv_q: listener.recv_q,
             send_q: listener.send_q,
-            syn_recv: listener.syn_recv,
+            syn_recv: listener.syn_recv.unwrap_or_default(),
             full_ns: evidence.full_for_ns(),
             oldest_ns: evidence.waiting.map(|waiting| waiting.oldest_ns),
             owner: Owner::of(listener.owner.as_ref()),

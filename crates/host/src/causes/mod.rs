@@ -87,7 +87,7 @@ impl Investigator {
             let now = Listener {
                 recv_q: seen.recv_q,
                 send_q: seen.send_q,
-                syn_recv: sampled.syn_recv,
+                syn_recv: Some(sampled.syn_recv),
                 drops: seen.drops,
                 ..(*listener).clone()
             };
@@ -135,8 +135,7 @@ impl Investigator {
 
     /// Whether its SYN queue is full, as far as that is known.
     pub(crate) fn syn_queue_full(&self, inventory: &Inventory, listener: &Listener) -> bool {
-        let limit = self.syn_queue_limit(inventory, listener);
-        limit.is_some_and(|limit| limit > 0 && listener.syn_recv >= limit)
+        listener.syn_queue_full(self.syn_queue_limit(inventory, listener))
     }
 
     fn syn_queue_limit(&self, inventory: &Inventory, listener: &Listener) -> Option<u32> {

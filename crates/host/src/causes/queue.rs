@@ -16,7 +16,10 @@ use overflow_core::{
 use crate::{
     clock::monotonic_ns,
     counters::Group,
-    sockets::{Family, TcpSocket, sock_diag},
+    sockets::{
+        Family, TcpSocket,
+        sock_diag::{self, Wanted},
+    },
 };
 
 /// From one sample to the next.
@@ -66,6 +69,7 @@ pub(super) fn sample(asked: &[Asked<'_>]) -> io::Result<Vec<Sampled>> {
     let mut sampled = vec![Sampled::default(); asked.len()];
     let before = counters();
     let began = Instant::now();
+    requests(asked, &mut sampled)?;
     loop {
         for (listener, seen) in asked.iter().zip(&mut sampled) {
             one(listener, seen)?;
@@ -87,6 +91,7 @@ pub(super) fn sample(asked: &[Asked<'_>]) -> io::Result<Vec<Sampled>> {
         cookies_sent: after.cookies_sent.saturating_sub(before.cookies_sent),
         cookies_back: after.cookies_back.saturating_sub(before.cookies_back),
     });
+    requests(asked, &mut sampled)?;
     for (listener, seen) in asked.iter().zip(&mut sampled) {
         seen.rises = rises;
         // Whose of a group they are does not show.
@@ -116,11 +121,12 @@ impl Sampled {
 fn one(asked: &Asked<'_>, seen: &mut Sampled) -> io::Result<()> {
     let Listener { local, v6only, inode, .. } = asked.listener;
     let family = seen.family.unwrap_or_else(|| Family::of(local.ip()));
-    let mut found = sock_diag::listening_at(family, local.port())?;
+    let at = |family| sock_diag::sockets_at(family, Wanted::Listeners, local.port());
+    let mut found = at(family)?;
     let has = |found: &[TcpSocket]| found.iter().any(|s| s.is_listener() && s.inode == *inode);
     // Java binds IPv6 sockets to IPv4 addresses.
     if !has(&found)
-        && let Ok(others) = sock_diag::listening_at(Family::V6, local.port())
+        && let Ok(others) = at(Family::V6)
         && has(&others)
     {
         (found, seen.family) = (others, Some(Family::V6));
@@ -134,13 +140,22 @@ fn one(asked: &Asked<'_>, seen: &mut Sampled) -> io::Result<()> {
         s.is_listener() && s.inode != *inode && (s.local, s.v6only) == (*local, *v6only)
     };
     seen.others = found.iter().filter(other).cloned().collect();
-    let request = |s: &&TcpSocket| {
+    Ok(())
+}
+
+/// Counts the requests of each, which is not done with every sample: the kernel goes through all
+/// connections of the host for them.
+fn requests(asked: &[Asked<'_>], sampled: &mut [Sampled]) -> io::Result<()> {
+    for (asked, seen) in asked.iter().zip(sampled) {
+        let local = asked.listener.local;
+        let family = seen.family.unwrap_or_else(|| Family::of(local.ip()));
+        let mut found = sock_diag::sockets_at(family, Wanted::Requests, local.port())?;
         let states = [TcpState::SynRecv, TcpState::NewSynRecv].map(TcpState::number);
-        states.contains(&s.state) && asked.owns(s.local)
-    };
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    seen.syn_recv = count(found.iter().filter(request).count());
-    seen.resent = Some(count(found.iter().filter(request).filter(|s| s.retransmits > 0).count()));
+        found.retain(|s| states.contains(&s.state) && asked.owns(s.local));
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        seen.syn_recv = count(found.len());
+        seen.resent = Some(count(found.iter().filter(|s| s.retransmits > 0).count()));
+    }
     Ok(())
 }
 

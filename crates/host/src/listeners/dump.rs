@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, io, net::SocketAddr};
 
 use overflow_core::tcp_state::TcpState;
 
+use super::SynQueues;
 use crate::sockets::{
     Family, TcpSocket, is_unavailable, procfs,
     sock_diag::{self, Wanted},
@@ -14,16 +15,20 @@ use crate::sockets::{
 pub(super) struct Dump {
     /// Its listeners.
     pub(super) listeners: Vec<TcpSocket>,
-    /// Requests waiting for their third ACK, by the address they arrived at.
-    pub(super) requests: BTreeMap<SocketAddr, u32>,
+    /// Requests waiting for their third ACK, by the address they arrived at, if they were asked for.
+    pub(super) requests: Option<BTreeMap<SocketAddr, u32>>,
     /// Why it comes from procfs, if it does.
     pub(super) fallback: Option<String>,
 }
 
-/// Every TCP listener and request of the calling thread's namespace.
-pub(super) fn dump() -> io::Result<Dump> {
-    let mut dump = Dump::default();
-    match sock_diag::sockets(Family::V4, Wanted::Listening) {
+/// Every TCP listener of the calling thread's namespace, and its requests if they are wanted.
+pub(super) fn dump(syn_queues: SynQueues) -> io::Result<Dump> {
+    let (wanted, requests) = match syn_queues {
+        SynQueues::Counted => (Wanted::Requests, Some(BTreeMap::new())),
+        SynQueues::Left => (Wanted::Listeners, None),
+    };
+    let mut dump = Dump { requests, ..Dump::default() };
+    match sock_diag::sockets(Family::V4, wanted) {
         Ok(sockets) => dump.take(sockets),
         Err(error) if is_unavailable(&error) => {
             dump.take(by_procfs()?);
@@ -34,7 +39,7 @@ pub(super) fn dump() -> io::Result<Dump> {
         }
         Err(error) => return Err(error),
     }
-    match sock_diag::sockets(Family::V6, Wanted::Listening) {
+    match sock_diag::sockets(Family::V6, wanted) {
         Ok(sockets) => dump.take(sockets),
         // A kernel without IPv6.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
@@ -57,8 +62,10 @@ impl Dump {
             let request = [TcpState::SynRecv, TcpState::NewSynRecv];
             if socket.is_listener() {
                 self.listeners.push(socket);
-            } else if request.iter().any(|state| socket.state == state.number()) {
-                *self.requests.entry(socket.local).or_default() += 1;
+            } else if let Some(requests) = &mut self.requests
+                && request.iter().any(|state| socket.state == state.number())
+            {
+                *requests.entry(socket.local).or_default() += 1;
             }
         }
     }
@@ -84,7 +91,7 @@ mod tests {
             cgroup_id: None,
         };
         let listener = socket("127.0.0.1:8080", TcpState::Listen);
-        let mut dump = Dump::default();
+        let mut dump = Dump { requests: Some(BTreeMap::new()), ..Dump::default() };
         dump.take(vec![
             listener.clone(),
             socket("127.0.0.1:8080", TcpState::SynRecv),
@@ -92,6 +99,7 @@ mod tests {
         ]);
         dump.take(vec![socket("127.0.0.1:8080", TcpState::NewSynRecv)]);
         assert_eq!(dump.listeners, [listener]);
-        assert_eq!(dump.requests, BTreeMap::from([("127.0.0.1:8080".parse().unwrap(), 2)]));
+        let requests = BTreeMap::from([("127.0.0.1:8080".parse().unwrap(), 2)]);
+        assert_eq!(dump.requests, Some(requests));
     }
 }

@@ -3,6 +3,7 @@
 //! Read from `sock_diag` and procfs, as `ss` does; nothing is traced.
 
 mod dump;
+mod requests;
 mod settings;
 
 use std::{
@@ -18,27 +19,38 @@ use crate::{
     owner,
 };
 
+pub use requests::Requests;
 pub use settings::sysctls;
+
+/// What is to be known of SYN queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SynQueues {
+    /// Their lengths: the kernel goes through all connections of the host for that, in each namespace once
+    /// for each family.
+    Counted,
+    /// Nothing.
+    Left,
+}
 
 /// Takes the inventory. `wanted` namespaces are looked for harder, see [`Namespace`].
 pub fn inventory(wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
-    of(&netns::discover(wanted)?)
+    of(&netns::discover(wanted)?, SynQueues::Counted)
 }
 
 /// The inventory of namespaces that were found before.
-pub(crate) fn of(places: &Namespaces) -> io::Result<Inventory> {
-    let mut found = queues(places);
+pub(crate) fn of(places: &Namespaces, syn_queues: SynQueues) -> io::Result<Inventory> {
+    let mut found = queues(places, syn_queues);
     own(&mut found)?;
     Ok(found.indexed())
 }
 
 /// The same without owners, for which no process is looked at.
-pub(crate) fn queues(places: &Namespaces) -> Inventory {
+pub(crate) fn queues(places: &Namespaces, syn_queues: SynQueues) -> Inventory {
     let mut found = Inventory::default();
     let mut refused: BTreeMap<String, usize> = BTreeMap::new();
     let mut fallbacks = BTreeSet::new();
     for (inum, place) in &places.by_inum {
-        let seen = place.inside(|| (dump::dump(), sysctls(), settings::counters()));
+        let seen = place.inside(|| (dump::dump(syn_queues), sysctls(), settings::counters()));
         match seen {
             Ok((Ok(dump), sysctls, counters)) => {
                 let surroundings =
@@ -85,16 +97,16 @@ fn attributed(netns: u32, dump: dump::Dump) -> Vec<Listener> {
             uid: f.uid,
             recv_q: f.recv_q,
             send_q: f.send_q,
-            syn_recv: 0,
+            syn_recv: dump.requests.as_ref().map(|_| 0),
             drops: f.drops,
             cgroup_id: f.cgroup_id,
             group: 1,
             owner: None,
         })
         .collect();
-    for (server, count) in dump.requests {
+    for (server, count) in dump.requests.into_iter().flatten() {
         for i in best(&listeners, 0..listeners.len(), server) {
-            listeners[i].syn_recv += count;
+            *listeners[i].syn_recv.get_or_insert_default() += count;
         }
     }
     let mut groups: HashMap<(SocketAddr, bool), u32> = HashMap::new();
@@ -167,14 +179,17 @@ mod tests {
                 found("10.0.0.1:80", 2),
                 found("0.0.0.0:80", 3),
             ],
-            requests: BTreeMap::from([
+            requests: Some(BTreeMap::from([
                 ("10.0.0.1:80".parse().unwrap(), 4),
                 ("10.0.0.2:80".parse().unwrap(), 5),
-            ]),
+            ])),
             fallback: None,
         };
-        let got: Vec<_> =
-            attributed(1, dump).iter().map(|l| (l.inode, l.syn_recv, l.group)).collect();
-        assert_eq!(got, [(1, 5, 2), (3, 5, 2), (2, 4, 1)]);
+        let got = |dump| -> Vec<_> {
+            attributed(1, dump).iter().map(|l| (l.inode, l.syn_recv, l.group)).collect()
+        };
+        let uncounted = dump::Dump { requests: None, ..dump.clone() };
+        assert_eq!(got(dump), [(1, Some(5), 2), (3, Some(5), 2), (2, Some(4), 1)]);
+        assert_eq!(got(uncounted), [(1, None, 2), (3, None, 2), (2, None, 1)]);
     }
 }

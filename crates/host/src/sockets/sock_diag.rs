@@ -23,23 +23,24 @@ const INET_DIAG_CGROUP_ID: u16 = 21;
 pub enum Wanted {
     /// Sockets in every state.
     All,
-    /// Listeners, with their drops, and requests.
-    Listening,
+    /// Listeners, with their drops. Only for these the kernel need not go through all connections of the
+    /// host (`inet_diag_dump_icsk`).
+    Listeners,
+    /// The same, and requests.
+    Requests,
     /// Connections of which the server has not closed its end, with their `tcp_info`.
     Connected,
 }
 
 /// Lists them.
 pub fn sockets(family: Family, wanted: Wanted) -> io::Result<Vec<TcpSocket>> {
-    let mut sockets = Vec::new();
-    dump(family, wanted, 0, |response| sockets.push(described(response)))?;
-    Ok(sockets)
+    sockets_at(family, wanted, 0)
 }
 
-/// Listeners, with their drops, and requests with this local port.
-pub fn listening_at(family: Family, port: u16) -> io::Result<Vec<TcpSocket>> {
+/// Those with this local port.
+pub fn sockets_at(family: Family, wanted: Wanted, port: u16) -> io::Result<Vec<TcpSocket>> {
     let mut sockets = Vec::new();
-    dump(family, Wanted::Listening, port, |response| sockets.push(described(response)))?;
+    dump(family, wanted, port, |response| sockets.push(described(response)))?;
     Ok(sockets)
 }
 
@@ -137,7 +138,8 @@ pub fn message(
     // commit 079096f103fa).
     let (states, extensions) = match wanted {
         Wanted::All => (StateFlags::all(), ExtensionFlags::empty()),
-        Wanted::Listening => (StateFlags::LISTEN | StateFlags::SYN_RECV, ExtensionFlags::SKMEMINFO),
+        Wanted::Listeners => (StateFlags::LISTEN, ExtensionFlags::SKMEMINFO),
+        Wanted::Requests => (StateFlags::LISTEN | StateFlags::SYN_RECV, ExtensionFlags::SKMEMINFO),
         Wanted::Connected => {
             (StateFlags::ESTABLISHED | StateFlags::CLOSE_WAIT, ExtensionFlags::INFO)
         }
@@ -280,7 +282,7 @@ mod tests {
             found.retain(|s| s.local == local);
             found.pop().unwrap()
         };
-        let (any, listening) = (find(Wanted::All), find(Wanted::Listening));
+        let (any, listening) = (find(Wanted::All), find(Wanted::Listeners));
         assert!(any.is_listener());
         assert_eq!((any.drops, listening.drops), (None, Some(0)));
         assert_eq!(TcpSocket { drops: None, ..listening }, any);
@@ -300,7 +302,7 @@ mod tests {
         let accepted = listener.accept().unwrap();
         assert_eq!(ages(), []);
         drop((client, accepted));
-        let only = listening_at(Family::V4, local.port()).unwrap();
+        let only = sockets_at(Family::V4, Wanted::Requests, local.port()).unwrap();
         assert!(only.iter().all(|s| s.local.port() == local.port() && s.is_listener()));
     }
 }

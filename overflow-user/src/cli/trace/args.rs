@@ -62,6 +62,11 @@ pub(crate) struct TraceArgs {
     /// Also write everything that is traced to a file, for `overflow replay`
     #[arg(long, value_name = "FILE", group = "written")]
     pub(super) record: Option<PathBuf>,
+    /// Of --record, keep the last TIME of every handshake in memory, and write it only when something goes
+    /// wrong, with what follows until nothing did for as long
+    #[arg(long, value_name = "TIME", value_parser = parsers::seconds, requires = "record",
+        conflicts_with = "summary")]
+    pub(super) flight: Option<Duration>,
     /// Also write one HTML page of what was told, when the trace ends
     #[arg(long, value_name = "FILE.html", group = "written")]
     pub(super) report: Option<PathBuf>,

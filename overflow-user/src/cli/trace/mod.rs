@@ -44,6 +44,7 @@ use overflow_core::{
 use overflow_host::{
     clock, files,
     kernel::{self, Kernel},
+    listeners::SynQueues,
     recordings,
 };
 
@@ -73,7 +74,8 @@ async fn trace(args: &TraceArgs) -> Result<()> {
             eprintln!("overflow: {}", settings.in_words());
         }
     }
-    let detail = match (args.view.summary, args.view.all) {
+    let every = args.view.all || args.flight.is_some();
+    let detail = match (args.view.summary, every) {
         (Some(_), _) => Detail::Counted,
         (None, true) => Detail::Every,
         (None, false) => Detail::Overflows,
@@ -100,7 +102,7 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let recording = match &args.record {
         Some(path) => {
             let recorder = recordings::create(path, existing, &header);
-            Some(LiveRecording::new(recorder.with_context(|| not_recorded(path))?))
+            Some(LiveRecording::new(recorder.with_context(|| not_recorded(path))?, args.flight))
         }
         None => None,
     };
@@ -211,7 +213,7 @@ pub(super) async fn begin(filter: &Filter, hooks: &Hooks, detail: Detail) -> Res
     let mut beginning = Beginning::default();
     let kernel = Kernel::inspect(hooks.btf.as_deref())?;
     // Listeners are looked for while the programs are loaded.
-    let asked = attribution.ask(&wanted).await;
+    let asked = attribution.ask(&wanted, SynQueues::Left).await;
     let mut tracer = attach(hooks, detail, &kernel, filter)?;
     let found = match asked {
         Ok(()) => attribution.answer().await,
@@ -295,6 +297,11 @@ fn third_ack(tracer: &Tracer) -> Option<Rung> {
     tracer.hook_points().iter().find(|s| s.hook_point == HookPoint::ThirdAck)?.rung
 }
 
+/// How many are online.
+fn processors() -> Option<u32> {
+    u32::try_from(aya::util::online_cpus().ok()?.len()).ok()
+}
+
 /// What decoding needs besides the records.
 pub(super) fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
     let located = third_ack(tracer) == Some(Rung::Tracepoint);
@@ -312,6 +319,7 @@ pub(super) fn header(kernel: &Kernel, tracer: &Tracer) -> Header {
         distro: kernel.distro.clone(),
         wall_offset_ns: clock::wall_offset_ns(),
         jiffies_ns: clock::jiffies_ns(),
+        processors: processors(),
         utc_offset_s: jiff::Zoned::now().offset().seconds(),
         drop_reasons: kernel.facts.drop_reasons.clone(),
         reset_reasons: kernel.facts.reset_reasons.clone(),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use overflow_host::Looker;
+use overflow_host::{Looker, listeners::SynQueues};
 
 use super::message::{self, END, MAX_REQUEST, Message, Request};
 use crate::confine::wire;
@@ -10,10 +10,13 @@ use crate::confine::wire;
 /// Answers until the requests end, beginning with what `looker` knows.
 pub(super) fn look(mut looker: Looker, requests: impl Read, answers: impl Write) -> io::Result<()> {
     answer(requests, answers, |request, out| match request {
-        Request::Listeners(wanted) => match looker.listeners(&wanted) {
-            Ok(found) => message::inventory(&found, |bytes| out.write_all(bytes)),
-            Err(error) => failed(out, &error),
-        },
+        Request::Listeners(wanted, counted) => {
+            let syn_queues = if counted { SynQueues::Counted } else { SynQueues::Left };
+            match looker.listeners(&wanted, syn_queues) {
+                Ok(found) => message::inventory(&found, |bytes| out.write_all(bytes)),
+                Err(error) => failed(out, &error),
+            }
+        }
         Request::Counters(wanted, anew) => match looker.counters(&wanted, anew) {
             Ok(found) => out.write_all(&wire::pack(&Message::<()>::Counters(found))?),
             Err(error) => failed(out, &error),
@@ -72,13 +75,13 @@ mod tests {
     fn each_request_has_its_answer() {
         let wanted = |one: u32| BTreeSet::from([one]);
         let requests = [
-            wire::pack(&Request::Listeners(wanted(3))).unwrap(),
+            wire::pack(&Request::Listeners(wanted(3), false)).unwrap(),
             wire::pack(&Request::Counters(wanted(4), true)).unwrap(),
             wire::pack(&Request::Counters(wanted(4), false)).unwrap(),
         ];
         let mut answers = Vec::new();
         answer(&*requests.concat(), &mut answers, |request, out| match request {
-            Request::Listeners(wanted) => {
+            Request::Listeners(wanted, _) => {
                 let mut inventory = Inventory::default();
                 inventory.notes.extend(wanted.iter().map(u32::to_string));
                 message::inventory(&inventory, |bytes| out.write_all(bytes))

@@ -26,8 +26,9 @@ pub(super) const END: [u8; 4] = [0; 4];
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// All listeners; these namespaces are looked for harder.
-    Listeners(BTreeSet<u32>),
+    /// All listeners, with the lengths of their SYN queues if the second says so; these namespaces are looked
+    /// for harder.
+    Listeners(BTreeSet<u32>, bool),
     /// The counters of all namespaces that were found before, and of these; of all that there are
     /// if the second says so.
     Counters(BTreeSet<u32>, bool),

@@ -34,7 +34,7 @@ use message::{Message, Request};
 use overflow_core::{
     audit::Readings, cause::Evidence, listeners::Inventory, owner::Process, text::untrusted::escape,
 };
-use overflow_host::{Looker, causes::Socket};
+use overflow_host::{Looker, causes::Socket, listeners::SynQueues};
 
 /// The hidden command that [`serve`]s.
 pub const COMMAND: &str = "attribution";
@@ -110,18 +110,23 @@ impl Attribution {
 
     /// The listeners of this host now; `wanted` network namespaces are looked for harder. Whoever
     /// does not await it to its end may ask again.
-    pub(crate) async fn inventory(&mut self, wanted: &BTreeSet<u32>) -> io::Result<Inventory> {
-        self.ask(wanted).await?;
+    pub(crate) async fn inventory(
+        &mut self,
+        wanted: &BTreeSet<u32>,
+        syn_queues: SynQueues,
+    ) -> io::Result<Inventory> {
+        self.ask(wanted, syn_queues).await?;
         self.answer().await
     }
 
     /// Asks; it looks meanwhile. [`Self::answer`] must follow.
-    pub async fn ask(&mut self, wanted: &BTreeSet<u32>) -> io::Result<()> {
-        if matches!(self.asked, Some(Request::Listeners(_))) {
+    pub async fn ask(&mut self, wanted: &BTreeSet<u32>, syn_queues: SynQueues) -> io::Result<()> {
+        if matches!(self.asked, Some(Request::Listeners(..))) {
             // A late answer is as good as a new one.
             return Ok(());
         }
-        self.request(Request::Listeners(wanted.clone())).await
+        let counted = syn_queues == SynQueues::Counted;
+        self.request(Request::Listeners(wanted.clone(), counted)).await
     }
 
     /// What it found.

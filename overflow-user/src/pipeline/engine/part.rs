@@ -19,7 +19,10 @@ impl Engine {
     /// Where a frame is; those without a time of their own belong to what came before them.
     pub(super) fn place(&mut self, frame: &Frame) -> Place {
         match frame {
-            Frame::Aggregates(t_ns, _) | Frame::Tick(t_ns) | Frame::End(t_ns) => self.at(*t_ns),
+            Frame::Aggregates(t_ns, _)
+            | Frame::Tick(t_ns)
+            | Frame::Gap(t_ns)
+            | Frame::End(t_ns) => self.at(*t_ns),
             Frame::Look(look) => self.at(look.t_ns),
             Frame::Evidence(evidence) => self.at(evidence.t_ns),
             // A record is judged by its time once it is decoded.

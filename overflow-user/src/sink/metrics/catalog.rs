@@ -328,7 +328,7 @@ pub(in crate::sink) static CATALOG: &[Metric] = &[
         help: "Requests in SYN_RECV",
         exact: Exact::Looked,
         labels: &[],
-        source: Source::Listener(|row| Some(Value::Gauge(row.queues?.syn))),
+        source: Source::Listener(|row| row.queues?.syn.map(Value::Gauge)),
     },
     Metric {
         name: "listener_sockets",

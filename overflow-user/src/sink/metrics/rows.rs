@@ -67,8 +67,8 @@ pub(super) struct Queues {
     pub length: u32,
     /// Its limit, connections; it is full above it.
     pub limit: Option<u32>,
-    /// Requests in SYN_RECV; those of a `SO_REUSEPORT` group for each of it.
-    pub syn: u32,
+    /// Requests in SYN_RECV, if they were counted; those of a `SO_REUSEPORT` group for each of it.
+    pub syn: Option<u32>,
     /// Sockets that this is of.
     pub sockets: u32,
 }

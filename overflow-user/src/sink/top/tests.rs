@@ -83,7 +83,7 @@ fn host() -> Vec<Listener> {
     vec![
         Listener { recv_q: 3, ..listener("0.0.0.0:22", "sshd", 812) },
         Listener { send_q: Some(4096), ..listener("127.0.0.1:5432", "postgres", 4_194_303) },
-        Listener { recv_q: 129, syn_recv: 2, ..listener("[::]:8080", "nginx", 1234) },
+        Listener { recv_q: 129, syn_recv: Some(2), ..listener("[::]:8080", "nginx", 1234) },
     ]
 }
 

@@ -102,6 +102,8 @@ impl Simulator {
             accept_queue: &mut self.accept_queue,
             worker: &mut self.worker,
             now: Nanos::MIN,
+            sent: (Nanos::MIN, 0),
+            busy: Nanos::MIN,
             film,
         };
         run.play();
@@ -183,6 +185,10 @@ struct Run<'a> {
     accept_queue: &'a mut VecDeque<usize>,
     worker: &'a mut Worker,
     now: Nanos,
+    /// When a timer sent something last, and how much later than that it left.
+    sent: (Nanos, Nanos),
+    /// Until when the server's processor works off segments.
+    busy: Nanos,
     film: Option<Film<'a>>,
 }
 
@@ -219,8 +225,11 @@ impl Run<'_> {
     }
 
     fn handle(&mut self, i: usize, event: Event) {
+        if self.scenario.alone && matches!(event, Event::Syn | Event::Segment(_) | Event::PeerRst) {
+            self.busy = self.busy.max(self.now) + self.scenario.spacing;
+        }
         match event {
-            Event::Connect => self.send_syn(i),
+            Event::Connect => self.send_syn(i, self.now),
             Event::Syn => self.syn_arrives(i),
             Event::SynTimer => self.syn_timer(i),
             Event::SynAck(request) => self.synack_reaches_client(i, request),
@@ -234,6 +243,7 @@ impl Run<'_> {
             Event::Prune => self.prune(),
             Event::GiveUp => self.give_up(i),
             Event::Accept => self.accept(),
+            Event::Serve if self.now < self.busy => self.queue.at(self.busy, i, Event::Serve),
             Event::Serve => self.serve(),
             Event::Close => self.close(),
         }
@@ -243,11 +253,24 @@ impl Run<'_> {
         self.scenario.features.timer_wheel.expires(self.now, timeout)
     }
 
-    /// One-way delay from the server to this client.
+    /// One-way delay from the server to this client: half of a round trip that is its own.
     fn to_client(&self, i: usize) -> Nanos {
-        let link = &self.scenario.link;
         let rtt = self.scenario.clients[i].rtt;
-        rtt.map_or(link.to_client, |rtt| (rtt - link.to_server).max(0))
+        rtt.map_or(self.scenario.link.to_client, |rtt| rtt - rtt / 2)
+    }
+
+    /// One-way delay from this client to the server.
+    fn to_server(&self, i: usize) -> Nanos {
+        let rtt = self.scenario.clients[i].rtt;
+        rtt.map_or(self.scenario.link.to_server, |rtt| rtt / 2)
+    }
+
+    /// When what a timer sends now leaves: after what others sent at this instant.
+    fn leaves(&mut self) -> Nanos {
+        let (at, behind) = self.sent;
+        let behind = if at == self.now { behind + self.scenario.spacing } else { 0 };
+        self.sent = (self.now, behind);
+        self.now + behind
     }
 
     /// When a client's first segment of a kind reaches the server: as the scenario gives it if that

@@ -7,15 +7,16 @@ use super::{
         path::ClientState,
         queue::Event,
         scenario::{Scenario, Sends},
+        time::Nanos,
         timers,
     },
     Run,
 };
 
 impl Run<'_> {
-    pub(super) fn send_syn(&mut self, i: usize) {
-        let arrives =
-            self.arrival(i, Sends::Syn, self.now, self.now + self.scenario.link.to_server);
+    /// A SYN leaves at this time.
+    pub(super) fn send_syn(&mut self, i: usize, leaves: Nanos) {
+        let arrives = self.arrival(i, Sends::Syn, leaves, leaves + self.to_server(i));
         self.queue.at(arrives, i, Event::Syn);
         let client = &mut self.conns[i].client;
         client.state = ClientState::SynSent;
@@ -34,12 +35,13 @@ impl Run<'_> {
     pub(super) fn syn_timer(&mut self, i: usize) {
         let client = &self.conns[i].client;
         if client.state == ClientState::SynSent && client.timer == self.now {
-            self.send_syn(i);
+            let leaves = self.leaves();
+            self.send_syn(i, leaves);
         }
     }
 
     pub(super) fn synack_reaches_client(&mut self, i: usize, request: Option<u32>) {
-        let to_server = self.scenario.link.to_server;
+        let to_server = self.to_server(i);
         let client = &mut self.conns[i].client;
         match client.state {
             ClientState::SynSent => {
@@ -77,7 +79,7 @@ impl Run<'_> {
         client.timer = self.scenario.features.timer_wheel.expires(self.now, timeout);
         self.queue.timer(client.timer, i, Event::DataTimer);
         let segment = Segment { payload: true, follows_isn: true };
-        self.queue.at(self.now + self.scenario.link.to_server, i, Event::Segment(segment));
+        self.queue.at(self.now + self.to_server(i), i, Event::Segment(segment));
     }
 
     pub(super) fn data_timer(&mut self, i: usize) {
@@ -92,7 +94,8 @@ impl Run<'_> {
         client.timer = self.scenario.features.timer_wheel.expires(self.now, timeout);
         self.queue.timer(client.timer, i, Event::DataTimer);
         let segment = Segment { payload: true, follows_isn: true };
-        self.queue.at(self.now + self.scenario.link.to_server, i, Event::Segment(segment));
+        let leaves = self.leaves();
+        self.queue.at(leaves + self.to_server(i), i, Event::Segment(segment));
     }
 
     pub(super) fn rst_reaches_client(&mut self, i: usize) {

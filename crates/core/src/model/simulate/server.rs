@@ -8,6 +8,7 @@ use super::{
         path::ResetOn,
         queue::Event,
         syn::{self, SynAnswer},
+        time::Nanos,
         timers,
     },
     Run,
@@ -33,7 +34,7 @@ impl Run<'_> {
             self.decide(i, VerdictId::SynQueued, Condition::RetransmittedSyn);
             self.paths[i].synack_retransmits.push(self.now);
             let number = self.conns[i].requests;
-            self.send_synack(i, Some(number));
+            self.send_synack(i, Some(number), self.now);
             return;
         }
         match syn::conn_request(&mut self.listener, self.now) {
@@ -43,19 +44,20 @@ impl Run<'_> {
                 self.arm_request(i, request);
                 self.decide(i, VerdictId::SynQueued, condition);
                 let number = self.conns[i].requests;
-                self.send_synack(i, Some(number));
+                self.send_synack(i, Some(number), self.now);
             }
             SynAnswer::Cookie(condition) => {
                 self.decide(i, VerdictId::SynCookie, condition);
-                self.send_synack(i, None);
+                self.send_synack(i, None, self.now);
             }
             SynAnswer::Dropped(id, condition) => self.decide(i, id, condition),
         }
     }
 
-    pub(super) fn send_synack(&mut self, i: usize, request: Option<u32>) {
+    /// A SYN-ACK leaves at this time.
+    pub(super) fn send_synack(&mut self, i: usize, request: Option<u32>, leaves: Nanos) {
         self.paths[i].synacks += 1;
-        self.queue.at(self.now + self.to_client(i), i, Event::SynAck(request));
+        self.queue.at(leaves + self.to_client(i), i, Event::SynAck(request));
     }
 
     pub(super) fn segment_arrives(&mut self, i: usize, segment: Segment) {

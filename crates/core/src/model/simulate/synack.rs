@@ -96,7 +96,8 @@ impl Run<'_> {
         if resend {
             self.paths[i].synack_retransmits.push(self.now);
             let number = self.conns[i].requests;
-            self.send_synack(i, Some(number));
+            let leaves = self.leaves();
+            self.send_synack(i, Some(number), leaves);
         }
     }
 }

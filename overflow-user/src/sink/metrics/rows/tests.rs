@@ -57,7 +57,7 @@ fn group(inodes: [u64; 2]) -> Vec<Listener> {
         inode,
         recv_q,
         send_q: Some(64),
-        syn_recv: 2,
+        syn_recv: Some(2),
         group: 2,
         ..sample::listener("0.0.0.0:80")
     };
@@ -86,7 +86,7 @@ fn numbers(rows: &[Row]) -> Vec<(&str, &str, u64)> {
 fn each_socket_of_a_group_has_its_row() {
     let inventory = inventory(group([7, 8]));
     let (rows, folded) = RowLimit::default().rows(&snapshot(&inventory, Vec::new()));
-    let queues = |length| Some(Queues { length, limit: Some(64), syn: 2, sockets: 1 });
+    let queues = |length| Some(Queues { length, limit: Some(64), syn: Some(2), sockets: 1 });
     assert_eq!(folded, 0);
     let seen: Vec<_> = rows.iter().map(|r| (r.labels.inode.as_str(), r.queues)).collect();
     assert_eq!(seen, [("7", queues(65)), ("8", queues(0))]);

@@ -148,7 +148,7 @@ fn socket(listener: &Listener, syn_queue_limit: Option<u32>) -> String {
     let (send_q, syn_limit) = (known(listener.send_q), known(syn_queue_limit));
     let mut facts = vec![
         format!("Recv-Q {}/{send_q}", listener.recv_q),
-        format!("SYN-Q {}/{syn_limit}", listener.syn_recv),
+        format!("SYN-Q {}/{syn_limit}", known(listener.syn_recv)),
     ];
     facts.extend(listener.drops.map(|n| format!("{n} drops since it was opened")));
     if listener.group > 1 {
