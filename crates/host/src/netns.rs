@@ -122,9 +122,9 @@ impl NamespaceFile {
     }
 }
 
-/// Every namespace that can be found.
-pub fn all() -> io::Result<Vec<NamespaceFile>> {
-    Ok(discover(&BTreeSet::new())?.by_inum.into_values().collect())
+/// Every namespace that can be found. Where only threads are in one, it is if it is `wanted`.
+pub fn all(wanted: &BTreeSet<u32>) -> io::Result<Vec<NamespaceFile>> {
+    Ok(discover(wanted)?.by_inum.into_values().collect())
 }
 
 /// Moves the calling thread into a network namespace.

@@ -113,6 +113,22 @@ pub fn steered(netns: u32, port: u16, sk: u64) {
     }
 }
 
+/// A SYN for `port` was answered by a cookie: somebody listens there, even where nobody was found (a
+/// namespace that only threads are in, a rule that redirects). Third ACKs to that port are followed from
+/// now on.
+#[inline(always)]
+pub fn answered(port: u16) {
+    if let Some(count) = PORTS_IN_USE.get_ptr_mut(port.into()) {
+        // SAFETY: an aligned word of a map's value, which stays while the program runs. Where another CPU
+        // is as far it counts twice, which is as good: it is never taken back.
+        unsafe {
+            if *count == 0 {
+                atomic::add(count, 1);
+            }
+        }
+    }
+}
+
 /// Whether SYNs for `port` were seen to be given to another listener than the only one there.
 #[inline(always)]
 pub fn is_steered(netns: u32, port: u16) -> bool {

@@ -250,6 +250,7 @@ fn transmit(skb: u64) -> Option<()> {
     } else if owner != 0 && sock::state::<Probed>(owner) == STATE_SYN_RECV.load() {
         state.mark(Path::TP_SYNACK_FASTOPEN);
     } else if owner == 0 {
+        listeners::answered(state.event.server_port);
         state.mark(Path::TP_SYNACK_COOKIE);
     }
     Some(())

@@ -9,7 +9,7 @@ use std::{collections::VecDeque, io};
 
 use overflow_core::{loss::Loss, recording::Frame};
 
-/// Frames that are kept at most, however many come: a quarter of a million, 80 MiB.
+/// Frames that are kept at most, however many come.
 const MOST: usize = 1 << 18;
 /// Listeners that no look found, of which is remembered when they were opened.
 const OPENED: usize = 4096;
@@ -191,7 +191,14 @@ mod tests {
     struct File(Vec<String>);
 
     impl File {
-        fn take(&mut self, frame: &Frame) -> io::Result<()> {
+        fn writes(&mut self) -> impl FnMut(&Frame) -> io::Result<()> {
+            |frame| {
+                self.take(frame);
+                Ok(())
+            }
+        }
+
+        fn take(&mut self, frame: &Frame) {
             self.0.push(match frame {
                 Frame::Event(event) => format!("{}", event.t_ns / SECOND),
                 Frame::Tick(t_ns) => format!("tick {}", t_ns / SECOND),
@@ -203,16 +210,15 @@ mod tests {
                 }
                 other => format!("{other:?}"),
             });
-            Ok(())
         }
     }
 
     fn fly(frames: Vec<(Frame, bool)>, room: bool) -> (Vec<String>, Done) {
         let (mut flight, mut file) = (Flight::new(10 * SECOND), File::default());
         for (frame, wrong) in frames {
-            flight.frame(&frame, &mut |frame| file.take(frame)).unwrap();
+            flight.frame(&frame, &mut file.writes()).unwrap();
             if wrong {
-                flight.alarm(room, &mut |frame| file.take(frame)).unwrap();
+                flight.alarm(room, &mut file.writes()).unwrap();
             }
         }
         (file.0, flight.done)
@@ -281,10 +287,10 @@ mod tests {
         let frame = |n: u64| Frame::Event(RawEvent { t_ns: SECOND + n, ..RawEvent::EMPTY });
         let (mut flight, mut file) = (Flight::new(10 * SECOND), File::default());
         for n in 0..MOST as u64 + 10 {
-            flight.frame(&frame(n), &mut |frame| file.take(frame)).unwrap();
+            flight.frame(&frame(n), &mut file.writes()).unwrap();
         }
         assert_eq!((flight.kept.len(), file.0.len()), (MOST, 0));
-        flight.alarm(true, &mut |frame| file.take(frame)).unwrap();
+        flight.alarm(true, &mut file.writes()).unwrap();
         assert_eq!(file.0.len(), MOST);
         assert_eq!(flight.done.least_ns, Some(MOST as u64 - 1));
     }

@@ -142,6 +142,8 @@ impl Live {
         engine.port_is_tested();
         // The eBPF side leaves out known listeners of other owners: these may change.
         let look_every = engine.filter().by_owner().then_some(OWNERS_EVERY);
+        // There may be nothing but threads in one that is asked for.
+        let wanted = engine.filter().netns.iter().copied().take(WANTED).collect();
         Ok(Self {
             tracer,
             ring,
@@ -164,7 +166,7 @@ impl Live {
             troubled: false,
             drawn: false,
             losses: Vec::new(),
-            wanted: BTreeSet::new(),
+            wanted,
             look_every,
             requests: None,
             beginning: Beginning::default(),

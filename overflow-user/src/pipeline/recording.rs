@@ -103,20 +103,17 @@ impl LiveRecording {
 
 fn in_words(done: Done) -> String {
     let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let mut text = match done.flights {
-        0 if done.refused == 0 => return "nothing went wrong, so nothing was recorded".to_owned(),
-        n => format!("{} recorded", count(number(n), "episode")),
+    if (done.flights, done.refused) == (0, 0) {
+        return "nothing went wrong, so nothing was recorded".to_owned();
+    }
+    let cut = done.least_ns.map_or_else(String::new, |least| {
+        format!(", of one only the last {} before it: more did not fit", period(least))
+    });
+    let refused = match done.refused {
+        0 => String::new(),
+        n => format!("; {n} more not, because the file has {} MiB", MOST_OF_FLIGHTS >> 20),
     };
-    if let Some(least) = done.least_ns {
-        text += &format!(", of one only the last {} before it: more did not fit", period(least));
-    }
-    if done.refused > 0 {
-        let most = MOST_OF_FLIGHTS >> 20;
-        let refused = count(number(done.refused), "more");
-        text +=
-            &format!("; {} not, because the file has {most} MiB", refused.trim_end_matches('s'));
-    }
-    text
+    format!("{} recorded{cut}{refused}", count(number(done.flights), "episode"))
 }
 
 struct Recorded<W> {
@@ -178,5 +175,18 @@ mod tests {
         drop(out);
         fs::remove_file(&path).unwrap();
         assert_eq!(seen, [Some(2), Some(3), Some(3)]);
+    }
+
+    #[test]
+    fn what_came_of_flights_is_said() {
+        let said = |flights, refused, least_ns| in_words(Done { flights, refused, least_ns });
+        assert_eq!(said(0, 0, None), "nothing went wrong, so nothing was recorded");
+        assert_eq!(said(1, 0, None), "1 episode recorded");
+        let all = said(2, 3, Some(1_200_000_000));
+        assert_eq!(
+            all,
+            "2 episodes recorded, of one only the last 1.2\u{a0}s before it: more did not fit; 3 more not, \
+             because the file has 256 MiB"
+        );
     }
 }

@@ -1,7 +1,10 @@
 //! Has the eBPF side learn the listeners that are there already, for the tracepoint rung: it sees a
 //! listener only when it is opened.
 
-use std::io::{self, Read as _};
+use std::{
+    collections::BTreeSet,
+    io::{self, Read as _},
+};
 
 use aya::{
     Btf, Ebpf,
@@ -15,10 +18,10 @@ use super::error::refusal;
 const PROGRAM: &str = "iter_tcp";
 pub(super) const ITERATED: &str = "tcp";
 
-/// Learns all of them, in every namespace that can be entered. What could not be learnt, as
-/// sentences.
-pub(super) fn learn(ebpf: &mut Ebpf, btf: Option<&Btf>) -> Vec<String> {
-    match learn_each(ebpf, btf) {
+/// Learns all of them, in every namespace that can be entered; in one where only threads are, if it is
+/// `wanted`. What could not be learnt, as sentences.
+pub(super) fn learn(ebpf: &mut Ebpf, btf: Option<&Btf>, wanted: &BTreeSet<u32>) -> Vec<String> {
+    match learn_each(ebpf, btf, wanted) {
         Ok(refused) if refused.is_empty() => Vec::new(),
         Ok(refused) => vec![format!(
             "listeners opened before the trace are not known in {} network namespaces ({}): \
@@ -34,13 +37,17 @@ pub(super) fn learn(ebpf: &mut Ebpf, btf: Option<&Btf>) -> Vec<String> {
 }
 
 /// Why it did not work, for each namespace where it did not.
-fn learn_each(ebpf: &mut Ebpf, btf: Option<&Btf>) -> Result<Vec<String>, String> {
+fn learn_each(
+    ebpf: &mut Ebpf,
+    btf: Option<&Btf>,
+    wanted: &BTreeSet<u32>,
+) -> Result<Vec<String>, String> {
     let btf = btf.ok_or("this kernel shows no BTF of its own")?;
     let program = ebpf.program_mut(PROGRAM).ok_or("not in the eBPF object")?;
     let program: &mut Iter = program.try_into().map_err(|e: ProgramError| refusal(&e))?;
     program.load(ITERATED, btf).map_err(|e| refusal(&e))?;
     let mut refused = Vec::new();
-    for namespace in netns::all().map_err(|e| e.to_string())? {
+    for namespace in netns::all(wanted).map_err(|e| e.to_string())? {
         let link =
             program.attach().and_then(|id| program.take_link(id)).map_err(|e| refusal(&e))?;
         // An iterator is of the namespace that it is made in.

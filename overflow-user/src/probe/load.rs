@@ -214,7 +214,8 @@ impl Tracer {
             h.hook_point == HookPoint::Syn && h.rung == Some(Rung::Tracepoint)
         };
         if tracer.hook_points.iter().any(by_tracepoints) {
-            let unknown = existing::learn(&mut tracer.ebpf, btf.as_ref());
+            let wanted = config.netns.iter().copied().collect();
+            let unknown = existing::learn(&mut tracer.ebpf, btf.as_ref(), &wanted);
             older_listeners = unknown.is_empty();
             tracer.notes.extend(unknown);
         }

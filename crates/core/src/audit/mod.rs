@@ -211,6 +211,7 @@ impl Auditor {
     fn take_kernel_side(&mut self, look: &Look) {
         for account in self.accounts.values_mut() {
             account.left_out.clear();
+            account.read = None;
         }
         for (netns, what, count) in &look.left_out {
             if let Some(kind) = LeftOut::from_u32(*what) {

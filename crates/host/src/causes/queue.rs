@@ -1,7 +1,7 @@
 //! Samples of accept queues, in the calling thread's network namespace.
 
 use std::{
-    io,
+    io, mem,
     net::SocketAddr,
     thread,
     time::{Duration, Instant},
@@ -69,10 +69,14 @@ pub(super) fn sample(asked: &[Asked<'_>]) -> io::Result<Vec<Sampled>> {
     let mut sampled = vec![Sampled::default(); asked.len()];
     let before = counters();
     let began = Instant::now();
-    requests(asked, &mut sampled)?;
+    let mut counted = false;
     loop {
         for (listener, seen) in asked.iter().zip(&mut sampled) {
             one(listener, seen)?;
+        }
+        // Only now is it known of which family each socket is.
+        if !mem::replace(&mut counted, true) {
+            requests(asked, &mut sampled)?;
         }
         let passed = began.elapsed();
         let moves = || {

@@ -57,6 +57,23 @@ fn while_it_runs_what_no_hook_saw_is_a_number_too() {
     is(&audit, ListenDrops, [3, 0, 3, 0, 0], 0, &["3 dropped where no hook is"]);
 }
 
+/// What no hook has read by the end is pending at both of the last looks, and counts once: in a
+/// namespace that nobody could read either.
+#[test]
+fn what_is_pending_is_counted_once() {
+    for alive in [false, true] {
+        let mut case = Case::begun(Rung::Fentry, STRICT);
+        case.pending = Some(vec![read(NETNS, [0, 36, 0])]);
+        let seen = [(NETNS, values(&[(ListenDrops, 36)]))];
+        let seen = if alive { &seen[..] } else { &[] };
+        for cut in [Cut::Running, Cut::Disarming, Cut::Disarmed] {
+            case.look(cut, seen);
+        }
+        let why = ["36 dropped where no hook is"];
+        is(&case.found(NETNS), ListenDrops, [36, 0, 36, 0, 0], 0, &why);
+    }
+}
+
 /// A namespace that was made while tracing, alive at the end or gone: what hooks read of its counters
 /// is compared with what was told, and so is what was read of others with its number before.
 #[test]
