@@ -113,11 +113,10 @@ pub fn steered(netns: u32, port: u16, sk: u64) {
     }
 }
 
-/// A SYN for `port` was answered by a cookie: somebody listens there, even where nobody was found (a
-/// namespace that only threads are in, a rule that redirects). Third ACKs to that port are followed from
-/// now on.
+/// A listener has had a SYN for `port`: somebody listens there, even where nobody was found (a namespace
+/// that only threads are in, a rule that redirects). Third ACKs to that port are followed from now on.
 #[inline(always)]
-pub fn answered(port: u16) {
+pub fn asked(port: u16) {
     if let Some(count) = PORTS_IN_USE.get_ptr_mut(port.into()) {
         // SAFETY: an aligned word of a map's value, which stays while the program runs. Where another CPU
         // is as far it counts twice, which is as good: it is never taken back.

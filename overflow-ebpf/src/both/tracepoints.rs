@@ -250,7 +250,6 @@ fn transmit(skb: u64) -> Option<()> {
     } else if owner != 0 && sock::state::<Probed>(owner) == STATE_SYN_RECV.load() {
         state.mark(Path::TP_SYNACK_FASTOPEN);
     } else if owner == 0 {
-        listeners::answered(state.event.server_port);
         state.mark(Path::TP_SYNACK_COOKIE);
     }
     Some(())
@@ -271,6 +270,7 @@ fn consumed(skb: u64) -> Option<()> {
         return None;
     }
     state.mark(Path::TP_CONSUME_SKB);
+    listeners::asked(state.event.server_port);
     let answered = Path::TP_SYNACK_REQUEST | Path::TP_SYNACK_COOKIE | Path::TP_SYNACK_FASTOPEN;
     if !state.has(answered) {
         counted(state, skb);

@@ -9,6 +9,7 @@ mod confinement;
 mod delay;
 mod examples;
 mod harness;
+mod hidden_listener;
 mod hosts;
 mod hurt_clients;
 mod lab_kill;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         confinement::TESTS,
         delay::TESTS,
         examples::TESTS,
+        hidden_listener::TESTS,
         hurt_clients::TESTS,
         lab_kill::TESTS,
         lab_link::TESTS,
