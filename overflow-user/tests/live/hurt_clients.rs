@@ -126,10 +126,16 @@ fn serve(listener: TcpListener) -> Receiver<SocketAddr> {
     accepted
 }
 
-/// Whom a trace with these options says was hurt, and what the clients report: their reports, and who
-/// of them was in the queue from the first. `None` if it says that something was lost: on a busy machine
+/// What a trace said, what the clients report, and who of them was in the queue from the first.
+struct Found {
+    lines: Vec<Value>,
+    reports: Vec<Report>,
+    at_once: BTreeSet<SocketAddr>,
+}
+
+/// Whom a trace with these options says was hurt, and what the clients report. `None` if it says that something was lost: on a busy machine
 /// a tracepoint's program may be preempted, and miss what comes meanwhile.
-fn hurt(options: &[&str]) -> Option<(Value, Vec<Report>, BTreeSet<SocketAddr>)> {
+fn hurt(options: &[&str]) -> Option<Found> {
     let (server, client) = hosts();
     server.sysctl("ipv4/tcp_syncookies", "1");
     unanswered(&server, &client);
@@ -176,19 +182,21 @@ fn hurt(options: &[&str]) -> Option<(Value, Vec<Report>, BTreeSet<SocketAddr>)> 
         schema::check(&root, &root, &value).unwrap_or_else(|e| panic!("{line}: {e}"));
         lines.push(value);
     }
-    let summary = lines.last().unwrap()["clients"].clone();
+    let summary = &lines.last().unwrap()["clients"];
     let listeners = lines.iter().filter(|l| l["type"] == "listener" && l["t_ns"].is_null());
     let hurt = |line: &Value| line["clients"]["hurt"].as_u64().unwrap();
     assert_eq!(listeners.map(hurt).sum::<u64>(), summary["hurt"], "at all listeners");
     if lines.last().unwrap()["lost"] != 0 {
         return None;
     }
-    Some((summary, reports, accepted.try_iter().take(ROOM).collect()))
+    let at_once = accepted.try_iter().take(ROOM).collect();
+    Some(Found { lines, reports, at_once })
 }
 
 fn check(options: &[&str]) {
-    let (said, reports, at_once) =
+    let Found { lines, reports, at_once } =
         (0..TRIES).find_map(|_| hurt(options)).expect("something was lost each time");
+    let said = &lines.last().unwrap()["clients"];
     assert_eq!((reports.len(), at_once.len()), (40, ROOM));
     let hurt: Vec<&Report> = reports
         .iter()
@@ -196,13 +204,29 @@ fn check(options: &[&str]) {
         .collect();
     let count = |script| hurt.iter().filter(|client| client.script == script).count();
     let told = |name: &str| usize::try_from(said[name].as_u64().unwrap()).unwrap();
-    let context = || format!("{said}\n{hurt:#?}");
+    let context = || {
+        let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+        format!("{}\n{hurt:#?}", lines.join("\n"))
+    };
     assert_eq!(told("hurt"), 32, "{}", context());
     assert_eq!(told("delayed"), count(Script::Ask), "{}", context());
     assert_eq!(told("gave_up"), count(Script::Close), "{}", context());
-    assert_eq!(told("phantom"), count(Script::Believe), "{}", context());
+    // SYN-ACKs of requests and those with cookies can leave in any order. Whose third ACK is dropped and
+    // has a request still hears from it.
+    assert_eq!(told("phantom") + told("waiting"), count(Script::Believe), "{}", context());
+    if options.is_empty() {
+        let believing = |client: &&&Report| client.script == Script::Believe;
+        let has_request = |client: &&&Report| {
+            let local = client.local.map(|local| local.to_string());
+            lines.iter().any(|line| {
+                line["id"] == "ack.drop.overflow" && line["client"].as_str() == local.as_deref()
+            })
+        };
+        let waiting = hurt.iter().filter(believing).filter(has_request).count();
+        assert_eq!(told("waiting"), waiting, "{}", context());
+    }
     assert_eq!(told("never_served"), count(Script::Impatient), "{}", context());
-    assert_eq!((told("reset"), told("waiting")), (0, 0), "{}", context());
+    assert_eq!(told("reset"), 0, "{}", context());
 
     // Who came first believes at once and waits for the answer; the others wait to be connected.
     let delays: Vec<Duration> = hurt
