@@ -68,6 +68,8 @@ macro_rules! for_each_field {
             SKB_DATA: "sk_buff", "data", exact_in_all(8);
             SKB_CB: "sk_buff", "cb", exact(1);
             CB_TCP_FLAGS: "tcp_skb_cb", "tcp_flags", exact(1);
+            CB_SEQ: "tcp_skb_cb", "seq", exact(4);
+            CB_END_SEQ: "tcp_skb_cb", "end_seq", exact(4);
             SKB_SK: "sk_buff", "sk";
             // In a union without a name; `dst_entry`'s address and a flag in its lowest bit.
             SKB_DST: "sk_buff", "_skb_refdst";

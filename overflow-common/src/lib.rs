@@ -30,4 +30,4 @@ pub use loss::Loss;
 pub use opener::Opener;
 pub use path::Path;
 pub use plain::Plain;
-pub use tally::{Counting, Signature, Socket, Tally, Waiting};
+pub use tally::{Counting, Healthy, Place, Signature, Socket, Tally, Waiting};

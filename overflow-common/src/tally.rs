@@ -1,7 +1,7 @@
 //! What is counted in the kernel, so that it is exact however much happens: SYNs and third ACKs by
 //! what they went through, and each listener's queue over time.
 
-use crate::{Queue, RawEvent, valid};
+use crate::{Kind, Path, Queue, RawEvent, Rung, valid};
 
 /// What decides a SYN's or third ACK's verdict, without whose it was: events with the same
 /// signature have the same verdict, and are counted together.
@@ -54,6 +54,35 @@ pub struct Counting {
 impl Counting {
     /// So many signatures each CPU counts by itself; two in one place take turns.
     pub const PLACES: usize = 16;
+}
+
+/// Healthy handshakes of a listener that one CPU has counted: where nothing is the matter, only how
+/// many there were is of interest.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Healthy {
+    /// SYNs that became requests.
+    pub syns: u64,
+    /// Third ACKs that became children, each in the accept queue.
+    pub acks: u64,
+}
+
+/// A listener that has a place of its own, the same on every CPU. Its queue comes first: then the compiler
+/// has nothing to add to a pointer that may be NULL, which verifiers refuse.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its accept queue.
+    pub tally: Tally,
+    /// Whose it is; nobody's where its address is 0.
+    pub socket: Socket,
+}
+
+impl Place {
+    /// How many there are, a power of two.
+    pub const PLACES: usize = 1024;
+    /// In so many of them, a power of two, a listener may be.
+    pub const WAYS: u32 = 4;
 }
 
 /// Bits of [`Signature::queue_state`].
@@ -109,6 +138,17 @@ impl Signature {
             drop_reason: event.drop_reason,
             ino: event.ino,
         }
+    }
+
+    /// That of what a [`Healthy`] counts, a SYN or a third ACK, as the hooks of `rung` see it: only what
+    /// decides its verdict.
+    pub fn of_healthy(socket: Socket, kind: Kind, rung: Rung) -> Self {
+        let path = match kind {
+            Kind::Syn => Path::CONN_REQUEST | Path::REQSK_HASHED,
+            _ => Path::CHECK_REQ | Path::SYN_RECV_SOCK_CHILD | Path::CHECK_REQ_CHILD,
+        };
+        let (kind, rung) = (kind as u8, rung as u8);
+        Self { sk: socket.sk, ino: socket.ino, path, kind, rung, ..Self::default() }
     }
 
     /// An event with this signature: queues, payload and window are of the smallest size that fits.
@@ -203,6 +243,25 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Adds what was counted of the same listener elsewhere, later.
+    pub fn add(&mut self, other: &Self) {
+        if other.queued.max(other.accepted) > 0 {
+            (self.len, self.max) = (other.len, other.max);
+        }
+        self.closed |= other.closed;
+        self.len_max = self.len_max.max(other.len_max);
+        self.full_since_ns = self.full_since_ns.max(other.full_since_ns);
+        self.full_longest_ns = self.full_longest_ns.max(other.full_longest_ns);
+        self.full_times += other.full_times;
+        self.full_ns += other.full_ns;
+        self.queued += other.queued;
+        self.accepted += other.accepted;
+        self.wait_ns += other.wait_ns;
+        for (sum, n) in self.waits.iter_mut().zip(other.waits) {
+            *sum += n;
+        }
+    }
+
     /// The last but one ends at 2^26 µs, 67 s; the last has no end.
     pub const WAITS: usize = 28;
 }
@@ -221,6 +280,8 @@ const _: () = assert!(size_of::<Signature>() == 40);
 const _: () = assert!(size_of::<Counting>() == 48);
 const _: () = assert!(size_of::<Socket>() == 16);
 const _: () = assert!(size_of::<Tally>() == 40 + 7 * 8 + Tally::WAITS * 8);
+const _: () = assert!(size_of::<Healthy>() == 16);
+const _: () = assert!(size_of::<Place>() == 16 + size_of::<Tally>());
 
 #[cfg(feature = "user")]
 // SAFETY: repr(C) integers without padding (sizes asserted above).
@@ -237,6 +298,14 @@ unsafe impl aya::Pod for Socket {}
 #[cfg(feature = "user")]
 // SAFETY: as above.
 unsafe impl aya::Pod for Tally {}
+
+#[cfg(feature = "user")]
+// SAFETY: as above.
+unsafe impl aya::Pod for Healthy {}
+
+#[cfg(feature = "user")]
+// SAFETY: as above.
+unsafe impl aya::Pod for Place {}
 
 #[cfg(test)]
 mod tests {
@@ -333,6 +402,34 @@ mod tests {
         assert_eq!(queue_state((0, 128, 128), (0, 128), 0), QueueState::SYN_AT);
         assert_eq!(queue_state((0, 128, 129), (0, 128), 0), QueueState::SYN_ABOVE);
         assert_eq!(queue_state((0, 128, 0), (0, 128), 1), QueueState::PAYLOAD);
+    }
+
+    #[test]
+    fn what_was_counted_in_two_places_is_one_queue() {
+        let mut waits = [0; Tally::WAITS];
+        waits[3] = 2;
+        let one =
+            Tally { len: 1, max: 8, len_max: 7, queued: 4, accepted: 3, waits, ..Tally::default() };
+        let other = Tally {
+            len: 2,
+            max: 9,
+            len_max: 5,
+            full_times: 1,
+            full_ns: 30,
+            full_longest_ns: 30,
+            queued: 1,
+            wait_ns: 6,
+            waits,
+            ..Tally::default()
+        };
+        let mut both = one;
+        both.add(&other);
+        assert_eq!((both.len, both.max, both.len_max), (2, 9, 7));
+        assert_eq!((both.full_times, both.full_ns, both.full_longest_ns), (1, 30, 30));
+        assert_eq!((both.queued, both.accepted, both.wait_ns, both.waits[3]), (5, 3, 6, 4));
+        // One that saw nothing says nothing of the length.
+        both.add(&Tally { closed: 1, ..Tally::default() });
+        assert_eq!((both.len, both.max, both.closed), (2, 9, 1));
     }
 
     #[test]

@@ -93,6 +93,9 @@ impl Rise {
     /// Not known: the counters were read for the first time, or cannot be.
     const UNKNOWN: Self = Self { overflows: 0, drops: u64::MAX, queue_full: 0 };
 
+    /// Nothing was dropped.
+    pub const NONE: Self = Self { overflows: 0, drops: 0, queue_full: 0 };
+
     /// Whether anything was dropped.
     #[inline(always)]
     pub const fn any(self) -> bool {
@@ -197,7 +200,7 @@ impl Counters {
         let last = &mut self.counted[place];
         let before = *last;
         if before.known != 0 && before.drops == drops {
-            return Rise { overflows: 0, drops: 0, queue_full: 0 };
+            return Rise::NONE;
         }
         let index = u64::from(MIB_TCPREQQFULLDROP.load());
         let mut queue_full = 0_u64;

@@ -71,3 +71,8 @@ pub static AGGREGATE: Global<u8> = Global::new(0);
 /// 1: healthy handshakes are counted only, not reported.
 #[unsafe(no_mangle)]
 pub static QUIET: Global<u8> = Global::new(0);
+
+/// 1: of a healthy handshake nothing but its number is of interest, of any listener: [`AGGREGATE`],
+/// [`QUIET`], and no filter but that by network namespace.
+#[unsafe(no_mangle)]
+pub static BARE: Global<u8> = Global::new(0);

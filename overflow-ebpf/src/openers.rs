@@ -11,6 +11,7 @@ use aya_ebpf::{
 use overflow_common::{Loss, Opener, filter::ListenerKey};
 
 use crate::{
+    atomic::Word,
     globals::SOCK_IPV6ONLY,
     losses,
     read::{self, Probed},
@@ -21,9 +22,18 @@ use crate::{
 #[btf_map]
 pub static OPENERS: LruHashMap<ListenerKey, Opener, 16384> = LruHashMap::new();
 
+static OPENED: Word = Word::new(0);
+
+/// How many listeners were opened so far: while it is the same, the one at an address is no other.
+#[inline(always)]
+pub fn opened() -> u64 {
+    OPENED.load()
+}
+
 /// The current process called `listen()` on `sk`. It may still be refused.
 #[inline(always)]
 pub fn note(sk: u64) -> Option<()> {
+    OPENED.add(1);
     let listener =
         ListenerKey { netns: sock::netns::<Probed>(sk)?, ino: sock::inode::<Probed>(sk) };
     if listener.ino == 0 {

@@ -103,6 +103,21 @@ pub fn child(sk: u64, state: u8, listener: u64, kind: Kind, rung: Rung, bit: u32
 /// may be [`read::NO_REASON`].
 #[inline(always)]
 pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
+    if reset_followed(skb, reason, bit, rung) == 0 {
+        stray_reset(sk, skb, reason, bit, rung);
+    }
+}
+
+/// An RST that answers a segment which is followed: 1 if it is. In a function of its own, for the stack.
+#[inline(never)]
+fn reset_followed(skb: u64, reason: u64, bit: u32, rung: Rung) -> u32 {
+    if let Some(state) = PathState::get()
+        && state.is_bare(skb)
+    {
+        state.mark(bit);
+        reset_reason(&mut state.event, reason);
+        return 1;
+    }
     let followed = match rung {
         Rung::Tracepoint => followed::find(skb).and_then(|state| state.of(skb)),
         Rung::Fentry | Rung::Kprobe => PathState::following(skb),
@@ -110,7 +125,7 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
     if let Some(state) = followed {
         // tcp_v4_send_reset and its IPv6 twin answer no RST, though they are called.
         if state.event.tcp_flags & RST != 0 {
-            return;
+            return 1;
         }
         state.mark(bit);
         reset_reason(&mut state.event, reason);
@@ -118,28 +133,38 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
         if state.has(Path::CHECK_REQ_LISTENER | Path::COOKIE_CHECK_LISTENER) {
             state.finish();
         }
-        return;
+        return 1;
     }
+    0
+}
+
+/// An RST that answers a segment which nobody follows. In a function of its own, for the stack.
+#[inline(never)]
+fn stray_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) -> u32 {
+    u32::from(report_stray_reset(sk, skb, reason, bit, rung).is_some())
+}
+
+#[inline(always)]
+fn report_stray_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) -> Option<()> {
     // On the stack, not in this CPU's state: where there is no segment to follow, a process may be
     // working off the backlog of its socket, and a softirq begins to follow one meanwhile.
     let mut event = RawEvent::EMPTY;
     if !stray(sk) || skb::parse(skb, At::Tcp, &mut event).is_none() {
-        return;
+        return None;
     }
-    let netns = if sk == 0 { skb::netns(skb) } else { sock::netns::<Probed>(sk) };
-    let Some(netns) = netns else { return };
+    let netns = if sk == 0 { skb::netns(skb) } else { sock::netns::<Probed>(sk) }?;
     if event.tcp_flags & RST != 0
         || !filter::wants(event.server_port, netns)
         || !filter::wants_segment(&event)
     {
-        return;
+        return None;
     }
     emit::begin(&mut event, Kind::Reset, rung);
     event.netns = netns;
     event.path = bit;
     if sk != 0 {
         if !filter::wants_socket(sk, netns) {
-            return;
+            return None;
         }
         event.sk = sk;
         event.sk_state = sock::state::<Probed>(sk);
@@ -147,6 +172,7 @@ pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
     }
     reset_reason(&mut event, reason);
     emit::record(&event);
+    Some(())
 }
 
 /// Whether a segment that `sk` answers by RST met nobody but a listener, or no socket at all (0).

@@ -2,20 +2,24 @@
 
 use core::mem::MaybeUninit;
 
+use aya_ebpf::Global;
 use overflow_common::{
-    Loss, Plain, RawEvent,
+    Field, Loss, Plain, RawEvent,
     segment::{self, NoSegment, Source},
 };
 
 use crate::{
     globals::{
-        DEV_NET, DST_DEV, SKB_DATA, SKB_DEV, SKB_DST, SKB_HEAD, SKB_NETWORK_HEADER,
-        SKB_TRANSPORT_HEADER,
+        CB_END_SEQ, CB_SEQ, DEV_NET, DST_DEV, SKB_CB, SKB_DATA, SKB_DEV, SKB_DST, SKB_HEAD,
+        SKB_NETWORK_HEADER, SKB_TRANSPORT_HEADER,
     },
     losses,
     read::{self, Memory, Probed},
     sock,
 };
+
+/// `ETH_P_IP`, as it stands in `skb->protocol`.
+pub const ETH_P_IP: u64 = 0x0800_u16.to_be() as u64;
 
 /// Where the IP header of `skb` is.
 #[derive(Clone, Copy)]
@@ -83,6 +87,15 @@ pub fn parse_by<M: Memory>(skb: u64, at: At, event: &mut RawEvent) -> Option<()>
         At::Data => (M::exact::<u64>(skb, &SKB_DATA), 0),
     };
     segment::parse(&Segment { ip, tcp, at }, event)
+}
+
+/// Whether the SYN in `skb` carries data, by what TCP keeps of it beside it (`TCP_SKB_CB`): the SYN itself
+/// takes one sequence number.
+#[inline(always)]
+pub fn syn_has_data<M: Memory>(skb: u64) -> bool {
+    let of_cb =
+        |field: &Global<Field>| M::exact::<u32>(skb + field.load().offset(), &SKB_CB) as u32;
+    of_cb(&CB_END_SEQ).wrapping_sub(of_cb(&CB_SEQ)) != 1
 }
 
 /// Inode number of the network namespace of the device that `skb` is on.

@@ -6,7 +6,7 @@ use aya_ebpf::{EbpfContext, btf_maps::PerCpuArray, macros::btf_map};
 use aya_log_ebpf::debug;
 use overflow_common::{
     Kind, Loss, Path, Queue, RawEvent, Rung,
-    segment::{ACK, SYN},
+    segment::{ACK, RST, SYN},
     valid,
 };
 
@@ -14,9 +14,10 @@ use crate::{
     arm, audit,
     counters::{Counters, Rise},
     emit, filter,
-    globals::QUIET,
+    globals::{BARE, FILTER_NETNS, QUIET},
     losses,
-    read::Memory,
+    number::Number,
+    read::{Memory, Probed},
     retry,
     skb::{self, At},
     sock, tally,
@@ -38,6 +39,15 @@ pub struct PathState {
     pub skb: u64,
     /// Not zero: the segment is not asked for, and only what it counts is of interest.
     pub unwanted: u64,
+    /// Not zero: of the record there is only which segment, listener and request it is about, and its
+    /// path, see [`Self::begin_bare`].
+    pub bare: u64,
+    /// Path bits of a SYN whose beginning is not hooked, for its end: nothing else passes what sets them
+    /// while no segment is followed. Noted before anything is judged, too: a SYN may be under way then.
+    pub loose: u32,
+    padding: u32,
+    /// For the address of the child that came of it, as a plain number.
+    pub child: Number,
     /// By tracepoints: the `struct net` of the device that received the segment.
     pub net: u64,
     /// By tracepoints: how many segments this CPU had received before.
@@ -68,15 +78,11 @@ impl PathState {
         if self.skb != skb || skb == 0 {
             return None;
         }
-        let (port, seq) = (self.event.client_port, self.event.seq);
-        skb::parse(skb, At::Tcp, &mut self.event)?;
-        if self.event.client_port == port && self.event.seq == seq {
-            Some(self)
-        } else {
-            self.skb = 0;
-            losses::count(Loss::PathInterrupted);
-            None
+        if self.bare != 0 {
+            // Nothing but its address is known, which is enough in a function alone, see `is_bare`.
+            return None;
         }
+        if is_still(self, skb) != 0 { Some(self) } else { None }
     }
 
     /// Begins to follow `skb` on its way through `listener`, or goes on if it already is followed
@@ -119,6 +125,92 @@ impl PathState {
         Some(state)
     }
 
+    /// As [`Self::begin`], where healthy segments are only counted: nothing is read of it yet but which one
+    /// it is. What turns out to be more than that is [completed](Self::complete) then.
+    #[inline(always)]
+    pub fn begin_bare<M: Memory>(
+        skb: u64,
+        listener: u64,
+        kind: Kind,
+        rung: Rung,
+    ) -> Option<&'static mut Self> {
+        let state = Self::get()?;
+        // IPv4's SYNs to a dual-stack listener enter two functions.
+        let again =
+            kind as u8 == Kind::Syn as u8 && state.event.kind == kind as u8 && state.skb == skb;
+        if state.is_inside() && !again {
+            losses::count(Loss::PathInterrupted);
+        }
+        state.skb = 0;
+        state.loose = 0;
+        if !arm::armed() {
+            return None;
+        }
+        if FILTER_NETNS.load() != 0 && !filter::wants_netns(sock::netns::<M>(listener)?) {
+            return None;
+        }
+        state.bare = 1;
+        state.event.kind = kind as u8;
+        state.event.rung = rung as u8;
+        state.event.path = 0;
+        state.event.req = 0;
+        state.event.valid = 0;
+        state.event.sk = listener;
+        state.skb = skb;
+        Some(state)
+    }
+
+    /// As [`Self::begin_bare`], of a SYN that has come to its end.
+    #[inline(always)]
+    pub fn end_bare<M: Memory>(skb: u64, listener: u64, rung: Rung) -> Option<&'static mut Self> {
+        let seen = Self::get()?.loose;
+        let state = Self::begin_bare::<M>(skb, listener, Kind::Syn, rung)?;
+        state.mark(Path::CONN_REQUEST | seen);
+        Some(state)
+    }
+
+    /// Reads what [`Self::begin_bare`] did not, later: the queues may not be as they were then. This CPU's
+    /// counters tell what was decided. False if it cannot be read.
+    #[inline(always)]
+    pub fn complete<M: Memory>(&mut self, listener: u64, skb: u64) -> bool {
+        complete::<M>(self, listener, skb) != 0
+    }
+
+    #[inline(always)]
+    fn try_complete<M: Memory>(&mut self, listener: u64, skb: u64) -> Option<()> {
+        let RawEvent { kind, rung, path, req, valid, reset_reason, .. } = self.event;
+        self.clear();
+        self.event.kind = kind;
+        self.event.rung = rung;
+        self.event.path = path;
+        self.event.valid = valid;
+        if valid & valid::RESET_REASON != 0 {
+            self.event.reset_reason = reset_reason;
+        }
+        emit::stamp(&mut self.event);
+        self.event.netns = sock::netns::<M>(listener)?;
+        skb::parse_by::<M>(skb, At::Tcp, &mut self.event)?;
+        self.listener::<M>(listener);
+        if req != 0 {
+            sock::request::<Probed>(req, &mut self.event);
+        }
+        // tcp_v4_send_reset and its IPv6 twin answer no RST, though they are called.
+        if self.event.tcp_flags & RST != 0 {
+            self.event.path &= !Path::SEND_RESET;
+            self.event.valid &= !valid::RESET_REASON;
+            self.event.reset_reason = 0;
+        }
+        self.skb = skb;
+        Some(())
+    }
+
+    /// Whether `skb` is in a function whose entry was noted by [`Self::begin_bare`], and whose exit is
+    /// still to come: no other segment can have its address, then.
+    #[inline(always)]
+    pub fn is_bare(&self, skb: u64) -> bool {
+        self.bare != 0 && self.skb == skb && self.is_inside()
+    }
+
     /// Whether the segment entered a function whose exit was not seen. A kretprobe of a kernel that is
     /// not preemptible has no more instances than there are CPUs before v6.2 (commit 3b7ddab8a19a).
     /// Softirqs need one each, but `tcp_check_req` runs in processes too, for what Fast Open accepted
@@ -138,10 +230,16 @@ impl PathState {
     /// Forgets the last segment and starts a record.
     #[inline(always)]
     pub fn reset(&mut self, kind: Kind, rung: Rung) {
+        self.clear();
+        emit::begin(&mut self.event, kind, rung);
+    }
+
+    #[inline(always)]
+    fn clear(&mut self) {
         self.skb = 0;
         self.unwanted = 0;
+        self.bare = 0;
         emit::clear(&raw mut self.event);
-        emit::begin(&mut self.event, kind, rung);
     }
 
     /// Reads everything about the listener as the segment enters.
@@ -188,8 +286,7 @@ impl PathState {
     /// Notes what they rose by with a child that Fast Open tried at the SYN and did not get: the SYN
     /// goes on without it.
     #[inline(always)]
-    pub fn counted_child(&mut self) {
-        let rise = Counters::rose_at_socket(self.event.sk);
+    pub fn counted_child(&mut self, rise: Rise) {
         let path = rise.path();
         self.compare(rise, path);
     }
@@ -204,6 +301,28 @@ impl PathState {
             self.event.path |= own;
         }
         audit::compare(self.event.netns, rise, own);
+    }
+
+    /// Sets path bits of the segment that this CPU is handling.
+    #[inline(always)]
+    pub fn pass(bits: u32) {
+        let Some(state) = Self::get() else { return };
+        // What was left behind in a function that was done with is no SYN's.
+        if state.skb != 0 && (BARE.load() == 0 || state.is_inside()) {
+            state.mark(bits);
+        } else if BARE.load() != 0 {
+            state.loose |= bits;
+        }
+    }
+
+    /// What is noted of a SYN that was not followed is none of the next one's.
+    #[inline(always)]
+    pub fn forget() {
+        if BARE.load() != 0
+            && let Some(state) = Self::get()
+        {
+            state.loose = 0;
+        }
     }
 
     /// Sets path bits.
@@ -247,6 +366,28 @@ impl PathState {
         }
         true
     }
+}
+
+/// Whether the segment that is followed is `skb` by its headers too. In a function of its own, for the
+/// stack.
+#[inline(never)]
+fn is_still(state: &mut PathState, skb: u64) -> u32 {
+    let (port, seq) = (state.event.client_port, state.event.seq);
+    if skb::parse(skb, At::Tcp, &mut state.event).is_none() {
+        return 0;
+    }
+    let same = state.event.client_port == port && state.event.seq == seq;
+    if !same {
+        state.skb = 0;
+        losses::count(Loss::PathInterrupted);
+    }
+    u32::from(same)
+}
+
+/// [`PathState::complete`] in a function of its own, for the stack.
+#[inline(never)]
+fn complete<M: Memory>(state: &mut PathState, listener: u64, skb: u64) -> u32 {
+    u32::from(state.try_complete::<M>(listener, skb).is_some())
 }
 
 /// Says in the debug log what has become of the segment at hook `what`. Without `--debug` the level

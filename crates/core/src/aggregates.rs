@@ -190,9 +190,25 @@ pub(crate) fn local(tally: &Tally) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
-    use overflow_common::{Path, RawEvent, Rung, valid};
+    use overflow_common::{Kind, Path, RawEvent, Rung, valid};
 
     use super::*;
+
+    #[test]
+    fn healthy_handshakes_are_judged_by_what_stands_for_them() {
+        let socket = Socket { sk: 7, ino: 1, netns: 2 };
+        for rung in [Rung::Fentry, Rung::Kprobe] {
+            let signature = |kind| Signature::of_healthy(socket, kind, rung);
+            let counts = vec![(signature(Kind::Syn), 5), (signature(Kind::Ack), 4)];
+            let tally = Tally { family: 4, ..Tally::default() };
+            let aggregates = Aggregates { counts, queues: vec![(socket, tally)] };
+            let sockets = aggregates.sockets(&mut Decoder::default(), None, 0);
+            assert_eq!(
+                sockets[&socket].verdicts,
+                BTreeMap::from([(VerdictId::SynQueued, 5), (VerdictId::AckAccepted, 4)])
+            );
+        }
+    }
 
     #[test]
     fn counts_are_judged_as_their_events_would_be() {

@@ -80,7 +80,7 @@ pub enum About {
     Anybody,
 }
 
-/// How the kernel side counts what a record of this kind reports (overflow-ebpf/src/tally.rs).
+/// How the kernel side counts what a record of this kind reports (overflow-ebpf/src/tally/mod.rs).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
     /// By what it went through.

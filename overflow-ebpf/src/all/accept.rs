@@ -21,7 +21,7 @@ use overflow_common::{Kind, Loss, Rung};
 use crate::{
     globals::{ACCEPT_RETURN, MSK_FIRST, QUIET, SOCK_PROTOCOL},
     losses,
-    read::{self, Probed, Typed},
+    read::{self, Memory, Probed, Typed},
     report as records, sock, tally,
 };
 
@@ -61,8 +61,8 @@ pub fn fexit_inet_csk_accept(ctx: FExitContext) -> u32 {
 /// The child that a socket is grafted on, of any protocol; 0 if it is not TCP. Of an MPTCP connection it
 /// is the first subflow.
 #[inline(always)]
-fn grafted(sk: u64) -> u64 {
-    match read::field(sk, &SOCK_PROTOCOL) {
+fn grafted<M: Memory>(sk: u64) -> u64 {
+    match M::field(sk, &SOCK_PROTOCOL) {
         Some(IPPROTO_TCP) => sk,
         Some(IPPROTO_MPTCP) => read::field(sk, &MSK_FIRST).unwrap_or(0),
         _ => 0,
@@ -73,9 +73,12 @@ fn grafted(sk: u64) -> u64 {
 /// pass that one: what it took still waits, as far as is known here.
 #[fentry(function = "security_sock_graft")]
 pub fn fentry_security_sock_graft(ctx: FEntryContext) -> u32 {
-    let child = grafted(ctx.arg(0));
-    if child != 0 && tally::waits(child) {
-        accepted(child, Rung::Fentry);
+    let child = grafted::<Typed>(ctx.arg(0));
+    if child != 0 {
+        let listener = tally::accepted(child);
+        if listener != 0 {
+            report(child, listener, Rung::Fentry);
+        }
     }
     0
 }
@@ -84,7 +87,7 @@ pub fn fentry_security_sock_graft(ctx: FEntryContext) -> u32 {
 #[kprobe]
 pub fn kprobe_security_sock_graft(ctx: ProbeContext) -> u32 {
     if let Some(sk) = ctx.arg(0) {
-        accepted(grafted(sk), Rung::Kprobe);
+        accepted(grafted::<Probed>(sk), Rung::Kprobe);
     }
     0
 }

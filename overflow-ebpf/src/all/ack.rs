@@ -17,17 +17,21 @@ use overflow_common::{
 use super::timestamps;
 use crate::{
     globals::{
-        COOKIE_V4_CHECK_RETURN, COOKIE_V6_CHECK_RETURN, STATE_FIN_WAIT1, STATE_SYN_RECV,
-        TCP_CHECK_REQ_RETURN,
+        BARE, COOKIE_V4_CHECK_RETURN, COOKIE_V6_CHECK_RETURN, SKB_PROTOCOL, STATE_FIN_WAIT1,
+        STATE_SYN_RECV, TCP_CHECK_REQ_RETURN,
     },
     read::{self, Memory, Probed, Typed},
-    sock,
+    retry, skb, sock,
     state::{self, PathState},
     tally,
 };
 
 /// One of these is set where a child was tried: the segment itself was right.
 const CHILD_TRIED: u32 = Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD;
+
+/// What a third ACK that became a child may have passed, where nothing is the matter.
+const HEALTHY: u32 =
+    Path::CHECK_REQ | Path::SYN_RECV_SOCK_CHILD | Path::QUEUE_ADD | Path::REQSK_DROP;
 
 fn enter_check_req<M: Memory>(listener: u64, skb: u64, req: u64, rung: Rung) {
     // A Fast Open child asks for itself (tcp_rcv_state_process): it is in the accept queue since its
@@ -36,13 +40,40 @@ fn enter_check_req<M: Memory>(listener: u64, skb: u64, req: u64, rung: Rung) {
     if state == STATE_SYN_RECV.load() || state == STATE_FIN_WAIT1.load() {
         return;
     }
+    // Of a client that was refused before, it is to be seen that it gets in.
+    let v6 = M::exact::<u16>(skb, &SKB_PROTOCOL) != skb::ETH_P_IP;
+    if BARE.load() != 0 && !retry::may_be_client::<M>(req, v6) {
+        if let Some(state) = PathState::begin_bare::<M>(skb, listener, Kind::Ack, rung) {
+            state.mark(Path::CHECK_REQ);
+            state.event.req = req;
+        }
+        return;
+    }
     if let Some(state) = PathState::begin::<M>(skb, listener, Kind::Ack, rung) {
         state.mark(Path::CHECK_REQ);
         sock::request::<M>(req, &mut state.event);
     }
 }
 
-fn exit_check_req<M: Memory>(listener: u64, returned: u64) {
+fn exit_check_req<M: Memory>(listener: u64, skb: u64, returned: u64) {
+    PathState::forget();
+    if BARE.load() != 0
+        && let Some(state) = state::current(Kind::Ack)
+        && state.bare != 0
+    {
+        if returned != 0
+            && returned != state.event.sk
+            && state.event.path & !HEALTHY == 0
+            && tally::healthy_ack::<M>(&state.event, listener, state.child.of(returned))
+        {
+            state.skb = 0;
+            return;
+        }
+        // The caller holds the request, but where a child took its place: that one is counted alone.
+        if !state.complete::<M>(listener, skb) {
+            return;
+        }
+    }
     exit::<M>(
         listener,
         returned,
@@ -58,6 +89,7 @@ fn enter_cookie_check<M: Memory>(listener: u64, skb: u64, rung: Rung) {
 }
 
 fn exit_cookie_check<M: Memory>(listener: u64, returned: u64) {
+    PathState::forget();
     exit::<M>(
         listener,
         returned,
@@ -93,7 +125,7 @@ fn exit<M: Memory>(listener: u64, returned: u64, bits: [u32; 3], entered: u32) {
         state.mark(bits[2]);
         // A child that MPTCP has just reset (dispose_child of subflow_syn_recv_sock) is in no queue.
         if !state.has(Path::SEND_RESET) && state.unwanted == 0 {
-            tally::queued(&state.event, returned);
+            tally::queued(&state.event, state.child.of(returned));
         }
         state.finish();
     }
@@ -112,7 +144,7 @@ pub fn fexit_tcp_check_req(ctx: FExitContext) -> u32 {
     let slot = TCP_CHECK_REQ_RETURN.load();
     if slot.exists() {
         let returned = read::slot(ctx.as_ptr(), slot, 0);
-        exit_check_req::<Typed>(ctx.arg(0), returned);
+        exit_check_req::<Typed>(ctx.arg(0), ctx.arg(1), returned);
     }
     0
 }
@@ -162,7 +194,7 @@ pub fn kprobe_tcp_check_req(ctx: ProbeContext) -> u32 {
 #[kretprobe]
 pub fn kretprobe_tcp_check_req(ctx: RetProbeContext) -> u32 {
     if let Some(state) = state::current(Kind::Ack) {
-        exit_check_req::<Probed>(state.event.sk, ctx.ret());
+        exit_check_req::<Probed>(state.event.sk, state.skb, ctx.ret());
     }
     0
 }

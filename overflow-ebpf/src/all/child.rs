@@ -21,22 +21,17 @@ use crate::{
 /// A v4-mapped connection goes through `tcp_v6_syn_recv_sock`, which calls the v4 function: both
 /// report, with the same result, and set the same bit.
 fn syn_recv_sock(returned: u64) {
-    mark(if returned == 0 { Path::SYN_RECV_SOCK_NULL } else { Path::SYN_RECV_SOCK_CHILD });
+    PathState::pass(if returned == 0 {
+        Path::SYN_RECV_SOCK_NULL
+    } else {
+        Path::SYN_RECV_SOCK_CHILD
+    });
 }
 
 /// Where the compiler has put it into `inet_csk_complete_hashdance`, of the same file (Debian's
 /// 6.12.117), only the cookie path still calls it.
 fn queue_add(returned: u64) {
-    mark(if returned == 0 { Path::QUEUE_ADD_NULL } else { Path::QUEUE_ADD });
-}
-
-#[inline(always)]
-fn mark(bits: u32) {
-    if let Some(state) = PathState::get()
-        && state.skb != 0
-    {
-        state.mark(bits);
-    }
+    PathState::pass(if returned == 0 { Path::QUEUE_ADD_NULL } else { Path::QUEUE_ADD });
 }
 
 #[fexit(function = "tcp_v4_syn_recv_sock")]

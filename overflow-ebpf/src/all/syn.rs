@@ -12,26 +12,31 @@ use aya_ebpf::{
 use overflow_common::{Kind, Path, Rung};
 
 use crate::{
+    counters::Counters,
+    globals::{BARE, SKB_PROTOCOL},
     read::{Memory, Probed, Typed},
+    skb,
     state::{self, PathState},
+    tally,
 };
 
 fn enter<M: Memory>(skb: u64, listener: u64, rung: Rung) {
-    if let Some(state) = PathState::begin::<M>(skb, listener, Kind::Syn, rung) {
+    let state = if BARE.load() != 0 {
+        PathState::begin_bare::<M>(skb, listener, Kind::Syn, rung)
+    } else {
+        PathState::begin::<M>(skb, listener, Kind::Syn, rung)
+    };
+    if let Some(state) = state {
         state.mark(Path::CONN_REQUEST);
     }
 }
 
 fn hashed(req: u64) {
-    if let Some(state) = state::current(Kind::Syn) {
+    if BARE.load() != 0 {
+        PathState::pass(Path::REQSK_HASHED);
+    } else if let Some(state) = state::current(Kind::Syn) {
         state.mark(Path::REQSK_HASHED);
         state.event.req = req;
-    }
-}
-
-fn cookie() {
-    if let Some(state) = state::current(Kind::Syn) {
-        state.mark(Path::COOKIE_INIT);
     }
 }
 
@@ -39,11 +44,41 @@ fn exit<M: Memory>(listener: u64) {
     if let Some(state) = state::current(Kind::Syn) {
         state.after::<M>(listener);
         if state.has(Path::SYN_RECV_SOCK_NULL) {
-            state.counted_child();
+            state.counted_child(Counters::rose_at_socket(listener));
         } else if !state.has(Path::REQSK_HASHED | Path::COOKIE_INIT | Path::SYN_RECV_SOCK_CHILD) {
             state.counted();
         }
         state.finish();
+    }
+}
+
+/// Where healthy SYNs are only counted, nothing is read of one that became a request. What carries data may
+/// have been tried by Fast Open.
+#[inline(always)]
+fn exit_bare<M: Memory>(state: &mut PathState, listener: u64, skb: u64) {
+    if state.event.path == Path::CONN_REQUEST | Path::REQSK_HASHED
+        && !skb::syn_has_data::<M>(skb)
+        && let Some(healthy) = tally::healthy(&state.event)
+    {
+        healthy.syns += 1;
+        state.skb = 0;
+        return;
+    }
+    if state.complete::<M>(listener, skb) {
+        exit::<M>(listener);
+    }
+}
+
+/// At the exit, where the entry is not hooked. IPv4's SYNs to a dual-stack listener pass both exits, the
+/// first of which says all.
+#[inline(always)]
+fn fexit<M: Memory>(listener: u64, skb: u64, v6: bool) {
+    if BARE.load() == 0 {
+        exit::<M>(listener);
+    } else if !(v6 && M::exact::<u16>(skb, &SKB_PROTOCOL) == skb::ETH_P_IP)
+        && let Some(state) = PathState::end_bare::<M>(skb, listener, Rung::Fentry)
+    {
+        exit_bare::<M>(state, listener, skb);
     }
 }
 
@@ -57,7 +92,7 @@ pub fn fentry_tcp_v4_conn_request(ctx: FEntryContext) -> u32 {
 
 #[fexit(function = "tcp_v4_conn_request")]
 pub fn fexit_tcp_v4_conn_request(ctx: FExitContext) -> u32 {
-    exit::<Typed>(ctx.arg(0));
+    fexit::<Typed>(ctx.arg(0), ctx.arg(1), false);
     0
 }
 
@@ -70,7 +105,7 @@ pub fn fentry_tcp_v6_conn_request(ctx: FEntryContext) -> u32 {
 
 #[fexit(function = "tcp_v6_conn_request")]
 pub fn fexit_tcp_v6_conn_request(ctx: FExitContext) -> u32 {
-    exit::<Typed>(ctx.arg(0));
+    fexit::<Typed>(ctx.arg(0), ctx.arg(1), true);
     0
 }
 
@@ -83,7 +118,7 @@ pub fn fentry_subflow_v4_conn_request(ctx: FEntryContext) -> u32 {
 
 #[fexit(function = "subflow_v4_conn_request")]
 pub fn fexit_subflow_v4_conn_request(ctx: FExitContext) -> u32 {
-    exit::<Typed>(ctx.arg(0));
+    fexit::<Typed>(ctx.arg(0), ctx.arg(1), false);
     0
 }
 
@@ -95,7 +130,7 @@ pub fn fentry_subflow_v6_conn_request(ctx: FEntryContext) -> u32 {
 
 #[fexit(function = "subflow_v6_conn_request")]
 pub fn fexit_subflow_v6_conn_request(ctx: FExitContext) -> u32 {
-    exit::<Typed>(ctx.arg(0));
+    fexit::<Typed>(ctx.arg(0), ctx.arg(1), true);
     0
 }
 
@@ -109,13 +144,13 @@ pub fn fentry_reqsk_queue_hash_add(ctx: FEntryContext) -> u32 {
 /// Called through `af_ops->cookie_init_seq`, past every test that could still drop the SYN.
 #[fentry(function = "cookie_v4_init_sequence")]
 pub fn fentry_cookie_v4_init_sequence(_ctx: FEntryContext) -> u32 {
-    cookie();
+    PathState::pass(Path::COOKIE_INIT);
     0
 }
 
 #[fentry(function = "cookie_v6_init_sequence")]
 pub fn fentry_cookie_v6_init_sequence(_ctx: FEntryContext) -> u32 {
-    cookie();
+    PathState::pass(Path::COOKIE_INIT);
     0
 }
 
@@ -131,7 +166,12 @@ pub fn kprobe_conn_request(ctx: ProbeContext) -> u32 {
 #[kretprobe]
 pub fn kretprobe_conn_request(_ctx: RetProbeContext) -> u32 {
     if let Some(state) = state::current(Kind::Syn) {
-        exit::<Probed>(state.event.sk);
+        let (listener, skb) = (state.event.sk, state.skb);
+        if BARE.load() == 0 {
+            exit::<Probed>(listener);
+        } else {
+            exit_bare::<Probed>(state, listener, skb);
+        }
     }
     0
 }
@@ -147,6 +187,6 @@ pub fn kprobe_reqsk_queue_hash_add(ctx: ProbeContext) -> u32 {
 /// For both families.
 #[kprobe]
 pub fn kprobe_cookie_init_sequence(_ctx: ProbeContext) -> u32 {
-    cookie();
+    PathState::pass(Path::COOKIE_INIT);
     0
 }

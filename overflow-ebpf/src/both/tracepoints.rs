@@ -343,9 +343,16 @@ pub fn tp_tcp_send_reset(ctx: BtfTracePointContext) -> u32 {
     let reason = read::slot(ctx.as_ptr(), TP_SEND_RESET_REASON.load(), read::NO_REASON);
     // Both can be NULL, and the verifier wants to see that each is looked at.
     if skb == 0 && sk != 0 {
-        report::waiting_child(sk, Kind::ActiveReset, Rung::Tracepoint, Path::TP_SEND_RESET);
+        active_reset(sk);
     } else if skb != 0 {
         report::reset(sk, skb, reason, Path::TP_SEND_RESET, Rung::Tracepoint);
     }
+    0
+}
+
+/// In a function of its own, for the stack.
+#[inline(never)]
+fn active_reset(sk: u64) -> u32 {
+    report::waiting_child(sk, Kind::ActiveReset, Rung::Tracepoint, Path::TP_SEND_RESET);
     0
 }

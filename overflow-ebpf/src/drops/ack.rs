@@ -23,9 +23,6 @@ use crate::{
     skb::{self, At},
 };
 
-/// `ETH_P_IP`, as it stands in `skb->protocol`.
-const ETH_P_IP: u64 = 0x0800_u16.to_be() as u64;
-
 /// No child: the third ACK is dropped, or answered by RST.
 #[inline(always)]
 pub fn refused<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> u32 {
@@ -189,5 +186,5 @@ fn report_recovery<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Opti
 /// reported already.
 #[inline(always)]
 fn reported_by_ipv4<M: AttachMode>(skb: u64, v6: bool) -> bool {
-    v6 && M::exact::<u16>(skb, &SKB_PROTOCOL) == ETH_P_IP
+    v6 && M::exact::<u16>(skb, &SKB_PROTOCOL) == skb::ETH_P_IP
 }

@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 
-use super::{ack, gate, reset, state::CpuState, syn};
+use super::{ack, reset, state::CpuState, syn};
 use crate::{
     globals::{SEND_RESET_REASON, SYN_RECV_SOCK_RETURN},
     openers,
@@ -66,7 +66,6 @@ look_at_syn!(look_at_v4_syn look_at_v6_syn look_at_subflow_v4_syn look_at_subflo
 /// (sk, …): `listen()`.
 #[fentry(function = "inet_csk_listen_start")]
 pub fn drops_inet_csk_listen_start(ctx: FEntryContext) -> u32 {
-    gate::opened();
     openers::note(ctx.arg(0));
     0
 }

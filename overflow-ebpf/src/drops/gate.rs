@@ -1,30 +1,16 @@
 //! The gate: is there any reason to look at this handshake?
 
 use super::state::{CpuState, SEEN, Seen};
-use crate::{arm, atomic::Word};
+use crate::{arm, atomic::Word, openers};
 
-/// Why to look at a SYN whose listener has never dropped anything.
-#[repr(C)]
-struct Reasons {
-    /// SYNs for which a cookie was made and whose hook at the end was not yet reached, on all CPUs
-    /// together.
-    cookies: Word,
-    /// Listeners opened so far: one at an old one's address is another.
-    opened: Word,
-}
-
-static REASONS: Reasons = Reasons { cookies: Word::new(0), opened: Word::new(0) };
+/// Why to look at a SYN whose listener has never dropped anything: SYNs for which a cookie was made and
+/// whose hook at the end was not yet reached, on all CPUs together.
+static COOKIES: Word = Word::new(0);
 
 /// Whether SYNs are to be looked at whose listener has never dropped anything.
 #[inline(always)]
 pub fn look() -> bool {
-    REASONS.cookies.load() != 0
-}
-
-/// A listener was opened.
-#[inline(always)]
-pub fn opened() {
-    REASONS.opened.add(1);
+    COOKIES.load() != 0
 }
 
 impl CpuState {
@@ -34,7 +20,7 @@ impl CpuState {
     #[inline(always)]
     pub fn changed(&mut self, sk: u64, drops: u64) -> bool {
         let place = self.number.place(sk, SEEN);
-        let drops = REASONS.opened.load() << 32 | drops;
+        let drops = openers::opened() << 32 | drops;
         let seen = &mut self.seen[place];
         if seen.sk == sk && seen.drops == drops {
             return false;
@@ -50,7 +36,7 @@ impl CpuState {
             && arm::armed()
         {
             if state.cookie == 0 {
-                REASONS.cookies.add(1);
+                COOKIES.add(1);
             }
             state.cookie = skb;
         }
@@ -62,7 +48,7 @@ impl CpuState {
         let made = self.cookie;
         if made != 0 {
             self.cookie = 0;
-            REASONS.cookies.add(u64::MAX);
+            COOKIES.add(u64::MAX);
         }
         made == skb
     }

@@ -7,7 +7,7 @@ use aya_ebpf::{
 use overflow_common::Slot;
 
 use super::{
-    ack, gate, reset,
+    ack, reset,
     state::{Arguments, CpuState},
     syn,
 };
@@ -21,7 +21,6 @@ use crate::{
 /// (sk, …): `listen()`.
 #[kprobe]
 pub fn kprobe_drops_listen_start(ctx: ProbeContext) -> u32 {
-    gate::opened();
     if let Some(sk) = ctx.arg(0) {
         openers::note(sk);
     }

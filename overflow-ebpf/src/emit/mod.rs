@@ -21,6 +21,12 @@ pub use ring::{in_place, record};
 pub fn begin(event: &mut RawEvent, kind: Kind, rung: Rung) {
     event.kind = kind as u8;
     event.rung = rung as u8;
+    stamp(event);
+}
+
+/// When and where.
+#[inline(always)]
+pub fn stamp(event: &mut RawEvent) {
     // SAFETY: helpers without arguments.
     unsafe {
         event.t_ns = bpf_ktime_get_ns();

@@ -52,7 +52,7 @@ impl<'a> Climber<'a> {
                 continue;
             }
             let takes_for_granted = match self.scope {
-                Scope::Overflows => step.rung != Rung::Tracepoint,
+                Scope::Counts | Scope::Overflows => step.rung != Rung::Tracepoint,
                 Scope::Everything => step.rung == Rung::Fentry,
             };
             if takes_for_granted && let Some((_, field)) = self.kernel.facts.unfit.first() {

@@ -9,6 +9,8 @@ pub enum Scope {
     /// Every handshake, every hook point.
     #[default]
     Everything,
+    /// The same, where healthy handshakes are only counted: of a SYN nothing is read before its end.
+    Counts,
     /// Only what the queues did to SYNs and third ACKs, and what becomes of those connections. A
     /// healthy handshake passes two hooks, and reports nothing.
     Overflows,
@@ -111,23 +113,29 @@ pub(super) fn is_common(ladder: &[Step]) -> bool {
 pub(super) const fn ladder(hook_point: HookPoint, scope: Scope) -> &'static [Step] {
     match (hook_point, scope) {
         (HookPoint::Syn, Scope::Everything) => SYN,
+        (HookPoint::Syn, Scope::Counts) => COUNTS_SYN,
         (HookPoint::Syn, Scope::Overflows) => DROPS_SYN,
-        (HookPoint::ThirdAck, Scope::Everything) => THIRD_ACK,
+        (HookPoint::ThirdAck, Scope::Everything | Scope::Counts) => THIRD_ACK,
         (HookPoint::ThirdAck, Scope::Overflows) => DROPS_THIRD_ACK,
-        (HookPoint::Reset, Scope::Everything) => RESET,
+        (HookPoint::Reset, Scope::Everything | Scope::Counts) => RESET,
         (HookPoint::Reset, Scope::Overflows) => DROPS_RESET,
-        (HookPoint::SynAckRetransmit, Scope::Everything | Scope::Overflows) => SYN_ACK_RETRANSMIT,
-        (HookPoint::RequestRemoved, Scope::Everything) => REQUEST_REMOVED,
+        (HookPoint::SynAckRetransmit, _) => SYN_ACK_RETRANSMIT,
+        (HookPoint::RequestRemoved, Scope::Everything | Scope::Counts) => REQUEST_REMOVED,
         (HookPoint::RequestRemoved, Scope::Overflows) => DROPS_REQUEST_REMOVED,
-        (HookPoint::ListenerClose, Scope::Everything | Scope::Overflows) => LISTENER_CLOSE,
-        (HookPoint::Accept, Scope::Everything) => ACCEPT,
-        (HookPoint::PeerReset, Scope::Everything) => PEER_RESET,
+        (HookPoint::ListenerClose, _) => LISTENER_CLOSE,
+        (HookPoint::Accept, Scope::Everything | Scope::Counts) => ACCEPT,
+        (HookPoint::PeerReset, Scope::Everything | Scope::Counts) => PEER_RESET,
         (HookPoint::Accept | HookPoint::PeerReset, Scope::Overflows) => &[],
     }
 }
 
 const SYN: &[Step] = &[
     Step { rung: Rung::Fentry, hooks: SYN_FENTRY, blind: "" },
+    Step { rung: Rung::Kprobe, hooks: SYN_KPROBE, blind: "" },
+    SYN_BY_TRACEPOINTS,
+];
+const COUNTS_SYN: &[Step] = &[
+    Step { rung: Rung::Fentry, hooks: COUNTS_SYN_FENTRY, blind: "" },
     Step { rung: Rung::Kprobe, hooks: SYN_KPROBE, blind: "" },
     SYN_BY_TRACEPOINTS,
 ];
@@ -306,7 +314,17 @@ const SYN_FENTRY: &[Hook] = &[
     fentry("fentry_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
     fentry("fentry_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
     v6(fentry("fentry_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
-    extra(fentry("fentry_inet_csk_listen_start", "inet_csk_listen_start")),
+    fentry("fentry_inet_csk_listen_start", "inet_csk_listen_start"),
+];
+const COUNTS_SYN_FENTRY: &[Hook] = &[
+    fexit("fexit_tcp_v4_conn_request", "tcp_v4_conn_request"),
+    v6(fexit("fexit_tcp_v6_conn_request", "tcp_v6_conn_request")),
+    mptcp(fexit("fexit_subflow_v4_conn_request", "subflow_v4_conn_request")),
+    mptcp(fexit("fexit_subflow_v6_conn_request", "subflow_v6_conn_request")),
+    fentry("fentry_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
+    fentry("fentry_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
+    v6(fentry("fentry_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
+    fentry("fentry_inet_csk_listen_start", "inet_csk_listen_start"),
 ];
 const ACK_FENTRY: &[Hook] = &[
     fentry("fentry_tcp_check_req", "tcp_check_req"),
@@ -335,7 +353,7 @@ const SYN_KPROBE: &[Hook] = &[
     kprobe("kprobe_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
     kprobe("kprobe_cookie_init_sequence", "cookie_v4_init_sequence"),
     v6(kprobe("kprobe_cookie_init_sequence", "cookie_v6_init_sequence")),
-    extra(kprobe("kprobe_inet_csk_listen_start", "inet_csk_listen_start")),
+    kprobe("kprobe_inet_csk_listen_start", "inet_csk_listen_start"),
 ];
 const ACK_KPROBE: &[Hook] = &[
     kprobe("kprobe_tcp_check_req", "tcp_check_req"),
@@ -440,7 +458,7 @@ mod tests {
     fn rungs_go_from_best_to_worst_and_the_last_needs_only_tracepoints_or_is_alone() {
         for hook_point in HookPoint::ALL {
             assert!(!ladder(*hook_point, Scope::Everything).is_empty());
-            for scope in [Scope::Everything, Scope::Overflows] {
+            for scope in [Scope::Everything, Scope::Counts, Scope::Overflows] {
                 let ladder = ladder(*hook_point, scope);
                 let sorted = ladder.windows(2).all(|w| w[0].rung < w[1].rung);
                 assert!(sorted || is_common(ladder), "{hook_point:?}");
@@ -455,7 +473,7 @@ mod tests {
             sources(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../overflow-ebpf/src")));
         let exists = |hook: &Hook| sources.contains(&format!("fn {}(", hook.program));
         for hook_point in HookPoint::ALL {
-            for scope in [Scope::Everything, Scope::Overflows] {
+            for scope in [Scope::Everything, Scope::Counts, Scope::Overflows] {
                 for hook in ladder(*hook_point, scope).iter().flat_map(|step| step.hooks) {
                     assert!(exists(hook), "{}", hook.program);
                     assert!(hook.stand_ins.iter().all(exists), "stand-ins of {}", hook.program);

@@ -1,22 +1,17 @@
 //! Object + kernel facts -> attached programs.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::File,
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, fs::File, net::IpAddr};
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapError, PerCpuArray},
+    maps::{Array, HashMap, MapError},
 };
 use aya_log::EbpfLogger;
-use overflow_common::{
-    CountersRead, Counting, LeftOutKey, Opener, Phase, Rung, Signature, Socket, Tally,
-};
+use overflow_common::{CountersRead, LeftOutKey, Opener, Phase, Rung};
 
 use super::{
     climb::{Climber, refuse_half_a_rung},
+    counts::Counts,
     error::{LoadError, ProbeError},
     existing,
     ladder::{HookPointStatus, Scope, ladder},
@@ -27,7 +22,6 @@ use super::{
     withheld::Feature,
 };
 use overflow_core::{
-    aggregates::Aggregates,
     audit::Watched,
     hook_point::HookPoint,
     kernel::{Constant, NeededBy},
@@ -88,21 +82,17 @@ const LEFT_OUT: &str = "AUDIT";
 
 /// Attached programs. Dropping it detaches everything; so does the process's end, however it ends.
 pub struct Tracer {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     transport: Transport,
     hook_points: Vec<HookPointStatus>,
-    /// Whether the eBPF side counts.
-    counts: bool,
+    /// What the eBPF side counts, if it does.
+    pub(super) counts: Option<Counts>,
     watched: Watched,
     survey: Option<Survey>,
     infos: Vec<File>,
     notes: Vec<String>,
     /// Whether pids of the kernel's are pids here.
     kernels_pids: bool,
-    /// Listeners that were closed when aggregates were asked for last.
-    closing: BTreeSet<Socket>,
-    /// What was counted when they were.
-    counted: BTreeMap<Signature, u64>,
 }
 
 impl Tracer {
@@ -124,7 +114,11 @@ impl Tracer {
             Transport::Ring => BY_RING,
             Transport::Queue => BY_QUEUE,
         };
-        let scope = if config.all { Scope::Everything } else { Scope::Overflows };
+        let scope = match (config.all, bare(config)) {
+            (true, true) => Scope::Counts,
+            (true, false) => Scope::Everything,
+            (false, _) => Scope::Overflows,
+        };
         let in_scope: Vec<_> =
             HookPoint::ALL.iter().filter(|h| !ladder(**h, scope).is_empty()).copied().collect();
         // Without it kprobes still work: the fields then come from the file given with --btf.
@@ -147,6 +141,7 @@ impl Tracer {
             ("EMIT_ALL", config.all),
             ("AGGREGATE", config.aggregate),
             ("QUIET", config.quiet),
+            ("BARE", bare(config)),
         ]
         .map(|(name, set)| (name, u8::from(set)));
         for (name, flag) in &flags {
@@ -161,7 +156,9 @@ impl Tracer {
         loader.override_global("AYA_LOG_LEVEL", &log_level, logs);
         // The kernel clears at once whatever a map could hold.
         if !config.aggregate {
-            for counting in ["COUNTS", "TALLIES", "CHILDREN"] {
+            for counting in
+                ["COUNTS", "TALLIES", "CHILDREN", "DOORS", "QUEUES", "OWNERS", "HEALTHY", "WAITING"]
+            {
                 loader.map_max_entries(counting, 1);
             }
         }
@@ -179,7 +176,7 @@ impl Tracer {
         loader.map_max_entries("EVENTS", transport.entries(config.ring_bytes));
         let ebpf = loader.load(object).map_err(LoadError::Object)?;
 
-        let counts = config.aggregate;
+        let counts = config.aggregate.then(Counts::default);
         let mut tracer = Self {
             ebpf,
             transport,
@@ -190,8 +187,6 @@ impl Tracer {
             infos: Vec::new(),
             notes: Vec::new(),
             kernels_pids: in_initial_pid_namespace(),
-            closing: BTreeSet::new(),
-            counted: BTreeMap::new(),
         };
         for inum in &config.netns {
             tracer.add_netns(*inum)?;
@@ -313,66 +308,6 @@ impl Tracer {
         }
     }
 
-    /// What was counted in the kernel so far; `None` unless the configuration asked for it. Whoever has
-    /// taken it calls [`Self::retire`].
-    pub fn aggregates(&mut self) -> Result<Option<Aggregates>, ProbeError> {
-        if !self.counts {
-            return Ok(None);
-        }
-        let counts = self.counts()?;
-        let queues: HashMap<_, Socket, Tally> = map(&mut self.ebpf, "TALLIES")?;
-        let queues: Vec<(Socket, Tally)> = queues.iter().filter_map(Result::ok).collect();
-        Ok(Some(Aggregates { counts, queues }))
-    }
-
-    /// SYNs and third ACKs by signature: those of all CPUs together, and what each has not added to
-    /// them yet. What moves from one to the other meanwhile may be missed: it was there before.
-    fn counts(&mut self) -> Result<Vec<(Signature, u64)>, ProbeError> {
-        let together: HashMap<_, Signature, u64> = map(&mut self.ebpf, "COUNTS")?;
-        let mut counts: BTreeMap<Signature, u64> = together.iter().filter_map(Result::ok).collect();
-        let each: PerCpuArray<_, [Counting; Counting::PLACES]> = map(&mut self.ebpf, "COUNTING")?;
-        let read = || each.get(&0, 0).map_err(LoadError::Write);
-        // Read twice: where another takes a place meanwhile, what is read may be half of each.
-        let (once, again) = (read()?, read()?);
-        let places = once.iter().flatten().zip(again.iter().flatten());
-        for (counting, _) in places.filter(|(a, b)| a.count > 0 && a.signature == b.signature) {
-            if let Some(count) = counts.get_mut(&counting.signature) {
-                *count += counting.count;
-            }
-        }
-        for (signature, count) in &mut counts {
-            let before = self.counted.get(signature).copied().unwrap_or_default();
-            *count = before.max(*count);
-        }
-        self.counted.clone_from(&counts);
-        Ok(counts.into_iter().collect())
-    }
-
-    /// Makes room: what was counted of listeners that had been closed the last time is in `found` for
-    /// good, and goes. No segment is handled for them any more.
-    pub fn retire(&mut self, found: &Aggregates) -> Result<(), ProbeError> {
-        let closed = found.queues.iter().filter(|(_, tally)| tally.closed != 0);
-        let closed: BTreeSet<Socket> = closed.map(|(socket, _)| *socket).collect();
-        let (gone, closing): (BTreeSet<_>, BTreeSet<_>) =
-            closed.into_iter().partition(|socket| self.closing.contains(socket));
-        self.closing = closing;
-        if gone.is_empty() {
-            return Ok(());
-        }
-        let mut queues: HashMap<_, Socket, Tally> = map(&mut self.ebpf, "TALLIES")?;
-        for socket in &gone {
-            let _ = queues.remove(socket);
-        }
-        let gone: BTreeSet<(u64, u32)> = gone.iter().map(|s| (s.sk, s.ino)).collect();
-        let mut counts: HashMap<_, Signature, u64> = map(&mut self.ebpf, "COUNTS")?;
-        for (signature, _) in &found.counts {
-            if gone.contains(&(signature.sk, signature.ino)) {
-                let _ = counts.remove(signature);
-            }
-        }
-        Ok(())
-    }
-
     /// What the eBPF side saw and left out so far: (inode number of the network namespace, number of
     /// the [`overflow_common::LeftOut`], how many).
     pub(crate) fn left_out(&mut self) -> Result<Vec<(u32, u32, u64)>, ProbeError> {
@@ -454,11 +389,25 @@ impl Tracer {
 }
 
 fn watches(config: &TraceConfig) -> Watched {
-    let filtered = !config.ports.is_empty()
+    Watched {
+        everything: config.all,
+        filtered: filtered(config),
+        counts_left_out: true,
+        older_listeners: true,
+    }
+}
+
+/// Whether healthy handshakes are only counted, and all of them.
+fn bare(config: &TraceConfig) -> bool {
+    config.aggregate && config.quiet && !filtered(config)
+}
+
+/// Whether anything is left out inside of a network namespace.
+fn filtered(config: &TraceConfig) -> bool {
+    !config.ports.is_empty()
         || !config.addresses.is_empty()
         || config.family.is_some()
-        || config.excluded;
-    Watched { everything: config.all, filtered, counts_left_out: true, older_listeners: true }
+        || config.excluded
 }
 
 pub(super) fn map<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, LoadError>

@@ -2,6 +2,7 @@
 //! ring.
 
 mod climb;
+mod counts;
 mod error;
 mod existing;
 mod ladder;

@@ -1,18 +1,20 @@
 //! Counting in the kernel: what user space shows as aggregates, exact even if the ring is full.
 
+mod places;
+mod waiting;
+
 use aya_ebpf::{
-    btf_maps::{HashMap, LruHashMap, PerCpuArray},
+    btf_maps::{HashMap, PerCpuArray},
     helpers::bpf_ktime_get_ns,
     macros::btf_map,
 };
-use overflow_common::{Counting, Kind, Loss, RawEvent, Signature, Socket, Tally, Waiting, valid};
+use overflow_common::{Counting, Healthy, Kind, Loss, RawEvent, Signature, Tally, Waiting, valid};
 
 use crate::{
     arm, atomic,
     globals::{AGGREGATE, SOCK_ACK_BACKLOG, SOCK_MAX_ACK_BACKLOG},
     losses,
     read::{Memory, Probed},
-    sock,
 };
 
 /// SYNs and third ACKs by signature; used if `AGGREGATE` is set.
@@ -22,20 +24,6 @@ pub static COUNTS: HashMap<Signature, u64, 65536> = HashMap::new();
 /// Of these, what each CPU has not added yet.
 #[btf_map]
 pub static COUNTING: PerCpuArray<[Counting; Counting::PLACES], 1> = PerCpuArray::new();
-
-/// Accept queues by listener.
-#[btf_map]
-pub static TALLIES: HashMap<Socket, Tally, 16384> = HashMap::new();
-
-/// Where a new [`TALLIES`] entry is made: too large for the stack. Only what says whose it is is
-/// ever written.
-#[btf_map]
-pub static SCRATCH: PerCpuArray<Tally, 1> = PerCpuArray::new();
-
-/// Children in accept queues, by the address of their `struct sock`. The oldest make room: those of
-/// a listener that was closed are never taken.
-#[btf_map]
-pub static CHILDREN: LruHashMap<u64, Waiting, 65536> = LruHashMap::new();
 
 /// Whether anything is counted.
 #[inline(always)]
@@ -55,10 +43,7 @@ pub fn segment(event: &RawEvent) {
     let Some(counting) = COUNTING.get_ptr_mut(0).map(|counting| unsafe { &mut *counting }) else {
         return;
     };
-    // SAFETY: a field of a record. Volatile: what was just stored there may still be a pointer in its
-    // register, and verifiers let nobody calculate with those.
-    let sk = unsafe { core::ptr::read_volatile(&raw const event.sk) };
-    let which = sk ^ u64::from(event.path) << 6;
+    let which = sk_of(event) ^ u64::from(event.path) << 6;
     // Fibonacci hashing, as structures of one slab need it.
     let place = (which.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize;
     let counting = &mut counting[place % Counting::PLACES];
@@ -67,6 +52,14 @@ pub fn segment(event: &RawEvent) {
     } else {
         change(counting, signature, event);
     }
+}
+
+/// The address of a record's listener as a plain number.
+#[inline(always)]
+fn sk_of(event: &RawEvent) -> u64 {
+    // SAFETY: a field of a record. Volatile: what was just stored there may still be a pointer in its
+    // register, and verifiers let nobody calculate with those.
+    unsafe { core::ptr::read_volatile(&raw const event.sk) }
 }
 
 /// By words: of so many fields of a byte the compiler makes as many loads.
@@ -103,10 +96,36 @@ fn change(counting: &mut Counting, signature: Signature, event: &RawEvent) {
             losses::count(Loss::Uncounted);
             return;
         }
-        let _ = of(Socket { sk: event.sk, ino: event.ino, netns: event.netns });
+        places::settle(sk_of(event));
     }
     counting.signature = signature;
     counting.count = 1;
+}
+
+/// Where healthy SYNs to the listener of `event` are counted; `None` where they are counted as all others
+/// are.
+#[inline(always)]
+pub fn healthy(event: &RawEvent) -> Option<&'static mut Healthy> {
+    places::healthy(sk_of(event)).map(|(healthy, _)| healthy)
+}
+
+/// A third ACK to the listener of `event` became `child`, which is in its accept queue, and nothing was
+/// the matter; `listener` is the same, as it may be read. False where it is to be counted as all others are.
+#[inline(always)]
+pub fn healthy_ack<M: Memory>(event: &RawEvent, listener: u64, child: u64) -> bool {
+    let sk = sk_of(event);
+    let Some((healthy, tally)) = places::healthy(sk) else { return false };
+    healthy.acks += 1;
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    waiting::put(child, Waiting { sk, since_ns: now });
+    length(
+        tally,
+        M::exact::<u32>(listener, &SOCK_ACK_BACKLOG) as u32,
+        M::exact::<u32>(listener, &SOCK_MAX_ACK_BACKLOG) as u32,
+        now,
+    );
+    true
 }
 
 /// `child` was put into the accept queue of the listener that `event` is about.
@@ -115,76 +134,56 @@ pub fn queued(event: &RawEvent, child: u64) {
     if !counts() {
         return;
     }
-    let Some(tally) = of(Socket { sk: event.sk, ino: event.ino, netns: event.netns }) else {
-        return;
-    };
+    let sk = sk_of(event);
+    let Some(tally) = places::queue(sk) else { return };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    if CHILDREN.insert(child, Waiting { sk: event.sk, since_ns: now }, 0).is_err() {
-        losses::count(Loss::Uncounted);
-    }
+    waiting::put(child, Waiting { sk, since_ns: now });
     add(&raw mut tally.queued, 1);
     if event.valid & valid::AFTER != 0 && event.valid & valid::ACCEPT_QUEUE != 0 {
-        length(tally, (event.after.ack_backlog, event.after.max_ack_backlog), now);
+        length(tally, event.after.ack_backlog, event.after.max_ack_backlog, now);
     }
 }
 
-/// Whether `child` is known to be in an accept queue.
-#[inline(always)]
-pub fn waits(child: u64) -> bool {
-    // SAFETY: only whether it is there counts.
-    counts() && unsafe { CHILDREN.get(child) }.is_some()
-}
-
-/// accept() took `child`. The address of its listener; 0 if that is not known.
+/// accept() took `child`, if it is known to be in an accept queue. The address of its listener; 0 if it
+/// is not.
 #[inline(always)]
 pub fn accepted(child: u64) -> u64 {
     if !counts() {
         return 0;
     }
-    match waited(child) {
-        Waiting { sk: 0, .. } => 0,
-        Waiting { sk, since_ns } => {
-            took::<Probed>(sk, since_ns);
-            sk
-        }
+    let Some(child) = waiting::number(child) else { return 0 };
+    let Waiting { sk, since_ns } = waiting::take_once(child);
+    if sk != 0 {
+        took::<Probed>(sk, sk, since_ns);
     }
+    sk
 }
 
 /// accept() took `child` of `listener`.
 #[inline(always)]
 pub fn accepted_of<M: Memory>(child: u64, listener: u64) {
-    if counts() {
-        took::<M>(listener, waited(child).since_ns);
+    if counts()
+        && let (Some(child), Some(sk)) = (waiting::number(child), waiting::number(listener))
+    {
+        took::<M>(sk, listener, waiting::take(child).since_ns);
     }
 }
 
-/// What is known of `child`, which waits no longer; zeros where nothing is: it was there before the
-/// trace, or it was taken before its ACK was done with.
+/// A child was taken from the queue of `listener`, where it had been since `since_ns`; `sk` is its address
+/// as a plain number.
 #[inline(always)]
-fn waited(child: u64) -> Waiting {
-    // SAFETY: copied at once.
-    match unsafe { CHILDREN.get(child) }.copied() {
-        Some(waiting) => {
-            let _ = CHILDREN.remove(child);
-            waiting
-        }
-        None => Waiting { sk: 0, since_ns: 0 },
-    }
-}
-
-/// A child was taken from the queue of `listener`, where it had been since `since_ns`.
-#[inline(always)]
-fn took<M: Memory>(listener: u64, since_ns: u64) -> Option<()> {
-    let tally = of(socket::<M>(listener)?)?;
+fn took<M: Memory>(sk: u64, listener: u64, since_ns: u64) -> Option<()> {
+    let tally = places::queue(sk)?;
     add(&raw mut tally.accepted, 1);
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    if let (Some(len), Some(max)) =
-        (M::field(listener, &SOCK_ACK_BACKLOG), M::field(listener, &SOCK_MAX_ACK_BACKLOG))
-    {
-        length(tally, (len as u32, max as u32), now);
-    }
+    length(
+        tally,
+        M::exact::<u32>(listener, &SOCK_ACK_BACKLOG) as u32,
+        M::exact::<u32>(listener, &SOCK_MAX_ACK_BACKLOG) as u32,
+        now,
+    );
     if since_ns == 0 {
         return None;
     }
@@ -203,19 +202,17 @@ pub fn closed(listener: u64) {
     if !counts() {
         return;
     }
-    let Some(socket) = socket::<Probed>(listener) else { return };
-    if let Some(tally) = TALLIES.get_ptr_mut(socket) {
-        // SAFETY: a helper without arguments; the entry stays while the program runs.
-        let (tally, now) = unsafe { (&mut *tally, bpf_ktime_get_ns()) };
-        tally.len = 0;
-        tally.closed = 1;
-        end(tally, now);
-    }
+    let Some(tally) = waiting::number(listener).and_then(places::known) else { return };
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    tally.len = 0;
+    tally.closed = 1;
+    end(tally, now);
 }
 
-/// The queue's length has changed: (length, limit).
+/// The queue's length has changed.
 #[inline(always)]
-fn length(tally: &mut Tally, (len, max): (u32, u32), now: u64) {
+fn length(tally: &mut Tally, len: u32, max: u32, now: u64) {
     tally.len = len;
     tally.max = max;
     if len > tally.len_max {
@@ -242,34 +239,6 @@ fn end(tally: &mut Tally, now: u64) {
     if episode > tally.full_longest_ns {
         tally.full_longest_ns = episode;
     }
-}
-
-/// Which socket `sk` is.
-#[inline(always)]
-fn socket<M: Memory>(sk: u64) -> Option<Socket> {
-    Some(Socket { sk, ino: sock::inode::<M>(sk), netns: sock::netns::<M>(sk)? })
-}
-
-/// The listener's tally, begun if there is none.
-#[inline(always)]
-fn of(socket: Socket) -> Option<&'static mut Tally> {
-    if let Some(tally) = TALLIES.get_ptr_mut(socket) {
-        // SAFETY: the entry stays while the program runs; racing CPUs lose a maximum, not memory.
-        return Some(unsafe { &mut *tally });
-    }
-    // SAFETY: this CPU's own.
-    let scratch = unsafe { &mut *SCRATCH.get_ptr_mut(0)? };
-    let sk = socket.sk;
-    scratch.address = [0; 16];
-    scratch.family = sock::local_address(sk, &mut scratch.address)?;
-    scratch.netns = socket.netns;
-    scratch.port = sock::local_port::<Probed>(sk)?;
-    let entry: &Tally = scratch;
-    if TALLIES.insert(socket, entry, 1).is_err() && TALLIES.get_ptr_mut(socket).is_none() {
-        losses::count(Loss::Uncounted);
-    }
-    // SAFETY: as above.
-    TALLIES.get_ptr_mut(socket).map(|tally| unsafe { &mut *tally })
 }
 
 /// Adds to a number in a map's value, as other CPUs do.
