@@ -2,6 +2,7 @@
 //! nothing asks for it.
 
 use std::{
+    collections::BTreeSet,
     io::Read as _,
     net::{SocketAddr, TcpListener},
     process::Command,
@@ -22,7 +23,7 @@ use crate::{
 };
 
 tests! {
-    needs [Tracing, Namespaces, Program("ip")]:
+    needs [Tracing, Namespaces, Program("ip")] alone:
         third_acks_are_seen_though_no_syn_ack_was_sent_at_once;
 }
 
@@ -64,9 +65,11 @@ fn third_acks_are_seen_though_no_syn_ack_was_sent_at_once() {
     stdout.read_to_string(&mut shown).unwrap();
     assert!(child.wait().unwrap().success());
     drop((sockets, listener));
-    let lines = shown.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let dropped = lines.filter(|line| {
+    let lines: Vec<Value> = shown.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let dropped = lines.iter().filter(|line| {
         line["type"] == "event" && line["id"].as_str().unwrap().starts_with("ack.drop")
     });
-    assert_eq!(dropped.count(), CLIENTS - ROOM, "{shown}");
+    // One with a request may be dropped again, on its next SYN-ACK.
+    let clients: BTreeSet<&str> = dropped.map(|line| line["client"].as_str().unwrap()).collect();
+    assert_eq!(clients.len(), CLIENTS - ROOM, "{shown}");
 }

@@ -133,8 +133,9 @@ struct Found {
     at_once: BTreeSet<SocketAddr>,
 }
 
-/// Whom a trace with these options says was hurt, and what the clients report. `None` if it says that something was lost: on a busy machine
-/// a tracepoint's program may be preempted, and miss what comes meanwhile.
+/// Whom a trace with these options says was hurt, and what the clients report. `None` if it says that
+/// something was lost: on a busy machine a tracepoint's program may be preempted, and miss what comes
+/// meanwhile.
 fn hurt(options: &[&str]) -> Option<Found> {
     let (server, client) = hosts();
     server.sysctl("ipv4/tcp_syncookies", "1");

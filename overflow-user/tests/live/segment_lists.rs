@@ -39,7 +39,8 @@ const BACKLOG: i32 = 3;
 const ROOM: usize = 4;
 /// Two have the same port, one at each address: IPv4, IPv6.
 const CLIENTS_AT: [[&str; 2]; 2] = [["10.9.0.2", "10.9.0.3"], ["fd09::2", "fd09::3"]];
-/// No SYN is sent again sooner: `TCP_TIMEOUT_INIT` is a second, of which some is gone when it arrives.
+/// No SYN is sent again sooner: `TCP_TIMEOUT_INIT` of include/net/tcp.h is a second (v3.1, 9ad7c049f0f7),
+/// of which some is gone when the first arrives.
 const SENT_AGAIN_NS: u64 = 200_000_000;
 /// So often is it tried until nothing is lost.
 const TRIES: usize = 5;

@@ -194,7 +194,7 @@ fn what_timers_send_at_once_leaves_one_after_the_other() {
         last.windows(2).map(|two| two[1] - two[0]).collect::<Vec<_>>()
     };
     assert!(last_syns(0).iter().all(|apart| *apart == 0), "timers of one bucket");
-    // The last that was set goes first (`enqueue_timer` puts it at the head of its bucket).
+    // The last that was set goes first, see `TimerWheel::Bucketed`.
     assert!(last_syns(40 * US).iter().all(|apart| *apart == -40 * US));
 }
 
