@@ -87,6 +87,64 @@ pub struct CountersRead {
 
 const _: () = assert!(size_of::<CountersRead>() == 32);
 
+/// What one CPU counted for a network namespace when a hook last read it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Address and `hash_mix` of its `struct net`: another namespace at its address has another
+    /// random number there (v5.1, commit 355b98553789).
+    pub id: u64,
+    /// Not zero where the rest is what was read, or zero for sure; 2 once it was read before a segment
+    /// was handled.
+    pub known: u64,
+    /// `ListenOverflows`.
+    pub overflows: u64,
+    /// `ListenDrops`.
+    pub drops: u64,
+    /// `TCPReqQFullDrop`.
+    pub queue_full: u64,
+    /// Inode number of the namespace, once anything was read since all hooks are attached.
+    pub netns: u32,
+    /// This CPU's number, likewise.
+    pub cpu: u32,
+    /// How far they rose, as hooks have read them since all of them are attached.
+    pub read: CountersRead,
+}
+
+/// What one CPU knows of its counters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CpuCounters {
+    /// For the eBPF side alone: through which a pointer becomes a number.
+    pub number: u64,
+    /// The same for who may interrupt whoever uses the other.
+    pub peeked: u64,
+    /// What a per-CPU address lacks to be this CPU's; 0 until it was found.
+    pub offset: u64,
+    /// Network namespaces, by a hash of [`Counted::id`].
+    pub counted: [Counted; CpuCounters::REMEMBERED],
+}
+
+impl CpuCounters {
+    /// Network namespaces that are remembered per CPU; two in one place take turns.
+    pub const REMEMBERED: usize = 128;
+}
+
+const _: () = assert!(size_of::<Counted>() == 80);
+const _: () = assert!(size_of::<CpuCounters>() == 24 + 80 * CpuCounters::REMEMBERED);
+
+/// Where what a CPU counted for a namespace waits that had to leave its place in [`CpuCounters`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// [`Counted::id`].
+    pub id: u64,
+    /// The CPU's number.
+    pub cpu: u64,
+}
+
+const _: () = assert!(size_of::<SetAside>() == 16);
+
 /// What hooks do, as user space tells them.
 #[repr(u64)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +164,18 @@ unsafe impl aya::Pod for LeftOutKey {}
 #[cfg(feature = "user")]
 // SAFETY: as above.
 unsafe impl aya::Pod for CountersRead {}
+
+#[cfg(feature = "user")]
+// SAFETY: as above.
+unsafe impl aya::Pod for Counted {}
+
+#[cfg(feature = "user")]
+// SAFETY: as above.
+unsafe impl aya::Pod for CpuCounters {}
+
+#[cfg(feature = "user")]
+// SAFETY: as above.
+unsafe impl aya::Pod for SetAside {}
 
 impl LeftOut {
     /// The one with this number, if there is one.

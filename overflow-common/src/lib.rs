@@ -22,7 +22,7 @@ mod plain;
 pub mod segment;
 mod tally;
 
-pub use audit::{CountersRead, LeftOut, LeftOutKey, Phase};
+pub use audit::{Counted, CountersRead, CpuCounters, LeftOut, LeftOutKey, Phase, SetAside};
 pub use event::{Kind, Queue, RawEvent, Rung, valid};
 pub use field::{Field, Slot};
 pub use layout::{Counter, ENUMERATORS, EnumeratorRow, FIELDS, FieldRow, Reading, SLOTS, SlotRow};

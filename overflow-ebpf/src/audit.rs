@@ -2,9 +2,13 @@
 //! namespace's counters, and these are the difference.
 
 use aya_ebpf::{btf_maps::HashMap, macros::btf_map};
-use overflow_common::{CountersRead, Kind, LeftOut, LeftOutKey, Loss, Path, RawEvent};
+use overflow_common::{Kind, LeftOut, LeftOutKey, Loss, Path, RawEvent};
 
-use crate::{atomic, counters::Rise, losses};
+use crate::{
+    atomic,
+    counters::{Counters, Rise},
+    losses,
+};
 
 /// How often each was left out.
 #[btf_map]
@@ -93,12 +97,13 @@ pub fn compare(netns: u32, rise: Rise, path: u32) {
     if !rise.any() {
         return;
     }
-    let Rise { overflows, drops, queue_full } = rise;
+    if let Some(counters) = Counters::get() {
+        counters.note(netns, rise);
+    }
     if !rise.is_known() {
-        took(netns, 0, 0, u64::MAX);
         return;
     }
-    took(netns, overflows, drops, queue_full);
+    let Rise { overflows, drops, queue_full, .. } = rise;
     let own = |bits: u32| u64::from(path & bits != 0);
     let own_overflows = own(Path::COUNTED_OVERFLOW);
     let own_queue_full = own(Path::COUNTED_QUEUE_FULL);
@@ -108,40 +113,6 @@ pub fn compare(netns: u32, rise: Rise, path: u32) {
         rest(netns, LeftOut::UnseenOverflow, overflows.wrapping_sub(own_overflows));
         rest(netns, LeftOut::UnseenQueueFull, queue_full.wrapping_sub(own_queue_full));
     }
-}
-
-/// How far the counters rose, as hooks have read them since all of them are attached.
-#[btf_map]
-pub static READ: HashMap<u32, CountersRead, 8192> = HashMap::new();
-
-/// `queue_full`: all ones where nothing is known of any.
-#[inline(never)]
-fn took(netns: u32, overflows: u64, drops: u64, queue_full: u64) -> u32 {
-    let known = READ.get_ptr_mut(netns).or_else(|| {
-        let none = CountersRead { overflows: 0, drops: 0, queue_full: 0, unknown: 0 };
-        // Another CPU may be first.
-        let _ = READ.insert(netns, none, 1);
-        READ.get_ptr_mut(netns)
-    });
-    let Some(read) = known else {
-        losses::count(Loss::Uncounted);
-        return 0;
-    };
-    // SAFETY: aligned words of a map's value, which stays while the program runs.
-    unsafe {
-        if queue_full == u64::MAX {
-            atomic::add(&raw mut (*read).unknown, 1);
-            return 0;
-        }
-        atomic::add(&raw mut (*read).drops, drops);
-        if overflows != 0 {
-            atomic::add(&raw mut (*read).overflows, overflows);
-        }
-        if queue_full != 0 {
-            atomic::add(&raw mut (*read).queue_full, queue_full);
-        }
-    }
-    0
 }
 
 #[inline(always)]

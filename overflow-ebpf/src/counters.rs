@@ -9,7 +9,7 @@ use aya_ebpf::{
     helpers::bpf_get_smp_processor_id,
     macros::btf_map,
 };
-use overflow_common::{Loss, Path};
+use overflow_common::{Counted, CountersRead, CpuCounters, Loss, Path, SetAside};
 
 use crate::{
     atomic::Word,
@@ -26,52 +26,14 @@ use crate::{
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
-/// Network namespaces that are remembered per CPU; two in one place take turns.
-const REMEMBERED: usize = 128;
-
 /// What one CPU knows of its counters.
-#[repr(C)]
+#[repr(transparent)]
 #[derive(Clone, Copy)]
-pub struct Counters {
-    number: Number,
-    /// For [`Self::peek`] alone, which may interrupt whoever uses the other.
-    peeked: Number,
-    /// What a per-CPU address lacks to be this CPU's; 0 until it was found.
-    offset: u64,
-    /// Network namespaces, by [`Number::place`].
-    counted: [Counted; REMEMBERED],
-}
-
-/// What this CPU counted for a network namespace when it was last read.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Counted {
-    /// Address and `hash_mix` of its `struct net`: another namespace at its address has another
-    /// random number there (v5.1, commit 355b98553789).
-    id: u64,
-    /// Not zero where the rest is what was read, or zero for sure; 2 once it was read by
-    /// [`Counters::begin`].
-    known: u64,
-    /// `ListenOverflows`.
-    overflows: u64,
-    /// `ListenDrops`.
-    drops: u64,
-    /// `TCPReqQFullDrop`.
-    queue_full: u64,
-}
-
-/// Where a namespace's counters wait that had to leave its place in [`Counters::counted`].
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Waiting {
-    /// [`Counted::id`].
-    id: u64,
-    cpu: u64,
-}
+pub struct Counters(CpuCounters);
 
 /// Of namespaces where this CPU has counted a drop; the others begin at zero again.
 #[btf_map]
-pub static ASIDE: HashMap<Waiting, Counted, 4096> = HashMap::new();
+pub static ASIDE: HashMap<SetAside, Counted, 4096> = HashMap::new();
 
 /// Not zero where what a CPU has never read may have been counted before: the namespaces that were
 /// there when tracing began could not all be surveyed, or one found no room in [`ASIDE`].
@@ -87,14 +49,16 @@ pub struct Rise {
     pub drops: u64,
     /// `TCPReqQFullDrop`.
     pub queue_full: u64,
+    /// Which of [`CpuCounters::counted`] it is.
+    place: u64,
 }
 
 impl Rise {
     /// Not known: the counters were read for the first time, or cannot be.
-    const UNKNOWN: Self = Self { overflows: 0, drops: u64::MAX, queue_full: 0 };
+    const UNKNOWN: Self = Self { overflows: 0, drops: u64::MAX, queue_full: 0, place: u64::MAX };
 
     /// Nothing was dropped.
-    pub const NONE: Self = Self { overflows: 0, drops: 0, queue_full: 0 };
+    const NONE: Self = Self { overflows: 0, drops: 0, queue_full: 0, place: u64::MAX };
 
     /// Whether anything was dropped.
     #[inline(always)]
@@ -112,7 +76,7 @@ impl Rise {
     /// before it, they say it only if all were of one kind.
     #[inline(always)]
     pub const fn path(self) -> u32 {
-        let Self { overflows, drops, queue_full } = self;
+        let Self { overflows, drops, queue_full, .. } = self;
         if drops == 0 {
             Path::COUNTED
         } else if drops == u64::MAX {
@@ -140,7 +104,13 @@ impl Counters {
     /// A pointer as a plain number, see [`Number`].
     #[inline(always)]
     pub fn number(&mut self, pointer: u64) -> u64 {
-        self.number.of(pointer)
+        Number::at(&mut self.0.number).of(pointer)
+    }
+
+    /// Where what is remembered of the namespace with this [`Counted::id`] stands.
+    #[inline(always)]
+    fn place(&mut self, id: u64) -> usize {
+        Number::at(&mut self.0.number).place(id, CpuCounters::REMEMBERED)
     }
 
     /// What this CPU's counters of the namespace of `sk` rose by since they were last read.
@@ -168,13 +138,13 @@ impl Counters {
     #[inline(always)]
     fn id<M: Memory>(&mut self, net: u64) -> u64 {
         let mix = M::exact::<u32>(net, &NET_HASH_MIX);
-        self.number.of(net) ^ mix << 32
+        self.number(net) ^ mix << 32
     }
 
     /// As [`Self::rose`], of `net` with this [`Counted::id`].
     #[inline(always)]
     fn rose_of<M: Memory>(&mut self, net: u64, id: u64) -> Rise {
-        let statistics = self.number.of(M::exact::<u64>(net, &NET_STATISTICS));
+        let statistics = self.number(M::exact::<u64>(net, &NET_STATISTICS));
         self.rose_at(id, statistics)
     }
 
@@ -182,40 +152,69 @@ impl Counters {
     #[inline(always)]
     pub fn rose_at(&mut self, id: u64, statistics: u64) -> Rise {
         let index = u64::from(MIB_LISTENOVERFLOWS.load());
-        let Some(base) = self.this_cpu() else { return Rise::UNKNOWN };
-        if index == 0 {
-            return Rise::UNKNOWN;
+        let place = self.place(id);
+        let unknown = Rise { place: place as u64, ..Rise::UNKNOWN };
+        if index == 0
+            || ((self.0.offset == 0 || self.0.counted[place].id != id)
+                && settle(self, place as u64, id) == 0)
+        {
+            return unknown;
         }
-        let stats = statistics + base;
+        let stats = statistics + self.0.offset;
         // ListenDrops comes next (user space has made sure of that).
         let mut rows = MaybeUninit::uninit();
         let (&[overflows, drops], read) = read::fill::<[u64; 2]>(stats + index * 8, &mut rows);
         if !read {
-            return Rise::UNKNOWN;
+            return unknown;
         }
-        let place = self.number.place(id, REMEMBERED);
-        if self.counted[place].id != id {
-            self.change(place, id);
-        }
-        let last = &mut self.counted[place];
-        let before = *last;
-        if before.known != 0 && before.drops == drops {
+        let last = &mut self.0.counted[place];
+        let known = last.known;
+        let rise = Rise {
+            overflows: overflows.wrapping_sub(last.overflows),
+            drops: drops.wrapping_sub(last.drops),
+            queue_full: 0,
+            place: place as u64,
+        };
+        if known != 0 && rise.drops == 0 {
             return Rise::NONE;
         }
-        let index = u64::from(MIB_TCPREQQFULLDROP.load());
-        let mut queue_full = 0_u64;
-        if !read::into(stats + index * 8, &mut queue_full) {
-            return Rise::UNKNOWN;
+        let mut queue_full = last.queue_full;
+        // Each TCPReqQFullDrop comes with a ListenDrops that no ListenOverflows comes with.
+        if known == 0 || rise.overflows != rise.drops {
+            let index = u64::from(MIB_TCPREQQFULLDROP.load());
+            if !read::into(stats + index * 8, &mut queue_full) {
+                return unknown;
+            }
         }
-        let known = if before.known == 0 { 1 } else { before.known };
-        *last = Counted { id, known, overflows, drops, queue_full };
-        if before.known == 0 {
-            return Rise::UNKNOWN;
+        let risen = queue_full.wrapping_sub(last.queue_full);
+        last.overflows = overflows;
+        last.drops = drops;
+        last.queue_full = queue_full;
+        if known == 0 {
+            last.known = 1;
+            return unknown;
         }
-        Rise {
-            overflows: overflows.wrapping_sub(before.overflows),
-            drops: drops.wrapping_sub(before.drops),
-            queue_full: queue_full.wrapping_sub(before.queue_full),
+        Rise { queue_full: risen, ..rise }
+    }
+
+    /// Something rose in the namespace with this inode number since all hooks are attached: that is
+    /// noted beside what was read.
+    #[inline(always)]
+    pub fn note(&mut self, netns: u32, rise: Rise) {
+        let Some(noted) = self.0.counted.get_mut(rise.place as usize) else {
+            losses::count(Loss::Uncounted);
+            return;
+        };
+        noted.netns = netns;
+        // SAFETY: a helper without arguments.
+        noted.cpu = unsafe { bpf_get_smp_processor_id() };
+        let CountersRead { overflows, drops, queue_full, unknown } = &mut noted.read;
+        if rise.is_known() {
+            *overflows += rise.overflows;
+            *drops += rise.drops;
+            *queue_full += rise.queue_full;
+        } else {
+            *unknown += 1;
         }
     }
 
@@ -225,13 +224,13 @@ impl Counters {
     pub fn begin<M: Memory>(&mut self, net: u64) -> Rise {
         let id = self.id::<M>(net);
         let rise = self.rose_of::<M>(net, id);
-        let place = self.number.place(id, REMEMBERED);
-        let last = &mut self.counted[place];
+        let place = self.place(id);
+        let last = &mut self.0.counted[place];
         if last.id != id || last.known == 2 {
             return rise;
         }
         last.known = 2;
-        if rise.any() { Rise::UNKNOWN } else { rise }
+        if rise.any() { Rise { place: rise.place, ..Rise::UNKNOWN } } else { rise }
     }
 
     /// Reads the counters of what is perhaps no namespace, see [`Self::rose_at`].
@@ -258,8 +257,8 @@ impl Counters {
         {
             return Rise::UNKNOWN;
         }
-        let place = self.peeked.place(id, REMEMBERED);
-        let mut last = self.counted[place];
+        let place = Number::at(&mut self.0.peeked).place(id, CpuCounters::REMEMBERED);
+        let mut last = self.0.counted[place];
         if last.id != id {
             last = Self::before(id);
         }
@@ -270,6 +269,7 @@ impl Counters {
             overflows: rows[0].wrapping_sub(last.overflows),
             drops: rows[1].wrapping_sub(last.drops),
             queue_full: queue_full.wrapping_sub(last.queue_full),
+            place: u64::MAX,
         }
     }
 
@@ -277,13 +277,13 @@ impl Counters {
     /// map's per-CPU memory (`struct bpf_array`, `pptrs[0]`) plus just that.
     #[inline(always)]
     fn this_cpu(&mut self) -> Option<u64> {
-        if self.offset == 0 {
-            let map = self.number.of(core::ptr::from_ref(&COUNTERS) as u64);
-            let slot = self.number.of(core::ptr::from_ref(self) as u64);
+        if self.0.offset == 0 {
+            let map = self.number(core::ptr::from_ref(&COUNTERS) as u64);
+            let slot = self.number(core::ptr::from_ref(self) as u64);
             let memory = read::field(map, &ARRAY_PPTRS)?;
-            self.offset = slot.wrapping_sub(memory);
+            self.0.offset = slot.wrapping_sub(memory);
         }
-        Some(self.offset)
+        Some(self.0.offset)
     }
 
     /// Two namespaces share a place: the one that is there makes room for the one with this
@@ -293,15 +293,15 @@ impl Counters {
         core::hint::cold_path();
         // SAFETY: a helper without arguments.
         let cpu = unsafe { bpf_get_smp_processor_id() }.into();
-        let leaving = &self.counted[place];
-        if leaving.id != 0 && leaving.drops != 0 {
-            let waiting = Waiting { id: leaving.id, cpu };
-            if ASIDE.insert(waiting, leaving, 0).is_err() {
+        let leaving = &self.0.counted[place];
+        if leaving.id != 0 && (leaving.drops != 0 || leaving.read.unknown != 0) {
+            let aside = SetAside { id: leaving.id, cpu };
+            if ASIDE.insert(aside, leaving, 0).is_err() {
                 losses::count(Loss::Uncounted);
                 FORGOTTEN.store(1);
             }
         }
-        self.counted[place] = Self::before(id);
+        self.0.counted[place] = Self::before(id);
     }
 
     /// What this CPU last read of the namespace with this [`Counted::id`], which has no place now.
@@ -310,11 +310,27 @@ impl Counters {
         // SAFETY: a helper without arguments.
         let cpu = unsafe { bpf_get_smp_processor_id() }.into();
         // SAFETY: copied at once; the entry is this CPU's alone.
-        let aside = unsafe { ASIDE.get(Waiting { id, cpu }) }.copied();
+        let aside = unsafe { ASIDE.get(SetAside { id, cpu }) }.copied();
         aside.unwrap_or_else(|| {
             // It was made since tracing began, or nothing was ever dropped there on this CPU.
             let known = u64::from(FORGOTTEN.load() == 0);
-            Counted { id, known, overflows: 0, drops: 0, queue_full: 0 }
+            let none = CountersRead { overflows: 0, drops: 0, queue_full: 0, unknown: 0 };
+            let (netns, cpu) = (0, 0);
+            Counted { id, known, overflows: 0, drops: 0, queue_full: 0, netns, cpu, read: none }
         })
     }
+}
+
+/// Sees to it that the place is that of the namespace with this [`Counted::id`], and that this CPU's
+/// counters can be found: 0 if they cannot. In a function of its own: it is seldom needed.
+#[inline(never)]
+fn settle(counters: &mut Counters, place: u64, id: u64) -> u32 {
+    if counters.this_cpu().is_none() {
+        return 0;
+    }
+    let place = place as usize & (CpuCounters::REMEMBERED - 1);
+    if counters.0.counted[place].id != id {
+        counters.change(place, id);
+    }
+    1
 }

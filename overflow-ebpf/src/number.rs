@@ -7,6 +7,13 @@
 pub struct Number(u64);
 
 impl Number {
+    /// Such a place among other words.
+    #[inline(always)]
+    pub fn at(word: &mut u64) -> &mut Self {
+        // SAFETY: transparent, so that it is that word.
+        unsafe { &mut *core::ptr::from_mut(word).cast() }
+    }
+
     /// The same, as a number.
     #[inline(always)]
     pub fn of(&mut self, pointer: u64) -> u64 {

@@ -2,11 +2,10 @@
 
 use overflow_common::{RawEvent, valid};
 
-use super::mode::AttachMode;
+use super::{mode::AttachMode, state::CpuState};
 use crate::{
     filter,
     globals::{NET_INUM, SOCK_ACK_BACKLOG, SOCK_MAX_ACK_BACKLOG, SOCK_NET, SOCK_NUM, STATE_LISTEN},
-    sock,
 };
 
 /// A listener that is to be traced.
@@ -32,7 +31,7 @@ impl Listener {
             return None;
         }
         let (len, max) = Self::queue::<M>(sk);
-        Some(Self { sk, ino: sock::inode::<M>(sk), netns, len, max })
+        Some(Self { sk, ino: CpuState::get()?.inode::<M>(sk), netns, len, max })
     }
 
     /// Length and limit of its accept queue.

@@ -3,7 +3,7 @@
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 
-use crate::number::Number;
+use crate::{number::Number, openers, read::Memory, sock};
 
 /// One slot per CPU. Everything from a SYN or ACK to its verdict runs in one softirq on one CPU, so
 /// nobody else touches the slot meanwhile; but for an RST from a socket's backlog, which a process
@@ -35,6 +35,16 @@ pub struct Seen {
     pub drops: u64,
 }
 
+/// Who a listener is.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Known {
+    /// Address of its `struct sock`.
+    pub sk: u64,
+    /// Its inode number, and in the high half how many listeners had been opened.
+    pub ino: u64,
+}
+
 /// What one CPU knows.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -55,6 +65,8 @@ pub struct CpuState {
     pub number: Number,
     /// Listeners, by [`Number::place`].
     pub seen: [Seen; SEEN],
+    /// The same of those that dropped something.
+    pub known: [Known; SEEN],
 }
 
 impl CpuState {
@@ -63,5 +75,21 @@ impl CpuState {
     pub fn get() -> Option<&'static mut Self> {
         // SAFETY: the slot is this CPU's own, and the hooks that use it run one after the other.
         DROPS.get_ptr_mut(0).map(|state| unsafe { &mut *state })
+    }
+
+    /// Inode number of a listener, see [`sock::inode`]. It stays the same as long as nobody has called
+    /// `listen()`, and to read it costs a helper.
+    #[inline(always)]
+    pub fn inode<M: Memory>(&mut self, sk: u64) -> u32 {
+        let opened = openers::opened() << 32;
+        let known = &mut self.known[self.number.place(sk, SEEN)];
+        if known.sk == sk && known.ino >> 32 == opened >> 32 {
+            return known.ino as u32;
+        }
+        let ino = sock::inode::<M>(sk);
+        if ino != 0 {
+            *known = Known { sk, ino: opened | u64::from(ino) };
+        }
+        ino
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     counters::Counters,
     emit, filter,
     globals::{ICSK_QLEN, NET_INUM, NET_SYNCOOKIES, SOCK_DROPS, TCP_SYN_SMC},
-    read, retry,
+    retry,
     skb::{self, At},
 };
 
@@ -36,8 +36,16 @@ pub fn look<M: AttachMode>(sk: u64, skb: u64) -> u32 {
 /// Whether the listener is inside of an SMC one, which drops third ACKs before TCP sees them
 /// (`smc_tcp_syn_recv_sock`, v5.18, commit 8270d9c21041): what was counted may be such a drop.
 #[inline(always)]
-fn smc(sk: u64) -> bool {
-    matches!(read::field(sk, &TCP_SYN_SMC), Some(1..))
+fn smc<M: AttachMode>(sk: u64) -> bool {
+    let sk = M::tcp_sock(sk);
+    sk != 0 && matches!(M::field(sk, &TCP_SYN_SMC), Some(1..))
+}
+
+/// Requests in the SYN queue.
+#[inline(always)]
+fn qlen<M: AttachMode>(sk: u64) -> Option<u64> {
+    let sk = M::tcp_sock(sk);
+    if sk == 0 { None } else { M::field(sk, &ICSK_QLEN) }
 }
 
 #[inline(never)]
@@ -63,7 +71,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         path |= Path::COOKIE_INIT;
     } else {
         path |= rise.path();
-        if path & Path::UNCOUNTED != 0 || (path & Path::COUNTED_QUEUE_FULL == 0 && smc(sk)) {
+        if path & Path::UNCOUNTED != 0 || (path & Path::COUNTED_QUEUE_FULL == 0 && smc::<M>(sk)) {
             // The counters do not tell which test dropped it, if any did; its queue may.
             let (len, max) = Listener::queue::<M>(sk);
             path = if len > max { Path::CONN_REQUEST | Path::UNCOUNTED } else { 0 };
@@ -93,7 +101,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         event.syncookies = syncookies;
         event.valid |= valid::SYNCOOKIES;
         if path & Path::COUNTED_OVERFLOW == 0
-            && let Some(qlen) = read::field(sk, &ICSK_QLEN)
+            && let Some(qlen) = qlen::<M>(sk)
         {
             event.before.qlen = qlen as u32;
             event.valid |= valid::SYN_QUEUE;

@@ -4,16 +4,18 @@ use std::{collections::BTreeSet, fs::File, net::IpAddr};
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapError},
+    maps::{Array, HashMap, MapError, PerCpuArray},
 };
 use aya_log::EbpfLogger;
-use overflow_common::{CountersRead, LeftOutKey, Opener, Phase, Rung};
+use overflow_common::{
+    Counted, CountersRead, CpuCounters, LeftOutKey, Opener, Phase, Rung, SetAside,
+};
 
 use super::{
     climb::{Climber, refuse_half_a_rung},
     counts::Counts,
     error::{LoadError, ProbeError},
-    existing,
+    counters, existing,
     ladder::{HookPointStatus, Scope, ladder},
     loader,
     survey::Survey,
@@ -321,8 +323,12 @@ impl Tracer {
 
     /// What the hooks have read of the counters so far, by inode number of the network namespace.
     pub(crate) fn read(&mut self) -> Result<Vec<(u32, CountersRead)>, ProbeError> {
-        let read: HashMap<_, u32, CountersRead> = map(&mut self.ebpf, "READ")?;
-        Ok(read.iter().filter_map(Result::ok).collect())
+        let aside: HashMap<_, SetAside, Counted> = map(&mut self.ebpf, "ASIDE")?;
+        let aside: Vec<Counted> = aside.iter().filter_map(Result::ok).map(|(_, c)| c).collect();
+        let counters: PerCpuArray<_, CpuCounters> = map(&mut self.ebpf, "COUNTERS")?;
+        let cpus = counters.get(&0, 0).map_err(LoadError::Write)?;
+        let there = cpus.iter().flat_map(|cpu| cpu.counted);
+        Ok(counters::read(there.chain(aside)))
     }
 
     /// What the kernel counted and no hook has read yet, likewise; `None` where it cannot be found out.

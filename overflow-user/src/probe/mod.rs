@@ -2,6 +2,7 @@
 //! ring.
 
 mod climb;
+mod counters;
 mod counts;
 mod error;
 mod existing;
