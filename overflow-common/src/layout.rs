@@ -70,16 +70,16 @@ macro_rules! for_each_field {
             CB_TCP_FLAGS: "tcp_skb_cb", "tcp_flags", exact(1);
             CB_SEQ: "tcp_skb_cb", "seq", exact(4);
             CB_END_SEQ: "tcp_skb_cb", "end_seq", exact(4);
-            SKB_SK: "sk_buff", "sk";
+            SKB_SK: "sk_buff", "sk", exact(8);
             // In a union without a name; `dst_entry`'s address and a flag in its lowest bit.
             SKB_DST: "sk_buff", "_skb_refdst";
             DST_DEV: "dst_entry", "dev";
-            SKB_DEV: "sk_buff", "dev";
+            SKB_DEV: "sk_buff", "dev", exact(8);
             SKB_NETWORK_HEADER: "sk_buff", "network_header", exact_in_all(2);
             SKB_TRANSPORT_HEADER: "sk_buff", "transport_header", exact_in_all(2);
             SKB_PROTOCOL: "sk_buff", "protocol", exact_in_all(2);
             ARRAY_PPTRS: "bpf_array", "pptrs";
-            DEV_NET: "net_device", "nd_net.net";
+            DEV_NET: "net_device", "nd_net.net", exact(8);
         }
     };
 }

@@ -70,12 +70,6 @@ pub fn remembered() -> bool {
     PENDING.remembered.load() != 0
 }
 
-/// A third ACK was dropped, or a SYN answered by a cookie.
-#[inline(always)]
-pub fn set_pending() {
-    PENDING.any.store(1);
-}
-
 /// The client of this segment may try again: its third ACK was dropped, or its SYN answered by a cookie.
 #[inline(always)]
 pub fn may_return(event: &RawEvent) {
@@ -83,7 +77,7 @@ pub fn may_return(event: &RawEvent) {
     let client = &event.client;
     let address = u32::from_ne_bytes([client[at], client[at + 1], client[at + 2], client[at + 3]]);
     PENDING.clients.set(bucket(address.into(), event.client_port.to_be().into()));
-    set_pending();
+    PENDING.any.store(1);
 }
 
 /// The client of this segment was refused, and nothing but this will tell when it gets in.

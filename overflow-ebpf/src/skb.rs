@@ -101,13 +101,13 @@ pub fn syn_has_data<M: Memory>(skb: u64) -> bool {
 /// Inode number of the network namespace of the device that `skb` is on.
 #[inline(always)]
 pub fn netns(skb: u64) -> Option<u32> {
-    sock::net_inum::<Probed>(net(skb)?)
+    sock::net_inum::<Probed>(net::<Probed>(skb)?)
 }
 
 /// The `struct net` of the device that `skb` is on.
 #[inline(always)]
-pub fn net(skb: u64) -> Option<u64> {
-    net_of_device(read::field(skb, &SKB_DEV)?)
+pub fn net<M: Memory>(skb: u64) -> Option<u64> {
+    net_of_device::<M>(M::pointer(skb, &SKB_DEV)?)
 }
 
 /// The `struct net` that `skb` was routed in, once it was: a container's VLAN or macvlan device hands
@@ -119,13 +119,10 @@ pub fn routed_net(skb: u64) -> Option<u64> {
     if dst == 0 {
         return None;
     }
-    net_of_device(read::field(dst, &DST_DEV)?)
+    net_of_device::<Probed>(read::field(dst, &DST_DEV)?)
 }
 
 #[inline(always)]
-fn net_of_device(device: u64) -> Option<u64> {
-    if device == 0 {
-        return None;
-    }
-    read::field(device, &DEV_NET)
+fn net_of_device<M: Memory>(device: u64) -> Option<u64> {
+    if device == 0 { None } else { M::pointer(device, &DEV_NET) }
 }

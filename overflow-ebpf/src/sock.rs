@@ -165,22 +165,28 @@ pub fn child_tuple(child: u64, event: &mut RawEvent) -> Option<()> {
 }
 
 /// The peer and local address of `sk` (a child, or a request, whose `sock_common` is alike), seen
-/// from the server: the peer is the client.
+/// from the server: the peer is the client. And its network namespace.
 #[inline(always)]
 pub fn tuple(sk: u64, event: &mut RawEvent) -> Option<()> {
-    event.client_port = u16::from_be(read::field(sk, &SOCK_DPORT)? as u16);
-    if event.server_port == 0 {
-        event.server_port = local_port::<Probed>(sk)?;
-    }
     event.netns = netns::<Probed>(sk)?;
-    let v6 = read::field(sk, &SOCK_FAMILY)? == AF_INET6;
+    ends::<Probed>(sk, event)
+}
+
+/// As [`tuple`], without the namespace.
+#[inline(always)]
+pub fn ends<M: Memory>(sk: u64, event: &mut RawEvent) -> Option<()> {
+    event.client_port = u16::from_be(M::exact::<u16>(sk, &SOCK_DPORT) as u16);
+    if event.server_port == 0 {
+        event.server_port = local_port::<M>(sk)?;
+    }
+    let v6 = M::field(sk, &SOCK_FAMILY)? == AF_INET6;
     if v6 && let Some(daddr) = read::address(sk, &SOCK_V6_DADDR) {
         let mapped = address(daddr, &mut event.client);
         address(read::address(sk, &SOCK_V6_RCV_SADDR)?, &mut event.server);
         event.family = if mapped { 4 } else { 6 };
     } else {
-        let client = read::field(sk, &SOCK_DADDR)? as u32;
-        let server = read::field(sk, &SOCK_RCV_SADDR)? as u32;
+        let client = M::exact::<u32>(sk, &SOCK_DADDR) as u32;
+        let server = M::field(sk, &SOCK_RCV_SADDR)? as u32;
         event.client[..4].copy_from_slice(&client.to_ne_bytes());
         event.server[..4].copy_from_slice(&server.to_ne_bytes());
         event.family = 4;

@@ -234,8 +234,9 @@ impl PathState {
         emit::begin(&mut self.event, kind, rung);
     }
 
+    /// Forgets the last segment.
     #[inline(always)]
-    fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.skb = 0;
         self.unwanted = 0;
         self.bare = 0;

@@ -232,6 +232,17 @@ pub fn only(netns: u32, port: u16) -> u64 {
     }
 }
 
+/// Whether `sk` is the only listener of its port, or one of several: a request of its is no news.
+#[inline(always)]
+pub fn is_known(netns: u32, port: u16, sk: u64) -> bool {
+    // SAFETY: copied at once.
+    match unsafe { PLACES.get(Place { netns, port, slot: 0 }) } {
+        Some(&Together { count: 1, sum }) => sum == sk,
+        Some(&Together { count, .. }) => count != 0,
+        None => false,
+    }
+}
+
 /// Whether `sk` has dropped anything since it was last looked at, by its `sk_drops`.
 #[inline(always)]
 pub fn dropped(sk: u64) -> bool {

@@ -20,14 +20,14 @@ use super::listeners;
 use crate::{
     arm, audit,
     counters::Counters,
-    filter, followed,
+    emit, filter, followed,
     globals::{
-        EMIT_ALL, REQ_LISTENER, SKB_SK, SOCK_NET, STATE_ESTABLISHED, STATE_LISTEN,
+        EMIT_ALL, REQ_LISTENER, SKB_SK, SOCK_FAMILY, SOCK_NET, STATE_ESTABLISHED, STATE_LISTEN,
         STATE_NEW_SYN_RECV, STATE_SYN_RECV, TP_KFREE_SKB_REASON, TP_KFREE_SKB_RX_SK,
         TP_SEND_RESET_REASON,
     },
     openers,
-    read::{self, Probed},
+    read::{self, Memory, Probed, Typed},
     report, retry,
     skb::{self, At},
     sock,
@@ -56,12 +56,19 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
         tally::closed(sk);
     } else if old == syn_recv && new == STATE_ESTABLISHED.load() {
         let mut child = RawEvent::EMPTY;
-        sock::tuple(sk, &mut child)?;
+        sock::ends::<Typed>(sk, &mut child)?;
         let state = followed::first_of(&child, false, false)?;
+        let v6 = Typed::field(sk, &SOCK_FAMILY)? == sock::AF_INET6;
+        if EMIT_ALL.load() == 0 && !retry::may_be_client::<Typed>(sk, v6) {
+            followed::done(state);
+            return Some(());
+        }
         state.mark(Path::TP_ESTABLISHED);
-        if state.event.netns != child.netns {
+        look_up(state)?;
+        let netns = sock::netns::<Typed>(sk)?;
+        if state.event.netns != netns {
             // Received by another namespace's device, see `skb::routed_net`.
-            state.event.netns = child.netns;
+            state.event.netns = netns;
             presume(state);
         }
         let RawEvent { netns, server_port, sk, sk_state, .. } = state.event;
@@ -69,7 +76,7 @@ fn set_state(sk: u64, old: u8, new: u8) -> Option<()> {
             // The only one there is, and nobody was ever seen to be handed its segments.
             state.event.sk_state = listen;
         }
-        ended(state, EMIT_ALL.load() != 0 || retry::pending());
+        ended(state, true);
     }
     Some(())
 }
@@ -87,25 +94,39 @@ fn receive(skb: u64) -> Option<()> {
         return None;
     }
     let state = followed::place(skb)?;
-    state.reset(Kind::Ack, Rung::Tracepoint);
-    skb::parse(skb, At::Data, &mut state.event)?;
+    state.clear();
+    skb::parse_by::<Typed>(skb, At::Data, &mut state.event)?;
     let syn = state.event.tcp_flags & (SYN | ACK) == SYN;
-    let port = state.event.server_port;
     // A SYN may be handed to a listener on another port.
-    if !syn && !listeners::in_use(port) {
+    if !syn && !listeners::in_use(state.event.server_port) {
         return None;
     }
-    state.net = skb::net(skb)?;
-    state.event.netns = sock::net_inum::<Probed>(state.net)?;
-    presume(state);
+    let kind = if syn { Kind::Syn } else { Kind::Ack };
+    emit::begin(&mut state.event, kind, Rung::Tracepoint);
+    let net = skb::net::<Typed>(skb)?;
+    state.net = net;
     if syn {
-        state.event.kind = Kind::Syn as u8;
         // What it rises by from here on is this SYN's.
-        let rise = Counters::get()?.begin::<Probed>(state.net);
-        audit::compare(state.event.netns, rise, 0);
+        let rise = Counters::get()?.begin::<Typed>(net);
+        if rise.any() {
+            audit::compare(sock::net_inum::<Typed>(net)?, rise, 0);
+        }
+    }
+    if EMIT_ALL.load() != 0 {
+        look_up(state)?;
     }
     state.mark(Path::TP_RECEIVE);
     followed::keep(state, skb, syn)
+}
+
+/// Whose segment it probably is, unless that is known: of most that are not reported nobody asks.
+#[inline(always)]
+fn look_up(state: &mut PathState) -> Option<()> {
+    if state.event.netns == 0 {
+        state.event.netns = sock::net_inum::<Probed>(state.net)?;
+        presume(state);
+    }
+    Some(())
 }
 
 /// The only listener on the segment's port is probably whose it is: nothing shows it yet, so that
@@ -149,7 +170,7 @@ fn ended(state: &mut PathState, emit: bool) {
             && path & Path::TP_SEND_RESET == 0
             && state.event.tcp_flags & RST == 0;
         if left_alone {
-            retry::set_pending();
+            retry::may_return(&state.event);
         }
         if sk != 0 {
             state.after::<Probed>(sk);
@@ -227,17 +248,29 @@ fn transmit(skb: u64) -> Option<()> {
         return None;
     }
     let mut out = RawEvent::EMPTY;
-    skb::parse(skb, At::Output, &mut out)?;
+    skb::parse_by::<Typed>(skb, At::Output, &mut out)?;
     if out.tcp_flags & (SYN | ACK) != SYN | ACK {
         return None;
     }
     // The sender of what goes out is the server.
     let state = followed::first_of(&out, true, true)?;
-    let owner = read::field(skb, &SKB_SK)?;
-    if owner != 0 && sock::state::<Probed>(owner) == STATE_NEW_SYN_RECV.load() {
+    let owner = Typed::exact::<u64>(skb, &SKB_SK);
+    if owner == 0 {
+        state.mark(Path::TP_SYNACK_COOKIE);
+        return Some(());
+    }
+    let its_state = sock::state::<Typed>(owner);
+    if its_state == STATE_NEW_SYN_RECV.load() {
         state.mark(Path::TP_SYNACK_REQUEST);
         // The kernel's own word for whose SYN it was.
-        let listener = read::field(owner, &REQ_LISTENER).unwrap_or(0);
+        let listener = Typed::exact::<u64>(owner, &REQ_LISTENER);
+        if EMIT_ALL.load() == 0 {
+            let netns = sock::netns::<Typed>(owner)?;
+            if listener != 0 && !listeners::is_known(netns, state.event.server_port, listener) {
+                listeners::steered(netns, state.event.server_port, listener);
+            }
+            return Some(());
+        }
         if listener != 0 && listener != state.event.sk {
             let RawEvent { netns, server_port, sk, .. } = state.event;
             // Of several it is one of them.
@@ -247,10 +280,8 @@ fn transmit(skb: u64) -> Option<()> {
             state.listener::<Probed>(listener);
         }
         sock::request::<Probed>(owner, &mut state.event);
-    } else if owner != 0 && sock::state::<Probed>(owner) == STATE_SYN_RECV.load() {
+    } else if its_state == STATE_SYN_RECV.load() {
         state.mark(Path::TP_SYNACK_FASTOPEN);
-    } else if owner == 0 {
-        state.mark(Path::TP_SYNACK_COOKIE);
     }
     Some(())
 }
@@ -272,6 +303,11 @@ fn consumed(skb: u64) -> Option<()> {
     state.mark(Path::TP_CONSUME_SKB);
     listeners::asked(state.event.server_port);
     let answered = Path::TP_SYNACK_REQUEST | Path::TP_SYNACK_COOKIE | Path::TP_SYNACK_FASTOPEN;
+    if EMIT_ALL.load() == 0 && state.has(Path::TP_SYNACK_REQUEST) {
+        followed::done(state);
+        return Some(());
+    }
+    look_up(state)?;
     if !state.has(answered) {
         counted(state, skb);
         // Where nothing rose its SYN-ACK waits for its neighbour's address.
@@ -285,7 +321,7 @@ fn consumed(skb: u64) -> Option<()> {
     {
         state.event.netns = netns;
     }
-    ended(state, EMIT_ALL.load() != 0 || !state.has(Path::TP_SYNACK_REQUEST));
+    ended(state, true);
     Some(())
 }
 
@@ -305,13 +341,14 @@ pub fn tp_kfree_skb(ctx: BtfTracePointContext) -> u32 {
 fn dropped(skb: u64, location: u64, reason: u64, rx_sk: u64) -> Option<()> {
     let state = followed::find(skb)?;
     // In the receive queue of a connection it was taken; what is freed is the queue, much later.
-    let owner = read::field(skb, &SKB_SK).unwrap_or(0);
+    let owner = Typed::exact::<u64>(skb, &SKB_SK);
     if owner != 0 {
-        let owner = sock::state::<Probed>(owner);
+        let owner = sock::state::<Typed>(owner);
         if owner != STATE_LISTEN.load() && owner != STATE_NEW_SYN_RECV.load() {
             return None;
         }
     }
+    look_up(state)?;
     state.mark(Path::TP_KFREE_SKB);
     state.event.location = location;
     if reason != read::NO_REASON {
@@ -345,6 +382,10 @@ pub fn tp_tcp_send_reset(ctx: BtfTracePointContext) -> u32 {
     if skb == 0 && sk != 0 {
         active_reset(sk);
     } else if skb != 0 {
+        if let Some(state) = followed::find(skb) {
+            // Before its request goes.
+            let _ = look_up(state);
+        }
         report::reset(sk, skb, reason, Path::TP_SEND_RESET, Rung::Tracepoint);
     }
     0

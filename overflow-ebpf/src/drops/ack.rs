@@ -12,7 +12,8 @@ use super::{listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{
     arm, audit,
     counters::Counters,
-    emit, filter,
+    emit::{self, Draft},
+    filter,
     globals::{
         CB_TCP_FLAGS, NET_ABORT_ON_OVERFLOW, NET_INUM, REQ_LISTENER, REQ_NUM_RETRANS,
         REQ_NUM_TIMEOUT, SKB_CB, SKB_PROTOCOL,
@@ -42,9 +43,9 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
     }
     // No longer one of a few constants, each of which a verifier would follow by itself.
     let counted = state.number.of(rise.path().into()) as u32;
-    let netns = M::exact::<u32>(net, &NET_INUM) as u32;
-    let (len, max) = Listener::queue::<M>(sk);
-    let own = state.number.of(audit::own(counted, len > max).into()) as u32;
+    let listener = Listener::of::<M>(sk, net);
+    let netns = listener.netns;
+    let own = state.number.of(audit::own(counted, listener.is_full()).into()) as u32;
     audit::compare(netns, rise, own);
     if tcp_flags::<M>(skb) & (SYN | ACK) == SYN {
         // Fast Open tries a child at the SYN, which then goes on without it.
@@ -60,13 +61,13 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
         losses::count(Loss::PathInterrupted);
         state.reset_due = 0;
     }
-    let Some(listener) = Listener::at::<M>(sk, net) else {
+    if !listener.is_wanted::<M>() {
         audit::filtered(netns, own);
         if by_request && abort != 0 {
             audit::left_out(netns, LeftOut::FilteredReset, 1);
         }
         return None;
-    };
+    }
     if by_request && abort != 0 {
         // The RST is to follow at once, and proves that the sysctl was read.
         state.reset_due = skb;
@@ -75,15 +76,15 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
         return Some(());
     }
     let refused = Refused { listener, req, by_request, abort, counted };
-    emit::in_place(Kind::Ack, M::RUNG, |event| {
-        let wanted = refused.report::<M>(skb, event);
-        if wanted {
-            retry::may_return(event);
-        } else {
-            audit::filtered(netns, own);
-        }
-        wanted
-    });
+    let mut draft = Draft::begin(Kind::Ack, M::RUNG)?;
+    let event = draft.event();
+    if !refused.report::<M>(state, skb, event) {
+        audit::filtered(netns, own);
+        draft.discard();
+        return None;
+    }
+    retry::may_return(event);
+    draft.send();
     Some(())
 }
 
@@ -109,11 +110,16 @@ pub struct Refused {
 impl Refused {
     /// Whether it is wanted.
     #[inline(always)]
-    pub fn report<M: AttachMode>(self, skb: u64, event: &mut RawEvent) -> bool {
+    pub fn report<M: AttachMode>(
+        &self,
+        state: &mut CpuState,
+        skb: u64,
+        event: &mut RawEvent,
+    ) -> bool {
         event.path = self.counted | Path::SYN_RECV_SOCK_NULL;
         event.path |= if self.by_request { Path::CHECK_REQ } else { Path::COOKIE_CHECK };
         event.req = self.req;
-        self.listener.report(event);
+        self.listener.report::<M>(state, event);
         event.abort_on_overflow = self.abort;
         event.valid |= valid::ABORT_ON_OVERFLOW;
         skb::parse_by::<M>(skb, At::Tcp, event).is_some() && filter::wants_segment(event)
@@ -164,21 +170,29 @@ fn report_recovery<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Opti
     if reported_by_ipv4::<M>(skb, v6) {
         return None;
     }
-    let listener = Listener::at::<M>(sk, Listener::net::<M>(sk))?;
-    emit::in_place(Kind::Ack, M::RUNG, |event| {
-        event.path = Path::SYN_RECV_SOCK_CHILD;
-        event.path |= if of_cookie::<M>(req) { Path::COOKIE_CHECK } else { Path::CHECK_REQ };
-        event.req = req;
-        listener.report(event);
-        if let (Some(timeouts), Some(retrans)) =
-            (read::field(req, &REQ_NUM_TIMEOUT), read::field(req, &REQ_NUM_RETRANS))
-        {
-            event.num_timeout = timeouts as u8;
-            event.num_retrans = retrans as u8;
-            event.valid |= valid::NUM_TIMEOUT;
-        }
-        skb::parse_by::<M>(skb, At::Tcp, event).is_some() && filter::wants_segment(event)
-    });
+    let listener = Listener::of::<M>(sk, Listener::net::<M>(sk));
+    if !listener.is_wanted::<M>() {
+        return None;
+    }
+    let state = CpuState::get()?;
+    let mut draft = Draft::begin(Kind::Ack, M::RUNG)?;
+    let event = draft.event();
+    event.path = Path::SYN_RECV_SOCK_CHILD;
+    event.path |= if of_cookie::<M>(req) { Path::COOKIE_CHECK } else { Path::CHECK_REQ };
+    event.req = req;
+    listener.report::<M>(state, event);
+    if let (Some(timeouts), Some(retrans)) =
+        (read::field(req, &REQ_NUM_TIMEOUT), read::field(req, &REQ_NUM_RETRANS))
+    {
+        event.num_timeout = timeouts as u8;
+        event.num_retrans = retrans as u8;
+        event.valid |= valid::NUM_TIMEOUT;
+    }
+    if skb::parse_by::<M>(skb, At::Tcp, event).is_none() || !filter::wants_segment(event) {
+        draft.discard();
+        return None;
+    }
+    draft.send();
     Some(())
 }
 

@@ -8,12 +8,11 @@ use crate::{
     globals::{NET_INUM, SOCK_ACK_BACKLOG, SOCK_MAX_ACK_BACKLOG, SOCK_NET, SOCK_NUM, STATE_LISTEN},
 };
 
-/// A listener that is to be traced.
+/// What is read of it once.
 #[derive(Clone, Copy)]
 pub struct Listener {
     sk: u64,
-    ino: u32,
-    netns: u32,
+    pub netns: u32,
     /// `sk_ack_backlog`.
     len: u32,
     /// `sk_max_ack_backlog`.
@@ -21,24 +20,15 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// `None` if it is filtered out.
+    /// In its `struct net`.
     #[inline(always)]
-    pub fn at<M: AttachMode>(sk: u64, net: u64) -> Option<Self> {
-        let netns = M::exact::<u32>(net, &NET_INUM) as u32;
-        if !filter::wants(M::exact::<u16>(sk, &SOCK_NUM) as u16, netns)
-            || !filter::wants_socket(sk, netns)
-        {
-            return None;
+    pub fn of<M: AttachMode>(sk: u64, net: u64) -> Self {
+        Self {
+            sk,
+            netns: M::exact::<u32>(net, &NET_INUM) as u32,
+            len: M::exact::<u32>(sk, &SOCK_ACK_BACKLOG) as u32,
+            max: M::exact::<u32>(sk, &SOCK_MAX_ACK_BACKLOG) as u32,
         }
-        let (len, max) = Self::queue::<M>(sk);
-        Some(Self { sk, ino: CpuState::get()?.inode::<M>(sk), netns, len, max })
-    }
-
-    /// Length and limit of its accept queue.
-    #[inline(always)]
-    pub fn queue<M: AttachMode>(sk: u64) -> (u32, u32) {
-        let len = M::exact::<u32>(sk, &SOCK_ACK_BACKLOG);
-        (len as u32, M::exact::<u32>(sk, &SOCK_MAX_ACK_BACKLOG) as u32)
     }
 
     /// Its `struct net`.
@@ -47,11 +37,24 @@ impl Listener {
         M::exact::<u64>(sk, &SOCK_NET)
     }
 
+    /// Whether it is to be traced.
+    #[inline(always)]
+    pub fn is_wanted<M: AttachMode>(&self) -> bool {
+        filter::wants(M::exact::<u16>(self.sk, &SOCK_NUM) as u16, self.netns)
+            && filter::wants_socket(self.sk, self.netns)
+    }
+
+    /// Whether its accept queue is full.
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        self.len > self.max
+    }
+
     /// What `event` says of it.
     #[inline(always)]
-    pub fn report(self, event: &mut RawEvent) {
+    pub fn report<M: AttachMode>(&self, state: &mut CpuState, event: &mut RawEvent) {
         event.sk = self.sk;
-        event.ino = self.ino;
+        event.ino = state.inode::<M>(self.sk);
         event.sk_state = STATE_LISTEN.load();
         event.netns = self.netns;
         event.before.ack_backlog = self.len;

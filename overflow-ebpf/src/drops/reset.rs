@@ -4,7 +4,9 @@ use overflow_common::{Kind, LeftOut, Loss, Path, RawEvent, segment::RST};
 
 use super::{ack::Refused, listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{
-    audit, emit, filter,
+    audit,
+    emit::{self, Draft},
+    filter,
     globals::{NET_ABORT_ON_OVERFLOW, NET_INUM, SOCK_DPORT, SOCK_STATE, STATE_LISTEN},
     losses,
     read::{self, Probed},
@@ -42,29 +44,34 @@ fn reset_by_overflow<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> u32 {
 fn report_reset<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<bool> {
     let state = CpuState::get()?;
     let net = Listener::net::<M>(sk);
-    let netns = M::exact::<u32>(net, &NET_INUM) as u32;
+    let listener = Listener::of::<M>(sk, net);
+    if !listener.is_wanted::<M>() {
+        return None;
+    }
     let counted = state.refused_counted as u32;
     let refused = Refused {
-        listener: Listener::at::<M>(sk, net)?,
+        listener,
         req: state.refused,
         by_request: true,
         abort: M::exact::<u8>(net, &NET_ABORT_ON_OVERFLOW) as u8,
         counted,
     };
     let port = u16::from_be(read::field(state.refused, &SOCK_DPORT).unwrap_or(0) as u16);
-    let mut its_own = true;
-    emit::in_place(Kind::Ack, M::RUNG, |event| {
-        let wanted = refused.report::<M>(skb, event);
-        its_own = event.client_port == port;
-        event.path |= Path::SEND_RESET;
-        report::reset_reason(event, reason);
-        if !wanted {
-            let (len, max) = Listener::queue::<M>(sk);
-            audit::filtered(netns, audit::own(counted, len > max));
-            audit::left_out(netns, LeftOut::FilteredReset, 1);
-        }
-        wanted && its_own
-    });
+    let mut draft = Draft::begin(Kind::Ack, M::RUNG)?;
+    let event = draft.event();
+    let wanted = refused.report::<M>(state, skb, event);
+    let its_own = event.client_port == port;
+    event.path |= Path::SEND_RESET;
+    report::reset_reason(event, reason);
+    if !wanted {
+        audit::filtered(listener.netns, audit::own(counted, listener.is_full()));
+        audit::left_out(listener.netns, LeftOut::FilteredReset, 1);
+    }
+    if wanted && its_own {
+        draft.send();
+    } else {
+        draft.discard();
+    }
     Some(its_own)
 }
 

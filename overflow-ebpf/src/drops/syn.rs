@@ -7,8 +7,9 @@ use super::{gate, listener::Listener, mode::AttachMode, state::CpuState};
 use crate::{
     arm, audit,
     counters::Counters,
-    emit, filter,
-    globals::{ICSK_QLEN, NET_INUM, NET_SYNCOOKIES, SOCK_DROPS, TCP_SYN_SMC},
+    emit::Draft,
+    filter,
+    globals::{ICSK_QLEN, NET_SYNCOOKIES, SOCK_DROPS, TCP_SYN_SMC},
     retry,
     skb::{self, At},
 };
@@ -66,6 +67,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         // Where nothing rose, what `sk_drops` shows happened on another CPU.
         return None;
     }
+    let listener = Listener::of::<M>(sk, net);
     let mut path = Path::CONN_REQUEST;
     if cookie {
         path |= Path::COOKIE_INIT;
@@ -73,13 +75,12 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         path |= rise.path();
         if path & Path::UNCOUNTED != 0 || (path & Path::COUNTED_QUEUE_FULL == 0 && smc::<M>(sk)) {
             // The counters do not tell which test dropped it, if any did; its queue may.
-            let (len, max) = Listener::queue::<M>(sk);
-            path = if len > max { Path::CONN_REQUEST | Path::UNCOUNTED } else { 0 };
+            path = if listener.is_full() { Path::CONN_REQUEST | Path::UNCOUNTED } else { 0 };
         }
     }
     // No longer one of a few constants, each of which a verifier would follow by itself.
     let path = state.number.of(path.into()) as u32;
-    let netns = M::exact::<u32>(net, &NET_INUM) as u32;
+    let netns = listener.netns;
     let own = state.number.of(audit::own(path, true).into()) as u32;
     audit::compare(netns, rise, own);
     if path == 0 {
@@ -91,31 +92,32 @@ fn report<M: AttachMode>(sk: u64, skb: u64) -> Option<()> {
         audit::left_out(netns, LeftOut::UnaskedCookie, 1);
         return None;
     }
-    let Some(listener) = Listener::at::<M>(sk, net) else {
+    if !listener.is_wanted::<M>() {
         audit::filtered(netns, own);
         return None;
-    };
-    emit::in_place(Kind::Syn, M::RUNG, |event| {
-        event.path = path;
-        listener.report(event);
-        event.syncookies = syncookies;
-        event.valid |= valid::SYNCOOKIES;
-        if path & Path::COUNTED_OVERFLOW == 0
-            && let Some(qlen) = qlen::<M>(sk)
-        {
-            event.before.qlen = qlen as u32;
-            event.valid |= valid::SYN_QUEUE;
-        }
-        let wanted =
-            skb::parse_by::<M>(skb, At::Tcp, event).is_some() && filter::wants_segment(event);
-        if !wanted {
-            audit::filtered(netns, own);
-        } else if cookie {
-            retry::may_return(event);
-        } else {
-            retry::refused(event);
-        }
-        wanted
-    });
+    }
+    let mut draft = Draft::begin(Kind::Syn, M::RUNG)?;
+    let event = draft.event();
+    event.path = path;
+    listener.report::<M>(state, event);
+    event.syncookies = syncookies;
+    event.valid |= valid::SYNCOOKIES;
+    if path & Path::COUNTED_OVERFLOW == 0
+        && let Some(qlen) = qlen::<M>(sk)
+    {
+        event.before.qlen = qlen as u32;
+        event.valid |= valid::SYN_QUEUE;
+    }
+    if skb::parse_by::<M>(skb, At::Tcp, event).is_none() || !filter::wants_segment(event) {
+        audit::filtered(netns, own);
+        draft.discard();
+        return None;
+    }
+    if cookie {
+        retry::may_return(event);
+    } else {
+        retry::refused(event);
+    }
+    draft.send();
     Some(())
 }

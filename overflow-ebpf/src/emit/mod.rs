@@ -12,9 +12,9 @@ use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use overflow_common::{Kind, RawEvent, Rung};
 
 #[cfg(not(feature = "ring"))]
-pub use queue::{in_place, record};
+pub use queue::{Draft, record};
 #[cfg(feature = "ring")]
-pub use ring::{in_place, record};
+pub use ring::{Draft, record};
 
 /// Starts a record: what it is about, by which rung, when and where.
 #[inline(always)]

@@ -33,17 +33,37 @@ pub fn record(event: &RawEvent) {
     }
 }
 
-/// Lets `fill` write a record in place, and sends it if it says so.
-#[inline(always)]
-pub fn in_place(kind: Kind, rung: Rung, fill: impl FnOnce(&mut RawEvent) -> bool) {
-    let Some(draft) = DRAFTS.get_ptr_mut(0) else { return };
-    clear(draft);
-    // SAFETY: this CPU's own. Records are written in softirqs, one after the other.
-    let event = unsafe { &mut *draft };
-    begin(event, kind, rung);
-    if fill(event) {
-        push(event);
+/// A record that is written in place. It must be sent or dropped.
+#[must_use]
+pub struct Draft(&'static mut RawEvent);
+
+impl Draft {
+    /// Room for one.
+    #[inline(always)]
+    pub fn begin(kind: Kind, rung: Rung) -> Option<Self> {
+        let draft = DRAFTS.get_ptr_mut(0)?;
+        clear(draft);
+        // SAFETY: this CPU's own. Records are written in softirqs, one after the other.
+        let event = unsafe { &mut *draft };
+        begin(event, kind, rung);
+        Some(Self(event))
     }
+
+    /// The record.
+    #[inline(always)]
+    pub fn event(&mut self) -> &mut RawEvent {
+        self.0
+    }
+
+    /// Sends it. A full queue is counted.
+    #[inline(always)]
+    pub fn send(self) {
+        push(self.0);
+    }
+
+    /// Nobody asks for it.
+    #[inline(always)]
+    pub fn discard(self) {}
 }
 
 #[inline(always)]

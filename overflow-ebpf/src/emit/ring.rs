@@ -3,7 +3,9 @@
 //! # Minimum kernel version
 //! 5.8 (457f44363a88).
 
-use aya_ebpf::{btf_maps::RingBuf, helpers::bpf_ringbuf_query, macros::btf_map};
+use aya_ebpf::{
+    btf_maps::RingBuf, helpers::bpf_ringbuf_query, macros::btf_map, maps::ring_buf::RingBufEntry,
+};
 use overflow_common::{Kind, Loss, RawEvent, Rung};
 
 use super::{WORDS, begin, clear};
@@ -38,22 +40,42 @@ pub fn record(event: &RawEvent) {
     }
 }
 
-/// Lets `fill` write a record in place, and sends it if it says so.
-#[inline(always)]
-pub fn in_place(kind: Kind, rung: Rung, fill: impl FnOnce(&mut RawEvent) -> bool) {
-    let Some(mut entry) = EVENTS.reserve(0) else {
-        losses::count(Loss::RingFull);
-        return;
-    };
-    clear(entry.as_mut_ptr());
-    // SAFETY: it was just written.
-    let event = unsafe { entry.assume_init_mut() };
-    begin(event, kind, rung);
-    if fill(event) {
-        let t_ns = event.t_ns;
-        entry.submit(wake(t_ns));
-    } else {
-        entry.discard(NO_WAKEUP);
+/// A record that is written in place. It must be sent or dropped.
+#[must_use]
+pub struct Draft(RingBufEntry<RawEvent>);
+
+impl Draft {
+    /// Room for one. A full ring is counted.
+    #[inline(always)]
+    pub fn begin(kind: Kind, rung: Rung) -> Option<Self> {
+        let Some(mut entry) = EVENTS.reserve(0) else {
+            losses::count(Loss::RingFull);
+            return None;
+        };
+        clear(entry.as_mut_ptr());
+        let mut draft = Self(entry);
+        begin(draft.event(), kind, rung);
+        Some(draft)
+    }
+
+    /// The record.
+    #[inline(always)]
+    pub fn event(&mut self) -> &mut RawEvent {
+        // SAFETY: it was written when the draft was begun.
+        unsafe { self.0.assume_init_mut() }
+    }
+
+    /// Sends it.
+    #[inline(always)]
+    pub fn send(mut self) {
+        let t_ns = self.event().t_ns;
+        self.0.submit(wake(t_ns));
+    }
+
+    /// Nobody asks for it.
+    #[inline(always)]
+    pub fn discard(self) {
+        self.0.discard(NO_WAKEUP);
     }
 }
 

@@ -34,7 +34,8 @@ mod tests {
     #[test]
     fn what_all_cpus_read_is_added_up() {
         // Another namespace had the same number before.
-        let all = [counted(1, 0, 7, 4), counted(1, 1, 7, 2), counted(2, 0, 8, 6), counted(3, 0, 7, 10)];
+        let all =
+            [counted(1, 0, 7, 4), counted(1, 1, 7, 2), counted(2, 0, 8, 6), counted(3, 0, 7, 10)];
         let sum = |overflows, drops| CountersRead { overflows, drops, ..CountersRead::default() };
         assert_eq!(read(all), [(7, sum(8, 16)), (8, sum(3, 6))]);
     }

@@ -13,9 +13,10 @@ use overflow_common::{
 
 use super::{
     climb::{Climber, refuse_half_a_rung},
+    counters,
     counts::Counts,
     error::{LoadError, ProbeError},
-    counters, existing,
+    existing,
     ladder::{HookPointStatus, Scope, ladder},
     loader,
     survey::Survey,
