@@ -112,6 +112,7 @@ fn build(toolchain: &str) -> Result<()> {
     let root_dir = root_dir.to_str().context("the path of the workspace is not UTF-8")?;
     let out = path_var("OUT_DIR")?;
     for (name, features) in OBJECTS {
+        share(&out, name)?;
         let package =
             Package { name: "overflow-ebpf", root_dir, no_default_features: true, features };
         build_ebpf([package], Toolchain::Custom(toolchain))?;
@@ -122,6 +123,27 @@ fn build(toolchain: &str) -> Result<()> {
             .with_context(|| format!("cannot move the eBPF object to {}", object.display()))?;
     }
     Ok(())
+}
+
+/// Has the eBPF crate built where every profile finds it: `target/ebpf/` has a folder for each object and
+/// architecture, and the link that aya-build's own folder becomes leads there.
+fn share(out: &Path, name: &str) -> Result<()> {
+    let Some(target) = out.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file()) else {
+        return Ok(());
+    };
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").context("cargo did not set the architecture")?;
+    let shared = target.join("ebpf").join(format!("{name}-{arch}"));
+    fs::create_dir_all(&shared).with_context(|| format!("cannot make {}", shared.display()))?;
+    let link = out.join("aya-build");
+    // What an older build script left is a folder.
+    let removed = match fs::symlink_metadata(&link) {
+        Ok(there) if there.is_dir() => fs::remove_dir_all(&link),
+        Ok(_) => fs::remove_file(&link),
+        Err(_) => Ok(()),
+    };
+    removed
+        .and_then(|()| std::os::unix::fs::symlink(&shared, &link))
+        .with_context(|| format!("cannot link {} to {}", link.display(), shared.display()))
 }
 
 /// Takes out of the object what nobody reads at run time, five sixths of it: DWARF, and the line
