@@ -65,7 +65,7 @@ struct Names {
 
 impl Names {
     /// As many hashes as are told apart.
-    const HASHES: usize = 1 << 15;
+    const HASHES: usize = 1 << 16;
 
     fn with_capacity(types: usize) -> Self {
         Self { ends: vec![[0; 2]; Self::HASHES], next: Vec::with_capacity(types) }
@@ -93,7 +93,8 @@ impl Names {
 
     fn place(hash: u64) -> usize {
         // The upper bits: they are the ones that a multiplication mixes.
-        (hash >> (u64::BITS - Self::HASHES.ilog2())) as usize
+        let [first, second, ..] = hash.to_be_bytes();
+        usize::from(u16::from_be_bytes([first, second]))
     }
 }
 
@@ -467,9 +468,8 @@ impl Btf {
 fn type_in(data: &[u8], at: usize) -> Result<(Type, u32)> {
     let common = data.get(at..).and_then(|rest| rest.first_chunk::<12>());
     let common = common.ok_or(BtfError::Damaged { offset: at, what: "twelve more bytes" })?;
-    let word = |i: usize| {
-        u32::from_le_bytes([common[i], common[i + 1], common[i + 2], common[i + 3]])
-    };
+    let word =
+        |i: usize| u32::from_le_bytes([common[i], common[i + 1], common[i + 2], common[i + 3]]);
     let info = word(4);
     let ty = Type {
         at,
@@ -491,7 +491,10 @@ fn hash(name: &[u8]) -> u64 {
     let (words, rest) = name.as_chunks::<8>();
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
-    mixed(words.iter().fold(0, |h, word| mixed(h, u64::from_le_bytes(*word))), u64::from_le_bytes(last))
+    mixed(
+        words.iter().fold(0, |h, word| mixed(h, u64::from_le_bytes(*word))),
+        u64::from_le_bytes(last),
+    )
 }
 
 fn mixed(hash: u64, word: u64) -> u64 {
