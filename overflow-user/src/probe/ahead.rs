@@ -18,26 +18,21 @@ pub(super) type Attached = BTreeMap<(&'static str, &'static str), Result<(), Str
 /// So many programs at a time: more do not wait for less.
 const AT_A_TIME: usize = 4;
 
-/// Attaches all of `hooks`, and loads the survey. If the first is refused, so would the others be, and
-/// nothing more is tried.
+/// Attaches all of `hooks`, and loads the survey. If the first is refused, so would most others be:
+/// nothing more is tried, and nothing is attached.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     btf: Option<&Btf>,
     kernel: &Kernel,
     hooks: &[Hook],
-) -> Attached {
-    let mut attached = Attached::new();
-    let Some((first, rest)) = hooks.split_first() else { return attached };
+) -> Option<Attached> {
+    let (first, rest) = hooks.split_first()?;
     let mut one = |hook: &Hook| match ebpf.program_mut(hook.program) {
         Some(program) => climb::attach(program, hook, btf, kernel),
         None => Err(climb::NOT_IN_OBJECT.to_owned()),
     };
-    let tried = one(first);
-    let refused = tried.is_err();
-    attached.insert((first.program, first.target), tried);
-    if refused {
-        return attached;
-    }
+    one(first).ok()?;
+    let mut attached = Attached::from([((first.program, first.target), Ok(()))]);
     // One program can be on several functions, one after the other.
     let mut by_program: BTreeMap<&str, Vec<&Hook>> =
         BTreeMap::from([(survey::PROGRAM, Vec::new())]);
@@ -71,5 +66,5 @@ pub(super) fn attach(
     });
     drop(done);
     attached.extend(results);
-    attached
+    Some(attached)
 }

@@ -1,6 +1,6 @@
 //! Climbs the ladders: attaches each hook point by the best rung that works, and keeps every refusal.
 
-use std::env::consts::ARCH;
+use std::{env::consts::ARCH, mem};
 
 use aya::{
     Btf as AyaBtf, Ebpf,
@@ -97,7 +97,7 @@ impl<'a> Climber<'a> {
                 && !hook.optional
             {
                 for hook in fresh {
-                    self.detach(hook);
+                    self.detach(hook.program);
                 }
                 return Err(format!("{}: {why}", hook.name()));
             }
@@ -122,10 +122,19 @@ impl<'a> Climber<'a> {
         result
     }
 
-    fn detach(&mut self, hook: Hook) {
-        self.done.retain(|(program, _), _| *program != hook.program);
+    /// Detaches what was attached ahead and no step has asked for.
+    pub(super) fn finish(mut self) {
+        for ((program, _), result) in mem::take(&mut self.ahead) {
+            if result.is_ok() {
+                self.detach(program);
+            }
+        }
+    }
+
+    fn detach(&mut self, program: &'static str) {
+        self.done.retain(|(known, _), _| *known != program);
         // Unloading drops the program's links too.
-        let _ = match self.ebpf.program_mut(hook.program) {
+        let _ = match self.ebpf.program_mut(program) {
             Some(Program::KProbe(p)) => p.unload(),
             Some(Program::FEntry(p)) => p.unload(),
             Some(Program::FExit(p)) => p.unload(),
@@ -195,9 +204,10 @@ fn passed_over(
     Some(format!("this kernel's BTF has no {field} of the size that it reads"))
 }
 
-/// The step that a hook point will be traced by, unless the kernel refuses it.
+/// The step that a hook point will be traced by, unless the kernel refuses it; of this rung or a worse one.
 pub(super) fn best(
     hook_point: HookPoint,
+    from: Rung,
     (scope, only): (Scope, Option<Rung>),
     kernel: &Kernel,
 ) -> Option<&'static Step> {
@@ -206,7 +216,8 @@ pub(super) fn best(
         !hook.optional && hook.stand_ins.is_empty() && impossible(hook, kernel).is_some()
     };
     ladder.iter().find(|step| {
-        passed_over(step, ladder, (scope, only), kernel).is_none()
+        (step.rung >= from || is_common(ladder))
+            && passed_over(step, ladder, (scope, only), kernel).is_none()
             && !step.hooks.iter().any(refused)
     })
 }

@@ -10,12 +10,12 @@ use aya_log::EbpfLogger;
 use overflow_common::{CountersRead, LeftOutKey, Opener, Phase, Rung};
 
 use super::{
-    ahead::{self, Attached},
+    ahead,
     climb::{Climber, best, refuse_half_a_rung},
     counts::Counts,
     error::{LoadError, ProbeError},
     existing,
-    ladder::{Hook, HookPointStatus, Scope, ladder},
+    ladder::{Hook, HookPointStatus, Scope, Step, ladder},
     loader, object,
     survey::Survey,
     targets,
@@ -129,21 +129,35 @@ impl Tracer {
         let btf = own.and_then(|own| targets::of(&own, hooks, existing::ITERATED));
         let climb = |ebpf: &mut Ebpf, ahead| -> Vec<HookPointStatus> {
             let mut climber = Climber::new(ebpf, btf.as_ref(), kernel, scope, ahead);
-            in_scope.iter().map(|h| climber.climb(*h, config.rung)).collect()
+            let hook_points = in_scope.iter().map(|h| climber.climb(*h, config.rung)).collect();
+            climber.finish();
+            hook_points
+        };
+        let best = |from: Rung| -> Vec<Option<&Step>> {
+            in_scope.iter().map(|h| best(*h, from, (scope, config.rung), kernel)).collect()
         };
         // Nearly always each hook point is traced by its best rung, and no other programs are needed.
-        let best: Vec<_> =
-            in_scope.iter().map(|h| best(*h, (scope, config.rung), kernel)).collect();
-        let hooks = once_each(best.iter().flatten().flat_map(|step| step.hooks));
+        let steps = best(Rung::Fentry);
+        let hooks = once_each(&steps);
         let mut ebpf = load(kernel, config, transport, &object::with(object, &hooks))?;
-        let ahead = ahead::attach(&mut ebpf, btf.as_ref(), kernel, &hooks);
-        let mut hook_points = climb(&mut ebpf, ahead);
-        let rungs = best.iter().map(|step| step.map(|step| step.rung));
-        if !hook_points.iter().map(|h| h.rung).eq(rungs) {
+        let attached = ahead::attach(&mut ebpf, btf.as_ref(), kernel, &hooks);
+        let hook_points = attached.map(|ahead| climb(&mut ebpf, ahead));
+        let as_planned = |hook_points: &Vec<HookPointStatus>| {
+            let planned = steps.iter().map(|step| step.map(|step| step.rung));
+            hook_points.iter().map(|h| h.rung).eq(planned)
+        };
+        let hook_points = if let Some(hook_points) = hook_points.filter(as_planned) {
+            hook_points
+        } else {
             drop(ebpf);
             ebpf = load(kernel, config, transport, object)?;
-            hook_points = climb(&mut ebpf, Attached::new());
-        }
+            // Where there are no kprobes either, tracepoints are left.
+            let mut ahead = |hooks: &[Hook]| ahead::attach(&mut ebpf, btf.as_ref(), kernel, hooks);
+            let kprobes = once_each(&best(Rung::Kprobe));
+            let attached = ahead(&kprobes[..kprobes.len().min(1)])
+                .or_else(|| ahead(&once_each(&best(Rung::Tracepoint))));
+            climb(&mut ebpf, attached.unwrap_or_default())
+        };
         if hook_points.iter().all(|h| h.rung.is_none()) {
             let why = hook_points.first().and_then(|h| h.refused.first());
             let why = why.map(|(rung, why)| format!("{}: {why}", rung.as_str()));
@@ -410,9 +424,10 @@ fn load(
     Ok(ebpf)
 }
 
-/// Hook points share hooks.
-fn once_each<'a>(hooks: impl Iterator<Item = &'a Hook>) -> Vec<Hook> {
+/// The hooks of these steps, which share some.
+fn once_each(steps: &[Option<&Step>]) -> Vec<Hook> {
     let mut known = BTreeSet::new();
+    let hooks = steps.iter().flatten().flat_map(|step| step.hooks);
     hooks.filter(|hook| known.insert((hook.program, hook.target))).copied().collect()
 }
 
