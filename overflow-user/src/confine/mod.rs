@@ -13,7 +13,7 @@
 pub mod attribution;
 mod caps;
 pub mod landlock;
-mod seccomp;
+pub(crate) mod seccomp;
 pub(crate) mod second_process;
 pub(crate) mod wire;
 mod describe;

@@ -262,6 +262,17 @@ pub(super) fn restrict(allowed: Result<Allowed, Error>) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Refuses the calling thread to open any file by its name, and nothing else.
+pub(crate) fn refuse_files() -> io::Result<()> {
+    let mut opens = Allowed::new();
+    #[cfg(target_arch = "x86_64")]
+    allow(&mut opens, &[libc::SYS_open]);
+    allow(&mut opens, &[libc::SYS_openat, libc::SYS_openat2]);
+    let refused = SeccompAction::Errno(libc::EACCES.cast_unsigned());
+    let filter = program(opens, SeccompAction::Allow, refused)?;
+    apply_filter(&filter).map_err(io::Error::other)
+}
+
 fn program(
     rules: Allowed,
     otherwise: SeccompAction,

@@ -6,7 +6,7 @@ mod causes;
 mod part;
 mod whose;
 
-use std::{io, mem, ops::ControlFlow};
+use std::{io, mem, ops::ControlFlow, ptr};
 
 use overflow_common::{RawEvent, Rung};
 
@@ -461,7 +461,9 @@ fn phantom(stages: &[Stage], stage: &Stage, t_ns: u64) -> bool {
 /// Whether this stage, of the event at `t_ns`, is where a client is hurt for the first time.
 fn first_harm(stages: &[Stage], stage: &Stage, t_ns: u64) -> bool {
     let first = stages.iter().find(|s| clients::hurts(s.id));
-    stage.t_ns == t_ns && stage.repeats_ns.is_empty() && first.is_some_and(|s| s == stage)
+    stage.t_ns == t_ns
+        && stage.repeats_ns.is_empty()
+        && first.is_some_and(|first| ptr::eq(first, stage))
 }
 
 fn snapshot<'a>(

@@ -9,6 +9,7 @@ mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    mem,
     ops::ControlFlow,
     pin::pin,
     time::{Duration, Instant},
@@ -254,7 +255,7 @@ impl Live {
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut time_is_up = pin!(sleep(ends.after.unwrap_or(Duration::MAX)));
         self.aggregate().await?;
-        for look in std::mem::take(&mut self.beginning).looks(self.tracer.watched()) {
+        for look in mem::take(&mut self.beginning).looks(self.tracer.watched()) {
             self.note(Frame::Look(Box::new(look)))?;
         }
         self.note(Frame::Tick(monotonic_ns()))?;
@@ -344,6 +345,7 @@ impl Live {
     /// Hands the pending records to the engine; breaks when it wants no more.
     async fn events(&mut self) -> Result<ControlFlow<()>> {
         let mut taken = 0;
+        let mut left_alone = false;
         while let Some(event) = self.pending.front().copied() {
             if taken % AHEAD_OF_TAKING == 0 {
                 let next = self.pending.as_slices().0;
@@ -353,7 +355,10 @@ impl Live {
             self.eventful = true;
             self.look_due.event();
             if event.path & LEFT_ALONE != 0 {
-                self.retry_pending = Some(Instant::now());
+                // The clock is read once for all that came together.
+                if !mem::replace(&mut left_alone, true) {
+                    self.retry_pending = Some(Instant::now());
+                }
             }
             let mut lacks = self.engine.lacks(&event);
             if lacks.listener {

@@ -12,11 +12,13 @@ use aya::{
 };
 use overflow_host::netns;
 
-use super::error::refusal;
+use super::{climb::NOT_IN_OBJECT, error::refusal};
 
 /// The eBPF program, and what it iterates over.
 const PROGRAM: &str = "iter_tcp";
 pub(super) const ITERATED: &str = "tcp";
+/// The section of the object that it is in.
+pub(super) const SECTION: &str = "iter/tcp";
 
 /// Learns all of them, in every namespace that can be entered; in one where only threads are, if it is
 /// `wanted`. What could not be learnt, as sentences.
@@ -43,7 +45,7 @@ fn learn_each(
     wanted: &BTreeSet<u32>,
 ) -> Result<Vec<String>, String> {
     let btf = btf.ok_or("this kernel shows no BTF of its own")?;
-    let program = ebpf.program_mut(PROGRAM).ok_or("not in the eBPF object")?;
+    let program = ebpf.program_mut(PROGRAM).ok_or(NOT_IN_OBJECT)?;
     let program: &mut Iter = program.try_into().map_err(|e: ProgramError| refusal(&e))?;
     program.load(ITERATED, btf).map_err(|e| refusal(&e))?;
     let mut refused = Vec::new();

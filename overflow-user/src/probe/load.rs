@@ -12,13 +12,14 @@ use overflow_common::{
 };
 
 use super::{
-    climb::{Climber, refuse_half_a_rung},
+    ahead,
+    climb::{Climber, best, refuse_half_a_rung},
     counters,
     counts::Counts,
     error::{LoadError, ProbeError},
     existing,
-    ladder::{HookPointStatus, Scope, ladder},
-    loader,
+    ladder::{Hook, HookPointStatus, Scope, Step, ladder},
+    loader, object,
     survey::Survey,
     targets,
     transport::{Losses, RecordReader, Transport, infos, register},
@@ -32,7 +33,8 @@ use overflow_core::{
 use overflow_host::{in_initial_pid_namespace, kernel::Kernel};
 
 /// The eBPF objects, by how records leave them; empty if the build was told to do without.
-static BY_RING: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overflow-ring"));
+pub(super) static BY_RING: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overflow-ring"));
 static BY_QUEUE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/overflow-queue"));
 
 /// What to trace, and how.
@@ -128,62 +130,48 @@ impl Tracer {
         let hooks = in_scope.iter().flat_map(|h| ladder(*h, scope)).flat_map(|step| step.hooks);
         let own = (!Feature::Btf.is_withheld()).then(|| kernel.own_btf()).flatten();
         let btf = own.and_then(|own| targets::of(&own, hooks, existing::ITERATED));
-        let mut loader = loader::new();
-        for (name, constant) in &kernel.facts.constants {
-            match constant {
-                Constant::Field(field) => loader.override_global(name, field, true),
-                Constant::Slot(slot) => loader.override_global(name, slot, true),
-                Constant::Value(value) => loader.override_global(name, value, true),
-            };
+        let climb = |ebpf: &mut Ebpf, ahead| -> Vec<HookPointStatus> {
+            let mut climber = Climber::new(ebpf, btf.as_ref(), kernel, scope, ahead);
+            let hook_points = in_scope.iter().map(|h| climber.climb(*h, config.rung)).collect();
+            climber.finish();
+            hook_points
+        };
+        let best = |from: Rung| -> Vec<Option<&Step>> {
+            in_scope.iter().map(|h| best(*h, from, (scope, config.rung), kernel)).collect()
+        };
+        // Nearly always each hook point is traced by its best rung, and no other programs are needed.
+        let steps = best(Rung::Fentry);
+        let hooks = once_each(&steps);
+        let mut ebpf = load(kernel, config, transport, &object::with(object, &hooks))?;
+        let attached = ahead::attach(&mut ebpf, btf.as_ref(), kernel, &hooks);
+        let hook_points = attached.map(|ahead| climb(&mut ebpf, ahead));
+        let as_planned = |hook_points: &Vec<HookPointStatus>| {
+            let planned = steps.iter().map(|step| step.map(|step| step.rung));
+            hook_points.iter().map(|h| h.rung).eq(planned)
+        };
+        let hook_points = if let Some(hook_points) = hook_points.filter(as_planned) {
+            hook_points
+        } else {
+            drop(ebpf);
+            ebpf = load(kernel, config, transport, object)?;
+            // Where there are no kprobes either, tracepoints are left.
+            let mut ahead = |hooks: &[Hook]| ahead::attach(&mut ebpf, btf.as_ref(), kernel, hooks);
+            let kprobes = once_each(&best(Rung::Kprobe));
+            let attached = ahead(&kprobes[..kprobes.len().min(1)])
+                .or_else(|| ahead(&once_each(&best(Rung::Tracepoint))));
+            climb(&mut ebpf, attached.unwrap_or_default())
+        };
+        if hook_points.iter().all(|h| h.rung.is_none()) {
+            let why = hook_points.first().and_then(|h| h.refused.first());
+            let why = why.map(|(rung, why)| format!("{}: {why}", rung.as_str()));
+            return Err(ProbeError::NothingAttaches(why.unwrap_or_default()));
         }
-        let flags = [
-            ("FILTER_PORT", !config.ports.is_empty()),
-            ("FILTER_ADDRESS", !config.addresses.is_empty()),
-            ("FILTER_NETNS", !config.netns.is_empty()),
-            ("FILTER_EXCLUDED", config.excluded),
-            ("EMIT_ALL", config.all),
-            ("AGGREGATE", config.aggregate),
-            ("QUIET", config.quiet),
-            ("BARE", bare(config)),
-        ]
-        .map(|(name, set)| (name, u8::from(set)));
-        for (name, flag) in &flags {
-            loader.override_global(name, flag, true);
-        }
-        let family = config.family.unwrap_or(0);
-        // aya-log's levels count down from error, 1: at 0 every log statement is dead code.
-        let log_level = if config.debug { u8::MAX } else { 0 };
-        loader.override_global("FILTER_FAMILY", &family, true);
-        // The log leaves by a ring of its own.
-        let logs = transport == Transport::Ring;
-        loader.override_global("AYA_LOG_LEVEL", &log_level, logs);
-        // The kernel clears at once whatever a map could hold.
-        if !config.aggregate {
-            for counting in
-                ["COUNTS", "TALLIES", "CHILDREN", "DOORS", "QUEUES", "OWNERS", "HEALTHY", "WAITING"]
-            {
-                loader.map_max_entries(counting, 1);
-            }
-        }
-        if !config.all {
-            loader.map_max_entries("ACCEPTING", 1);
-        }
-        if config.rung.is_some_and(|rung| rung != Rung::Tracepoint) {
-            for learnt in ["PORTS_IN_USE", "PLACES", "MEMBERS", "LISTENERS"] {
-                loader.map_max_entries(learnt, 1);
-            }
-        }
-        if !config.excluded {
-            loader.map_max_entries("EXCLUDED", 1);
-        }
-        loader.map_max_entries("EVENTS", transport.entries(config.ring_bytes));
-        let ebpf = loader.load(object).map_err(LoadError::Object)?;
-
+        refuse_half_a_rung(&hook_points, config.rung)?;
         let counts = config.aggregate.then(Counts::default);
         let mut tracer = Self {
             ebpf,
             transport,
-            hook_points: Vec::new(),
+            hook_points,
             counts,
             watched: Watched { everything: config.all, ..Watched::default() },
             survey: None,
@@ -191,27 +179,6 @@ impl Tracer {
             notes: Vec::new(),
             kernels_pids: in_initial_pid_namespace(),
         };
-        for inum in &config.netns {
-            tracer.add_netns(*inum)?;
-        }
-        let mut ports: HashMap<_, u16, u8> = map(&mut tracer.ebpf, "PORTS")?;
-        for port in &config.ports {
-            ports.insert(port, 1, 0).map_err(LoadError::Write)?;
-        }
-        let mut addresses: HashMap<_, [u8; 16], u8> = map(&mut tracer.ebpf, "ADDRESSES")?;
-        for address in &config.addresses {
-            addresses.insert(bytes(*address), 1, 0).map_err(LoadError::Write)?;
-        }
-        let mut climber = Climber::new(&mut tracer.ebpf, btf.as_ref(), kernel, scope);
-        let hook_points: Vec<_> =
-            in_scope.into_iter().map(|h| climber.climb(h, config.rung)).collect();
-        if hook_points.iter().all(|h| h.rung.is_none()) {
-            let why = hook_points.first().and_then(|h| h.refused.first());
-            let why = why.map(|(rung, why)| format!("{}: {why}", rung.as_str()));
-            return Err(ProbeError::NothingAttaches(why.unwrap_or_default()));
-        }
-        refuse_half_a_rung(&hook_points, config.rung)?;
-        tracer.hook_points = hook_points;
         let mut older_listeners = true;
         let by_tracepoints = |h: &HookPointStatus| {
             h.hook_point == HookPoint::Syn && h.rung == Some(Rung::Tracepoint)
@@ -270,9 +237,7 @@ impl Tracer {
     /// Traces one more network namespace, by inode number; only of use if the configuration named
     /// some.
     pub fn add_netns(&mut self, inum: u32) -> Result<(), ProbeError> {
-        let mut netns: HashMap<_, u32, u8> = map(&mut self.ebpf, "NETNS")?;
-        netns.insert(inum, 1, 0).map_err(LoadError::Write)?;
-        Ok(())
+        add_netns(&mut self.ebpf, inum)
     }
 
     /// Leaves out these listeners, (inode number of the namespace, of the socket), and no others; only of use if the configuration said so. Those that find no room stay in.
@@ -393,6 +358,90 @@ impl Tracer {
     pub fn readable(&self) -> bool {
         self.losses().known()
     }
+}
+
+/// The object in the kernel, with what this kernel and `config` make constant; nothing is attached.
+fn load(
+    kernel: &Kernel,
+    config: &TraceConfig,
+    transport: Transport,
+    object: &[u8],
+) -> Result<Ebpf, ProbeError> {
+    let mut loader = loader::new();
+    for (name, constant) in &kernel.facts.constants {
+        match constant {
+            Constant::Field(field) => loader.override_global(name, field, true),
+            Constant::Slot(slot) => loader.override_global(name, slot, true),
+            Constant::Value(value) => loader.override_global(name, value, true),
+        };
+    }
+    let flags = [
+        ("FILTER_PORT", !config.ports.is_empty()),
+        ("FILTER_ADDRESS", !config.addresses.is_empty()),
+        ("FILTER_NETNS", !config.netns.is_empty()),
+        ("FILTER_EXCLUDED", config.excluded),
+        ("EMIT_ALL", config.all),
+        ("AGGREGATE", config.aggregate),
+        ("QUIET", config.quiet),
+        ("BARE", bare(config)),
+    ]
+    .map(|(name, set)| (name, u8::from(set)));
+    for (name, flag) in &flags {
+        loader.override_global(name, flag, true);
+    }
+    let family = config.family.unwrap_or(0);
+    // aya-log's levels count down from error, 1: at 0 every log statement is dead code.
+    let log_level = if config.debug { u8::MAX } else { 0 };
+    loader.override_global("FILTER_FAMILY", &family, true);
+    // The log leaves by a ring of its own.
+    let logs = transport == Transport::Ring;
+    loader.override_global("AYA_LOG_LEVEL", &log_level, logs);
+    // The kernel clears at once whatever a map could hold.
+    if !config.aggregate {
+        for counting in
+            ["COUNTS", "TALLIES", "CHILDREN", "DOORS", "QUEUES", "OWNERS", "HEALTHY", "WAITING"]
+        {
+            loader.map_max_entries(counting, 1);
+        }
+    }
+    if !config.all {
+        loader.map_max_entries("ACCEPTING", 1);
+    }
+    if config.rung.is_some_and(|rung| rung != Rung::Tracepoint) {
+        for learnt in ["PORTS_IN_USE", "PLACES", "MEMBERS", "LISTENERS"] {
+            loader.map_max_entries(learnt, 1);
+        }
+    }
+    if !config.excluded {
+        loader.map_max_entries("EXCLUDED", 1);
+    }
+    loader.map_max_entries("EVENTS", transport.entries(config.ring_bytes));
+    let mut ebpf = loader.load(object).map_err(LoadError::Object)?;
+    for inum in &config.netns {
+        add_netns(&mut ebpf, *inum)?;
+    }
+    let mut ports: HashMap<_, u16, u8> = map(&mut ebpf, "PORTS")?;
+    for port in &config.ports {
+        ports.insert(port, 1, 0).map_err(LoadError::Write)?;
+    }
+    let mut addresses: HashMap<_, [u8; 16], u8> = map(&mut ebpf, "ADDRESSES")?;
+    for address in &config.addresses {
+        addresses.insert(bytes(*address), 1, 0).map_err(LoadError::Write)?;
+    }
+    Ok(ebpf)
+}
+
+/// The hooks of these steps, which share some.
+fn once_each(steps: &[Option<&Step>]) -> Vec<Hook> {
+    let mut known = BTreeSet::new();
+    let hooks = steps.iter().flatten().flat_map(|step| step.hooks);
+    hooks.filter(|hook| known.insert((hook.program, hook.target))).copied().collect()
+}
+
+fn add_netns(ebpf: &mut Ebpf, inum: u32) -> Result<(), ProbeError> {
+    let mut netns: HashMap<_, u32, u8> = map(ebpf, "NETNS")?;
+    netns.insert(inum, 1, 0).map_err(LoadError::Write)?;
+    Ok(())
 }
 
 fn watches(config: &TraceConfig) -> Watched {

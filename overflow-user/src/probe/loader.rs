@@ -5,16 +5,16 @@ use std::thread;
 
 use aya::EbpfLoader;
 
-use crate::confine::landlock;
+use crate::confine::seccomp;
 
 /// A loader without BTF. `EbpfLoader::new` reads and parses all of the kernel's, whether it is used or
 /// not (aya 0.14; its later versions read it when they need it): a sixth of the time to attach, and
-/// 12 MiB. In a thread that may open no file it finds none; where the kernel has no Landlock, it is
-/// parsed and thrown away.
+/// 12 MiB. In a thread that may open no file it finds none; where the kernel has no seccomp filters, it
+/// is parsed and thrown away.
 pub(super) fn new() -> EbpfLoader<'static> {
     let unread = thread::spawn(|| {
         // A refusal costs time and memory only.
-        let _ = landlock::restrict();
+        let _ = seccomp::refuse_files();
         EbpfLoader::new()
     });
     let mut loader = unread.join().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Attaches the eBPF programs, each hook point by the best rung that attaches, and reads the
 //! ring.
 
+mod ahead;
 mod climb;
 mod counters;
 mod counts;
@@ -9,6 +10,7 @@ mod existing;
 mod ladder;
 mod load;
 mod loader;
+mod object;
 mod survey;
 mod targets;
 mod transport;

@@ -5,16 +5,22 @@
 use aya::{
     Ebpf,
     maps::{Array, HashMap},
-    programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
+    programs::{Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
     util::online_cpus,
 };
 
 use overflow_common::CountersRead;
 
 use super::{
+    climb::NOT_IN_OBJECT,
     error::{LoadError, refusal},
     load::map,
 };
+
+/// The eBPF program.
+pub(super) const PROGRAM: &str = "survey";
+/// The section of the object that it is in.
+pub(super) const SECTION: &str = "raw_tp";
 
 /// Runs for one CPU; more namespaces than 64 times as many are not surveyed.
 const RUNS: usize = 1 << 12;
@@ -33,12 +39,7 @@ pub(super) struct Survey {
 impl Survey {
     /// Surveys all CPUs for the first time; the error says why not.
     pub(super) fn begin(ebpf: &mut Ebpf) -> Result<Self, String> {
-        let program: &mut RawTracePoint = ebpf
-            .program_mut("survey")
-            .ok_or("not in the eBPF object")?
-            .try_into()
-            .map_err(|e: ProgramError| refusal(&e))?;
-        program.load().map_err(|e| refusal(&e))?;
+        load(ebpf.program_mut(PROGRAM).ok_or(NOT_IN_OBJECT)?)?;
         // In this process: an interrupt's current task may be any.
         run(ebpf, None)?;
         let [first, ..] = place(ebpf)?;
@@ -87,8 +88,14 @@ impl Survey {
     }
 }
 
+/// Loads the program, if that is not done yet.
+pub(super) fn load(program: &mut Program) -> Result<(), String> {
+    let program: &mut RawTracePoint = program.try_into().map_err(|e: ProgramError| refusal(&e))?;
+    if program.fd().is_ok() { Ok(()) } else { program.load().map_err(|e| refusal(&e)) }
+}
+
 fn run(ebpf: &mut Ebpf, cpu: Option<u32>) -> Result<(), String> {
-    let program = ebpf.program_mut("survey").ok_or("not in the eBPF object")?;
+    let program = ebpf.program_mut(PROGRAM).ok_or(NOT_IN_OBJECT)?;
     let program: &mut RawTracePoint = program.try_into().map_err(|e: ProgramError| refusal(&e))?;
     let options = RawTracePointRunOptions { cpu, ..RawTracePointRunOptions::new() };
     program.test_run(options).map_err(|e| refusal(&e)).map(drop)

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Read as _},
+    io::Read as _,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use guest_bench::{job::Tool, memory::Memory, stat::as_f64};
+use nix::time::{clock_getcpuclockid, clock_gettime};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{bpf, procfs};
@@ -198,20 +199,13 @@ impl Running {
         Ok(targets.filter(bpf).count())
     }
 
-    /// CPU of all its threads: the scheduler counts it exactly, where /proc/PID/stat has ticks.
+    /// CPU of all its threads, those that have ended counted: the scheduler counts it exactly, where
+    /// /proc/PID/stat has ticks.
     fn cpu_ns(&self) -> Result<u64> {
-        let dir = format!("/proc/{}/task", self.child.id());
-        let mut sum = 0;
-        for task in fs::read_dir(&dir).with_context(|| format!("cannot read {dir}"))? {
-            match fs::read_to_string(task?.path().join("schedstat")) {
-                Ok(text) => sum += schedstat(&text).context("a schedstat of another form")?,
-                // The thread has ended.
-                Err(e) if matches!(e.kind(), ErrorKind::NotFound) => {}
-                Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {}
-                Err(e) => return Err(e).context("cannot read the tool's CPU time"),
-            }
-        }
-        Ok(sum)
+        let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
+        let time = clock_getcpuclockid(pid).and_then(clock_gettime);
+        let time = time.context("cannot read the tool's CPU time")?;
+        Ok(nanos(time.into()))
     }
 
     fn status(&self, name: &str) -> Result<u64> {
@@ -247,22 +241,6 @@ fn last_words() -> String {
     lines[lines.len().saturating_sub(3)..].join("; ")
 }
 
-/// The first number: nanoseconds on a CPU.
-fn schedstat(text: &str) -> Option<u64> {
-    text.split_whitespace().next()?.parse().ok()
-}
-
 fn nanos(took: Duration) -> u64 {
     u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn proc_files_are_read() {
-        assert_eq!(schedstat("123456 78 9\n"), Some(123_456));
-        assert_eq!(schedstat(""), None);
-    }
 }

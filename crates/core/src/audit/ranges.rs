@@ -37,7 +37,7 @@ pub(super) struct Range {
 
 /// A range for each counter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ranges(BTreeMap<Counter, Range>);
+pub struct Ranges([Range; Counter::ALL.len()]);
 
 impl Values {
     /// The value, if this kernel has the counter.
@@ -86,17 +86,17 @@ impl Range {
 
 impl Ranges {
     pub(super) fn of(&self, counter: Counter) -> Range {
-        self.0.get(&counter).copied().unwrap_or_default()
+        self.0[counter as usize]
     }
 
     pub(super) fn add(&mut self, counter: Counter, more: Range) {
-        let sum = self.0.entry(counter).or_default();
+        let sum = &mut self.0[counter as usize];
         *sum = sum.plus(more);
     }
 
     pub(super) fn append(&mut self, more: &Self) {
-        for (counter, range) in &more.0 {
-            self.add(*counter, *range);
+        for (sum, more) in self.0.iter_mut().zip(&more.0) {
+            *sum = sum.plus(*more);
         }
     }
 }

@@ -47,8 +47,55 @@ pub struct Btf {
     strings: std::ops::Range<usize>,
     /// Byte offset of each type; type 0 is void and has none.
     types: Vec<u32>,
-    /// Every named type, sorted: hash of its name in the high half, id in the low.
-    by_name: Vec<u64>,
+    /// Byte offset of each enum without a name.
+    anonymous_enums: Vec<u32>,
+    by_name: Names,
+}
+
+/// Ids of the types that are asked for by name, by a hash of it. Names are compared in full after the
+/// hash, so collisions cost time only. Nothing is sorted: of the time to attach, that took longer than
+/// all that is asked.
+#[derive(Clone)]
+struct Names {
+    /// The first id with each hash, and the last one; 0 if there is none.
+    ends: Vec<[u32; 2]>,
+    /// By id, the next greater one with the same hash; 0 after the last.
+    next: Vec<u32>,
+}
+
+impl Names {
+    /// As many hashes as are told apart.
+    const HASHES: usize = 1 << 16;
+
+    fn with_capacity(types: usize) -> Self {
+        Self { ends: vec![[0; 2]; Self::HASHES], next: Vec::with_capacity(types) }
+    }
+
+    /// The next type, which is or is not to be found under `hash`.
+    fn push(&mut self, id: u32, hash: Option<u64>) {
+        self.next.push(0);
+        let Some(hash) = hash else { return };
+        let [first, last] = &mut self.ends[Self::place(hash)];
+        match self.next.get_mut(*last as usize) {
+            Some(next) if *first != 0 => *next = id,
+            _ => *first = id,
+        }
+        *last = id;
+    }
+
+    /// The ids whose names have this hash, in their order.
+    fn get(&self, hash: u64) -> impl Iterator<Item = u32> {
+        let known = |id: u32| (id != 0).then_some(id);
+        std::iter::successors(known(self.ends[Self::place(hash)][0]), move |&id| {
+            known(self.next[id as usize])
+        })
+    }
+
+    fn place(hash: u64) -> usize {
+        // The upper bits: they are the ones that a multiplication mixes.
+        let [first, second, ..] = hash.to_be_bytes();
+        usize::from(u16::from_be_bytes([first, second]))
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -93,27 +140,36 @@ impl Btf {
         let types_range = section(header(0)?, header(1)?)?;
         let strings = section(header(2)?, header(3)?)?;
 
-        // A type takes 20 to 30 bytes.
-        let (types, by_name) = (types_range.len() / 20, types_range.len() / 30);
-        let (mut types, by_name) = (Vec::with_capacity(types), Vec::with_capacity(by_name));
+        // A type takes 20 bytes or more.
+        let count = types_range.len() / 20;
+        let mut types = Vec::with_capacity(count);
+        let mut by_name = Names::with_capacity(count);
+        let mut anonymous_enums = Vec::new();
+        let names = &data[strings.clone()];
         types.push(0);
-        let mut btf = Self { data, strings, types, by_name };
+        by_name.push(0, None);
         let mut at = types_range.start;
         while at < types_range.end {
-            let ty = btf.type_at(at)?;
-            let id = u32::try_from(btf.types.len()).map_err(|_| damaged(at, "fewer types"))?;
-            btf.types.push(u32::try_from(at).map_err(|_| damaged(at, "a smaller file"))?);
-            let name = btf.name_at(at)?;
-            if !name.is_empty() {
-                btf.by_name.push(entry(hash(name), id));
+            let (ty, name) = type_in(&data, at)?;
+            let id = u32::try_from(types.len()).map_err(|_| damaged(at, "fewer types"))?;
+            let offset = u32::try_from(at).map_err(|_| damaged(at, "a smaller file"))?;
+            types.push(offset);
+            if name == 0 && ty.kind == kind::ENUM {
+                anonymous_enums.push(offset);
             }
+            let hash = if name != 0 && is_found_by_name(ty.kind) {
+                let terminated = damaged(name as usize, "a terminated string");
+                Some(hash_at(names, name as usize).ok_or(terminated)?)
+            } else {
+                None
+            };
+            by_name.push(id, hash);
             at += 12 + Self::trailer(ty).ok_or(damaged(at, "a known type kind"))?;
         }
         if at != types_range.end {
             return Err(damaged(at, "the last type to end with its section"));
         }
-        btf.by_name.sort_unstable();
-        Ok(btf)
+        Ok(Self { data, strings, types, anonymous_enums, by_name })
     }
 
     /// Bytes that follow a type's common part.
@@ -145,14 +201,7 @@ impl Btf {
     }
 
     fn type_at(&self, at: usize) -> Result<Type> {
-        let info = self.u32_at(at + 4)?;
-        Ok(Type {
-            at,
-            kind: info.to_le_bytes()[3] & 0x1f,
-            vlen: (info & 0xffff) as usize,
-            kind_flag: info >> 31 != 0,
-            size_or_id: self.u32_at(at + 8)?,
-        })
+        type_in(&self.data, at).map(|(ty, _)| ty)
     }
 
     fn get(&self, id: u32) -> Result<Option<Type>> {
@@ -177,19 +226,13 @@ impl Btf {
 
     /// Ids of the types of `kind` named `name`.
     fn find(&self, kind: u8, name: &str) -> impl Iterator<Item = u32> {
-        let hash = hash(name.as_bytes());
-        let start = self.by_name.partition_point(|known| *known < entry(hash, 0));
-        self.by_name[start..]
-            .iter()
-            .take_while(move |known| **known >> 32 == u64::from(hash))
-            .filter_map(|known| u32::try_from(*known & u64::from(u32::MAX)).ok())
-            .filter(move |&id| {
-                let named = |at: usize| {
-                    let (ty, known) = (self.type_at(at).ok()?, self.name_at(at).ok()?);
-                    Some(ty.kind == kind && known == name.as_bytes())
-                };
-                self.types.get(id as usize).and_then(|&at| named(at as usize)) == Some(true)
-            })
+        self.by_name.get(hash(name.as_bytes())).filter(move |&id| {
+            let named = |at: usize| {
+                let (ty, known) = (self.type_at(at).ok()?, self.name_at(at).ok()?);
+                Some(ty.kind == kind && known == name.as_bytes())
+            };
+            self.types.get(id as usize).and_then(|&at| named(at as usize)) == Some(true)
+        })
     }
 
     /// Follows typedefs and qualifiers.
@@ -388,14 +431,12 @@ impl Btf {
 
     /// The value of an enumerator of an enum without a name of its own.
     pub(crate) fn anonymous_enumerator(&self, enumerator: &str) -> Result<Option<i64>> {
-        for &at in self.types.iter().skip(1) {
+        for &at in &self.anonymous_enums {
             let ty = self.type_at(at as usize)?;
-            if ty.kind == kind::ENUM && self.name_at(ty.at)?.is_empty() {
-                for i in 0..ty.vlen {
-                    let at = ty.at + 12 + 8 * i;
-                    if self.name_at(at)? == enumerator.as_bytes() {
-                        return Ok(Some(i64::from(self.u32_at(at + 4)?.cast_signed())));
-                    }
+            for i in 0..ty.vlen {
+                let at = ty.at + 12 + 8 * i;
+                if self.name_at(at)? == enumerator.as_bytes() {
+                    return Ok(Some(i64::from(self.u32_at(at + 4)?.cast_signed())));
                 }
             }
         }
@@ -423,13 +464,66 @@ impl Btf {
     }
 }
 
-/// FNV-1a: names are compared in full after the hash, so collisions cost time only.
-fn hash(name: &[u8]) -> u32 {
-    name.iter().fold(0x811c_9dc5, |h, &b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193))
+/// The type whose description begins at `at`, and the offset of its name.
+fn type_in(data: &[u8], at: usize) -> Result<(Type, u32)> {
+    let common = data.get(at..).and_then(|rest| rest.first_chunk::<12>());
+    let common = common.ok_or(BtfError::Damaged { offset: at, what: "twelve more bytes" })?;
+    let word =
+        |i: usize| u32::from_le_bytes([common[i], common[i + 1], common[i + 2], common[i + 3]]);
+    let info = word(4);
+    let ty = Type {
+        at,
+        kind: info.to_le_bytes()[3] & 0x1f,
+        vlen: (info & 0xffff) as usize,
+        kind_flag: info >> 31 != 0,
+        size_or_id: word(8),
+    };
+    Ok((ty, word(0)))
 }
 
-fn entry(hash: u32, id: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(id)
+/// Whether [`Btf::find`] is ever asked for types of this kind.
+fn is_found_by_name(kind: u8) -> bool {
+    matches!(kind, kind::STRUCT | kind::ENUM | kind::ENUM64 | kind::FUNC | kind::TYPEDEF)
+}
+
+/// Of a name's bytes, eight at a time, the last of them filled up with zeros.
+fn hash(name: &[u8]) -> u64 {
+    let (words, rest) = name.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    mixed(
+        words.iter().fold(0, |h, word| mixed(h, u64::from_le_bytes(*word))),
+        u64::from_le_bytes(last),
+    )
+}
+
+fn mixed(hash: u64, word: u64) -> u64 {
+    // The golden ratio's bits.
+    (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// [`hash`] of the name at `at` of all names; `None` if it does not end in them.
+fn hash_at(names: &[u8], mut at: usize) -> Option<u64> {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES << 7;
+    let mut hash = 0;
+    while let Some(bytes) = names.get(at..)?.first_chunk::<8>() {
+        let word = u64::from_le_bytes(*bytes);
+        // The lowest bit of these is that of the first byte that is zero.
+        let zeros = word.wrapping_sub(ONES) & !word & HIGH;
+        if zeros != 0 {
+            // All bits below that byte's.
+            let before = (zeros & zeros.wrapping_neg()) >> 7;
+            return Some(mixed(hash, word & (before - 1)));
+        }
+        hash = mixed(hash, word);
+        at += 8;
+    }
+    let rest = names.get(at..)?;
+    let end = rest.iter().position(|&byte| byte == 0)?;
+    let mut last = [0; 8];
+    last[..end].copy_from_slice(&rest[..end]);
+    Some(mixed(hash, u64::from_le_bytes(last)))
 }
 
 #[cfg(test)]

@@ -33,29 +33,40 @@ pub(super) fn serialize_option<S: Serializer>(
 
 fn v4(address: SocketAddrV4, text: &mut [u8; LONGEST]) -> &str {
     let mut len = 0;
-    let mut put = |byte: u8| {
-        text[len] = byte;
-        len += 1;
-    };
     for (octet, mark) in address.ip().octets().into_iter().zip(*b"...:") {
-        digits(octet.into(), &mut put);
-        put(mark);
+        let [digits @ .., count] = OCTETS[usize::from(octet)];
+        // The mark takes the place of what is none of its digits.
+        text[len..len + 3].copy_from_slice(&digits);
+        len += usize::from(count);
+        text[len] = mark;
+        len += 1;
     }
-    digits(address.port(), &mut put);
+    let mut port = itoa::Buffer::new();
+    let port = port.format(address.port());
+    text[len..len + port.len()].copy_from_slice(port.as_bytes());
+    len += port.len();
     // Digits, points and a colon.
     std::str::from_utf8(&text[..len]).unwrap_or_default()
 }
 
-/// Digit by digit: quicker than copying so few.
-fn digits(number: u16, put: &mut impl FnMut(u8)) {
-    let mut begun = false;
-    for unit in [10_000, 1000, 100, 10, 1] {
-        begun |= number >= unit || unit == 1;
-        if begun {
-            put(b'0' + (number / unit % 10).to_le_bytes()[0]);
+/// Up to three digits of each octet, and how many they are.
+const OCTETS: [[u8; 4]; 256] = {
+    let mut all = [[0; 4]; 256];
+    let mut octet = 0_u8;
+    loop {
+        let [hundreds, tens, ones] =
+            [octet / 100 + b'0', octet / 10 % 10 + b'0', octet % 10 + b'0'];
+        all[octet as usize] = match octet {
+            0..10 => [ones, 0, 0, 1],
+            10..100 => [tens, ones, 0, 2],
+            100.. => [hundreds, tens, ones, 3],
+        };
+        if octet == u8::MAX {
+            break all;
         }
+        octet += 1;
     }
-}
+};
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,7 @@ mod closing;
 mod connection;
 mod doctor;
 mod event;
+mod json;
 mod listener;
 mod owner;
 pub mod perfetto;
@@ -32,11 +33,6 @@ use std::{
     io::{self, Write},
 };
 
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Serializer;
-
-use crate::text::untrusted::EscapedJson;
-
 pub use audit::{Audit, AuditedCounter};
 pub use capture::{Capture, Endpoint, Handshake, Open, Place, Reset};
 pub use cause::{Cause, Found};
@@ -50,6 +46,7 @@ pub use listener::{Full, Listener, Member, QueueWait, Socket, Traced};
 pub use owner::{Candidate, Owner};
 pub use run::{Cell, CellListener, Hook, LinkKind, Run, Trace};
 pub use scenario::{Ended, Scenario};
+use serde::{Deserialize, Deserializer, Serialize};
 pub use topic::{Paragraph, Topic};
 pub use whatif::{Advised, Asked, Clients as WhatifClients, Whatif};
 
@@ -177,7 +174,7 @@ fn put(
 ) -> io::Result<()> {
     // Whole: the writer is asked once for each line, not for each of its words.
     buffer.clear();
-    line.serialize(&mut Serializer::with_formatter(&mut *buffer, EscapedJson))?;
+    line.serialize(json::Writer(buffer))?;
     buffer.push(b'\n');
     out.write_all(buffer)
 }

@@ -123,10 +123,11 @@ impl Engine {
     /// before it of its connection.
     pub(super) fn asked(&mut self, observed: &Event) -> Asked {
         let conn = observed.conn;
-        let known = self.table.listener(&conn);
+        // Looked up only where it decides.
+        let mut known = || self.table.listener(&conn);
         let ino = match observed.kind {
             // Whoever answers by RST need not be whose the handshake was.
-            Kind::Reset => known.or(observed.ino),
+            Kind::Reset => known().or(observed.ino),
             Kind::Syn
             | Kind::Ack
             | Kind::SynAckRetransmit
@@ -135,7 +136,7 @@ impl Engine {
             | Kind::Accept
             | Kind::IcmpError
             | Kind::Destroyed
-            | Kind::PeerReset => observed.ino.or(known),
+            | Kind::PeerReset => observed.ino.or_else(known),
         };
         Asked { netns: conn.netns, server: conn.server, ino }
     }

@@ -108,6 +108,31 @@ fn finds_slots_and_enumerators() {
 }
 
 #[test]
+fn names_of_every_length_are_found_wherever_they_lie() {
+    let names: Vec<String> = (1..=40).map(|length| "abcdefgh".repeat(5)[..length].into()).collect();
+    for padding in 0..9 {
+        let mut b = Blob::default();
+        b.ty(&"x".repeat(padding), kind::INT, false, 4, &[32], 0);
+        for name in &names {
+            b.ty(name, kind::FUNC, false, 1, &[], 0);
+        }
+        let btf = Btf::parse(b.bytes()).unwrap();
+        for (id, name) in (2..).zip(&names) {
+            assert_eq!(btf.function(name), Some(id), "{name}");
+        }
+        assert_eq!(btf.function(&"x".repeat(padding)), None);
+        assert_eq!(btf.function(""), None);
+    }
+}
+
+#[test]
+fn of_types_with_one_name_the_first_is_found() {
+    let mut b = sample();
+    b.ty("f", kind::FUNC, false, 7, &[], 0);
+    assert_eq!(Btf::parse(b.bytes()).unwrap().function("f"), Some(10));
+}
+
+#[test]
 fn structures_that_disagree_are_refused() {
     let mut b = sample();
     let port = b.name("port");
