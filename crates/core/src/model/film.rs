@@ -94,6 +94,8 @@ impl From<Event> for What {
             Event::PeerRst => Self::ClientRst,
             Event::RequestTimer | Event::Prune => Self::Timer,
             Event::Accept | Event::Serve => Self::Accept,
+            // No picture is drawn of a server with one processor.
+            Event::Ingress | Event::SendInTurn => Self::Client,
             Event::Close => Self::Close,
             Event::Connect
             | Event::SynTimer

@@ -73,7 +73,7 @@ impl World {
             closes: None,
             until: UNTIL,
             spacing: APART,
-            alone: false,
+            processor: None,
             hash_rnd: 0,
         }
     }

@@ -43,6 +43,12 @@ pub struct Whatif<'a> {
     /// As `at_pace`, each time with other small differences, as two runs of one load have them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shaken: Vec<Clients<'a>>,
+    /// The least that each number can be: what is stated as its lower bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least: Option<Clients<'a>>,
+    /// The most that each number can be: what is stated as its upper bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<Clients<'a>>,
     /// With `--advise`, on a line of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<Advised>,
@@ -163,7 +169,11 @@ impl Whatif<'_> {
     /// With the answer; `traced`: whether `accept()` was.
     #[must_use]
     pub fn answered(self, bounds: &Bounds, traced: bool) -> Self {
+        let (least, most) = bounds.ranges();
+        let (least_delayed, most_delayed) = bounds.range(Tally::delayed);
         Self {
+            least: Some(Clients { delayed: least_delayed, ..Clients::of(&least) }),
+            most: Some(Clients { delayed: most_delayed, ..Clients::of(&most) }),
             at_pace: Some(Clients::of(&bounds.at_pace)),
             otherwise: Some(Clients::of(&bounds.otherwise)),
             as_seen: Some(Clients::of(&bounds.as_seen)),
