@@ -74,6 +74,11 @@ impl Bounds {
         (least.saturating_sub(further), (most + further).min(at_pace.clients.max(most)))
     }
 
+    /// Whether nobody is hurt if the application goes on at its pace, whatever else may be otherwise.
+    pub fn hurts_nobody_at_pace(&self) -> bool {
+        [&self.at_pace, &self.otherwise].into_iter().chain(&self.shaken).all(|t| t.hurt() == 0)
+    }
+
     /// The same of every number of clients at once.
     pub fn ranges(&self) -> (Tally, Tally) {
         let of = Tally { longest_wait_ns: None, deepest: None, ..self.at_pace };

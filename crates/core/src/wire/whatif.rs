@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::{Deserialize, Serialize};
 
 use super::Counts;
+use crate::text::duration::period;
 use crate::whatif::{
     advise::Advice,
     fate::{DELAY_BOUNDS_S, Tally},
@@ -142,6 +143,35 @@ impl<'a> Asked<'a> {
             accept_every_ns: setting.accept_rate.and_then(every_ns),
             members: setting.members,
         }
+    }
+}
+
+impl Asked<'_> {
+    /// What differs from the recording, in words.
+    pub fn in_words(&self) -> String {
+        let Self {
+            backlog,
+            somaxconn,
+            max_syn_backlog,
+            syncookies,
+            abort_on_overflow,
+            kernel,
+            accept_every_ns,
+            members,
+        } = self;
+        let number = |name: &str, n: Option<u32>| n.map(|n| format!("{name} {n}"));
+        let words = [
+            kernel.as_ref().map(|kernel| format!("kernel {kernel}")),
+            number("members", *members),
+            accept_every_ns.map(|ns| format!("one accepted each {}", period(ns))),
+            number("somaxconn", *somaxconn),
+            number("tcp_max_syn_backlog", *max_syn_backlog),
+            number("tcp_syncookies", syncookies.map(u32::from)),
+            number("tcp_abort_on_overflow", abort_on_overflow.map(u32::from)),
+            number("backlog", *backlog),
+        ];
+        let words: Vec<String> = words.into_iter().flatten().collect();
+        if words.is_empty() { "the same, by the model".to_owned() } else { words.join(", ") }
     }
 }
 
