@@ -1,12 +1,20 @@
 //! Recordings that were kept, and what `overflow whatif` says of them now.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs::{self, File},
+    io::{BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use flate2::{Compression, write::GzEncoder};
 use guest_cases::load::{Pair, Played, Setting, port, question};
 
+use overflow_core::recording::{Frame, Recorder, Recording};
+
 use super::{TOGETHER, document::Ran, folder, judge::Judged, series};
-use crate::{arch::Arch, artifacts, exec};
+use crate::{arch::Arch, artifacts, exec, workspace};
 
 /// What a job's files are called by the program that wrote them: of the first setting, and the second.
 const ENDINGS: [&str; 2] = ["a.rec", "b.rec"];
@@ -28,6 +36,72 @@ pub(super) fn recordings(ran: &Ran, files: &[Vec<(String, Vec<u8>)>]) -> Result<
 /// Judges all that were kept anew.
 pub(super) fn again() -> Result<Vec<Ran>> {
     let overflow = artifacts::overflow(Arch::HOST)?;
+    let mut all = runs()?;
+    for ran in &mut all {
+        let release = series(&ran.kernel).to_owned();
+        let name = ran.name();
+        for (number, judged) in ran.pairs.iter_mut().enumerate() {
+            let pair = judged.pair.clone();
+            let ask = |which, setting| {
+                let recording = recording(&name, number, which)?;
+                ask(&overflow, &pair, &recording, number, &release, setting)
+            };
+            let (predicted, happened) = (ask(0, Some(pair.predicted))?, ask(1, None)?);
+            *judged = Judged::of(&pair, &Played { predicted, happened, failed: None });
+        }
+    }
+    Ok(all)
+}
+
+/// Writes each of these pairs of every run as test data: a recording of either setting, of its own
+/// listener alone, and the pair.
+pub(super) fn cut(only: &[usize]) -> Result<()> {
+    let to = workspace::root().join("crates/core/tests/data/whatif");
+    fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
+    for ran in runs()? {
+        let name = ran.name();
+        for number in only.iter().copied().filter(|number| *number < ran.pairs.len()) {
+            let one = to.join(format!("{}-{number}", series(&ran.kernel)));
+            for (which, ending) in ENDINGS.iter().enumerate() {
+                let path = one.with_extension(format!("{}.{ending}.gz", ran.seed));
+                let bytes = alone(&recording(&name, number, which)?, port(number % TOGETHER))?;
+                fs::write(&path, bytes)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            let path = one.with_extension(format!("{}.json", ran.seed));
+            fs::write(&path, serde_json::to_string_pretty(&ran.pairs[number].pair)? + "\n")
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// What a recording holds of a port, packed.
+fn alone(path: &Path, port: u16) -> Result<Vec<u8>> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut recording = Recording::read(path, BufReader::new(file))?;
+    let mut recorder = Recorder::new(Vec::new(), recording.header())?;
+    while let Some(frame) = recording.next_frame()? {
+        let frame = match frame {
+            Frame::Event(event) if event.server_port != port => continue,
+            Frame::Inventory(mut inventory) => {
+                inventory.listeners.retain(|listener| listener.local.port() == port);
+                Frame::Inventory(inventory)
+            }
+            Frame::Aggregates(..) | Frame::Look(_) | Frame::Evidence(_) => continue,
+            Frame::Opened(listener) if listener.local.port() != port => continue,
+            frame => frame,
+        };
+        recorder.write(&frame)?;
+    }
+    recorder.flush()?;
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(recorder.get_ref())?;
+    Ok(packed.finish()?)
+}
+
+/// Those of which recordings were kept.
+fn runs() -> Result<Vec<Ran>> {
     let dir = folder()?;
     let mut all = Vec::new();
     for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))? {
@@ -36,31 +110,22 @@ pub(super) fn again() -> Result<Vec<Ran>> {
             continue;
         }
         let ran = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut ran: Ran = serde_json::from_slice(&ran)
+        let ran: Ran = serde_json::from_slice(&ran)
             .with_context(|| format!("{} is not as written here", path.display()))?;
-        let name = ran.name();
-        let recording = |number: usize, which: usize| {
-            dir.join(format!("{name}-{}-{}", number / TOGETHER, ENDINGS[which]))
-        };
-        if !recording(0, 0).is_file() {
-            continue;
+        if recording(&ran.name(), 0, 0)?.is_file() {
+            all.push(ran);
         }
-        let release = series(&ran.kernel).to_owned();
-        for (number, judged) in ran.pairs.iter_mut().enumerate() {
-            let pair = judged.pair.clone();
-            let ask = |which, setting| {
-                ask(&overflow, &pair, &recording(number, which), number, &release, setting)
-            };
-            let (predicted, happened) = (ask(0, Some(pair.predicted))?, ask(1, None)?);
-            *judged = Judged::of(&pair, &Played { predicted, happened, failed: None });
-        }
-        all.push(ran);
     }
     if all.is_empty() {
         bail!("{} holds no recordings; --keep leaves some there", dir.display());
     }
     all.sort_by_key(Ran::name);
     Ok(all)
+}
+
+/// Where the recording of a pair is: at its first setting (0), or at its second (1).
+fn recording(name: &str, number: usize, which: usize) -> Result<PathBuf> {
+    Ok(folder()?.join(format!("{name}-{}-{}", number / TOGETHER, ENDINGS[which])))
 }
 
 fn ask(

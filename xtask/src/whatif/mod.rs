@@ -69,8 +69,11 @@ pub struct WhatifArgs {
     #[arg(long)]
     keep: bool,
     /// Play nothing: ask again about the recordings that --keep left, after a change to the model
-    #[arg(long, conflicts_with_all = ["kernels", "native", "only", "same"])]
+    #[arg(long, conflicts_with_all = ["kernels", "native", "same"])]
     kept: bool,
+    /// Of --kept, write the pairs of --only anew as test data, to crates/core/tests/data/whatif/
+    #[arg(long, requires_all = ["kept", "only"])]
+    cut: bool,
     /// Write docs/whatif.md and docs/whatif.json
     #[arg(long)]
     write: bool,
@@ -80,6 +83,10 @@ pub struct WhatifArgs {
 pub fn whatif(args: &WhatifArgs) -> Result<ExitCode> {
     setup::build_tools()?;
     artifacts::quick();
+    if args.cut {
+        kept::cut(&args.only)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if args.kept {
         let ran = kept::again()?;
         for ran in &ran {
