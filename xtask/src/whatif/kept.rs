@@ -61,16 +61,17 @@ pub(super) fn cut(only: &[usize]) -> Result<()> {
     for ran in runs()? {
         let name = ran.name();
         for number in only.iter().copied().filter(|number| *number < ran.pairs.len()) {
-            let one = to.join(format!("{}-{number}", series(&ran.kernel)));
+            let one = format!("{}-{}-{number}", series(&ran.kernel), ran.seed);
+            let write = |ending: &str, bytes: &[u8]| {
+                let path = to.join(format!("{one}.{ending}"));
+                fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
+            };
             for (which, ending) in ENDINGS.iter().enumerate() {
-                let path = one.with_extension(format!("{}.{ending}.gz", ran.seed));
                 let bytes = alone(&recording(&name, number, which)?, port(number % TOGETHER))?;
-                fs::write(&path, bytes)
-                    .with_context(|| format!("cannot write {}", path.display()))?;
+                write(&format!("{ending}.gz"), &bytes)?;
             }
-            let path = one.with_extension(format!("{}.json", ran.seed));
-            fs::write(&path, serde_json::to_string_pretty(&ran.pairs[number].pair)? + "\n")
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            let pair = serde_json::to_string_pretty(&ran.pairs[number].pair)? + "\n";
+            write("json", pair.as_bytes())?;
         }
     }
     Ok(())
