@@ -58,6 +58,9 @@ pub struct Ran {
     pub pairs: Vec<Judged>,
 }
 
+/// Whether a pair is one of those that are counted.
+type Counted = fn(&Judged) -> bool;
+
 impl Ran {
     /// So many pairs of which this is true, of those that are counted.
     fn share(&self, counted: impl Fn(&Judged) -> bool, test: impl Fn(&Judged) -> bool) -> String {
@@ -97,8 +100,7 @@ impl Ran {
             self.pairs.len(),
             self.pairs.iter().map(|pair| pair.clients).sum::<u64>(),
         );
-        let all: [(&str, fn(&Judged) -> bool); 2] =
-            [("all", |_| true), ("somebody hurt", Judged::hurts)];
+        let all: [(&str, Counted); 2] = [("all", |_| true), ("somebody hurt", Judged::hurts)];
         if self.same {
             text += "| pairs | second run near the first |\n|---|---|\n";
             for (name, counted) in all {

@@ -94,15 +94,16 @@ impl From<Event> for What {
             Event::PeerRst => Self::ClientRst,
             Event::RequestTimer | Event::Prune => Self::Timer,
             Event::Accept | Event::Serve => Self::Accept,
-            // No picture is drawn of a server with one processor.
-            Event::Ingress | Event::SendInTurn => Self::Client,
             Event::Close => Self::Close,
+            // No picture is drawn of a server with one processor, of which the last two are.
             Event::Connect
             | Event::SynTimer
             | Event::Send
             | Event::DataTimer
             | Event::DataAcked
-            | Event::GiveUp => Self::Client,
+            | Event::GiveUp
+            | Event::Ingress
+            | Event::SendInTurn => Self::Client,
         }
     }
 }
