@@ -33,6 +33,9 @@ device, which delays every segment by 5 ms. Clients of a burst come 0.2 to 1 ms 
 it would be the scheduler that decides which of both gets on, and one load would not have the same end
 twice. It does not always have it as it is: *the same setting twice* says how far apart two real runs of the same
 load at the same setting are, and nobody can predict better than that.
+
+How far a range reaches was chosen with these pairs in sight, so that all of them lie within; `--seed` draws
+others.
 ";
 
 /// Everything in the document.

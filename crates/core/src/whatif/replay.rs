@@ -33,6 +33,8 @@ const PAYLOAD: u32 = 100;
 
 /// What was played is widened by one part of all clients in so many.
 const FURTHER: u64 = 50;
+/// And by one part in so many of those that are hurt: the more are, the more chance has a say in how.
+const FURTHER_OF_HURT: u64 = 10;
 
 /// The model counts the buckets of the timer wheel from 0, and they are this long at most, where a
 /// timer is shorter than RTO_MAX: 512 jiffies.
@@ -69,7 +71,7 @@ impl Bounds {
         let further = match (least, most) {
             (0, 0) => 0,
             _ if least == most => figure(error),
-            _ => 1 + at_pace.clients / FURTHER + figure(error),
+            _ => 1 + at_pace.clients / FURTHER + at_pace.hurt() / FURTHER_OF_HURT + figure(error),
         };
         (least.saturating_sub(further), (most + further).min(at_pace.clients.max(most)))
     }

@@ -14,8 +14,9 @@ use crate::model::{
 pub const SHAKES: usize = 12;
 /// A client connects so much earlier or later.
 const CONNECTS: Nanos = 100 * US;
-/// A client sends so much later.
-const SENDS: Nanos = 4 * MS;
+/// A client sends so much later, or twice as much: where many have one processor, or none has been woken
+/// for long, these are several jiffies.
+const SENDS: Nanos = 8 * MS;
 /// A timer's jiffy is known to one jiffy.
 const JIFFY: Nanos = 4 * MS;
 /// What the application does takes so much longer or shorter, parts of a hundred.
@@ -61,7 +62,7 @@ impl Lot {
 /// Changes a load a little.
 pub(super) fn shake(scenario: &mut Scenario, lot: &mut Lot) {
     // A client's program sends in its own time, which decides in which jiffy its timers expire.
-    let sends = if lot.within(1) > 0 { SENDS } else { 0 };
+    let sends = SENDS * (lot.within(1) + 1);
     for client in &mut scenario.clients {
         client.connect += lot.within(CONNECTS);
         client.app_delay += lot.within(sends).abs();
