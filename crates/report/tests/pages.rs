@@ -9,7 +9,10 @@ use markup5ever_rcdom::{Handle, NodeData, RcDom};
 use overflow_core::{
     explain::Lang,
     verdict::{Values, VerdictId},
-    wire::{Connection, Event, Functions, Known, Line, Lines as _, Listener, Owner, Stage},
+    wire::{
+        Asked as WhatifAsked, Connection, Event, Functions, Known, Line, Lines as _, Listener,
+        Owner, Stage, Whatif, WhatifClients,
+    },
 };
 use overflow_report::Collector;
 
@@ -317,4 +320,38 @@ fn causes_losses_and_the_audit_have_their_place() {
     ] {
         assert!(read.text.contains(words), "{words}: {}", read.text);
     }
+}
+
+/// A line of `overflow whatif`: so many clients not in, and between which numbers.
+fn whatif(setting: WhatifAsked<'static>, [likely, least, most]: [u64; 3]) -> Line<'static> {
+    let clients = |not_in| Some(WhatifClients { clients: 40, not_in, ..WhatifClients::default() });
+    Line::Whatif(Whatif {
+        netns: 7,
+        listener: "*:80".into(),
+        owner: Some("<b>web</b>[9]".into()),
+        recorded: (setting == WhatifAsked::default()).then(|| clients(31)).flatten(),
+        setting,
+        at_pace: clients(likely),
+        least: clients(least),
+        most: clients(most),
+        ..Whatif::default()
+    })
+}
+
+#[test]
+fn what_if_is_a_table_of_settings() {
+    let backlog = |n| WhatifAsked { backlog: Some(n), ..WhatifAsked::default() };
+    let lines = [
+        whatif(WhatifAsked::default(), [30, 29, 32]),
+        whatif(backlog(16), [12, 8, 14]),
+        whatif(backlog(64), [0, 0, 0]),
+    ];
+    let page = page(&lines);
+    let read = read(&page);
+    assert!(page.contains("<h1>1 of 2 settings would have hurt nobody</h1>"), "{}", read.text);
+    for words in ["as recorded", "the same, by the model", "backlog 16", "*:80"] {
+        assert!(read.text.contains(words), "{words}: {}", read.text);
+    }
+    assert!(page.contains("12 <span class=\"meaning\">8–14</span>"), "{page}");
+    assert!(read.text.contains("<b>web</b>[9]") && !read.elements.contains("b"), "{page}");
 }

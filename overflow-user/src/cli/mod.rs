@@ -73,8 +73,6 @@ enum Command {
     Top(top::TopArgs),
     Listeners(listeners::ListenersArgs),
     Why(why::WhyArgs),
-    // Not offered until what it answers is what happens: `cargo xtask whatif` compares.
-    #[command(hide = true)]
     Whatif(whatif::WhatifArgs),
     Replay(replay::ReplayArgs),
     Pcap(pcap::PcapArgs),

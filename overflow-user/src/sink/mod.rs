@@ -2,6 +2,7 @@
 
 pub mod trace;
 mod audit_text;
+pub mod offer;
 mod clients_text;
 mod trace_json;
 mod trace_line;

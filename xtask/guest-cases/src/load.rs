@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Loads listen from this port on.
+const PORT: u16 = 10_000;
+
 /// What is to be played: every pair at two settings, and what `overflow whatif` says of the second,
 /// which it has not seen.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,6 +70,32 @@ pub struct Setting {
     pub syncookies: u8,
     /// net.ipv4.tcp_abort_on_overflow.
     pub abort: u8,
+}
+
+/// What `overflow whatif` is asked about a load of a recording: as it was, and at another setting if
+/// one is given. `release` is the clients' kernel.
+pub fn question(
+    pair: &Pair,
+    recording: &str,
+    port: u16,
+    release: &str,
+    setting: Option<Setting>,
+) -> Vec<String> {
+    let data = if pair.data { "yes" } else { "no" };
+    let port = port.to_string();
+    let mut words = vec!["whatif", recording, "--output", "json", "--port", &port];
+    words.extend(["--client-kernel", release, "--client-data", data]);
+    let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+    if let Some(Setting { backlog, syncookies, abort }) = setting {
+        words.extend([format!("--backlog={backlog}"), format!("--syncookies={syncookies}")]);
+        words.push(format!("--abort={abort}"));
+    }
+    words
+}
+
+/// The port of a load, by its number among those that are recorded together.
+pub fn port(number: usize) -> u16 {
+    PORT + u16::try_from(number).unwrap_or(0)
 }
 
 impl Pair {

@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use guest_cases::load::{Pair, Played, Server, Setting, WhatifJob};
+use guest_cases::load::{Pair, Played, Server, Setting, WhatifJob, port, question};
 use nix::sched::{CloneFlags, unshare};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -34,8 +34,6 @@ use crate::{links::Links, tracer::Tracer};
 
 /// Sockets that may be open.
 const MOST_FILES: u64 = 20_000;
-/// Loads listen from this port on.
-const PORT: u16 = 10_000;
 /// Everything is ready by then.
 const READY: Duration = Duration::from_millis(500);
 /// From one load's beginning to the next one's: at the same time they would take each other's share
@@ -79,13 +77,8 @@ fn together(job: &WhatifJob, pairs: &[Pair]) -> Result<Vec<Played>> {
             ..Played::default()
         };
         if one.failed.is_none() {
-            let setting = pair.predicted;
-            let asked = [
-                ("--backlog", setting.backlog.to_string()),
-                ("--syncookies", setting.syncookies.to_string()),
-                ("--abort", setting.abort.to_string()),
-            ];
-            match (ask(job, pair, &first, number, &asked), ask(job, pair, &second, number, &[])) {
+            let ask = |recording: &Path, setting| ask(job, pair, recording, number, setting);
+            match (ask(&first, Some(pair.predicted)), ask(&second, None)) {
                 (Ok(predicted), Ok(happened)) => {
                     one.predicted = predicted;
                     one.happened = happened;
@@ -109,27 +102,18 @@ fn ask(
     pair: &Pair,
     recording: &Path,
     number: usize,
-    setting: &[(&str, String)],
+    setting: Option<Setting>,
 ) -> Result<Vec<serde_json::Value>> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let recording = recording.to_str().context("the path is no text")?;
     let mut command = Command::new(&job.overflow);
-    command.arg("whatif").arg(recording).args(["--output", "json", "--port"]);
-    command.arg(port(number)?.to_string());
-    command.args(["--client-kernel", release.trim()]);
-    command.args(["--client-data", if pair.data { "yes" } else { "no" }]);
-    for (name, value) in setting {
-        command.arg(name).arg(value);
-    }
+    command.args(question(pair, recording, port(number), release.trim(), setting));
     let out = command.output().context("cannot start overflow")?;
     if !out.status.success() {
         bail!("{}", String::from_utf8_lossy(&out.stderr).trim());
     }
     let text = String::from_utf8(out.stdout)?;
     text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
-}
-
-fn port(number: usize) -> Result<u16> {
-    Ok(PORT + u16::try_from(number)?)
 }
 
 /// One run of all: what failed, by pair.
@@ -150,7 +134,7 @@ fn run(
     let mut loads = Vec::new();
     for (number, pair) in pairs.iter().enumerate() {
         let (pair, setting, over) = (pair.clone(), setting(pair), Arc::clone(&over));
-        let (port, delay) = (port(number)?, Duration::from_micros(job.delay_us));
+        let (port, delay) = (port(number), Duration::from_micros(job.delay_us));
         let (begins, begin) = mpsc::channel::<Instant>();
         let opened = opened.clone();
         let run = move || load(&pair, (setting, port, delay), opened, &begin, &over);

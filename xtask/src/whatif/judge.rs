@@ -33,6 +33,9 @@ pub struct Judged {
     pub off: u64,
     /// By how much what happened lies outside of what was stated as bounds, clients.
     pub beyond: u64,
+    /// From one bound to the other, clients: the largest.
+    #[serde(default)]
+    pub width: u64,
     /// The same of the model at the setting that was recorded.
     pub off_as_it_was: u64,
     /// Why there is nothing to compare.
@@ -50,6 +53,7 @@ impl Judged {
             clients: 0,
             off: 0,
             beyond: 0,
+            width: 0,
             off_as_it_was: 0,
             failed: Some(failed),
         };
@@ -72,19 +76,18 @@ impl Judged {
             .collect()
         };
         let (predicted, happened) = (lines(&played.predicted), lines(&played.happened));
-        let (as_it_was, asked) = (predicted.first()?, predicted.get(1)?);
+        // Asked about the setting that was recorded, there is one line.
+        let as_it_was = predicted.first()?;
+        let asked = predicted.get(1).unwrap_or(as_it_was);
         let happened = happened.first()?.recorded.as_ref()?;
         let recorded = as_it_was.recorded.as_ref()?;
         let at_pace = asked.at_pace.as_ref()?;
-        let bounds =
-            [Some(at_pace), asked.otherwise.as_ref(), asked.as_seen.as_ref(), asked.early.as_ref()];
-        let bounds: Vec<_> = bounds.into_iter().flatten().chain(&asked.shaken).collect();
+        let (least, most) = (asked.least.as_ref()?, asked.most.as_ref()?);
         let beyond = FIGURES.map(|figure| {
-            let values = || bounds.iter().map(|clients| figure(clients));
-            let (least, most) = (values().min().unwrap_or(0), values().max().unwrap_or(0));
             let real = figure(happened);
-            least.saturating_sub(real).max(real.saturating_sub(most))
+            figure(least).saturating_sub(real).max(real.saturating_sub(figure(most)))
         });
+        let width = FIGURES.map(|figure| figure(most) - figure(least));
         let three = |clients: &WhatifClients<'_>| [0, 1, 2].map(|i| FIGURES[i](clients));
         Some(Self {
             pair: pair.clone(),
@@ -94,6 +97,7 @@ impl Judged {
             clients: happened.clients,
             off: off(at_pace, happened),
             beyond: beyond.into_iter().max().unwrap_or(0),
+            width: width.into_iter().max().unwrap_or(0),
             off_as_it_was: off(as_it_was.at_pace.as_ref()?, recorded),
             failed: None,
         })
@@ -104,9 +108,16 @@ impl Judged {
         self.failed.is_none() && self.is_near(self.off)
     }
 
-    /// Whether what happened is within what was stated, as near.
+    /// Whether what happened is within what was stated.
     pub fn within(&self) -> bool {
-        self.failed.is_none() && self.is_near(self.beyond)
+        self.failed.is_none() && self.beyond == 0
+    }
+
+    /// By how much the second run is off the first, clients: how far apart two runs are, where both are at
+    /// the same setting.
+    pub fn apart(&self) -> u64 {
+        let off = self.recorded.iter().zip(self.happened).map(|(a, b)| a.abs_diff(b));
+        off.max().unwrap_or(0)
     }
 
     /// Whether so many clients are near: of few, one is more than any part of them.
@@ -149,10 +160,11 @@ mod tests {
         line
     }
 
-    fn judged(at_pace: Value, as_seen: Value, happened: Value) -> Judged {
+    fn judged(at_pace: Value, most: Value, happened: Value) -> Judged {
         let as_it_was = line(&[("recorded", clients(0, 7, 0)), ("at_pace", clients(0, 5, 0))]);
+        let bounds = [("least", at_pace.clone()), ("most", most), ("at_pace", at_pace)];
         let played = Played {
-            predicted: vec![as_it_was, line(&[("at_pace", at_pace), ("as_seen", as_seen)])],
+            predicted: vec![as_it_was, line(&bounds)],
             happened: vec![line(&[("recorded", happened)])],
             failed: None,
         };
@@ -168,7 +180,8 @@ mod tests {
         assert!(!bounded.near() && bounded.within());
         let wrong = judged(clients(0, 10, 0), clients(0, 20, 3), clients(4, 30, 0));
         assert!(!wrong.near() && !wrong.within());
-        assert_eq!((wrong.off, wrong.beyond), (20, 10));
+        assert_eq!((wrong.off, wrong.beyond, wrong.width), (20, 10, 10));
+        assert_eq!(wrong.apart(), 23, "7 were delayed in the first run, 30 in the second");
     }
 
     #[test]

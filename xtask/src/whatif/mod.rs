@@ -3,6 +3,7 @@
 
 mod document;
 mod judge;
+mod kept;
 mod lot;
 
 use std::{
@@ -46,7 +47,7 @@ pub struct WhatifArgs {
     /// Pairs
     #[arg(long, value_name = "N", default_value_t = 40)]
     pairs: usize,
-    /// The same seed draws the same pairs
+    /// The same seed draws the same pairs; each kernel after the first has the next one
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// Kernels to boot, as in `cargo xtask run --vm`
@@ -61,9 +62,18 @@ pub struct WhatifArgs {
     /// Only these pairs of those that are drawn, by number
     #[arg(long, value_name = "N", value_delimiter = ',')]
     only: Vec<usize>,
+    /// Play each load at its first setting again: how far apart are two runs of the same?
+    #[arg(long)]
+    same: bool,
     /// Leave the recordings in target/whatif/, those of VMs
     #[arg(long)]
     keep: bool,
+    /// Play nothing: ask again about the recordings that --keep left, after a change to the model
+    #[arg(long, conflicts_with_all = ["kernels", "native", "same"])]
+    kept: bool,
+    /// Of --kept, write the pairs of --only anew as test data, to crates/core/tests/data/whatif/
+    #[arg(long, requires_all = ["kept", "only"])]
+    cut: bool,
     /// Write docs/whatif.md and docs/whatif.json
     #[arg(long)]
     write: bool,
@@ -73,23 +83,32 @@ pub struct WhatifArgs {
 pub fn whatif(args: &WhatifArgs) -> Result<ExitCode> {
     setup::build_tools()?;
     artifacts::quick();
-    let mut lot = Lot::new(args.seed);
-    let pairs: Vec<Pair> = (0..args.pairs).map(|_| lot.draw()).collect();
-    let pairs: Vec<Pair> = pairs
-        .into_iter()
-        .enumerate()
-        .filter(|(number, _)| args.only.is_empty() || args.only.contains(number))
-        .map(|(_, pair)| pair)
-        .collect();
-    let mut ran = in_vms(args, &pairs)?;
+    if args.cut {
+        kept::cut(&args.only)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.kept {
+        let ran = kept::again()?;
+        for ran in &ran {
+            print!("{}", ran.render());
+        }
+        if args.write {
+            Document::update(ran)?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut ran = Vec::new();
+    // Each has pairs of its own, and is shown as soon as it is done.
+    for (seed, kernel) in (args.seed..).zip(&args.kernels) {
+        ran.push(in_vm(args, kernel, seed)?);
+    }
     if args.native || args.kernels.is_empty() {
-        ran.push(natively(args, &pairs)?);
+        let native = natively(args, args.seed)?;
+        keep(&native)?;
+        print!("{}", native.render());
+        ran.push(native);
     }
     let good = ran.iter().all(|ran| ran.pairs.iter().all(|pair| pair.failed.is_none()));
-    for ran in &ran {
-        keep(ran)?;
-        print!("{}", ran.render());
-    }
     if args.write {
         Document::update(ran)?;
     }
@@ -137,13 +156,21 @@ fn judged(pairs: &[Pair], together: usize, outputs: Vec<Result<JobOutput>>) -> V
     all
 }
 
-fn in_vms(args: &WhatifArgs, pairs: &[Pair]) -> Result<Vec<Ran>> {
-    if args.kernels.is_empty() {
-        return Ok(Vec::new());
-    }
-    let jobs = jobs(pairs, "/bin/overflow", Some(args.rung.name()), TOGETHER, DELAY_US, args.keep)?;
-    let batch = |kernel: &String| Batch { kernel: kernel.clone(), jobs: jobs.clone() };
-    let batches: Vec<_> = args.kernels.iter().map(batch).collect();
+/// What is drawn by this seed, as far as it is asked for.
+fn drawn(args: &WhatifArgs, seed: u64) -> Vec<Pair> {
+    let mut lot = Lot::new(seed);
+    let pairs: Vec<Pair> = (0..args.pairs).map(|_| lot.draw()).collect();
+    let asked = |number: &usize| args.only.is_empty() || args.only.contains(number);
+    let pairs = pairs.into_iter().enumerate().filter(|(number, _)| asked(number));
+    pairs
+        .map(|(_, pair)| if args.same { Pair { predicted: pair.recorded, ..pair } } else { pair })
+        .collect()
+}
+
+fn in_vm(args: &WhatifArgs, kernel: &str, seed: u64) -> Result<Ran> {
+    let pairs = drawn(args, seed);
+    let rung = args.rung.name();
+    let jobs = jobs(&pairs, "/bin/overflow", Some(rung), TOGETHER, DELAY_US, args.keep)?;
     let options = Options {
         label: Some("whatif".to_owned()),
         memory: 1536,
@@ -154,31 +181,31 @@ fn in_vms(args: &WhatifArgs, pairs: &[Pair]) -> Result<Vec<Ran>> {
         job_limit: LIMIT,
         ..Options::default()
     };
-    let ran = vm_pool::run(&batches, 1, &options, &|_, _, _| ());
-    args.kernels
+    let batch = Batch { kernel: kernel.to_owned(), jobs };
+    let ran = vm_pool::run(&[batch], 1, &options, &|_, _, _| ()).into_iter().next();
+    let ran = ran.with_context(|| format!("nothing ran on {kernel}"))?;
+    let ran = ran.with_context(|| format!("kernel {kernel}"))?;
+    let files: Vec<Vec<(String, Vec<u8>)>> = ran
+        .outputs
         .iter()
-        .zip(ran)
-        .map(|(kernel, ran)| {
-            let ran = ran.with_context(|| format!("kernel {kernel}"))?;
-            for (number, output) in ran.outputs.iter().enumerate() {
-                for (name, bytes) in output.iter().flat_map(|output| &output.files) {
-                    let path = kept()?.join(format!("{}-{number}-{name}", ran.version));
-                    fs::write(&path, bytes)
-                        .with_context(|| format!("cannot write {}", path.display()))?;
-                }
-            }
-            Ok(Ran {
-                kernel: ran.version,
-                rung: args.rung.name().to_owned(),
-                seed: args.seed,
-                pairs: judged(pairs, TOGETHER, ran.outputs),
-            })
-        })
-        .collect()
+        .map(|output| output.iter().flat_map(|output| output.files.clone()).collect())
+        .collect();
+    let ran = Ran {
+        kernel: ran.version,
+        rung: rung.to_owned(),
+        seed,
+        same: args.same,
+        pairs: judged(&pairs, TOGETHER, ran.outputs),
+    };
+    kept::recordings(&ran, &files)?;
+    keep(&ran)?;
+    print!("{}", ran.render());
+    Ok(ran)
 }
 
 /// On this machine's kernel, by the only rung that every kernel with BTF has.
-fn natively(args: &WhatifArgs, pairs: &[Pair]) -> Result<Ran> {
+fn natively(args: &WhatifArgs, seed: u64) -> Result<Ran> {
+    let pairs = &drawn(args, seed);
     let overflow = artifacts::overflow(Arch::HOST)?;
     let overflow = overflow.to_str().context("the path of overflow is no text")?;
     let program = artifacts::guest_cases(Arch::HOST)?;
@@ -197,7 +224,8 @@ fn natively(args: &WhatifArgs, pairs: &[Pair]) -> Result<Ran> {
     Ok(Ran {
         kernel: format!("{NATIVE} ({})", series(&release)),
         rung: rung.to_owned(),
-        seed: args.seed,
+        seed,
+        same: args.same,
         pairs: judged(pairs, TOGETHER_HERE, outputs),
     })
 }
@@ -209,7 +237,7 @@ fn series(release: &str) -> &str {
 }
 
 /// The folder for what is to be looked at.
-fn kept() -> Result<PathBuf> {
+fn folder() -> Result<PathBuf> {
     let dir = workspace::target().join("whatif");
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     Ok(dir)
@@ -217,7 +245,7 @@ fn kept() -> Result<PathBuf> {
 
 /// Keeps everything.
 fn keep(ran: &Ran) -> Result<()> {
-    let path = kept()?.join(format!("{}-{}.json", ran.kernel.replace(' ', "-"), ran.rung));
+    let path = folder()?.join(format!("{}.json", ran.name()));
     fs::write(&path, serde_json::to_string_pretty(ran)?)
         .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -28,8 +28,10 @@ pub enum Application {
 pub struct Turns {
     /// When it took the first one at the earliest.
     pub from: Nanos,
-    /// From each `accept()` until it was ready for the next, in order; then again from the first.
+    /// From each `accept()` until it was ready for the next, in order.
     pub gaps: Vec<Nanos>,
+    /// After the last of them it goes on with this one, counted from 0.
+    pub again_from: usize,
     /// From an arrival to its `accept()` while idle.
     pub wake_up: Nanos,
 }
@@ -74,6 +76,8 @@ pub(super) struct Worker {
     gaps: usize,
     /// Whether an `accept()` is under way.
     pub(super) due: bool,
+    /// When one returns that waited for what came last; `None` if the application was not waiting.
+    pub(super) awake: Option<Nanos>,
 }
 
 impl Worker {
@@ -84,6 +88,7 @@ impl Worker {
 
     /// When it takes the first of those that wait now; `None` for never.
     pub(super) fn next(&mut self, application: &Application, now: Nanos) -> Option<Nanos> {
+        self.awake = None;
         match application {
             Application::AsSeen(accepts) => Some((*accepts.get(self.taken)?).max(now)),
             Application::AtPace(pace) => Some(self.at_pace(pace, now)),
@@ -98,15 +103,18 @@ impl Worker {
         self.due = false;
     }
 
-    fn in_turn(&self, turns: &Turns, now: Nanos) -> Nanos {
-        let idle = (now + turns.wake_up).max(turns.from);
-        match (self.last, turns.gaps.len()) {
-            (None, _) | (_, 0) => idle,
+    fn in_turn(&mut self, turns: &Turns, now: Nanos) -> Nanos {
+        let ready = match (self.last, turns.gaps.len()) {
+            (None, _) | (_, 0) => turns.from,
             (Some(last), n) => {
-                let ready = last + turns.gaps[(self.taken - 1) % n];
-                if ready <= now { idle } else { ready }
+                let (at, again) = (self.taken - 1, turns.again_from.min(n - 1));
+                last + turns.gaps[if at < n { at } else { again + (at - n) % (n - again) }]
             }
+        };
+        if ready <= now {
+            return *self.awake.insert(now + turns.wake_up);
         }
+        ready
     }
 
     fn at_pace(&mut self, pace: &Pace, now: Nanos) -> Nanos {
@@ -120,7 +128,11 @@ impl Worker {
             return t;
         }
         let gap = self.gap(pace);
-        let idle = (now + pace.wake_up).max(self.last.map_or(now, |last| last + gap));
+        let ready = self.last.map_or(now, |last| last + gap);
+        let idle = ready.max(now + pace.wake_up);
+        if ready <= now {
+            self.awake = Some(idle);
+        }
         // It was seen to be busy by then: it goes on as it did.
         match pace.busy.get(begun) {
             Some(busy) if idle >= busy.from => busy.accepts.first().map_or(idle, |t| (*t).max(now)),
@@ -187,10 +199,17 @@ mod tests {
 
     #[test]
     fn in_turn_does_the_same_after_each_connection() {
-        let turns = Turns { from: 100 * MS, gaps: vec![MS, 50 * MS], wake_up: 0 };
+        let turns = Turns { from: 100 * MS, gaps: vec![MS, 50 * MS], again_from: 0, wake_up: 0 };
         let turns = Application::InTurn(turns);
         assert_eq!(taken(&turns, 0, 5), [100, 101, 151, 152, 202]);
         assert_eq!(taken(&turns, 300 * MS, 3), [300, 301, 351]);
+    }
+
+    #[test]
+    fn in_turn_goes_on_where_it_would_have() {
+        let gaps = vec![MS, 50 * MS, 2 * MS];
+        let turns = Application::InTurn(Turns { from: 0, gaps, again_from: 1, wake_up: 0 });
+        assert_eq!(taken(&turns, 0, 7), [0, 1, 51, 53, 103, 105, 155]);
     }
 
     #[test]

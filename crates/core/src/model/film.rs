@@ -95,12 +95,15 @@ impl From<Event> for What {
             Event::RequestTimer | Event::Prune => Self::Timer,
             Event::Accept | Event::Serve => Self::Accept,
             Event::Close => Self::Close,
+            // No picture is drawn of a server with one processor, of which the last two are.
             Event::Connect
             | Event::SynTimer
             | Event::Send
             | Event::DataTimer
             | Event::DataAcked
-            | Event::GiveUp => Self::Client,
+            | Event::GiveUp
+            | Event::Ingress
+            | Event::SendInTurn => Self::Client,
         }
     }
 }

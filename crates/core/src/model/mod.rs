@@ -25,6 +25,7 @@ pub mod film;
 pub mod kernels;
 mod listener;
 pub mod path;
+pub mod processor;
 mod prune;
 mod queue;
 pub mod question;

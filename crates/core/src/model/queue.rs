@@ -19,6 +19,8 @@ pub(super) enum Event {
     Segment(Segment),
     /// The client's application sends its data.
     Send,
+    /// A client on the server's own processor comes to send.
+    SendInTurn,
     /// The client's data timer (probe or retransmission).
     DataTimer,
     /// The server's acknowledgement of the data reaches the client.
@@ -37,6 +39,8 @@ pub(super) enum Event {
     Accept,
     /// An application that takes what waits is ready for the next one.
     Serve,
+    /// The server's processor comes to the next segment that waits for it.
+    Ingress,
     /// The listener is closed.
     Close,
 }

@@ -6,6 +6,7 @@ use super::{
     application::Application,
     config::{Listener, Sysctls},
     features::Features,
+    processor::Processor,
     time::{MS, Nanos, US},
 };
 
@@ -118,9 +119,8 @@ pub struct Scenario {
     /// From one segment that a timer sends to the next one of the same instant: a processor works them off
     /// one after the other.
     pub spacing: Nanos,
-    /// The server has one processor: while segments come as fast as they are worked off, its application
-    /// has none.
-    pub alone: bool,
+    /// The server's processor, if it has only one.
+    pub processor: Option<Processor>,
     /// Key of the SYN table's hash, on kernels where it decides something
     /// ([`super::prune`]); 0 takes the most likely spread.
     pub hash_rnd: u32,
@@ -161,7 +161,7 @@ impl Scenario {
             closes: None,
             until: watch,
             spacing: 0,
-            alone: false,
+            processor: None,
             hash_rnd: 0,
         };
         let step = burst.delay + PREFILL_GAP;

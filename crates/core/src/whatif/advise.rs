@@ -16,8 +16,8 @@ const NEAR: f64 = 1.01;
 /// What would have hurt nobody.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Advice {
-    /// The smallest backlog if the application goes on at its pace, and what it means; `None` where
-    /// none suffices.
+    /// The smallest backlog that hurts nobody if the application goes on at its pace, with whatever small
+    /// differences, and what it means; `None` where none suffices.
     pub backlog: Option<(u32, Bounds)>,
     /// The smallest one that suffices even if it takes no more than it was seen to.
     pub certain: Option<u32>,
@@ -49,7 +49,13 @@ pub fn advise(
         };
         smallest_backlog(recorded_backlog, &mut enough)
     };
-    let (backlog, certain) = (smallest(Belief::AtPace), smallest(Belief::AsSeen));
+    let (at_pace, certain) = (smallest(Belief::AtPace), smallest(Belief::AsSeen));
+    let backlog = at_pace.and_then(|least| {
+        smallest_backlog(least, &mut |backlog| {
+            let bounds = player.bounds(recorded, place, around, &with_backlog(backlog));
+            bounds.hurts_nobody_at_pace()
+        })
+    });
     let with_rate =
         |rate| Setting { backlog: None, somaxconn: None, accept_rate: Some(rate), ..like.clone() };
     let accept_rate = smallest_rate(&mut |rate| {

@@ -22,7 +22,7 @@ pub fn assumptions(recorded: &Recorded, place: &Place, around: &Surroundings) ->
     if accepts > 0 {
         all.push(
             "the application does after each connection what it was seen to do, and where nothing \
-             waited, what it did on average; a range reaches to what holds if it takes no more by any \
+             waited, what it usually did; a range reaches to what holds if it takes no more by any \
              time than it was seen to"
                 .to_owned(),
         );

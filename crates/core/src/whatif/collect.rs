@@ -267,9 +267,7 @@ impl Collector {
 
     /// The queue at this time, and the settings.
     fn read(&mut self, event: &Event) {
-        if matches!(event.kind, Kind::Syn | Kind::Ack) {
-            self.spacing.segment(event.kind == Kind::Syn, event.t_ns);
-        }
+        self.spacing.event(event);
         let Some(key) = self.key(&event.conn, event.ino) else { return };
         let socket = self.sockets.entry(key).or_default();
         if event.kind == Kind::Accept {
@@ -336,8 +334,8 @@ impl Collector {
         });
     }
 
-    fn recorded(mut self) -> Recorded {
-        let spacing_ns = self.spacing.usual();
+    fn recorded(self) -> Recorded {
+        let (spacing_ns, costs) = (self.spacing.usual(), self.spacing.costs());
         let Self { inventory, sockets, accept_traced, period, .. } = self;
         let period_ns = period.unwrap_or_default();
         let mut places: Vec<Place> = Vec::new();
@@ -403,6 +401,7 @@ impl Collector {
             linear_syns,
             jiffies_ns: self.jiffies_ns,
             spacing_ns,
+            costs,
             processors: self.processors,
             lost: self.lost,
             begun_before: self.begun_before,

@@ -83,6 +83,21 @@ impl Tally {
         tally
     }
 
+    /// By how much each number of clients differs.
+    #[must_use]
+    pub fn distance(&self, other: &Self) -> Self {
+        let apart = |figure: fn(&Self) -> u64| figure(self).abs_diff(figure(other));
+        Self {
+            clients: apart(|t| t.clients),
+            reset: apart(|t| t.reset),
+            delayed: std::array::from_fn(|i| self.delayed[i].abs_diff(other.delayed[i])),
+            not_in: apart(|t| t.not_in),
+            gave_up: apart(|t| t.gave_up),
+            longest_wait_ns: None,
+            deepest: None,
+        }
+    }
+
     /// Another socket's too.
     pub fn add(&mut self, more: &Self) {
         let Self { clients, reset, delayed, not_in, gave_up, longest_wait_ns, deepest } = more;

@@ -67,7 +67,8 @@ pub(super) fn of(member: &Member, accepts: &[u64], begin_ns: u64, until: Nanos) 
     }
     pace.gaps.sort_unstable();
     wake_ups.sort_unstable();
-    pace.wake_up = wake_ups.get(wake_ups.len() / 2).copied().unwrap_or(WAKE_UP);
+    // Some were still busy for a little while.
+    pace.wake_up = wake_ups.get(wake_ups.len() / 4).copied().unwrap_or(WAKE_UP);
     pace
 }
 
@@ -79,11 +80,11 @@ pub(super) fn turns(pace: &Pace, until: Nanos) -> Turns {
     seen.sort_unstable();
     let usual = |room: Nanos| {
         let fits = &seen[..seen.partition_point(|gap| *gap <= room)];
-        let count = Nanos::try_from(fits.len()).unwrap_or(1);
-        let average = fits.iter().sum::<Nanos>().checked_div(count);
-        average.unwrap_or(if seen.is_empty() { 0 } else { room })
+        let usual = fits.get(fits.len() / 2).copied();
+        usual.unwrap_or(if seen.is_empty() { 0 } else { room })
     };
-    let mut turns = Turns { from: Nanos::MIN, gaps: Vec::new(), wake_up: pace.wake_up };
+    let mut turns =
+        Turns { from: Nanos::MIN, gaps: Vec::new(), again_from: 0, wake_up: pace.wake_up };
     if let Some(first) = pace.busy.first()
         && let Some(accept) = first.accepts.first()
         && accept.saturating_sub(first.from) > AT_ONCE
@@ -109,7 +110,17 @@ pub(super) fn turns(pace: &Pace, until: Nanos) -> Turns {
     if all.is_empty() && !pace.busy.is_empty() {
         turns.from = until + 1;
     }
+    // As many as since it was held up last are behind it once it begins again.
+    let held_up = |gap: &Nanos| *gap <= until && *gap > long(&seen);
+    let since = turns.gaps.iter().rev().position(held_up);
+    let first = turns.gaps.iter().position(held_up);
+    turns.again_from = since.filter(|since| Some(*since) <= first).unwrap_or(0);
     turns
+}
+
+/// A gap that is longer than this holds an application up whose gaps are these, ascending.
+fn long(gaps: &[Nanos]) -> Nanos {
+    HELD_UP * gaps.get(gaps.len() / 2).copied().unwrap_or(0).max(MS)
 }
 
 /// A gap that is this many times as long as the usual one holds the application up.
@@ -125,8 +136,7 @@ const MARGIN: f64 = 2.0;
 pub(super) fn comes_in_turn(pace: &Pace) -> bool {
     let mut usual: Vec<Nanos> = pace.gaps.iter().map(|(_, gap)| *gap).collect();
     usual.sort_unstable();
-    let Some(usual) = usual.get(usual.len() / 2) else { return true };
-    let long = HELD_UP * (*usual).max(MS);
+    let long = long(&usual);
     let held_up: Vec<Nanos> =
         pace.gaps.iter().filter(|(_, gap)| *gap > long).map(|(t, _)| *t).collect();
     if held_up.len() < FEWEST {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::fate::Fate;
-use crate::{listeners::Sysctls, syn_limit::SynQueueLimit};
+use crate::{listeners::Sysctls, model::processor::Costs, syn_limit::SynQueueLimit};
 
 /// A recording, as far as it matters here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Recorded {
     /// From one segment to the next where they came as fast as they were worked off, nanoseconds; 0 where
     /// they never did.
     pub spacing_ns: u64,
+    /// The same by what was done with a segment.
+    pub costs: Costs,
     /// Processors of the recording machine, where they are known.
     pub processors: Option<u32>,
     /// Records that were lost.

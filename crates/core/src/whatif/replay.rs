@@ -17,6 +17,8 @@ use crate::{
         config::Listener,
         features::Features,
         path::Path,
+        processor::{HOLD, Processor},
+        release::Release,
         scenario::{Client, Link, Phase, Scenario},
         simulate::Simulator,
         time::{MS, Nanos, US},
@@ -28,6 +30,11 @@ use crate::{
 const APP_DELAY: Nanos = 300 * US;
 /// The data of a client that sends any, bytes: one segment.
 const PAYLOAD: u32 = 100;
+
+/// What was played is widened by one part of all clients in so many.
+const FURTHER: u64 = 50;
+/// And by one part in so many of those that are hurt: the more are, the more chance has a say in how.
+const FURTHER_OF_HURT: u64 = 10;
 
 /// The model counts the buckets of the timer wheel from 0, and they are this long at most, where a
 /// timer is shorter than RTO_MAX: 512 jiffies.
@@ -48,20 +55,50 @@ pub struct Bounds {
     pub early: Tally,
     /// As `at_pace`, each time with other small differences ([`shake`]).
     pub shaken: [Tally; SHAKES],
+    /// By how much each figure is off where it is known: the model at the recorded setting against the
+    /// recording.
+    pub error: Tally,
 }
 
 impl Bounds {
-    /// The smallest and largest value of a figure.
+    /// Between which values a figure is: all of the above, and further by as much as the model is off where
+    /// that is known, and by a little, for a few of all that may be otherwise do not show everything. What
+    /// is 0 in all of them, as it is where nobody is hurt, is 0.
     pub fn range(&self, figure: impl Fn(&Tally) -> u64) -> (u64, u64) {
-        let Self { at_pace, otherwise, as_seen, early, shaken } = self;
-        let all = [at_pace, otherwise, as_seen, early].into_iter().chain(shaken).map(figure);
-        all.fold((u64::MAX, 0), |(least, most), n| (least.min(n), most.max(n)))
+        let Self { at_pace, otherwise, as_seen, early, shaken, error } = self;
+        let all = [at_pace, otherwise, as_seen, early].into_iter().chain(shaken).map(&figure);
+        let (least, most) = all.fold((u64::MAX, 0), |(a, b), n| (a.min(n), b.max(n)));
+        let further = match (least, most) {
+            (0, 0) => 0,
+            _ if least == most => figure(error),
+            _ => 1 + at_pace.clients / FURTHER + at_pace.hurt() / FURTHER_OF_HURT + figure(error),
+        };
+        (least.saturating_sub(further), (most + further).min(at_pace.clients.max(most)))
+    }
+
+    /// Whether nobody is hurt if the application goes on at its pace, whatever else may be otherwise.
+    pub fn hurts_nobody_at_pace(&self) -> bool {
+        [&self.at_pace, &self.otherwise].into_iter().chain(&self.shaken).all(|t| t.hurt() == 0)
+    }
+
+    /// The same of every number of clients at once.
+    pub fn ranges(&self) -> (Tally, Tally) {
+        let of = Tally { longest_wait_ns: None, deepest: None, ..self.at_pace };
+        let (mut least, mut most) = (of, of);
+        (least.reset, most.reset) = self.range(|t| t.reset);
+        (least.not_in, most.not_in) = self.range(|t| t.not_in);
+        (least.gave_up, most.gave_up) = self.range(|t| t.gave_up);
+        for i in 0..least.delayed.len() {
+            (least.delayed[i], most.delayed[i]) = self.range(|t| t.delayed[i]);
+        }
+        (least, most)
     }
 
     /// Of what is known for certain: what was seen.
     pub fn certain(tally: Tally) -> Self {
         let shaken = [tally; SHAKES];
-        Self { at_pace: tally, otherwise: tally, as_seen: tally, early: tally, shaken }
+        let error = Tally::default();
+        Self { at_pace: tally, otherwise: tally, as_seen: tally, early: tally, shaken, error }
     }
 }
 
@@ -95,15 +132,25 @@ impl Player {
             let belief = Belief::AtPace;
             *tally = self.shaken(recorded, place, around, setting, belief, Some(&mut lot));
         }
+        let error = self.error(recorded, place, around);
         let mut play = |belief| self.play(recorded, place, around, setting, belief);
         if setting.accept_rate.is_some() {
-            return Bounds { shaken, ..Bounds::certain(play(Belief::AtPace)) };
+            return Bounds { shaken, error, ..Bounds::certain(play(Belief::AtPace)) };
         }
         let (at_pace, otherwise) = (play(Belief::AtPace), play(Belief::Otherwise));
         let as_seen = play(Belief::AsSeen);
         let traced = place.members.iter().all(|member| member.accepts.traced);
         let early = if traced { at_pace } else { play(Belief::Early) };
-        Bounds { at_pace, otherwise, as_seen, early, shaken }
+        Bounds { at_pace, otherwise, as_seen, early, shaken, error }
+    }
+
+    /// See [`Bounds::error`].
+    fn error(&mut self, recorded: &Recorded, place: &Place, around: &Surroundings) -> Tally {
+        let mut around = around.clone();
+        // Nobody knows when those that were recorded gave up.
+        around.clients.timeout = None;
+        let model = self.play(recorded, place, &around, &Setting::default(), Belief::AtPace);
+        model.distance(&Tally::recorded(&place.members))
     }
 
     /// The same if the application acts as is believed.
@@ -227,8 +274,17 @@ fn scenario(
         application: Some(application),
         closes: None,
         until,
-        spacing: relative(recorded.spacing_ns, 0),
-        alone: recorded.processors == Some(1),
+        // What a timer sends leaves as fast as what it sends costs least.
+        spacing: match recorded.processors {
+            Some(1) => recorded.costs.least(),
+            _ => relative(recorded.spacing_ns, 0),
+        },
+        processor: (recorded.processors == Some(1)).then(|| Processor {
+            costs: recorded.costs,
+            hold: HOLD,
+            preempts: Release::parse(&recorded.kernel).is_some_and(|r| (r.major, r.minor) < (6, 6)),
+            clients: member.clients.iter().all(|client| client.client.ip().is_loopback()),
+        }),
         hash_rnd: 0,
     }
 }

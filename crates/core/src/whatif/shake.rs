@@ -11,13 +11,20 @@ use crate::model::{
 };
 
 /// How often a load is shaken.
-pub const SHAKES: usize = 6;
+pub const SHAKES: usize = 12;
 /// A client connects so much earlier or later.
 const CONNECTS: Nanos = 100 * US;
+/// A client sends so much later, or twice as much: where many have one processor, or none has been woken
+/// for long, these are several jiffies.
+const SENDS: Nanos = 8 * MS;
 /// A timer's jiffy is known to one jiffy.
 const JIFFY: Nanos = 4 * MS;
 /// What the application does takes so much longer or shorter, parts of a hundred.
 const WORKS: Nanos = 5;
+/// What the server's only processor does takes so much longer or shorter, parts of a hundred.
+const COSTS: Nanos = 30;
+/// It keeps an application waiting for so much longer or shorter, parts of a hundred.
+const HOLDS: Nanos = 60;
 
 /// One such difference after the other, by lot; the same seed gives the same ones.
 pub(super) struct Lot {
@@ -54,8 +61,17 @@ impl Lot {
 
 /// Changes a load a little.
 pub(super) fn shake(scenario: &mut Scenario, lot: &mut Lot) {
+    // A client's program sends in its own time, which decides in which jiffy its timers expire.
+    let sends = SENDS * (lot.within(1) + 1);
     for client in &mut scenario.clients {
         client.connect += lot.within(CONNECTS);
+        client.app_delay += lot.within(sends).abs();
+    }
+    if let Some(processor) = &mut scenario.processor {
+        let factor = lot.within(COSTS);
+        processor.costs = processor.costs.longer(factor);
+        processor.preempts ^= lot.within(2) == 0;
+        processor.hold += processor.hold / 100 * lot.within(HOLDS);
     }
     match &mut scenario.application {
         Some(Application::InTurn(turns)) => {

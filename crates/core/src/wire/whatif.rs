@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::{Deserialize, Serialize};
 
 use super::Counts;
+use crate::text::duration::period;
 use crate::whatif::{
     advise::Advice,
     fate::{DELAY_BOUNDS_S, Tally},
@@ -43,6 +44,12 @@ pub struct Whatif<'a> {
     /// As `at_pace`, each time with other small differences, as two runs of one load have them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shaken: Vec<Clients<'a>>,
+    /// The least that each number can be: what is stated as its lower bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least: Option<Clients<'a>>,
+    /// The most that each number can be: what is stated as its upper bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<Clients<'a>>,
     /// With `--advise`, on a line of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<Advised>,
@@ -139,6 +146,35 @@ impl<'a> Asked<'a> {
     }
 }
 
+impl Asked<'_> {
+    /// What differs from the recording, in words.
+    pub fn in_words(&self) -> String {
+        let Self {
+            backlog,
+            somaxconn,
+            max_syn_backlog,
+            syncookies,
+            abort_on_overflow,
+            kernel,
+            accept_every_ns,
+            members,
+        } = self;
+        let number = |name: &str, n: Option<u32>| n.map(|n| format!("{name} {n}"));
+        let words = [
+            kernel.as_ref().map(|kernel| format!("kernel {kernel}")),
+            number("members", *members),
+            accept_every_ns.map(|ns| format!("one accepted each {}", period(ns))),
+            number("somaxconn", *somaxconn),
+            number("tcp_max_syn_backlog", *max_syn_backlog),
+            number("tcp_syncookies", syncookies.map(u32::from)),
+            number("tcp_abort_on_overflow", abort_on_overflow.map(u32::from)),
+            number("backlog", *backlog),
+        ];
+        let words: Vec<String> = words.into_iter().flatten().collect();
+        if words.is_empty() { "the same, by the model".to_owned() } else { words.join(", ") }
+    }
+}
+
 impl Clients<'_> {
     /// Of a tally.
     pub fn of(tally: &Tally) -> Self {
@@ -163,7 +199,11 @@ impl Whatif<'_> {
     /// With the answer; `traced`: whether `accept()` was.
     #[must_use]
     pub fn answered(self, bounds: &Bounds, traced: bool) -> Self {
+        let (least, most) = bounds.ranges();
+        let (least_delayed, most_delayed) = bounds.range(Tally::delayed);
         Self {
+            least: Some(Clients { delayed: least_delayed, ..Clients::of(&least) }),
+            most: Some(Clients { delayed: most_delayed, ..Clients::of(&most) }),
             at_pace: Some(Clients::of(&bounds.at_pace)),
             otherwise: Some(Clients::of(&bounds.otherwise)),
             as_seen: Some(Clients::of(&bounds.as_seen)),

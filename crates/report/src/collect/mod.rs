@@ -3,11 +3,14 @@
 mod connection;
 mod listener;
 mod prediction;
+mod whatif;
 
 use std::{
     collections::{BTreeMap, HashMap},
     io,
 };
+
+pub(crate) use whatif::{Asked, Number};
 
 use overflow_core::wire::{self, Line, Lines};
 
@@ -40,6 +43,8 @@ pub struct Collector {
     /// What a capture leaves open: what, for how many, what would tell.
     pub(crate) doubts: Vec<(String, u64, String)>,
     pub(crate) summary: Option<Summary>,
+    /// What other settings would have meant.
+    pub(crate) whatifs: Vec<Asked>,
 }
 
 /// What ran.
@@ -68,6 +73,8 @@ pub(crate) enum Kind {
     Capture,
     /// Of the model.
     Prediction,
+    /// Of a recording's clients at other settings.
+    Whatif,
 }
 
 /// The counters of one namespace.
@@ -135,13 +142,10 @@ impl Lines for Collector {
             Line::Handshake(handshake) => self.handshake(handshake),
             Line::Capture(capture) => self.capture(capture),
             Line::Summary(summary) => self.sum_up(summary),
+            Line::Whatif(whatif) => self.whatif(whatif),
             // What an endpoint sums up is in its connections; the others are of commands without a
             // page.
-            Line::Endpoint(_)
-            | Line::Client(_)
-            | Line::Doctor(_)
-            | Line::Topic(_)
-            | Line::Whatif(_) => {}
+            Line::Endpoint(_) | Line::Client(_) | Line::Doctor(_) | Line::Topic(_) => {}
         }
         Ok(())
     }

@@ -19,6 +19,12 @@ pub(super) fn section(run: &Collector) -> Markup {
                     "Nothing was run or traced."
                 }
             }
+            @if run.about.kind == Kind::Whatif {
+                p.note {
+                    "The clients of a recording were played through a model of the kernel's code. "
+                    "docs/whatif.md says how near such answers come to what then happens."
+                }
+            }
             (scenarios(&run.scenarios))
             (hooks(&run.about))
             (losses(run))

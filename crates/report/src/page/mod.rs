@@ -6,6 +6,7 @@ mod marks;
 mod overview;
 mod place;
 mod sequence;
+mod whatif;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -20,7 +21,10 @@ const STEPS: (usize, usize) = (1600, 160);
 
 /// The whole page.
 pub(crate) fn page(run: &Collector) -> String {
-    let headline = overview::headline(run);
+    let headline = match &run.whatifs[..] {
+        [] => overview::headline(run),
+        asked => whatif::headline(asked),
+    };
     let room = diagrams(run);
     let steps = (STEPS.0 / run.scenes.len().max(1)).clamp(16, STEPS.1);
     let page = html! {
@@ -42,7 +46,8 @@ pub(crate) fn page(run: &Collector) -> String {
                 a.skip href="#main" { "Skip to what happened" }
                 (overview::header(run, &headline))
                 main id="main" {
-                    (overview::places(run))
+                    (whatif::sections(&run.whatifs))
+                    @if run.whatifs.is_empty() { (overview::places(run)) }
                     @for (n, scene) in run.scenes.iter().enumerate() {
                         @if !scene.is_empty() {
                             (place::section(run.about.kind, scene, n, room[n], steps))

@@ -68,7 +68,7 @@ pub(super) fn header(run: &Collector, headline: &str) -> Markup {
         header {
             p.kicker { (kicker(run.about.kind)) }
             h1 { (Shown(headline)) }
-            @if run.scenes.iter().all(|scene| scene.parting.is_none()) {
+            @if run.whatifs.is_empty() && run.scenes.iter().all(|scene| scene.parting.is_none()) {
                 dl.answers {
                     div { dt { "Who" } dd { (who(run, &fates)) } }
                     div { dt { "What the kernel did" } dd { (decisions(run)) } }
@@ -87,6 +87,7 @@ const fn kicker(kind: Kind) -> &'static str {
         Kind::Lab => "overflow lab: queues overflowed on purpose",
         Kind::Capture => "overflow pcap: handshakes by their packets alone",
         Kind::Prediction => "overflow predict: what a kernel would do",
+        Kind::Whatif => "overflow whatif: what another setting would have meant",
     }
 }
 
@@ -182,7 +183,7 @@ fn why(run: &Collector) -> Markup {
                 Kind::Lab => "by the experiment: its server calls accept() only where a scenario says so",
                 Kind::Prediction => "by the question: nobody calls accept()",
                 Kind::Capture => "a capture does not show who should have accepted",
-                Kind::Trace => {
+                Kind::Trace | Kind::Whatif => {
                     "nobody looked at who holds the listeners: "
                     code { "overflow trace --why" }
                     " does"

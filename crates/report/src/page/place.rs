@@ -133,7 +133,7 @@ fn queues(kind: Kind, scene: &Scene, steps: usize) -> Markup {
                     Kind::Prediction => {
                         "Its queues over time are not drawn: each decision above has their lengths."
                     }
-                    Kind::Trace | Kind::Lab => "Its queues: neither was read.",
+                    Kind::Trace | Kind::Lab | Kind::Whatif => "Its queues: neither was read.",
                 }
             }
         }

@@ -25,7 +25,11 @@ use super::{
 use overflow::{
     confine::Needs,
     pipeline::{Ends, Live, Options},
-    sink::top::{Shared, Top, TopSink},
+    sink::{
+        offer::{Hurt, offer},
+        top::{Shared, Top, TopSink},
+        trace::Sink,
+    },
 };
 use ui::Ui;
 
@@ -106,7 +110,9 @@ async fn top(args: &TopArgs) -> Result<()> {
     let out = BufWriter::new(io::stdout());
     let sink = TopSink::new(view, out, text, move || leave.stop());
     let options = Options { filter, why: args.why, ..Options::default() };
-    let engine = trace::engine(options, vec![Box::new(sink)], &header)?;
+    let hurt = Hurt::default();
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(sink), Box::new(hurt.clone())];
+    let engine = trace::engine(options, sinks, &header)?;
     let live = Live::new(tracer, engine, None, attribution)?
         .looking_every(LOOK_EVERY)
         .audited(beginning)
@@ -124,6 +130,9 @@ async fn top(args: &TopArgs) -> Result<()> {
     ui.stop();
     // What kept the view from being drawn comes first: tracing only ended because of it.
     ui.failure().map_or(Ok(()), Err)?;
+    if traced.is_ok() && hurt.any() {
+        eprintln!("overflow: {}", offer(None));
+    }
     traced
 }
 

@@ -27,6 +27,7 @@ use overflow::{
     probe::{TraceConfig, Tracer},
     sink::{
         metrics::{Endpoint, Measured, Shared},
+        offer::{Hurt, offer},
         otlp::Exported,
         page::Page,
         trace::{Opening, Sink},
@@ -116,6 +117,8 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     if let Some(page) = page {
         sinks.push(Box::new(Page::new(page)));
     }
+    let hurt = Hurt::default();
+    sinks.push(Box::new(hurt.clone()));
     let served = endpoint.is_some();
     let measured = served || export.is_some();
     let numbers = Shared::default();
@@ -161,7 +164,13 @@ async fn trace(args: &TraceArgs) -> Result<()> {
         // request is read before.
         tokio::spawn(endpoint.serve(numbers));
     }
-    live.run(ends, stop.asked(), inventory).await
+    live.run(ends, stop.asked(), inventory).await?;
+    if hurt.any() && !args.view.quiet {
+        // Only of a recording of every handshake, which --flight makes too.
+        let recording = args.record.as_deref().filter(|_| every && args.view.summary.is_none());
+        eprintln!("overflow: {}", offer(recording));
+    }
+    Ok(())
 }
 
 fn not_recorded(path: &Path) -> String {

@@ -14,8 +14,8 @@ use overflow_core::{
 ///
 /// The arrivals of `overflow trace --all --record FILE` are played through a model of the kernel's
 /// code. The application accepts as it was seen to while it was busy, and at that pace where it was
-/// idle; where it matters, the other bound is shown too: that it took no more than it was seen to.
-/// What is not in the recording is assumed, and said.
+/// idle; a range reaches to what holds if it took no more than it was seen to. What is not in the
+/// recording is assumed, and said. How near such answers come to what happens is in docs/whatif.md.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Columns:
@@ -25,7 +25,9 @@ Columns:
   GAVE UP   waited for longer than --timeout
   DEEPEST   most connections in the accept queue at a time
   WAIT      the longest time from a client's first SYN to its accept()
-  A range such as 0-12 is what depends on how the application would have gone on.
+  Each row has what is most likely, and below it the range in which it certainly is as far as
+  the assumptions hold, where that is wider: how the application would have gone on, and what
+  differs from one run of a load to the next.
 
 Examples:
   overflow trace --all -P 443 --duration 60 --record run.rec
@@ -34,6 +36,7 @@ Examples:
   overflow whatif run.rec --backlog 512 --abort 0,1 --kernel rhel9
   overflow whatif run.rec --accept-rate 200,400 --timeout 5s
   overflow whatif run.rec --members 4 --output json
+  overflow whatif run.rec --backlog 128,512 --advise --report what-if.html
 
 Exit status: 0 done; 1 the recording cannot be read, or does not hold what this takes;
 2 bad usage.")]
@@ -87,6 +90,8 @@ pub(in super::super) struct WhatifArgs {
     /// Output format: text, or JSON lines
     #[arg(long, value_enum, default_value_t)]
     pub(super) output: OutputFormat,
+    #[command(flatten)]
+    pub(super) report: super::super::report::ReportArgs,
     #[command(flatten)]
     pub(super) confining: super::super::trace::Confining,
 }

@@ -28,20 +28,16 @@ use overflow_core::{
         replay::{Player, Surroundings},
         setting::{Clients, Setting},
     },
-    wire::{self, Asked, Line, Whatif, WhatifClients},
+    wire::{self, Asked, Line, Lines, Whatif, WhatifClients},
 };
+use overflow_report as report;
 
 /// Listeners that are answered for; those at which most clients were hurt come first.
 const PLACES: usize = 16;
 /// Settings that are played.
 const SETTINGS: usize = 1024;
 
-/// Said of every answer.
-const UNPROVEN: &str = "these answers are not proven yet: compared with what then happened, too many \
-                        of them lay outside the ranges that are given; do not rely on them";
-
 pub(super) fn run(args: &WhatifArgs) -> Result<ExitCode> {
-    eprintln!("overflow: {UNPROVEN}");
     let settings = Setting::combinations(&args.choices());
     anyhow::ensure!(
         settings.len() <= SETTINGS,
@@ -53,6 +49,8 @@ pub(super) fn run(args: &WhatifArgs) -> Result<ExitCode> {
     } else {
         Box::new(overflow_host::recordings::file(&args.file)?)
     };
+    let mut page = args.report.create()?;
+    let mut found = page.is_some().then(report::Collector::default);
     // Everything from here on depends on bytes that anybody may have written.
     args.confining.confine(&Needs::default())?;
     let recorded = read(args, file)?;
@@ -90,8 +88,11 @@ pub(super) fn run(args: &WhatifArgs) -> Result<ExitCode> {
             args.advise.then(|| advise(&mut player, &recorded, place, &around, &as_it_was));
         let answer =
             text::Answer { place, answers: &answers, assumed: &assumed, advice: advice.as_ref() };
+        if let Some(found) = &mut found {
+            lines(&answer, found)?;
+        }
         match args.output {
-            OutputFormat::Json => lines(&mut out, &answer)?,
+            OutputFormat::Json => lines(&answer, &mut wire::Json::new(&mut out))?,
             OutputFormat::Text => {
                 if number > 0 {
                     writeln!(out)?;
@@ -101,6 +102,9 @@ pub(super) fn run(args: &WhatifArgs) -> Result<ExitCode> {
         }
     }
     out.flush()?;
+    if let (Some(page), Some(found)) = (&mut page, &found) {
+        page.write_page(found)?;
+    }
     if left_out > 0 {
         eprintln!(
             "overflow: {left_out} more listeners are in the recording; -P PORT asks about one of them"
@@ -171,7 +175,7 @@ fn features(recorded: &Recorded) -> (Features, Option<String>) {
 }
 
 /// One `whatif` line for each setting, and one for advice.
-fn lines(out: &mut dyn Write, answer: &text::Answer<'_>) -> io::Result<()> {
+fn lines(answer: &text::Answer<'_>, out: &mut dyn Lines) -> io::Result<()> {
     let place = answer.place;
     let traced = place.members.iter().all(|member| member.accepts.traced);
     let line = |setting| Whatif {
@@ -188,12 +192,11 @@ fn lines(out: &mut dyn Write, answer: &text::Answer<'_>) -> io::Result<()> {
             line.recorded = Some(WhatifClients::of(&Tally::recorded(&place.members)));
             line.assumed = answer.assumed.iter().map(|text| text.as_str().into()).collect();
         }
-        wire::line(out, &Line::Whatif(line))?;
+        out.line(&Line::Whatif(line))?;
     }
     if let Some(advice) = answer.advice {
         let as_it_was = Setting::default();
-        let line = Whatif { advice: Some(advice.into()), ..line(&as_it_was) };
-        wire::line(out, &Line::Whatif(line))?;
+        out.line(&Line::Whatif(Whatif { advice: Some(advice.into()), ..line(&as_it_was) }))?;
     }
     Ok(())
 }

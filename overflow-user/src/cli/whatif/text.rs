@@ -88,8 +88,7 @@ fn rows(page: &mut Page, answer: &Answer<'_>) {
         Column::right("WAIT", 1),
     ];
     let seen = Tally::recorded(&answer.place.members);
-    let seen = Bounds::certain(seen);
-    let mut rows = vec![row("recorded", &seen)];
+    let mut rows = vec![likely("recorded", &Bounds::certain(seen))];
     for (setting, bounds) in answer.answers {
         let changes = setting.changes();
         let name = if changes.is_empty() {
@@ -97,32 +96,49 @@ fn rows(page: &mut Page, answer: &Answer<'_>) {
         } else {
             changes.iter().map(|(n, v)| format!("{n} {v}")).collect::<Vec<_>>().join(" ")
         };
-        rows.push(row(&name, bounds));
+        rows.push(likely(&name, bounds));
+        rows.extend(range(bounds));
     }
     table(page, &columns, &rows);
 }
 
-fn row(name: &str, bounds: &Bounds) -> Vec<Field> {
-    let harm = bounds.range(Tally::hurt);
-    let tone = if harm.1 == 0 { Tone::Good } else { Tone::Plain };
-    let number = |figure: &dyn Fn(&Tally) -> u64| {
-        let (least, most) = bounds.range(figure);
-        let text = match (least, most) {
-            (0, 0) => "0".to_owned(),
-            (least, most) if least == most => least.to_string(),
-            (least, most) => format!("{least}-{most}"),
-        };
-        Field::new(text, if most == 0 { Tone::Dim } else { Tone::Plain })
+/// Numbers of clients, a column each.
+const FIGURES: [fn(&Tally) -> u64; 7] = [
+    |t| t.reset,
+    |t| t.delayed[0],
+    |t| t.delayed[1],
+    |t| t.delayed[2],
+    |t| t.delayed[3],
+    |t| t.not_in,
+    |t| t.gave_up,
+];
+
+/// What is most likely.
+fn likely(name: &str, bounds: &Bounds) -> Vec<Field> {
+    let tone = if bounds.range(Tally::hurt).1 == 0 { Tone::Good } else { Tone::Plain };
+    let number = |figure: fn(&Tally) -> u64| {
+        let n = figure(&bounds.at_pace);
+        Field::new(n.to_string(), if n == 0 { Tone::Dim } else { Tone::Plain })
     };
+    let mut row = vec![Field::new(name, tone)];
+    row.extend(FIGURES.map(number));
     let wait = bounds.at_pace.longest_wait_ns.map_or_else(String::new, period);
     let deepest = bounds.at_pace.deepest.map_or_else(String::new, |n| n.to_string());
-    let mut row = vec![Field::new(name, tone), number(&|t| t.reset)];
-    row.extend((0..4).map(|i| number(&move |t| t.delayed[i])));
-    row.push(number(&|t| t.not_in));
-    row.push(number(&|t| t.gave_up));
     row.push(Field::new(deepest, Tone::Plain));
     row.push(Field::new(wait, Tone::Plain));
     row
+}
+
+/// Between which numbers it is; `None` where they are known exactly.
+fn range(bounds: &Bounds) -> Option<Vec<Field>> {
+    let mut row = vec![Field::new("  range", Tone::Dim)];
+    for figure in FIGURES {
+        let (least, most) = bounds.range(figure);
+        let text = if least == most { String::new() } else { format!("{least}-{most}") };
+        row.push(Field::new(text, Tone::Dim));
+    }
+    row.extend([Field::new("", Tone::Dim), Field::new("", Tone::Dim)]);
+    row.iter().skip(1).any(|field| !field.text.is_empty()).then_some(row)
 }
 
 fn advised(place: &Place, advice: &Advice, hurt: u64) -> Vec<String> {

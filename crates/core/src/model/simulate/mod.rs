@@ -1,6 +1,7 @@
 //! The engine: one run of a scenario, event by event.
 
 mod opener;
+mod processor;
 mod server;
 mod synack;
 
@@ -20,6 +21,7 @@ use super::{
     time::Nanos,
 };
 use crate::verdict::VerdictId;
+use processor::Work;
 
 /// Runs scenarios; keeps its memory between runs.
 #[derive(Debug, Default)]
@@ -28,6 +30,7 @@ pub struct Simulator {
     conns: Vec<Conn>,
     paths: Vec<Path>,
     accept_queue: VecDeque<usize>,
+    ingress: VecDeque<(usize, Event)>,
     worker: Worker,
 }
 
@@ -100,10 +103,11 @@ impl Simulator {
             conns: &mut self.conns,
             paths: &mut self.paths,
             accept_queue: &mut self.accept_queue,
+            ingress: &mut self.ingress,
             worker: &mut self.worker,
             now: Nanos::MIN,
             sent: (Nanos::MIN, 0),
-            busy: Nanos::MIN,
+            work: Work::new(),
             film,
         };
         run.play();
@@ -132,6 +136,7 @@ impl Simulator {
         self.queue.reset(scenario.features.timer_wheel);
         self.conns.clear();
         self.accept_queue.clear();
+        self.ingress.clear();
         self.worker.reset();
         self.paths.truncate(scenario.clients.len());
         for (path, client) in self.paths.iter_mut().zip(&scenario.clients) {
@@ -183,12 +188,14 @@ struct Run<'a> {
     conns: &'a mut Vec<Conn>,
     paths: &'a mut Vec<Path>,
     accept_queue: &'a mut VecDeque<usize>,
+    /// Segments that wait for the processor.
+    ingress: &'a mut VecDeque<(usize, Event)>,
     worker: &'a mut Worker,
     now: Nanos,
     /// When a timer sent something last, and how much later than that it left.
     sent: (Nanos, Nanos),
-    /// Until when the server's processor works off segments.
-    busy: Nanos,
+    /// The server's processor, where it has only one.
+    work: Work,
     film: Option<Film<'a>>,
 }
 
@@ -200,7 +207,7 @@ impl Run<'_> {
             }
             self.now = t;
             self.begin(event.into());
-            self.handle(i, event);
+            self.in_turn(i, event);
             self.end(i);
         }
         if self.listener.listening {
@@ -225,9 +232,6 @@ impl Run<'_> {
     }
 
     fn handle(&mut self, i: usize, event: Event) {
-        if self.scenario.alone && matches!(event, Event::Syn | Event::Segment(_) | Event::PeerRst) {
-            self.busy = self.busy.max(self.now) + self.scenario.spacing;
-        }
         match event {
             Event::Connect => self.send_syn(i, self.now),
             Event::Syn => self.syn_arrives(i),
@@ -243,9 +247,10 @@ impl Run<'_> {
             Event::Prune => self.prune(),
             Event::GiveUp => self.give_up(i),
             Event::Accept => self.accept(),
-            Event::Serve if self.now < self.busy => self.queue.at(self.busy, i, Event::Serve),
             Event::Serve => self.serve(),
             Event::Close => self.close(),
+            // Taken by `in_turn`.
+            Event::Ingress | Event::SendInTurn => {}
         }
     }
 

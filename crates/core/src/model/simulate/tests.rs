@@ -5,6 +5,7 @@ use super::{
         application::{Application, Pace},
         config::{Listener, Sysctls},
         features::Features,
+        processor::{Costs, Processor},
         scenario::Burst,
         time::{MS, SEC, US},
     },
@@ -205,7 +206,11 @@ fn on_one_processor_no_application_runs_while_segments_are_worked_off() {
     scenario.application = Some(Application::AtPace(Pace::default()));
     scenario.spacing = 40 * US;
     assert_eq!(classes(&scenario), [A; 5], "it takes each one as it comes");
-    scenario.alone = true;
-    let late = "ACCEPTED(syn_rexmit)";
-    assert_eq!(classes(&scenario), [A, A, late, late, late], "when all have come");
+    let mut at_once = |hold| {
+        let costs = Costs::even(40 * US);
+        scenario.processor = Some(Processor { costs, hold, preempts: false, clients: false });
+        classes(&scenario).iter().filter(|class| **class == A).count()
+    };
+    assert_eq!(at_once(1000 * US), 3, "as many as there is room for while segments come");
+    assert_eq!(at_once(0), 5, "it is not kept waiting");
 }
