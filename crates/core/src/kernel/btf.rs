@@ -8,6 +8,9 @@ use overflow_common::{Field, Slot};
 use thiserror::Error;
 
 use super::btf_kind as kind;
+use names::{Names, hash, hash_at};
+
+mod names;
 
 /// Deeper nesting of structures or modifiers does not occur in a kernel; a cycle does in bad data.
 const MAX_DEPTH: u32 = 32;
@@ -50,52 +53,6 @@ pub struct Btf {
     /// Byte offset of each enum without a name.
     anonymous_enums: Vec<u32>,
     by_name: Names,
-}
-
-/// Ids of the types that are asked for by name, by a hash of it. Names are compared in full after the
-/// hash, so collisions cost time only. Nothing is sorted: of the time to attach, that took longer than
-/// all that is asked.
-#[derive(Clone)]
-struct Names {
-    /// The first id with each hash, and the last one; 0 if there is none.
-    ends: Vec<[u32; 2]>,
-    /// By id, the next greater one with the same hash; 0 after the last.
-    next: Vec<u32>,
-}
-
-impl Names {
-    /// As many hashes as are told apart.
-    const HASHES: usize = 1 << 16;
-
-    fn with_capacity(types: usize) -> Self {
-        Self { ends: vec![[0; 2]; Self::HASHES], next: Vec::with_capacity(types) }
-    }
-
-    /// The next type, which is or is not to be found under `hash`.
-    fn push(&mut self, id: u32, hash: Option<u64>) {
-        self.next.push(0);
-        let Some(hash) = hash else { return };
-        let [first, last] = &mut self.ends[Self::place(hash)];
-        match self.next.get_mut(*last as usize) {
-            Some(next) if *first != 0 => *next = id,
-            _ => *first = id,
-        }
-        *last = id;
-    }
-
-    /// The ids whose names have this hash, in their order.
-    fn get(&self, hash: u64) -> impl Iterator<Item = u32> {
-        let known = |id: u32| (id != 0).then_some(id);
-        std::iter::successors(known(self.ends[Self::place(hash)][0]), move |&id| {
-            known(self.next[id as usize])
-        })
-    }
-
-    fn place(hash: u64) -> usize {
-        // The upper bits: they are the ones that a multiplication mixes.
-        let [first, second, ..] = hash.to_be_bytes();
-        usize::from(u16::from_be_bytes([first, second]))
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -484,46 +441,6 @@ fn type_in(data: &[u8], at: usize) -> Result<(Type, u32)> {
 /// Whether [`Btf::find`] is ever asked for types of this kind.
 fn is_found_by_name(kind: u8) -> bool {
     matches!(kind, kind::STRUCT | kind::ENUM | kind::ENUM64 | kind::FUNC | kind::TYPEDEF)
-}
-
-/// Of a name's bytes, eight at a time, the last of them filled up with zeros.
-fn hash(name: &[u8]) -> u64 {
-    let (words, rest) = name.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    mixed(
-        words.iter().fold(0, |h, word| mixed(h, u64::from_le_bytes(*word))),
-        u64::from_le_bytes(last),
-    )
-}
-
-fn mixed(hash: u64, word: u64) -> u64 {
-    // The golden ratio's bits.
-    (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// [`hash`] of the name at `at` of all names; `None` if it does not end in them.
-fn hash_at(names: &[u8], mut at: usize) -> Option<u64> {
-    const ONES: u64 = u64::MAX / 0xff;
-    const HIGH: u64 = ONES << 7;
-    let mut hash = 0;
-    while let Some(bytes) = names.get(at..)?.first_chunk::<8>() {
-        let word = u64::from_le_bytes(*bytes);
-        // The lowest bit of these is that of the first byte that is zero.
-        let zeros = word.wrapping_sub(ONES) & !word & HIGH;
-        if zeros != 0 {
-            // All bits below that byte's.
-            let before = (zeros & zeros.wrapping_neg()) >> 7;
-            return Some(mixed(hash, word & (before - 1)));
-        }
-        hash = mixed(hash, word);
-        at += 8;
-    }
-    let rest = names.get(at..)?;
-    let end = rest.iter().position(|&byte| byte == 0)?;
-    let mut last = [0; 8];
-    last[..end].copy_from_slice(&rest[..end]);
-    Some(mixed(hash, u64::from_le_bytes(last)))
 }
 
 #[cfg(test)]
