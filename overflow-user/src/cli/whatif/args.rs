@@ -25,9 +25,9 @@ Columns:
   GAVE UP   waited for longer than --timeout
   DEEPEST   most connections in the accept queue at a time
   WAIT      the longest time from a client's first SYN to its accept()
-  Each row has what is most likely, and below it the range in which it certainly is as far as
-  the assumptions hold, where that is wider: how the application would have gone on, and what
-  differs from one run of a load to the next.
+  Each row has what is most likely, and below it the range, where there is one: how the
+  application would have gone on, what differs from one run of a load to the next, and how far
+  the model is off the recording.
 
 Examples:
   overflow trace --all -P 443 --duration 60 --record run.rec
