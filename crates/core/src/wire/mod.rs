@@ -15,7 +15,6 @@ mod closing;
 mod connection;
 mod doctor;
 mod event;
-mod json;
 mod listener;
 mod owner;
 pub mod perfetto;
@@ -33,6 +32,11 @@ use std::{
     io::{self, Write},
 };
 
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Serializer;
+
+use crate::text::untrusted::EscapedJson;
+
 pub use audit::{Audit, AuditedCounter};
 pub use capture::{Capture, Endpoint, Handshake, Open, Place, Reset};
 pub use cause::{Cause, Found};
@@ -46,7 +50,6 @@ pub use listener::{Full, Listener, Member, QueueWait, Socket, Traced};
 pub use owner::{Candidate, Owner};
 pub use run::{Cell, CellListener, Hook, LinkKind, Run, Trace};
 pub use scenario::{Ended, Scenario};
-use serde::{Deserialize, Deserializer, Serialize};
 pub use topic::{Paragraph, Topic};
 pub use whatif::{Advised, Asked, Clients as WhatifClients, Whatif};
 
@@ -174,7 +177,7 @@ fn put(
 ) -> io::Result<()> {
     // Whole: the writer is asked once for each line, not for each of its words.
     buffer.clear();
-    line.serialize(json::Writer(buffer))?;
+    line.serialize(&mut Serializer::with_formatter(&mut *buffer, EscapedJson))?;
     buffer.push(b'\n');
     out.write_all(buffer)
 }
