@@ -46,7 +46,7 @@ pub static PENDING: HashMap<u32, CountersRead, 8192> = HashMap::new();
 pub static SURVEY: Array<Survey, 1> = Array::new();
 
 /// Namespaces that are read in one run: a verifier follows each of them.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 8;
 
 /// Begins where the last run ended; the first one runs in the context of a process.
 #[raw_tracepoint]

@@ -22,8 +22,8 @@ pub(super) const PROGRAM: &str = "survey";
 /// The section of the object that it is in.
 pub(super) const SECTION: &str = "raw_tp";
 
-/// Runs for one CPU; more namespaces than 64 times as many are not surveyed.
-const RUNS: usize = 1 << 12;
+/// Runs for one CPU; more namespaces than 8 times as many are not surveyed.
+const RUNS: usize = 1 << 15;
 
 /// `first`, `next` and `peek` of the eBPF side's `Survey`.
 type Place = [u64; 3];
