@@ -6,6 +6,7 @@
 
 #![warn(unreachable_pub)]
 
+mod say;
 pub mod confine;
 pub mod probe;
 pub mod pipeline;

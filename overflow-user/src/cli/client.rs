@@ -96,7 +96,7 @@ fn host_and_port(text: &str, port: Option<u16>) -> Result<(&str, u16)> {
 }
 
 async fn connect(args: &ClientArgs, server: SocketAddr) -> Result<Vec<ClientView>> {
-    eprintln!("overflow: connecting {} clients to {server}", args.count);
+    overflow::say!("overflow: connecting {} clients to {server}", args.count);
     let clients = Clients::connect(server, args.count, args.payload)?;
     tokio::select! {
         () = tokio::time::sleep(args.hold) => (),

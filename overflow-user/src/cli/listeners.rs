@@ -52,7 +52,7 @@ pub(super) fn run(args: &ListenersArgs) -> Result<ExitCode> {
     inventory.listeners.retain(|listener| filter.listener(listener));
     let inventory = inventory.indexed();
     for note in &inventory.notes {
-        eprintln!("overflow: {note}");
+        overflow::say!("overflow: {note}");
     }
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();

@@ -155,7 +155,7 @@ fn announce(args: &ServerArgs, address: SocketAddr, tracing: &Tracing) {
     let mut rungs: Vec<&str> = tracing.hooks().iter().map(|h| h.rung.as_str()).collect();
     rungs.sort_unstable();
     rungs.dedup();
-    eprintln!(
+    overflow::say!(
         "overflow: listening at {address} with backlog {} (somaxconn {}); \
          tcp_abort_on_overflow={} tcp_syncookies={}; traced by {}",
         args.backlog,
@@ -165,8 +165,8 @@ fn announce(args: &ServerArgs, address: SocketAddr, tracing: &Tracing) {
         rungs.join(", "),
     );
     if args.hold.is_none() {
-        eprintln!("overflow: Ctrl-C closes the listener and reports");
-        eprintln!(
+        overflow::say!("overflow: Ctrl-C closes the listener and reports");
+        overflow::say!(
             "overflow: without a delay between the hosts later SYNs find the queue full; \
              `overflow server --help` has the commands for one"
         );

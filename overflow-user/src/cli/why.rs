@@ -140,14 +140,14 @@ impl Why {
     fn now(&mut self) -> Result<()> {
         let inventory = self.listeners()?;
         for note in &inventory.notes {
-            eprintln!("overflow: {note}");
+            overflow::say!("overflow: {note}");
         }
         let meant = |l: &&Listener| self.filter.listener(l);
         let full = self.looker.full(&inventory).into_iter().filter(meant).count();
         let asked = self.looker.waiting(&inventory).into_iter().filter(meant);
         let sockets: Vec<_> = asked.map(|l| (l.netns, l.inode)).collect();
         if full > LISTENERS {
-            eprintln!("overflow: {full} are full; {LISTENERS} of them are looked at");
+            overflow::say!("overflow: {full} are full; {LISTENERS} of them are looked at");
         }
         let found = self.looker.causes(&sockets).context("cannot look at who holds them")?;
         let mut shown = 0;
@@ -201,7 +201,7 @@ impl Why {
         let mut time_is_up = std::pin::pin!(sleep(duration.unwrap_or(Duration::MAX)));
         let inventory = self.listeners()?;
         for note in &inventory.notes {
-            eprintln!("overflow: {note}");
+            overflow::say!("overflow: {note}");
         }
         let asked: Vec<&Listener> =
             inventory.listeners.iter().filter(|l| self.filter.listener(l)).collect();
@@ -328,7 +328,7 @@ impl Why {
         }
         self.output = output;
         if self.failed > 0 {
-            eprintln!("overflow: {} failed", count(self.failed, "look"));
+            overflow::say!("overflow: {} failed", count(self.failed, "look"));
         }
         if output == OutputFormat::Json {
             return Ok(());

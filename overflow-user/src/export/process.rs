@@ -204,8 +204,8 @@ async fn read(mut reports: Receiver, outbox: Outbox) {
     while let Ok(report) = wire::receive::<Report>(&mut reports, MAX_REPORT).await {
         if report.trouble != trouble {
             match (&trouble, &report.trouble) {
-                (None, Some(why)) => eprintln!("overflow: {}", escape(why)),
-                (Some(_), None) => eprintln!("overflow: the collector gets everything again"),
+                (None, Some(why)) => crate::say!("overflow: {}", escape(why)),
+                (Some(_), None) => crate::say!("overflow: the collector gets everything again"),
                 // Why it fails may change with every attempt.
                 _ => {}
             }
@@ -216,7 +216,7 @@ async fn read(mut reports: Receiver, outbox: Outbox) {
     let mut state = outbox.state();
     state.ended = true;
     if !state.closing {
-        eprintln!(
+        crate::say!(
             "overflow: the process that exports has ended, so nothing is exported any more; what \
              was not delivered is counted as lost"
         );

@@ -330,12 +330,12 @@ impl Live {
         }
         self.engine.close()?;
         if let Some(text) = self.recording.as_ref().and_then(LiveRecording::in_words) {
-            eprintln!("overflow: {text}");
+            crate::say!("overflow: {text}");
         }
         if let Some(command) = command {
             let report = command.report().await;
             report_losses(&self.engine);
-            eprintln!("overflow: {}", report?);
+            crate::say!("overflow: {}", report?);
             return Ok(());
         }
         report_losses(&self.engine);

@@ -87,7 +87,7 @@ mod tests {
 
     /// Of the object that was built; a build without it has nothing to leave out.
     #[test]
-    fn each_rung_keeps_its_programs_and_leaves_out_most() {
+    fn each_rung_keeps_its_programs_and_leaves_others_out() {
         let all = programs(BY_RING);
         for scope in [Scope::Everything, Scope::Counts, Scope::Overflows] {
             for rung in 0..2 {
@@ -95,7 +95,8 @@ mod tests {
                 let hooks: Vec<Hook> = steps.flat_map(|step| step.hooks).copied().collect();
                 let kept = programs(&with(BY_RING, &hooks));
                 assert!(kept.is_subset(&all));
-                assert!(kept.len() * 3 < all.len() * 2 || all.is_empty());
+                // Kprobes are all in one section.
+                assert!(kept.len() < all.len() || all.is_empty());
                 let needed = hooks.iter().map(|hook| hook.program).chain([survey::PROGRAM]);
                 for program in needed.filter(|_| !all.is_empty()) {
                     assert!(kept.contains(program), "{program}");

@@ -65,7 +65,7 @@ pub(super) fn serve(dir: Option<&Path>, port: u16) -> Result<ExitCode> {
         let address = listener.local_addr()?;
         println!("http://{address}/");
         io::stdout().flush()?;
-        eprintln!("open it in a browser on this host; Ctrl-C ends it");
+        overflow::say!("open it in a browser on this host; Ctrl-C ends it");
         tokio::select! {
             () = stop.asked() => Ok(ExitCode::SUCCESS),
             never = accept(&listener, &site) => match never {},

@@ -79,7 +79,7 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
         let (text, right) = model_report::report(&mut model, &report);
         match args.output {
             OutputFormat::Text => print!("{text}"),
-            OutputFormat::Json => eprint!("{text}"),
+            OutputFormat::Json => overflow::say!("{}", text.trim_end()),
         }
         right
     });
@@ -110,7 +110,7 @@ fn host_model() -> Result<HostModel> {
 }
 
 fn interrupted() -> ExitCode {
-    eprintln!("overflow: interrupted; the namespaces, links and hooks are gone");
+    overflow::say!("overflow: interrupted; the namespaces, links and hooks are gone");
     ExitCode::from(1)
 }
 

@@ -30,7 +30,7 @@ impl Line {
             line.draw();
         } else {
             let noun = if cells == 1 { "cell" } else { "cells, side by side" };
-            eprintln!("overflow: running {cells} {noun}, about {} s", expected.as_secs() + 1);
+            overflow::say!("overflow: running {cells} {noun}, about {} s", expected.as_secs() + 1);
         }
         line
     }
@@ -50,8 +50,9 @@ impl Line {
             "collecting",
         ][slowest];
         let (now, all) = (self.started.elapsed().as_secs(), self.expected.as_secs() + 1);
-        eprint!("\r\x1b[K{} cells · {doing} · {now}/{all} s", state.len());
-        let _ = io::stderr().flush();
+        let mut err = io::stderr();
+        let _ = write!(err, "\r\x1b[K{} cells · {doing} · {now}/{all} s", state.len());
+        let _ = err.flush();
     }
 }
 
@@ -71,8 +72,9 @@ impl Watcher for Line {
 
     fn end(&self) {
         if self.terminal {
-            eprint!("\r\x1b[K");
-            let _ = io::stderr().flush();
+            let mut err = io::stderr();
+            let _ = write!(err, "\r\x1b[K");
+            let _ = err.flush();
         }
     }
 }

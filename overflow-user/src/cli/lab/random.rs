@@ -28,7 +28,7 @@ pub(super) fn run(
     let (wrong, connections) = (checked.wrong, checked.connections);
     if checked.interrupted {
         let scenarios = checked.scenarios;
-        eprintln!("overflow: interrupted; seed {seed}, {scenarios} scenarios were checked");
+        overflow::say!("overflow: interrupted; seed {seed}, {scenarios} scenarios were checked");
         return Ok(ExitCode::from(1));
     }
     if wrong == 0 {

@@ -34,8 +34,8 @@ impl<'a> LabTracing<'a> {
             Ok(tracing) => Ok(Some(Self { tracing, recording })),
             Err(error) if args.rung().is_some() => Err(error.into()),
             Err(error) => {
-                eprintln!("overflow: {error:#}");
-                eprintln!(
+                overflow::say!("overflow: {error:#}");
+                overflow::say!(
                     "overflow: verdicts are inferred from packets, counters and sockets alone"
                 );
                 Ok(None)

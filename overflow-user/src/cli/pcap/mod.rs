@@ -81,7 +81,7 @@ struct Whole {
 pub(super) fn run(args: &PcapArgs) -> Result<ExitCode> {
     let stdin = args.file == Path::new("-");
     if stdin && args.annotate.is_some() {
-        eprintln!(
+        overflow::say!(
             "overflow: --annotate reads the capture a second time, and standard input cannot be: \
              give a file"
         );
@@ -154,7 +154,7 @@ pub(super) fn run(args: &PcapArgs) -> Result<ExitCode> {
         let left_out = annotate::write(again, out, &comments)
             .with_context(|| format!("cannot write {name} with comments"))?;
         if left_out > 0 {
-            eprintln!("overflow: {left_out} comments are left out: there are too many");
+            overflow::say!("overflow: {left_out} comments are left out: there are too many");
         }
     }
     match failure {

@@ -205,7 +205,9 @@ fn batch(path: &Path, out: &mut dyn Write) -> Result<ExitCode> {
     }
     out.flush()?;
     let lines = if failed == 1 { "line has" } else { "lines have" };
-    eprintln!("overflow: {failed} of {number} {lines} no prediction; see `error` in the output");
+    overflow::say!(
+        "overflow: {failed} of {number} {lines} no prediction; see `error` in the output"
+    );
     Ok(ExitCode::from(1))
 }
 

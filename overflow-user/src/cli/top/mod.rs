@@ -131,7 +131,7 @@ async fn top(args: &TopArgs) -> Result<()> {
     // What kept the view from being drawn comes first: tracing only ended because of it.
     ui.failure().map_or(Ok(()), Err)?;
     if traced.is_ok() && hurt.any() {
-        eprintln!("overflow: {}", offer(None));
+        overflow::say!("overflow: {}", offer(None));
     }
     traced
 }

@@ -69,10 +69,10 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     let export = args.otlp_endpoint.as_ref().map(|url| export(url.as_deref())).transpose()?;
     if !args.view.quiet {
         if let Some(endpoint) = &endpoint {
-            eprintln!("overflow: metrics are at http://{}/metrics", endpoint.address()?);
+            overflow::say!("overflow: metrics are at http://{}/metrics", endpoint.address()?);
         }
         if let Some(settings) = &export {
-            eprintln!("overflow: {}", settings.in_words());
+            overflow::say!("overflow: {}", settings.in_words());
         }
     }
     let every = args.view.all || args.flight.is_some();
@@ -97,7 +97,7 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     if args.view.output != TraceFormat::Text && !args.view.quiet {
         // Text has them in its header.
         for note in &header.notes {
-            eprintln!("overflow: {note}");
+            overflow::say!("overflow: {note}");
         }
     }
     let recording = match &args.record {
@@ -168,7 +168,7 @@ async fn trace(args: &TraceArgs) -> Result<()> {
     if hurt.any() && !args.view.quiet {
         // Only of a recording of every handshake, which --flight makes too.
         let recording = args.record.as_deref().filter(|_| every && args.view.summary.is_none());
-        eprintln!("overflow: {}", offer(recording));
+        overflow::say!("overflow: {}", offer(recording));
     }
     Ok(())
 }

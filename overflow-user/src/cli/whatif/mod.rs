@@ -106,7 +106,7 @@ pub(super) fn run(args: &WhatifArgs) -> Result<ExitCode> {
         page.write_page(found)?;
     }
     if left_out > 0 {
-        eprintln!(
+        overflow::say!(
             "overflow: {left_out} more listeners are in the recording; -P PORT asks about one of them"
         );
     }
@@ -147,7 +147,7 @@ fn read(args: &WhatifArgs, file: Box<dyn Read>) -> Result<Recorded> {
             Ok(Some(frame)) => collector.frame(frame),
             Ok(None) => break,
             Err(error) => {
-                eprintln!("overflow: {error}; this is about what comes before");
+                overflow::say!("overflow: {error}; this is about what comes before");
                 break;
             }
         }

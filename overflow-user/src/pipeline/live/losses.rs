@@ -35,12 +35,12 @@ pub fn report_losses(engine: &Engine) {
     let losses = engine.losses();
     if !losses.is_empty() {
         let causes: Vec<_> = losses.iter().map(|(what, n)| format!("{n} {what}")).collect();
-        eprintln!("overflow: lost {}", causes.join(", "));
+        crate::say!("overflow: lost {}", causes.join(", "));
         for (what, _) in &losses {
-            eprintln!("overflow: {what}: {}", what.meaning());
+            crate::say!("overflow: {what}: {}", what.meaning());
         }
     }
     if let Some(alarm) = engine.audits().and_then(crate::sink::alarm) {
-        eprintln!("overflow: {alarm}");
+        crate::say!("overflow: {alarm}");
     }
 }

@@ -32,7 +32,7 @@ impl Live {
         if self.drawn {
             log::warn!("{text}");
         } else {
-            eprintln!("overflow: {text}");
+            crate::say!("overflow: {text}");
         }
     }
 }
