@@ -22,7 +22,7 @@ use crate::{
     namespace::in_namespace,
     needs::Need::{Namespaces, Program, Tracing},
     process::{status, wait_until},
-    trace::traced,
+    trace::{lost, traced},
 };
 
 tests! {
@@ -120,7 +120,7 @@ fn the_same_is_traced_with_confinement_and_without() {
         assert_eq!(capabilities(trace.looker()) & !ATTRIBUTION, 0);
         let server = overflow();
         let (confined, printed) = trace.finish();
-        assert!(!printed.contains("lost"), "{printed}");
+        assert!(lost(&printed).is_empty(), "{printed}");
         assert!(confined.contains("ListenOverflows"), "{confined}");
         let confined = verdicts(&confined, server);
         let me = format!("/{}", std::process::id());

@@ -24,3 +24,12 @@ pub fn complaint(mut child: Child) -> String {
     child.stderr.take().unwrap().read_to_string(&mut why).unwrap();
     format!("{}: {why}", child.wait().unwrap())
 }
+
+/// What it says on stderr was lost, but for programs that the kernel did not run: which segments those
+/// would have seen nobody knows, and on a preemptible kernel most are of other network namespaces, whose
+/// segments pass the same tracepoints.
+pub fn lost(printed: &str) -> Vec<&str> {
+    let lost = printed.lines().filter_map(|line| line.strip_prefix("overflow: lost "));
+    let causes = lost.flat_map(|causes| causes.split(", "));
+    causes.filter(|cause| !cause.ends_with(" ebpf hook_missed")).collect()
+}
