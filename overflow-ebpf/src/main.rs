@@ -32,6 +32,7 @@ mod openers;
 mod filter;
 mod emit;
 mod number;
+mod seen;
 mod counters;
 mod audit;
 mod survey;

@@ -7,6 +7,7 @@ mod counters;
 mod counts;
 mod error;
 mod existing;
+mod hooks;
 mod ladder;
 mod load;
 mod loader;
