@@ -5,6 +5,7 @@
 //! read; [`export`] sends to a collector. The command line is the binary's, and so is the lab.
 
 #![warn(unreachable_pub)]
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod say;
 pub mod confine;

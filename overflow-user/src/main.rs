@@ -1,6 +1,7 @@
 //! The `overflow` command.
 
 #![warn(unreachable_pub)]
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod cli;
 

@@ -1,6 +1,9 @@
 //! Two scenarios end to end, by the command itself: what must come out, and what the JSON holds.
 
-use std::process::Command;
+use std::{
+    io::pipe,
+    process::{Command, Stdio},
+};
 
 use serde_json::Value;
 
@@ -12,6 +15,7 @@ use crate::{
 
 tests! {
     needs [Tracing, Namespaces] alone: scenarios_end_as_expected_in_every_family;
+    needs [Tracing, Namespaces] alone: a_lab_ends_as_ever_if_nobody_reads;
     needs []: an_unknown_scenario_is_bad_usage;
 }
 
@@ -46,6 +50,21 @@ fn scenarios_end_as_expected_in_every_family() {
             .count();
         assert_eq!(resets, 3 + 2, "{family}: three by overflow, two with an empty queue");
     }
+}
+
+fn a_lab_ends_as_ever_if_nobody_reads() {
+    let (nobody, stdout) = pipe().unwrap();
+    drop(nobody);
+    let lab = ["lab", "--random", "1", "--seed", "3"];
+    let output = Command::new(OVERFLOW)
+        .args(lab)
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()
+        .and_then(std::process::Child::wait_with_output)
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {errors}", output.status);
 }
 
 fn an_unknown_scenario_is_bad_usage() {

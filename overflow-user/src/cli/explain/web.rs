@@ -1,15 +1,8 @@
 //! `--web`: the site that `cargo xtask site` makes, for a browser on this host.
 
 use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    fs,
-    io::{self, Write as _},
-    net::Ipv4Addr,
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
+    collections::BTreeMap, convert::Infallible, fs, net::Ipv4Addr, path::Path, process::ExitCode,
+    sync::Arc, time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -63,8 +56,7 @@ pub(super) fn serve(dir: Option<&Path>, port: u16) -> Result<ExitCode> {
             .await
             .with_context(|| format!("cannot listen on port {port} of 127.0.0.1"))?;
         let address = listener.local_addr()?;
-        println!("http://{address}/");
-        io::stdout().flush()?;
+        overflow::show!("http://{address}/");
         overflow::say!("open it in a browser on this host; Ctrl-C ends it");
         tokio::select! {
             () = stop.asked() => Ok(ExitCode::SUCCESS),

@@ -78,7 +78,7 @@ pub(super) fn run(args: &LabArgs) -> Result<ExitCode> {
     let predicted = model.is_none_or(|mut model| {
         let (text, right) = model_report::report(&mut model, &report);
         match args.output {
-            OutputFormat::Text => print!("{text}"),
+            OutputFormat::Text => overflow::show!("{}", text.trim_end()),
             OutputFormat::Json => overflow::say!("{}", text.trim_end()),
         }
         right

@@ -20,7 +20,7 @@ pub(super) fn run(
     lab: impl Fn(Vec<CellConfig>) -> Result<Finished>,
 ) -> Result<ExitCode> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..=u64::from(u32::MAX)));
-    println!("overflow lab --random {n} --seed {seed}");
+    overflow::show!("overflow lab --random {n} --seed {seed}");
     let mut lot = Lot::new(seed, args.cells().remove(0));
     let configs: Vec<CellConfig> = (0..n).map(|_| lot.draw()).collect();
     let what = if model.is_some() { "witnesses and model" } else { "witnesses" };
@@ -32,9 +32,9 @@ pub(super) fn run(
         return Ok(ExitCode::from(1));
     }
     if wrong == 0 {
-        println!("✓ {what} agree on {connections} connections of {n} scenarios");
+        overflow::show!("✓ {what} agree on {connections} connections of {n} scenarios");
     } else {
-        println!("✗ {what} disagree in {wrong} of {n} scenarios, {connections} connections");
+        overflow::show!("✗ {what} disagree in {wrong} of {n} scenarios, {connections} connections");
     }
     Ok(ExitCode::from(u8::from(wrong > 0)))
 }
@@ -42,16 +42,16 @@ pub(super) fn run(
 fn print(found: &Found<'_>) {
     let faults = match found {
         Found::Disagreement { number, config, faults } => {
-            println!("✗ scenario {number}: {}", command_line(config));
+            overflow::show!("✗ scenario {number}: {}", command_line(config));
             faults
         }
         Found::Smallest { config, faults } => {
-            println!("  smallest that shows it: {}", command_line(config));
+            overflow::show!("  smallest that shows it: {}", command_line(config));
             faults
         }
     };
     for fault in *faults {
-        println!("  {fault}");
+        overflow::show!("  {fault}");
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) fn run(
                 (&report, &runs[..])
             {
                 super::print(report, args)?;
-                println!();
+                overflow::show!();
             }
             summary(&runs, cells)?;
         }
