@@ -32,7 +32,6 @@ mod openers;
 mod filter;
 mod emit;
 mod number;
-mod seen;
 mod counters;
 mod audit;
 mod survey;

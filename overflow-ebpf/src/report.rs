@@ -1,15 +1,11 @@
 //! Records that hook points of both traces make: about a request, a child, an RST.
 
-use overflow_common::{
-    Kind, Path, RawEvent, Rung,
-    segment::{ACK, RST, SYN},
-};
+use overflow_common::{Kind, Path, RawEvent, Rung, segment::RST, valid};
 
 use crate::{
     emit, filter, followed,
     globals::{
-        BARE, FLAG_DEAD, REQ_LISTENER, REQ_SNT_ISN, SOCK_FLAGS, SOCK_SOCKET, STATE_LISTEN,
-        TCP_IS_MPTCP,
+        FLAG_DEAD, REQ_LISTENER, REQ_SNT_ISN, SOCK_FLAGS, SOCK_SOCKET, STATE_LISTEN, TCP_IS_MPTCP,
     },
     read::{self, Probed},
     skb::{self, At},
@@ -107,30 +103,9 @@ pub fn child(sk: u64, state: u8, listener: u64, kind: Kind, rung: Rung, bit: u32
 /// may be [`read::NO_REASON`].
 #[inline(always)]
 pub fn reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) {
-    if reset_followed(skb, reason, bit, rung) == 0
-        && !(BARE.load() != 0 && matches!(rung, Rung::Fentry) && reset_unfollowed(sk, skb, reason))
-    {
+    if reset_followed(skb, reason, bit, rung) == 0 {
         stray_reset(sk, skb, reason, bit, rung);
     }
-}
-
-/// An RST answers a segment that is in `tcp_check_req` or `tcp_conn_request`, whose entries are not hooked:
-/// true if it is, as its end is to report. It is where `tcp_v4_syn_recv_sock` has just been passed, and that
-/// end not yet. So is a SYN, which a listener answers by no RST of its own. A SYN-ACK may come from there
-/// or from the listener; its RST is reported by itself.
-#[inline(always)]
-fn reset_unfollowed(sk: u64, skb: u64, reason: u64) -> bool {
-    let Some(state) = PathState::get() else { return false };
-    if state.loose & (Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD) != 0 {
-        state.loose_reset(skb, reason);
-        return true;
-    }
-    let syn = skb::tcp_flags::<Probed>(skb) & (SYN | ACK) == SYN;
-    if syn && sk != 0 && stray(sk) {
-        state.loose_reset(skb, reason);
-        return true;
-    }
-    false
 }
 
 /// An RST that answers a segment which is followed: 1 if it is. In a function of its own, for the stack.
@@ -140,7 +115,7 @@ fn reset_followed(skb: u64, reason: u64, bit: u32, rung: Rung) -> u32 {
         && state.is_bare(skb)
     {
         state.mark(bit);
-        emit::reset_reason(&mut state.event, reason);
+        reset_reason(&mut state.event, reason);
         return 1;
     }
     let followed = match rung {
@@ -153,7 +128,7 @@ fn reset_followed(skb: u64, reason: u64, bit: u32, rung: Rung) -> u32 {
             return 1;
         }
         state.mark(bit);
-        emit::reset_reason(&mut state.event, reason);
+        reset_reason(&mut state.event, reason);
         // tcp_check_req is still to return; after the other two nobody else ends the record.
         if state.has(Path::CHECK_REQ_LISTENER | Path::COOKIE_CHECK_LISTENER) {
             state.finish();
@@ -195,7 +170,7 @@ fn report_stray_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) -> O
         event.sk_state = sock::state::<Probed>(sk);
         event.ino = sock::inode::<Probed>(sk);
     }
-    emit::reset_reason(&mut event, reason);
+    reset_reason(&mut event, reason);
     emit::record(&event);
     Some(())
 }
@@ -205,4 +180,13 @@ fn report_stray_reset(sk: u64, skb: u64, reason: u64, bit: u32, rung: Rung) -> O
 #[inline(always)]
 pub fn stray(sk: u64) -> bool {
     sk == 0 || sock::state::<Probed>(sk) == STATE_LISTEN.load()
+}
+
+/// Notes why the RST is sent, if the kernel says so.
+#[inline(always)]
+pub fn reset_reason(event: &mut RawEvent, reason: u64) {
+    if reason != read::NO_REASON {
+        event.reset_reason = reason as u32;
+        event.valid |= valid::RESET_REASON;
+    }
 }

@@ -10,8 +10,8 @@ use overflow_common::{
 
 use crate::{
     globals::{
-        CB_END_SEQ, CB_SEQ, CB_TCP_FLAGS, DEV_NET, DST_DEV, SKB_CB, SKB_DATA, SKB_DEV, SKB_DST,
-        SKB_HEAD, SKB_NETWORK_HEADER, SKB_TRANSPORT_HEADER,
+        CB_END_SEQ, CB_SEQ, DEV_NET, DST_DEV, SKB_CB, SKB_DATA, SKB_DEV, SKB_DST, SKB_HEAD,
+        SKB_NETWORK_HEADER, SKB_TRANSPORT_HEADER,
     },
     losses,
     read::{self, Memory, Probed},
@@ -96,12 +96,6 @@ pub fn syn_has_data<M: Memory>(skb: u64) -> bool {
     let of_cb =
         |field: &Global<Field>| M::exact::<u32>(skb + field.load().offset(), &SKB_CB) as u32;
     of_cb(&CB_END_SEQ).wrapping_sub(of_cb(&CB_SEQ)) != 1
-}
-
-/// The flags of the segment in `skb`, by what TCP keeps of it beside it.
-#[inline(always)]
-pub fn tcp_flags<M: Memory>(skb: u64) -> u8 {
-    M::exact::<u8>(skb + CB_TCP_FLAGS.load().offset(), &SKB_CB) as u8
 }
 
 /// Inode number of the network namespace of the device that `skb` is on.

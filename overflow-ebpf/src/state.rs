@@ -42,14 +42,12 @@ pub struct PathState {
     /// Not zero: of the record there is only which segment, listener and request it is about, and its
     /// path, see [`Self::begin_bare`].
     pub bare: u64,
-    /// Path bits of a segment whose beginning is not hooked, for its end: nothing else passes what sets them
-    /// while no segment is followed. Noted before anything is judged, too: one may be under way then.
+    /// Path bits of a SYN whose beginning is not hooked, for its end: nothing else passes what sets them
+    /// while no segment is followed. Noted before anything is judged, too: a SYN may be under way then.
     pub loose: u32,
     padding: u32,
-    /// If an RST is among them: which segment it answers, and why, see [`Self::loose_reset`].
-    pub reset: (u64, u64),
-    /// For an address as a plain number: of the listener, or of the child that came of it.
-    pub number_of: Number,
+    /// For the address of the child that came of it, as a plain number.
+    pub child: Number,
     /// By tracepoints: the `struct net` of the device that received the segment.
     pub net: u64,
     /// By tracepoints: how many segments this CPU had received before.
@@ -162,32 +160,13 @@ impl PathState {
         Some(state)
     }
 
-    /// As [`Self::begin_bare`], of a segment that has come to the end of the function that `bit` stands for.
+    /// As [`Self::begin_bare`], of a SYN that has come to its end.
     #[inline(always)]
-    pub fn end_bare<M: Memory>(
-        skb: u64,
-        listener: u64,
-        kind: Kind,
-        bit: u32,
-    ) -> Option<&'static mut Self> {
-        let Self { mut loose, reset: (of, reason), .. } = *Self::get()?;
-        if of != skb {
-            loose &= !Path::SEND_RESET;
-        }
-        let state = Self::begin_bare::<M>(skb, listener, kind, Rung::Fentry)?;
-        state.mark(bit | loose);
-        if loose & Path::SEND_RESET != 0 {
-            emit::reset_reason(&mut state.event, reason);
-        }
+    pub fn end_bare<M: Memory>(skb: u64, listener: u64, rung: Rung) -> Option<&'static mut Self> {
+        let seen = Self::get()?.loose;
+        let state = Self::begin_bare::<M>(skb, listener, Kind::Syn, rung)?;
+        state.mark(Path::CONN_REQUEST | seen);
         Some(state)
-    }
-
-    /// Whether healthy segments to `listener` are counted.
-    #[inline(always)]
-    pub fn counts<M: Memory>(listener: u64) -> bool {
-        arm::armed()
-            && (FILTER_NETNS.load() == 0
-                || sock::netns::<M>(listener).is_some_and(filter::wants_netns))
     }
 
     /// Reads what [`Self::begin_bare`] did not, later: the queues may not be as they were then. This CPU's
@@ -305,23 +284,6 @@ impl PathState {
         self.compare(rise, path);
     }
 
-    /// As [`Self::counted`], where nothing but this tells whether it was dropped: whether it was. Where they
-    /// do not tell, it was if the queue is full.
-    #[inline(always)]
-    pub fn counted_drop(&mut self) -> bool {
-        let rise = Counters::rose_at_socket(self.event.sk);
-        let path = rise.path();
-        self.compare(rise, path);
-        if path & Path::COUNTED == 0 {
-            return self.is_full();
-        }
-        let dropped = path & Path::COUNTED_DROP != 0;
-        if dropped {
-            self.event.path |= path;
-        }
-        dropped
-    }
-
     /// Notes what they rose by with a child that Fast Open tried at the SYN and did not get: the SYN
     /// goes on without it.
     #[inline(always)]
@@ -332,18 +294,14 @@ impl PathState {
 
     #[inline(always)]
     fn compare(&mut self, rise: Rise, path: u32) {
-        let own = audit::own(path, self.is_full());
+        let (before, after) = (self.event.before, self.event.after);
+        let full = before.ack_backlog > before.max_ack_backlog
+            || after.ack_backlog > after.max_ack_backlog;
+        let own = audit::own(path, full);
         if self.unwanted != 0 {
             self.event.path |= own;
         }
         audit::compare(self.event.netns, rise, own);
-    }
-
-    /// Whether the accept queue was full before or after.
-    #[inline(always)]
-    fn is_full(&self) -> bool {
-        let (before, after) = (self.event.before, self.event.after);
-        before.ack_backlog > before.max_ack_backlog || after.ack_backlog > after.max_ack_backlog
     }
 
     /// Sets path bits of the segment that this CPU is handling.
@@ -366,13 +324,6 @@ impl PathState {
         {
             state.loose = 0;
         }
-    }
-
-    /// An RST answers `skb`, which is in a function whose entry is not hooked.
-    #[inline(always)]
-    pub fn loose_reset(&mut self, skb: u64, reason: u64) {
-        self.loose |= Path::SEND_RESET;
-        self.reset = (skb, reason);
     }
 
     /// Sets path bits.

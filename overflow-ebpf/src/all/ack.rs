@@ -29,10 +29,6 @@ use crate::{
 /// One of these is set where a child was tried: the segment itself was right.
 const CHILD_TRIED: u32 = Path::SYN_RECV_SOCK_NULL | Path::SYN_RECV_SOCK_CHILD;
 
-/// NULL, the listener itself, or a child.
-const CHECK_REQ_RETURNED: [u32; 3] =
-    [Path::CHECK_REQ_NULL, Path::CHECK_REQ_LISTENER, Path::CHECK_REQ_CHILD];
-
 /// What a third ACK that became a child may have passed, where nothing is the matter.
 const HEALTHY: u32 =
     Path::CHECK_REQ | Path::SYN_RECV_SOCK_CHILD | Path::QUEUE_ADD | Path::REQSK_DROP;
@@ -45,7 +41,8 @@ fn enter_check_req<M: Memory>(listener: u64, skb: u64, req: u64, rung: Rung) {
         return;
     }
     // Of a client that was refused before, it is to be seen that it gets in.
-    if BARE.load() != 0 && !may_be_client::<M>(skb, req) {
+    let v6 = M::exact::<u16>(skb, &SKB_PROTOCOL) != skb::ETH_P_IP;
+    if BARE.load() != 0 && !retry::may_be_client::<M>(req, v6) {
         if let Some(state) = PathState::begin_bare::<M>(skb, listener, Kind::Ack, rung) {
             state.mark(Path::CHECK_REQ);
             state.event.req = req;
@@ -58,10 +55,7 @@ fn enter_check_req<M: Memory>(listener: u64, skb: u64, req: u64, rung: Rung) {
     }
 }
 
-/// In a function of its own: where healthy segments are only counted, they need neither its registers nor its
-/// stack.
-#[inline(never)]
-fn exit_check_req<M: Memory>(listener: u64, skb: u64, returned: u64) -> u32 {
+fn exit_check_req<M: Memory>(listener: u64, skb: u64, returned: u64) {
     PathState::forget();
     if BARE.load() != 0
         && let Some(state) = state::current(Kind::Ack)
@@ -70,69 +64,22 @@ fn exit_check_req<M: Memory>(listener: u64, skb: u64, returned: u64) -> u32 {
         if returned != 0
             && returned != state.event.sk
             && state.event.path & !HEALTHY == 0
-            && tally::healthy_ack::<M>(
-                tally::sk_of(&state.event),
-                listener,
-                state.number_of.of(returned),
-            )
+            && tally::healthy_ack::<M>(&state.event, listener, state.child.of(returned))
         {
             state.skb = 0;
-            return 1;
+            return;
         }
         // The caller holds the request, but where a child took its place: that one is counted alone.
         if !state.complete::<M>(listener, skb) {
-            return 1;
+            return;
         }
     }
-    exit::<M>(listener, returned, CHECK_REQ_RETURNED, Path::CHECK_REQ);
-    1
-}
-
-/// Where the entry is not hooked: whether a third ACK passed nothing but what leads to a child, and is
-/// counted. Of a client that was refused before, it is to be seen that it gets in.
-#[inline(always)]
-fn is_healthy<M: Memory>(listener: u64, skb: u64, returned: u64) -> bool {
-    let Some(state) = PathState::get() else { return false };
-    if returned == 0
-        || returned == listener
-        || state.loose & !HEALTHY != 0
-        || !PathState::counts::<M>(listener)
-        // The request may be gone, and the child has its client's address at the same place.
-        || (retry::pending() && may_be_client::<M>(skb, returned))
-    {
-        return false;
-    }
-    let (sk, child) = (state.number_of.of(listener), state.number_of.of(returned));
-    if !tally::healthy_ack::<M>(sk, listener, child) {
-        return false;
-    }
-    state.loose = 0;
-    // Whatever was followed before is no longer.
-    state.skb = 0;
-    true
-}
-
-#[inline(always)]
-fn may_be_client<M: Memory>(skb: u64, client: u64) -> bool {
-    retry::may_be_client::<M>(client, M::exact::<u16>(skb, &SKB_PROTOCOL) != skb::ETH_P_IP)
-}
-
-/// All that there is to say of a third ACK whose entry is not hooked: the caller still holds its request, but
-/// where a child took its place, and what was decided the counters tell. In a function of its own: registers
-/// and stack that only this needs would cost the healthy ones too.
-#[inline(never)]
-fn end_check_req<M: Memory>(listener: u64, skb: u64, req: u64, returned: u64) -> u32 {
-    let state = PathState::end_bare::<M>(skb, listener, Kind::Ack, Path::CHECK_REQ);
-    PathState::forget();
-    let Some(state) = state else { return 0 };
-    // Of a request that became a child nothing is read: it may be freed.
-    if returned == 0 || returned == state.event.sk {
-        state.event.req = req;
-    }
-    if state.complete::<M>(listener, skb) {
-        exit::<M>(listener, returned, CHECK_REQ_RETURNED, Path::CHECK_REQ);
-    }
-    1
+    exit::<M>(
+        listener,
+        returned,
+        [Path::CHECK_REQ_NULL, Path::CHECK_REQ_LISTENER, Path::CHECK_REQ_CHILD],
+        Path::CHECK_REQ,
+    );
 }
 
 fn enter_cookie_check<M: Memory>(listener: u64, skb: u64, rung: Rung) {
@@ -178,7 +125,7 @@ fn exit<M: Memory>(listener: u64, returned: u64, bits: [u32; 3], entered: u32) {
         state.mark(bits[2]);
         // A child that MPTCP has just reset (dispose_child of subflow_syn_recv_sock) is in no queue.
         if !state.has(Path::SEND_RESET) && state.unwanted == 0 {
-            tally::queued(&state.event, state.number_of.of(returned));
+            tally::queued(&state.event, state.child.of(returned));
         }
         state.finish();
     }
@@ -197,12 +144,7 @@ pub fn fexit_tcp_check_req(ctx: FExitContext) -> u32 {
     let slot = TCP_CHECK_REQ_RETURN.load();
     if slot.exists() {
         let returned = read::slot(ctx.as_ptr(), slot, 0);
-        let (listener, skb) = (ctx.arg(0), ctx.arg(1));
-        if BARE.load() == 0 {
-            exit_check_req::<Typed>(listener, skb, returned);
-        } else if ctx.arg::<u8>(3) == 0 && !is_healthy::<Typed>(listener, skb, returned) {
-            end_check_req::<Typed>(listener, skb, ctx.arg(2), returned);
-        }
+        exit_check_req::<Typed>(ctx.arg(0), ctx.arg(1), returned);
     }
     0
 }

@@ -13,19 +13,15 @@ use aya_ebpf::{
 };
 use overflow_common::{Kind, Path, Rung};
 
-use crate::{globals::BARE, report, state::PathState};
+use crate::{report, state::PathState};
 
 fn dropped(listener: u64, req: u64, rung: Rung) {
-    if let Some(state) = PathState::get() {
-        if state.skb != 0 && state.event.req == req {
-            state.mark(Path::REQSK_DROP);
-            return;
-        }
-        // Of a third ACK whose entry is not hooked: it has passed something, and not yet the end.
-        if BARE.load() != 0 && matches!(rung, Rung::Fentry) && state.loose != 0 {
-            state.loose |= Path::REQSK_DROP;
-            return;
-        }
+    if let Some(state) = PathState::get()
+        && state.skb != 0
+        && state.event.req == req
+    {
+        state.mark(Path::REQSK_DROP);
+        return;
     }
     report::request(listener, req, Kind::RequestRemoved, rung, Path::REQSK_DROP);
 }

@@ -6,17 +6,15 @@
 //! fentry/fexit and kprobe: 5.10.
 
 use aya_ebpf::{
-    btf_maps::PerCpuArray,
-    macros::{btf_map, fentry, fexit, kprobe, kretprobe},
+    macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use overflow_common::{Kind, Path, Rung};
 
 use crate::{
     counters::Counters,
-    globals::{BARE, SKB_PROTOCOL, SOCK_DROPS},
+    globals::{BARE, SKB_PROTOCOL},
     read::{Memory, Probed, Typed},
-    seen::SeenDrops,
     skb,
     state::{self, PathState},
     tally,
@@ -32,10 +30,6 @@ fn enter<M: Memory>(skb: u64, listener: u64, rung: Rung) {
         state.mark(Path::CONN_REQUEST);
     }
 }
-
-/// What every CPU last saw of what listeners had dropped.
-#[btf_map]
-pub static SEEN: PerCpuArray<SeenDrops, 1> = PerCpuArray::new();
 
 fn hashed(req: u64) {
     if BARE.load() != 0 {
@@ -64,7 +58,7 @@ fn exit<M: Memory>(listener: u64) {
 fn exit_bare<M: Memory>(state: &mut PathState, listener: u64, skb: u64) {
     if state.event.path == Path::CONN_REQUEST | Path::REQSK_HASHED
         && !skb::syn_has_data::<M>(skb)
-        && let Some(healthy) = tally::healthy(tally::sk_of(&state.event))
+        && let Some(healthy) = tally::healthy(&state.event)
     {
         healthy.syns += 1;
         state.skb = 0;
@@ -75,73 +69,17 @@ fn exit_bare<M: Memory>(state: &mut PathState, listener: u64, skb: u64) {
     }
 }
 
-/// IPv4's SYNs to a dual-stack listener pass both exits, the first of which says all.
+/// At the exit, where the entry is not hooked. IPv4's SYNs to a dual-stack listener pass both exits, the
+/// first of which says all.
 #[inline(always)]
 fn fexit<M: Memory>(listener: u64, skb: u64, v6: bool) {
     if BARE.load() == 0 {
         exit::<M>(listener);
-        return;
-    }
-    let twice = v6 && M::exact::<u16>(skb, &SKB_PROTOCOL) == skb::ETH_P_IP;
-    if !twice && !is_healthy::<M>(listener, skb) {
-        end::<M>(listener, skb);
-    }
-}
-
-/// Whether nothing but the exit is needed of a SYN, and it is counted: it was not dropped, and passed
-/// nothing that leads elsewhere, so it became a request. What carries data may have been tried by Fast Open.
-#[inline(always)]
-fn is_healthy<M: Memory>(listener: u64, skb: u64) -> bool {
-    let Some(state) = PathState::get() else { return false };
-    if state.loose != 0
-        || skb::syn_has_data::<M>(skb)
-        || may_have_dropped::<M>(listener)
-        || !PathState::counts::<M>(listener)
+    } else if !(v6 && M::exact::<u16>(skb, &SKB_PROTOCOL) == skb::ETH_P_IP)
+        && let Some(state) = PathState::end_bare::<M>(skb, listener, Rung::Fentry)
     {
-        return false;
+        exit_bare::<M>(state, listener, skb);
     }
-    let Some(healthy) = tally::healthy(state.number_of.of(listener)) else { return false };
-    healthy.syns += 1;
-    // Whatever was followed before is no longer.
-    state.skb = 0;
-    true
-}
-
-/// Whether a listener may have dropped something since this CPU last looked.
-#[inline(always)]
-fn may_have_dropped<M: Memory>(listener: u64) -> bool {
-    let drops = M::exact::<u32>(listener, &SOCK_DROPS);
-    if drops == 0 {
-        return false;
-    }
-    // SAFETY: this CPU's own, and SYNs are handled in softirqs, one after the other.
-    SEEN.get_ptr_mut(0).is_none_or(|seen| unsafe { &mut *seen }.changed(listener, drops))
-}
-
-/// All that there is to say of a SYN whose entry is not hooked. In a function of its own: registers and stack
-/// that only this needs would cost the healthy ones too.
-#[inline(never)]
-fn end<M: Memory>(listener: u64, skb: u64) -> u32 {
-    u32::from(report::<M>(listener, skb).is_some())
-}
-
-#[inline(always)]
-fn report<M: Memory>(listener: u64, skb: u64) -> Option<()> {
-    const CHILD: u32 = Path::SYN_RECV_SOCK_CHILD | Path::QUEUE_ADD | Path::QUEUE_ADD_NULL;
-    let state = PathState::end_bare::<M>(skb, listener, Kind::Syn, Path::CONN_REQUEST)?;
-    if !state.complete::<M>(listener, skb) {
-        return None;
-    }
-    state.after::<M>(listener);
-    if state.has(Path::SYN_RECV_SOCK_NULL) {
-        // Past that, nothing drops it.
-        state.counted_child(Counters::rose_at_socket(listener));
-        state.mark(Path::REQSK_HASHED);
-    } else if !state.has(Path::COOKIE_INIT | CHILD) && !state.counted_drop() {
-        state.mark(Path::REQSK_HASHED);
-    }
-    state.finish();
-    Some(())
 }
 
 /// (sk, skb).

@@ -15,10 +15,12 @@ use crate::{
     emit::{self, Draft},
     filter,
     globals::{
-        NET_ABORT_ON_OVERFLOW, NET_INUM, REQ_LISTENER, REQ_NUM_RETRANS, REQ_NUM_TIMEOUT,
-        SKB_PROTOCOL,
+        CB_TCP_FLAGS, NET_ABORT_ON_OVERFLOW, NET_INUM, REQ_LISTENER, REQ_NUM_RETRANS,
+        REQ_NUM_TIMEOUT, SKB_CB, SKB_PROTOCOL,
     },
-    losses, read, retry,
+    losses,
+    read::{self, Memory},
+    retry,
     skb::{self, At},
 };
 
@@ -45,7 +47,7 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
     let netns = listener.netns;
     let own = state.number.of(audit::own(counted, listener.is_full()).into()) as u32;
     audit::compare(netns, rise, own);
-    if skb::tcp_flags::<M>(skb) & (SYN | ACK) == SYN {
+    if tcp_flags::<M>(skb) & (SYN | ACK) == SYN {
         // Fast Open tries a child at the SYN, which then goes on without it.
         let full = own & Path::COUNTED_OVERFLOW != 0;
         let what = if full { LeftOut::FastOpenOverflow } else { LeftOut::FastOpenDrop };
@@ -84,6 +86,12 @@ fn report<M: AttachMode>(sk: u64, skb: u64, req: u64, v6: bool) -> Option<()> {
     retry::may_return(event);
     draft.send();
     Some(())
+}
+
+/// The flags of the segment, from what TCP keeps of it beside it (`TCP_SKB_CB`).
+#[inline(always)]
+fn tcp_flags<M: Memory>(skb: u64) -> u8 {
+    M::exact::<u8>(skb + CB_TCP_FLAGS.load().offset(), &SKB_CB) as u8
 }
 
 /// A third ACK that got no child.

@@ -10,6 +10,7 @@ use crate::{
     globals::{NET_ABORT_ON_OVERFLOW, NET_INUM, SOCK_DPORT, SOCK_STATE, STATE_LISTEN},
     losses,
     read::{self, Probed},
+    report,
     skb::{self, At},
     sock,
 };
@@ -61,7 +62,7 @@ fn report_reset<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<bool> {
     let wanted = refused.report::<M>(state, skb, event);
     let its_own = event.client_port == port;
     event.path |= Path::SEND_RESET;
-    emit::reset_reason(event, reason);
+    report::reset_reason(event, reason);
     if !wanted {
         audit::filtered(listener.netns, audit::own(counted, listener.is_full()));
         audit::left_out(listener.netns, LeftOut::FilteredReset, 1);
@@ -92,7 +93,7 @@ fn report_other<M: AttachMode>(sk: u64, skb: u64, reason: u64) -> Option<()> {
     emit::begin(&mut event, Kind::Reset, M::RUNG);
     event.path = Path::SEND_RESET;
     event.netns = netns;
-    emit::reset_reason(&mut event, reason);
+    report::reset_reason(&mut event, reason);
     skb::parse_by::<M>(skb, At::Tcp, &mut event)?;
     // tcp_v4_send_reset and its IPv6 twin answer no RST, though they are called.
     if event.tcp_flags & RST != 0 {

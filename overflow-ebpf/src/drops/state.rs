@@ -3,13 +3,7 @@
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 
-use crate::{
-    number::Number,
-    openers,
-    read::Memory,
-    seen::{SEEN, SeenDrops},
-    sock,
-};
+use crate::{number::Number, openers, read::Memory, sock};
 
 /// One slot per CPU. Everything from a SYN or ACK to its verdict runs in one softirq on one CPU, so
 /// nobody else touches the slot meanwhile; but for an RST from a socket's backlog, which a process
@@ -17,6 +11,8 @@ use crate::{
 #[btf_map]
 pub static DROPS: PerCpuArray<CpuState, 1> = PerCpuArray::new();
 
+/// Listeners that are remembered per CPU; two in one place cost time, never exactness.
+pub const SEEN: usize = 64;
 /// Arguments of a function that is being executed, for the kretprobe at its end.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -27,6 +23,16 @@ pub struct Arguments {
     pub skb: u64,
     /// The request.
     pub req: u64,
+}
+
+/// A listener as this CPU last saw it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Seen {
+    /// Address of its `struct sock`.
+    pub sk: u64,
+    /// `sk_drops`, and in the high half how many listeners had been opened.
+    pub drops: u64,
 }
 
 /// Who a listener is.
@@ -57,9 +63,9 @@ pub struct CpuState {
     pub syn_recv_sock: Arguments,
     /// For what is remembered of listeners.
     pub number: Number,
-    /// What they had dropped.
-    pub seen: SeenDrops,
-    /// Those that dropped something, by [`Number::place`].
+    /// Listeners, by [`Number::place`].
+    pub seen: [Seen; SEEN],
+    /// The same of those that dropped something.
     pub known: [Known; SEEN],
 }
 

@@ -27,7 +27,7 @@ pub fn suspect<M: AttachMode>(sk: u64) -> bool {
 pub fn look<M: AttachMode>(sk: u64, skb: u64) -> u32 {
     let Some(state) = CpuState::get() else { return 0 };
     let drops = M::exact::<u32>(sk, &SOCK_DROPS);
-    let changed = state.seen.changed(sk, drops);
+    let changed = state.changed(sk, drops);
     if changed || state.cookie == skb {
         return dropped::<M>(sk, skb);
     }

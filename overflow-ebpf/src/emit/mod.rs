@@ -9,9 +9,7 @@ mod ring;
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
-use overflow_common::{Kind, RawEvent, Rung, valid};
-
-use crate::read;
+use overflow_common::{Kind, RawEvent, Rung};
 
 #[cfg(not(feature = "ring"))]
 pub use queue::{Draft, record};
@@ -33,15 +31,6 @@ pub fn stamp(event: &mut RawEvent) {
     unsafe {
         event.t_ns = bpf_ktime_get_ns();
         event.cpu = bpf_get_smp_processor_id();
-    }
-}
-
-/// Notes why an RST is sent, if the kernel says so.
-#[inline(always)]
-pub fn reset_reason(event: &mut RawEvent, reason: u64) {
-    if reason != read::NO_REASON {
-        event.reset_reason = reason as u32;
-        event.valid |= valid::RESET_REASON;
     }
 }
 

@@ -56,7 +56,7 @@ pub fn segment(event: &RawEvent) {
 
 /// The address of a record's listener as a plain number.
 #[inline(always)]
-pub fn sk_of(event: &RawEvent) -> u64 {
+fn sk_of(event: &RawEvent) -> u64 {
     // SAFETY: a field of a record. Volatile: what was just stored there may still be a pointer in its
     // register, and verifiers let nobody calculate with those.
     unsafe { core::ptr::read_volatile(&raw const event.sk) }
@@ -102,17 +102,18 @@ fn change(counting: &mut Counting, signature: Signature, event: &RawEvent) {
     counting.count = 1;
 }
 
-/// Where healthy SYNs to the listener at this address are counted; `None` where they are counted as all
-/// others are.
+/// Where healthy SYNs to the listener of `event` are counted; `None` where they are counted as all others
+/// are.
 #[inline(always)]
-pub fn healthy(sk: u64) -> Option<&'static mut Healthy> {
-    places::healthy(sk).map(|(healthy, _)| healthy)
+pub fn healthy(event: &RawEvent) -> Option<&'static mut Healthy> {
+    places::healthy(sk_of(event)).map(|(healthy, _)| healthy)
 }
 
-/// A third ACK to `listener` became `child`, which is in its accept queue, and nothing was the matter; `sk`
-/// is the listener's address as a plain number. False where it is to be counted as all others are.
+/// A third ACK to the listener of `event` became `child`, which is in its accept queue, and nothing was
+/// the matter; `listener` is the same, as it may be read. False where it is to be counted as all others are.
 #[inline(always)]
-pub fn healthy_ack<M: Memory>(sk: u64, listener: u64, child: u64) -> bool {
+pub fn healthy_ack<M: Memory>(event: &RawEvent, listener: u64, child: u64) -> bool {
+    let sk = sk_of(event);
     let Some((healthy, tally)) = places::healthy(sk) else { return false };
     healthy.acks += 1;
     // SAFETY: a helper without arguments.

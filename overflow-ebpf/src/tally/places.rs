@@ -77,17 +77,17 @@ fn ways(socket: &Socket) -> impl Iterator<Item = u32> + use<> {
 /// Healthy handshakes of listener `sk` on this CPU, and its queue; `None` where it has no place.
 #[inline(always)]
 pub fn healthy(sk: u64) -> Option<(&'static mut Healthy, &'static mut Tally)> {
-    let (number, place) = find(sk)?;
+    let number = find(sk)?;
     // SAFETY: this CPU's own, and SYNs and third ACKs are handled in softirqs, one after the other.
     let healthy = unsafe { &mut *HEALTHY.get_ptr_mut(number)? };
-    Some((healthy, &mut place.tally))
+    Some((healthy, &mut place(number)?.tally))
 }
 
 /// The queue of listener `sk`, wherever it stands.
 #[inline(always)]
 pub fn queue(sk: u64) -> Option<&'static mut Tally> {
-    if let Some((_, place)) = find(sk) {
-        return Some(&mut place.tally);
+    if let Some(number) = find(sk) {
+        return Some(&mut place(number)?.tally);
     }
     // SAFETY: the entry stays while the program runs; racing CPUs lose a maximum, not memory.
     let tally = TALLIES.get_ptr_mut(socket(sk)?).map(|tally| unsafe { &mut *tally });
@@ -113,19 +113,20 @@ pub fn known(sk: u64) -> Option<&'static mut Tally> {
 
 /// The place of listener `sk`, if it has one.
 #[inline(always)]
-fn find(sk: u64) -> Option<(u32, &'static mut Place)> {
+fn find(sk: u64) -> Option<u32> {
     let opened = openers::opened();
-    if let Some((number, its)) = behind(spread(sk), sk, opened) {
-        return Some((number, its?));
-    }
-    core::hint::cold_path();
-    let number = settle(sk);
-    if number == NOWHERE { None } else { Some((number, place(number)?)) }
+    let number = if let Some(number) = behind(spread(sk), sk, opened) {
+        number
+    } else {
+        core::hint::cold_path();
+        settle(sk)
+    };
+    if number == NOWHERE { None } else { Some(number) }
 }
 
 /// Which place is behind a door, if it is that of listener `sk`; or [`NOWHERE`].
 #[inline(always)]
-fn behind(door: u32, sk: u64, opened: u64) -> Option<(u32, Option<&'static mut Place>)> {
+fn behind(door: u32, sk: u64, opened: u64) -> Option<u32> {
     let door = Door::at(door)?;
     let what = door.what.load();
     let known = door.sk.load() == sk && door.sum.load() == sk ^ what && what >> NUMBER == opened;
@@ -133,12 +134,11 @@ fn behind(door: u32, sk: u64, opened: u64) -> Option<(u32, Option<&'static mut P
         return None;
     }
     let number = what as u32 & NOWHERE;
-    if number == NOWHERE {
-        return Some((number, None));
-    }
-    let place = place(number)?;
     // User space may have freed the place of one that was closed.
-    if place.socket.sk == sk { Some((number, Some(place))) } else { None }
+    if number != NOWHERE && place(number)?.socket.sk != sk {
+        return None;
+    }
+    Some(number)
 }
 
 impl Door {
@@ -167,7 +167,7 @@ fn socket(sk: u64) -> Option<Socket> {
 pub fn settle(sk: u64) -> u32 {
     // Read before the socket is: who listens later is seen the next time.
     let opened = openers::opened();
-    if let Some((number, _)) = behind(spread(sk) ^ 1, sk, opened) {
+    if let Some(number) = behind(spread(sk) ^ 1, sk, opened) {
         return number;
     }
     let Some(socket) = socket(sk) else { return NOWHERE };

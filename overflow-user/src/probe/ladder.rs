@@ -3,22 +3,13 @@
 use overflow_common::Rung;
 use overflow_core::hook_point::HookPoint;
 
-use super::hooks::{
-    ABORT_FENTRY, ABORT_KPROBE, ACK_FENTRY, ACK_KPROBE, ACK_TRACEPOINTS, COUNTS_ACK_FENTRY,
-    COUNTS_SYN_FENTRY, DROPS_ACK_FENTRY, DROPS_ACK_KPROBE, DROPS_RESET_FENTRY, DROPS_RESET_KPROBE,
-    DROPS_SYN_FENTRY, DROPS_SYN_KPROBE, REQUEST_FENTRY, REQUEST_KPROBE, RESET_FENTRY, RESET_KPROBE,
-    SYN_FENTRY, SYN_KPROBE, SYN_TRACEPOINTS, TP_SEND_RESET, extra, fentry, fexit, kprobe,
-    kretprobe, or, tp,
-};
-
 /// How much of a handshake is traced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
     /// Every handshake, every hook point.
     #[default]
     Everything,
-    /// The same, where healthy handshakes are only counted: where that can be, of a segment nothing is read
-    /// before its end.
+    /// The same, where healthy handshakes are only counted: of a SYN nothing is read before its end.
     Counts,
     /// Only what the queues did to SYNs and third ACKs, and what becomes of those connections. A
     /// healthy handshake passes two hooks, and reports nothing.
@@ -124,8 +115,7 @@ pub(super) const fn ladder(hook_point: HookPoint, scope: Scope) -> &'static [Ste
         (HookPoint::Syn, Scope::Everything) => SYN,
         (HookPoint::Syn, Scope::Counts) => COUNTS_SYN,
         (HookPoint::Syn, Scope::Overflows) => DROPS_SYN,
-        (HookPoint::ThirdAck, Scope::Everything) => THIRD_ACK,
-        (HookPoint::ThirdAck, Scope::Counts) => COUNTS_THIRD_ACK,
+        (HookPoint::ThirdAck, Scope::Everything | Scope::Counts) => THIRD_ACK,
         (HookPoint::ThirdAck, Scope::Overflows) => DROPS_THIRD_ACK,
         (HookPoint::Reset, Scope::Everything | Scope::Counts) => RESET,
         (HookPoint::Reset, Scope::Overflows) => DROPS_RESET,
@@ -151,11 +141,6 @@ const COUNTS_SYN: &[Step] = &[
 ];
 const THIRD_ACK: &[Step] = &[
     Step { rung: Rung::Fentry, hooks: ACK_FENTRY, blind: "" },
-    Step { rung: Rung::Kprobe, hooks: ACK_KPROBE, blind: "" },
-    ACK_BY_TRACEPOINTS,
-];
-const COUNTS_THIRD_ACK: &[Step] = &[
-    Step { rung: Rung::Fentry, hooks: COUNTS_ACK_FENTRY, blind: "" },
     Step { rung: Rung::Kprobe, hooks: ACK_KPROBE, blind: "" },
     ACK_BY_TRACEPOINTS,
 ];
@@ -281,6 +266,187 @@ const ACK_BY_TRACEPOINTS: Step = Step {
 };
 const RESET_BY_TRACEPOINT: Step =
     Step { rung: Rung::Tracepoint, hooks: &[TP_SEND_RESET], blind: "" };
+
+const fn hook(program: &'static str, attach: Attach, target: &'static str) -> Hook {
+    Hook { program, attach, target, optional: false, stand_ins: &[] }
+}
+const fn fentry(program: &'static str, target: &'static str) -> Hook {
+    hook(program, Attach::Fentry, target)
+}
+const fn fexit(program: &'static str, target: &'static str) -> Hook {
+    hook(program, Attach::Fexit, target)
+}
+const fn kprobe(program: &'static str, target: &'static str) -> Hook {
+    hook(program, Attach::Kprobe, target)
+}
+const fn kretprobe(program: &'static str, target: &'static str) -> Hook {
+    hook(program, Attach::Kretprobe, target)
+}
+const fn tp(program: &'static str, target: &'static str) -> Hook {
+    hook(program, Attach::TpBtf, target)
+}
+/// IPv6's twin of a function: absent when the kernel has no IPv6 or has it as a module.
+const fn v6(hook: Hook) -> Hook {
+    extra(hook)
+}
+/// MPTCP's twin of a function: absent when the kernel has no MPTCP.
+const fn mptcp(hook: Hook) -> Hook {
+    extra(hook)
+}
+/// What the hook point is traced without, too.
+const fn extra(hook: Hook) -> Hook {
+    Hook { optional: true, ..hook }
+}
+
+const fn or(hook: Hook, stand_ins: &'static [Hook]) -> Hook {
+    Hook { stand_ins, ..hook }
+}
+
+const SYN_FENTRY: &[Hook] = &[
+    fentry("fentry_tcp_v4_conn_request", "tcp_v4_conn_request"),
+    fexit("fexit_tcp_v4_conn_request", "tcp_v4_conn_request"),
+    v6(fentry("fentry_tcp_v6_conn_request", "tcp_v6_conn_request")),
+    v6(fexit("fexit_tcp_v6_conn_request", "tcp_v6_conn_request")),
+    mptcp(fentry("fentry_subflow_v4_conn_request", "subflow_v4_conn_request")),
+    mptcp(fexit("fexit_subflow_v4_conn_request", "subflow_v4_conn_request")),
+    mptcp(fentry("fentry_subflow_v6_conn_request", "subflow_v6_conn_request")),
+    mptcp(fexit("fexit_subflow_v6_conn_request", "subflow_v6_conn_request")),
+    fentry("fentry_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
+    fentry("fentry_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
+    v6(fentry("fentry_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
+    fentry("fentry_inet_csk_listen_start", "inet_csk_listen_start"),
+];
+const COUNTS_SYN_FENTRY: &[Hook] = &[
+    fexit("fexit_tcp_v4_conn_request", "tcp_v4_conn_request"),
+    v6(fexit("fexit_tcp_v6_conn_request", "tcp_v6_conn_request")),
+    mptcp(fexit("fexit_subflow_v4_conn_request", "subflow_v4_conn_request")),
+    mptcp(fexit("fexit_subflow_v6_conn_request", "subflow_v6_conn_request")),
+    fentry("fentry_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
+    fentry("fentry_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
+    v6(fentry("fentry_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
+    fentry("fentry_inet_csk_listen_start", "inet_csk_listen_start"),
+];
+const ACK_FENTRY: &[Hook] = &[
+    fentry("fentry_tcp_check_req", "tcp_check_req"),
+    fexit("fexit_tcp_check_req", "tcp_check_req"),
+    fentry("fentry_cookie_v4_check", "cookie_v4_check"),
+    fexit("fexit_cookie_v4_check", "cookie_v4_check"),
+    or(fexit("fexit_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"), &[V4_SYN_RECV_SOCK]),
+    fexit("fexit_reqsk_queue_add", "inet_csk_reqsk_queue_add"),
+    v6(fentry("fentry_cookie_v6_check", "cookie_v6_check")),
+    v6(fexit("fexit_cookie_v6_check", "cookie_v6_check")),
+    v6(or(fexit("fexit_tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock"), &[V6_SYN_RECV_SOCK])),
+];
+/// Seven arguments are too many for a BPF trampoline before v6.5 (commit 473e3150e30a), and
+/// commit 858d2a4f67ff gave this function a seventh in the stable releases of older kernels too.
+const V4_SYN_RECV_SOCK: Hook = kretprobe("kretprobe_syn_recv_sock", "tcp_v4_syn_recv_sock");
+const V6_SYN_RECV_SOCK: Hook = kretprobe("kretprobe_syn_recv_sock", "tcp_v6_syn_recv_sock");
+const SYN_KPROBE: &[Hook] = &[
+    kprobe("kprobe_conn_request", "tcp_v4_conn_request"),
+    kretprobe("kretprobe_conn_request", "tcp_v4_conn_request"),
+    v6(kprobe("kprobe_conn_request", "tcp_v6_conn_request")),
+    v6(kretprobe("kretprobe_conn_request", "tcp_v6_conn_request")),
+    mptcp(kprobe("kprobe_conn_request", "subflow_v4_conn_request")),
+    mptcp(kretprobe("kretprobe_conn_request", "subflow_v4_conn_request")),
+    mptcp(kprobe("kprobe_conn_request", "subflow_v6_conn_request")),
+    mptcp(kretprobe("kretprobe_conn_request", "subflow_v6_conn_request")),
+    kprobe("kprobe_reqsk_queue_hash_add", "inet_csk_reqsk_queue_hash_add"),
+    kprobe("kprobe_cookie_init_sequence", "cookie_v4_init_sequence"),
+    v6(kprobe("kprobe_cookie_init_sequence", "cookie_v6_init_sequence")),
+    kprobe("kprobe_inet_csk_listen_start", "inet_csk_listen_start"),
+];
+const ACK_KPROBE: &[Hook] = &[
+    kprobe("kprobe_tcp_check_req", "tcp_check_req"),
+    kretprobe("kretprobe_tcp_check_req", "tcp_check_req"),
+    kprobe("kprobe_cookie_check", "cookie_v4_check"),
+    kretprobe("kretprobe_cookie_check", "cookie_v4_check"),
+    V4_SYN_RECV_SOCK,
+    kretprobe("kretprobe_reqsk_queue_add", "inet_csk_reqsk_queue_add"),
+    v6(kprobe("kprobe_cookie_check", "cookie_v6_check")),
+    v6(kretprobe("kretprobe_cookie_check", "cookie_v6_check")),
+    v6(V6_SYN_RECV_SOCK),
+];
+const RESET_KPROBE: &[Hook] = &[
+    kprobe("kprobe_send_reset", "tcp_v4_send_reset"),
+    v6(kprobe("kprobe_send_reset", "tcp_v6_send_reset")),
+];
+const REQUEST_KPROBE: &[Hook] = &[
+    kprobe("kprobe_reqsk_queue_drop", "inet_csk_reqsk_queue_drop"),
+    kprobe("kprobe_reqsk_timer_handler", "reqsk_timer_handler"),
+    kretprobe("kretprobe_reqsk_timer_handler", "reqsk_timer_handler"),
+    extra(kprobe("kprobe_tcp_req_err", "tcp_req_err")),
+    extra(kretprobe("kretprobe_tcp_req_err", "tcp_req_err")),
+    ABORT_KPROBE,
+];
+const RESET_FENTRY: &[Hook] = &[
+    fentry("fentry_tcp_v4_send_reset", "tcp_v4_send_reset"),
+    v6(fentry("fentry_tcp_v6_send_reset", "tcp_v6_send_reset")),
+];
+const REQUEST_FENTRY: &[Hook] = &[
+    fentry("fentry_reqsk_queue_drop", "inet_csk_reqsk_queue_drop"),
+    fexit("fexit_reqsk_timer_handler", "reqsk_timer_handler"),
+    extra(fentry("fentry_tcp_req_err", "tcp_req_err")),
+    extra(fexit("fexit_tcp_req_err", "tcp_req_err")),
+    ABORT_FENTRY,
+];
+/// Extra: how a request expires is seen without it.
+const ABORT_FENTRY: Hook = extra(fentry("fentry_tcp_abort", "tcp_abort"));
+const ABORT_KPROBE: Hook = extra(kprobe("kprobe_tcp_abort", "tcp_abort"));
+const DROPS_SYN_FENTRY: &[Hook] = &[
+    fexit("drops_tcp_v4_conn_request", "tcp_v4_conn_request"),
+    v6(fexit("drops_tcp_v6_conn_request", "tcp_v6_conn_request")),
+    mptcp(fexit("drops_subflow_v4_conn_request", "subflow_v4_conn_request")),
+    mptcp(fexit("drops_subflow_v6_conn_request", "subflow_v6_conn_request")),
+    fentry("drops_cookie_v4_init_sequence", "cookie_v4_init_sequence"),
+    v6(fentry("drops_cookie_v6_init_sequence", "cookie_v6_init_sequence")),
+    fentry("drops_inet_csk_listen_start", "inet_csk_listen_start"),
+    extra(fentry("fentry_tcp_req_err", "tcp_req_err")),
+    extra(fexit("fexit_tcp_req_err", "tcp_req_err")),
+];
+const DROPS_ACK_FENTRY: &[Hook] = &[
+    fexit("drops_tcp_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
+    v6(fexit("drops_tcp_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
+    // A refused ACK's record waits for its RST.
+    DROPS_V4_SEND_RESET,
+    DROPS_V6_SEND_RESET,
+];
+const DROPS_RESET_FENTRY: &[Hook] = &[DROPS_V4_SEND_RESET, DROPS_V6_SEND_RESET];
+const DROPS_V4_SEND_RESET: Hook = fentry("drops_tcp_v4_send_reset", "tcp_v4_send_reset");
+const DROPS_V6_SEND_RESET: Hook = v6(fentry("drops_tcp_v6_send_reset", "tcp_v6_send_reset"));
+const DROPS_SYN_KPROBE: &[Hook] = &[
+    kprobe("kprobe_drops_conn_request", "tcp_v4_conn_request"),
+    kretprobe("kretprobe_drops_conn_request", "tcp_v4_conn_request"),
+    v6(kprobe("kprobe_drops_conn_request", "tcp_v6_conn_request")),
+    v6(kretprobe("kretprobe_drops_conn_request", "tcp_v6_conn_request")),
+    mptcp(kprobe("kprobe_drops_conn_request", "subflow_v4_conn_request")),
+    mptcp(kretprobe("kretprobe_drops_conn_request", "subflow_v4_conn_request")),
+    mptcp(kprobe("kprobe_drops_conn_request", "subflow_v6_conn_request")),
+    mptcp(kretprobe("kretprobe_drops_conn_request", "subflow_v6_conn_request")),
+    kprobe("kprobe_drops_cookie_init_sequence", "cookie_v4_init_sequence"),
+    v6(kprobe("kprobe_drops_cookie_init_sequence", "cookie_v6_init_sequence")),
+    kprobe("kprobe_drops_listen_start", "inet_csk_listen_start"),
+    extra(kprobe("kprobe_tcp_req_err", "tcp_req_err")),
+    extra(kretprobe("kretprobe_tcp_req_err", "tcp_req_err")),
+];
+const DROPS_ACK_KPROBE: &[Hook] = &[
+    kprobe("kprobe_drops_syn_recv_sock", "tcp_v4_syn_recv_sock"),
+    kretprobe("kretprobe_drops_v4_syn_recv_sock", "tcp_v4_syn_recv_sock"),
+    v6(kprobe("kprobe_drops_syn_recv_sock", "tcp_v6_syn_recv_sock")),
+    v6(kretprobe("kretprobe_drops_v6_syn_recv_sock", "tcp_v6_syn_recv_sock")),
+    DROPS_V4_SEND_RESET_KPROBE,
+    DROPS_V6_SEND_RESET_KPROBE,
+];
+const DROPS_RESET_KPROBE: &[Hook] = &[DROPS_V4_SEND_RESET_KPROBE, DROPS_V6_SEND_RESET_KPROBE];
+const DROPS_V4_SEND_RESET_KPROBE: Hook = kprobe("kprobe_drops_send_reset", "tcp_v4_send_reset");
+const DROPS_V6_SEND_RESET_KPROBE: Hook = v6(kprobe("kprobe_drops_send_reset", "tcp_v6_send_reset"));
+const TP_SET_STATE: Hook = tp("tp_inet_sock_set_state", "inet_sock_set_state");
+const TP_RECEIVE: Hook = tp("tp_netif_receive_skb", "netif_receive_skb");
+const TP_QUEUE: Hook = tp("tp_net_dev_queue", "net_dev_queue");
+const TP_CONSUME: Hook = tp("tp_consume_skb", "consume_skb");
+const TP_KFREE: Hook = tp("tp_kfree_skb", "kfree_skb");
+const TP_SEND_RESET: Hook = tp("tp_tcp_send_reset", "tcp_send_reset");
+const SYN_TRACEPOINTS: &[Hook] = &[TP_SET_STATE, TP_RECEIVE, TP_QUEUE, TP_CONSUME, TP_KFREE];
+const ACK_TRACEPOINTS: &[Hook] = &[TP_SET_STATE, TP_RECEIVE, TP_CONSUME, TP_KFREE, TP_SEND_RESET];
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,6 @@ mod counters;
 mod counts;
 mod error;
 mod existing;
-mod hooks;
 mod ladder;
 mod load;
 mod loader;
