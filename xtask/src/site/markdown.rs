@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd, html};
+use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
 
 use super::shell::escape;
 
@@ -45,20 +45,13 @@ pub fn render(text: &str, link: &mut dyn FnMut(&str) -> Option<String>) -> Rende
                 out.push(event.clone());
                 raw(&mut out, "</div>".to_owned());
             }
-            Event::Start(Tag::CodeBlock(kind)) => {
+            Event::Start(Tag::CodeBlock(_)) => {
                 in_code = true;
-                let mermaid = matches!(kind, CodeBlockKind::Fenced(lang) if &**lang == "mermaid");
-                let what = if mermaid { "<details><summary>Mermaid</summary>" } else { "" };
-                raw(&mut out, format!("{what}<pre tabindex=\"0\"><code>"));
+                raw(&mut out, "<pre tabindex=\"0\"><code>".to_owned());
             }
             Event::End(TagEnd::CodeBlock) => {
                 in_code = false;
-                let mermaid = matches!(
-                    events[..i].iter().rev().find(|e| matches!(e, Event::Start(Tag::CodeBlock(_)))),
-                    Some(Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(lang)))) if &**lang == "mermaid"
-                );
-                let end = if mermaid { "</code></pre></details>\n" } else { "</code></pre>\n" };
-                raw(&mut out, end.to_owned());
+                raw(&mut out, "</code></pre>\n".to_owned());
             }
             Event::Start(Tag::Link { dest_url, .. }) => {
                 in_link = true;
