@@ -130,6 +130,12 @@ table_enum! {
             ask: "capture again with a larger buffer and only headers: \
                 tcpdump -B 65536 -s 128 'tcp port PORT'",
         },
+        /// It is not in the order of time.
+        Disorder = DoubtRow {
+            name: "disorder",
+            what: "what answered what: its packets are not in the order of their times",
+            ask: "put them in order first: reordercap IN OUT comes with Wireshark",
+        },
         /// It shows only one direction, or begins too late.
         OneSided = DoubtRow {
             name: "one_sided",
@@ -311,6 +317,9 @@ fn verdicts(
     }
     if with.lossy {
         return (Vec::new(), vec![Doubt::Missing]);
+    }
+    if live.disordered {
+        return (Vec::new(), vec![Doubt::Disorder]);
     }
     if live.is_one_sided() {
         return (Vec::new(), vec![Doubt::OneSided]);
