@@ -330,6 +330,8 @@ fn whatif(setting: WhatifAsked<'static>, [likely, least, most]: [u64; 3]) -> Lin
         listener: "*:80".into(),
         owner: Some("<b>web</b>[9]".into()),
         recorded: (setting == WhatifAsked::default()).then(|| clients(31)).flatten(),
+        recorded_setting: (setting == WhatifAsked::default())
+            .then(|| WhatifAsked { backlog: Some(8), ..WhatifAsked::default() }),
         setting,
         at_pace: clients(likely),
         least: clients(least),
@@ -349,9 +351,10 @@ fn what_if_is_a_table_of_settings() {
     let page = page(&lines);
     let read = read(&page);
     assert!(page.contains("<h1>1 of 2 settings would have hurt nobody</h1>"), "{}", read.text);
-    for words in ["as recorded", "the same, by the model", "backlog 16", "*:80"] {
+    for words in ["as recorded", "the same, by the model", "backlog 16", "*:80", "recorded with"] {
         assert!(read.text.contains(words), "{words}: {}", read.text);
     }
+    assert!(page.contains("<dd>backlog 8</dd>"), "{page}");
     assert!(page.contains("12 <span class=\"meaning\">8–14</span>"), "{page}");
     assert!(read.text.contains("<b>web</b>[9]") && !read.elements.contains("b"), "{page}");
 }

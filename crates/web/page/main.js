@@ -36,7 +36,7 @@ class Page {
     byId("reset").addEventListener("click", () => this.change(seed(), 0));
     byId("share").addEventListener("click", () => this.share());
     byId("form").addEventListener("submit", (event) => event.preventDefault());
-    byId("language").addEventListener("click", (event) => {
+    byId("nav-language").addEventListener("click", (event) => {
       event.preventDefault();
       this.said = this.lang === "zh" ? "en" : "zh";
       this.translate(this.said);
@@ -73,9 +73,9 @@ class Page {
     byId("part").textContent = this.words.toPart;
     byId("scrub").setAttribute("aria-label", this.words.scrub);
     byId("clock").setAttribute("aria-label", this.words.clock);
-    byId("language").textContent = this.words.language;
-    byId("language").lang = lang === "zh" ? "en" : "zh-Hans";
-    byId("documents").href = lang === "zh" ? "documents.zh.html" : "documents.html";
+    byId("nav-language").textContent = this.words.language;
+    byId("nav-language").lang = lang === "zh" ? "en" : "zh-Hans";
+    byId("nav-documents").href = lang === "zh" ? "documents.zh.html" : "documents.html";
     this.turned(this.player.playing);
   }
 

@@ -187,6 +187,8 @@ fn what_cannot_be_read_is_said_in_one_line() {
     let (code, _, errors) = pcap(&whole, &["-", "--annotate", "out.pcapng"]);
     assert_eq!(code, Some(2));
     assert!(errors.contains("reads the capture a second time"), "{errors}");
+    let (code, _, errors) = pcap(&whole, &["/dev/stdin", "--annotate", "out.pcapng"]);
+    assert_eq!(code, Some(2), "a pipe by its name: {errors}");
     assert_eq!(pcap(&whole, &["-", "--at", "moon"]).0, Some(2));
 }
 

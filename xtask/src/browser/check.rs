@@ -79,7 +79,7 @@ pub(super) fn faults(
     rules: Rules,
 ) -> Result<Vec<String>> {
     look.set(browser, 900)?;
-    let mut faults = told(&browser.open(page, "")?);
+    let mut faults = told(&browser.open(page, "")?, rules);
     if look == Look::ALL[0] {
         faults.extend(keyboard(browser)?);
     }
@@ -95,7 +95,7 @@ pub(super) fn faults(
 }
 
 /// What the browser complained about, and what the page asked for besides itself.
-fn told(events: &[Value]) -> Vec<String> {
+fn told(events: &[Value], rules: Rules) -> Vec<String> {
     let mut faults = Vec::new();
     let mut documents = 0;
     for event in events {
@@ -111,6 +111,13 @@ fn told(events: &[Value]) -> Vec<String> {
                 faults.push(format!("its script failed: {}", params["exceptionDetails"]["text"]));
             }
             Some("Network.requestWillBeSent") if params["type"] == "Document" => documents += 1,
+            // The site has pictures beside it, and nothing else.
+            Some("Network.requestWillBeSent")
+                if rules == Rules::Site
+                    && params["type"] == "Image"
+                    && params["request"]["url"]
+                        .as_str()
+                        .is_some_and(|url| url.starts_with("file:")) => {}
             Some("Network.requestWillBeSent") => {
                 faults.push(format!("it asks for {}", params["request"]["url"]));
             }

@@ -16,7 +16,9 @@ use crate::{exec, workspace};
 
 /// A recording of every scenario of the lab.
 const RECORDING: &str = "overflow-user/tests/data/lab-6.12.rec.gz";
-/// A capture of the same.
+/// One whose clients are asked what another setting would have meant for them.
+const CLIENTS: &str = "crates/core/tests/data/whatif/5.10.262-2-41.a.rec.gz";
+/// A capture of the first.
 const CAPTURE: &str = "crates/core/tests/data/captures/lab-6.12.pcapng.gz";
 
 /// Each page by its name, and the command that makes it but for `--report`.
@@ -25,6 +27,10 @@ const PAGES: &[(&str, &[&str])] = &[
     ("trace", &["replay", "RECORDING"]),
     ("trace-one", &["replay", "RECORDING", "--all", "--addr", "10.7.1.1"]),
     ("pcap", &["pcap", "CAPTURE", "--all"]),
+    (
+        "whatif",
+        &["whatif", "CLIENTS", "--backlog", "16,20,512", "--accept-rate", "100", "--advise"],
+    ),
     ("predict", &["predict", "--kernel", "centos7"]),
     ("compare", &["predict", "--compare", "centos7,6.12.107"]),
 ];
@@ -45,6 +51,7 @@ impl Pages {
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         unpack(RECORDING, &dir.join("RECORDING"))?;
+        unpack(CLIENTS, &dir.join("CLIENTS"))?;
         unpack(CAPTURE, &dir.join("CAPTURE"))?;
         Ok(Self { overflow, dir })
     }

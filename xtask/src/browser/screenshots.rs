@@ -1,9 +1,13 @@
 //! `cargo xtask screenshots`: the pictures in the documents, and with `--all` every page as it is
 //! looked at.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, ExitCode},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use data_encoding::BASE64;
 use serde_json::json;
@@ -15,7 +19,7 @@ use super::{
 };
 use crate::{
     arch::Arch,
-    artifacts, site,
+    artifacts, exec, site,
     tools::{self, CHROMIUM},
     workspace,
 };
@@ -45,6 +49,12 @@ const TALLEST: u64 = 6000;
 /// Draws them.
 pub fn screenshots(args: &ScreenshotArgs) -> Result<ExitCode> {
     tools::ensure(&[CHROMIUM])?;
+    // Without one a browser draws boxes, and says nothing.
+    let fonts = exec::output(Command::new("fc-list").args([":lang=zh", "family"]))?;
+    ensure!(
+        !fonts.trim().is_empty(),
+        "no font here has Chinese characters: install fonts-noto-cjk"
+    );
     let pages = Pages::new(artifacts::overflow(Arch::HOST)?)?;
     let mut browser = Browser::start(CHROMIUM.program(), &pages.dir().join("profile"))?;
     let images = workspace::root().join("docs/images");

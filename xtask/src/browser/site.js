@@ -39,11 +39,11 @@ async () => {
   id("f-abort").value = "0";
   id("f-abort").dispatchEvent(new Event("change"));
   expect(page.state.abort === 0 && location.hash.includes("abort=0") && id("seed").hidden, "a setting has no effect");
-  id("language").click();
+  id("nav-language").click();
   expect(document.documentElement.lang === "zh-Hans" && text("form-h") === "修改实验" && location.hash.includes("lang=zh"), "there is no Chinese");
   for (const element of document.querySelectorAll("main *"))
     if (element.children.length === 0 && element.textContent.includes("undefined")) faults.push(`it says undefined: ${element.textContent}`);
-  id("language").click();
+  id("nav-language").click();
   id("reset").click();
   expect(page.state.abort === 1, "it does not go back to the first experiment");
   id("answer").open = true;

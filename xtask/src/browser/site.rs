@@ -30,6 +30,7 @@ const LARGEST: usize = 1_000_000;
 /// Pages that are looked at besides the first: one of each kind, since all are made alike.
 const PAGES: &[&str] = &[
     "documents.html",
+    "readme.html",
     "why-distributions-differ.html",
     "why-distributions-differ.zh.html",
     "metrics.html",

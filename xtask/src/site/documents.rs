@@ -143,3 +143,22 @@ fn list(lang: Lang, listed: &[(String, String, Lang)]) -> String {
     let other = Some(other.as_str());
     Shell { lang, title: &title, other, style: "", script_policy: "", body: &body }.html()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diagram_is_text_or_a_picture_and_no_script_that_somebody_else_must_run() {
+        let root = workspace::root();
+        let found =
+            documents(root).unwrap().into_iter().flat_map(|document| document.files).flatten();
+        let mut read = 0;
+        for file in found {
+            let text = fs::read_to_string(root.join(&file)).unwrap();
+            assert!(!text.contains("```mermaid"), "{file}");
+            read += 1;
+        }
+        assert!(read > 15, "{read}");
+    }
+}

@@ -1,21 +1,22 @@
-//! Whether each link of a site leads to something in it.
+//! Whether each link of a site leads to something in it, and to one thing only.
 
 use std::{collections::BTreeSet, path::Path};
 
 use super::Files;
 
-/// Links that lead nowhere, as `page: destination`.
+/// Links that lead nowhere, as `page: destination`, and ids that several elements have.
 pub fn dead(files: &Files) -> Vec<String> {
     let pages: Vec<(&str, &str)> = files
         .iter()
         .filter(|(name, _)| Path::new(name).extension().is_some_and(|e| e == "html"))
         .filter_map(|(name, bytes)| Some((name.as_str(), std::str::from_utf8(bytes).ok()?)))
         .collect();
-    let ids: BTreeSet<(&str, &str)> = pages
-        .iter()
-        .flat_map(|(name, text)| values(text, " id=\"").map(move |id| (*name, id)))
-        .collect();
+    let mut ids: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut dead = Vec::new();
+    for (name, text) in &pages {
+        let twice = values(text, " id=\"").filter(|id| !ids.insert((name, id)));
+        dead.extend(twice.map(|id| format!("{name}: twice #{id}")).collect::<Vec<_>>());
+    }
     for (name, text) in &pages {
         for to in values(text, " href=\"").chain(values(text, " src=\"")) {
             if to.contains("://") || to.starts_with("data:") {
@@ -49,9 +50,16 @@ mod tests {
         let a = r##"<a id="x" href="b.html#y"> <a href="#x"> <a href="c"> <a href="https://d"> <a href="index.html#lang=zh">"##;
         let files = Files::from([
             ("a.html".to_owned(), page(a)),
-            ("b.html".to_owned(), page(r##"<p id="z"> <a href="#y"> <img src="e.png">"##)),
+            (
+                "b.html".to_owned(),
+                page(r##"<p id="z"> <b id="z"> <a href="#y"> <img src="e.png">"##),
+            ),
             ("index.html".to_owned(), page("")),
         ]);
-        assert_eq!(dead(&files), ["a.html: b.html#y", "a.html: c", "b.html: #y", "b.html: e.png"]);
+        let dead = dead(&files);
+        assert_eq!(
+            dead,
+            ["b.html: twice #z", "a.html: b.html#y", "a.html: c", "b.html: #y", "b.html: e.png"]
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd, html};
+use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
 
 use super::shell::escape;
 
@@ -45,20 +45,13 @@ pub fn render(text: &str, link: &mut dyn FnMut(&str) -> Option<String>) -> Rende
                 out.push(event.clone());
                 raw(&mut out, "</div>".to_owned());
             }
-            Event::Start(Tag::CodeBlock(kind)) => {
+            Event::Start(Tag::CodeBlock(_)) => {
                 in_code = true;
-                let mermaid = matches!(kind, CodeBlockKind::Fenced(lang) if &**lang == "mermaid");
-                let what = if mermaid { "<details><summary>Mermaid</summary>" } else { "" };
-                raw(&mut out, format!("{what}<pre tabindex=\"0\"><code>"));
+                raw(&mut out, "<pre tabindex=\"0\"><code>".to_owned());
             }
             Event::End(TagEnd::CodeBlock) => {
                 in_code = false;
-                let mermaid = matches!(
-                    events[..i].iter().rev().find(|e| matches!(e, Event::Start(Tag::CodeBlock(_)))),
-                    Some(Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(lang)))) if &**lang == "mermaid"
-                );
-                let end = if mermaid { "</code></pre></details>\n" } else { "</code></pre>\n" };
-                raw(&mut out, end.to_owned());
+                raw(&mut out, "</code></pre>\n".to_owned());
             }
             Event::Start(Tag::Link { dest_url, .. }) => {
                 in_link = true;
@@ -75,6 +68,8 @@ pub fn render(text: &str, link: &mut dyn FnMut(&str) -> Option<String>) -> Rende
                 let (link_type, title, id) = (*link_type, title.clone(), id.clone());
                 out.push(Event::Start(Tag::Image { link_type, dest_url, title, id }));
             }
+            // A browser makes a space of it, which Chinese does not have between words.
+            Event::SoftBreak if joins(&events[..i], &events[i + 1..]) => {}
             Event::Text(text) if !in_code && !in_link => raw(&mut out, with_commits(text)),
             // A document's own comments; nothing else in one is HTML.
             Event::Html(text) | Event::InlineHtml(text) => {
@@ -95,6 +90,21 @@ pub fn render(text: &str, link: &mut dyn FnMut(&str) -> Option<String>) -> Rende
 
 fn raw(out: &mut Vec<Event<'_>>, html: String) {
     out.push(Event::InlineHtml(html.into()));
+}
+
+/// Whether a line ends and the next one begins with a Chinese character or mark.
+fn joins(before: &[Event<'_>], after: &[Event<'_>]) -> bool {
+    let chinese = |c: Option<char>| {
+        c.is_some_and(|c| matches!(c, '\u{3000}'..='\u{9fff}' | '\u{ff00}'..='\u{ffef}'))
+    };
+    let text = |event: &Event<'_>| match event {
+        Event::Text(text) | Event::Code(text) => Some(text.to_string()),
+        _ => None,
+    };
+    let last = before.iter().rev().find_map(text);
+    let first = after.iter().find_map(text);
+    chinese(last.and_then(|text| text.chars().next_back()))
+        && chinese(first.and_then(|text| text.chars().next()))
 }
 
 fn anchor(to: &str) -> String {
@@ -187,6 +197,15 @@ mod tests {
                 .contains("linus/ef547f2ac16b\">ef547f2ac16b</a> (4.4)")
         );
         assert!(!html("`ef547f2ac16b` 123456789012 abcdefabcdef").contains("<a"));
+    }
+
+    #[test]
+    fn lines_of_chinese_are_joined_without_a_space() {
+        assert_eq!(html("延迟，\n因此").trim(), "<p>延迟，因此</p>");
+        assert_eq!(html("**延迟**\n因此").trim(), "<p><strong>延迟</strong>因此</p>");
+        for kept in ["延迟 SYN\n因此", "延迟\n`x`", "a\nb"] {
+            assert!(html(kept).contains('\n'), "{kept}");
+        }
     }
 
     #[test]

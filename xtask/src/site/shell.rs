@@ -32,7 +32,7 @@ impl Shell<'_> {
         let language = lang.pick("中文", "English");
         let language = match other {
             Some(file) => format!(
-                r#"<a class="language" id="language" href="{file}" lang="{}">{language}</a>"#,
+                r#"<a class="language" id="nav-language" href="{file}" lang="{}">{language}</a>"#,
                 lang.other().tag()
             ),
             None => String::new(),
@@ -58,7 +58,7 @@ impl Shell<'_> {
 </head>
 <body>
 <a class="skip" href="#main">{skip}</a>
-<nav class="top" aria-label="{nav}"><a class="brand" href="{simulator}">overflow</a> <a href="{simulator}" data-t="model">{model}</a> <a id="documents" href="{documents}" data-t="documents">{list}</a>{language}</nav>
+<nav class="top" aria-label="{nav}"><a class="brand" href="{simulator}">overflow</a> <a href="{simulator}" data-t="model">{model}</a> <a id="nav-documents" href="{documents}" data-t="documents">{list}</a>{language}</nav>
 {body}
 <footer>{foot}</footer>
 </body>

@@ -1,28 +1,20 @@
 //! Capture files, pcap and pcapng, read as they come: from a file, or from a pipe without end.
 
-use std::io::{self, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read};
 
-use pcap_file::{
-    PcapError,
-    pcap::PcapReader,
-    pcapng::{
-        Block, PcapNgReader,
-        blocks::{
-            enhanced_packet::EnhancedPacketOption,
-            interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption},
-            interface_statistics::InterfaceStatisticsOption,
-        },
-    },
-};
+use pcap_file::{PcapError, pcap::PcapReader};
 use thiserror::Error;
 
 use super::{
     Segment, headers,
     link::{Direction, Link},
+    pcapng::{Block, Blocks, Failure, Options},
 };
 
 /// More interfaces than any capture has; a damaged one may claim them.
 const MOST_INTERFACES: usize = 65_536;
+/// How much of a pcapng is read at once, bytes.
+const BUFFER: usize = 1 << 18;
 /// What pcapng and both byte orders of both resolutions of pcap begin with.
 const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 const PCAP: [u32; 2] = [0xa1b2_c3d4, 0xa1b2_3c4d];
@@ -65,7 +57,9 @@ pub struct Interface {
     /// `if_tsresol`: as in the file.
     resolution: u8,
     /// `if_tsoffset`, seconds.
-    offset_s: u64,
+    offset_s: i64,
+    /// How many bytes of a packet it captures, at most; 0 for all.
+    snaplen: u32,
 }
 
 /// A packet of a capture, from its link-layer header on.
@@ -104,7 +98,7 @@ pub struct Reader<R: Read> {
 
 enum Format<R: Read> {
     Pcap { reader: PcapReader<Input<R>>, nanoseconds: bool },
-    PcapNg(PcapNgReader<Input<R>>),
+    PcapNg(Blocks<BufReader<Input<R>>>),
 }
 
 type Input<R> = io::Chain<Cursor<Vec<u8>>, Patient<R>>;
@@ -136,19 +130,19 @@ impl<R: Read> Reader<R> {
         let input = Cursor::new(magic).chain(input);
         let mut interfaces = Vec::new();
         let format = if head == PCAPNG {
-            Format::PcapNg(PcapNgReader::new(input).map_err(|e| failure(e, 0))?)
+            Format::PcapNg(Blocks::new(BufReader::with_capacity(BUFFER, input)))
         } else if PCAP.iter().any(|magic| [*magic, magic.swap_bytes()].contains(&number)) {
             let reader = PcapReader::new(input).map_err(|e| failure(e, 0))?;
             let header = reader.header();
             // The upper half says how long the frame check sequence is.
             let link = u32::from(header.datalink) & 0xffff;
-            interfaces.push(Interface { name: None, link, resolution: 9, offset_s: 0 });
+            interfaces.push(Interface { name: None, link, resolution: 9, offset_s: 0, snaplen: 0 });
             let nanoseconds = header.ts_resolution == pcap_file::TsResolution::NanoSecond;
             Format::Pcap { reader, nanoseconds }
         } else {
             return Err(FileError::NotACapture);
         };
-        Ok(Self {
+        let mut reader = Self {
             format,
             interfaces,
             section: 0,
@@ -156,7 +150,9 @@ impl<R: Read> Reader<R> {
             data: Vec::new(),
             comment: String::new(),
             drops: Vec::new(),
-        })
+        };
+        reader.block(0)?;
+        Ok(reader)
     }
 
     /// The next packet; `None` at the end.
@@ -208,99 +204,97 @@ impl<R: Read> Reader<R> {
 
     /// Reads a block; whether it was a packet, `None` at the end.
     fn block(&mut self, so_far: u64) -> Result<Option<bool>, FileError> {
-        let Format::PcapNg(reader) = &mut self.format else { return Ok(None) };
-        let Some(block) = reader.next_block() else { return Ok(None) };
+        let Format::PcapNg(blocks) = &mut self.format else { return Ok(None) };
+        let failed = |failure| failed(failure, so_far);
+        let Some(block) = blocks.next().map_err(failed)? else { return Ok(None) };
         let packet = &mut self.packet;
-        match block.map_err(|e| failure(e, so_far))? {
-            Block::SectionHeader(_) => self.section = self.interfaces.len(),
-            Block::InterfaceDescription(block) => {
+        match block {
+            Block::Section => self.section = self.interfaces.len(),
+            Block::Interface { link, snaplen, options } => {
                 if self.interfaces.len() == MOST_INTERFACES {
                     let why = format!("it has more than {MOST_INTERFACES} interfaces");
                     return Err(FileError::Damaged { packets: so_far, why });
                 }
-                self.interfaces.push(Interface::of(&block));
+                self.interfaces.push(Interface::of(link, snaplen, options).map_err(failed)?);
                 self.drops.push(0);
             }
-            Block::EnhancedPacket(block) => {
-                packet.interface = self.section + block.interface_id as usize;
-                // pcap-file takes the file's units for nanoseconds.
-                let units = u64::try_from(block.timestamp.as_nanos()).unwrap_or(u64::MAX);
+            Block::Packet { interface, units, wire_len, data, mut options } => {
+                packet.interface = self.section + interface;
                 packet.t_ns = self.interfaces.get(packet.interface).map_or(0, |i| i.ns(units));
-                packet.wire_len = block.original_len;
+                packet.wire_len = wire_len;
                 packet.direction = None;
-                for option in &block.options {
-                    match option {
-                        EnhancedPacketOption::Flags(flags) => packet.direction = way(*flags),
-                        EnhancedPacketOption::Comment(text) => {
+                while let Some((code, value)) = options.next().map_err(failed)? {
+                    match code {
+                        COMMENT => {
                             if !self.comment.is_empty() {
                                 self.comment.push('\n');
                             }
-                            self.comment.push_str(text);
+                            self.comment.push_str(&value.text());
                         }
-                        EnhancedPacketOption::DropCount(n) => {
+                        EPB_FLAGS => packet.direction = value.u32().and_then(way),
+                        EPB_DROPCOUNT => {
                             if let Some(drops) = self.drops.get_mut(packet.interface) {
-                                *drops = drops.saturating_add(*n);
+                                *drops = drops.saturating_add(value.u64().unwrap_or(0));
                             }
                         }
                         _ => {}
                     }
                 }
                 self.data.clear();
-                self.data.extend_from_slice(&block.data);
+                self.data.extend_from_slice(data);
                 return Ok(Some(true));
             }
-            // Both are obsolete; the latter has no time of its own.
-            Block::Packet(block) => {
-                packet.interface = self.section + usize::from(block.interface_id);
-                let interface = self.interfaces.get(packet.interface);
-                packet.t_ns = interface.map_or(0, |i| i.ns(block.timestamp));
-                packet.wire_len = block.original_len;
-                packet.direction = None;
-                self.data.clear();
-                self.data.extend_from_slice(&block.data);
-                return Ok(Some(true));
-            }
-            Block::SimplePacket(block) => {
+            // It has no time of its own.
+            Block::Simple { wire_len, data } => {
                 packet.interface = self.section;
-                packet.wire_len = block.original_len;
+                packet.wire_len = wire_len;
                 packet.direction = None;
+                let snaplen = self.interfaces.get(self.section).map_or(0, |i| i.snaplen);
+                let captured = if snaplen == 0 { wire_len } else { wire_len.min(snaplen) };
                 self.data.clear();
-                self.data.extend_from_slice(&block.data);
+                self.data.extend_from_slice(&data[..data.len().min(captured as usize)]);
                 return Ok(Some(true));
             }
-            Block::InterfaceStatistics(block) => {
-                let dropped = block.options.iter().map(|option| match option {
-                    InterfaceStatisticsOption::IsbIfDrop(n)
-                    | InterfaceStatisticsOption::IsbOsDrop(n) => *n,
-                    _ => 0,
-                });
-                let most = dropped.max().unwrap_or(0);
-                if let Some(drops) = self.drops.get_mut(self.section + block.interface_id as usize)
-                {
+            Block::Statistics { interface, mut options } => {
+                let mut most = 0;
+                while let Some((code, value)) = options.next().map_err(failed)? {
+                    if matches!(code, ISB_IFDROP | ISB_OSDROP) {
+                        most = most.max(value.u64().unwrap_or(0));
+                    }
+                }
+                if let Some(drops) = self.drops.get_mut(self.section + interface) {
                     *drops = most.max(*drops);
                 }
             }
-            Block::NameResolution(_) | Block::SystemdJournalExport(_) | Block::Unknown(_) => {}
+            Block::Other => {}
         }
         Ok(Some(false))
     }
 }
 
+/// Codes of options.
+const COMMENT: u16 = 1;
+const IF_NAME: u16 = 2;
+const IF_TSRESOL: u16 = 9;
+const IF_TSOFFSET: u16 = 14;
+const EPB_FLAGS: u16 = 2;
+const EPB_DROPCOUNT: u16 = 4;
+const ISB_IFDROP: u16 = 5;
+const ISB_OSDROP: u16 = 7;
+
 impl Interface {
-    fn of(block: &InterfaceDescriptionBlock<'_>) -> Self {
-        let link = u32::from(block.linktype);
-        let mut interface = Self { name: None, link, resolution: 6, offset_s: 0 };
-        for option in &block.options {
-            match option {
-                InterfaceDescriptionOption::IfName(name) => {
-                    interface.name = Some(name.clone().into_owned());
-                }
-                InterfaceDescriptionOption::IfTsResol(n) => interface.resolution = *n,
-                InterfaceDescriptionOption::IfTsOffset(s) => interface.offset_s = *s,
+    fn of(link: u16, snaplen: u32, mut options: Options<'_>) -> Result<Self, Failure> {
+        let mut interface =
+            Self { name: None, link: link.into(), resolution: 6, offset_s: 0, snaplen };
+        while let Some((code, value)) = options.next()? {
+            match code {
+                IF_NAME => interface.name = Some(value.text()),
+                IF_TSRESOL => interface.resolution = value.u8().unwrap_or(6),
+                IF_TSOFFSET => interface.offset_s = value.u64().map_or(0, u64::cast_signed),
                 _ => {}
             }
         }
-        interface
+        Ok(interface)
     }
 
     /// A time of the file as nanoseconds.
@@ -312,7 +306,9 @@ impl Interface {
         } else {
             (u128::from(units) * NS) >> exponent
         };
-        let ns = ns + u128::from(self.offset_s) * NS;
+        // Either way it is far from the end of the type: 64 bits of units, of seconds at most.
+        let offset = u128::from(self.offset_s.unsigned_abs()) * NS;
+        let ns = if self.offset_s < 0 { ns.saturating_sub(offset) } else { ns + offset };
         u64::try_from(ns).unwrap_or(u64::MAX)
     }
 }
@@ -354,6 +350,14 @@ fn way(flags: u32) -> Option<Direction> {
         1 => Some(Direction::In),
         2 => Some(Direction::Out),
         _ => None,
+    }
+}
+
+fn failed(failure: Failure, packets: u64) -> FileError {
+    match failure {
+        Failure::Cut => FileError::Cut(packets),
+        Failure::Damaged(why) => FileError::Damaged { packets, why: why.to_owned() },
+        Failure::Io(error) => FileError::Io(error),
     }
 }
 

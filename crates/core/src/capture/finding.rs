@@ -130,6 +130,12 @@ table_enum! {
             ask: "capture again with a larger buffer and only headers: \
                 tcpdump -B 65536 -s 128 'tcp port PORT'",
         },
+        /// It is not in the order of time.
+        Disorder = DoubtRow {
+            name: "disorder",
+            what: "what answered what: its packets are not in the order of their times",
+            ask: "put them in order first: reordercap IN OUT comes with Wireshark",
+        },
         /// It shows only one direction, or begins too late.
         OneSided = DoubtRow {
             name: "one_sided",
@@ -312,6 +318,9 @@ fn verdicts(
     if with.lossy {
         return (Vec::new(), vec![Doubt::Missing]);
     }
+    if live.disordered {
+        return (Vec::new(), vec![Doubt::Disorder]);
+    }
     if live.is_one_sided() {
         return (Vec::new(), vec![Doubt::OneSided]);
     }
@@ -388,13 +397,14 @@ fn verdicts(
     (typical_first(pattern, verdicts), doubts)
 }
 
-/// Each once, the one that a pattern is named by before the others.
+/// Each once: the one that a pattern is named by, then what is about a third ACK, which more tell of than of Fast
+/// Open.
 fn typical_first(
     pattern: WirePattern,
     verdicts: impl IntoIterator<Item = VerdictId>,
 ) -> Vec<VerdictId> {
     let mut verdicts: Vec<VerdictId> = verdicts.into_iter().collect();
-    verdicts.sort_by_key(|id| (id.as_str() != pattern.text(), *id));
+    verdicts.sort_by_key(|id| (id.as_str() != pattern.text(), !id.is_ack(), *id));
     verdicts.dedup();
     verdicts
 }

@@ -35,6 +35,9 @@ pub(super) struct Live {
     pub(super) marks: Vec<Mark>,
     /// RSTs with the server's address whose TTL no other segment of the server has.
     pub(super) foreign_resets: u32,
+    /// Whether segments of these ends came in another order than that of their times, by more than is put in
+    /// order.
+    pub(super) disordered: bool,
     /// Whether the client acknowledged something before any SYN-ACK was seen.
     acked_unseen: bool,
     server_ttl: Option<u8>,
@@ -66,6 +69,7 @@ impl Live {
             building: Building::new(client),
             marks: Vec::new(),
             foreign_resets: 0,
+            disordered: false,
             acked_unseen: false,
             server_ttl: None,
             recent: Vec::new(),
@@ -144,6 +148,7 @@ impl Live {
     /// Adds a segment that is no copy.
     pub(super) fn add(&mut self, segment: &Segment) {
         let packet = &segment.packet;
+        self.disordered |= packet.t_ns < self.last_ns;
         self.last_ns = self.last_ns.max(packet.t_ns);
         let from_server = self.is_from_server(segment);
         let synacks = self.building.flow.synacks.len();

@@ -13,6 +13,7 @@ pub mod flow;
 pub mod headers;
 pub mod link;
 mod live;
+mod pcapng;
 pub mod point;
 #[cfg(any(test, feature = "samples"))]
 pub mod script;

@@ -214,17 +214,21 @@ impl Table {
         if let Some(entry) = entries.iter_mut().rev().find(at) {
             match entry {
                 Entry::Under(live) if live.begins_anew(segment) => {
-                    let next = Entry::Under(Box::new(Live::new(segment, false)));
-                    let last = std::mem::replace(entry, next);
+                    let mut next = Box::new(Live::new(segment, false));
+                    next.disordered = packet.t_ns < live.last_ns;
+                    let last = std::mem::replace(entry, Entry::Under(next));
                     self.finish(last);
                     self.grow(entry, segment);
                 }
                 Entry::Under(_) => self.grow(entry, segment),
                 Entry::Over(over) => {
-                    over.last_ns = packet.t_ns;
+                    let disordered = packet.t_ns < over.last_ns;
+                    over.last_ns = over.last_ns.max(packet.t_ns);
                     let again = over.isn == Some(packet.seq) || packet.has(flags::ACK, 0);
                     if syn && !again {
-                        *entry = Entry::Under(Box::new(Live::new(segment, false)));
+                        let mut live = Box::new(Live::new(segment, false));
+                        live.disordered = disordered;
+                        *entry = Entry::Under(live);
                         self.grow(entry, segment);
                     }
                 }

@@ -225,6 +225,20 @@ fn a_file_that_is_not_in_order_is_read_all_the_same() {
 }
 
 #[test]
+fn one_that_is_in_no_order_is_not_taken_for_another_connection() {
+    let told = |order: &[usize]| {
+        let all = segments(30001, "0>S 1<SA 200>A 900>D 1100<R");
+        told_of(order.iter().map(|i| all[*i].clone()).collect())
+    };
+    assert_eq!(told(&[0, 1, 2, 3, 4]), "ack phantom which_test");
+    assert_eq!(told(&[0, 3, 4, 1, 2]), "unknown disorder");
+    assert_eq!(told(&[4, 3, 2, 1, 0]), "unknown disorder");
+    // What a socket sends needs no order.
+    let all = segments(30001, "0>S 1<SA 200>A 900>D 1100<K");
+    assert_eq!(told_of([0, 1, 3, 4, 2].map(|i: usize| all[i].clone()).to_vec()), "ack.accepted");
+}
+
+#[test]
 fn a_connection_is_known_to_pass_a_bounded_number_of_interfaces() {
     let syn = segments(30001, "0>S").remove(0);
     let seen_at = |interface| Segment { interface, ..syn.clone() };

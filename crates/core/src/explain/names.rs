@@ -9,8 +9,18 @@ const NAMES: &[(&str, &[&str])] = &[
             "times the listen queue of a socket overflowed",
             "listen queue of a socket",
             "accept queue overflow",
+            "accept queue full",
+            "accept queue is full",
+            "full accept queue",
+            "listen queue full",
+            "backlog full",
+            "backlog is full",
             "全连接队列溢出",
             "全连接队列满",
+            "监听队列溢出",
+            "监听队列满",
+            "accept 队列溢出",
+            "accept 队列满",
         ],
     ),
     (
@@ -36,6 +46,27 @@ const NAMES: &[(&str, &[&str])] = &[
     ("TCPSynRetrans", &["syn retransmission", "syn retransmissions"]),
     ("TCPReqQFullDrop", &["半连接队列溢出", "半连接队列满"]),
     ("tcp_max_syn_backlog", &["半连接队列大小"]),
+    (
+        "ack.drop.overflow",
+        &[
+            "third ack dropped",
+            "last ack dropped",
+            "final ack dropped",
+            "最后一个 ack 被丢弃",
+            "第三次握手失败",
+        ],
+    ),
+    (
+        "syn.drop.accept_queue_full",
+        &[
+            "no syn-ack",
+            "no syn ack",
+            "does not answer syn",
+            "syn unanswered",
+            "不回 syn-ack",
+            "没有回 syn-ack",
+        ],
+    ),
     ("later.phantom", &["phantom connection", "幽灵连接"]),
     ("tcp_syncookies", &["syncookies", "syncookie"]),
     (
@@ -113,7 +144,10 @@ const NAMES: &[(&str, &[&str])] = &[
         ],
     ),
     ("Recv-Q", &["send-q", "recvq", "sendq", "recv-q send-q"]),
-    ("SYN_RECV", &["syn-recv", "syn_received", "half-open connections"]),
+    (
+        "SYN_RECV",
+        &["syn-recv", "syn_received", "half-open connections", "half open connections", "半开连接"],
+    ),
     ("CLOSE_WAIT", &["close-wait"]),
     ("abort-on-overflow", &["tcp_abort_on_overflow"]),
     ("synack-timer", &["synack timer"]),
@@ -121,7 +155,15 @@ const NAMES: &[(&str, &[&str])] = &[
     ("defer-accept", &["tcp_defer_accept"]),
     (
         "accept-queue-limit",
-        &["backlog", "sk_max_ack_backlog", "sk_ack_backlog", "sk_acceptq_is_full"],
+        &[
+            "backlog",
+            "sk_max_ack_backlog",
+            "sk_ack_backlog",
+            "sk_acceptq_is_full",
+            "accept queue",
+            "listen queue",
+            "全连接队列",
+        ],
     ),
     (
         "somaxconn",
@@ -131,7 +173,7 @@ const NAMES: &[(&str, &[&str])] = &[
             "cannot be enforced because",
         ],
     ),
-    ("syn-queue-limit", &["inet_csk_reqsk_queue_is_full"]),
+    ("syn-queue-limit", &["inet_csk_reqsk_queue_is_full", "syn queue", "半连接队列"]),
     ("drop-reasons", &["tcp_listen_overflow", "kfree_skb", "skb_drop_reason"]),
     ("ack.drop.defer_accept", &["tcpdeferacceptdrop"]),
     ("syn.fastopen_queue_full", &["tcpfastopenlistenoverflow"]),
@@ -156,7 +198,17 @@ fn plain(asked: &str) -> String {
     let last =
         text.rsplit(['.', '/']).next().filter(|last| !text.contains(' ') && !last.is_empty());
     let last = last.unwrap_or(text);
-    ["tcpext", "tcp_ext"].iter().find_map(|p| last.strip_prefix(p)).unwrap_or(last).to_owned()
+    counter(last).to_owned()
+}
+
+/// A counter as the kernel names it: `nstat` and its exporters put the table before it.
+pub(super) fn counter(name: &str) -> &str {
+    let before = ["tcpext_", "tcpext", "tcp_ext"];
+    before
+        .iter()
+        .find_map(|before| name.strip_prefix(before))
+        .filter(|n| !n.is_empty())
+        .unwrap_or(name)
 }
 
 /// The topic that goes by what was asked, or, of a longer text, by something in it. `own` are the names of
@@ -168,6 +220,8 @@ pub(super) fn topic(asked: &str, own: &[&'static str]) -> Option<&'static str> {
     let whole = names.iter().find(|(name, _)| name.to_lowercase() == plain);
     let inside = || {
         let text = asked.to_lowercase();
+        let text: Vec<&str> = text.split(' ').map(counter).collect();
+        let text = text.join(" ");
         let found = names.iter().filter(|(name, _)| {
             (name.len() >= IN_TEXT || name.contains(' ')) && has(&text, &name.to_lowercase())
         });

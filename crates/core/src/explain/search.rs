@@ -17,7 +17,9 @@ const EMPTY: &[&str] = &[
     "has", "have", "how", "i", "if", "in", "is", "it", "its", "me", "my", "no", "not", "of", "on",
     "one", "or", "so", "that", "the", "then", "there", "they", "this", "to", "under", "was", "we",
     "what", "when", "which", "while", "who", "why", "will", "with", "you", "my", "get", "gets",
-    "even", "though", "linux", "error", "怎么", "什么", "为什", "么办", "如何", "是什", "我的",
+    "even", "though", "linux", "error", "max", "maximum", "happens", "happen", "see", "seen",
+    "show", "shows", "current", "too", "much", "many", "keep", "keeps", "still", "after", "never",
+    "always", "use", "using", "should", "怎么", "什么", "为什", "么办", "如何", "是什", "我的",
     "这个", "一个", "出现", "问题", "原因", "为何",
 ];
 /// Chinese characters that stand between words, or after them.
@@ -46,6 +48,39 @@ const MEANT: &[(&str, &str)] = &[
     ("卡住", "阻塞"),
     ("握手", "ack"),
     ("established", "phantom believe 幽灵"),
+    ("connected", "phantom believe 幽灵"),
+    ("resend", "retransmit retransmission"),
+    ("resends", "retransmit retransmission"),
+    ("resending", "retransmit retransmission"),
+    ("resent", "retransmit retransmission"),
+    ("latency", "delay wait later.recovered"),
+    ("length", "recv-q"),
+    ("size", "limit"),
+    ("max", "limit"),
+    ("big", "limit"),
+    ("exceeded", "full overflow limit"),
+    ("small", "limit limit_clamped"),
+    ("silently", "drop"),
+    ("ignores", "drop unanswered"),
+    ("ghost", "phantom"),
+    ("zombie", "phantom"),
+    ("throttling", "throttled"),
+    ("quota", "throttled"),
+    ("busy", "overload"),
+    ("长度", "recv-q"),
+    ("建连", "connect 连接"),
+    ("耗时", "延迟 delay later.recovered etimedout"),
+    ("变慢", "延迟 delay later.recovered etimedout"),
+    ("延迟", "delay later.recovered"),
+    ("服务端", "服务器"),
+    ("响应", "应答"),
+    ("看不到", "幽灵"),
+    ("没有连接", "幽灵"),
+    ("限流", "throttled 配额"),
+    ("来不及", "overload busy"),
+    ("忙", "overload busy"),
+    ("重发", "重传"),
+    ("打满", "队列满"),
 ];
 
 /// A topic's words, and how many there are.
@@ -134,7 +169,10 @@ impl Document {
 /// The words of a question with their weights: what is only meant counts half.
 fn asked(question: &str) -> Vec<(String, f64)> {
     let said = words(question);
-    let meant = MEANT.iter().filter(|(word, _)| said.iter().any(|said| said == word));
+    let whole = question.to_lowercase();
+    let latin: Vec<&str> = whole.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let chinese = |word: &str| !word.is_ascii() && whole.contains(word);
+    let meant = MEANT.iter().filter(|(word, _)| latin.contains(word) || chinese(word));
     let meant: Vec<String> = meant.flat_map(|(_, others)| words(others)).collect();
     let meant = meant.into_iter().filter(|word| !said.contains(word)).map(|word| (word, 0.5));
     let meant: Vec<_> = meant.collect();
@@ -148,11 +186,12 @@ fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut add = |word: &str| {
         if !word.is_empty() && !EMPTY.contains(&word) {
-            words.push(stem(word).to_owned());
+            words.push(stem(word));
         }
     };
     let latin = |c: char| c.is_ascii_alphanumeric() || c == '_';
     for name in text.split(|c: char| !latin(c)) {
+        let name = names::counter(name);
         add(name);
         if name.contains('_') {
             name.split('_').for_each(&mut add);
@@ -168,10 +207,22 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// `connections` → `connection`.
-fn stem(word: &str) -> &str {
+/// What forms of a word have in common: `connections` → `connection`, `dropped` and `dropping` → `drop`. It need
+/// not be a word.
+fn stem(word: &str) -> String {
+    // A name of the kernel's is as it is.
+    if !word.bytes().all(|b| b.is_ascii_lowercase()) {
+        return word.to_owned();
+    }
     let plural = word.len() > 4 && word.ends_with('s') && !word.ends_with("ss");
-    if plural { &word[..word.len() - 1] } else { word }
+    let word = if plural { &word[..word.len() - 1] } else { word };
+    let without = ["ing", "ed"].iter().find_map(|end| word.strip_suffix(end));
+    let Some(stem) = without.filter(|stem| stem.len() >= 3) else {
+        return word.strip_suffix('e').filter(|stem| stem.len() >= 3).unwrap_or(word).to_owned();
+    };
+    // `retransmitted`, `dropping`.
+    let twice = stem.as_bytes().rchunks(2).next().is_some_and(|two| two[0] == two[1]);
+    if twice && !stem.ends_with("ss") { stem[..stem.len() - 1].to_owned() } else { stem.to_owned() }
 }
 
 fn count(n: usize) -> f64 {

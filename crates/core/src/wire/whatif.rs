@@ -26,6 +26,9 @@ pub struct Whatif<'a> {
     pub owner: Option<Cow<'a, str>>,
     /// What differs from the recording; empty on the first line.
     pub setting: Asked<'a>,
+    /// With which settings it was recorded, as far as one number says it; on the first line alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_setting: Option<Asked<'a>>,
     /// What was recorded; on the first line alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<Clients<'a>>,
@@ -147,7 +150,7 @@ impl<'a> Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// What differs from the recording, in words.
+    /// Its numbers in words; of one that differs in nothing from the recording, that it does not.
     pub fn in_words(&self) -> String {
         let Self {
             backlog,

@@ -78,6 +78,8 @@ impl Asked {
         facts.extend(line.owner.as_ref().map(|owner| ("held by".to_owned(), owner.to_string())));
         let clients = line.recorded.as_ref().map(|recorded| recorded.clients.to_string());
         facts.extend(clients.map(|n| ("clients".to_owned(), n)));
+        let with = line.recorded_setting.as_ref().map(wire::Asked::in_words);
+        facts.extend(with.map(|with| ("recorded with".to_owned(), with)));
         Self {
             place,
             listener: line.listener.to_string(),
@@ -129,10 +131,15 @@ impl Asked {
 
     fn advise(&mut self, advice: &wire::Advised) {
         let number = |n: Option<u32>| n.map_or("none would do".to_owned(), |n| n.to_string());
-        let a_second = |ns: u64| match 1_000_000_000_u64.checked_div(ns) {
-            None => "as fast as it can".to_owned(),
-            Some(0) => format!("one in {}", duration::period(ns)),
-            Some(n) => format!("{n} a second"),
+        // Three digits, as the text has them.
+        let a_second = |ns: u64| match 10_000_000_000_u64
+            .checked_add(ns / 2)
+            .map(|n| n.checked_div(ns))
+        {
+            None | Some(None) => "as fast as it can".to_owned(),
+            Some(Some(0..10)) => format!("one in {}", duration::period(ns)),
+            Some(Some(tenths @ 10..1000)) => format!("{}.{} a second", tenths / 10, tenths % 10),
+            Some(Some(tenths)) => format!("{} a second", (tenths + 5) / 10),
         };
         let mut fact = |name: &str, value: String| self.advice.push((name.to_owned(), value));
         fact("smallest backlog that hurts nobody", number(advice.backlog));

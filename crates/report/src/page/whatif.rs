@@ -15,6 +15,10 @@ pub(super) fn sections(asked: &[Asked]) -> Markup {
             section aria-labelledby=(format!("whatif-{n}")) {
                 h2 id=(format!("whatif-{n}")) { (Shown(&asked.listener)) }
                 (facts(&asked.facts))
+                p.note {
+                    "Clients by what became of them: the most likely number, and between which it is. "
+                    "Delayed ones were refused at first and got into the accept queue so long later."
+                }
                 (table(asked))
                 @if asked.more_rows > 0 {
                     p.note { "and " (asked.more_rows) " more settings" }
@@ -24,7 +28,7 @@ pub(super) fn sections(asked: &[Asked]) -> Markup {
                     (facts(&asked.advice))
                 }
                 h3 { "What this rests on" }
-                ul.plain { @for text in &asked.assumed { li { (Shown(text)) } } }
+                ul.points { @for text in &asked.assumed { li { (Shown(text)) } } }
             }
         }
     }
@@ -45,10 +49,7 @@ pub(super) fn headline(asked: &[Asked]) -> String {
 fn table(asked: &Asked) -> Markup {
     html! {
         div.wide { table {
-            caption {
-                "Clients by what became of them: the most likely number, and between which it is. "
-                "Delayed ones were refused at first and got into the accept queue so long later."
-            }
+            caption { "Clients at each setting" }
             thead { tr {
                 th scope="col" { "setting" }
                 th scope="col" { "refused" }

@@ -80,10 +80,11 @@ struct Whole {
 /// Reads a capture to its end, or until it is asked to stop.
 pub(super) fn run(args: &PcapArgs) -> Result<ExitCode> {
     let stdin = args.file == Path::new("-");
-    if stdin && args.annotate.is_some() {
+    // Opening a pipe waits for whoever writes it.
+    let once = stdin || fs::metadata(&args.file).is_ok_and(|meta| !meta.is_file());
+    if once && args.annotate.is_some() {
         overflow::say!(
-            "overflow: --annotate reads the capture a second time, and standard input cannot be: \
-             give a file"
+            "overflow: --annotate reads the capture a second time, which only a file can be: give one"
         );
         return Ok(ExitCode::from(2));
     }

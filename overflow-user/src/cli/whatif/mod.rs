@@ -175,6 +175,21 @@ fn features(recorded: &Recorded) -> (Features, Option<String>) {
 }
 
 /// One `whatif` line for each setting, and one for advice.
+/// Of several sockets, what is the same for all.
+fn recorded_setting(place: &Place) -> Asked<'static> {
+    let mut backlogs = place.members.iter().map(|member| member.max_ack_backlog);
+    let sysctls = &place.sysctls;
+    Asked {
+        backlog: backlogs.next().filter(|first| backlogs.all(|other| other == *first)),
+        somaxconn: sysctls.somaxconn,
+        max_syn_backlog: sysctls.max_syn_backlog,
+        syncookies: sysctls.syncookies,
+        abort_on_overflow: sysctls.abort_on_overflow,
+        members: u32::try_from(place.members.len()).ok().filter(|n| *n > 1),
+        ..Asked::default()
+    }
+}
+
 fn lines(answer: &text::Answer<'_>, out: &mut dyn Lines) -> io::Result<()> {
     let place = answer.place;
     let traced = place.members.iter().all(|member| member.accepts.traced);
@@ -189,6 +204,7 @@ fn lines(answer: &text::Answer<'_>, out: &mut dyn Lines) -> io::Result<()> {
     for (number, (setting, bounds)) in answer.answers.iter().enumerate() {
         let mut line = line(setting).answered(bounds, traced);
         if number == 0 {
+            line.recorded_setting = Some(recorded_setting(place));
             line.recorded = Some(WhatifClients::of(&Tally::recorded(&place.members)));
             line.assumed = answer.assumed.iter().map(|text| text.as_str().into()).collect();
         }

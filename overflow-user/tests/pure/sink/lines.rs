@@ -149,7 +149,9 @@ fn eventful() -> Vec<String> {
     for (evidence, change) in causes() {
         why::json(&mut text, &evidence, &judge(&evidence), change.as_ref()).unwrap();
     }
-    let whatif = Whatif { v: VERSION, netns: 7, listener: "*:80".into(), ..Whatif::default() };
+    let recorded_setting = Some(wire::Asked { backlog: Some(8), ..wire::Asked::default() });
+    let listener = "*:80".into();
+    let whatif = Whatif { v: VERSION, netns: 7, listener, recorded_setting, ..Whatif::default() };
     line(&mut text, &Line::Whatif(whatif)).unwrap();
     let handshake = handshake();
     line(&mut text, &Line::Handshake(wire::Handshake::of(&handshake, Some("eth0")))).unwrap();
